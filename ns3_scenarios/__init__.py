@@ -1,0 +1,1 @@
+"""ns-3 scenarios: loading, radios, measurement; no learning."""

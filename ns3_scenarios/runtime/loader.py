@@ -1,0 +1,152 @@
+"""Loads ns-3: libraries first, then the headers, from a cached precompiled header."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ns3_scenarios.runtime import cache
+from ns3_scenarios.runtime.errors import UnknownName, nearest
+from ns3_scenarios.runtime.installation import CLING_ARGUMENTS, facts, installation, modules
+
+# What a Wi-Fi and LTE/EPC network names itself. What these need beneath them (stats, antenna,
+# traffic-control …) comes along: libraries by the dynamic linker, headers by #include.
+DEFAULT_MODULES = (
+    "core",
+    "network",
+    "internet",
+    "mobility",
+    "propagation",
+    "spectrum",
+    "wifi",
+    "point-to-point",
+    "applications",
+    "lte",
+)
+
+
+def load(module_names: Iterable[str] = DEFAULT_MODULES) -> Any:
+    """The C++ namespace `ns3` as a Python object, with at least these modules loaded.
+
+    Can be called again, for the same modules or for more. Raises `UnknownName` for a module that
+    isn't installed. The first call on a machine builds the precompiled header (about 15 s, said
+    on stderr); where that can't be, one line says why and the headers are parsed (about 5 s).
+    """
+    wanted = tuple(module_names)
+    if unknown := [name for name in wanted if name not in modules()]:
+        raise UnknownName("ns-3 module", unknown[0], nearest(unknown[0], modules()))
+    cppyy = interpreter()
+    for name in wanted:
+        _load_module(name)
+    return cppyy.gbl.ns3
+
+
+@functools.cache
+def interpreter() -> Any:
+    """The cppyy package, started with ns-3's default modules loaded."""
+    # Cling resolves a header's inline initialisers as it parses: libraries come first, and
+    # before cppyy, as looking for a symbol costs Cling the more the more is loaded after it.
+    for name in DEFAULT_MODULES:
+        open_library(modules()[name])
+    already_running = "cppyy" in sys.modules
+    header = None if already_running else _precompiled_header()
+    with _environment(_cling_settings(header)):
+        import cppyy  # noqa: PLC0415 (starts Cling, which reads the environment set above)
+        import libcppyy  # noqa: PLC0415
+    libcppyy.AddSmartPtrType("Ptr")
+    cppyy.add_include_path(str(installation().include))
+    if header is None:
+        for name in DEFAULT_MODULES:
+            cppyy.include(f"ns3/{name}-module.h")
+    return cppyy
+
+
+def open_library(path: Path) -> None:
+    """Opens a shared library for all to see, its dependencies with it; raises `OSError`."""
+    # Not ctypes.CDLL: that binds every symbol at once, and some of ns-3's optional ones (GTK's)
+    # are nowhere to be found.
+    libc = ctypes.CDLL(None)
+    libc.dlopen.restype = ctypes.c_void_p
+    libc.dlerror.restype = ctypes.c_char_p
+    if not libc.dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_GLOBAL):
+        raise OSError(libc.dlerror().decode())
+
+
+@functools.cache
+def _load_module(name: str) -> None:
+    if name not in DEFAULT_MODULES:
+        open_library(modules()[name])
+        interpreter().include(f"ns3/{name}-module.h")
+
+
+def _cling_settings(header: Path | None) -> dict[str, str]:
+    settings = {"EXTRA_CLING_ARGS": CLING_ARGUMENTS}
+    if header is not None:
+        # The key in the header's name says when it is stale; cppyy's guess is not to meddle.
+        settings |= {"CLING_STANDARD_PCH": str(header), "CLING_REBUILD_PCH": "0"}
+    return settings
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for a while: a child process is not to inherit them."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _precompiled_header() -> Path | None:
+    name = f"ns3-{cache.digest({**facts(), 'modules': DEFAULT_MODULES})}.pch"
+    announce = "preparing ns-3's precompiled header, once (about 15 s)"
+    try:
+        return cache.built(name, _build_precompiled_header, announce)
+    except cache.CacheUnavailable as error:
+        print(
+            f"collapipe-ns3: no precompiled header ({error}); each start takes some seconds more",
+            file=sys.stderr,
+        )
+        return None
+
+
+def _build_precompiled_header(workshop: Path) -> Path:
+    """Runs rootcling as cppyy's own makepch.py does, on its headers and ns-3's."""
+    place = installation()
+    dictionary = place.cling / "etc" / "dictpch"
+    umbrella = workshop / "all.h"
+    includes = [f'#include "ns3/{name}-module.h"' for name in DEFAULT_MODULES]
+    umbrella.write_text("\n".join([(dictionary / "allHeaders.h").read_text(), *includes, ""]))
+    flags = (dictionary / "allCppflags.txt").read_text().split()
+    command = [
+        *("bin/rootcling", "-rootbuild", "-generate-pch", "-f", str(workshop / "allDict.cxx")),
+        *("-noDictSelection", "-D__CLING__", "-DROOT_PCH"),
+        *("-Iinclude", "-Ietc", "-Ietc/dictpch", "-Ietc/cling"),
+        *(f"-I{place.cling / 'include'}", f"-I{place.include}"),
+        *("-cxxflags", " ".join(flags), str(umbrella), "etc/dictpch/allLinkDefs.h"),
+    ]
+    libraries = [str(place.cling / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
+        "EXTRA_CLING_ARGS": CLING_ARGUMENTS,
+    }
+    done = subprocess.run(
+        command, cwd=place.cling, env=environment, capture_output=True, text=True, check=False
+    )
+    header = workshop / "allDict_rdict.pch"
+    if done.returncode or not header.exists():
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise cache.CacheUnavailable(f"rootcling failed: {said[0]}")
+    return header
