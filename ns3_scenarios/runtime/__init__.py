@@ -1,21 +1,42 @@
 """ns-3 from Python: loading, own C++, seeds and resets, checked attributes."""
 
+from ns3_scenarios.runtime.attributes import (
+    Attribute,
+    attributes,
+    checked_attributes,
+    known_type,
+    make,
+    set_default,
+    type_names,
+)
 from ns3_scenarios.runtime.cache import CacheInfo, cache_info, clear_cache
 from ns3_scenarios.runtime.errors import BadValue, SimulationError, UnknownName
+from ns3_scenarios.runtime.installation import NotInstalled
 from ns3_scenarios.runtime.loader import DEFAULT_MODULES, load
-from ns3_scenarios.runtime.own_code import NativeBuildError, native
-from ns3_scenarios.runtime.simulation import reset
+from ns3_scenarios.runtime.own_code import NativeBuildError, compiler, native
+from ns3_scenarios.runtime.simulation import rehearse, reset, simulation_errors
 
 __all__ = [
     "DEFAULT_MODULES",
+    "Attribute",
     "BadValue",
     "CacheInfo",
     "NativeBuildError",
+    "NotInstalled",
     "SimulationError",
     "UnknownName",
+    "attributes",
     "cache_info",
+    "checked_attributes",
     "clear_cache",
+    "compiler",
+    "known_type",
     "load",
+    "make",
     "native",
+    "rehearse",
     "reset",
+    "set_default",
+    "simulation_errors",
+    "type_names",
 ]

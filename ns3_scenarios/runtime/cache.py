@@ -61,7 +61,10 @@ def built(name: str, build: Callable[[Path], Path], announce: str) -> Path:
     goes to stderr before, and the time taken after. Raises `CacheUnavailable` where the cache
     can't be written; what `build` raises passes through.
     """
-    place = directory()
+    try:
+        place = directory()
+    except RuntimeError as error:  # no home directory
+        raise CacheUnavailable(f"{error}") from error
     artefact = place / name
     if artefact.exists():
         return artefact
@@ -99,7 +102,7 @@ def _build(artefact: Path, build: Callable[[Path], Path], announce: str) -> None
     started = time.monotonic()
     workshop = Path(tempfile.mkdtemp(prefix=".building-", dir=artefact.parent))
     try:
-        os.replace(build(workshop), artefact)
+        build(workshop).replace(artefact)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     took = time.monotonic() - started

@@ -18,7 +18,9 @@ class UnknownName(ValueError):
 class BadValue(ValueError):
     """A value that an attribute can't take."""
 
-    def __init__(self, name: str, value: object, expected: str, nearest: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, value: object, expected: str, nearest: Sequence[str] = ()
+    ) -> None:
         self.name, self.value, self.expected, self.nearest = name, value, expected, tuple(nearest)
         super().__init__(f"{name}: expected {expected}, not {value!r}{did_you_mean(self.nearest)}")
 

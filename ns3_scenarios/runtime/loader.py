@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -58,8 +59,9 @@ def interpreter() -> Any:
     already_running = "cppyy" in sys.modules
     header = None if already_running else _precompiled_header()
     with _environment(_cling_settings(header)):
-        import cppyy  # noqa: PLC0415 (starts Cling, which reads the environment set above)
-        import libcppyy  # noqa: PLC0415
+        # Imported only now: doing so starts Cling, which reads the environment.
+        cppyy: Any = importlib.import_module("cppyy")
+        libcppyy: Any = importlib.import_module("libcppyy")
     libcppyy.AddSmartPtrType("Ptr")
     cppyy.add_include_path(str(installation().include))
     if header is None:

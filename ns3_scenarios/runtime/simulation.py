@@ -1,8 +1,19 @@
-"""Between two simulations in one process: everything back to the start."""
+"""Simulations in one process: back to the start between them, and ns-3's errors as Python's."""
 
 from __future__ import annotations
 
-from ns3_scenarios.runtime.loader import load
+import os
+import re
+import select
+import signal
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from ns3_scenarios.runtime.errors import SimulationError
+from ns3_scenarios.runtime.loader import interpreter, load
 
 SEED_LIMIT = 2**32  # ns-3 keeps its seed in 32 bits and takes 0 for none
 
@@ -11,7 +22,8 @@ def reset(seed: int, run: int) -> None:
     """Ends any simulation and makes ready for the next, as if the process were new.
 
     Call it before building, with every container and object of the last simulation dropped.
-    `seed` is 1 … 2³²-1 and `run` 0 … 2⁶⁴-1; `ValueError` else.
+    Defaults that were set, addresses and random streams start over. `seed` is 1 … 2³²-1 and
+    `run` 0 … 2⁶⁴-1; `ValueError` else.
     """
     if not 0 < seed < SEED_LIMIT:
         raise ValueError(f"seed: expected 1 to {SEED_LIMIT - 1}, not {seed}")
@@ -26,3 +38,74 @@ def reset(seed: int, run: int) -> None:
     ns.RngSeedManager.ResetNextStreamIndex()
     ns.Ipv4AddressGenerator.Reset()
     ns.Mac48Address.ResetAllocationIndex()
+
+
+@contextmanager
+def simulation_errors(doing: str) -> Iterator[None]:
+    """Turns what C++ throws within into `SimulationError`; `doing` says what was being done."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, interpreter().gbl.std.exception):
+            # cppyy's text is the C++ signature, an arrow, the exception's class, and its message.
+            said = str(error).rpartition("=>")[2].strip().partition(": ")[2] or str(error)
+            raise SimulationError(f"{doing}: {said.strip()}") from None
+        raise
+
+
+def rehearse(action: Callable[[], object], doing: str, limit_s: float = 60.0) -> None:
+    """Does `action` in a copy of this process, to see that ns-3 survives it.
+
+    A value can be of the right form and range and still make ns-3 end the process where it is
+    used (a period that the standard doesn't have, two attributes that exclude each other). Where
+    a user's attributes are at play, build the network here before it is built for good. Costs a
+    fork (about 10 ms) and the action. Raises `SimulationError` with ns-3's own message where the
+    copy dies or raises, or takes longer than `limit_s` of wall time.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        over, alive = os.pipe()
+        with warnings.catch_warnings():
+            # Python warns of forking beside other threads; the copy runs none but this one.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            os.close(over)
+            _act_and_exit(action, said.fileno())
+        os.close(alive)
+        in_time = bool(select.select([over], [], [], limit_s)[0])  # readable when the copy ends
+        os.close(over)
+        if not in_time:
+            os.kill(child, signal.SIGKILL)
+        status = os.waitpid(child, 0)[1]
+        if not in_time:
+            raise SimulationError(f"{doing}: not done after {limit_s:g} s")
+        if status:
+            said.seek(0)
+            raise SimulationError(f"{doing}: {_reason(said.read())}")
+
+
+def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
+    """The copy's whole life; it may not return into the caller's code."""
+    status = 1
+    try:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        # Die at once: ROOT's handlers would have a debugger print every stack first.
+        for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGTRAP):
+            signal.signal(number, signal.SIG_DFL)
+        action()
+        status = 0
+    except BaseException as error:  # whatever it is, the parent has to tell it
+        os.write(output, f"{error}\n".encode())
+    finally:
+        os._exit(status)
+
+
+def _reason(output: str) -> str:
+    """What ns-3 said when it ended the process: its message, else its last line."""
+    if match := re.search(r'msg="(.*?)"', output, re.DOTALL):
+        return match[1].strip()
+    if match := re.search(r'cond="(.*?)"', output, re.DOTALL):
+        return f"ns-3 requires that not {match[1].strip()}"
+    lines = output.strip().splitlines()
+    return lines[-1] if lines else "ns-3 ended the process without a word"

@@ -1,0 +1,133 @@
+"""ns-3's types and attributes by name, with every name and value checked before ns-3 sees it.
+
+An unknown name or an unreadable value ends the process in ns-3 (`NS_FATAL_ERROR`); here it is a
+`ValueError` that says what is valid.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ns3_scenarios.runtime.errors import BadValue, UnknownName, nearest
+from ns3_scenarios.runtime.loader import interpreter, load
+from ns3_scenarios.runtime.own_code import native
+from ns3_scenarios.runtime.values import canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of a type: who declares it, the class of its value, and what it takes.
+
+    `expected` is ns-3's own account: `uint8_t 0:255`, or choices separated by bars.
+    """
+
+    name: str
+    declared_by: str
+    kind: str
+    expected: str
+    at_construction: bool
+    afterwards: bool
+
+
+@functools.cache
+def type_names() -> tuple[str, ...]:
+    """The name of every type in the loaded modules, sorted."""
+    return tuple(sorted(str(native().TypeNames()).split("\n")[:-1]))
+
+
+@functools.cache
+def attributes(type_name: str) -> Mapping[str, Attribute]:
+    """A type's attributes by name, inherited ones too; raises `UnknownName`."""
+    known_type(type_name)
+    found: dict[str, Attribute] = {}
+    for line in str(native().DescribeAttributes(type_name)).split("\n")[:-1]:
+        name, declared_by, kind, expected, when = line.split("\t")
+        # The nearest ancestor's comes first, and hides what lies behind it.
+        found.setdefault(
+            name,
+            Attribute(name, declared_by, kind, expected, "construct" in when, "set" in when),
+        )
+    return found
+
+
+def known_type(type_name: str, among: Iterable[str] | None = None) -> str:
+    """The name itself where it is a type's (one of `among`); raises `UnknownName` else."""
+    valid = type_names() if among is None else tuple(among)
+    if type_name not in valid:
+        raise UnknownName("ns-3 type", type_name, _nearest_types(type_name, valid))
+    return type_name
+
+
+def checked_attributes(type_name: str, values: Mapping[str, object]) -> dict[str, str]:
+    """What `make` hands to ns-3 for these values, or the first thing wrong with them.
+
+    Values are Python's (numbers, booleans) or texts with a unit (`20ms`, `10Mbps`, `100p`).
+    Raises `UnknownName` for the type or an attribute, `BadValue` for what one can't take.
+    """
+    return {name: _checked(type_name, name, value) for name, value in values.items()}
+
+
+def make(type_name: str, **values: object) -> Any:
+    """A new object of the type, with these attributes; an ns-3 smart pointer to its class.
+
+    Raises `UnknownName` and `BadValue` as `checked_attributes` does, and `BadValue` for a type
+    that has no constructor without arguments.
+    """
+    checked = checked_attributes(type_name, values)
+    if not native().IsCreatable(known_type(type_name)):
+        raise BadValue("type", type_name, "a type that can be made by name")
+    lines = "".join(f"{name}={text}\n" for name, text in checked.items())
+    made = native().Make(type_name, lines)
+    return _as_own_class(made, type_name)
+
+
+def set_default(path: str, value: object) -> None:
+    """Sets what objects made from now on start with; `path` is `type::attribute`.
+
+    As in ns-3 the type must be the one that declares the attribute, for the default is shared by
+    all that inherit it. `reset` takes it back. Raises `UnknownName` and `BadValue`.
+    """
+    type_name, _, name = path.rpartition("::")
+    attribute = _attribute(type_name, name)
+    if attribute.declared_by != type_name:
+        declared = f"{attribute.declared_by}::{name}"
+        raise UnknownName("attribute default", path, [declared])
+    native().SetDefault(type_name, name, _checked(type_name, name, value))
+
+
+def _attribute(type_name: str, name: str) -> Attribute:
+    known = attributes(type_name)
+    if name not in known:
+        raise UnknownName("attribute", name, nearest(name, known), where=type_name)
+    return known[name]
+
+
+def _checked(type_name: str, name: str, value: object) -> str:
+    attribute = _attribute(type_name, name)
+    path = f"{type_name}::{name}"
+    if not attribute.at_construction:
+        raise BadValue(path, value, "an attribute that can be set at construction")
+    text = canonical(path, attribute.kind, attribute.expected, value)
+    if not native().Fits(type_name, name, text):
+        raise BadValue(path, value, attribute.expected)
+    return text
+
+
+def _nearest_types(type_name: str, valid: Iterable[str]) -> list[str]:
+    # A user who leaves out the namespace is to be told, whatever the distance.
+    prefixed = f"ns3::{type_name}"
+    return [prefixed] if prefixed in valid else nearest(type_name, valid)
+
+
+def _as_own_class(pointer: Any, type_name: str) -> Any:
+    """The pointer as one to the object's own class; as it is where Cling knows no such class."""
+    scope = interpreter().gbl
+    try:
+        for part in type_name.split("::"):
+            scope = getattr(scope, part)
+    except AttributeError:
+        return pointer
+    return load().DynamicCast[scope, load().Object](pointer)
