@@ -33,11 +33,12 @@ def native() -> Any:
     the cache can't be written, Cling compiles the same files at each start. Raises
     `NativeBuildError`.
     """
-    return _load(SOURCES)
+    return load_code(SOURCES)
 
 
 @functools.cache
-def _load(sources: Path) -> Any:
+def load_code(sources: Path) -> Any:
+    """The namespace `collapipe` with the code of this folder in it; see `native`."""
     cppyy = interpreter()
     cppyy.add_include_path(str(sources))
     headers, units = (sorted(sources.glob(pattern)) for pattern in ("*.h", "*.cc"))
@@ -75,7 +76,10 @@ def _library(sources: Path, files: Sequence[Path]) -> Path | None:
     try:
         return cache.built(f"native-{key}.so", build, "compiling native code, once (about 10 s)")
     except (cache.CacheUnavailable, NativeBuildError) as error:
-        print(f"collapipe-ns3: {error}; Cling compiles it at each start instead", file=sys.stderr)
+        print(
+            f"collapipe-ns3: no compiled native code ({error}); Cling compiles it at each start",
+            file=sys.stderr,
+        )
         return None
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import select
 import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
+        sys.stdout = sys.stderr = os.fdopen(output, "w")
         # Die at once: ROOT's handlers would have a debugger print every stack first.
         for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGTRAP):
             signal.signal(number, signal.SIG_DFL)

@@ -29,6 +29,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _LONGEST_TIME_NS = 2**63 - 1
 _HIGHEST_RATE_BPS = 2**64 - 1
 _LONGEST_QUEUE = 2**32 - 1
+_MOST_CHOICES_TOLD = 6  # a longer list hides the one that was meant
 
 
 def canonical(name: str, kind: str, expected: str, value: object) -> str:
@@ -57,7 +58,7 @@ def _choice(name: str, expected: str, value: object) -> str:
         if choice in written:
             return choice
     close = nearest(written[0], choices)
-    if len(choices) > 6 and close:  # noqa: PLR2004 (a longer list hides what was meant)
+    if len(choices) > _MOST_CHOICES_TOLD and close:
         raise BadValue(name, value, "one of its choices", close)
     raise BadValue(name, value, f"one of {', '.join(choices) or 'no choice'}", close)
 
