@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ns3_scenarios.runtime.errors import BadValue, UnknownName, nearest
+from ns3_scenarios.runtime.errors import BadValue, SimulationError, UnknownName, nearest
 from ns3_scenarios.runtime.loader import interpreter, load
 from ns3_scenarios.runtime.own_code import native
+from ns3_scenarios.runtime.simulation import rehearse
 from ns3_scenarios.runtime.values import canonical
 
 
@@ -74,14 +75,15 @@ def make(type_name: str, **values: object) -> Any:
     """A new object of the type, with these attributes; an ns-3 smart pointer to its class.
 
     Raises `UnknownName` and `BadValue` as `checked_attributes` does, and `BadValue` for a type
-    that has no constructor without arguments.
+    that has no constructor without arguments, or that ns-3 can't start with these attributes.
     """
     checked = checked_attributes(type_name, values)
     if not native().IsCreatable(known_type(type_name)):
         raise BadValue("type", type_name, "a type that can be made by name")
     lines = "".join(f"{name}={text}\n" for name, text in checked.items())
-    made = native().Make(type_name, lines)
-    return _as_own_class(made, type_name)
+    if checked:
+        _rehearse_making(type_name, lines)
+    return _as_own_class(native().Make(type_name, lines), type_name)
 
 
 def set_default(path: str, value: object) -> None:
@@ -120,6 +122,16 @@ def _nearest_types(type_name: str, valid: Iterable[str]) -> list[str]:
     # A user who leaves out the namespace is to be told, whatever the distance.
     prefixed = f"ns3::{type_name}"
     return [prefixed] if prefixed in valid else nearest(type_name, valid)
+
+
+@functools.cache
+def _rehearse_making(type_name: str, lines: str) -> None:
+    """Asks once for all whether ns-3 survives it: a setter may refuse what its checker takes."""
+    try:
+        rehearse(lambda: native().Make(type_name, lines), "")
+    except SimulationError as error:
+        reason = str(error).removeprefix(": ")
+        raise BadValue(type_name, lines.split(), f"what it can start with ({reason})") from None
 
 
 def _as_own_class(pointer: Any, type_name: str) -> Any:

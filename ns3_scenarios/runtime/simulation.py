@@ -107,7 +107,7 @@ def _reason(output: str) -> str:
     """What ns-3 said when it ended the process: its message, else its last line."""
     if match := re.search(r'msg="(.*?)"', output, re.DOTALL):
         return match[1].strip()
-    if match := re.search(r'cond="(.*?)"', output, re.DOTALL):
-        return f"ns-3 requires that not {match[1].strip()}"
+    if match := re.search(r'(ASSERT|aborted).*?cond="(.*?)"', output, re.DOTALL):
+        return f"ns-3 {'requires' if match[1] == 'ASSERT' else 'refuses'} {match[2].strip()}"
     lines = output.strip().splitlines()
     return lines[-1] if lines else "ns-3 ended the process without a word"

@@ -113,6 +113,11 @@ def test_what_has_no_constructor_or_is_no_object_is_not_made(type_name: str) -> 
         runtime.make(type_name)
 
 
+def test_what_only_the_setter_refuses_is_refused_in_time() -> None:
+    with pytest.raises(BadValue, match=r"ns-3 requires stream >= -1"):
+        runtime.make("ns3::UniformRandomVariable", Stream=-2)
+
+
 def test_attributes_are_inherited_and_say_by_whom_they_are_declared() -> None:
     known = runtime.attributes("ns3::TcpSocketBase")
     assert known["SegmentSize"].declared_by == "ns3::TcpSocket"
