@@ -8,16 +8,18 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-# What cppyy itself sets where the user has not: the precompiled header must be built with it.
-CLING_ARGUMENTS = os.environ.get("EXTRA_CLING_ARGS", " -O2 -march=native")
+# What cppyy itself sets where the user has not; the precompiled header must be built with it.
+_CPPYY_ARGUMENTS = " -O2 -march=native"
+_STANDARD_HEADERS = Path("/usr/include/c++")
 
 
 class NotInstalled(RuntimeError):
-    """The ns3 or the cppyy wheel is missing."""
+    """Something that ns-3 needs is missing: a wheel, or the C++ standard library's headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,38 @@ def modules() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+@functools.cache
+def cling_arguments() -> str:
+    """The arguments that Cling starts with; raises `NotInstalled` where it could not start.
+
+    Cling asks `c++` where the standard headers lie, and complains where there is none: then it is
+    told.
+    """
+    arguments = os.environ.get("EXTRA_CLING_ARGS", _CPPYY_ARGUMENTS)
+    if shutil.which("c++"):
+        return arguments
+    folders = "".join(f" -cxx-isystem {folder}" for folder in standard_headers())
+    return f"{arguments} -nostdinc++{folders}"
+
+
+def standard_headers(root: Path = _STANDARD_HEADERS) -> list[Path]:
+    """The folders of the newest C++ standard headers under `root`; raises `NotInstalled`."""
+    versions = [path for path in root.glob("[0-9]*") if (path / "vector").exists()]
+    newest = max(versions, key=lambda path: [int(n) for n in path.name.split(".")], default=None)
+    if newest is None:
+        raise NotInstalled(
+            "neither a C++ compiler nor the C++ standard library's headers are on this machine, "
+            "and ns-3's headers need those (Debian and Ubuntu: apt install libstdc++-12-dev; "
+            "Fedora: dnf install libstdc++-devel glibc-devel)"
+        )
+    # Distributions keep the part that depends on the processor within or beside the rest.
+    configured = [
+        *newest.glob("*/bits/c++config.h"),
+        *root.parent.glob(f"*/c++/{newest.name}/bits/c++config.h"),
+    ]
+    return [newest, *(path.parents[1] for path in configured), newest / "backward"]
+
+
 def facts() -> dict[str, object]:
     """Everything a built artefact depends on beside its own source."""
     place = installation()
@@ -62,8 +96,9 @@ def facts() -> dict[str, object]:
         # A precompiled header holds absolute paths, and is void when the files under it change.
         "include": (str(place.include), place.include.stat().st_mtime_ns),
         "cling": (str(place.cling), (place.cling / "include").stat().st_mtime_ns),
+        "standard": sorted((p.name, p.stat().st_mtime_ns) for p in _STANDARD_HEADERS.glob("*")),
         "python": sysconfig.get_config_var("SOABI"),
-        "arguments": CLING_ARGUMENTS,
+        "arguments": cling_arguments(),
         "cpu": _cpu(),
     }
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ns3_scenarios.runtime import cache
 from ns3_scenarios.runtime.errors import UnknownName, nearest
-from ns3_scenarios.runtime.installation import CLING_ARGUMENTS, facts, installation, modules
+from ns3_scenarios.runtime.installation import cling_arguments, facts, installation, modules
 
 # What a Wi-Fi and LTE/EPC network names itself. What these need beneath them (stats, antenna,
 # traffic-control …) comes along: libraries by the dynamic linker, headers by #include.
@@ -89,7 +89,7 @@ def _load_module(name: str) -> None:
 
 
 def _cling_settings(header: Path | None) -> dict[str, str]:
-    settings = {"EXTRA_CLING_ARGS": CLING_ARGUMENTS}
+    settings = {"EXTRA_CLING_ARGS": cling_arguments()}
     if header is not None:
         # The key in the header's name says when it is stale; cppyy's guess is not to meddle.
         settings |= {"CLING_STANDARD_PCH": str(header), "CLING_REBUILD_PCH": "0"}
@@ -142,7 +142,7 @@ def _build_precompiled_header(workshop: Path) -> Path:
     libraries = [str(place.cling / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     environment = os.environ | {
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
-        "EXTRA_CLING_ARGS": CLING_ARGUMENTS,
+        "EXTRA_CLING_ARGS": cling_arguments(),
     }
     done = subprocess.run(
         command, cwd=place.cling, env=environment, capture_output=True, text=True, check=False

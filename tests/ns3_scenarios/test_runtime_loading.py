@@ -1,6 +1,7 @@
 """Loading ns-3, each time in a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from ns3_scenarios import runtime
 from ns3_scenarios.runtime import own_code
-from ns3_scenarios.runtime.installation import facts, modules
+from ns3_scenarios.runtime.installation import facts, modules, standard_headers
 
 SIMULATE = """
 from ns3_scenarios import runtime
@@ -96,6 +97,35 @@ def test_the_compiler_is_the_one_that_is_named_or_the_first_found(
     assert own_code.compiler() == str(tmp_path / "clang++")
 
 
+@pytest.mark.slow
+def test_without_a_compiler_loading_says_nothing_either(tmp_path: Path) -> None:
+    """Cling would complain, on stderr, that it can't ask `c++` where the standard headers are."""
+    for name in ("sh", "ls", "sed", "ldd", "bash", "cat"):
+        if found := shutil.which(name):
+            (tmp_path / name).symlink_to(found)
+    bare = {"PATH": str(tmp_path), "COLLAPIPE_NS3_CACHE": str(tmp_path / "cache")}
+    assert run(SIMULATE, **bare).stderr.count("\n") == 2  # the header is built, and that is said
+    done = run(SIMULATE, **bare)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1500000000\n", "")
+
+
+def test_the_newest_standard_headers_are_found(tmp_path: Path) -> None:
+    for version in ("9", "12", "13"):
+        (tmp_path / "c++" / version).mkdir(parents=True)
+    for version in ("9", "12"):  # of 13 there is no more than the folder
+        (tmp_path / "c++" / version / "vector").touch()
+    beside = tmp_path / "x86_64-linux-gnu" / "c++" / "12"
+    (beside / "bits").mkdir(parents=True)
+    (beside / "bits" / "c++config.h").touch()
+    newest = tmp_path / "c++" / "12"
+    assert standard_headers(tmp_path / "c++") == [newest, beside, newest / "backward"]
+
+
+def test_a_machine_without_standard_headers_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(runtime.NotInstalled, match="apt install"):
+        standard_headers(tmp_path)
+
+
 BROKEN = """
 from pathlib import Path
 from ns3_scenarios.runtime import own_code
@@ -132,5 +162,5 @@ def test_a_module_beyond_the_default_can_be_loaded_later() -> None:
 
 def test_the_key_holds_what_a_build_depends_on() -> None:
     known = facts()
-    assert {"versions", "include", "cling", "python", "arguments", "cpu"} == set(known)
+    assert {"versions", "include", "cling", "standard", "python", "arguments", "cpu"} == set(known)
     assert set(runtime.DEFAULT_MODULES) <= set(modules())

@@ -1,0 +1,76 @@
+"""How soon ns-3 is at work: `from ns import ns` against this project's way of loading it.
+
+`startup_ratio` is the wall time of `from ns import ns` over the time from the start of a process
+to the first simulated event of an ns3_scenarios network, with a warm cache; each in processes of
+their own, taken in turn, and the medians compared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+REPEATS = 3
+
+PLAIN = """
+import time
+started = time.monotonic()
+from ns import ns
+print(time.monotonic() - started)
+"""
+
+# The monotonic clock is one for all processes, so that this one's start can be told by its parent.
+OURS = """
+import time
+from ns3_scenarios import runtime
+
+runtime.reset(seed=1, run=1)
+ns = runtime.load()
+runtime.native()
+nodes = ns.NodeContainer(2)
+phy = ns.SpectrumWifiPhyHelper()
+phy.SetChannel(ns.CreateObject[ns.MultiModelSpectrumChannel]())
+mac = ns.WifiMacHelper()
+mac.SetType("ns3::AdhocWifiMac")
+wifi = ns.WifiHelper()
+wifi.SetStandard(ns.WIFI_STANDARD_80211ax)
+wifi.SetRemoteStationManager("ns3::IdealWifiManager")
+devices = wifi.Install(phy, mac, nodes)
+ns.InternetStackHelper().Install(nodes)
+ns.Simulator.Stop(ns.NanoSeconds(1))
+ns.Simulator.Run()
+print(time.monotonic())
+"""
+
+
+def measure() -> dict[str, float]:
+    """The ratio, and the two medians in seconds that it is made of."""
+    _first_event_s()  # the cache is warm from here on
+    pairs = [(_plain_import_s(), _first_event_s()) for _ in range(REPEATS)]
+    plain_s, ours_s = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return {
+        "startup_ratio": plain_s / ours_s,
+        "startup_plain_import_s": plain_s,
+        "startup_first_event_s": ours_s,
+    }
+
+
+def _plain_import_s() -> float:
+    return float(_output(PLAIN))
+
+
+def _first_event_s() -> float:
+    started = time.monotonic()
+    return float(_output(OURS)) - started
+
+
+def _output(program: str) -> str:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(f"{name:24} {value:8.3f}")
