@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ns3_scenarios.runtime.errors import SimulationError
-from ns3_scenarios.runtime.loader import interpreter, load
+from ns3_scenarios.runtime.loader import interpreter
+from ns3_scenarios.runtime.own_code import native
 
 SEED_LIMIT = 2**32  # ns-3 keeps its seed in 32 bits and takes 0 for none
 
@@ -30,15 +31,7 @@ def reset(seed: int, run: int) -> None:
         raise ValueError(f"seed: expected 1 to {SEED_LIMIT - 1}, not {seed}")
     if not 0 <= run < 2**64:
         raise ValueError(f"run: expected 0 to {2**64 - 1}, not {run}")
-    ns = load()
-    ns.Simulator.Destroy()
-    ns.Config.Reset()  # the defaults that were set live on otherwise
-    ns.RngSeedManager.SetSeed(seed)
-    ns.RngSeedManager.SetRun(run)
-    # Without this the streams number on from the last simulation's, and runs don't repeat.
-    ns.RngSeedManager.ResetNextStreamIndex()
-    ns.Ipv4AddressGenerator.Reset()
-    ns.Mac48Address.ResetAllocationIndex()
+    native().ResetSimulation(seed, run)
 
 
 @contextmanager
