@@ -1,0 +1,96 @@
+"""Real computation in step with simulated time.
+
+A computation starts on the torch thread when it starts in simulated time, and its result is
+taken when it ends in simulated time. The simulated duration is the lookahead in which the network
+is simulated while torch works, on another core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import torch
+
+from bridge.loop import simulated_loop, sleep_ns
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Computed(Generic[T]):
+    """A computation's result, its simulated start and end, and the wall time torch took."""
+
+    result: T
+    start_ns: int
+    end_ns: int
+    wall_s: float
+
+
+def duration_ns(flops: float, flops_per_s: float, overhead_s: float) -> int:
+    """Simulated time of a computation, `overhead_s + flops / flops_per_s`, in whole nanoseconds."""
+    return round((overhead_s + flops / flops_per_s) * 1e9)
+
+
+class TorchThread:
+    """The one thread in which all tensors are computed, in the order of simulated start.
+
+    One thread with one torch thread in it: sums are then formed in one order, so that a run
+    repeats to the bit. Use as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(
+            1, thread_name_prefix="torch", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
+        """Does `work` while `lasting_ns` of simulated time pass; raises what it raises."""
+        loop = simulated_loop()
+        start_ns = loop.now_ns()
+        pending = self._executor.submit(_timed, work)
+        try:
+            await sleep_ns(lasting_ns)
+        except BaseException:
+            pending.cancel()
+            raise
+        result, wall_s = pending.result()
+        return Computed(result, start_ns, loop.now_ns(), wall_s)
+
+    def now(self, work: Callable[[], T]) -> T:
+        """Does `work` at once, in the same thread, taking no simulated time."""
+        return self._executor.submit(work).result()
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
+
+
+class Processor:
+    """A node's processor: one computation at a time, in the order in which they were asked for."""
+
+    def __init__(self, thread: TorchThread) -> None:
+        self._thread = thread
+        self._free = asyncio.Lock()  # asyncio's locks are fair
+
+    async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
+        """`TorchThread.run`, once the computations asked for before have ended."""
+        async with self._free:
+            return await self._thread.run(work, lasting_ns)
