@@ -100,7 +100,10 @@ def _artefacts(place: Path) -> list[Path]:
 def _build(artefact: Path, build: Callable[[Path], Path], announce: str) -> None:
     print(f"collapipe-ns3: {announce} …", file=sys.stderr, flush=True)
     started = time.monotonic()
-    workshop = Path(tempfile.mkdtemp(prefix=".building-", dir=artefact.parent))
+    prefix = f".building-{artefact.name}-"
+    for left in artefact.parent.glob(f"{prefix}*"):  # by a process that was killed at it
+        shutil.rmtree(left, ignore_errors=True)
+    workshop = Path(tempfile.mkdtemp(prefix=prefix, dir=artefact.parent))
     try:
         build(workshop).replace(artefact)
     finally:

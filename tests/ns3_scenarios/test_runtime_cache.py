@@ -48,6 +48,25 @@ def test_a_build_that_fails_leaves_nothing(place: Path) -> None:
     assert cache.built("a.so", write, "making a").exists()
 
 
+def test_what_a_killed_process_left_is_swept_away(place: Path) -> None:
+    program = """
+import os
+from pathlib import Path
+from ns3_scenarios.runtime import cache
+
+def build(workshop: Path) -> Path:
+    (workshop / "made").write_text("half")
+    os.kill(os.getpid(), 9)
+    return workshop
+
+cache.built("a.so", build, "making a")
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert len(list(place.glob(".building-*"))) == 1
+    assert cache.built("a.so", write, "making a").read_text() == "whole"
+    assert list(place.glob(".building-*")) == []
+
+
 def test_processes_that_come_at_once_build_once(place: Path) -> None:
     program = """
 import sys, time
