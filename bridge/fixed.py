@@ -43,6 +43,7 @@ class FixedDelivery:
 
     src: str
     dst: str
+    kind: str
     size_bytes: int
     start_ns: int
     end_ns: int
@@ -86,6 +87,7 @@ class FixedUsage:
 class _Transfer:
     src: str
     dst: str
+    kind: str
     size_bytes: int
     link: Link
     asked_ns: int
@@ -168,12 +170,14 @@ class FixedRateNetwork:
         self._now_ns = max(self._now_ns, until_ns)
         return "reached"
 
-    def transfer(self, src: str, dst: str, size_bytes: int) -> asyncio.Future[FixedDelivery]:
+    def transfer(
+        self, src: str, dst: str, size_bytes: int, kind: str = ""
+    ) -> asyncio.Future[FixedDelivery]:
         link = self._link(src, dst)
         if size_bytes < 1:
             raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
         future: asyncio.Future[FixedDelivery] = asyncio.get_running_loop().create_future()
-        transfer = _Transfer(src, dst, size_bytes, link, self._now_ns, future)
+        transfer = _Transfer(src, dst, kind, size_bytes, link, self._now_ns, future)
         future.add_done_callback(lambda done: self._cut(transfer) if done.cancelled() else None)
         self._open[transfer] = None
         medium = self._medium(transfer)
@@ -280,6 +284,7 @@ class FixedRateNetwork:
         delivery = FixedDelivery(
             src=transfer.src,
             dst=transfer.dst,
+            kind=transfer.kind,
             size_bytes=size,
             start_ns=transfer.asked_ns,
             end_ns=self._now_ns,

@@ -6,13 +6,15 @@ a protocol is written as plain `async` code.
 
 Time is kept in integer nanoseconds. asyncio itself speaks float seconds, so timers carry their
 nanoseconds along and are ordered by them, those of one instant by the order in which they were
-set; completions of the network come before timers of the same instant. The float view is exact
-enough to tell neighbouring nanoseconds apart for 48 days of simulated time.
+set; completions of the network come before timers of the same instant. A float time that is
+handed in, such as that of `asyncio.timeout`, is rounded to the nearest nanosecond; floats tell
+neighbouring nanoseconds apart for 48 days of simulated time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import selectors
@@ -22,13 +24,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar, cast
 
-from bridge.network import Clock
+from bridge.network import Advance, Clock
 from bridge.waits import waiting
 
 T = TypeVar("T")
 
 _BEAT_S = 0.1  # wall seconds between looks at the watchdog and at Ctrl-C while the network runs
-_HALF_NANOSECOND = 0.5e-9
+_CANCELS = 10  # how often a task that will not end is cancelled before it is given up
 
 
 class EndlessWait(RuntimeError):
@@ -76,9 +78,14 @@ def simulated_loop() -> SimulatedLoop:
 
 async def sleep_ns(duration_ns: int) -> None:
     """Waits for whole nanoseconds of simulated time."""
+    await sleep_until_ns(simulated_loop().now_ns() + duration_ns)
+
+
+async def sleep_until_ns(when_ns: int) -> None:
+    """Waits until an instant of simulated time, after what the network completes at it."""
     loop = simulated_loop()
     awake: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_at_ns(loop.now_ns() + duration_ns, _wake, awake)
+    timer = loop.call_at_ns(when_ns, _wake, awake)
     try:
         await awake
     finally:
@@ -91,17 +98,21 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 def _cancel_all(loop: SimulatedLoop) -> None:
-    """Cancels what still runs, and lets it end; what can't end is left to the collector."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        try:
+    """Cancels what still runs and lets it end, in simulated time if it takes any.
+
+    What waits for ever again when cancelled is cancelled again; the error being raised names it
+    already, so that it is not reported twice.
+    """
+    for _ in range(_CANCELS):
+        tasks = asyncio.all_tasks(loop)
+        if not tasks:
+            break
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(EndlessWait):
             loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        except EndlessWait:
-            # The error being raised names these tasks already; this one would say it again.
-            for task in tasks:
-                task.__dict__.setdefault("_log_destroy_pending", False)
+    with contextlib.suppress(EndlessWait):
+        loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 class _Timer(asyncio.TimerHandle):
@@ -148,6 +159,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     _scheduled: list[_Timer]
     _stopping: bool
     _clock_resolution: float
+    _check_closed: Callable[[], None]
 
     def __init__(self, clock: Clock, watchdog_s: float | None) -> None:
         selector = _NetworkSelector()
@@ -156,7 +168,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._clock = clock
         self._watchdog_s = watchdog_s
         self._sequence = itertools.count()
-        self._clock_resolution = _HALF_NANOSECOND
+        self._clock_resolution = 0.0  # asyncio's own float look at the timers never finds one due
         self._advancing = False
         self.over = threading.Event()
 
@@ -193,7 +205,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """`call_at` with the time in whole nanoseconds."""
+        """`call_at` with the time in whole nanoseconds; a time gone by means now."""
+        self._check_closed()
+        when_ns = max(when_ns, self.now_ns())
         timer = _Timer((when_ns, next(self._sequence)), callback, args, self, context)
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]  # asyncio counts cancelled ones by it
@@ -206,12 +220,20 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
                 self._clock.interrupt()
 
     def _let_time_pass(self) -> None:
-        """Simulates until something is ready: a completion, or the next timer."""
+        """Simulates until something is ready: a completion, or else the next timers."""
         if self._ready or self._stopping:
             return
-        until_ns = self._scheduled[0].key[0] if self._scheduled else None
-        if until_ns is None and not self._clock.in_flight():
+        next_ns = self._scheduled[0].key[0] if self._scheduled else None
+        if next_ns is None and not self._clock.in_flight():
             raise Deadlock(self._report("nothing is under way that could wake them"))
+        ended = self._advance(next_ns)
+        if ended == "exhausted":
+            raise Deadlock(self._report("the network has no event left"))
+        if ended == "reached":
+            self._ring()
+
+    def _advance(self, until_ns: int | None) -> Advance:
+        """The network's `advance`, interrupted only by the watchdog and by other threads."""
         began = time.monotonic()
         self._advancing = True
         try:
@@ -222,8 +244,15 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
                     raise WatchdogExpired(self._report(f"{reason} without waking any"))
         finally:
             self._advancing = False
-        if ended == "exhausted":
-            raise Deadlock(self._report("the network has no event left"))
+        return ended
+
+    def _ring(self) -> None:
+        """Makes the timers that are due ready, by their integer times."""
+        now_ns = self.now_ns()
+        while self._scheduled and self._scheduled[0].key[0] <= now_ns:
+            timer = heapq.heappop(self._scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]  # as in call_at_ns
+            self._ready.append(timer)
 
     def _report(self, reason: str) -> str:
         now_s = self._clock.now_ns() * 1e-9

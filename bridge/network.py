@@ -7,9 +7,8 @@ oracle of everything that runs on the dear one.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 #: How a call to `Network.advance` ended.
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
@@ -26,6 +25,11 @@ class Delivery(Protocol):
     def src(self) -> str: ...
     @property
     def dst(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """What the sender called it: activation, gradient, parameters, …"""
+        ...
+
     @property
     def size_bytes(self) -> int: ...
     @property
@@ -58,6 +62,16 @@ class Delivery(Protocol):
     def energy_j(self) -> float:
         """Energy sent out: transmit power × airtime."""
         ...
+
+
+class Transfer(Awaitable[Delivery], Protocol):
+    """A transfer under way, as an `asyncio.Future` has it (whose own type bars a narrower one)."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cuts the transfer, unless it has ended."""
+        ...
+
+    def done(self) -> bool: ...
 
 
 class Grant(Protocol):
@@ -126,8 +140,8 @@ class Clock(Protocol):
         """Simulates up to and including `until_ns`; None sets no bound.
 
         Returns "completed" as soon as a transfer's future was resolved (with all that complete at
-        the same instant), "reached" at `until_ns`, "interrupted" after `interrupt`, "exhausted"
-        when no event is left that could ever happen.
+        the same instant), "reached" at `until_ns`, "interrupted" after `interrupt`, and, where no
+        bound was set, "exhausted" when no event is left that could ever happen.
         """
         ...
 
@@ -152,8 +166,12 @@ class Network(Clock, Protocol):
         """Every transfer that has ended, cut ones included, in order of their ends."""
         ...
 
-    def transfer(self, src: str, dst: str, size_bytes: int) -> asyncio.Future[Delivery]:
+    def transfer(
+        self, src: str, dst: str, size_bytes: int, kind: str = ""
+    ) -> asyncio.Future[Delivery]:
         """Starts sending; the future resolves when the transfer ends, however it ends.
+
+        `kind` says what is sent, for the records; it has no effect on the transfer.
 
         Cancelling the future cuts the transfer. Raises `ValueError` for a node that doesn't
         exist, two nodes that share no radio, or a size below one byte.

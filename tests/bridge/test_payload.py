@@ -1,0 +1,69 @@
+"""Tensors as bytes on air, against a byte-by-byte reckoning."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.payload import receive, size_bytes
+
+
+def test_size_is_that_of_the_elements() -> None:
+    tensors = [torch.zeros(3, 5), torch.zeros(7, dtype=torch.bool), torch.zeros(2).long()]
+    assert size_bytes(tensors) == 3 * 5 * 4 + 7 + 2 * 8
+
+
+def test_without_loss_the_very_tensors_are_handed_on() -> None:
+    sent = [torch.randn(4), torch.arange(3)]
+    received = receive(sent, [])
+    assert all(got is gave for got, gave in zip(received.tensors, sent, strict=True))
+    assert received.distortion == 0.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=4))
+def test_an_element_is_missing_where_any_of_its_bytes_is(ranges: list[tuple[int, int]]) -> None:
+    sent = [
+        torch.arange(1.0, 7.0).view(2, 3),
+        torch.ones(8, dtype=torch.bool),
+        torch.ones(3).long(),
+    ]
+    lost = [(start, start + length) for start, length in ranges]
+    gone = {byte for start, end in lost for byte in range(start, end)}
+
+    offset = 0
+    error = power = 0.0
+    expected = []
+    for tensor in sent:
+        width, count = tensor.element_size(), tensor.numel()
+        missing = [
+            bool(gone & set(range(offset + i * width, offset + (i + 1) * width)))
+            for i in range(count)
+        ]
+        offset += count * width
+        share = sum(missing) / count
+        scale = 1 / (1 - share) if tensor.is_floating_point() and share < 1 else 1
+        values = [
+            0 if miss else value * scale
+            for miss, value in zip(missing, tensor.flatten().tolist(), strict=True)
+        ]
+        expected.append(torch.tensor(values, dtype=tensor.dtype).view_as(tensor))
+        if tensor.is_floating_point():
+            error += sum(
+                (a - b) ** 2 for a, b in zip(values, tensor.flatten().tolist(), strict=True)
+            )
+            power += float(tensor.square().sum())
+
+    received = receive(sent, lost)
+    for got, want in zip(received.tensors, expected, strict=True):
+        torch.testing.assert_close(got, want)
+    assert received.distortion == pytest.approx(error / power, rel=1e-5)
+
+
+def test_random_losses_keep_the_mean() -> None:
+    generator = torch.Generator().manual_seed(1)
+    sent = torch.rand(100_000, generator=generator) + 1
+    lost = [(4 * i, 4 * i + 4) for i in torch.randperm(100_000, generator=generator)[:30_000]]
+    received = receive([sent], [(int(start), int(end)) for start, end in lost])
+    assert float(received.tensors[0].mean()) == pytest.approx(float(sent.mean()), rel=0.02)
