@@ -166,9 +166,7 @@ class Network(Clock, Protocol):
         """Every transfer that has ended, cut ones included, in order of their ends."""
         ...
 
-    def transfer(
-        self, src: str, dst: str, size_bytes: int, kind: str = ""
-    ) -> asyncio.Future[Delivery]:
+    def transfer(self, src: str, dst: str, size_bytes: int, kind: str = "") -> Transfer:
         """Starts sending; the future resolves when the transfer ends, however it ends.
 
         `kind` says what is sent, for the records; it has no effect on the transfer.
