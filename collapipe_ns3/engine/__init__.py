@@ -1,0 +1,1 @@
+"""Executes a plan: the schedule of each pipeline, the stages, the federated round."""

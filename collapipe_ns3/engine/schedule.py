@@ -1,0 +1,216 @@
+"""Pipeline schedules as data.
+
+A schedule is a table: for every stage, the actions it takes one after another. The engine executes
+the table and knows no other rule, so what is validated and printed is what runs. An action reads
+`2F0`: stage 2, forward, micro-batch 0. Stage 0 is the embedding, the last stage the decoder.
+
+GPipe (Huang et al., NeurIPS 2019) runs all forwards, then all backwards. 1F1B (PipeDream-flush,
+Narayanan et al., ICML 2021) alternates after a warm-up: the same bubble, and at most N - i
+micro-batches kept at stage i of N instead of all M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+
+class Kind(StrEnum):
+    """What an action does. Receives wait; sends hand over to the link and go on."""
+
+    FORWARD = "F"
+    BACKWARD = "B"
+    SEND_ACTIVATION = "SEND_F"
+    RECEIVE_ACTIVATION = "RECV_F"
+    SEND_GRADIENT = "SEND_B"
+    RECEIVE_GRADIENT = "RECV_B"
+    SEND_LABELS = "SEND_L"
+    RECEIVE_LABELS = "RECV_L"
+
+
+#: Each kind of receive with the kind of send that feeds it.
+FED_BY = {
+    Kind.RECEIVE_ACTIVATION: Kind.SEND_ACTIVATION,
+    Kind.RECEIVE_GRADIENT: Kind.SEND_GRADIENT,
+    Kind.RECEIVE_LABELS: Kind.SEND_LABELS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action of one stage on one micro-batch; prints as `2F0`."""
+
+    stage: int
+    kind: Kind
+    micro_batch: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}{self.kind}{self.micro_batch}"
+
+
+#: For each stage, its actions in order.
+Table = tuple[tuple[Action, ...], ...]
+
+
+def gpipe(stages: int, micro_batches: int) -> Table:
+    """All forwards, then all backwards, at every stage."""
+    every = range(micro_batches)
+    order = [(Kind.FORWARD, m) for m in every] + [(Kind.BACKWARD, m) for m in every]
+    return _with_messages([order] * stages)
+
+
+def one_f_one_b(stages: int, micro_batches: int) -> Table:
+    """At stage i of N: N - 1 - i forwards to warm up, then one forward, one backward in turn."""
+    return _with_messages([_alternating(stages - 1 - i, micro_batches) for i in range(stages)])
+
+
+SCHEDULES = {"gpipe": gpipe, "1f1b": one_f_one_b}
+
+
+def _alternating(warm_up: int, micro_batches: int) -> list[tuple[Kind, int]]:
+    ahead = min(warm_up, micro_batches)
+    order = [(Kind.FORWARD, m) for m in range(ahead)]
+    for m in range(micro_batches):
+        if m + ahead < micro_batches:
+            order.append((Kind.FORWARD, m + ahead))
+        order.append((Kind.BACKWARD, m))
+    return order
+
+
+def _with_messages(orders: list[list[tuple[Kind, int]]]) -> Table:
+    """Adds to each stage's computations the messages that they need and cause."""
+    last = len(orders) - 1
+    table = []
+    for stage, order in enumerate(orders):
+        actions: list[tuple[Kind, int]] = []
+        if stage == 0:
+            # The labels travel first, while the link to the base station would be idle.
+            actions += [(Kind.SEND_LABELS, m) for kind, m in order if kind is Kind.FORWARD]
+        for kind, m in order:
+            if kind is Kind.FORWARD:
+                actions += [(Kind.RECEIVE_ACTIVATION, m)] if stage > 0 else []
+                actions += [(Kind.RECEIVE_LABELS, m)] if stage == last else []
+                actions += [(kind, m)]
+                actions += [(Kind.SEND_ACTIVATION, m)] if stage < last else []
+            else:
+                actions += [(Kind.RECEIVE_GRADIENT, m)] if stage < last else []
+                actions += [(kind, m)]
+                actions += [(Kind.SEND_GRADIENT, m)] if stage > 0 else []
+        table.append(tuple(Action(stage, kind, m) for kind, m in actions))
+    return tuple(table)
+
+
+class ScheduleError(ValueError):
+    """A table that can't run; the message prints the grid with the place marked."""
+
+
+def validate(table: Table, micro_batches: int) -> None:
+    """Checks a table and runs it dry; raises `ScheduleError` at the first thing wrong.
+
+    Each micro-batch goes forward and then backward exactly once at each stage, in rising order of
+    micro-batch (the order in which gradients accumulate); every computation follows the messages
+    it needs and comes before those it causes; every receive has its send; and taking the actions
+    in order never gets stuck.
+    """
+    if len(table) < 2:
+        raise ScheduleError(f"expected at least two stages, not {len(table)}")
+    for stage, actions in enumerate(table):
+        _check_stage(table, stage, actions, micro_batches)
+    _run_dry(table)
+
+
+def _check_stage(table: Table, stage: int, actions: tuple[Action, ...], count: int) -> None:
+    for place, action in enumerate(actions):
+        if action.stage != stage:
+            raise _error(table, f"{action} stands in the list of stage {stage}", {stage: place})
+        if action in actions[:place]:
+            raise _error(table, f"{action} stands there twice", {stage: place})
+        if not 0 <= action.micro_batch < count:
+            raise _error(table, f"{action}: there are {count} micro-batches", {stage: place})
+        for need in _needs(action, stage, len(table) - 1):
+            if need not in actions[:place]:
+                raise _error(table, f"{action} without {need} before it", {stage: place})
+    expected = {action for other in _expected(len(table), count) for action in other}
+    if missing := sorted(str(a) for a in expected if a.stage == stage and a not in actions):
+        raise _error(table, f"stage {stage} lacks {', '.join(missing)}", {stage: len(actions)})
+    for kind in Kind:
+        order = [a for a in actions if a.kind is kind]
+        for before, after in pairwise(order):
+            if after.micro_batch < before.micro_batch:
+                place = actions.index(after)
+                raise _error(table, f"{after} comes after {before}", {stage: place})
+
+
+def _expected(stages: int, micro_batches: int) -> Table:
+    return gpipe(stages, micro_batches)  # as a set: every schedule takes the same actions
+
+
+def _needs(action: Action, stage: int, last: int) -> Iterator[Action]:
+    """What must come earlier at the same stage."""
+    m = action.micro_batch
+    if action.kind is Kind.FORWARD:
+        if stage > 0:
+            yield Action(stage, Kind.RECEIVE_ACTIVATION, m)
+        if stage == last:
+            yield Action(stage, Kind.RECEIVE_LABELS, m)
+    elif action.kind is Kind.BACKWARD:
+        yield Action(stage, Kind.FORWARD, m)
+        if stage < last:
+            yield Action(stage, Kind.RECEIVE_GRADIENT, m)
+    elif action.kind is Kind.SEND_ACTIVATION:
+        yield Action(stage, Kind.FORWARD, m)
+    elif action.kind is Kind.SEND_GRADIENT:
+        yield Action(stage, Kind.BACKWARD, m)
+
+
+def sender(receive: Action, last: int) -> Action:
+    """The send that feeds a receive, in a table whose last stage is `last`."""
+    source = {
+        Kind.RECEIVE_ACTIVATION: receive.stage - 1,
+        Kind.RECEIVE_GRADIENT: receive.stage + 1,
+        Kind.RECEIVE_LABELS: 0,
+    }[receive.kind]
+    return Action(source, FED_BY[receive.kind], receive.micro_batch)
+
+
+def _run_dry(table: Table) -> None:
+    """Takes every action that can be taken until none is left, or none can be taken."""
+    last = len(table) - 1
+    places = dict.fromkeys(range(len(table)), 0)
+    done: set[Action] = set()
+    moved = True
+    while moved:
+        moved = False
+        for stage, actions in enumerate(table):
+            while places[stage] < len(actions):
+                action = actions[places[stage]]
+                if action.kind in FED_BY and sender(action, last) not in done:
+                    break
+                done.add(action)
+                places[stage] += 1
+                moved = True
+    stuck = {stage: place for stage, place in places.items() if place < len(table[stage])}
+    if stuck:
+        waits = "; ".join(
+            f"{table[s][p]} waits for {sender(table[s][p], last)}" for s, p in stuck.items()
+        )
+        raise _error(table, f"deadlock: {waits}", stuck)
+
+
+def _error(table: Table, what: str, marks: dict[int, int]) -> ScheduleError:
+    return ScheduleError(f"{what}\n{grid(table, marks)}")
+
+
+def grid(table: Table, marks: dict[int, int] | None = None) -> str:
+    """The table as text, a stage a line; `marks` points at places (stage → index)."""
+    lines = []
+    for stage, actions in enumerate(table):
+        cells = [str(action) for action in actions]
+        if marks and stage in marks:
+            place = marks[stage]
+            cells[place : place + 1] = [f"[{cells[place] if place < len(cells) else 'end'}]"]
+            cells.append("<-- ERROR HERE")
+        lines.append(f"stage {stage}: {' '.join(cells)}")
+    return "\n".join(lines)

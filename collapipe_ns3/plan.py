@@ -1,0 +1,185 @@
+"""What a round does, as data: a scheme writes a plan, the engine executes it, records keep it.
+
+Powers are watts and bandwidths hertz; the printed form shows dBm and MHz.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A segment of the encoder on a device: blocks `first` to `last`, both included."""
+
+    device: str
+    first: int
+    last: int
+
+    @property
+    def blocks(self) -> int:
+        """How many encoder blocks the device holds."""
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        span = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{self.device}[{span}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The encoder's segments in order, and how a batch runs through them.
+
+    `schedule` is a name in `collapipe_ns3.engine.schedule.SCHEDULES`; `share` is the part of the
+    cluster's data that this pipeline trains on.
+    """
+
+    stages: tuple[Stage, ...]
+    micro_batches: int
+    schedule: str
+    share: float = 1.0
+
+    def __str__(self) -> str:
+        share = "" if self.share == 1.0 else f", {self.share:.0%} of the data"
+        line = " → ".join(map(str, self.stages))
+        return f"{line}, {self.micro_batches} micro-batches, {self.schedule}{share}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """The pipelines of one cluster, by the cluster's number."""
+
+    cluster: int
+    pipelines: tuple[Pipeline, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """Power and bandwidth of a directed link; None leaves what the radio does by itself."""
+
+    src: str
+    dst: str
+    tx_power_w: float | None = None
+    bandwidth_hz: float | None = None
+
+    def __str__(self) -> str:
+        power = "" if self.tx_power_w is None else f" {10 * math.log10(self.tx_power_w) + 30:.1f} dBm"
+        width = "" if self.bandwidth_hz is None else f" {self.bandwidth_hz / 1e6:.2f} MHz"
+        return f"{self.src} → {self.dst}:{power}{width}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """Everything that one round does."""
+
+    round: int
+    scheme: str
+    clusters: tuple[ClusterPlan, ...]
+    links: tuple[LinkPlan, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"round {self.round}, {self.scheme}"]
+        for cluster in self.clusters:
+            lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in cluster.pipelines]
+        lines += [f"  {link}" for link in self.links]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The plan that `to_json` wrote down."""
+        return cls(
+            data["round"],
+            data["scheme"],
+            tuple(
+                ClusterPlan(
+                    cluster["cluster"],
+                    tuple(
+                        Pipeline(
+                            tuple(Stage(**stage) for stage in pipe["stages"]),
+                            pipe["micro_batches"],
+                            pipe["schedule"],
+                            pipe["share"],
+                        )
+                        for pipe in cluster["pipelines"]
+                    ),
+                )
+                for cluster in data["clusters"]
+            ),
+            tuple(LinkPlan(**link) for link in data["links"]),
+        )
+
+
+class PlanError(ValueError):
+    """A plan that can't be executed; the message lists everything wrong with it."""
+
+
+def validate(
+    plan: RoundPlan,
+    *,
+    devices: Sequence[Sequence[str]],
+    blocks: int,
+    batch_size: int,
+    schedules: Sequence[str],
+) -> None:
+    """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch."""
+    problems = [
+        f"{where}: {what}"
+        for where, what in _problems(plan, devices, blocks, batch_size, schedules)
+    ]
+    if problems:
+        raise PlanError(
+            f"{plan.scheme}'s plan for round {plan.round} can't be executed:\n  "
+            + "\n  ".join(problems)
+        )
+
+
+def _problems(
+    plan: RoundPlan,
+    devices: Sequence[Sequence[str]],
+    blocks: int,
+    batch_size: int,
+    schedules: Sequence[str],
+) -> Iterator[tuple[str, str]]:
+    planned = Counter(cluster.cluster for cluster in plan.clusters)
+    for number in range(len(devices)):
+        if planned[number] != 1:
+            yield f"cluster {number}", f"expected one plan, not {planned[number]}"
+    for cluster in plan.clusters:
+        where = f"cluster {cluster.cluster}"
+        if not 0 <= cluster.cluster < len(devices):
+            yield where, f"there are {len(devices)} clusters"
+            continue
+        share = math.fsum(pipe.share for pipe in cluster.pipelines)
+        if not math.isclose(share, 1.0):
+            yield where, f"expected the pipelines' shares to add to 1, not {share:g}"
+        used = Counter(stage.device for pipe in cluster.pipelines for stage in pipe.stages)
+        for device, count in used.items():
+            if device not in devices[cluster.cluster]:
+                yield where, f"{device} is none of its devices"
+            elif count > 1:
+                yield where, f"{device} is used {count} times"
+        for pipe in cluster.pipelines:
+            for what in _pipeline_problems(pipe, blocks, batch_size, schedules):
+                yield where, what
+
+
+def _pipeline_problems(
+    pipe: Pipeline, blocks: int, batch_size: int, schedules: Sequence[str]
+) -> Iterator[str]:
+    placed = [block for stage in pipe.stages for block in range(stage.first, stage.last + 1)]
+    empty = [stage for stage in pipe.stages if stage.blocks < 1]
+    if empty or placed != list(range(blocks)):
+        yield f"expected blocks 0 to {blocks - 1} in order, each once, not {pipe}"
+    if pipe.micro_batches < 1 or batch_size % pipe.micro_batches:
+        yield f"expected micro-batches that divide the batch of {batch_size}: {pipe.micro_batches}"
+    if pipe.schedule not in schedules:
+        yield f"unknown schedule {pipe.schedule}; there are {', '.join(schedules)}"

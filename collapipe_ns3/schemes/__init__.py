@@ -1,0 +1,111 @@
+"""Schemes: what decides, from what was measured and nothing else, how a round is run.
+
+A scheme is a class found by the entry point group `collapipe_ns3.schemes`, so that a user's own
+needs no change here. Its constructor takes the study's scheme settings as keywords.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.models.transformer import ModelSpec
+from collapipe_ns3.plan import RoundPlan
+
+GROUP = "collapipe_ns3.schemes"
+
+
+class MeasuredLink(Protocol):
+    """What was measured on a directed link, linear and SI; see `bridge.network.LinkState`."""
+
+    @property
+    def src(self) -> str: ...
+    @property
+    def dst(self) -> str: ...
+    @property
+    def gain(self) -> float: ...
+    @property
+    def interference_w_hz(self) -> float: ...
+    @property
+    def sinr(self) -> float: ...
+    @property
+    def goodput_bps(self) -> float: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def age_s(self) -> float: ...
+    @property
+    def tx_power_w(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a scheme is given: who there is, what is trained, and what was measured.
+
+    `devices` lists each cluster's device names in the study's order; `profiles` has every node,
+    control units and the base station included; `links` is empty before anything was sent.
+    """
+
+    devices: tuple[tuple[str, ...], ...]
+    profiles: Mapping[str, DeviceProfile]
+    model: ModelSpec
+    batch_size: int
+    local_steps: int
+    optimizer: str
+    links: Sequence[MeasuredLink] = ()
+
+
+class Outcome(Protocol):
+    """What a scheme may learn from after its plan was executed."""
+
+    @property
+    def duration_ns(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def energy_j(self) -> Mapping[str, float]:
+        """Energy of each node in the round, computation and radio."""
+        ...
+
+
+class Scheme(Protocol):
+    """Plans each round, and learns from how the last one went."""
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan: ...
+    def learn(self, outcome: Outcome) -> None: ...
+
+
+class UnknownScheme(ValueError):
+    """No scheme of this name is installed; the message names the nearest."""
+
+
+def names() -> list[str]:
+    """The names of all installed schemes, sorted."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def factory(name: str) -> Callable[..., Scheme]:
+    """The class of an installed scheme; raises `UnknownScheme`."""
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            found: Callable[..., Scheme] = point.load()
+            return found
+    known = names()
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise UnknownScheme(f"no scheme {name!r}; {hint}")
+
+
+def settings_problems(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the settings for a scheme, without making one."""
+    parameters = inspect.signature(factory(name)).parameters
+    return [
+        f"{key}: no such setting of scheme {name}; it has {', '.join(parameters) or 'none'}"
+        for key in settings
+        if key not in parameters
+    ]

@@ -1,0 +1,71 @@
+"""PipeLine: the encoder in equal parts over all devices, and no resource optimised."""
+
+from __future__ import annotations
+
+from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.schemes import Observation, Outcome
+
+
+class PipeLine:
+    """Pipeline parallelism as GPipe does it (Huang et al., NeurIPS 2019).
+
+    Contiguous segments of equal block count over a cluster's devices in the study's order, a
+    fixed number of micro-batches, every node at its maximum power, bandwidth as the radio shares
+    it. CollaPipe's paper names the baseline PipeLine without its full definition; equal parts and
+    fixed order are this project's reading (see the theory in the documentation).
+    """
+
+    def __init__(self, micro_batches: int = 4, schedule: str = "gpipe") -> None:
+        self.micro_batches = micro_batches
+        self.schedule = schedule
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """The same plan every round."""
+        clusters = tuple(
+            ClusterPlan(
+                number,
+                (
+                    Pipeline(
+                        equal_segments(devices, observation.model.encoder_blocks),
+                        self.micro_batches,
+                        self.schedule,
+                    ),
+                ),
+            )
+            for number, devices in enumerate(observation.devices)
+        )
+        return RoundPlan(round, "pipeline", clusters, full_power(observation))
+
+    def learn(self, outcome: Outcome) -> None:
+        """Nothing: the plan never changes."""
+
+
+def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
+    """Contiguous segments that differ by one block at most, the longer ones first.
+
+    With fewer blocks than devices the first `blocks` devices get one each.
+    """
+    used = devices[:blocks]
+    size, longer = divmod(blocks, len(used))
+    stages, first = [], 0
+    for place, device in enumerate(used):
+        count = size + (place < longer)
+        stages.append(Stage(device, first, first + count - 1))
+        first += count
+    return tuple(stages)
+
+
+def full_power(observation: Observation) -> tuple[LinkPlan, ...]:
+    """Every link of the pipelines, in both directions, at its sender's maximum power."""
+    links = []
+    for number, devices in enumerate(observation.devices):
+        control = f"c{number}.cu"
+        line = [control, *devices, control]
+        pairs = [*zip(line, line[1:], strict=False), (control, "bs")]
+        pairs += [(dst, src) for src, dst in pairs]
+        pairs += [(control, device) for device in devices] + [(d, control) for d in devices]
+        links += [
+            LinkPlan(src, dst, observation.profiles[src].max_tx_power_w)
+            for src, dst in dict.fromkeys(pairs)
+        ]
+    return tuple(links)
