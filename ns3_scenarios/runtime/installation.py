@@ -59,32 +59,38 @@ def modules() -> dict[str, Path]:
 def cling_arguments() -> str:
     """The arguments that Cling starts with; raises `NotInstalled` where it could not start.
 
-    Cling asks `c++` where the standard headers lie, and complains where there is none: then it is
-    told.
+    Left to itself Cling asks `c++` where the standard headers lie, which takes a while, and
+    complains where there is none.
     """
     arguments = os.environ.get("EXTRA_CLING_ARGS", _CPPYY_ARGUMENTS)
+    if folders := standard_headers():
+        return f"{arguments} -nostdinc++" + "".join(f" -cxx-isystem {path}" for path in folders)
     if shutil.which("c++"):
         return arguments
-    folders = "".join(f" -cxx-isystem {folder}" for folder in standard_headers())
-    return f"{arguments} -nostdinc++{folders}"
+    raise NotInstalled(
+        "neither a C++ compiler nor the C++ standard library's headers are on this machine, "
+        "and ns-3's headers need those (Debian and Ubuntu: apt install libstdc++-12-dev; "
+        "Fedora: dnf install libstdc++-devel glibc-devel)"
+    )
 
 
 def standard_headers(root: Path = _STANDARD_HEADERS) -> list[Path]:
-    """The folders of the newest C++ standard headers under `root`; raises `NotInstalled`."""
-    versions = [path for path in root.glob("[0-9]*") if (path / "vector").exists()]
-    newest = max(versions, key=lambda path: [int(n) for n in path.name.split(".")], default=None)
-    if newest is None:
-        raise NotInstalled(
-            "neither a C++ compiler nor the C++ standard library's headers are on this machine, "
-            "and ns-3's headers need those (Debian and Ubuntu: apt install libstdc++-12-dev; "
-            "Fedora: dnf install libstdc++-devel glibc-devel)"
-        )
-    # Distributions keep the part that depends on the processor within or beside the rest.
-    configured = [
-        *newest.glob("*/bits/c++config.h"),
-        *root.parent.glob(f"*/c++/{newest.name}/bits/c++config.h"),
+    """The folders of the newest whole set of C++ standard headers under `root`, if there is one."""
+    machine = platform.machine()
+    versions = [
+        ([int(part) for part in path.name.split(".")], path)
+        for path in root.glob("*")
+        if re.fullmatch(r"\d+(\.\d+)*", path.name) and (path / "vector").exists()
     ]
-    return [newest, *(path.parents[1] for path in configured), newest / "backward"]
+    for _, newest in sorted(versions, reverse=True):
+        # Distributions keep the part that depends on the processor within or beside the rest.
+        configured = [
+            *newest.glob(f"{machine}*/bits/c++config.h"),
+            *root.parent.glob(f"{machine}*/c++/{newest.name}/bits/c++config.h"),
+        ]
+        if configured:
+            return [newest, configured[0].parents[1], newest / "backward"]
+    return []
 
 
 def facts() -> dict[str, object]:

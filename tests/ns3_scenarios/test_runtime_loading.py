@@ -1,6 +1,7 @@
 """Loading ns-3, each time in a process of its own."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ns3_scenarios import runtime
-from ns3_scenarios.runtime import own_code
+from ns3_scenarios.runtime import installation, own_code
 from ns3_scenarios.runtime.installation import facts, modules, standard_headers
 
 SIMULATE = """
@@ -110,25 +111,29 @@ def test_without_a_compiler_loading_says_nothing_either(tmp_path: Path) -> None:
 
 
 def test_the_newest_standard_headers_are_found(tmp_path: Path) -> None:
-    for version in ("9", "12", "13"):
+    for version in ("9", "12", "13"):  # of 13 there is no more than a part
         (tmp_path / "c++" / version).mkdir(parents=True)
-    for version in ("9", "12"):  # of 13 there is no more than the folder
         (tmp_path / "c++" / version / "vector").touch()
-    beside = tmp_path / "x86_64-linux-gnu" / "c++" / "12"
+    beside = tmp_path / f"{platform.machine()}-linux-gnu" / "c++" / "12"
     (beside / "bits").mkdir(parents=True)
     (beside / "bits" / "c++config.h").touch()
     newest = tmp_path / "c++" / "12"
     assert standard_headers(tmp_path / "c++") == [newest, beside, newest / "backward"]
 
 
-def test_a_machine_without_standard_headers_is_told_what_to_install(tmp_path: Path) -> None:
+def test_a_machine_with_neither_headers_nor_compiler_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert standard_headers(tmp_path) == []
+    monkeypatch.setattr(installation, "standard_headers", list)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(runtime.NotInstalled, match="apt install"):
-        standard_headers(tmp_path)
+        installation.cling_arguments.__wrapped__()
 
 
 BROKEN = """
 from pathlib import Path
-from ns3_scenarios.runtime import own_code
+from ns3_scenarios.runtime import installation, own_code
 
 try:
     own_code.load_code(Path({place!r}))
