@@ -33,7 +33,6 @@ class Attribute:
     afterwards: bool
 
 
-@functools.cache
 def type_names() -> tuple[str, ...]:
     """The name of every type in the loaded modules, sorted."""
     return tuple(sorted(str(native().TypeNames()).split("\n")[:-1]))
