@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge import loop as simulated
 from bridge.fixed import FixedRateNetwork, Link
-from bridge.loop import Deadlock, WatchdogExpired, simulated_loop, sleep_ns
+from bridge.loop import Deadlock, WatchdogExpired, simulated_loop, sleep_ns, sleep_until_ns
 from bridge.network import Advance
 
 
@@ -132,3 +134,91 @@ def test_a_network_without_events_left_is_a_deadlock() -> None:
 
     with pytest.raises(Deadlock, match="no event left"):
         simulated.run(network, main())
+
+
+def test_nanoseconds_are_told_apart_after_years() -> None:
+    # Where floats are seconds they are 60 ns apart here, and asyncio's own timers would stick.
+    years_ns = 10 * 366 * 86_400 * 10**9
+    woken: list[tuple[str, int]] = []
+
+    async def wake(name: str, when_ns: int) -> None:
+        await sleep_until_ns(when_ns)
+        woken.append((name, simulated_loop().now_ns() - years_ns))
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for name, offset_ns in [("third", 3), ("first", 0), ("second", 1), ("also first", 0)]:
+                group.create_task(wake(name, years_ns + offset_ns))
+
+    simulated.run(quiet(), main())
+    assert woken == [("first", 0), ("also first", 0), ("second", 1), ("third", 3)]
+
+
+def test_a_time_gone_by_means_now() -> None:
+    async def main() -> int:
+        await sleep_ns(100)
+        await sleep_until_ns(40)
+        return simulated_loop().now_ns()
+
+    assert simulated.run(quiet(), main()) == 100
+
+
+def test_tasks_that_wait_again_when_cancelled_end_with_the_run_all_the_same() -> None:
+    ended: list[str] = []
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(1)
+                ended.append("stubborn")
+
+    with pytest.raises(Deadlock, match=r"Event\.wait in .*stubborn"):
+        simulated.run(quiet(), stubborn())
+    assert ended == ["stubborn"]
+
+
+def test_ctrl_c_ends_a_wait_promptly_and_leaves_no_task_behind() -> None:
+    network = Spinning(["a", "b"], Link(rate_bps=1))
+    ended: list[str] = []
+
+    async def main() -> None:
+        try:
+            await network.transfer("a", "b", 17)
+        finally:
+            ended.append("main")
+
+    threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        simulated.run(network, main())
+    assert ended == ["main"]
+    assert [delivery.outcome for delivery in network.deliveries] == ["cut"]
+
+
+def test_another_thread_can_wake_a_task_while_the_network_runs() -> None:
+    network = Spinning(["a", "b"], Link(rate_bps=1))
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str] = loop.create_future()
+        transfer = network.transfer("a", "b", 1)
+        threading.Timer(0.02, loop.call_soon_threadsafe, [answer.set_result, "hello"]).start()
+        try:
+            return await answer
+        finally:
+            transfer.cancel()
+
+    assert simulated.run(network, main(), watchdog_s=60) == "hello"
+
+
+def test_cancelled_timers_are_swept_up() -> None:
+    async def main() -> int:
+        for _ in range(1000):
+            async with asyncio.timeout(3600):
+                await sleep_ns(1)
+        return len(simulated_loop()._scheduled)
+
+    assert simulated.run(quiet(), main()) < 500
