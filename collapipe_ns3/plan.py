@@ -68,9 +68,12 @@ class LinkPlan:
     bandwidth_hz: float | None = None
 
     def __str__(self) -> str:
-        power = "" if self.tx_power_w is None else f" {10 * math.log10(self.tx_power_w) + 30:.1f} dBm"
-        width = "" if self.bandwidth_hz is None else f" {self.bandwidth_hz / 1e6:.2f} MHz"
-        return f"{self.src} → {self.dst}:{power}{width}"
+        text = f"{self.src} → {self.dst}:"
+        if self.tx_power_w is not None:
+            text += f" {10 * math.log10(self.tx_power_w) + 30:.1f} dBm"
+        if self.bandwidth_hz is not None:
+            text += f" {self.bandwidth_hz / 1e6:.2f} MHz"
+        return text
 
 
 @dataclass(frozen=True, slots=True)

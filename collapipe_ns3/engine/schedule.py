@@ -30,12 +30,8 @@ class Kind(StrEnum):
     RECEIVE_LABELS = "RECV_L"
 
 
-#: Each kind of receive with the kind of send that feeds it.
-FED_BY = {
-    Kind.RECEIVE_ACTIVATION: Kind.SEND_ACTIVATION,
-    Kind.RECEIVE_GRADIENT: Kind.SEND_GRADIENT,
-    Kind.RECEIVE_LABELS: Kind.SEND_LABELS,
-}
+RECEIVES = (Kind.RECEIVE_ACTIVATION, Kind.RECEIVE_GRADIENT, Kind.RECEIVE_LABELS)
+SENDS = (Kind.SEND_ACTIVATION, Kind.SEND_GRADIENT, Kind.SEND_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +163,22 @@ def _needs(action: Action, stage: int, last: int) -> Iterator[Action]:
 
 def sender(receive: Action, last: int) -> Action:
     """The send that feeds a receive, in a table whose last stage is `last`."""
-    source = {
-        Kind.RECEIVE_ACTIVATION: receive.stage - 1,
-        Kind.RECEIVE_GRADIENT: receive.stage + 1,
-        Kind.RECEIVE_LABELS: 0,
+    return {
+        Kind.RECEIVE_ACTIVATION: Action(
+            receive.stage - 1, Kind.SEND_ACTIVATION, receive.micro_batch
+        ),
+        Kind.RECEIVE_GRADIENT: Action(receive.stage + 1, Kind.SEND_GRADIENT, receive.micro_batch),
+        Kind.RECEIVE_LABELS: Action(0, Kind.SEND_LABELS, receive.micro_batch),
     }[receive.kind]
-    return Action(source, FED_BY[receive.kind], receive.micro_batch)
+
+
+def receiver(send: Action, last: int) -> Action:
+    """The receive that a send feeds, in a table whose last stage is `last`."""
+    return {
+        Kind.SEND_ACTIVATION: Action(send.stage + 1, Kind.RECEIVE_ACTIVATION, send.micro_batch),
+        Kind.SEND_GRADIENT: Action(send.stage - 1, Kind.RECEIVE_GRADIENT, send.micro_batch),
+        Kind.SEND_LABELS: Action(last, Kind.RECEIVE_LABELS, send.micro_batch),
+    }[send.kind]
 
 
 def _run_dry(table: Table) -> None:
@@ -186,7 +192,7 @@ def _run_dry(table: Table) -> None:
         for stage, actions in enumerate(table):
             while places[stage] < len(actions):
                 action = actions[places[stage]]
-                if action.kind in FED_BY and sender(action, last) not in done:
+                if action.kind in RECEIVES and sender(action, last) not in done:
                     break
                 done.add(action)
                 places[stage] += 1

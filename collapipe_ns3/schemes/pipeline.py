@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -61,7 +63,7 @@ def full_power(observation: Observation) -> tuple[LinkPlan, ...]:
     for number, devices in enumerate(observation.devices):
         control = f"c{number}.cu"
         line = [control, *devices, control]
-        pairs = [*zip(line, line[1:], strict=False), (control, "bs")]
+        pairs = [*pairwise(line), (control, "bs")]
         pairs += [(dst, src) for src, dst in pairs]
         pairs += [(control, device) for device in devices] + [(d, control) for d in devices]
         links += [

@@ -1,0 +1,98 @@
+"""What a round leaves behind: rows for the records, and what a scheme may learn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bridge.network import Delivery, LinkState
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """One stage's action on one micro-batch (F, B) or on its parameters (step, -1)."""
+
+    node: str
+    cluster: int
+    stage: int
+    micro_batch: int
+    action: Literal["F", "B", "step", "aggregate"]
+    start_ns: int
+    end_ns: int
+    flops: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """What one node held, and what it spent, in a round."""
+
+    device: str
+    cluster: int
+    blocks: int
+    peak_memory_bytes: int
+    compute_energy_j: float
+    radio_energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """Where the time of a round went: the phases of the cluster that finished last, in ns.
+
+    Those of the other clusters lie beside them, so these add up to the round's duration.
+    """
+
+    broadcast_ns: int
+    pipeline_ns: int
+    gather_ns: int
+    upload_ns: int
+    aggregate_ns: int
+
+    @property
+    def total_ns(self) -> int:
+        return (
+            self.broadcast_ns
+            + self.pipeline_ns
+            + self.gather_ns
+            + self.upload_ns
+            + self.aggregate_ns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """One executed round. Times are nanoseconds since the network's episode began.
+
+    `loss` is the training loss, the mean over local steps and clusters weighted by their data;
+    nan where every cluster was abandoned. `abandoned` says for each cluster that sat out why.
+    """
+
+    round: int
+    start_ns: int
+    phases: Phases
+    loss: float
+    computations: Sequence[Computation]
+    deliveries: Sequence[Delivery]
+    links: Sequence[LinkState]
+    devices: Sequence[DeviceUse]
+    abandoned: Mapping[int, str]
+
+    @property
+    def duration_ns(self) -> int:
+        return self.phases.total_ns
+
+    @property
+    def energy_j(self) -> dict[str, float]:
+        """Energy of each node, computation and radio."""
+        return {use.device: use.compute_energy_j + use.radio_energy_j for use in self.devices}
+
+    @property
+    def total_energy_j(self) -> float:
+        return math.fsum(self.energy_j.values())
+
+    @property
+    def peak_device_memory_bytes(self) -> int:
+        """The most that any device (not control unit, not base station) held at once."""
+        return max((use.peak_memory_bytes for use in self.devices if use.blocks), default=0)

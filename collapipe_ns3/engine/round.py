@@ -1,0 +1,217 @@
+"""One federated round, as the plan says: broadcast, local steps, gather, upload, aggregate."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bridge.loop import simulated_loop
+from bridge.network import NodeUsage
+from collapipe_ns3.costs import aggregation_flops
+from collapipe_ns3.engine.outcome import DeviceUse, Phases, RoundOutcome
+from collapipe_ns3.engine.schedule import SCHEDULES, Table, validate
+from collapipe_ns3.engine.site import Site, TransferFailed
+from collapipe_ns3.engine.stage import StageWorker, workers
+from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
+from collapipe_ns3.engine.step import PipelineStep
+from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.tasks import Batch
+
+SERVER = "bs"
+
+
+def control_unit(cluster: int) -> str:
+    """The name of a cluster's control unit."""
+    return f"c{cluster}.cu"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a round trains with, beside the plan.
+
+    `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
+    `shares` are the clusters' parts of all training data, the weights of the average.
+    """
+
+    batches: Callable[[int, int], Iterator[Batch]]
+    shares: Sequence[float]
+    local_steps: int
+    optimizer: str
+
+
+@dataclass(slots=True)
+class _Job:
+    """One pipeline's way through a round, and the instants at which its phases ended."""
+
+    cluster: int
+    pipeline: Pipeline
+    replica: Replica
+    workers: list[StageWorker]
+    table: Table
+    weight: float
+    marks_ns: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+
+async def run_round(
+    site: Site, state: TrainingState, plan: RoundPlan, training: Training
+) -> RoundOutcome:
+    """Executes a validated plan on the site's network; the state then holds the new model.
+
+    A cluster whose transfers fail for good is abandoned: its work of this round is dropped, it
+    sits out of the average, and the outcome says why. Every schedule is validated before anything
+    is sent; raises `ScheduleError`.
+    """
+    jobs = _jobs(state, plan, training)
+    before = {node: _energy(use) for node, use in site.network.usage().items()}
+    first_computation = len(site.computations)
+    first_delivery = len(site.network.deliveries)
+    start_ns = simulated_loop().now_ns()
+    site.network.apply(plan.links)
+    global_model = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            job.replica.load(global_model)
+            group.create_task(
+                _attempt(site, job, plan.round, training), name=f"cluster {job.cluster}"
+            )
+    trained = [job for job in jobs if job.failure is None]
+    all_in_ns = simulated_loop().now_ns()
+    if trained:
+        models = {n: (job.weight, job.replica.model) for n, job in enumerate(trained)}
+        flops = aggregation_flops(list(state.model.parameters()), len(trained))
+        average = await site.compute(
+            (SERVER, -1, -1), "aggregate", -1, flops, lambda: federated_average(models)
+        )
+        state.model.load_state_dict(average)
+    weight = math.fsum(job.weight for job in trained)
+    loss = math.fsum(job.weight * math.fsum(job.losses) / len(job.losses) for job in trained)
+    return RoundOutcome(
+        round=plan.round,
+        start_ns=start_ns,
+        phases=_phases(jobs, start_ns, all_in_ns, simulated_loop().now_ns()),
+        loss=loss / weight if trained else math.nan,
+        computations=site.computations[first_computation:],
+        deliveries=site.network.deliveries[first_delivery:],
+        links=site.network.link_state(),
+        devices=_uses(site, jobs, before, first_computation),
+        abandoned={job.cluster: job.failure for job in jobs if job.failure is not None},
+    )
+
+
+def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Job]:
+    jobs = []
+    for cluster in plan.clusters:
+        for index, pipeline in enumerate(cluster.pipelines):
+            replica = state.replica(cluster.cluster, index)
+            line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
+            table = SCHEDULES[pipeline.schedule](len(line), pipeline.micro_batches)
+            validate(table, pipeline.micro_batches)
+            weight = training.shares[cluster.cluster] * pipeline.share
+            jobs.append(_Job(cluster.cluster, pipeline, replica, line, table, weight))
+    return jobs
+
+
+async def _attempt(site: Site, job: _Job, round: int, training: Training) -> None:
+    """Runs a job to its end, or to the transfer that failed."""
+    try:
+        await _train(site, job, round, training)
+    except* TransferFailed as failures:
+        job.failure = str(failures.exceptions[0])
+        for worker in job.workers:
+            worker.forget()
+
+
+async def _train(site: Site, job: _Job, round: int, training: Training) -> None:
+    loop = simulated_loop()
+    await _broadcast(site, job)
+    job.marks_ns.append(loop.now_ns())
+    control = control_unit(job.cluster)
+    nodes = [worker.node for worker in job.workers]
+    # The control unit stands between the last segment and the base station.
+    routes = [*zip(nodes[:-2], nodes[1:-1], strict=True), (nodes[-2], control, SERVER)]
+    batches = training.batches(job.cluster, round)
+    for _ in range(training.local_steps):
+        step = PipelineStep(
+            site=site,
+            cluster=job.cluster,
+            table=job.table,
+            workers=job.workers,
+            routes=routes,
+            optimizer=training.optimizer,
+            parts=next(batches).split(job.pipeline.micro_batches),
+        )
+        job.losses.append(await step.run())
+    job.marks_ns.append(loop.now_ns())
+    async with asyncio.TaskGroup() as group:
+        for worker in job.workers[1:-1]:
+            size = _weights(worker)
+            group.create_task(site.send((worker.node, control), size, "parameters"))
+    job.marks_ns.append(loop.now_ns())
+    size = sum(_weights(worker) for worker in job.workers[:-1])
+    await site.send((control, SERVER), size, "parameters")
+    job.marks_ns.append(loop.now_ns())
+
+
+async def _broadcast(site: Site, job: _Job) -> None:
+    """The global model goes out; optimizer states follow blocks that moved since last time."""
+    control = control_unit(job.cluster)
+    size = sum(_weights(worker) for worker in job.workers[:-1])
+    await site.send((SERVER, control), size, "model")
+    async with asyncio.TaskGroup() as group:
+        for worker in job.workers[1:-1]:
+            group.create_task(site.send((control, worker.node), _weights(worker), "model"))
+        for worker in job.workers:
+            for unit in worker.units:
+                if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
+                    route = (unit.holder, control, worker.node)
+                    group.create_task(site.send(route, unit.optimizer_bytes(), "parameters"))
+                unit.holder = worker.node
+
+
+def _weights(worker: StageWorker) -> int:
+    return sum(unit.parameter_bytes() for unit in worker.units)
+
+
+def _phases(jobs: Sequence[_Job], start_ns: int, all_in_ns: int, end_ns: int) -> Phases:
+    """The phases of the job that ended last; an abandoned job's lost time counts as pipeline."""
+    last = max(jobs, key=lambda job: job.marks_ns[-1] if job.failure is None else start_ns)
+    marks = last.marks_ns
+    if last.failure is not None or marks[-1] != all_in_ns:
+        # The last to end was abandoned on its way: what it had reached is all there is to say.
+        return Phases(0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
+    ends = [start_ns, *marks, end_ns]
+    return Phases(*(after - before for before, after in zip(ends, ends[1:], strict=False)))
+
+
+def _energy(use: NodeUsage) -> float:
+    return use.tx_energy_j + use.rx_energy_j
+
+
+def _uses(
+    site: Site, jobs: Sequence[_Job], before: Mapping[str, float], first_computation: int
+) -> list[DeviceUse]:
+    """A row for each node that took part, the base station last."""
+    held: dict[str, list[tuple[int, StageWorker]]] = {}
+    for job in jobs:
+        for worker in job.workers:
+            held.setdefault(worker.node, []).append((job.cluster, worker))
+    radio = {n: _energy(use) - before.get(n, 0.0) for n, use in site.network.usage().items()}
+    busy: dict[str, list[float]] = {}
+    for done in site.computations[first_computation:]:
+        busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
+    rows = [
+        DeviceUse(
+            device=node,
+            cluster=-1 if node == SERVER else stages[0][0],
+            blocks=sum(worker.blocks for _, worker in stages),
+            peak_memory_bytes=sum(worker.memory_bytes() for _, worker in stages),
+            compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
+            radio_energy_j=radio.get(node, 0.0),
+        )
+        for node, stages in held.items()
+    ]
+    return sorted(rows, key=lambda row: (row.cluster < 0, row.cluster, row.device))

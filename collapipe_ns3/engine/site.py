@@ -1,0 +1,103 @@
+"""Where a round is executed: the network, the nodes' processors, and what is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+from bridge.compute import Processor, TorchThread, duration_ns
+from bridge.network import Delivery, Network
+from collapipe_ns3.costs import StageCost, measure
+from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.engine.outcome import Computation
+from collapipe_ns3.engine.stage import StageWorker
+
+T = TypeVar("T")
+
+#: How often bytes that the transport gave up on are sent again before a cluster is abandoned.
+RESENDS = 2
+
+
+class TransferFailed(RuntimeError):
+    """A transfer that was sent again and again did not get through."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(
+            f"{delivery.src} → {delivery.dst}: {delivery.kind} of {delivery.size_bytes} bytes "
+            f"{delivery.outcome} {RESENDS + 1} times, at last at {delivery.end_ns / 1e9:.6f} s"
+        )
+
+
+@dataclass(slots=True)
+class CostBook:
+    """The measured cost of every stage shape and input shape met so far; measured once each."""
+
+    entries: dict[tuple[object, ...], StageCost] = field(default_factory=dict)
+
+    def of(self, worker: StageWorker, inputs: Sequence[object]) -> StageCost:
+        """FLOPs and memory of a stage's forward and backward on these inputs."""
+        key = (*worker.shape, *(tuple(getattr(i, "shape", ())) for i in inputs))
+        if key not in self.entries:
+            self.entries[key] = measure(worker.function, worker.parameters(), inputs)
+        return self.entries[key]
+
+
+class Site:
+    """A network with computers at its nodes. One `Site` executes one round, or several."""
+
+    def __init__(
+        self,
+        network: Network,
+        profiles: Mapping[str, DeviceProfile],
+        thread: TorchThread,
+        costs: CostBook,
+    ) -> None:
+        self.network = network
+        self.profiles = profiles
+        self.thread = thread
+        self.costs = costs
+        self.computations: list[Computation] = []
+        self._processors = {node: Processor(thread) for node in profiles}
+
+    async def send(self, route: Sequence[str], size: int, kind: str) -> None:
+        """Sends bytes over every hop of a route, each hop whole before the next.
+
+        Raises `TransferFailed` where a hop loses bytes `RESENDS` + 1 times.
+        """
+        for src, dst in pairwise(route):
+            for attempt in range(RESENDS + 1):
+                delivery = await self.network.transfer(src, dst, size, kind)
+                if not delivery.lost:
+                    break
+                if attempt == RESENDS:
+                    raise TransferFailed(delivery)
+
+    async def compute(
+        self,
+        place: tuple[str, int, int],
+        action: Literal["F", "B", "step", "aggregate"],
+        micro_batch: int,
+        flops: float,
+        work: Callable[[], T],
+    ) -> T:
+        """Does real work on the node of `place` (node, cluster, stage), charged by its profile."""
+        node, cluster, stage = place
+        profile = self.profiles[node]
+        lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
+        done = await self._processors[node].run(work, lasting_ns)
+        self.computations.append(
+            Computation(
+                node=node,
+                cluster=cluster,
+                stage=stage,
+                micro_batch=micro_batch,
+                action=action,
+                start_ns=done.start_ns,
+                end_ns=done.end_ns,
+                flops=flops,
+                wall_s=done.wall_s,
+            )
+        )
+        return done.result

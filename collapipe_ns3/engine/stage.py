@@ -1,0 +1,111 @@
+"""One stage of a pipeline on its node: its own autograd between detached boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from collapipe_ns3.engine.state import Replica, Unit
+from collapipe_ns3.plan import Pipeline
+
+#: A stage's computation: what it is given, in order, to one tensor.
+Function = Callable[..., Tensor]
+
+
+@dataclass(slots=True)
+class StageWorker:
+    """Runs the forwards and backwards of one stage and keeps between them what backward needs.
+
+    The first input is the tensor that gradients flow through (token numbers at stage 0, where
+    none do). Gradients accumulate in the parameters in the order in which `backward` is called,
+    and that is the order of the schedule. Stages of one `shape` cost the same.
+    """
+
+    node: str
+    shape: tuple[str, int]
+    function: Function
+    units: Sequence[Unit]
+    kept: dict[int, tuple[Tensor, Tensor, int]] = field(default_factory=dict)
+    peak_saved_bytes: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """How many encoder blocks the stage has."""
+        return self.shape[1]
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for unit in self.units for p in unit.module.parameters()]
+
+    def forward(
+        self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object
+    ) -> Tensor:
+        """The stage's output, detached from what produced it.
+
+        `saved_bytes` is what autograd keeps for its backward, for the account of memory.
+        """
+        leaf = first.detach()
+        if leaf.is_floating_point():
+            leaf.requires_grad_()
+        output = self.function(leaf, *others)
+        self.kept[micro_batch] = (leaf, output, saved_bytes)
+        now_saved = sum(saved for _, _, saved in self.kept.values())
+        self.peak_saved_bytes = max(self.peak_saved_bytes, now_saved)
+        return output.detach()
+
+    def backward(self, micro_batch: int, gradient: Tensor | None) -> Tensor | None:
+        """Accumulates the parameters' gradients; returns the input's, None at stage 0.
+
+        `gradient` is that of the output, and None for a loss.
+        """
+        leaf, output, _ = self.kept.pop(micro_batch)
+        output.backward(gradient)
+        return leaf.grad
+
+    def step(self) -> None:
+        """Updates the parameters and clears their gradients."""
+        for unit in self.units:
+            unit.optimizer.step()
+            unit.optimizer.zero_grad()
+
+    def forget(self) -> None:
+        """Drops what an abandoned step left behind: kept activations and gradients."""
+        self.kept.clear()
+        for unit in self.units:
+            unit.optimizer.zero_grad()
+
+    def memory_bytes(self) -> int:
+        """The most that was held: weights, as much of gradients, optimizer states, activations."""
+        weights = sum(unit.parameter_bytes() for unit in self.units)
+        states = sum(unit.optimizer_bytes() for unit in self.units)
+        return 2 * weights + states + self.peak_saved_bytes
+
+
+def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
+    """The stages of a pipeline: embedding on `control`, the segments, decoder on `server`."""
+    model, units = replica.model, replica.units
+    return [
+        StageWorker(control, ("embedding", 0), model.embedding, [units["embedding"]]),
+        *(
+            StageWorker(
+                stage.device,
+                ("segment", stage.blocks),
+                segment(list(model.blocks)[stage.first : stage.last + 1]),
+                [units[f"blocks.{index}"] for index in range(stage.first, stage.last + 1)],
+            )
+            for stage in pipeline.stages
+        ),
+        StageWorker(server, ("decoder", 0), model.decoder.loss, [units["decoder"]]),
+    ]
+
+
+def segment(blocks: Sequence[nn.Module]) -> Function:
+    """Encoder blocks one after the other, on (activation, padding mask)."""
+
+    def run(x: Tensor, padding: Tensor) -> Tensor:
+        for block in blocks:
+            x = block(x, padding)
+        return x
+
+    return run

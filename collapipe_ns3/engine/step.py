@@ -1,0 +1,136 @@
+"""One training step of one pipeline: the schedule's table, executed over the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from torch import Tensor
+
+from bridge.payload import size_bytes
+from collapipe_ns3.costs import StageCost, optimizer_flops
+from collapipe_ns3.engine.schedule import RECEIVES, Action, Kind, Table, receiver
+from collapipe_ns3.engine.site import Site
+from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.tasks import Batch
+
+#: Tensors that travel together.
+Payload = tuple[Tensor, ...]
+
+_KIND_ON_AIR = {
+    Kind.SEND_ACTIVATION: "activation",
+    Kind.SEND_GRADIENT: "gradient",
+    Kind.SEND_LABELS: "labels",
+}
+
+
+@dataclass(slots=True)
+class PipelineStep:
+    """A batch through a pipeline once: forwards, backwards, and each stage's optimizer step.
+
+    `workers` has the stages in order, the embedding first and the decoder last; `routes[i]` lists
+    the nodes from stage i to stage i + 1, relays included. `optimizer` is its name, for its cost.
+    """
+
+    site: Site
+    cluster: int
+    table: Table
+    workers: Sequence[StageWorker]
+    routes: Sequence[Sequence[str]]
+    optimizer: str
+    parts: Sequence[Batch]
+    losses: dict[int, float] = field(default_factory=dict)
+    inbox: dict[Action, asyncio.Future[Payload]] = field(default_factory=dict)
+
+    async def run(self) -> float:
+        """Executes the table; returns the batch's mean token loss. Raises `TransferFailed`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for stage, worker in enumerate(self.workers):
+                    name = f"cluster {self.cluster}, stage {stage} on {worker.node}"
+                    group.create_task(self._stage(group, stage), name=name)
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
+        return sum(self.losses[m] for m in sorted(self.losses))
+
+    async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
+        """Takes the actions of one stage in order. `held` has what waits to be used or sent."""
+        held: dict[Action, Payload] = {}
+        costs: dict[int, StageCost] = {}
+        if stage == 0:
+            for m, part in enumerate(self.parts):
+                held[Action(0, Kind.RECEIVE_ACTIVATION, m)] = (part.source, part.source_padding)
+                held[Action(0, Kind.SEND_LABELS, m)] = (part.target,)
+        for action in self.table[stage]:
+            m = action.micro_batch
+            if action.kind in RECEIVES:
+                held[action] = await self._slot(action)
+            elif action.kind is Kind.FORWARD:
+                costs[m] = await self._forward(stage, m, held)
+            elif action.kind is Kind.BACKWARD:
+                await self._backward(stage, m, held, costs[m])
+            else:
+                payload = held.pop(action)
+                group.create_task(
+                    self._ship(action, payload), name=f"cluster {self.cluster}, {action}"
+                )
+        worker = self.workers[stage]
+        flops = optimizer_flops(self.optimizer, worker.parameters())
+        await self.site.compute(self._place(stage), "step", -1, flops, worker.step)
+
+    async def _forward(self, stage: int, m: int, held: dict[Action, Payload]) -> StageCost:
+        worker, last = self.workers[stage], len(self.workers) - 1
+        first, padding = held.pop(Action(stage, Kind.RECEIVE_ACTIVATION, m))
+        inputs: tuple[object, ...] = () if stage == 0 else (padding,)
+        if stage == last:
+            (target,) = held.pop(Action(stage, Kind.RECEIVE_LABELS, m))
+            inputs = (padding, target, sum(part.target_tokens for part in self.parts))
+        cost = self.site.costs.of(worker, (first, *inputs))
+        work = partial(worker.forward, m, cost.activation_bytes, first, *inputs)
+        output = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
+        if stage == last:
+            self.losses[m] = float(output)
+        else:
+            held[Action(stage, Kind.SEND_ACTIVATION, m)] = (output, padding)
+        return cost
+
+    async def _backward(
+        self, stage: int, m: int, held: dict[Action, Payload], cost: StageCost
+    ) -> None:
+        worker = self.workers[stage]
+        (gradient,) = held.pop(Action(stage, Kind.RECEIVE_GRADIENT, m), (None,))
+        work = partial(worker.backward, m, gradient)
+        result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
+        if result is not None:
+            held[Action(stage, Kind.SEND_GRADIENT, m)] = (result,)
+
+    async def _ship(self, send: Action, payload: Payload) -> None:
+        """Carries a payload to the stage that waits for it, relay by relay."""
+        target = receiver(send, len(self.workers) - 1)
+        if send.kind is Kind.SEND_ACTIVATION:
+            route = self.routes[send.stage]
+        elif send.kind is Kind.SEND_GRADIENT:
+            route = self.routes[target.stage][::-1]
+        else:
+            route = (self.workers[send.stage].node, self.workers[target.stage].node)
+        await self.site.send(route, size_bytes(payload), _KIND_ON_AIR[send.kind])
+        self._slot(target).set_result(payload)
+
+    def _slot(self, receive: Action) -> asyncio.Future[Payload]:
+        """Where a message is put down and waited for, whichever happens first."""
+        if receive not in self.inbox:
+            self.inbox[receive] = asyncio.get_running_loop().create_future()
+        return self.inbox[receive]
+
+    def _place(self, stage: int) -> tuple[str, int, int]:
+        return self.workers[stage].node, self.cluster, stage
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that ended the others."""
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
