@@ -1,0 +1,131 @@
+"""A plan survives JSON, reads well, and says everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collapipe_ns3.plan import (
+    ClusterPlan,
+    LinkPlan,
+    Pipeline,
+    PlanError,
+    RoundPlan,
+    Stage,
+    validate,
+)
+
+DEVICES = (("c0.d0", "c0.d1", "c0.d2"), ("c1.d0", "c1.d1"))
+
+
+def plan(*pipelines: Pipeline) -> RoundPlan:
+    """A good plan for two clusters, six blocks and batches of 12; `pipelines` are cluster 0's."""
+    first = pipelines or (
+        Pipeline((Stage("c0.d0", 0, 1), Stage("c0.d1", 2, 2), Stage("c0.d2", 3, 5)), 4, "gpipe"),
+    )
+    second = (Pipeline((Stage("c1.d1", 0, 5),), 1, "1f1b"),)
+    return RoundPlan(
+        7,
+        "mine",
+        (ClusterPlan(0, first), ClusterPlan(1, second)),
+        (LinkPlan("c0.cu", "bs", 0.2, 5e6), LinkPlan("c0.cu", "c0.d0")),
+    )
+
+
+def problems(wrong: RoundPlan) -> list[str]:
+    with pytest.raises(PlanError) as caught:
+        validate(wrong, devices=DEVICES, blocks=6, batch_size=12, schedules=("gpipe", "1f1b"))
+    head, *lines = str(caught.value).splitlines()
+    assert head == "mine's plan for round 7 can't be executed:"
+    return [line.strip() for line in lines]
+
+
+def test_a_good_plan_passes() -> None:
+    validate(plan(), devices=DEVICES, blocks=6, batch_size=12, schedules=("gpipe", "1f1b"))
+
+
+def test_it_prints_as_one_would_write_it_down() -> None:
+    assert str(plan()).splitlines() == [
+        "round 7, mine",
+        "  cluster 0: c0.d0[0-1] → c0.d1[2] → c0.d2[3-5], 4 micro-batches, gpipe",
+        "  cluster 1: c1.d1[0-5], 1 micro-batches, 1f1b",
+        "  c0.cu → bs: 23.0 dBm 5.00 MHz",
+        "  c0.cu → c0.d0:",
+    ]
+
+
+def test_shares_are_printed_where_they_matter() -> None:
+    half = Pipeline((Stage("c0.d0", 0, 5),), 2, "gpipe", 0.5)
+    assert str(half) == "c0.d0[0-5], 2 micro-batches, gpipe, 50% of the data"
+
+
+names = st.text(min_size=1, max_size=8)
+stages = st.builds(Stage, names, st.integers(0, 9), st.integers(0, 9))
+pipelines = st.builds(
+    Pipeline,
+    st.lists(stages, max_size=3).map(tuple),
+    st.integers(1, 64),
+    st.sampled_from(["gpipe", "1f1b"]),
+    st.floats(0, 1),
+)
+powers = st.none() | st.floats(1e-6, 10)
+plans = st.builds(
+    RoundPlan,
+    st.integers(0, 999),
+    names,
+    st.lists(
+        st.builds(ClusterPlan, st.integers(0, 9), st.lists(pipelines, max_size=3).map(tuple)),
+        max_size=3,
+    ).map(tuple),
+    st.lists(st.builds(LinkPlan, names, names, powers, powers), max_size=3).map(tuple),
+)
+
+
+@given(plans)
+def test_json_brings_back_the_same_plan(written: RoundPlan) -> None:
+    assert RoundPlan.from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+@given(st.permutations([0, 1, 2, 3, 4, 5]), st.integers(1, 5))
+def test_blocks_are_placed_in_order_and_each_once(order: list[int], cut: int) -> None:
+    # Any two segments of a permutation: only the one in order with a true cut is a pipeline.
+    ends = (Stage("c0.d0", order[0], order[cut - 1]), Stage("c0.d1", order[cut], order[-1]))
+    covered = [b for stage in ends for b in range(stage.first, stage.last + 1)]
+    candidate = plan(Pipeline(ends, 4, "gpipe"))
+    if covered == [0, 1, 2, 3, 4, 5] and all(stage.blocks > 0 for stage in ends):
+        validate(candidate, devices=DEVICES, blocks=6, batch_size=12, schedules=("gpipe", "1f1b"))
+    else:
+        (line,) = problems(candidate)
+        assert line.startswith("cluster 0: expected blocks 0 to 5 in order, each once")
+
+
+def test_every_problem_is_listed_at_once_with_its_place() -> None:
+    wrong = RoundPlan(
+        7,
+        "mine",
+        (
+            ClusterPlan(
+                0,
+                (
+                    Pipeline((Stage("c0.d0", 0, 3), Stage("c0.d0", 4, 5)), 5, "gpipe", 0.5),
+                    Pipeline((Stage("c9.d9", 0, 4),), 0, "zigzag", 0.25),
+                ),
+            ),
+            ClusterPlan(2, ()),
+        ),
+    )
+    assert problems(wrong) == [
+        "cluster 1: expected one plan, not 0",
+        "cluster 0: expected the pipelines' shares to add to 1, not 0.75",
+        "cluster 0: c0.d0 is used 2 times",
+        "cluster 0: c9.d9 is none of its devices",
+        "cluster 0: expected micro-batches that divide the batch of 12: 5",
+        "cluster 0: expected blocks 0 to 5 in order, each once, not "
+        "c9.d9[0-4], 0 micro-batches, zigzag, 25% of the data",
+        "cluster 0: expected micro-batches that divide the batch of 12: 0",
+        "cluster 0: unknown schedule zigzag; there are gpipe, 1f1b",
+        "cluster 2: there are 2 clusters",
+    ]
