@@ -1,0 +1,37 @@
+"""What one awaited completion through ns-3 costs: a task, the loop, ns-3, and back."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from benchmarks.ns3_clock import BareClock
+from bridge import loop as simulated
+
+REPEATS = 5
+ROUNDTRIPS = 20_000
+
+
+def measure() -> dict[str, float]:
+    """Microseconds of wall time an awaited ns-3 event takes, the median of several runs."""
+    return {"loop_roundtrip_us": statistics.median(_roundtrip_us() for _ in range(REPEATS))}
+
+
+def _roundtrip_us() -> float:
+    clock = BareClock()
+
+    async def main() -> float:
+        began = time.perf_counter()
+        for _ in range(ROUNDTRIPS):
+            await clock.after(1000)
+        return (time.perf_counter() - began) / ROUNDTRIPS * 1e6
+
+    try:
+        return simulated.run(clock, main())
+    finally:
+        clock.close()
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(f"{name:24} {value:8.3f}")
