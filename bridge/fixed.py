@@ -251,11 +251,11 @@ class FixedRateNetwork:
             medium.current = None
             self._next(medium)
 
-    def _sent(self, transfer: _Transfer) -> int:
-        """Bytes that have gone out by now."""
+    def _arrived(self, transfer: _Transfer) -> int:
+        """Bytes that have arrived by now; all of them only once the transfer is due to end."""
         if transfer.began_ns is None:
             return 0
-        elapsed_ns = self._now_ns - transfer.began_ns
+        elapsed_ns = max(self._now_ns - transfer.began_ns - transfer.link.latency_ns, 0)
         return min(elapsed_ns * transfer.link.rate_bps // (8 * _NS), transfer.size_bytes)
 
     def _fate(self, transfer: _Transfer) -> Outcome:
@@ -275,7 +275,7 @@ class FixedRateNetwork:
         transfer.ended = True
         del self._open[transfer]
         link, size = transfer.link, transfer.size_bytes
-        arrived = size if outcome == "delivered" else self._sent(transfer)
+        arrived = size if outcome == "delivered" else self._arrived(transfer)
         airtime_s = 0.0
         if transfer.began_ns is not None:
             elapsed_ns = self._now_ns - transfer.began_ns

@@ -91,6 +91,24 @@ def test_a_cancelled_computation_leaves_the_thread_and_the_processor_free() -> N
     assert (computed.start_ns, computed.end_ns) == (300, 350)
 
 
+def test_work_that_has_begun_is_done_though_cancelled_before_the_thread_came_to_it() -> None:
+    busy, done = threading.Event(), []
+
+    async def main() -> list[str]:
+        with TorchThread() as thread:
+            first = asyncio.create_task(thread.run(lambda: busy.wait(60), 1000))
+            second = asyncio.create_task(thread.run(lambda: done.append("second"), 1000))
+            await sleep_ns(300)
+            second.cancel()
+            await asyncio.wait([second])
+            busy.set()
+            await first
+            thread.now(lambda: None)
+            return done
+
+    assert simulated.run(network(), main()) == ["second"]
+
+
 def test_a_processor_computes_one_thing_at_a_time_in_the_order_asked() -> None:
     async def main() -> list[tuple[int, int, int]]:
         with TorchThread() as thread:

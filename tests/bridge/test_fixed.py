@@ -100,7 +100,7 @@ def test_bytes_are_conserved_links_never_busier_than_time_and_first_in_first_out
         airtime_s[own.get(pair, default).medium or pair] += delivery.airtime_s
         lost = sum(end - start for start, end in delivery.lost)
         assert 0 <= lost <= delivery.size_bytes
-        assert (delivery.outcome == "delivered") <= (lost == 0)
+        assert (delivery.outcome == "delivered") == (lost == 0)
         assert delivery.start_ns <= delivery.end_ns <= network.now_ns()
     assert all(busy <= network.now_ns() * 1e-9 * (1 + 1e-9) for busy in airtime_s.values())
     for indices in order.values():
