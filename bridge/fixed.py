@@ -93,6 +93,7 @@ class _Transfer:
     asked_ns: int
     future: asyncio.Future[FixedDelivery]
     began_ns: int | None = None
+    free_ns: int = 0  # when it leaves the link, unless it is cut
     ended: bool = False
 
 
@@ -233,10 +234,11 @@ class FixedRateNetwork:
         transfer.began_ns = self._now_ns
         link = transfer.link
         free_ns = self._now_ns + link.airtime_ns(transfer.size_bytes)
-        end_ns = free_ns + link.latency_ns
         if self._hits_outage(link, free_ns):
             assert link.outage_ns is not None
-            free_ns = end_ns = max(link.outage_ns[0], self._now_ns)
+            free_ns = max(link.outage_ns[0], self._now_ns)
+        transfer.free_ns = free_ns
+        end_ns = free_ns + link.latency_ns  # of a lost one too: none overtakes another
         heapq.heappush(self._events, (free_ns, next(self._order), False, transfer))
         heapq.heappush(self._events, (end_ns, next(self._order), True, transfer))
 
@@ -278,8 +280,7 @@ class FixedRateNetwork:
         arrived = size if outcome == "delivered" else self._arrived(transfer)
         airtime_s = 0.0
         if transfer.began_ns is not None:
-            elapsed_ns = self._now_ns - transfer.began_ns
-            airtime_s = min(link.airtime_ns(size), elapsed_ns) * 1e-9
+            airtime_s = (min(transfer.free_ns, self._now_ns) - transfer.began_ns) * 1e-9
         power_w = self._power_w[transfer.src]
         delivery = FixedDelivery(
             src=transfer.src,
