@@ -105,7 +105,7 @@ def segment(blocks: Sequence[nn.Module]) -> Function:
 
     def run(x: Tensor, padding: Tensor) -> Tensor:
         for block in blocks:
-            x = block(x, padding)
+            x = block(x, src_key_padding_mask=padding)
         return x
 
     return run

@@ -1,0 +1,1 @@
+"""The models that are trained, cut where the network runs through them."""
