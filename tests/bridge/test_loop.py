@@ -154,13 +154,18 @@ def test_nanoseconds_are_told_apart_after_years() -> None:
     assert woken == [("first", 0), ("also first", 0), ("second", 1), ("third", 3)]
 
 
-def test_a_time_gone_by_means_now() -> None:
-    async def main() -> int:
-        await sleep_ns(100)
-        await sleep_until_ns(40)
-        return simulated_loop().now_ns()
+def test_a_time_gone_by_means_now_and_comes_after_what_was_set_for_now() -> None:
+    fired: list[tuple[str, int]] = []
 
-    assert simulated.run(quiet(), main()) == 100
+    async def main() -> None:
+        loop = simulated_loop()
+        await sleep_ns(100)
+        loop.call_at_ns(100, lambda: fired.append(("now", loop.now_ns())))
+        loop.call_at_ns(40, lambda: fired.append(("gone by", loop.now_ns())))
+        await sleep_ns(1)
+
+    simulated.run(quiet(), main())
+    assert fired == [("now", 100), ("gone by", 100)]
 
 
 def test_tasks_that_wait_again_when_cancelled_end_with_the_run_all_the_same() -> None:
@@ -216,9 +221,11 @@ def test_another_thread_can_wake_a_task_while_the_network_runs() -> None:
 
 def test_cancelled_timers_are_swept_up() -> None:
     async def main() -> int:
+        loop = simulated_loop()
+        loop.call_later(3000, list)  # the first of all timers is one that stays
         for _ in range(1000):
             async with asyncio.timeout(3600):
                 await sleep_ns(1)
-        return len(simulated_loop()._scheduled)
+        return len(loop._scheduled)
 
     assert simulated.run(quiet(), main()) < 500
