@@ -1,0 +1,223 @@
+"""English to German translation of number and date phrases, made with num2words.
+
+No download, and yet a real translation: German turns tens and units around, writes numbers as one
+word, and inflects ordinals. Clusters get unlike mixtures of the kinds of phrase.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from num2words import num2words
+from sacrebleu.metrics import BLEU
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from collapipe_ns3.models.transformer import BOS, EOS, PAD, TranslationModel, greedy
+from collapipe_ns3.streams import stream
+from collapipe_ns3.tasks import Batch
+
+Pair = tuple[tuple[str, ...], tuple[str, ...]]  # English and German tokens of one phrase
+
+_MONTHS = {
+    "January": "Januar",
+    "February": "Februar",
+    "March": "März",
+    "April": "April",
+    "May": "Mai",
+    "June": "Juni",
+    "July": "Juli",
+    "August": "August",
+    "September": "September",
+    "October": "Oktober",
+    "November": "November",
+    "December": "Dezember",
+}
+_YEARS = range(1900, 2100)
+
+
+def _german_atoms() -> list[str]:
+    """The words that German numbers are put together from, the longest first."""
+    cardinals = [num2words(n, lang="de") for n in [*range(21), *range(30, 101, 10), 1000]]
+    ordinals = [num2words(n, lang="de", to="ordinal") for n in (1, 3, 7, 8)]
+    # "einhundert" and "eintausend" are two each, and the rest of the ordinals take these endings.
+    atoms = {*cardinals, *ordinals, "ein", "und", "hundert", "tausend", "ste", "te"}
+    return sorted(atoms - {"einhundert", "eintausend"}, key=lambda atom: (-len(atom), atom))
+
+
+class GermanTokens:
+    """Splits German number words into morphemes, which a word as long as a phrase needs.
+
+    A trained sub-word vocabulary would do as well and make sequences longer; these are the units
+    that the grammar itself has, so a phrase of up to 9999 takes nine tokens at most.
+    """
+
+    def __init__(self) -> None:
+        self._morpheme = re.compile("|".join(_german_atoms()))
+
+    def split(self, text: str) -> tuple[str, ...]:
+        tokens: list[str] = []
+        for word in text.split():
+            parts = self._morpheme.findall(word)
+            # A month or an article is no number: it stays whole.
+            tokens += parts if "".join(parts) == word else [word]
+        return tuple(tokens)
+
+
+def english_tokens(text: str) -> tuple[str, ...]:
+    """Words, without commas and hyphens."""
+    return tuple(re.findall(r"\w+", text))
+
+
+def phrases(kind: str, limit: int) -> list[tuple[str, str]]:
+    """All phrases of a kind, English and German; `limit` bounds cardinals and ordinals."""
+    if kind == "cardinal":
+        return [(num2words(n), num2words(n, lang="de")) for n in range(limit)]
+    if kind == "ordinal":
+        return [
+            (num2words(n, to="ordinal"), num2words(n, lang="de", to="ordinal"))
+            for n in range(1, min(limit, 1000))
+        ]
+    years = [(num2words(y, to="year"), num2words(y, lang="de", to="year")) for y in _YEARS]
+    if kind == "year":
+        return [(f"in {english}", f"im Jahr {german}") for english, german in years]
+    if kind == "date":
+        days = [
+            (num2words(d, to="ordinal"), num2words(d, lang="de", to="ordinal"))
+            for d in range(1, 32)
+        ]
+        return [
+            (f"the {day} of {month}", f"der {tag} {monat}")
+            for day, tag in days
+            for month, monat in _MONTHS.items()
+        ]
+    raise ValueError(f"no kind of phrase {kind!r}; there are {', '.join(KINDS)}")
+
+
+KINDS = ("cardinal", "ordinal", "year", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersSettings:
+    """What the task is made of.
+
+    Cardinals and ordinals below `limit`; `kinds` of phrase; `test_size` phrases held out for the
+    test; `dirichlet_alpha` says how alike the clusters' mixtures of kinds are (small: unlike).
+    """
+
+    limit: int = 10_000
+    kinds: tuple[str, ...] = KINDS
+    test_size: int = 500
+    cluster_size: int = 4000
+    dirichlet_alpha: float = 1.0
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The task for a number of clusters; everything is drawn from `seed`."""
+
+    settings: NumbersSettings
+    clusters: int
+    batch_size: int
+    seed: int
+    _test: list[Pair] = field(init=False)
+    _data: list[list[Pair]] = field(init=False)
+    _english: dict[str, int] = field(init=False)
+    _german: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        german = GermanTokens()
+        pools = [
+            [(english_tokens(en), german.split(de)) for en, de in phrases(kind, self.settings.limit)]
+            for kind in self.settings.kinds
+        ]
+        every = [pair for pool in pools for pair in pool]
+        self._english = _numbered(source for source, _ in every)
+        self._german = _numbered(target for _, target in every)
+        # Every kind has the same part of the test set, and at most half of its phrases there.
+        self._test, rest = [], []
+        for index, pool in enumerate(pools):
+            order = stream(self.seed, "test", index).permutation(len(pool))
+            held = min(self.settings.test_size // len(pools), len(pool) // 2)
+            self._test += [pool[i] for i in order[:held]]
+            rest.append([pool[i] for i in order[held:]])
+        self._data = [self._drawn(cluster, rest) for cluster in range(self.clusters)]
+
+    def _drawn(self, cluster: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
+        """A cluster's own data: kinds by its mixture, phrases of a kind by equal chance."""
+        random = stream(self.seed, "mixture", cluster)
+        mixture = random.dirichlet([self.settings.dirichlet_alpha] * len(pools))
+        counts = random.multinomial(self.settings.cluster_size, mixture)
+        return [
+            pool[i]
+            for pool, count in zip(pools, counts, strict=True)
+            for i in random.integers(len(pool), size=count)
+        ]
+
+    @property
+    def source_vocabulary(self) -> int:
+        return EOS + 1 + len(self._english)
+
+    @property
+    def target_vocabulary(self) -> int:
+        return EOS + 1 + len(self._german)
+
+    @property
+    def max_length(self) -> int:
+        pairs = [*self._test, *(pair for data in self._data for pair in data)]
+        return 2 + max(max(len(source), len(target)) for source, target in pairs)
+
+    @property
+    def shares(self) -> list[float]:
+        total = sum(map(len, self._data))
+        return [len(data) / total for data in self._data]
+
+    def batches(self, cluster: int, round: int) -> Iterator[Batch]:
+        """The cluster's data in one random order after another, the last part batch left out."""
+        data = self._data[cluster]
+        random = stream(self.seed, "batches", cluster, round)
+        while True:
+            order = random.permutation(len(data))
+            for start in range(0, len(data) - self.batch_size + 1, self.batch_size):
+                yield self.batch([data[i] for i in order[start : start + self.batch_size]])
+
+    def batch(self, pairs: Sequence[Pair]) -> Batch:
+        """Phrases as padded tensors."""
+        sources = [torch.tensor([self._english[t] for t in source]) for source, _ in pairs]
+        targets = [
+            torch.tensor([BOS, *(self._german[t] for t in target), EOS]) for _, target in pairs
+        ]
+        source = pad_sequence(sources, batch_first=True, padding_value=PAD)
+        target = pad_sequence(targets, batch_first=True, padding_value=PAD)
+        return Batch(source, source == PAD, target)
+
+    def evaluate(self, model: TranslationModel) -> dict[str, float]:
+        """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
+        batch = self.batch(self._test)
+        with torch.no_grad():
+            loss = float(
+                model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens)
+            )
+        longest = batch.target.shape[1] - 1
+        said = self._texts(greedy(model, batch.source, batch.source_padding, longest))
+        meant = self._texts(batch.target)
+        exact = sum(a == b for a, b in zip(said, meant, strict=True)) / len(meant)
+        bleu = BLEU(tokenize="none", force=True).corpus_score(said, [meant]).score
+        return {"exact_match": exact, "bleu": bleu, "loss": loss}
+
+    def _texts(self, target: Tensor) -> list[str]:
+        words = {number: word for word, number in self._german.items()}
+        texts = []
+        for row in target.tolist():
+            row = row[1 : row.index(EOS)] if EOS in row else row[1:]
+            texts.append(" ".join(words.get(number, "?") for number in row))
+        return texts
+
+
+def _numbered(phrases: Iterator[tuple[str, ...]]) -> dict[str, int]:
+    """Every token with a number, after those of PAD, BOS and EOS, in alphabetical order."""
+    tokens = sorted({token for phrase in phrases for token in phrase})
+    return {token: number for number, token in enumerate(tokens, start=EOS + 1)}
