@@ -38,9 +38,7 @@ class StageWorker:
     def parameters(self) -> list[nn.Parameter]:
         return [p for unit in self.units for p in unit.module.parameters()]
 
-    def forward(
-        self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object
-    ) -> Tensor:
+    def forward(self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object) -> Tensor:
         """The stage's output, detached from what produced it.
 
         `saved_bytes` is what autograd keeps for its backward, for the account of memory.

@@ -106,7 +106,7 @@ def federated_average(models: Mapping[Any, tuple[float, TranslationModel]]) -> d
     for weight, model in models.values():
         for name, tensor in model.state_dict().items():
             part = tensor * (weight / total) if tensor.is_floating_point() else tensor
-            average[name] = average[name] + part if name in average and (
-                tensor.is_floating_point()
-            ) else part
+            average[name] = (
+                average[name] + part if name in average and (tensor.is_floating_point()) else part
+            )
     return average
