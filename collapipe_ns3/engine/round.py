@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
 from bridge.loop import simulated_loop
 from bridge.network import NodeUsage
 from collapipe_ns3.costs import aggregation_flops
 from collapipe_ns3.engine.outcome import DeviceUse, Phases, RoundOutcome
-from collapipe_ns3.engine.schedule import SCHEDULES, Table, validate
+from collapipe_ns3.engine.schedule import Table, table
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
@@ -51,9 +52,14 @@ class _Job:
     workers: list[StageWorker]
     table: Table
     weight: float
+    batches: Iterator[Batch]
     marks_ns: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     failure: str | None = None
+
+    def forget(self) -> None:
+        for worker in self.workers:
+            worker.forget()
 
 
 async def run_round(
@@ -75,13 +81,11 @@ async def run_round(
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             job.replica.load(global_model)
-            group.create_task(
-                _attempt(site, job, plan.round, training), name=f"cluster {job.cluster}"
-            )
+            group.create_task(_attempt(site, job, training), name=f"cluster {job.cluster}")
     trained = [job for job in jobs if job.failure is None]
     all_in_ns = simulated_loop().now_ns()
     if trained:
-        models = {n: (job.weight, job.replica.model) for n, job in enumerate(trained)}
+        models = [(job.weight, job.replica.model) for job in trained]
         flops = aggregation_flops(list(state.model.parameters()), len(trained))
         average = await site.compute(
             (SERVER, -1, -1), "aggregate", -1, flops, lambda: federated_average(models)
@@ -102,38 +106,48 @@ async def run_round(
     )
 
 
+def schedule_of(pipeline: Pipeline) -> Table:
+    """What a pipeline will execute, validated and run dry; raises `ScheduleError`.
+
+    The embedding is a stage before the segments, the decoder one after them.
+    """
+    return table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
+
+
 def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Job]:
     jobs = []
     for cluster in plan.clusters:
         for index, pipeline in enumerate(cluster.pipelines):
             replica = state.replica(cluster.cluster, index)
             line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
-            table = SCHEDULES[pipeline.schedule](len(line), pipeline.micro_batches)
-            validate(table, pipeline.micro_batches)
             weight = training.shares[cluster.cluster] * pipeline.share
-            jobs.append(_Job(cluster.cluster, pipeline, replica, line, table, weight))
+            # Pipelines of one cluster take its batches in turn, so that no two train on the same.
+            turns = islice(
+                training.batches(cluster.cluster, plan.round), index, None, len(cluster.pipelines)
+            )
+            steps = schedule_of(pipeline)
+            jobs.append(_Job(cluster.cluster, pipeline, replica, line, steps, weight, turns))
     return jobs
 
 
-async def _attempt(site: Site, job: _Job, round: int, training: Training) -> None:
+async def _attempt(site: Site, job: _Job, training: Training) -> None:
     """Runs a job to its end, or to the transfer that failed."""
     try:
-        await _train(site, job, round, training)
+        await _train(site, job, training)
     except* TransferFailed as failures:
         job.failure = str(failures.exceptions[0])
-        for worker in job.workers:
-            worker.forget()
+        # In the torch thread, so that it comes after the work that had begun by then.
+        site.thread.now(job.forget)
 
 
-async def _train(site: Site, job: _Job, round: int, training: Training) -> None:
+async def _train(site: Site, job: _Job, training: Training) -> None:
     loop = simulated_loop()
     await _broadcast(site, job)
     job.marks_ns.append(loop.now_ns())
     control = control_unit(job.cluster)
     nodes = [worker.node for worker in job.workers]
     # The control unit stands between the last segment and the base station.
-    routes = [*zip(nodes[:-2], nodes[1:-1], strict=True), (nodes[-2], control, SERVER)]
-    batches = training.batches(job.cluster, round)
+    routes = [*pairwise(nodes[:-1]), (nodes[-2], control, SERVER)]
     for _ in range(training.local_steps):
         step = PipelineStep(
             site=site,
@@ -142,7 +156,7 @@ async def _train(site: Site, job: _Job, round: int, training: Training) -> None:
             workers=job.workers,
             routes=routes,
             optimizer=training.optimizer,
-            parts=next(batches).split(job.pipeline.micro_batches),
+            parts=next(job.batches).split(job.pipeline.micro_batches),
         )
         job.losses.append(await step.run())
     job.marks_ns.append(loop.now_ns())
@@ -169,7 +183,9 @@ async def _broadcast(site: Site, job: _Job) -> None:
                 if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
                     route = (unit.holder, control, worker.node)
                     group.create_task(site.send(route, unit.optimizer_bytes(), "parameters"))
-                unit.holder = worker.node
+    for worker in job.workers:
+        for unit in worker.units:
+            unit.holder = worker.node
 
 
 def _weights(worker: StageWorker) -> int:
@@ -184,7 +200,7 @@ def _phases(jobs: Sequence[_Job], start_ns: int, all_in_ns: int, end_ns: int) ->
         # The last to end was abandoned on its way: what it had reached is all there is to say.
         return Phases(0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
     ends = [start_ns, *marks, end_ns]
-    return Phases(*(after - before for before, after in zip(ends, ends[1:], strict=False)))
+    return Phases(*(after - before for before, after in pairwise(ends)))
 
 
 def _energy(use: NodeUsage) -> float:

@@ -98,6 +98,13 @@ def _with_messages(orders: list[list[tuple[Kind, int]]]) -> Table:
     return tuple(table)
 
 
+def table(name: str, stages: int, micro_batches: int) -> Table:
+    """The table of a schedule in `SCHEDULES`, validated and run dry; raises `ScheduleError`."""
+    made = SCHEDULES[name](stages, micro_batches)
+    validate(made, micro_batches)
+    return made
+
+
 class ScheduleError(ValueError):
     """A table that can't run; the message prints the grid with the place marked."""
 

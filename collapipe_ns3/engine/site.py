@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Literal, TypeVar
 
 from bridge.compute import Processor, TorchThread, duration_ns
+from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network
 from collapipe_ns3.costs import StageCost, measure
 from collapipe_ns3.devices import DeviceProfile
@@ -16,8 +17,10 @@ from collapipe_ns3.engine.stage import StageWorker
 
 T = TypeVar("T")
 
-#: How often bytes that the transport gave up on are sent again before a cluster is abandoned.
+#: How often what did not get through is sent again before a cluster is abandoned, and how long
+#: after: at once would meet what has just refused it.
 RESENDS = 2
+RESEND_AFTER_NS = 1_000_000_000
 
 
 class TransferFailed(RuntimeError):
@@ -36,11 +39,13 @@ class CostBook:
 
     entries: dict[tuple[object, ...], StageCost] = field(default_factory=dict)
 
-    def of(self, worker: StageWorker, inputs: Sequence[object]) -> StageCost:
+    def of(self, worker: StageWorker, inputs: Sequence[object], thread: TorchThread) -> StageCost:
         """FLOPs and memory of a stage's forward and backward on these inputs."""
         key = (*worker.shape, *(tuple(getattr(i, "shape", ())) for i in inputs))
         if key not in self.entries:
-            self.entries[key] = measure(worker.function, worker.parameters(), inputs)
+            self.entries[key] = thread.now(
+                lambda: measure(worker.function, worker.parameters(), inputs)
+            )
         return self.entries[key]
 
 
@@ -64,15 +69,16 @@ class Site:
     async def send(self, route: Sequence[str], size: int, kind: str) -> None:
         """Sends bytes over every hop of a route, each hop whole before the next.
 
-        Raises `TransferFailed` where a hop loses bytes `RESENDS` + 1 times.
+        Raises `TransferFailed` where a hop fails `RESENDS` + 1 times.
         """
         for src, dst in pairwise(route):
             for attempt in range(RESENDS + 1):
                 delivery = await self.network.transfer(src, dst, size, kind)
-                if not delivery.lost:
+                if delivery.outcome == "delivered":
                     break
                 if attempt == RESENDS:
                     raise TransferFailed(delivery)
+                await sleep_ns(RESEND_AFTER_NS)
 
     async def compute(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,14 +100,12 @@ def unit_modules(model: TranslationModel) -> list[tuple[str, nn.Module]]:
     return [("embedding", model.embedding), *blocks, ("decoder", model.decoder)]
 
 
-def federated_average(models: Mapping[Any, tuple[float, TranslationModel]]) -> dict[str, Tensor]:
-    """Σ w·parameters / Σ w over (weight, model), in the order given (McMahan et al. 2017)."""
-    total = sum(weight for weight, _ in models.values())
+def federated_average(models: Sequence[tuple[float, TranslationModel]]) -> dict[str, Tensor]:
+    """Σ weight·parameters / Σ weight, added up in the order given (McMahan et al. 2017)."""
+    total = math.fsum(weight for weight, _ in models)
     average: dict[str, Tensor] = {}
-    for weight, model in models.values():
+    for weight, model in models:
         for name, tensor in model.state_dict().items():
-            part = tensor * (weight / total) if tensor.is_floating_point() else tensor
-            average[name] = (
-                average[name] + part if name in average and (tensor.is_floating_point()) else part
-            )
+            part = tensor * (weight / total)
+            average[name] = average[name] + part if name in average else part
     return average

@@ -87,7 +87,7 @@ class PipelineStep:
         if stage == last:
             (target,) = held.pop(Action(stage, Kind.RECEIVE_LABELS, m))
             inputs = (padding, target, sum(part.target_tokens for part in self.parts))
-        cost = self.site.costs.of(worker, (first, *inputs))
+        cost = self.site.costs.of(worker, (first, *inputs), self.site.thread)
         work = partial(worker.forward, m, cost.activation_bytes, first, *inputs)
         output = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
         if stage == last:

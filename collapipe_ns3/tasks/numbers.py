@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from num2words import num2words
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 

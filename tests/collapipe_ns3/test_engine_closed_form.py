@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import lab
 import pytest
@@ -32,7 +33,7 @@ def test_gpipe_is_a_forward_line_and_then_a_backward_line(
     devices: int, micro_batches: int, busy_ns: list[int], rates_bps: list[int]
 ) -> None:
     stages = ["c0.cu", *(f"c0.d{k}" for k in range(devices)), "bs"]
-    routes = [[pair] for pair in zip(stages[:-2], stages[1:-1], strict=True)]
+    routes = [[pair] for pair in pairwise(stages[:-1])]
     routes.append([(stages[-2], "c0.cu"), ("c0.cu", "bs")])
     pairs = [pair for route in routes for pair in route]
     pairs += [(dst, src) for src, dst in pairs]
