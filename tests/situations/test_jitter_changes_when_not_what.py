@@ -1,4 +1,4 @@
-"""Links of other speeds change when things happen, in which order messages come, and nothing else."""
+"""Links of other speeds change when things happen and in which order messages come: no more."""
 
 import lab
 import torch

@@ -41,6 +41,14 @@ class Instant(Link):
         return 0
 
 
+@dataclass(frozen=True)
+class Hop(Link):
+    """A link that takes ten microseconds, whatever it carries."""
+
+    def airtime_ns(self, size_bytes: int) -> int:
+        return 10_000
+
+
 @dataclass
 class Recording:
     """Makes SGD optimizers that keep a copy of every gradient they were given, in order."""
@@ -176,3 +184,12 @@ def conserve(outcome: RoundOutcome) -> None:
         assert outcome.start_ns <= done.start_ns <= done.end_ns <= end_ns
         assert done.start_ns >= by_node.get(done.node, 0), f"{done.node} does two things at once"
         by_node[done.node] = done.end_ns
+
+
+def story(outcome: RoundOutcome) -> list[str]:
+    """What ended when, as text; of what ended at one time, transfers first, then by name."""
+    ends = [(d.end_ns, 0, f"{d.src} → {d.dst} {d.kind}") for d in outcome.deliveries]
+    for done in outcome.computations:
+        micro_batch = "" if done.micro_batch < 0 else str(done.micro_batch)
+        ends.append((done.end_ns, 1, f"{done.node} {done.action}{micro_batch}"))
+    return [f"{at_ns // 1000:3} µs  {text}" for at_ns, _, text in sorted(ends)]

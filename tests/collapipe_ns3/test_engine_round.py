@@ -1,0 +1,171 @@
+"""The federated round: averaging, what moves, what is kept, what it costs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import lab
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.fixed import Link
+from collapipe_ns3.engine.round import schedule_of
+from collapipe_ns3.engine.state import TrainingState, federated_average
+from collapipe_ns3.plan import ClusterPlan, RoundPlan
+
+TWO = RoundPlan(
+    0,
+    "test",
+    (
+        ClusterPlan(0, (lab.pipeline(0, (2, 2), 3, "gpipe"),)),
+        ClusterPlan(1, (lab.pipeline(1, (1, 3), 4, "1f1b"),)),
+    ),
+)
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=4))
+def test_the_average_of_constant_models_is_the_weighted_mean(weights: list[float]) -> None:
+    models = []
+    for value in range(len(weights)):
+        model = lab.model()
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, value)
+        models.append((weights[value], model))
+    mean = sum(w * value for value, w in enumerate(weights)) / sum(weights)
+    for tensor in federated_average(models).values():
+        torch.testing.assert_close(tensor, torch.full_like(tensor, mean))
+
+
+def test_a_round_is_the_weighted_mean_of_what_each_cluster_trains_alone() -> None:
+    shares = (0.2, 0.8)
+    together = lab.fresh(lab.adamw)
+    outcome = lab.run_one(TWO, together, local_steps=2, shares=shares)
+    alone, losses = [], []
+    for cluster in TWO.clusters:
+        state = lab.fresh(lab.adamw)
+        only = RoundPlan(0, "test", (cluster,))
+        losses.append(lab.run_one(only, state, local_steps=2, shares=shares).loss)
+        alone.append(state.model.state_dict())
+    assert outcome.loss == pytest.approx(0.2 * losses[0] + 0.8 * losses[1], rel=1e-12)
+    for name, tensor in together.model.state_dict().items():
+        torch.testing.assert_close(tensor, 0.2 * alone[0][name] + 0.8 * alone[1][name])
+
+
+def test_one_cluster_of_weight_one_is_left_as_it_is() -> None:
+    model = lab.model()
+    average = federated_average([(0.3, model)])
+    assert all(torch.equal(average[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_optimizer_states_follow_a_block_that_moves() -> None:
+    """Block 1 moves from the first device to the second, whose state goes by the control unit."""
+    state = lab.fresh(lab.adamw)
+    plans = [lab.one_cluster((2, 2), 2), lab.one_cluster((1, 3), 2)]
+    first, second = lab.run_rounds(plans, state)
+    block = sum(p.numel() for p in state.model.blocks[1].parameters())
+    tensors = len(list(state.model.blocks[1].parameters()))
+    # Two moments a parameter, and each tensor's count of steps, all fp32.
+    size = 4 * (2 * block + tensors)
+    hops = [("c0.d0", "c0.cu"), ("c0.cu", "c0.d1")]
+
+    def moved(outcome: lab.RoundOutcome) -> list[tuple[str, str]]:
+        begun_ns = outcome.start_ns + outcome.phases.broadcast_ns
+        return [
+            (d.src, d.dst)
+            for d in outcome.deliveries
+            if d.kind == "parameters" and d.size_bytes == size and d.end_ns <= begun_ns
+        ]
+
+    assert moved(first) == []
+    assert moved(second) == hops
+    (again,) = lab.run_rounds([plans[1]], state)
+    assert moved(again) == []
+
+
+def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped() -> None:
+    plans = [dataclasses.replace(TWO, round=number) for number in range(3)]
+    whole, parted = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
+    expected = lab.run_rounds(plans, whole, shares=(0.5, 0.5))
+    lab.run_rounds(plans[:2], parted, shares=(0.5, 0.5))
+    kept = copy.deepcopy(parted.to_checkpoint())
+    taken_up = TrainingState(lab.model(), lab.adamw)
+    taken_up.load_checkpoint(kept)
+    (last,) = lab.run_rounds(plans[2:], taken_up, shares=(0.5, 0.5))
+    assert last.loss == expected[2].loss
+    assert last.deliveries == expected[2].deliveries
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, taken_up.model.state_dict()[name])
+
+
+def test_the_same_round_twice_leaves_the_same_rows() -> None:
+    first, second = (lab.run_one(TWO, shares=(0.5, 0.5)) for _ in range(2))
+    assert first.deliveries == second.deliveries
+    assert [dataclasses.replace(done, wall_s=0.0) for done in first.computations] == [
+        dataclasses.replace(done, wall_s=0.0) for done in second.computations
+    ]
+    assert first.devices == second.devices
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(10**5, 10**10), min_size=8, max_size=8), st.integers(0, 10**8))
+def test_bytes_and_time_are_conserved_whatever_the_links_and_an_outage(
+    rates: list[int], outage_ns: int
+) -> None:
+    pairs = [("c0.cu", "c0.d0"), ("c0.d0", "c0.d1"), ("c0.d1", "c0.cu"), ("c0.cu", "bs")]
+    pairs += [(dst, src) for src, dst in pairs]
+    links = {
+        pair: Link(rate, outage_ns=(outage_ns, outage_ns + 10**6))
+        for pair, rate in zip(pairs, rates, strict=True)
+    }
+    lab.run_one(lab.one_cluster((2, 2), 3, "1f1b"), links=links)  # run_one checks the rows
+
+
+def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
+    outcome = lab.run_one(lab.one_cluster((2, 2), 2))
+    for use in outcome.devices:
+        busy_ns = sum(d.end_ns - d.start_ns for d in outcome.computations if d.node == use.device)
+        assert use.compute_energy_j == pytest.approx(5.0 * busy_ns / 1e9)
+        sent_s = sum(d.airtime_s for d in outcome.deliveries if d.src == use.device)
+        heard_s = sum(d.airtime_s for d in outcome.deliveries if d.dst == use.device)
+        assert use.radio_energy_j == pytest.approx(0.1 * sent_s + 0.05 * heard_s)
+    assert outcome.total_energy_j == pytest.approx(sum(outcome.energy_j.values()))
+
+
+def test_gpipe_keeps_every_micro_batch_and_1f1b_only_those_ahead() -> None:
+    """The first of two devices is stage 1 of 4: 1F1B keeps 3 micro-batches there, GPipe all 6."""
+    uses = {
+        schedule: lab.run_one(lab.one_cluster((2, 2), 6, schedule)).devices
+        for schedule in ("gpipe", "1f1b")
+    }
+    weights = 2 * sum(4 * p.numel() for p in lab.model().blocks[:2].parameters())
+    saved = {s: use[1].peak_memory_bytes - weights for s, use in uses.items()}
+    assert [use[1].device for use in uses.values()] == ["c0.d0", "c0.d0"]
+    assert saved["gpipe"] == 2 * saved["1f1b"] > 0
+
+
+def test_two_pipelines_of_a_cluster_take_turns_at_its_batches() -> None:
+    halves = tuple(
+        dataclasses.replace(lab.pipeline(0, (4,), 1, "gpipe"), share=share) for share in (0.5, 0.5)
+    )
+    second = dataclasses.replace(halves[1].stages[0], device="c0.d1")
+    halves = (halves[0], dataclasses.replace(halves[1], stages=(second,)))
+    recording = lab.Recording()
+    state = lab.fresh(recording)
+    lab.run_one(RoundPlan(0, "test", (ClusterPlan(0, halves),)), state)
+    stream = lab.batches(0, 0)
+    for pipeline in range(2):
+        batch = next(stream)
+        model = lab.model()
+        model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens).backward()
+        taken = recording.by_name(state.replica(0, pipeline).model)
+        for name, parameter in model.named_parameters():
+            assert torch.equal(taken[name][0], parameter.grad), name
+
+
+def test_a_schedule_is_known_before_anything_is_built() -> None:
+    table = schedule_of(lab.pipeline(0, (1, 1, 2), 3, "1f1b"))
+    assert len(table) == 5
+    assert str(table[4][-1]) == "4SEND_B2"
