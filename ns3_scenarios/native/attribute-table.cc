@@ -204,6 +204,20 @@ IsCreatable(const std::string& type)
     return tid.HasConstructor() && tid.IsChildOf(Object::GetTypeId());
 }
 
+std::vector<std::pair<std::string, Ptr<AttributeValue>>>
+CheckedValues(const std::string& type, const std::string& attributes)
+{
+    std::vector<std::pair<std::string, Ptr<AttributeValue>>> values;
+    std::istringstream lines(attributes);
+    for (std::string line; std::getline(lines, line);)
+    {
+        const auto name = line.substr(0, line.find('='));
+        const auto information = FindAttribute(type, name).second;
+        values.emplace_back(name, CheckedValueOf(information, line.substr(name.size() + 1)));
+    }
+    return values;
+}
+
 Ptr<Object>
 Make(const std::string& type, const std::string& attributes)
 {
@@ -212,12 +226,9 @@ Make(const std::string& type, const std::string& attributes)
         throw std::invalid_argument(type + " can't be made by name");
     }
     ObjectFactory factory(type);
-    std::istringstream lines(attributes);
-    for (std::string line; std::getline(lines, line);)
+    for (const auto& [name, value] : CheckedValues(type, attributes))
     {
-        const auto name = line.substr(0, line.find('='));
-        const auto information = FindAttribute(type, name).second;
-        factory.Set(name, *CheckedValueOf(information, line.substr(name.size() + 1)));
+        factory.Set(name, *value);
     }
     return factory.Create();
 }

@@ -5,6 +5,8 @@
 #include "ns3/ptr.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 /// ns-3's attributes as plain text, so that everything a user names can be checked first.
 ///
@@ -31,6 +33,11 @@ void SetDefault(const std::string& type, const std::string& attribute, const std
 
 /// Whether the type can be made by name alone.
 bool IsCreatable(const std::string& type);
+
+/// The values that a text with one "name=value" a line stands for.
+std::vector<std::pair<std::string, ns3::Ptr<ns3::AttributeValue>>> CheckedValues(
+    const std::string& type,
+    const std::string& attributes);
 
 /// Makes an object; `attributes` holds one "name=value" a line.
 ns3::Ptr<ns3::Object> Make(const std::string& type, const std::string& attributes);

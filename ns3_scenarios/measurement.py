@@ -1,0 +1,93 @@
+"""What a network measures of itself, as plain data; linear and SI."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+Outcome = Literal["delivered", "lost", "cut", "refused"]
+
+_OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")
+_ENDED = struct.Struct("=QqQIIddddd")  # collapipe::Ended, without gaps
+
+
+class Ended(NamedTuple):
+    """What ns-3 says of a transfer that has ended; `collapipe::Ended` and its tally."""
+
+    number: int
+    end_ns: int
+    delivered: int
+    outcome: Outcome
+    retransmissions: int
+    airtime_s: float
+    energy_j: float
+    bandwidth_time: float  # Hz·s
+    sinr_time: float  # SINR × s
+    rx_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RadioDelivery:
+    """What became of one transfer; see `bridge.network.Delivery`.
+
+    SINR, power and bandwidth are means over what was on the air for the transfer, weighted by
+    airtime; nan where nothing was.
+    """
+
+    src: str
+    dst: str
+    kind: str
+    size_bytes: int
+    start_ns: int
+    end_ns: int
+    outcome: Outcome
+    lost: tuple[tuple[int, int], ...]
+    radio: str
+    retransmissions: int
+    sinr: float
+    tx_power_w: float
+    bandwidth_hz: float
+    airtime_s: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLink:
+    """What was measured on one directed link; see `bridge.network.LinkState`."""
+
+    src: str
+    dst: str
+    gain: float
+    interference_w_hz: float
+    sinr: float
+    goodput_bps: float
+    loss: float
+    age_s: float
+    tx_power_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class RadioUsage:
+    """A node's radios since time 0; see `bridge.network.NodeUsage`."""
+
+    tx_airtime_s: float
+    rx_airtime_s: float
+    tx_energy_j: float
+    rx_energy_j: float
+
+
+def take_ended(episode: Any) -> Iterator[Ended]:
+    """The transfers that have ended since the last call."""
+    count = episode.TakeEnded()
+    if count:
+        block = ctypes.string_at(episode.EndedData(), count * _ENDED.size)
+        for number, end_ns, delivered, outcome, *rest in _ENDED.iter_unpack(block):
+            yield Ended(number, end_ns, delivered, _OUTCOMES[outcome], *rest)
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """The quotient, nan where nothing was measured."""
+    return numerator / denominator if denominator else float("nan")

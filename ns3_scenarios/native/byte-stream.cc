@@ -1,0 +1,310 @@
+#include "byte-stream.h"
+
+#include "ns3/inet-socket-address.h"
+#include "ns3/packet.h"
+#include "ns3/simulator.h"
+#include "ns3/tcp-header.h"
+#include "ns3/tcp-socket-base.h"
+#include "ns3/tcp-socket-factory.h"
+
+#include <algorithm>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+namespace
+{
+
+// Socket::Close() would send what is buffered first; TCP's abort (RFC 9293, 3.10.5) is not public.
+struct Aborting : TcpSocketBase
+{
+    static void Abort(TcpSocketBase& socket)
+    {
+        (socket.*(&Aborting::SendRST))();
+    }
+};
+
+void
+Detach(const Ptr<Socket>& socket)
+{
+    socket->SetConnectCallback(MakeNullCallback<void, Ptr<Socket>>(),
+                               MakeNullCallback<void, Ptr<Socket>>());
+    socket->SetCloseCallbacks(MakeNullCallback<void, Ptr<Socket>>(),
+                              MakeNullCallback<void, Ptr<Socket>>());
+    socket->SetSendCallback(MakeNullCallback<void, Ptr<Socket>, uint32_t>());
+    socket->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
+}
+
+// A retransmission's place is looked up in 32-bit sequence numbers, which wrap around.
+constexpr uint64_t FIRST_DATA_BYTE = 1; // the SYN takes 0
+
+} // namespace
+
+ByteStream::ByteStream(Ptr<Node> src,
+                       Ptr<Node> dst,
+                       Ipv4Address to,
+                       uint16_t port,
+                       RadioLink& link,
+                       SimClock& clock,
+                       std::vector<Ended>& ended)
+    : m_src(src),
+      m_dst(dst),
+      m_to(InetSocketAddress(to, port)),
+      m_link(link),
+      m_clock(clock),
+      m_ended(ended)
+{
+    m_listener = Socket::CreateSocket(m_dst, TcpSocketFactory::GetTypeId());
+    m_listener->Bind(InetSocketAddress(Ipv4Address::GetAny(), port));
+    m_listener->Listen();
+    m_listener->SetAcceptCallback(MakeNullCallback<bool, Ptr<Socket>, const Address&>(),
+                                  MakeCallback(&ByteStream::Accepted, this));
+}
+
+ByteStream::~ByteStream()
+{
+    m_link.head = nullptr;
+    m_listener->SetAcceptCallback(MakeNullCallback<bool, Ptr<Socket>, const Address&>(),
+                                  MakeNullCallback<void, Ptr<Socket>, const Address&>());
+    Abandon(false);
+}
+
+void
+ByteStream::Send(uint64_t id, uint64_t size)
+{
+    m_messages.push_back({id, size, m_asked, 0, {}});
+    m_asked += size;
+    HeadChanged();
+    if (!m_sender)
+    {
+        Connect();
+    }
+    else if (m_connected)
+    {
+        Fill(m_sender, m_sender->GetTxAvailable());
+    }
+}
+
+void
+ByteStream::Cut(uint64_t id)
+{
+    const auto message = std::find_if(m_messages.begin(), m_messages.end(), [id](const auto& m) {
+        return m.id == id;
+    });
+    if (message == m_messages.end())
+    {
+        return;
+    }
+    if (message->begin < m_sent) // some of it is TCP's already: only a new stream can leave it out
+    {
+        const auto delivered = std::clamp<int64_t>(
+            static_cast<int64_t>(m_received) - static_cast<int64_t>(message->begin),
+            0,
+            message->size);
+        End(*message, delivered, Ended::CUT);
+        m_messages.erase(message);
+        HeadChanged();
+        Abandon(true);
+        if (!m_messages.empty())
+        {
+            Connect();
+        }
+        return;
+    }
+    End(*message, 0, Ended::CUT);
+    m_asked -= message->size;
+    for (auto later = std::next(message); later != m_messages.end(); ++later)
+    {
+        later->begin -= message->size;
+    }
+    m_messages.erase(message);
+    HeadChanged();
+}
+
+void
+ByteStream::Connect()
+{
+    m_asked = m_sent = m_received = 0;
+    for (auto& message : m_messages)
+    {
+        message.begin = m_asked;
+        m_asked += message.size;
+    }
+    m_sender = Socket::CreateSocket(m_src, TcpSocketFactory::GetTypeId());
+    m_sender->Bind();
+    m_sender->SetConnectCallback(MakeCallback(&ByteStream::Connected, this),
+                                 MakeCallback(&ByteStream::Broken, this));
+    m_sender->SetCloseCallbacks(MakeCallback(&ByteStream::Broken, this),
+                                MakeCallback(&ByteStream::Broken, this));
+    m_sender->SetSendCallback(MakeCallback(&ByteStream::Fill, this));
+    m_sender->TraceConnectWithoutContext("Retransmission",
+                                         MakeCallback(&ByteStream::SentAgain, this));
+    m_sender->Connect(m_to);
+}
+
+void
+ByteStream::Abandon(bool abort)
+{
+    if (m_receiver)
+    {
+        Detach(m_receiver); // what is still in the air reaches TCP, and nobody reads it
+        m_receiver = nullptr;
+    }
+    if (m_sender)
+    {
+        Detach(m_sender);
+        if (abort)
+        {
+            Aborting::Abort(*DynamicCast<TcpSocketBase>(m_sender));
+        }
+        m_sender = nullptr;
+    }
+    m_connected = false;
+}
+
+void
+ByteStream::Connected(Ptr<Socket> socket)
+{
+    m_connected = true;
+    Fill(socket, socket->GetTxAvailable());
+}
+
+void
+ByteStream::Broken(Ptr<Socket> socket)
+{
+    // Once the socket is through: it may not be let go of while it runs.
+    Simulator::ScheduleNow([this, socket] {
+        if (socket == m_sender)
+        {
+            const bool connected = m_connected;
+            Abandon(false);
+            EndHead(connected ? Ended::LOST : Ended::REFUSED);
+        }
+    });
+}
+
+void
+ByteStream::Fill(Ptr<Socket> socket, uint32_t)
+{
+    while (m_connected && m_sent < m_asked)
+    {
+        const auto size = std::min<uint64_t>(m_asked - m_sent, socket->GetTxAvailable());
+        if (size == 0 || socket->Send(Create<Packet>(size), 0) < 0)
+        {
+            return; // Fill() is called again when there is room
+        }
+        m_sent += size;
+    }
+}
+
+void
+ByteStream::Accepted(Ptr<Socket> socket, const Address& from)
+{
+    Address local;
+    if (!m_sender || m_sender->GetSockName(local) != 0 ||
+        InetSocketAddress::ConvertFrom(local).GetPort() !=
+            InetSocketAddress::ConvertFrom(from).GetPort())
+    {
+        return; // the answer to a connection that was given up meanwhile
+    }
+    m_receiver = socket;
+    m_receiver->SetRecvCallback(MakeCallback(&ByteStream::Read, this));
+    Read(m_receiver);
+}
+
+void
+ByteStream::Read(Ptr<Socket> socket)
+{
+    while (auto packet = socket->Recv())
+    {
+        if (packet->GetSize() == 0)
+        {
+            break;
+        }
+        m_received += packet->GetSize();
+    }
+    while (!m_messages.empty() &&
+           m_received >= m_messages.front().begin + m_messages.front().size)
+    {
+        End(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
+        m_messages.pop_front();
+        HeadChanged();
+    }
+}
+
+void
+ByteStream::SentAgain(Ptr<const Packet> packet,
+                      const TcpHeader& header,
+                      const Address&,
+                      const Address&,
+                      Ptr<const TcpSocketBase>)
+{
+    if (packet->GetSize() == 0)
+    {
+        return; // a SYN
+    }
+    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
+    const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
+    const auto position = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
+    for (auto& message : m_messages)
+    {
+        if (position < message.begin + message.size)
+        {
+            ++message.retransmissions;
+            return;
+        }
+    }
+}
+
+void
+ByteStream::EndHead(Ended::Outcome outcome)
+{
+    if (!m_messages.empty())
+    {
+        const auto& head = m_messages.front();
+        End(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
+        m_messages.pop_front();
+        HeadChanged();
+    }
+    if (!m_messages.empty())
+    {
+        Connect();
+    }
+}
+
+void
+ByteStream::End(const Message& message, uint64_t delivered, Ended::Outcome outcome)
+{
+    m_ended.push_back({message.id,
+                       m_clock.Now(),
+                       delivered,
+                       outcome,
+                       message.retransmissions,
+                       message.tally});
+    m_link.deliveredBytes += delivered;
+    m_link.lostBytes += message.size - delivered;
+    if (outcome != Ended::CUT) // who cuts knows
+    {
+        m_clock.Complete();
+    }
+}
+
+void
+ByteStream::HeadChanged()
+{
+    auto* head = m_messages.empty() ? nullptr : &m_messages.front().tally;
+    if (head == m_link.head)
+    {
+        return;
+    }
+    if (m_link.head)
+    {
+        m_link.busy += m_clock.Now() - m_headSince;
+    }
+    m_headSince = m_clock.Now();
+    m_link.head = head;
+}
+
+} // namespace collapipe

@@ -1,0 +1,114 @@
+#ifndef COLLAPIPE_BYTE_STREAM_H
+#define COLLAPIPE_BYTE_STREAM_H
+
+#include "radio-link.h"
+#include "sim-clock.h"
+
+#include "ns3/address.h"
+#include "ns3/ipv4-address.h"
+#include "ns3/node.h"
+#include "ns3/ptr.h"
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+namespace ns3
+{
+class Packet;
+class Socket;
+class TcpHeader;
+class TcpSocketBase;
+} // namespace ns3
+
+namespace collapipe
+{
+
+/// How a transfer ended, and what it took. Laid out without gaps for Python to unpack.
+struct Ended
+{
+    enum Outcome : uint32_t
+    {
+        DELIVERED,
+        LOST,    // the transport gave up
+        CUT,     // cancelled
+        REFUSED, // no connection could be made
+    };
+
+    uint64_t id;
+    int64_t end;        // ns since time 0
+    uint64_t delivered; // bytes that arrived, from the first on
+    uint32_t outcome;
+    uint32_t retransmissions; // TCP segments sent again
+    Tally tally;
+};
+
+/// One directed pair's TCP connection and the transfers that share it, first in, first out.
+///
+/// Opened by the first transfer. A transfer is a run of bytes of the stream; it ends when the
+/// receiving application has read its last one. When TCP gives up, the transfer under way is
+/// lost; when it is cut, the connection is aborted. The others go on over a fresh connection.
+class ByteStream
+{
+  public:
+    ByteStream(ns3::Ptr<ns3::Node> src,
+               ns3::Ptr<ns3::Node> dst,
+               ns3::Ipv4Address to,
+               uint16_t port,
+               RadioLink& link,
+               SimClock& clock,
+               std::vector<Ended>& ended);
+    ~ByteStream();
+    ByteStream(const ByteStream&) = delete;
+    ByteStream& operator=(const ByteStream&) = delete;
+
+    void Send(uint64_t id, uint64_t size);
+    void Cut(uint64_t id);
+
+  private:
+    struct Message
+    {
+        uint64_t id;
+        uint64_t size;
+        uint64_t begin; // on this connection's stream; all positions move on when it is replaced
+        uint32_t retransmissions;
+        Tally tally;
+    };
+
+    void Connect();
+    void Abandon(bool abort);
+    void Connected(ns3::Ptr<ns3::Socket> socket);
+    void Broken(ns3::Ptr<ns3::Socket> socket);
+    void Fill(ns3::Ptr<ns3::Socket> socket, uint32_t space);
+    void Accepted(ns3::Ptr<ns3::Socket> socket, const ns3::Address& from);
+    void Read(ns3::Ptr<ns3::Socket> socket);
+    void SentAgain(ns3::Ptr<const ns3::Packet> packet,
+                   const ns3::TcpHeader& header,
+                   const ns3::Address& local,
+                   const ns3::Address& peer,
+                   ns3::Ptr<const ns3::TcpSocketBase> socket);
+    void EndHead(Ended::Outcome outcome);
+    void End(const Message& message, uint64_t delivered, Ended::Outcome outcome);
+    void HeadChanged();
+
+    ns3::Ptr<ns3::Node> m_src;
+    ns3::Ptr<ns3::Node> m_dst;
+    ns3::Address m_to;
+    RadioLink& m_link;
+    SimClock& m_clock;
+    std::vector<Ended>& m_ended;
+
+    ns3::Ptr<ns3::Socket> m_listener;
+    ns3::Ptr<ns3::Socket> m_sender;   // null: not connected, nor trying
+    ns3::Ptr<ns3::Socket> m_receiver; // null until accepted
+    bool m_connected{false};
+    std::deque<Message> m_messages; // those that have not ended; a deque keeps the head's address
+    uint64_t m_asked{0};            // the stream's length, had everything been sent
+    uint64_t m_sent{0};             // handed to TCP
+    uint64_t m_received{0};         // read by the receiving application
+    int64_t m_headSince{0};
+};
+
+} // namespace collapipe
+
+#endif

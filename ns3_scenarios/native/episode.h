@@ -1,0 +1,77 @@
+#ifndef COLLAPIPE_EPISODE_H
+#define COLLAPIPE_EPISODE_H
+
+#include "byte-stream.h"
+#include "lte-cell.h"
+#include "radio-link.h"
+#include "sim-clock.h"
+#include "wifi-cells.h"
+
+#include "ns3/node.h"
+#include "ns3/object.h"
+#include "ns3/ptr.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace collapipe
+{
+
+/// One simulation: its nodes, radios and streams, with time 0 when all is attached.
+///
+/// Nodes are numbered in the order in which they are added, from 0. Add all of them, then the
+/// radios, then call Start(). Destroy it before Simulator::Destroy().
+class Episode
+{
+  public:
+    Episode();
+    ~Episode();
+
+    uint32_t AddNode(double x, double y, double z);
+    /// Must come before the first cell.
+    void AddWifi(ns3::Ptr<ns3::Object> lossModel);
+    void AddWifiCell(const std::vector<uint32_t>& nodes, const std::string& channel);
+    void AddLte(uint32_t server,
+                const std::vector<uint32_t>& ues,
+                uint32_t resourceBlocks,
+                const std::string& lossModel,
+                const std::string& lossAttributes);
+    /// Sets the power of a node's radio: "wifi" or "lte".
+    void SetTxPower(uint32_t node, const std::string& radio, double watts);
+    /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
+    bool Start(int64_t limit);
+
+    int64_t Now() const;
+    /// As SimClock::Advance. What has ended meanwhile is at EndedData(), until the next call.
+    int Advance(int64_t until);
+    void Interrupt();
+
+    void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
+    void Cut(uint64_t id, uint32_t src, uint32_t dst);
+    /// Takes what has ended into a block of EndedSize() × its count of bytes at EndedData().
+    uint32_t TakeEnded();
+    uintptr_t EndedData() const;
+
+    const std::deque<RadioLink>& Links() const;
+    const std::vector<RadioUsage>& Usage() const;
+
+  private:
+    SimClock m_clock;
+    std::vector<ns3::Ptr<ns3::Node>> m_nodes;
+    std::deque<RadioLink> m_links; // a deque keeps their addresses
+    std::vector<RadioUsage> m_usage;
+    std::vector<Ended> m_ended;
+    std::vector<Ended> m_taken;
+    std::unique_ptr<WifiCells> m_wifi;
+    std::unique_ptr<LteCell> m_lte;
+    std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<ByteStream>> m_streams;
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,49 @@
+#ifndef COLLAPIPE_LTE_CELL_H
+#define COLLAPIPE_LTE_CELL_H
+
+#include "radio-link.h"
+#include "sim-clock.h"
+
+#include "ns3/ipv4-address.h"
+#include "ns3/node.h"
+#include "ns3/ptr.h"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace collapipe
+{
+
+/// One LTE cell with its core network; the edge server stands right behind the base station.
+///
+/// The station is two ns-3 nodes, the eNB and the server (a host on the Internet side of the core,
+/// joined by a link so fast that it takes no time worth speaking of).
+class LteCell
+{
+  public:
+    LteCell(ns3::Ptr<ns3::Node> server,
+            const std::vector<ns3::Ptr<ns3::Node>>& ues,
+            uint8_t resourceBlocks,
+            const std::string& lossModel,
+            const std::string& lossAttributes,
+            SimClock& clock,
+            std::deque<RadioLink>& links,
+            std::vector<RadioUsage>& usage);
+    ~LteCell();
+
+    bool Attached() const;
+    RadioLink* Link(uint32_t src, uint32_t dst);
+    ns3::Ipv4Address Address(uint32_t node) const;
+    void SetTxPower(uint32_t node, double watts);
+
+  private:
+    struct Cell;
+    std::unique_ptr<Cell> m_cell;
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,83 @@
+#ifndef COLLAPIPE_RADIO_LINK_H
+#define COLLAPIPE_RADIO_LINK_H
+
+#include <cstdint>
+
+namespace collapipe
+{
+
+/// What the PHY did for one transfer, or for a link since time 0. Linear and SI.
+struct Tally
+{
+    double airtime{0};      // s on the air
+    double energy{0};       // J radiated
+    double bandwidthTime{0}; // Hz·s on the air
+    double sinrTime{0};     // SINR × s received
+    double rxTime{0};       // s received
+
+    void Sent(double seconds, double watts, double hertz)
+    {
+        airtime += seconds;
+        energy += seconds * watts;
+        bandwidthTime += seconds * hertz;
+    }
+
+    void Received(double seconds, double sinr)
+    {
+        rxTime += seconds;
+        sinrTime += seconds * sinr;
+    }
+};
+
+/// A directed link between two nodes over one radio, as measured.
+///
+/// What a link carries is put to the transfer at the head of its stream at that moment: a data
+/// frame on the link counts for it, whatever the frame holds (its bytes, or acknowledgements of
+/// the stream that runs the other way).
+struct RadioLink
+{
+    uint32_t src;
+    uint32_t dst;
+    Tally total;
+    Tally* head{nullptr}; // the transfer under way, if there is one
+    // The latest measurement.
+    double gain{0};         // received over sent power
+    double interference{0}; // W/Hz, noise included
+    double sinr{0};
+    double txPower{0};        // W, when it was measured
+    int64_t measured{-1};     // ns since time 0; negative: not yet
+    // What the streams did.
+    uint64_t deliveredBytes{0};
+    uint64_t lostBytes{0};
+    int64_t busy{0}; // ns with a transfer at the head
+
+    void Sent(double seconds, double watts, double hertz)
+    {
+        total.Sent(seconds, watts, hertz);
+        if (head)
+        {
+            head->Sent(seconds, watts, hertz);
+        }
+    }
+
+    void Received(double seconds, double value)
+    {
+        total.Received(seconds, value);
+        if (head)
+        {
+            head->Received(seconds, value);
+        }
+    }
+};
+
+/// A node's radios since time 0.
+struct RadioUsage
+{
+    double txAirtime{0}; // s
+    double rxAirtime{0};
+    double txEnergy{0}; // J
+};
+
+} // namespace collapipe
+
+#endif

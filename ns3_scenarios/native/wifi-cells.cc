@@ -1,0 +1,195 @@
+#include "wifi-cells.h"
+
+#include "ns3/adhoc-wifi-mac.h"
+#include "ns3/ipv4-address-helper.h"
+#include "ns3/multi-model-spectrum-channel.h"
+#include "ns3/net-device-container.h"
+#include "ns3/node-container.h"
+#include "ns3/propagation-delay-model.h"
+#include "ns3/propagation-loss-model.h"
+#include "ns3/spectrum-wifi-helper.h"
+#include "ns3/string.h"
+#include "ns3/wifi-helper.h"
+#include "ns3/wifi-mac-helper.h"
+#include "ns3/wifi-net-device.h"
+#include "ns3/wifi-phy-state-helper.h"
+#include "ns3/wifi-phy.h"
+#include "ns3/wifi-ppdu.h"
+#include "ns3/wifi-psdu.h"
+#include "ns3/wifi-utils.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+struct WifiCells::Radio
+{
+    WifiCells& cells;
+    uint32_t node;
+    Ptr<WifiPhy> phy;
+    Ipv4Address address;
+    std::map<Mac48Address, RadioLink*> to; // by the receiver
+    double txPower{0};                     // W
+    Time lastTx;                           // duration of the frame that the PHY just announced
+
+    /// The PHY announces the frame before its state changes; only the latter knows how long.
+    RadioLink* announced{nullptr};
+    double announcedPower{0};
+    double announcedBandwidth{0};
+
+    void TxBegin(WifiConstPsduMap psdus, WifiTxVector vector, double watts)
+    {
+        const auto& psdu = psdus.begin()->second;
+        const auto link = to.find(psdu->GetAddr1());
+        const bool data = psdu->GetHeader(0).IsData();
+        announced = data && link != to.end() ? link->second : nullptr;
+        announcedPower = watts;
+        announcedBandwidth = MHzToHz(vector.GetChannelWidth());
+    }
+
+    void State(Time, Time duration, WifiPhyState state)
+    {
+        const auto seconds = duration.GetSeconds();
+        auto& usage = cells.m_usage[node];
+        if (state == WifiPhyState::TX)
+        {
+            usage.txAirtime += seconds;
+            usage.txEnergy += seconds * announcedPower;
+            if (announced)
+            {
+                announced->Sent(seconds, announcedPower, announcedBandwidth);
+            }
+        }
+        else if (state == WifiPhyState::RX)
+        {
+            usage.rxAirtime += seconds;
+        }
+    }
+
+    /// One call a frame that was meant for anyone; the SINR in it has the interference in it.
+    void RxOutcome(Ptr<const WifiPpdu> ppdu,
+                   RxSignalInfo signal,
+                   const WifiTxVector& vector,
+                   const std::vector<bool>& arrived)
+    {
+        const auto psdu = ppdu->GetPsdu();
+        if (psdu->GetAddr1() != phy->GetDevice()->GetAddress() || !psdu->GetHeader(0).IsData() ||
+            std::find(arrived.begin(), arrived.end(), true) == arrived.end())
+        {
+            return; // where nothing could be read ns-3 leaves the signal undefined
+        }
+        const auto sender = cells.m_byMac.find(psdu->GetAddr2());
+        if (sender == cells.m_byMac.end())
+        {
+            return;
+        }
+        auto& link = *cells.Link(sender->second->node, node);
+        const auto received = DbmToW(signal.rssi);
+        link.txPower = sender->second->txPower;
+        link.gain = received / link.txPower;
+        link.sinr = signal.snr;
+        link.interference = received / signal.snr / MHzToHz(vector.GetChannelWidth());
+        link.measured = cells.m_clock.Now();
+        link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr);
+    }
+};
+
+WifiCells::WifiCells(Ptr<Object> lossModel,
+                     SimClock& clock,
+                     std::deque<RadioLink>& links,
+                     std::vector<RadioUsage>& usage)
+    : m_clock(clock),
+      m_links(links),
+      m_usage(usage)
+{
+    m_channel = CreateObject<MultiModelSpectrumChannel>();
+    m_channel->AddPropagationLossModel(DynamicCast<PropagationLossModel>(lossModel));
+    m_channel->SetPropagationDelayModel(CreateObject<ConstantSpeedPropagationDelayModel>());
+}
+
+WifiCells::~WifiCells() = default;
+
+void
+WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& channel)
+{
+    WifiHelper wifi;
+    wifi.SetStandard(WIFI_STANDARD_80211ax);
+    wifi.SetRemoteStationManager("ns3::IdealWifiManager");
+    SpectrumWifiPhyHelper phy;
+    phy.SetChannel(m_channel);
+    phy.Set("ChannelSettings", StringValue(channel));
+    WifiMacHelper mac;
+    mac.SetType("ns3::AdhocWifiMac");
+    NodeContainer container;
+    for (const auto& node : nodes)
+    {
+        container.Add(node);
+    }
+    const auto devices = wifi.Install(phy, mac, container);
+    Ipv4AddressHelper addresses(Ipv4Address((10U << 24) + (++m_cells << 8)), "255.255.255.0");
+    const auto interfaces = addresses.Assign(devices);
+
+    std::vector<Radio*> cell;
+    for (uint32_t i = 0; i < devices.GetN(); ++i)
+    {
+        const auto device = DynamicCast<WifiNetDevice>(devices.Get(i));
+        const auto node = device->GetNode()->GetId();
+        auto& radio = m_radios[node];
+        radio.reset(new Radio{*this, node, device->GetPhy(), interfaces.GetAddress(i), {}, 0, {}});
+        m_byMac[device->GetMac()->GetAddress()] = radio.get();
+        cell.push_back(radio.get());
+        const auto state = radio->phy->GetState();
+        radio->phy->TraceConnectWithoutContext("PhyTxPsduBegin",
+                                               MakeCallback(&Radio::TxBegin, radio.get()));
+        state->TraceConnectWithoutContext("State", MakeCallback(&Radio::State, radio.get()));
+        state->TraceConnectWithoutContext("RxOutcome",
+                                          MakeCallback(&Radio::RxOutcome, radio.get()));
+    }
+    for (auto* src : cell)
+    {
+        for (auto* dst : cell)
+        {
+            if (src != dst)
+            {
+                m_links.push_back({src->node, dst->node, {}});
+                src->to[DynamicCast<WifiNetDevice>(dst->phy->GetDevice())->GetMac()->GetAddress()] =
+                    &m_links.back();
+            }
+        }
+    }
+}
+
+RadioLink*
+WifiCells::Link(uint32_t src, uint32_t dst)
+{
+    const auto from = m_radios.find(src);
+    const auto to = m_radios.find(dst);
+    if (from == m_radios.end() || to == m_radios.end())
+    {
+        return nullptr;
+    }
+    const auto mac = DynamicCast<WifiNetDevice>(to->second->phy->GetDevice())->GetMac();
+    const auto link = from->second->to.find(mac->GetAddress());
+    return link == from->second->to.end() ? nullptr : link->second;
+}
+
+Ipv4Address
+WifiCells::Address(uint32_t node) const
+{
+    return m_radios.at(node)->address;
+}
+
+void
+WifiCells::SetTxPower(uint32_t node, double watts)
+{
+    auto& radio = *m_radios.at(node);
+    radio.txPower = watts;
+    radio.phy->SetTxPowerStart(WToDbm(Watt_u{watts}));
+    radio.phy->SetTxPowerEnd(WToDbm(Watt_u{watts}));
+}
+
+} // namespace collapipe

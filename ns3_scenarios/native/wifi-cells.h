@@ -1,0 +1,63 @@
+#ifndef COLLAPIPE_WIFI_CELLS_H
+#define COLLAPIPE_WIFI_CELLS_H
+
+#include "radio-link.h"
+#include "sim-clock.h"
+
+#include "ns3/ipv4-address.h"
+#include "ns3/mac48-address.h"
+#include "ns3/node.h"
+#include "ns3/object.h"
+#include "ns3/ptr.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ns3
+{
+class SpectrumChannel;
+class WifiPhy;
+} // namespace ns3
+
+namespace collapipe
+{
+
+/// Ad hoc Wi-Fi among the nodes of each cell, all cells on one spectrum channel.
+///
+/// Cells whose bands overlap contend and interfere; the radios hear everything on their channel
+/// and address their own cell alone.
+class WifiCells
+{
+  public:
+    WifiCells(ns3::Ptr<ns3::Object> lossModel,
+              SimClock& clock,
+              std::deque<RadioLink>& links,
+              std::vector<RadioUsage>& usage);
+    ~WifiCells();
+
+    /// `nodes` have positions and the Internet stack; `channel` is ns-3's "{number, width, …}".
+    void AddCell(const std::vector<ns3::Ptr<ns3::Node>>& nodes, const std::string& channel);
+    /// The link from one node to another of its cell, null where they share none.
+    RadioLink* Link(uint32_t src, uint32_t dst);
+    ns3::Ipv4Address Address(uint32_t node) const;
+    void SetTxPower(uint32_t node, double watts);
+
+  private:
+    struct Radio; // a node's, with the probes on it
+
+    ns3::Ptr<ns3::SpectrumChannel> m_channel;
+    SimClock& m_clock;
+    std::deque<RadioLink>& m_links;
+    std::vector<RadioUsage>& m_usage;
+    uint32_t m_cells{0};
+    std::map<uint32_t, std::unique_ptr<Radio>> m_radios; // by node
+    std::map<ns3::Mac48Address, Radio*> m_byMac;
+};
+
+} // namespace collapipe
+
+#endif

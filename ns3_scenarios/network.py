@@ -1,0 +1,262 @@
+"""A network of clusters and a base station in ns-3; fulfils `bridge.network.Network`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ns3_scenarios import runtime
+from ns3_scenarios.measurement import (
+    Ended,
+    MeasuredLink,
+    RadioDelivery,
+    RadioUsage,
+    ratio,
+    take_ended,
+)
+from ns3_scenarios.radios import lte, wifi
+from ns3_scenarios.runtime import SimulationError
+from ns3_scenarios.scenario import AttributeValue, ScenarioSpec, problems
+
+Advance = Literal["reached", "completed", "interrupted", "exhausted"]
+
+_ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")
+_ATTACH_LIMIT_NS = 5_000_000_000
+_PROBE_BYTES = 20_000  # enough for a few frames at every rate
+
+#: TCP as hosts of today have it, where ns-3 starts from the RFCs' older figures.
+TCP_DEFAULTS: Mapping[str, AttributeValue] = {
+    "ns3::TcpSocket::SegmentSize": 1400,  # leaves room for the core network's tunnel
+    "ns3::TcpSocket::SndBufSize": 4 * 1024 * 1024,
+    "ns3::TcpSocket::RcvBufSize": 4 * 1024 * 1024,
+    "ns3::TcpSocketBase::MinRto": "200ms",
+    # A dead link ends as a lost transfer after some 25 s of silence, a refused one after 31 s.
+    "ns3::TcpSocket::DataRetries": 6,
+    "ns3::TcpSocket::ConnTimeout": "1s",
+    "ns3::TcpSocket::ConnCount": 4,
+}
+
+
+class Grant(Protocol):
+    """What a plan gives one directed link; None leaves a quantity as it is."""
+
+    @property
+    def src(self) -> str: ...
+    @property
+    def dst(self) -> str: ...
+    @property
+    def tx_power_w(self) -> float | None: ...
+    @property
+    def bandwidth_hz(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Transfer:
+    number: int
+    src: str
+    dst: str
+    kind: str
+    size_bytes: int
+    start_ns: int
+    future: asyncio.Future[RadioDelivery]
+
+
+def build(spec: ScenarioSpec) -> Ns3Network:
+    """Ends any earlier simulation and builds this one, attached and ready, at time 0.
+
+    Raises `ValueError` with every problem of the scenario, `UnknownName` or `BadValue` for an
+    ns-3 type or attribute, `SimulationError` where terminals can't attach.
+    """
+    if found := problems(spec):
+        raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
+    runtime.load()
+    runtime.reset(spec.seed, spec.run)
+    defaults = {**TCP_DEFAULTS, **wifi.DEFAULTS, **lte.defaults(spec), **spec.ns3_defaults}
+    for path, value in defaults.items():
+        runtime.set_default(path, value)
+    return Ns3Network(spec)
+
+
+class Ns3Network:
+    """The running network. Times are nanoseconds since all were attached."""
+
+    def __init__(self, spec: ScenarioSpec) -> None:
+        native = runtime.native()
+        # Torch works while ns-3 runs.
+        native.Episode.Advance.__release_gil__ = True
+        self.deliveries: list[RadioDelivery] = []
+        self._spec = spec
+        self._nodes = {node.name: node for node in spec.nodes}
+        self._radio = dict.fromkeys(wifi.pairs(spec), "wifi") | dict.fromkeys(
+            lte.pairs(spec), "lte"
+        )
+        self._episode: Any = native.Episode()
+        self._numbers = {
+            node.name: int(self._episode.AddNode(*node.position)) for node in spec.nodes
+        }
+        wifi.install(spec, self._episode, self._numbers)
+        lte.install(spec, self._episode, self._numbers)
+        for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
+            self._set_power(name, radio, self._nodes[name].max_tx_power_w)
+        if not self._episode.Start(_ATTACH_LIMIT_NS):
+            self.close()
+            raise SimulationError(
+                f"not all control units could attach to {spec.bs.name} within "
+                f"{_ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
+            )
+        self._names = {number: name for name, number in self._numbers.items()}
+        self._transfers: dict[int, _Transfer] = {}
+        self._count = 0
+
+    def now_ns(self) -> int:
+        return int(self._episode.Now())
+
+    def advance(self, until_ns: int | None) -> Advance:
+        ended: Advance = _ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
+        if ended == "completed":
+            self._collect()
+        return ended
+
+    def interrupt(self) -> None:
+        self._episode.Interrupt()
+
+    def in_flight(self) -> int:
+        return len(self._transfers)
+
+    def describe_in_flight(self) -> list[str]:
+        return [
+            f"{t.src} → {t.dst}, {t.size_bytes} bytes{t.kind and f' of {t.kind}'}, "
+            f"since {t.start_ns * 1e-9:.9f} s"
+            for t in self._transfers.values()
+        ]
+
+    def transfer(
+        self, src: str, dst: str, size_bytes: int, kind: str = ""
+    ) -> asyncio.Future[RadioDelivery]:
+        self._radio_between(src, dst)
+        if size_bytes < 1:
+            raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
+        future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
+        self._transfers[transfer.number] = transfer
+        future.add_done_callback(lambda done: self._cut(transfer) if done.cancelled() else None)
+        self._episode.Send(transfer.number, self._numbers[src], self._numbers[dst], size_bytes)
+        return future
+
+    def apply(self, grants: Sequence[Grant]) -> None:
+        powers: dict[tuple[str, str], float] = {}
+        for grant in grants:
+            radio = self._radio_between(grant.src, grant.dst)
+            if grant.bandwidth_hz is not None:
+                raise ValueError(
+                    f"{grant.src} → {grant.dst}: {radio} shares its band by itself and can't be "
+                    f"granted {grant.bandwidth_hz:g} Hz; leave the bandwidth out"
+                )
+            if grant.tx_power_w is None:
+                continue
+            most = self._nodes[grant.src].max_tx_power_w
+            if not 0 < grant.tx_power_w <= most:
+                raise ValueError(
+                    f"{grant.src}: expected a power above 0 and up to {most:g} W, "
+                    f"not {grant.tx_power_w:g} W"
+                )
+            given = powers.setdefault((grant.src, radio), grant.tx_power_w)
+            if given != grant.tx_power_w:
+                raise ValueError(
+                    f"{grant.src}: its {radio} radio has one power for all links, "
+                    f"not {given:g} W and {grant.tx_power_w:g} W"
+                )
+        for (name, radio), watts in powers.items():
+            self._set_power(name, radio, watts)
+
+    async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Sends a short probe over each pair; what it shows is in `link_state` afterwards."""
+        await asyncio.gather(
+            *(self.transfer(src, dst, _PROBE_BYTES, "sounding") for src, dst in pairs)
+        )
+
+    def link_state(self) -> list[MeasuredLink]:
+        now_ns = self.now_ns()
+        return [
+            MeasuredLink(
+                src=self._names[link.src],
+                dst=self._names[link.dst],
+                gain=link.gain,
+                interference_w_hz=link.interference,
+                sinr=link.sinr,
+                goodput_bps=ratio(8e9 * link.deliveredBytes, link.busy),
+                loss=ratio(link.lostBytes, link.lostBytes + link.deliveredBytes),
+                age_s=(now_ns - link.measured) * 1e-9,
+                tx_power_w=link.txPower,
+            )
+            for link in self._episode.Links()
+            if link.measured >= 0
+        ]
+
+    def usage(self) -> Mapping[str, RadioUsage]:
+        return {
+            self._names[number]: RadioUsage(
+                tx_airtime_s=used.txAirtime,
+                rx_airtime_s=used.rxAirtime,
+                tx_energy_j=used.txEnergy,
+                rx_energy_j=used.rxAirtime * self._nodes[self._names[number]].rx_power_w,
+            )
+            for number, used in enumerate(self._episode.Usage())
+        }
+
+    def close(self) -> None:
+        if self._episode is not None:
+            self._episode.__destruct__()
+            self._episode = None
+            runtime.load().Simulator.Destroy()
+
+    def _radio_between(self, src: str, dst: str) -> str:
+        for name in (src, dst):
+            if name not in self._nodes:
+                raise ValueError(f"no node {name!r}; there are {', '.join(self._nodes)}")
+        radio = self._radio.get((src, dst))
+        if radio is None:
+            reachable = ", ".join(to for frm, to in self._radio if frm == src)
+            raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
+        return radio
+
+    def _set_power(self, name: str, radio: str, watts: float) -> None:
+        self._episode.SetTxPower(self._numbers[name], radio, watts)
+
+    def _cut(self, transfer: _Transfer) -> None:
+        if transfer.number in self._transfers:
+            src, dst = self._numbers[transfer.src], self._numbers[transfer.dst]
+            self._episode.Cut(transfer.number, src, dst)
+            self._collect()
+
+    def _collect(self) -> None:
+        """Records what has ended and resolves its futures, in ns-3's order."""
+        for ended in take_ended(self._episode):
+            transfer = self._transfers.pop(ended.number)
+            delivery = self._delivery(transfer, ended)
+            self.deliveries.append(delivery)
+            if not transfer.future.done():
+                transfer.future.set_result(delivery)
+
+    def _delivery(self, transfer: _Transfer, ended: Ended) -> RadioDelivery:
+        size = transfer.size_bytes
+        return RadioDelivery(
+            src=transfer.src,
+            dst=transfer.dst,
+            kind=transfer.kind,
+            size_bytes=size,
+            start_ns=transfer.start_ns,
+            end_ns=ended.end_ns,
+            outcome=ended.outcome,
+            lost=() if ended.delivered == size else ((ended.delivered, size),),
+            radio=self._radio[transfer.src, transfer.dst],
+            retransmissions=ended.retransmissions,
+            sinr=ratio(ended.sinr_time, ended.rx_time_s),
+            tx_power_w=ratio(ended.energy_j, ended.airtime_s),
+            bandwidth_hz=ratio(ended.bandwidth_time, ended.airtime_s),
+            airtime_s=ended.airtime_s,
+            energy_j=ended.energy_j,
+        )

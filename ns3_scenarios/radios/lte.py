@@ -1,0 +1,46 @@
+"""Device to edge: one LTE cell with its core; control units are its terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ns3_scenarios import runtime
+from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, AttributeValue, ScenarioSpec
+
+_SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-1
+
+
+def defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
+    """Attribute defaults that differ from ns-3's."""
+    ues = len(spec.clusters)
+    return {
+        # Else the terminals' power follows the path loss, and can't be set.
+        "ns3::LteUePhy::EnableUplinkPowerControl": False,
+        # A dead link is to end as a transfer that is lost, not in a search for other cells.
+        "ns3::LteUePhy::EnableRlfDetection": False,
+        # One terminal a subframe sounds the channel.
+        "ns3::LteEnbRrc::SrsPeriodicity": next(p for p in _SRS_PERIODS_MS if p >= max(ues, 10)),
+        # ns-3's 10 KiB would hold seven segments; this holds a whole TCP window.
+        "ns3::LteRlcUm::MaxTxBufferSize": 8 * 1024 * 1024,
+        "ns3::LteEnbPhy::UeSinrSamplePeriod": 1,
+    }
+
+
+def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+    """Makes the cell; `numbers` maps node names to the episode's nodes."""
+    loss = spec.d2e.loss
+    checked = runtime.checked_attributes(loss.type_name, loss.attributes)
+    episode.AddLte(
+        numbers[spec.bs.name],
+        [numbers[cluster.cu.name] for cluster in spec.clusters],
+        LTE_RESOURCE_BLOCKS[spec.d2e.bandwidth_hz],
+        loss.type_name,
+        "".join(f"{name}={value}\n" for name, value in checked.items()),
+    )
+
+
+def pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:
+    """The directed pairs of nodes that this radio joins."""
+    ups = [(cluster.cu.name, spec.bs.name) for cluster in spec.clusters]
+    return ups + [(dst, src) for src, dst in ups]
