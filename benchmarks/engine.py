@@ -1,0 +1,97 @@
+"""What the engine costs over plain PyTorch: training steps a second on fixed rates, one cluster.
+
+Both sides train the same model on the same micro-batches with AdamW in the same thread: one as a
+plain loop, the other as rounds of a pipeline of three devices. Taken in turn, medians compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from bridge import loop as simulated
+from bridge.compute import TorchThread
+from bridge.fixed import FixedRateNetwork, Link
+from collapipe_ns3.devices import DeviceProfile, profile
+from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.models.transformer import ModelSpec, TranslationModel, build
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.tasks import Batch
+from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
+
+REPEATS = 7
+STEPS = 10
+MICRO_BATCHES = 4
+DEVICES = ("c0.d0", "c0.d1", "c0.d2")
+
+
+def measure() -> dict[str, float]:
+    """`engine_ratio`, and the steps a second that it is made of."""
+    task = Numbers(NumbersSettings(limit=1000, kinds=("cardinal",)), 1, 64, seed=1)
+    spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 64, 4, 256, 6, 2, 32)
+    batches = list(itertools.islice(task.batches(0, 0), STEPS))
+    plain, state = build(spec, 1), TrainingState(build(spec, 1), adamw)
+    optimizer, costs = adamw(plain.parameters()), CostBook()
+    with TorchThread() as thread:
+        engine_s(thread, state, costs, batches)  # measures the costs, once in a run
+        runs = [
+            (
+                thread.now(lambda: plain_s(plain, optimizer, batches)),
+                engine_s(thread, state, costs, batches),
+            )
+            for _ in range(REPEATS)
+        ]
+    return {
+        "engine_ratio": statistics.median(alone_s / both_s for alone_s, both_s in runs),
+        "engine_plain_steps_per_s": STEPS / statistics.median(alone_s for alone_s, _ in runs),
+        "engine_steps_per_s": STEPS / statistics.median(both_s for _, both_s in runs),
+    }
+
+
+def adamw(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=2e-3)
+
+
+def plain_s(
+    model: TranslationModel, optimizer: torch.optim.Optimizer, batches: list[Batch]
+) -> float:
+    """Wall time of a plain loop over the batches."""
+    began = time.perf_counter()
+    for batch in batches:
+        tokens = batch.target_tokens
+        for part in batch.split(MICRO_BATCHES):
+            model.loss(part.source, part.source_padding, part.target, tokens).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def engine_s(
+    thread: TorchThread, state: TrainingState, costs: CostBook, batches: list[Batch]
+) -> float:
+    """Wall time of a round with as many local steps as there are batches."""
+    nodes: dict[str, DeviceProfile] = {
+        "bs": profile("edge-server"),
+        "c0.cu": profile("jetson-nano"),
+        **{device: profile("raspberry-pi-4") for device in DEVICES},
+    }
+    stages = tuple(Stage(device, 2 * k, 2 * k + 1) for k, device in enumerate(DEVICES))
+    plan = RoundPlan(0, "benchmark", (ClusterPlan(0, (Pipeline(stages, MICRO_BATCHES, "gpipe"),)),))
+    training = Training(lambda cluster, round: iter(batches), (1.0,), len(batches), "adamw")
+    network = FixedRateNetwork(nodes, Link(rate_bps=100_000_000))
+    site = Site(network, nodes, thread, costs)
+    began = time.perf_counter()
+    simulated.run(network, run_round(site, state, plan, training))
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    for key, value in measure().items():
+        print(f"{key:28} {value:.3f}")
