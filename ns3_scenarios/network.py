@@ -18,19 +18,22 @@ from ns3_scenarios.measurement import (
 )
 from ns3_scenarios.radios import lte, wifi
 from ns3_scenarios.runtime import SimulationError
-from ns3_scenarios.scenario import AttributeValue, ScenarioSpec, problems
+from ns3_scenarios.scenario import AttributeValue, LteSpec, ScenarioSpec, WifiSpec, problems
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
 _ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")
 _ATTACH_LIMIT_NS = 5_000_000_000
+_TRIAL_NS = 100_000_000
 _PROBE_BYTES = 20_000  # enough for a few frames at every rate
 
 #: TCP as hosts of today have it, where ns-3 starts from the RFCs' older figures.
 TCP_DEFAULTS: Mapping[str, AttributeValue] = {
     "ns3::TcpSocket::SegmentSize": 1400,  # leaves room for the core network's tunnel
-    "ns3::TcpSocket::SndBufSize": 4 * 1024 * 1024,
-    "ns3::TcpSocket::RcvBufSize": 4 * 1024 * 1024,
+    # More than any of these links has on its way (LTE: 75 Mb/s × 20 ms). What is beyond that only
+    # waits in the radio, and ns-3's LTE terminals ask too seldom for what merely waits.
+    "ns3::TcpSocket::SndBufSize": 256 * 1024,
+    "ns3::TcpSocket::RcvBufSize": 256 * 1024,
     "ns3::TcpSocketBase::MinRto": "200ms",
     # A dead link ends as a lost transfer after some 25 s of silence, a refused one after 31 s.
     "ns3::TcpSocket::DataRetries": 6,
@@ -71,12 +74,26 @@ def build(spec: ScenarioSpec) -> Ns3Network:
     """
     if found := problems(spec):
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
-    runtime.load()
+    if spec.ns3_defaults or (spec.d2d.loss, spec.d2e.loss) != (WifiSpec().loss, LteSpec().loss):
+        # Single values have been checked, but what they do together shows only when it runs.
+        runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
+    return _build(spec)
+
+
+def _build(spec: ScenarioSpec) -> Ns3Network:
     runtime.reset(spec.seed, spec.run)
     defaults = {**TCP_DEFAULTS, **wifi.DEFAULTS, **lte.defaults(spec), **spec.ns3_defaults}
     for path, value in defaults.items():
         runtime.set_default(path, value)
     return Ns3Network(spec)
+
+
+def _try_out(spec: ScenarioSpec) -> None:
+    """Builds the network and has both radios carry something."""
+    network = _build(spec)
+    for number, (src, dst) in enumerate((wifi.pairs(spec)[0], lte.pairs(spec)[0])):
+        network._send(number, src, dst, _PROBE_BYTES)
+    network._episode.Advance(_TRIAL_NS)
 
 
 class Ns3Network:
@@ -92,6 +109,8 @@ class Ns3Network:
         self._radio = dict.fromkeys(wifi.pairs(spec), "wifi") | dict.fromkeys(
             lte.pairs(spec), "lte"
         )
+        self._transfers: dict[int, _Transfer] = {}
+        self._count = 0
         self._episode: Any = native.Episode()
         self._numbers = {
             node.name: int(self._episode.AddNode(*node.position)) for node in spec.nodes
@@ -107,8 +126,6 @@ class Ns3Network:
                 f"{_ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
             )
         self._names = {number: name for name, number in self._numbers.items()}
-        self._transfers: dict[int, _Transfer] = {}
-        self._count = 0
 
     def now_ns(self) -> int:
         return int(self._episode.Now())
@@ -143,7 +160,7 @@ class Ns3Network:
         transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
         self._transfers[transfer.number] = transfer
         future.add_done_callback(lambda done: self._cut(transfer) if done.cancelled() else None)
-        self._episode.Send(transfer.number, self._numbers[src], self._numbers[dst], size_bytes)
+        self._send(transfer.number, src, dst, size_bytes)
         return future
 
     def apply(self, grants: Sequence[Grant]) -> None:
@@ -211,6 +228,7 @@ class Ns3Network:
         if self._episode is not None:
             self._episode.__destruct__()
             self._episode = None
+            self._transfers.clear()
             runtime.load().Simulator.Destroy()
 
     def _radio_between(self, src: str, dst: str) -> str:
@@ -222,6 +240,9 @@ class Ns3Network:
             reachable = ", ".join(to for frm, to in self._radio if frm == src)
             raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
         return radio
+
+    def _send(self, number: int, src: str, dst: str, size_bytes: int) -> None:
+        self._episode.Send(number, self._numbers[src], self._numbers[dst], size_bytes)
 
     def _set_power(self, name: str, radio: str, watts: float) -> None:
         self._episode.SetTxPower(self._numbers[name], radio, watts)

@@ -141,7 +141,10 @@ ByteStream::Connect()
     m_sender->SetSendCallback(MakeCallback(&ByteStream::Fill, this));
     m_sender->TraceConnectWithoutContext("Retransmission",
                                          MakeCallback(&ByteStream::SentAgain, this));
-    m_sender->Connect(m_to);
+    if (m_sender->Connect(m_to) != 0)
+    {
+        Broken(m_sender);
+    }
 }
 
 void

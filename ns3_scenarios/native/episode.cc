@@ -32,9 +32,9 @@ Episode::AddNode(double x, double y, double z)
 }
 
 void
-Episode::AddWifi(Ptr<Object> lossModel)
+Episode::AddWifi(const std::string& lossModel, const std::string& lossAttributes)
 {
-    m_wifi = std::make_unique<WifiCells>(lossModel, m_clock, m_links, m_usage);
+    m_wifi = std::make_unique<WifiCells>(lossModel, lossAttributes, m_clock, m_links, m_usage);
 }
 
 void
@@ -73,14 +73,7 @@ Episode::AddLte(uint32_t server,
 void
 Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 {
-    if (radio == "wifi")
-    {
-        m_wifi->SetTxPower(node, watts);
-    }
-    else
-    {
-        m_lte->SetTxPower(node, watts);
-    }
+    radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
 }
 
 bool
@@ -88,14 +81,13 @@ Episode::Start(int64_t limit)
 {
     // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
     NeighborCacheHelper().PopulateNeighborCache();
-    const auto step = MilliSeconds(10);
-    while (m_lte && !m_lte->Attached())
+    while (!m_lte->Attached())
     {
         if (Simulator::Now().GetNanoSeconds() >= limit)
         {
             return false;
         }
-        Simulator::Stop(step);
+        Simulator::Stop(MilliSeconds(1));
         Simulator::Run();
     }
     m_clock.Start();
@@ -132,12 +124,9 @@ Episode::Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size)
     auto& stream = m_streams[{src, dst}];
     if (!stream)
     {
-        auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr;
+        auto* link = m_wifi->Link(src, dst);
         const bool wifi = link;
-        if (!link)
-        {
-            link = m_lte->Link(src, dst);
-        }
+        link = wifi ? link : m_lte->Link(src, dst);
         stream = std::make_unique<ByteStream>(m_nodes.at(src),
                                               m_nodes.at(dst),
                                               wifi ? m_wifi->Address(dst) : m_lte->Address(dst),

@@ -8,7 +8,6 @@
 #include "wifi-cells.h"
 
 #include "ns3/node.h"
-#include "ns3/object.h"
 #include "ns3/ptr.h"
 
 #include <cstdint>
@@ -33,8 +32,8 @@ class Episode
     ~Episode();
 
     uint32_t AddNode(double x, double y, double z);
-    /// Must come before the first cell.
-    void AddWifi(ns3::Ptr<ns3::Object> lossModel);
+    /// Comes before the first cell. The loss model's attributes are as attribute-table has them.
+    void AddWifi(const std::string& lossModel, const std::string& lossAttributes);
     void AddWifiCell(const std::vector<uint32_t>& nodes, const std::string& channel);
     void AddLte(uint32_t server,
                 const std::vector<uint32_t>& ues,
@@ -47,14 +46,15 @@ class Episode
     bool Start(int64_t limit);
 
     int64_t Now() const;
-    /// As SimClock::Advance. What has ended meanwhile is at EndedData(), until the next call.
+    /// As SimClock::Advance.
     int Advance(int64_t until);
     void Interrupt();
 
     void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
     void Cut(uint64_t id, uint32_t src, uint32_t dst);
-    /// Takes what has ended into a block of EndedSize() × its count of bytes at EndedData().
+    /// Moves what has ended since the last call into an array at EndedData(); returns its length.
     uint32_t TakeEnded();
+    /// The address of the array, good until the next TakeEnded().
     uintptr_t EndedData() const;
 
     const std::deque<RadioLink>& Links() const;

@@ -24,6 +24,7 @@
 #include "ns3/uinteger.h"
 #include "ns3/wifi-utils.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -273,14 +274,11 @@ LteCell::~LteCell() = default;
 bool
 LteCell::Attached() const
 {
-    for (const auto& ue : m_cell->ues)
-    {
-        if (ue.device->GetRrc()->GetState() != LteUeRrc::CONNECTED_NORMALLY)
-        {
-            return false;
-        }
-    }
-    return true;
+    const auto& ues = m_cell->ues;
+    return std::all_of(ues.begin(), ues.end(), [](const auto& ue) {
+        return ue.device->GetRrc()->GetState() == LteUeRrc::CONNECTED_NORMALLY &&
+               ue.up->measured >= 0 && ue.down->measured >= 0;
+    });
 }
 
 RadioLink*

@@ -34,6 +34,7 @@ class LteCell
             std::vector<RadioUsage>& usage);
     ~LteCell();
 
+    /// Whether all terminals are, and have been measured both ways.
     bool Attached() const;
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;

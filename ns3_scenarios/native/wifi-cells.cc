@@ -1,5 +1,7 @@
 #include "wifi-cells.h"
 
+#include "attribute-table.h"
+
 #include "ns3/adhoc-wifi-mac.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/multi-model-spectrum-channel.h"
@@ -98,7 +100,8 @@ struct WifiCells::Radio
     }
 };
 
-WifiCells::WifiCells(Ptr<Object> lossModel,
+WifiCells::WifiCells(const std::string& lossModel,
+                     const std::string& lossAttributes,
                      SimClock& clock,
                      std::deque<RadioLink>& links,
                      std::vector<RadioUsage>& usage)
@@ -107,7 +110,7 @@ WifiCells::WifiCells(Ptr<Object> lossModel,
       m_usage(usage)
 {
     m_channel = CreateObject<MultiModelSpectrumChannel>();
-    m_channel->AddPropagationLossModel(DynamicCast<PropagationLossModel>(lossModel));
+    m_channel->AddPropagationLossModel(DynamicCast<PropagationLossModel>(Make(lossModel, lossAttributes)));
     m_channel->SetPropagationDelayModel(CreateObject<ConstantSpeedPropagationDelayModel>());
 }
 

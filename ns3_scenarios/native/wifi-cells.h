@@ -7,7 +7,6 @@
 #include "ns3/ipv4-address.h"
 #include "ns3/mac48-address.h"
 #include "ns3/node.h"
-#include "ns3/object.h"
 #include "ns3/ptr.h"
 
 #include <cstdint>
@@ -33,7 +32,8 @@ namespace collapipe
 class WifiCells
 {
   public:
-    WifiCells(ns3::Ptr<ns3::Object> lossModel,
+    WifiCells(const std::string& lossModel,
+              const std::string& lossAttributes,
               SimClock& clock,
               std::deque<RadioLink>& links,
               std::vector<RadioUsage>& usage);

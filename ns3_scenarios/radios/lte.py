@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ns3_scenarios import runtime
+from ns3_scenarios.channel import attribute_lines
 from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, AttributeValue, ScenarioSpec
 
 _SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-1
@@ -30,13 +30,12 @@ def defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
 def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
     """Makes the cell; `numbers` maps node names to the episode's nodes."""
     loss = spec.d2e.loss
-    checked = runtime.checked_attributes(loss.type_name, loss.attributes)
     episode.AddLte(
         numbers[spec.bs.name],
         [numbers[cluster.cu.name] for cluster in spec.clusters],
         LTE_RESOURCE_BLOCKS[spec.d2e.bandwidth_hz],
         loss.type_name,
-        "".join(f"{name}={value}\n" for name, value in checked.items()),
+        attribute_lines(loss),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ns3_scenarios import runtime
+from ns3_scenarios.channel import attribute_lines
 from ns3_scenarios.scenario import AttributeValue, ScenarioSpec, wifi_channel
 
 #: Attribute defaults that differ from ns-3's.
@@ -19,7 +19,7 @@ DEFAULTS: Mapping[str, AttributeValue] = {
 def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
     """Gives every cluster its Wi-Fi cell; `numbers` maps node names to the episode's nodes."""
     loss = spec.d2d.loss
-    episode.AddWifi(runtime.make(loss.type_name, **loss.attributes))
+    episode.AddWifi(loss.type_name, attribute_lines(loss))
     for cluster in spec.clusters:
         width_mhz = round(spec.d2d.bandwidth_hz / 1e6)
         channel = f"{{{wifi_channel(spec, cluster)}, {width_mhz}, BAND_5GHZ, 0}}"
