@@ -27,7 +27,7 @@ from collapipe_ns3.tasks import Batch
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 
 REPEATS = 7
-STEPS = 10
+STEPS = 20
 MICRO_BATCHES = 4
 DEVICES = ("c0.d0", "c0.d1", "c0.d2")
 

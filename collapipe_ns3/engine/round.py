@@ -149,6 +149,7 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
     # The control unit stands between the last segment and the base station.
     routes = [*pairwise(nodes[:-1]), (nodes[-2], control, SERVER)]
     for _ in range(training.local_steps):
+        batch = next(job.batches)
         step = PipelineStep(
             site=site,
             cluster=job.cluster,
@@ -156,7 +157,8 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
             workers=job.workers,
             routes=routes,
             optimizer=training.optimizer,
-            parts=next(job.batches).split(job.pipeline.micro_batches),
+            parts=batch.split(job.pipeline.micro_batches),
+            tokens=batch.target_tokens,
         )
         job.losses.append(await step.run())
     job.marks_ns.append(loop.now_ns())

@@ -44,7 +44,7 @@ class CostBook:
         key = (*worker.shape, *(tuple(getattr(i, "shape", ())) for i in inputs))
         if key not in self.entries:
             self.entries[key] = thread.now(
-                lambda: measure(worker.function, worker.parameters(), inputs)
+                lambda: measure(worker.function, worker.parameters, inputs)
             )
         return self.entries[key]
 

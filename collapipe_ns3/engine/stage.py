@@ -29,14 +29,15 @@ class StageWorker:
     units: Sequence[Unit]
     kept: dict[int, tuple[Tensor, Tensor, int]] = field(default_factory=dict)
     peak_saved_bytes: int = 0
+    parameters: list[nn.Parameter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for unit in self.units for p in unit.module.parameters()]
 
     @property
     def blocks(self) -> int:
         """How many encoder blocks the stage has."""
         return self.shape[1]
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [p for unit in self.units for p in unit.module.parameters()]
 
     def forward(self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object) -> Tensor:
         """The stage's output, detached from what produced it.

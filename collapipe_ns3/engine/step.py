@@ -32,6 +32,7 @@ class PipelineStep:
 
     `workers` has the stages in order, the embedding first and the decoder last; `routes[i]` lists
     the nodes from stage i to stage i + 1, relays included. `optimizer` is its name, for its cost.
+    `parts` are the micro-batches, `tokens` the tokens to be predicted in all of them.
     """
 
     site: Site
@@ -41,6 +42,7 @@ class PipelineStep:
     routes: Sequence[Sequence[str]]
     optimizer: str
     parts: Sequence[Batch]
+    tokens: int
     losses: dict[int, float] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Payload]] = field(default_factory=dict)
 
@@ -77,7 +79,7 @@ class PipelineStep:
                     self._ship(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
         worker = self.workers[stage]
-        flops = optimizer_flops(self.optimizer, worker.parameters())
+        flops = optimizer_flops(self.optimizer, worker.parameters)
         await self.site.compute(self._place(stage), "step", -1, flops, worker.step)
 
     async def _forward(self, stage: int, m: int, held: dict[Action, Payload]) -> StageCost:
@@ -86,7 +88,7 @@ class PipelineStep:
         inputs: tuple[object, ...] = () if stage == 0 else (padding,)
         if stage == last:
             (target,) = held.pop(Action(stage, Kind.RECEIVE_LABELS, m))
-            inputs = (padding, target, sum(part.target_tokens for part in self.parts))
+            inputs = (padding, target, self.tokens)
         cost = self.site.costs.of(worker, (first, *inputs), self.site.thread)
         work = partial(worker.forward, m, cost.activation_bytes, first, *inputs)
         output = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
