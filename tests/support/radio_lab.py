@@ -1,0 +1,78 @@
+"""Small radio scenarios, and a way to run transfers through them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import closing
+from typing import Any, TypeVar
+
+from bridge import loop as simulated
+from ns3_scenarios import network
+from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
+
+T = TypeVar("T")
+
+CLUSTER_SPACING_M = 20.0
+
+
+def node(name: str, x: float, y: float, watts: float = 0.1) -> NodeSpec:
+    """A node at head height whose receiver draws half a watt."""
+    return NodeSpec(name, (x, y, 1.5), watts, 0.5)
+
+
+def scenario(
+    clusters: int = 1,
+    devices: int = 1,
+    *,
+    channels: tuple[int | None, ...] = (),
+    cu_distance_m: float = 50.0,
+    device_distance_m: float = 5.0,
+    seed: int = 1,
+) -> ScenarioSpec:
+    """Clusters side by side, all control units as far from the base station's row."""
+
+    def cluster(n: int) -> ClusterSpec:
+        x, y = CLUSTER_SPACING_M * n, cu_distance_m
+        return ClusterSpec(
+            cu=node(f"c{n}.cu", x, y),
+            devices=tuple(
+                node(f"c{n}.d{k}", x + 0.5 * k, y + device_distance_m) for k in range(devices)
+            ),
+            channel=channels[n] if channels else None,
+        )
+
+    return ScenarioSpec(
+        bs=node("bs", 0.0, 0.0, 1.0),
+        clusters=tuple(cluster(n) for n in range(clusters)),
+        seed=seed,
+    )
+
+
+def run(net: network.Ns3Network, main: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in the network's time."""
+    return simulated.run(net, main)
+
+
+def carry(spec: ScenarioSpec, *transfers: tuple[str, str, int]) -> tuple[RadioDelivery, ...]:
+    """Starts transfers (src, dst, bytes) at once in a new network; how each ended."""
+    with closing(network.build(spec)) as net:
+
+        async def main() -> list[RadioDelivery]:
+            return await asyncio.gather(*(net.transfer(*transfer) for transfer in transfers))
+
+        return tuple(run(net, main()))
+
+
+def steady_rate_bps(spec: ScenarioSpec, src: str, dst: str, size_bytes: int) -> float:
+    """Goodput of a link alone over one transfer, after another that opened TCP's window."""
+    with closing(network.build(spec)) as net:
+
+        async def main() -> RadioDelivery:
+            await net.transfer(src, dst, size_bytes // 4)
+            return await net.transfer(src, dst, size_bytes)
+
+        delivery = run(net, main())
+    assert delivery.outcome == "delivered"
+    return 8e9 * size_bytes / (delivery.end_ns - delivery.start_ns)
