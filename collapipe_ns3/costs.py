@@ -16,14 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from collapipe_ns3.models.transformer import ModelSpec
-
-#: Element-wise FLOPs a parameter: SGD multiplies and adds; AdamW's update (Loshchilov & Hutter
-#: 2019, algorithm 2) takes 3 for each moment, 2 for decay, and 6 for the corrected quotient.
-OPTIMIZER_FLOPS = {"sgd": 2, "adamw": 14}
-
-#: Bytes of state a parameter keeps after its first step, in units of the parameter's own bytes.
-OPTIMIZER_STATE = {"sgd": 0, "adamw": 2}
+from collapipe_ns3.models.spec import ModelSpec, block_parameters
+from collapipe_ns3.optimizers import OPTIMIZER_FLOPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +95,6 @@ def aggregation_flops(parameters: Sequence[nn.Parameter], models: int) -> int:
     return 2 * models * sum(p.numel() for p in parameters)
 
 
-def block_parameters(spec: ModelSpec) -> int:
-    """Parameters of an encoder block: Q, K, V, O; the feed-forward; two norms; all biases."""
-    d, f = spec.width, spec.feed_forward
-    return 4 * (d * d + d) + 2 * d * f + f + d + 4 * d
-
-
 def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
     """The closed form for a segment of encoder blocks.
 
@@ -122,6 +110,6 @@ def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
     return StageCost(
         forward_flops=blocks * u * (linear + attention),
         backward_flops=blocks * u * (2 * linear + attention * 5 // 2),
-        parameter_bytes=4 * blocks * block_parameters(spec),
+        parameter_bytes=4 * blocks * block_parameters(d, f),
         activation_bytes=4 * blocks * u * s * (8 * d + f + 4 + 2 * h),
     )

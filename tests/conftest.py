@@ -1,6 +1,12 @@
 """What all tests share."""
 
+import os
+
 from hypothesis import settings
+
+# Sums are formed in another order by more threads, and bit-equality is what many tests are about;
+# set before torch is imported, which reads it then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Wall times on a busy machine say nothing about the code, and a check should repeat.
 settings.register_profile("project", deadline=None, derandomize=True)

@@ -8,27 +8,14 @@ Shapes: u sequences, s source tokens, t target tokens, d the width.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from collapipe_ns3.models.spec import ModelSpec
+
 PAD, BOS, EOS = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """Sizes of a model. `max_length` bounds source and target, in tokens."""
-
-    source_vocabulary: int
-    target_vocabulary: int
-    width: int
-    heads: int
-    feed_forward: int
-    encoder_blocks: int
-    decoder_blocks: int
-    max_length: int
 
 
 class TokenEmbedding(nn.Module):

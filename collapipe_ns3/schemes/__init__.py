@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.models.transformer import ModelSpec
+from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.plan import RoundPlan
 
 GROUP = "collapipe_ns3.schemes"

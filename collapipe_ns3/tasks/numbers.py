@@ -131,7 +131,10 @@ class Numbers:
     def __post_init__(self) -> None:
         german = GermanTokens()
         pools = [
-            [(english_tokens(en), german.split(de)) for en, de in phrases(kind, self.settings.limit)]
+            [
+                (english_tokens(en), german.split(de))
+                for en, de in phrases(kind, self.settings.limit)
+            ]
             for kind in self.settings.kinds
         ]
         every = [pair for pool in pools for pair in pool]

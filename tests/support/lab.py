@@ -16,7 +16,8 @@ from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
-from collapipe_ns3.models.transformer import ModelSpec, TranslationModel, build
+from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.models.transformer import TranslationModel, build
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.tasks import Batch
 

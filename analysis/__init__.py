@@ -1,0 +1,1 @@
+"""Reads run directories into pandas; knows nothing but the record schema."""
