@@ -16,6 +16,7 @@ from ns3_scenarios.measurement import (
     ratio,
     take_ended,
 )
+from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.radios import lte, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import AttributeValue, LteSpec, ScenarioSpec, WifiSpec, problems
@@ -69,12 +70,20 @@ class _Transfer:
 def build(spec: ScenarioSpec) -> Ns3Network:
     """Ends any earlier simulation and builds this one, attached and ready, at time 0.
 
-    Raises `ValueError` with every problem of the scenario, `UnknownName` or `BadValue` for an
-    ns-3 type or attribute, `SimulationError` where terminals can't attach.
+    Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
+    run it or terminals can't attach.
     """
-    if found := problems(spec):
+    found = problems(spec)
+    # What is as we made it needs no questions.
+    unusual = spec.ns3_defaults or (spec.d2d.loss, spec.d2e.loss) != (
+        WifiSpec().loss,
+        LteSpec().loss,
+    )
+    if unusual and not found:
+        found = ns3_problems(spec)
+    if found:
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
-    if spec.ns3_defaults or (spec.d2d.loss, spec.d2e.loss) != (WifiSpec().loss, LteSpec().loss):
+    if unusual:
         # Single values have been checked, but what they do together shows only when it runs.
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
     return _build(spec)

@@ -85,6 +85,16 @@ def make(type_name: str, **values: object) -> Any:
     return _as_own_class(native().Make(type_name, lines), type_name)
 
 
+def checked_default(path: str, value: object) -> str:
+    """What `set_default` hands to ns-3; raises as it does, and sets nothing."""
+    type_name, _, name = path.rpartition("::")
+    attribute = _attribute(type_name, name)
+    if attribute.declared_by != type_name:
+        declared = f"{attribute.declared_by}::{name}"
+        raise UnknownName("attribute default", path, [declared])
+    return _checked(type_name, name, value)
+
+
 def set_default(path: str, value: object) -> None:
     """Sets what objects made from now on start with; `path` is `type::attribute`.
 
@@ -92,11 +102,7 @@ def set_default(path: str, value: object) -> None:
     all that inherit it. `reset` takes it back. Raises `UnknownName` and `BadValue`.
     """
     type_name, _, name = path.rpartition("::")
-    attribute = _attribute(type_name, name)
-    if attribute.declared_by != type_name:
-        declared = f"{attribute.declared_by}::{name}"
-        raise UnknownName("attribute default", path, [declared])
-    native().SetDefault(type_name, name, _checked(type_name, name, value))
+    native().SetDefault(type_name, name, checked_default(path, value))
 
 
 def _attribute(type_name: str, name: str) -> Attribute:

@@ -1,0 +1,120 @@
+"""A scenario's errors are all found, each with its place, before ns-3 hears of any."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from radio_lab import carry, node, scenario
+
+from ns3_scenarios import network
+from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.runtime import SimulationError
+from ns3_scenarios.scenario import (
+    ClusterSpec,
+    LossModel,
+    LteSpec,
+    ScenarioSpec,
+    WifiSpec,
+    problems,
+)
+
+
+def test_a_sound_scenario_has_no_problems() -> None:
+    assert problems(scenario(clusters=3, devices=4, channels=(None, 42, 106))) == []
+
+
+def test_every_problem_is_listed_with_its_place() -> None:
+    device = node("c0.d0", 0.0, 5.0)
+    spec = ScenarioSpec(
+        bs=replace(node("bs", 0.0, 0.0), rx_power_w=-1.0),
+        clusters=(
+            ClusterSpec(cu=node("c0.cu", math.nan, 0.0), devices=(device, device), channel=44),
+            ClusterSpec(cu=node("c1.cu", 9.0, 9.0, watts=0.0), devices=()),
+        ),
+        d2e=LteSpec(bandwidth_hz=7e6),
+        seed=0,
+        run=-1,
+    )
+    found = problems(spec)
+    assert {path for path, _ in found} == {
+        "bs.rx_power_w",
+        "clusters[0].cu.position",
+        "clusters[0].devices[1].name",
+        "clusters[0].devices[1].position",
+        "clusters[0].channel",
+        "clusters[1].cu.max_tx_power_w",
+        "clusters[1].devices",
+        "d2e.bandwidth_hz",
+        "seed",
+        "run",
+    }
+    assert "the nearest is 42" in dict(found)["clusters[0].channel"]
+    with pytest.raises(ValueError, match=r"clusters\[1\]\.devices"):
+        network.build(spec)
+
+
+def test_a_width_that_wifi_does_not_have_names_those_it_has() -> None:
+    ((path, message),) = problems(replace(scenario(), d2d=WifiSpec(bandwidth_hz=30e6)))
+    assert path == "d2d.bandwidth_hz"
+    assert "8e+07" in message
+
+
+def test_everything_that_ns3_does_not_know_is_listed_with_its_place() -> None:
+    spec = replace(
+        scenario(),
+        ns3_defaults={
+            "ns3::TcpSocket::SegmentSiz": 900,
+            "ns3::TcpSocket::SegmentSize": "big",
+            "ns3::TcpSocketBase::SndBufSize": 900,  # declared by TcpSocket
+        },
+        d2d=WifiSpec(loss=LossModel("ns3::FriisLoss", {})),
+        d2e=LteSpec(loss=LossModel(attributes={"Exponant": 3, "ReferenceLoss": True})),
+    )
+    found = dict(ns3_problems(spec))
+    assert {path: word for path, word in EXPECTED.items() if word not in found.get(path, "")} == {}
+    assert found.keys() == EXPECTED.keys()
+    with pytest.raises(ValueError, match="FriisPropagationLossModel"):
+        network.build(spec)
+
+
+EXPECTED = {
+    "d2d.loss.type_name": "FriisPropagationLossModel",
+    "d2e.loss.attributes.Exponant": "Exponent",
+    "d2e.loss.attributes.ReferenceLoss": "expected a number",
+    "ns3_defaults.ns3::TcpSocket::SegmentSiz": "SegmentSize",
+    "ns3_defaults.ns3::TcpSocket::SegmentSize": "whole number",
+    "ns3_defaults.ns3::TcpSocketBase::SndBufSize": "ns3::TcpSocket::SndBufSize",
+}
+
+
+def test_what_ns3_cannot_run_raises_and_the_process_lives() -> None:
+    with pytest.raises(SimulationError, match="77"):
+        network.build(replace(scenario(), ns3_defaults={"ns3::LteEnbRrc::SrsPeriodicity": 77}))
+    assert carry(scenario(), ("c0.cu", "c0.d0", 1_000))[0].outcome == "delivered"
+
+
+def test_a_users_default_takes_effect() -> None:
+    slow = {"ns3::TcpSocket::SndBufSize": 4096}
+    with closing(network.build(replace(scenario(), ns3_defaults=slow))):
+        pass
+    (usual,) = carry(scenario(), ("c0.cu", "bs", 200_000))
+    (slowed,) = carry(replace(scenario(), ns3_defaults=slow), ("c0.cu", "bs", 200_000))
+    assert slowed.end_ns > 2 * usual.end_ns
+
+
+@pytest.mark.parametrize("width_hz", [20e6, 40e6, 160e6])
+def test_other_widths_carry_too(width_hz: float) -> None:
+    spec = replace(scenario(), d2d=WifiSpec(bandwidth_hz=width_hz), d2e=LteSpec(bandwidth_hz=5e6))
+    wifi, uplink = carry(spec, ("c0.cu", "c0.d0", 50_000), ("c0.cu", "bs", 50_000))
+    assert (wifi.outcome, uplink.outcome) == ("delivered", "delivered")
+    assert wifi.bandwidth_hz == pytest.approx(width_hz)
+    assert uplink.bandwidth_hz == pytest.approx(25 * 180e3)
+
+
+def test_many_clusters_attach() -> None:
+    with closing(network.build(scenario(clusters=12))) as net:
+        net.advance(100_000_000)
+        assert sum(link.dst == "bs" for link in net.link_state()) == 12

@@ -1,0 +1,97 @@
+"""ns-3 in stretches: where they end, and that ending them changes nothing but where they end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from radio_lab import run, scenario
+
+from ns3_scenarios import network
+from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.network import Ns3Network
+
+MS = 1_000_000
+
+
+@contextmanager
+def disturbed(net: Ns3Network) -> Iterator[None]:
+    """Another thread interrupts every millisecond."""
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.wait(1e-3):
+            net.interrupt()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def deliveries(net: Ns3Network, step_ns: int | None = None) -> list[RadioDelivery]:
+    """Some transfers, simulated in one stretch or in steps."""
+
+    async def main() -> None:
+        transfers = [
+            net.transfer(src, dst, 30_000)
+            for src, dst in [("c0.cu", "c0.d0"), ("c1.d0", "c1.cu"), ("c0.cu", "bs")]
+        ]
+        while not all(transfer.done() for transfer in transfers):
+            net.advance(None if step_ns is None else net.now_ns() + step_ns)
+
+    run(net, main())
+    return net.deliveries
+
+
+def test_a_stretch_ends_at_its_bound_or_as_something_completes() -> None:
+    with closing(network.build(scenario())) as net:
+
+        async def main() -> None:
+            assert net.now_ns() == 0
+            assert net.advance(0) == "reached"
+            transfer = net.transfer("c0.cu", "c0.d0", 100_000)
+            assert net.advance(1 * MS) == "reached"
+            assert net.now_ns() == 1 * MS
+            assert net.in_flight() == 1
+            assert net.advance(1_000 * MS) == "completed"
+            assert transfer.done()
+            assert transfer.result().end_ns == net.now_ns() < 1_000 * MS
+            assert net.in_flight() == 0
+            # What stopped first does not stop a later stretch: its bound is gone.
+            assert net.advance(2_000 * MS) == "reached"
+            assert net.now_ns() == 2_000 * MS
+
+        run(net, main())
+
+
+@pytest.mark.parametrize("step_ns", [1 * MS, 1 * MS // 10 + 1])
+def test_steps_change_nothing(step_ns: int) -> None:
+    spec = scenario(clusters=2)
+    with closing(network.build(spec)) as net:
+        whole = deliveries(net)
+    with closing(network.build(spec)) as net:
+        assert deliveries(net, step_ns) == whole
+
+
+def test_interrupts_come_through_and_change_nothing() -> None:
+    spec = scenario(clusters=2)
+    with closing(network.build(spec)) as net:
+        whole = deliveries(net)
+    with closing(network.build(spec)) as net, disturbed(net):
+        assert deliveries(net) == whole
+        # That the other thread ran at all shows that ns-3 doesn't hold Python's lock.
+        assert any(net.advance(net.now_ns() + 1_000 * MS) == "interrupted" for _ in range(100))
+
+
+def test_a_closed_network_stays_closed() -> None:
+    net = network.build(scenario())
+    net.close()
+    net.close()
+    with closing(network.build(scenario())) as another:
+        assert another.now_ns() == 0
