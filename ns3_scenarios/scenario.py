@@ -31,6 +31,7 @@ LTE_RESOURCE_BLOCKS: Mapping[float, int] = {
     20e6: 100,
 }
 
+WIFI_MOST_NODES = 254  # in a cell, as its subnet has addresses
 LTE_MOST_UES = 320  # as many as one sounding period has subframes
 
 
@@ -127,6 +128,8 @@ def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         places.append((f"clusters[{n}].cu", cluster.cu))
         if not cluster.devices:
             yield f"clusters[{n}].devices", "expected at least one device"
+        if len(cluster.nodes) > WIFI_MOST_NODES:
+            yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
         places += [(f"clusters[{n}].devices[{k}]", node) for k, node in enumerate(cluster.devices)]
     if not spec.clusters:
         yield "clusters", "expected at least one cluster"

@@ -45,7 +45,7 @@ SimClock::Advance(int64_t until)
         const std::lock_guard lock(m_mutex);
         m_running = false;
     }
-    bound.Cancel(); // where something else came first, it must not stop a later stretch
+    bound.Remove(); // where something else came first, it must not stop a later stretch
     if (m_completed)
     {
         m_completed = false;

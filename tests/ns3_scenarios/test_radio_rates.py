@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from radio_lab import scenario, steady_rate_bps
+from radio_lab import carry, scenario, steady_rate_bps
 
 from ns3_scenarios import runtime
 from ns3_scenarios.network import TCP_DEFAULTS
@@ -69,3 +69,10 @@ def test_lte_uplink_alone_fills_its_transport_blocks() -> None:
     measured = steady_rate_bps(scenario(), "c0.cu", "bs", 16_000_000)
     assert measured == pytest.approx(lte_goodput_bps(), rel=0.02)
     assert measured < lte_goodput_bps()
+
+
+def test_a_weak_wifi_link_is_slow_and_not_dead() -> None:
+    """At 60 m 8 dB of SINR are left, with a preamble below ns-3's usual -82 dBm."""
+    (weak,) = carry(scenario(device_distance_m=60.0), ("c0.cu", "c0.d0", 200_000))
+    assert weak.outcome == "delivered"
+    assert 10 * math.log10(weak.sinr) == pytest.approx(20 - 46.7 - 30 * math.log10(60) + 88, abs=1)

@@ -56,6 +56,11 @@ def test_every_problem_is_listed_with_its_place() -> None:
         network.build(spec)
 
 
+def test_a_cluster_has_no_more_devices_than_addresses() -> None:
+    assert problems(scenario(devices=253)) == []
+    assert problems(scenario(devices=254)) == [("clusters[0].devices", "expected at most 253")]
+
+
 def test_a_width_that_wifi_does_not_have_names_those_it_has() -> None:
     ((path, message),) = problems(replace(scenario(), d2d=WifiSpec(bandwidth_hz=30e6)))
     assert path == "d2d.bandwidth_hz"

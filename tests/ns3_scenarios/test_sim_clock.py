@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import cppyy
 import pytest
 from radio_lab import run, scenario
 
-from ns3_scenarios import network
+from ns3_scenarios import network, runtime
 from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
 
@@ -68,6 +69,36 @@ def test_a_stretch_ends_at_its_bound_or_as_something_completes() -> None:
             assert net.now_ns() == 2_000 * MS
 
         run(net, main())
+
+
+def test_all_that_happens_at_one_instant_happens_before_a_stretch_ends() -> None:
+    clock_type = runtime.native().SimClock
+    runtime.reset(1, 1)
+    cppyy.cppdef("""
+        namespace collapipe_test {
+        int happened = 0;
+        // A completion, another event of that instant, and one that this brings about.
+        void Crowd(collapipe::SimClock& clock) {
+            using ns3::Simulator;
+            Simulator::Schedule(ns3::NanoSeconds(5), [&clock] { ++happened; clock.Complete(); });
+            Simulator::Schedule(ns3::NanoSeconds(5), [&clock] {
+                ++happened;
+                Simulator::ScheduleNow([&clock] { ++happened; clock.Complete(); });
+            });
+            Simulator::Schedule(ns3::NanoSeconds(6), [] { ++happened; });
+        }
+        }
+    """)
+    crowd = cppyy.gbl.collapipe_test
+    clock = clock_type()
+    clock.Start()
+    crowd.Crowd(clock)
+    assert clock.Advance(7) == clock_type.COMPLETED
+    assert (clock.Now(), crowd.happened) == (5, 3)
+    assert clock.Advance(-1) == clock_type.EXHAUSTED
+    assert (clock.Now(), crowd.happened) == (6, 4)
+    assert clock.Advance(9) == clock_type.REACHED
+    assert clock.Now() == 9
 
 
 @pytest.mark.parametrize("step_ns", [1 * MS, 1 * MS // 10 + 1])
