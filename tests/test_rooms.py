@@ -60,6 +60,13 @@ def test_no_file_is_too_long_to_hold_in_the_head() -> None:
     assert not {name: n for name, n in lengths.items() if n > LONGEST_FILE}
 
 
+def test_no_test_starts_cling_before_the_runtime_does() -> None:
+    """Imported at the head of a test, cppyy would start without ns-3's precompiled header."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert files
+    assert [f.name for f in files if imported_modules(f) & {"cppyy", "ns"}] == []
+
+
 def test_no_scheme_is_named_in_the_engine() -> None:
     for path in sorted((ROOT / "collapipe_ns3" / "engine").rglob("*.py")):
         compared = [

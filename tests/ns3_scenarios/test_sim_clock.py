@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import cppyy
 import pytest
 from radio_lab import run, scenario
 
 from ns3_scenarios import network, runtime
 from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
+from ns3_scenarios.runtime.loader import interpreter
 
 MS = 1_000_000
 
@@ -74,6 +74,7 @@ def test_a_stretch_ends_at_its_bound_or_as_something_completes() -> None:
 def test_all_that_happens_at_one_instant_happens_before_a_stretch_ends() -> None:
     clock_type = runtime.native().SimClock
     runtime.reset(1, 1)
+    cppyy = interpreter()
     cppyy.cppdef("""
         namespace collapipe_test {
         int happened = 0;
