@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -124,6 +124,13 @@ class RoundPlan:
 class PlanError(ValueError):
     """A plan that can't be executed; the message lists everything wrong with it."""
 
+    def __init__(self, plan: RoundPlan, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        lines = (f"{where}: {what}" for where, what in self.problems)
+        super().__init__(
+            "\n  ".join([f"{plan.scheme}'s plan for round {plan.round} can't be executed:", *lines])
+        )
+
 
 def validate(
     plan: RoundPlan,
@@ -134,15 +141,8 @@ def validate(
     schedules: Sequence[str],
 ) -> None:
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch."""
-    problems = [
-        f"{where}: {what}"
-        for where, what in _problems(plan, devices, blocks, batch_size, schedules)
-    ]
-    if problems:
-        raise PlanError(
-            f"{plan.scheme}'s plan for round {plan.round} can't be executed:\n  "
-            + "\n  ".join(problems)
-        )
+    if problems := list(_problems(plan, devices, blocks, batch_size, schedules)):
+        raise PlanError(plan, problems)
 
 
 def _problems(

@@ -17,15 +17,9 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
 from collapipe_ns3.engine.step import PipelineStep
+from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
-
-SERVER = "bs"
-
-
-def control_unit(cluster: int) -> str:
-    """The name of a cluster's control unit."""
-    return f"c{cluster}.cu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +28,14 @@ class Training:
 
     `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
     `shares` are the clusters' parts of all training data, the weights of the average.
+    `on_step(loss)` is told of every pipeline's step as it ends.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
     shares: Sequence[float]
     local_steps: int
     optimizer: str
+    on_step: Callable[[float], None] = lambda loss: None
 
 
 @dataclass(slots=True)
@@ -161,6 +157,7 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
             tokens=batch.target_tokens,
         )
         job.losses.append(await step.run())
+        training.on_step(job.losses[-1])
     job.marks_ns.append(loop.now_ns())
     async with asyncio.TaskGroup() as group:
         for worker in job.workers[1:-1]:

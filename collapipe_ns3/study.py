@@ -1,0 +1,181 @@
+"""Studies from Python: load one, run it, look at its tables.
+
+from collapipe_ns3 import Study
+
+result = Study.load("quickstart").run(seed=1)
+result.rounds  # a pandas DataFrame
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from collapipe_ns3 import reading
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.manifest import manifest
+from collapipe_ns3.plan import PlanError
+from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.records import RunDirectory
+from ns3_scenarios.runtime import SimulationError
+
+if TYPE_CHECKING:
+    from collapipe_ns3.runner import Progress, Run
+
+RUNS = Path("runs")
+
+#: Wall seconds that the network may simulate without ending any wait, before a run is given up.
+WATCHDOG_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's tables, read from its directory as they are asked for."""
+
+    directory: Path
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        return self._table("rounds")
+
+    @property
+    def computes(self) -> pd.DataFrame:
+        return self._table("computes")
+
+    @property
+    def transfers(self) -> pd.DataFrame:
+        return self._table("transfers")
+
+    @property
+    def links(self) -> pd.DataFrame:
+        return self._table("links")
+
+    @property
+    def devices(self) -> pd.DataFrame:
+        return self._table("devices")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.directory / name)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been checked."""
+
+    config: StudyConfig
+
+    @classmethod
+    def load(cls, study: str | Path, sets: Sequence[str] = ()) -> Self:
+        """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
+
+        Raises `StudyError` with everything that is wrong.
+        """
+        return cls(reading.read(str(study), sets))
+
+    def with_(
+        self, *, scheme: str | None = None, seed: int | None = None, rounds: int | None = None
+    ) -> Study:
+        """The same study with another scheme (and its own default settings), seed or length."""
+        data = self.config.model_dump()
+        if scheme is not None and scheme != self.config.scheme.name:
+            data["scheme"] = {"name": scheme}
+        data |= {key: v for key, v in {"seed": seed, "rounds": rounds}.items() if v is not None}
+        config, found = reading.check(data)
+        if config is None or found:
+            raise StudyError(self.config.name, found)
+        return Study(config)
+
+    def prepare(self, *, device: str = "cpu") -> Run:
+        """The run before its first round, with that round's plan and network tried out.
+
+        Raises `StudyError` where either can't be.
+        """
+        # Only now: torch takes seconds to import, which reading a study need not wait for.
+        from collapipe_ns3 import runner
+
+        try:
+            run = runner.Run(self.config, device=device)
+            run.try_out()
+        except PlanError as error:
+            problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
+            raise StudyError(self.config.name, problems) from None
+        except SimulationError as error:
+            raise StudyError(self.config.name, [Problem("", str(error))]) from None
+        return run
+
+    def run(
+        self,
+        *,
+        scheme: str | None = None,
+        seed: int | None = None,
+        rounds: int | None = None,
+        out: str | Path | None = None,
+        resume: bool = False,
+        device: str = "cpu",
+        watchdog_s: float | None = WATCHDOG_S,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> Result:
+        """Runs the study into a directory of its own, `out` or a new one under `runs/`.
+
+        With `resume` the run in that directory goes on from its last whole round, to the same
+        tables as if it had never stopped. Raises `StudyError` for what can't be run, and
+        `SimulationError` or `EndlessWait` where a simulation fails.
+        """
+        study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
+        path = study.directory(out, resume=resume)
+        run = study.prepare(device=device)
+        with study._directory_errors(path):
+            directory = study._open(path, run, device, resume=resume)
+            for record in run.rounds(study.config.rounds, watchdog_s, on_progress):
+                directory.write(record, run.checkpoint())
+        return Result(path)
+
+    def directory(self, out: str | Path | None, *, resume: bool) -> Path:
+        """Where a run goes: a directory that holds none yet, or the one to resume.
+
+        Raises `StudyError` where there is one and shouldn't be, or none and should.
+        """
+        config = self.config
+        name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
+        path = Path(out) if out is not None else RUNS / name
+        if resume:
+            kept = path / "study.yaml"
+            if not kept.exists():
+                raise self._out_error(path, "holds no run to resume")
+            if _without_rounds(reading.read(str(kept))) != _without_rounds(config):
+                raise self._out_error(path, "holds a run of another study, scheme or seed")
+            return path
+        if out is None:
+            numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
+            return next(p for p in itertools.chain([path], numbered) if not p.exists())
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise self._out_error(path, "is not empty: name another, or resume the run in it")
+        return path
+
+    def _open(self, path: Path, run: Run, device: str, *, resume: bool) -> RunDirectory:
+        if resume:
+            directory = RunDirectory(path)
+            run.resume(directory)
+            return directory
+        facts = manifest(self.config.scheme.name, self.config.seed, device)
+        return RunDirectory.create(path, reading.dump(self.config), facts)
+
+    @contextlib.contextmanager
+    def _directory_errors(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._out_error(path, error.strerror or str(error)) from None
+
+    def _out_error(self, path: Path, what: str) -> StudyError:
+        return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
+
+
+def _without_rounds(config: StudyConfig) -> StudyConfig:
+    return config.model_copy(update={"rounds": 1})
