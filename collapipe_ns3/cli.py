@@ -90,6 +90,8 @@ def run(
         except KeyboardInterrupt:
             _interrupted(loaded.config, path, as_json)
         _show_result(loaded.config, result, as_json)
+        if result.rounds["loss"].isna().any():  # a round in which every cluster was abandoned
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -172,14 +174,14 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         SpinnerColumn(),
         TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[simulated]:.2f} s simulated, loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
         console=err,
         transient=True,
     )
     with bar:
         task = bar.add_task(
-            "", total=config.rounds, round=0, rounds=config.rounds, simulated=0.0, loss=math.nan
+            "", total=config.rounds, round=0, rounds=config.rounds, state="getting ready"
         )
 
         def on_progress(step: Step) -> None:
@@ -187,8 +189,7 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
                 task,
                 completed=step.round + step.step / step.steps,
                 round=step.round + 1,
-                simulated=step.simulated_s,
-                loss=step.loss,
+                state=f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}",
             )
 
         yield on_progress
@@ -199,7 +200,7 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
     if as_json:
         _print_json(
             {
-                "ok": True,
+                "ok": bool(rounds["loss"].notna().all()),
                 "study": config.name,
                 "scheme": config.scheme.name,
                 "seed": config.seed,

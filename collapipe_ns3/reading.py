@@ -194,6 +194,8 @@ def _repaired(data: Any, place: Place) -> Any:
         place = place[:-1]
     data = here = copy.deepcopy(data)
     for depth, part in enumerate(place[:-1], start=1):
+        if part not in (range(len(here)) if isinstance(here, list) else here):
+            return data  # gone already, with what was repaired before
         here[part] = _spelled_out(here[part], place[:depth])
         here = here[part]
     if place and isinstance(here, dict):

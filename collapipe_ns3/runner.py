@@ -28,9 +28,24 @@ from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.records import RoundRecord, RunDirectory
 from collapipe_ns3.schemes import Observation, Remembering
 from collapipe_ns3.streams import number
-from collapipe_ns3.tasks import Task
+from collapipe_ns3.tasks import Batch, Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 from ns3_scenarios import network
+
+
+class NoDevice(ValueError):
+    """A device that torch doesn't have here."""
+
+
+def torch_device(name: str) -> torch.device:
+    """torch's device of this name (`cpu`, `cuda`, `cuda:1`); raises `NoDevice`."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise NoDevice(f"torch can't use {name!r} here: {reason}") from None
+    return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,9 @@ class Progress:
 class Run:
     """A study under way: what it trains, where it is, and the rounds still to come."""
 
-    def __init__(self, config: StudyConfig, *, device: str = "cpu") -> None:
+    def __init__(self, config: StudyConfig, device: torch.device) -> None:
         self.config = config
+        self.device = device
         self.seed = config.seed
         self.task: Task = _task(config)
         self.spec = _model_spec(config, self.task)
@@ -146,7 +162,7 @@ class Run:
                 on_progress(Progress(plan.round, done, steps, now_s, loss))
 
             training = Training(
-                batches=self.task.batches,
+                batches=self._batches,
                 shares=self.task.shares,
                 local_steps=self.config.training.local_steps,
                 optimizer=self.config.training.optimizer,
@@ -168,6 +184,9 @@ class Run:
         )
         self._remember(outcome)
         return record
+
+    def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in self.task.batches(cluster, round))
 
     def _remember(self, outcome: RoundOutcome) -> None:
         """Moves on to the next round with what was measured in this one."""

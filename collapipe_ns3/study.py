@@ -100,8 +100,10 @@ class Study:
         from collapipe_ns3 import runner
 
         try:
-            run = runner.Run(self.config, device=device)
+            run = runner.Run(self.config, runner.torch_device(device))
             run.try_out()
+        except runner.NoDevice as error:
+            raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise StudyError(self.config.name, problems) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from collapipe_ns3.models.transformer import PAD, TranslationModel
@@ -27,6 +28,10 @@ class Batch:
     def target_tokens(self) -> int:
         """How many tokens are to be predicted: all but BOS and PAD."""
         return int((self.target[:, 1:] != PAD).sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device of torch's."""
+        return Batch(self.source.to(device), self.source_padding.to(device), self.target.to(device))
 
     def split(self, micro_batches: int) -> list[Batch]:
         """Equal parts in order; they keep the whole batch's padding, so all have one shape."""

@@ -199,7 +199,7 @@ class Numbers:
 
     def evaluate(self, model: TranslationModel) -> dict[str, float]:
         """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
-        batch = self.batch(self._test)
+        batch = self.batch(self._test).to(next(model.parameters()).device)
         with torch.no_grad():
             loss = float(
                 model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens)
