@@ -120,9 +120,13 @@ def test_runs_without_a_place_get_one_of_their_own(
     assert names == ["runs/tiny-pipeline-seed1", "runs/tiny-pipeline-seed1-2"]
 
 
+FAR = {"cu": "jetson-nano", "position": [9e5, 0], "devices": ["raspberry-pi-4"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"clusters": [studies.TINY["clusters"][0], FAR]}, "not all control units could attach"),
         ({"ns3": {"ns3::LteEnbRrc::SrsPeriodicity": 77}}, "77"),
         ({"scheme": {"settings": {"micro_batches": 3}}}, "divide the batch of 8"),
         (
@@ -142,12 +146,13 @@ def test_what_only_shows_when_it_is_tried_is_a_study_error_too(
 
 
 def test_clusters_out_of_reach_are_abandoned_and_the_round_says_why(tmp_path: Path) -> None:
-    far = {"cu": "jetson-nano", "position": [9e5, 0], "devices": ["raspberry-pi-4"]}
+    lost = {"profile": "raspberry-pi-4", "position": [5e3, 0]}
+    far = {"cu": "jetson-nano", "position": [0, 30], "devices": [lost]}
     study = Study.load(studies.write(tmp_path, clusters=[studies.TINY["clusters"][0], far]))
     result = study.run(rounds=1, out=tmp_path / "run")
     conserve(result)
     (abandoned,) = result.rounds["abandoned"]
-    assert abandoned.startswith("cluster 1: bs → c1.cu: model of")
+    assert abandoned.startswith("cluster 1: c1.cu → c1.d0: model of")
     assert "refused 3 times" in abandoned
     assert result.rounds["loss"].notna().all()
 

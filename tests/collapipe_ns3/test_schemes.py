@@ -9,6 +9,7 @@ import lab
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from collapipe_ns3 import plan, schemes
 from collapipe_ns3.engine.schedule import SCHEDULES
@@ -49,11 +50,13 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         schemes.factory("xyz")
 
 
-def test_settings_that_a_scheme_does_not_have_are_named() -> None:
-    assert schemes.settings_problems("pipeline", {"micro_batches": 2}) == []
-    assert schemes.settings_problems("pipeline", {"microbatches": 2}) == [
-        "microbatches: no such setting of scheme pipeline; it has micro_batches, schedule"
-    ]
+def test_a_scheme_is_made_with_settings_of_the_right_kind_only() -> None:
+    made = schemes.make("pipeline", {"micro_batches": 2})
+    assert isinstance(made, PipeLine)
+    assert (made.micro_batches, made.schedule) == (2, "gpipe")
+    for wrong in ({"microbatches": 2}, {"micro_batches": 0}, {"micro_batches": "2"}):
+        with pytest.raises(ValidationError):
+            schemes.make("pipeline", wrong)
 
 
 def test_equal_parts_in_fixed_order_the_longer_ones_first() -> None:
