@@ -216,6 +216,9 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
     out.print(display.rounds_table(rounds))
     for number, why in rounds.loc[rounds["abandoned"] != "", ["round", "abandoned"]].values:
         out.print(f"[yellow]round {number}[/]: abandoned {why}", soft_wrap=True)
+    absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
+    for device, why in absent.last().items():
+        out.print(f"[yellow]{device} sat out[/]: {why}", soft_wrap=True)
     out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
 
 

@@ -56,7 +56,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("device", _WORD),
             *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
             *[(key, pa.float64()) for key in ("compute_energy_j", "radio_energy_j")],
-            ("energy_queue", pa.float64()),
+            *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
         ],
         "rounds": [
             *[(key, pa.float64()) for key in ("start_s", "duration_s", "broadcast_s")],
@@ -155,6 +155,18 @@ class RoundRecord:
                 "compute_energy_j": use.compute_energy_j,
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": math.nan,
+                "sits_out": "",
+            }
+        for absence in self.plan.absences:
+            yield {
+                "device": absence.device,
+                "cluster": absence.cluster,
+                "blocks": 0,
+                "peak_memory_bytes": 0,
+                "compute_energy_j": 0.0,
+                "radio_energy_j": 0.0,
+                "energy_queue": math.nan,
+                "sits_out": absence.reason,
             }
 
     def _round(self) -> Row:

@@ -38,13 +38,12 @@ class Batch:
         size, rest = divmod(len(self.source), micro_batches)
         if rest:
             raise ValueError(f"{len(self.source)} sequences don't make {micro_batches} equal parts")
-        parts = zip(
-            self.source.split(size),
-            self.source_padding.split(size),
-            self.target.split(size),
-            strict=True,
-        )
-        return [Batch(*part) for part in parts]
+        return [self.part(first, first + size) for first in range(0, len(self.source), size)]
+
+    def part(self, first: int, end: int) -> Batch:
+        """Sequences `first` up to `end`, padded as they were."""
+        rows = slice(first, end)
+        return Batch(self.source[rows], self.source_padding[rows], self.target[rows])
 
 
 class Task(Protocol):

@@ -68,7 +68,7 @@ def test_a_devices_peak_memory_is_predicted(
     outcome = lab.run_one(plan, lab.fresh(make), local_steps=3)
     held = {use.device: use.peak_memory_bytes for use in outcome.devices if use.blocks}
     pipe = plan.clusters[0].pipelines[0]
-    predicted = predict_memory(lab.SPEC, pipe, batch_size=12, tokens=6, optimizer=optimizer)
+    predicted = predict_memory(lab.SPEC, pipe, sequences=12, tokens=6, optimizer=optimizer)
     assert predicted.keys() == held.keys()
     for device, size in predicted.items():
         assert size == pytest.approx(held[device], rel=0.05)
