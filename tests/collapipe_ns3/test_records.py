@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collapipe_ns3.engine.outcome import RoundOutcome
-from collapipe_ns3.records import SCHEMAS, RoundRecord, RunDirectory
+from collapipe_ns3.records import SCHEMAS, InUse, RoundRecord, RunDirectory
 
 #: What others script against.
 PROMISED = {
@@ -43,8 +44,15 @@ def files(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    return RunDirectory.create(tmp_path / "run", "name: tiny\n", {"seed": 7})
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    with RunDirectory(tmp_path / "run") as directory:
+        directory.describe("name: tiny\n", {"seed": 7})
+        yield directory
+
+
+def test_a_directory_is_one_processes_at_a_time(run: RunDirectory) -> None:
+    with pytest.raises(InUse, match="another process"):
+        RunDirectory(run.path)
 
 
 @pytest.mark.parametrize("table", PROMISED)
