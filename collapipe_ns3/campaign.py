@@ -207,7 +207,7 @@ def run_on_dask(campaign: Campaign, scheduler: str) -> Iterator[Ended]:
     from distributed import Client
     from distributed import as_completed as as_dask_completed
 
-    with Client(scheduler, timeout="10s", set_as_default=False) as client:
+    with Client(scheduler, timeout="10s") as client:
         pending = {
             client.submit(execute_packed, cell, pure=False): cell for cell in campaign.missing()
         }

@@ -62,7 +62,7 @@ def compare(
     """
     with failures(study, as_json):
         planned = _plan(study, schemes, seeds, grid or (), sets or (), rounds, out_dir)
-        failed = [ended for ended in _run(planned, jobs, scheduler) if ended.error]
+        failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
         done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
         points = {cell.name: ", ".join(cell.sets) for cell in done}
         cells = comparing.load_campaign(planned.directory, points)
@@ -112,14 +112,20 @@ def _plan(
     )
 
 
-def _run(planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:
+def _run(study: str, planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:
     """Runs what is missing, with a bar on stderr."""
     missing = planned.missing()
     with _bar(planned, missing) as on_round:
-        if scheduler is not None:
-            yield from campaign.run_on_dask(planned, scheduler)
-        else:
+        if scheduler is None:
             yield from campaign.run_here(planned, jobs or os.cpu_count() or 1, on_round)
+            return
+        try:
+            yield from campaign.run_on_dask(planned, scheduler)
+        except (OSError, ValueError) as error:  # nobody there, or no address
+            raise StudyError(study, [Problem("--scheduler", f"{scheduler}: {error}")]) from None
+        except ImportError:
+            missing_extra = "needs the extra: pip install 'collapipe-ns3[dask]'"
+            raise StudyError(study, [Problem("--scheduler", missing_extra)]) from None
 
 
 @contextmanager

@@ -195,6 +195,16 @@ def test_a_wrong_campaign_is_exit_code_2(arguments: list[str], says: str, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
+    study, out = studies.write(tmp_path), str(tmp_path / "out")
+    for address in ("tcp://127.0.0.1:9", "nowhere"):
+        command = ["compare", study, "--schemes", "pipeline", "--scheduler", address, "--out", out]
+        done = call(*command)
+        assert done.exit_code == 2, done.output
+        assert "--scheduler" in done.stderr
+
+
 def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
     planned(tmp_path, "out")
     with pytest.raises(StudyError, match="holds another campaign"):
