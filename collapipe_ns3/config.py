@@ -103,10 +103,12 @@ class Task(Section):
         Strict(False),
         Field(min_length=1),
     ] = ("cardinal", "ordinal", "year", "date")
+    phrases: Annotated[int, Field(ge=1, le=100)] = 1
+    """Phrases in a sequence, for sequences as long as sentences or paragraphs."""
     test_size: Annotated[int, Field(ge=10)] = 500
-    """Phrases that no cluster has, on which the model is judged."""
+    """Sequences of phrases that no cluster has, on which the model is judged."""
     cluster_size: Count = 4000
-    """Phrases that each cluster has."""
+    """Sequences that each cluster has."""
     dirichlet_alpha: Annotated[float, Field(gt=0)] = 1.0
     """How alike the clusters' mixtures of kinds are: the smaller, the less."""
 
