@@ -91,6 +91,36 @@ app.command()(compare)
 
 
 @app.command()
+def replay(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
+    number: Annotated[int, typer.Option("--round", metavar="N", help="The round, from 0.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Run one round of a run again, alone, and hold it against what was recorded."""
+    with failures(str(run_dir), as_json):
+        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.replay import replay
+
+        again = replay(run_dir, number)
+        facts = {
+            "ok": not again.different,
+            "round": number,
+            "duration_s": again.outcome.duration_ns / 1e9,
+            "transfers": len(again.outcome.deliveries),
+            "different": list(again.different),
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            out.print(str(again.plan), markup=False)
+            same = ", ".join(again.different) + " differ" if again.different else "as recorded"
+            out.print(
+                f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
+            )
+        raise typer.Exit(1 if again.different else 0)
+
+
+@app.command()
 def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Show a study as it is resolved, defaults included."""
     with failures(study, as_json):

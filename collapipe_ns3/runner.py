@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -149,29 +150,7 @@ class Run:
         began = time.perf_counter()
         plan = self.plan()
         planning_wall_s = time.perf_counter() - began
-        net = network.build(layout.scenario(self.config, self.seed, self.next_round))
-        try:
-            site = Site(net, self.profiles, thread, costs)
-            steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
-            done = 0
-
-            def on_step(loss: float) -> None:
-                nonlocal done
-                done += 1
-                now_s = (self.now_ns + net.now_ns()) / 1e9
-                on_progress(Progress(plan.round, done, steps, now_s, loss))
-
-            training = Training(
-                batches=self._batches,
-                shares=self.task.shares,
-                local_steps=self.config.training.local_steps,
-                optimizer=self.config.training.optimizer,
-                on_step=on_step,
-            )
-            executed = run_round(site, self.state, plan, training)
-            outcome = simulated.run(net, executed, watchdog_s=watchdog_s)
-        finally:
-            net.close()
+        outcome = self.execute(plan, thread, costs, watchdog_s, on_progress)
         self.scheme.learn(outcome)
         record = RoundRecord(
             plan=plan,
@@ -184,6 +163,37 @@ class Run:
         )
         self._remember(outcome)
         return record
+
+    def execute(
+        self,
+        plan: RoundPlan,
+        thread: TorchThread,
+        costs: CostBook,
+        watchdog_s: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> RoundOutcome:
+        """Executes a plan in an episode of its own; the training state then holds the new model."""
+        net = network.build(layout.scenario(self.config, self.seed, plan.round))
+        steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
+        done = itertools.count(1)
+
+        def on_step(loss: float) -> None:
+            now_s = (self.now_ns + net.now_ns()) / 1e9
+            on_progress(Progress(plan.round, next(done), steps, now_s, loss))
+
+        training = Training(
+            batches=self._batches,
+            shares=self.task.shares,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            on_step=on_step,
+        )
+        try:
+            site = Site(net, self.profiles, thread, costs)
+            executed = run_round(site, self.state, plan, training)
+            return simulated.run(net, executed, watchdog_s=watchdog_s)
+        finally:
+            net.close()
 
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
         return (batch.to(self.device) for batch in self.task.batches(cluster, round))

@@ -13,6 +13,7 @@ import studies
 
 import analysis
 from collapipe_ns3 import Study, StudyError
+from collapipe_ns3.replay import replay
 from collapipe_ns3.study import Result
 
 WALL = {"computes": ["wall_s"], "rounds": ["planning_wall_s"]}
@@ -96,6 +97,19 @@ def test_a_finished_run_can_be_made_longer(study: Study, tmp_path: Path) -> None
     study.run(rounds=1, out=tmp_path / "grown")
     grown = study.run(rounds=2, out=tmp_path / "grown", resume=True)
     pd.testing.assert_frame_equal(whole.transfers, grown.transfers, check_exact=True)
+
+
+@pytest.mark.parametrize("scheme", ["pipeline", "titanic", "vanilla_fl"])
+def test_any_round_can_be_run_again_alone(study: Study, tmp_path: Path, scheme: str) -> None:
+    run = study.run(scheme=scheme, rounds=3, out=tmp_path / "run")
+    for number in (2, 0):
+        again = replay(run.directory, number)
+        assert again.different == ()
+        assert len(again.outcome.deliveries) == (run.transfers["round"] == number).sum()
+    with pytest.raises(StudyError, match="rounds 0 to 2"):
+        replay(run.directory, 3)
+    with pytest.raises(StudyError, match="no run"):
+        replay(tmp_path, 0)
 
 
 def test_what_cannot_be_resumed_or_written_is_said(study: Study, tmp_path: Path) -> None:
