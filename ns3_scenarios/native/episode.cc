@@ -2,6 +2,7 @@
 
 #include "byte-stream.h"
 
+#include "ns3/channel-list.h"
 #include "ns3/constant-position-mobility-model.h"
 #include "ns3/internet-stack-helper.h"
 #include "ns3/neighbor-cache-helper.h"
@@ -15,6 +16,20 @@ using namespace ns3;
 namespace
 {
 constexpr uint16_t FIRST_PORT = 1024; // each stream listens at its own
+
+bool
+HasDevices(const Channel& channel)
+{
+    for (std::size_t i = 0; i < channel.GetNDevices(); ++i)
+    {
+        if (!channel.GetDevice(i))
+        {
+            return false;
+        }
+    }
+    return true;
+}
+
 } // namespace
 
 Episode::Episode() = default;
@@ -95,7 +110,13 @@ bool
 Episode::Start(int64_t limit)
 {
     // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
-    NeighborCacheHelper().PopulateNeighborCache();
+    for (auto channel = ChannelList::Begin(); channel != ChannelList::End(); ++channel)
+    {
+        if (HasDevices(**channel)) // the OFDMA radio's own spectrum channel has bare PHYs
+        {
+            NeighborCacheHelper().PopulateNeighborCache(*channel);
+        }
+    }
     // Nodes are initialised by events of the very first instant.
     Simulator::Stop(Time(0));
     Simulator::Run();

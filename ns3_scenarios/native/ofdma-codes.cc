@@ -82,7 +82,9 @@ uint32_t
 OfdmaCodes::BestMcs(double sinrDb, uint32_t blocks) const
 {
     uint32_t mcs = MCS_COUNT - 1;
-    while (mcs > 0 && m_thresholdDb[mcs][blocks] > sinrDb)
+    // Some hold no more than the one below, and only need more SINR.
+    while (mcs > 0 && (m_thresholdDb[mcs][blocks] > sinrDb ||
+                       m_bytes[mcs][blocks] == m_bytes[mcs - 1][blocks]))
     {
         --mcs;
     }

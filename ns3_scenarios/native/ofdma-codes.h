@@ -48,7 +48,7 @@ class OfdmaCodes
         return m_thresholdDb[mcs][blocks];
     }
 
-    /// The highest MCS whose threshold this SINR reaches, 0 where it reaches none.
+    /// The MCS that holds most of those whose threshold this SINR reaches, 0 where it reaches none.
     uint32_t BestMcs(double sinrDb, uint32_t blocks) const;
 
     /// The probability that the block can't be decoded. `sinr`: linear, one value a resource

@@ -60,8 +60,21 @@ OfdmaLink::Fits(uint32_t blocks) const
         return blocks >= m_broken.front().blocks;
     }
     const auto first = std::min(blocks, OfdmaCodes::MOST_BLOCKS);
-    return first > 0 &&
-           m_codes.Payload(m_adaptation.Mcs(Density(blocks), first), first) > 0;
+    return first > 0 && m_codes.Payload(Mcs(Density(blocks), first), first) > 0;
+}
+
+/// The MCS of a new transport block of this many resource blocks.
+uint32_t
+OfdmaLink::Mcs(double density, uint32_t blocks) const
+{
+    auto mcs = m_adaptation.Mcs(density, blocks);
+    // Where the widest block of the band has no room behind its headers, HARQ has to help.
+    const auto widest = std::min<uint32_t>(m_sinr.size(), OfdmaCodes::MOST_BLOCKS);
+    while (blocks == widest && m_codes.Payload(mcs, blocks) == 0)
+    {
+        ++mcs;
+    }
+    return mcs;
 }
 
 uint32_t
@@ -77,6 +90,10 @@ OfdmaLink::Need() const
         const auto inOne = m_codes.Payload(m_mcs, OfdmaCodes::MOST_BLOCKS);
         const auto need = CeilDivide(bytes * OfdmaCodes::MOST_BLOCKS, inOne) + 1;
         blocks += std::min<uint64_t>(need, m_sinr.size());
+    }
+    while (blocks < m_sinr.size() && !Fits(blocks))
+    {
+        ++blocks; // the least that is of any use
     }
     return blocks;
 }
@@ -105,7 +122,7 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
          --parts)
     {
         auto size = CeilDivide(blocks - m_used, parts);
-        const auto mcs = m_adaptation.Mcs(density, size);
+        const auto mcs = Mcs(density, size);
         if (m_codes.Payload(mcs, size) == 0)
         {
             break;

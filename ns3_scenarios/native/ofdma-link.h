@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <utility>
 #include <vector>
 
 namespace ns3
@@ -80,7 +81,8 @@ class OfdmaLink
     double watts;        // radiated whenever it sends
     double granted{-1};  // resource blocks a TTI, in the mean; negative: an equal share
     double credit{0};    // resource blocks that it is owed
-    ns3::Time latestArrival{}; // of an item at the layer above
+    std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // items, by when they are at the top
+    ns3::Time latestArrival{};
 
     /// Whether there is anything that it may send.
     bool Ready() const;
@@ -136,6 +138,8 @@ class OfdmaLink
         uint32_t sent;
         uint32_t broken;
     };
+
+    uint32_t Mcs(double density, uint32_t blocks) const;
 
     double Density(uint32_t blocks) const
     {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace collapipe
 {
@@ -215,6 +216,17 @@ OfdmaRadio::Push(OfdmaLink& link, OfdmaItem item, uint64_t size)
 bool
 OfdmaRadio::Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut)
 {
+    const auto inFlight =
+        std::find_if(link.arriving.begin(), link.arriving.end(), [id](const auto& other) {
+            return !other.second.packet && other.second.id == id;
+        });
+    if (inFlight != link.arriving.end())
+    {
+        auto item = std::move(inFlight->second);
+        link.arriving.erase(inFlight);
+        m_itemCallback(link, item);
+        return false;
+    }
     const bool found = link.queue.Cut(id, cut);
     Deliver(link); // what waited for the bytes that are now given up
     return found;
@@ -368,13 +380,26 @@ OfdmaRadio::Deliver(OfdmaLink& link)
     // Bytes of a node that comes nearer don't overtake those from before.
     const auto arrival = std::max(Simulator::Now() + flight, link.latestArrival);
     link.latestArrival = arrival;
-    const auto items = std::make_shared<std::vector<OfdmaItem>>(link.queue.TakeEnded());
-    Simulator::ScheduleWithContext(to.context, arrival - Simulator::Now(), [this, &link, items] {
-        for (auto& item : *items)
-        {
-            m_itemCallback(link, item);
-        }
-    });
+    for (auto& item : link.queue.TakeEnded())
+    {
+        link.arriving.emplace_back(arrival, std::move(item));
+    }
+    Simulator::ScheduleWithContext(to.context,
+                                   arrival - Simulator::Now(),
+                                   &OfdmaRadio::Arrive,
+                                   this,
+                                   std::ref(link));
+}
+
+void
+OfdmaRadio::Arrive(OfdmaLink& link)
+{
+    while (!link.arriving.empty() && link.arriving.front().first <= Simulator::Now())
+    {
+        auto item = std::move(link.arriving.front().second);
+        link.arriving.pop_front();
+        m_itemCallback(link, item);
+    }
 }
 
 } // namespace collapipe

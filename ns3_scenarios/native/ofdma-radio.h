@@ -56,7 +56,8 @@ class OfdmaRadio : public ns3::Object
     OfdmaLink& AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged);
 
     void Push(OfdmaLink& link, OfdmaItem item, uint64_t size);
-    /// Takes a transfer out of the link; false where it has ended.
+    /// Takes a transfer out of the link; false where it has ended. One whose last bytes are in
+    /// flight ends now, as one that has arrived.
     bool Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut);
     /// Has reference signals sent over the link, as soon as the half-duplex rule lets it.
     void Sound(OfdmaLink& link, uint64_t id);
@@ -80,6 +81,7 @@ class OfdmaRadio : public ns3::Object
     int64_t NextTti() const;
     void RefreshGains();
     void Deliver(OfdmaLink& link);
+    void Arrive(OfdmaLink& link);
 
     ns3::Time m_tti;
     double m_targetBler;

@@ -123,7 +123,8 @@ class Bandwidths:
                     f"{most_hz:g} Hz, not {grant.bandwidth_hz:g} Hz"
                 )
             granted[grant.src, grant.dst] = grant.bandwidth_hz
-        for cell in dict.fromkeys(self._cell[grant.src, grant.dst] for grant in grants):
+        touched = {cell.name: cell for cell in (self._cell[g.src, g.dst] for g in grants)}
+        for cell in touched.values():
             self._check(cell, granted)
         return granted
 

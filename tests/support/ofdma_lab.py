@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ns3_scenarios import runtime
 
 BLOCK_HZ = 180e3
 BOLTZMANN, KELVIN = 1.380649e-23, 290.0
+LOG_DISTANCE = ("ns3::LogDistancePropagationLossModel", {"Exponent": 3.0, "ReferenceLoss": 38.9})
 
 _PROBE = """
 #include "ofdma-radio.h"
@@ -138,10 +140,7 @@ class Lab:
     engine: str = "Tti"
     acknowledged: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    loss: tuple[str, Mapping[str, Any]] = (
-        "ns3::LogDistancePropagationLossModel",
-        {"Exponent": 3.0, "ReferenceLoss": 38.9},
-    )
+    loss: Sequence[tuple[str, Mapping[str, Any]]] = (LOG_DISTANCE,)
     fading: tuple[str, Mapping[str, Any]] | None = None
     seed: int = 1
 
@@ -155,15 +154,24 @@ class Lab:
         self.medium = ns.CreateObject[getattr(native, f"Ofdma{self.engine}Medium")]()
         self.radio.SetMedium(self.medium)
         self.radio.AssignStreams(7)
-        self.places = []
+        self.places: list[Any] = []
+        self.owners: list[Any] = []
         for node in self.nodes:
             place = ns.CreateObject[ns.ConstantVelocityMobilityModel]()
             place.SetPosition(ns.Vector(node.x, node.y, 1.5))
             place.SetVelocity(ns.Vector(node.vx, node.vy, 0.0))
             self.places.append(place)
-            self.radio.AddNode(place, 0xFFFFFFFF, node.watts, node.noise_figure_db, node.antenna_db)
+            owner = ns.CreateObject[ns.Node]()
+            owner.AggregateObject(place)
+            self.owners.append(owner)
+            self.radio.AddNode(
+                place, owner.GetId(), node.watts, node.noise_figure_db, node.antenna_db
+            )
         gain = ns.CreateObject[native.OfdmaGain]()
-        gain.SetAttribute("Loss", ns.PointerValue(runtime.make(self.loss[0], **self.loss[1])))
+        models = [self.model(name, **values) for name, values in self.loss]
+        for model, following in itertools.pairwise(models):
+            model.SetNext(following)
+        gain.SetAttribute("Loss", ns.PointerValue(models[0]))
         if self.fading:
             model = runtime.make(self.fading[0], **self.fading[1])
             gain.SetAttribute("Fading", ns.PointerValue(model))
@@ -179,6 +187,10 @@ class Lab:
                 cells[band] += 1
             self.of.append(self.radio.AddLink(band, cell, src, dst, self.acknowledged))
         self.probe.Attach(self.radio)
+
+    def model(self, name: str, **values: Any) -> Any:
+        """A propagation loss model."""
+        return runtime.make(name, **values).GetObject[self.ns.PropagationLossModel]()
 
     def send(self, link: int, size: int, transfer: int = 0) -> None:
         """Gives a link a transfer to carry."""
@@ -198,6 +210,26 @@ class Lab:
             simulator.Stop(self.ns.Seconds(seconds))
         simulator.Run()
         return float(simulator.Now().GetSeconds())
+
+    def hear(
+        self, signals: Sequence[tuple[int, int, int, int, float]], which: Any, band: int = 0
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Puts signals on the air for a TTI; densities of one at its receiver, and of the rest."""
+        on_air = self.native_vector(signals)
+        self.medium.Transmit(band, on_air, self.ns.MilliSeconds(1))
+        self.run(1e-3)
+        wanted, unwanted = np.zeros(self.bands[band]), np.zeros(self.bands[band])
+        self.medium.Receive(band, self.native.OfdmaSignal(*which), wanted, unwanted)
+        return wanted[: which[3]], unwanted[: which[3]]
+
+    def native_vector(self, signals: Sequence[tuple[int, int, int, int, float]]) -> Any:
+        """Signals as the media take them."""
+        import cppyy
+
+        on_air = cppyy.gbl.std.vector[self.native.OfdmaSignal]()
+        for signal in signals:
+            on_air.push_back(self.native.OfdmaSignal(*signal))
+        return on_air
 
     @property
     def blocks(self) -> list[Block]:
