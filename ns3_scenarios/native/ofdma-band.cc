@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 namespace collapipe
 {
@@ -102,6 +101,10 @@ void
 OfdmaBand::StartSoundings()
 {
     m_sounding.clear();
+    if (m_toSound.empty())
+    {
+        return;
+    }
     std::vector<Sounding> later;
     std::vector<std::map<uint32_t, double>> senders(m_cells); // their powers
     for (const auto& sounding : m_toSound)
@@ -205,15 +208,17 @@ OfdmaBand::TraceStart(const OfdmaTraces& traces) const
         }
         traces.phyState(from, true, m_tti, watts);
     }
-    std::set<uint32_t> receivers;
+    std::vector<uint32_t> receivers;
     for (const auto& sending : m_sending)
     {
-        receivers.insert(sending.link->to);
+        receivers.push_back(sending.link->to);
     }
     for (const auto& sounding : m_sounding)
     {
-        receivers.insert(sounding.link->to);
+        receivers.push_back(sounding.link->to);
     }
+    std::sort(receivers.begin(), receivers.end());
+    receivers.erase(std::unique(receivers.begin(), receivers.end()), receivers.end());
     for (const auto receiver : receivers)
     {
         traces.phyState(receiver, false, m_tti, 0);

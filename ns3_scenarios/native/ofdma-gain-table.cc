@@ -1,6 +1,7 @@
 #include "ofdma-gain-table.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace collapipe
 {
@@ -90,9 +91,16 @@ void
 OfdmaGainTable::Evaluate(const End& from, const End& to, std::vector<double>& gains) const
 {
     m_gain->Evaluate(from.place, to.place, gains);
+    Apply(from.antenna * to.antenna, gains);
+}
+
+/// Adds the antennas. What a model doesn't know (nan), or has at an infinite gain, isn't heard.
+void
+OfdmaGainTable::Apply(double antennas, std::vector<double>& gains)
+{
     for (auto& gain : gains)
     {
-        gain *= from.antenna * to.antenna;
+        gain = std::isfinite(gain) ? gain * antennas : 0;
     }
 }
 
@@ -127,10 +135,7 @@ OfdmaGainTable::Between(Ptr<const MobilityModel> from, Ptr<const MobilityModel> 
         return known ? known->place : ConstCast<MobilityModel>(other);
     };
     m_gain->Evaluate(place(sender, from), place(receiver, to), gains);
-    for (auto& gain : gains)
-    {
-        gain *= (sender ? sender->antenna : 1) * (receiver ? receiver->antenna : 1);
-    }
+    Apply((sender ? sender->antenna : 1) * (receiver ? receiver->antenna : 1), gains);
     return gains;
 }
 

@@ -54,6 +54,7 @@ class OfdmaGainTable
     static bool LookForMoves(std::vector<End>& ends);
     static const End* At(const std::vector<End>& ends, const ns3::MobilityModel* place);
     void Evaluate(const End& from, const End& to, std::vector<double>& gains) const;
+    static void Apply(double antennas, std::vector<double>& gains);
 
     ns3::Ptr<OfdmaGain> m_gain;
     uint32_t m_blocks;

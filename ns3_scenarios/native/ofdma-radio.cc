@@ -251,18 +251,6 @@ OfdmaRadio::SetSoundingCallback(std::function<void(const OfdmaSounding&)> callba
     m_soundingCallback = std::move(callback);
 }
 
-OfdmaLink&
-OfdmaRadio::GetLink(uint32_t number)
-{
-    return m_links.at(number);
-}
-
-uint32_t
-OfdmaRadio::GetBlocks(uint32_t band) const
-{
-    return m_bands.at(band).blocks;
-}
-
 int64_t
 OfdmaRadio::AssignStreams(int64_t stream)
 {

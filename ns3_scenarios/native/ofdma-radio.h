@@ -67,8 +67,6 @@ class OfdmaRadio : public ns3::Object
     /// Called with each link that has been sounded.
     void SetSoundingCallback(std::function<void(const OfdmaSounding&)> callback);
 
-    OfdmaLink& GetLink(uint32_t number);
-    uint32_t GetBlocks(uint32_t band) const;
     int64_t AssignStreams(int64_t stream);
 
   protected:

@@ -116,7 +116,10 @@ OfdmaSpectrumMedium::AddMember(uint32_t band,
     if (!phy)
     {
         phy = CreateObject<OfdmaSpectrumPhy>();
-        phy->Install(this, m_bands[band].model, place, m_channel);
+        phy->SetMedium(this);
+        phy->SetRxSpectrumModel(m_bands[band].model);
+        phy->SetMobility(place);
+        phy->SetChannel(m_channel);
     }
     if (receives)
     {
@@ -127,17 +130,24 @@ OfdmaSpectrumMedium::AddMember(uint32_t band,
 void
 OfdmaSpectrumMedium::Transmit(uint32_t band, const std::vector<OfdmaSignal>& signals, Time tti)
 {
-    auto& [model, phys, begin] = m_bands[band];
+    auto& [model, phys, begin, senders] = m_bands[band];
     begin = Simulator::Now();
+    senders.clear();
     for (auto signal = signals.begin(); signal != signals.end();)
     {
         const auto from = signal->from;
-        const auto densities = Create<SpectrumValue>(model);
+        senders.push_back(from);
+        const auto sent = Create<OfdmaSpectrumSignal>();
+        sent->medium = this;
+        sent->from = from;
+        sent->txPhy = phys.at(from);
+        sent->duration = tti;
+        sent->psd = Create<SpectrumValue>(model);
         for (; signal != signals.end() && signal->from == from; ++signal)
         {
-            std::fill_n(densities->ValuesBegin() + signal->first, signal->blocks, signal->density);
+            std::fill_n(sent->psd->ValuesBegin() + signal->first, signal->blocks, signal->density);
         }
-        phys.at(from)->Send(from, densities, tti);
+        m_channel->StartTx(sent);
     }
 }
 
@@ -147,15 +157,14 @@ OfdmaSpectrumMedium::Receive(uint32_t band,
                              double* wanted,
                              double* unwanted)
 {
-    auto& [model, phys, begin] = m_bands[band];
-    auto& phy = *phys.at(signal.to);
-    if (phy.LastSent() == begin)
+    auto& [model, phys, begin, senders] = m_bands[band];
+    if (std::find(senders.begin(), senders.end(), signal.to) != senders.end())
     {
         std::fill(wanted, wanted + signal.blocks, 0);
         std::fill(unwanted, unwanted + signal.blocks, 0);
         return;
     }
-    phy.Listen(signal.from, signal.first, signal.blocks, begin, wanted, unwanted);
+    phys.at(signal.to)->Listen(signal.from, signal.first, signal.blocks, begin, wanted, unwanted);
 }
 
 } // namespace collapipe

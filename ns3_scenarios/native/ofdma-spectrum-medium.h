@@ -45,9 +45,10 @@ class OfdmaSpectrumMedium : public OfdmaMedium
 
     struct Band
     {
-        ns3::Ptr<const ns3::SpectrumModel> model;
+        ns3::Ptr<ns3::SpectrumModel> model;
         std::map<uint32_t, ns3::Ptr<OfdmaSpectrumPhy>> phys{}; // by node
-        ns3::Time begin{}; // of the TTI on the air
+        ns3::Time begin{};               // of the TTI on the air
+        std::vector<uint32_t> senders{}; // in it
     };
 
     ns3::Ptr<ns3::MultiModelSpectrumChannel> m_channel;

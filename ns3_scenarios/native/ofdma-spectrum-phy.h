@@ -1,10 +1,8 @@
 #ifndef COLLAPIPE_OFDMA_SPECTRUM_PHY_H
 #define COLLAPIPE_OFDMA_SPECTRUM_PHY_H
 
-#include "ns3/net-device.h"
 #include "ns3/nstime.h"
-#include "ns3/spectrum-channel.h"
-#include "ns3/spectrum-phy.h"
+#include "ns3/spectrum-analyzer.h"
 #include "ns3/spectrum-signal-parameters.h"
 #include "ns3/spectrum-value.h"
 
@@ -23,44 +21,28 @@ struct OfdmaSpectrumSignal : public ns3::SpectrumSignalParameters
     uint32_t from;      // node of the radio
 };
 
-/// A node's ear and mouth in one band, for OfdmaSpectrumMedium.
+/// A node's PHY in one band on an ns-3 spectrum channel: ns-3's spectrum analyzer, but for what it
+/// does with what it hears.
 ///
-/// It keeps what it hears, and adds it up once the TTI is over: its own radio's signals, which
-/// fill TTIs, in the order of their senders, and then the others' by the share of the TTI in which
-/// they were there.
-class OfdmaSpectrumPhy : public ns3::SpectrumPhy
+/// It keeps the signals, and adds them up once the TTI is over: its own radio's, which fill TTIs,
+/// in the order of their senders, and then the others' by the share of the TTI in which they were
+/// there.
+class OfdmaSpectrumPhy : public ns3::SpectrumAnalyzer
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// `medium` tells the radio's own signals from those of others.
-    void Install(const void* medium,
-                 ns3::Ptr<const ns3::SpectrumModel> model,
-                 ns3::Ptr<ns3::MobilityModel> place,
-                 ns3::Ptr<ns3::SpectrumChannel> channel);
-
-    void Send(uint32_t from, ns3::Ptr<ns3::SpectrumValue> densities, ns3::Time tti);
-    /// What was there on some blocks from `begin` to now: the signal of one sender, and the rest.
+    /// Tells the radio's own signals from those of others.
+    void SetMedium(const void* medium);
+    /// What was there on some blocks from `begin` to now (W/Hz): one sender's signal, and the rest.
     void Listen(uint32_t from,
                 uint32_t first,
                 uint32_t blocks,
                 ns3::Time begin,
                 double* wanted,
-                double* unwanted);
-    /// When it sent last; negative: never.
-    ns3::Time LastSent() const;
+                double* unwanted) const;
 
-    void SetDevice(ns3::Ptr<ns3::NetDevice> device) override;
-    ns3::Ptr<ns3::NetDevice> GetDevice() const override;
-    void SetMobility(ns3::Ptr<ns3::MobilityModel> place) override;
-    ns3::Ptr<ns3::MobilityModel> GetMobility() const override;
-    void SetChannel(ns3::Ptr<ns3::SpectrumChannel> channel) override;
-    ns3::Ptr<const ns3::SpectrumModel> GetRxSpectrumModel() const override;
-    ns3::Ptr<ns3::Object> GetAntenna() const override;
     void StartRx(ns3::Ptr<ns3::SpectrumSignalParameters> params) override;
-
-  protected:
-    void DoDispose() override;
 
   private:
     struct Heard
@@ -71,12 +53,7 @@ class OfdmaSpectrumPhy : public ns3::SpectrumPhy
         ns3::Ptr<const ns3::SpectrumValue> densities;
     };
 
-    ns3::Ptr<ns3::NetDevice> m_device;
-    ns3::Ptr<ns3::MobilityModel> m_place;
-    ns3::Ptr<ns3::SpectrumChannel> m_channel;
-    ns3::Ptr<const ns3::SpectrumModel> m_model;
     const void* m_medium{nullptr};
-    ns3::Time m_sent{-1};
     std::vector<Heard> m_own;    // of this TTI
     std::vector<Heard> m_others; // that may reach into a TTI not yet over
 };

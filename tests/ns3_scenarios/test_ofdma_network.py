@@ -405,3 +405,14 @@ def test_the_same_seed_gives_the_same_deliveries_in_one_process_and_in_two() -> 
         check=True,
     )
     assert again.stdout == first
+
+
+def test_the_radios_attributes_can_be_set_by_name() -> None:
+    spec = replace(unsure("direct"), ns3_defaults={"collapipe::OfdmaRadio::HarqRtt": 3})
+    spec = replace(spec, bs=replace(spec.bs, position=(0.0, 300.0 + 9e4, 1.5)))
+    (delivery,) = carry(spec, (*UPLINK, 50))
+    assert delivery.end_ns // 1_000_000 == 3
+    with pytest.raises(ValueError, match="HarqRtt"):
+        network.build(replace(spec, ns3_defaults={"collapipe::OfdmaRadio::HarqRt": 3}))
+    with pytest.raises(ValueError, match="HarqRtt"):
+        network.build(replace(spec, ns3_defaults={"collapipe::OfdmaRadio::HarqRtt": 0}))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ns3_scenarios import runtime
+from ns3_scenarios.runtime.loader import interpreter
 
 BLOCK_HZ = 180e3
 BOLTZMANN, KELVIN = 1.380649e-23, 290.0
@@ -85,10 +86,8 @@ struct Probe {
 @functools.cache
 def _probe_class() -> Any:
     runtime.native()
-    import cppyy  # once ns-3 is loaded, so that it starts with the project's cache
-
-    cppyy.cppdef(_PROBE)
-    return cppyy.gbl.ofdma_lab.Probe
+    interpreter().cppdef(_PROBE)
+    return interpreter().gbl.ofdma_lab.Probe
 
 
 class Block(NamedTuple):
@@ -224,9 +223,7 @@ class Lab:
 
     def native_vector(self, signals: Sequence[tuple[int, int, int, int, float]]) -> Any:
         """Signals as the media take them."""
-        import cppyy
-
-        on_air = cppyy.gbl.std.vector[self.native.OfdmaSignal]()
+        on_air = interpreter().gbl.std.vector[self.native.OfdmaSignal]()
         for signal in signals:
             on_air.push_back(self.native.OfdmaSignal(*signal))
         return on_air
