@@ -26,12 +26,12 @@ SCALING_NS = 2_000_000_000
 
 
 def scenario(uplinks: int, d2e: LteSpec | OfdmaSpec) -> ScenarioSpec:
-    """Control units on a line, 120 m off: neither radio is at the end of its codes there."""
+    """Control units on a line, 150 m off: neither radio is at the end of its codes there."""
 
     def cluster(n: int) -> ClusterSpec:
         return ClusterSpec(
-            cu=NodeSpec(f"c{n}.cu", (120.0, 0.5 * n, 1.5), 0.1, 0.5),
-            devices=(NodeSpec(f"c{n}.d0", (125.0, 0.5 * n, 1.5), 0.1, 0.5),),
+            cu=NodeSpec(f"c{n}.cu", (150.0, 0.5 * n, 1.5), 0.1, 0.5),
+            devices=(NodeSpec(f"c{n}.d0", (155.0, 0.5 * n, 1.5), 0.1, 0.5),),
         )
 
     return ScenarioSpec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from typing import Any
 
 import pytest
 from ofdma_lab import BLOCK_HZ, BOLTZMANN, KELVIN, Lab, Node, loss_db
@@ -16,6 +17,11 @@ def gain_between(a: Node, b: Node) -> float:
     """The lab's usual gain."""
     distance_m = math.hypot(a.x - b.x, a.y - b.y)
     return 10 ** ((a.antenna_db + b.antenna_db - loss_db(distance_m)) / 10)
+
+
+def near(value: float, rel: float = 1e-6) -> Any:
+    """Equal but for rounding; `pytest.approx` alone takes everything below 1e-12 for zero."""
+    return pytest.approx(value, rel=rel, abs=0.0)
 
 
 def noise_w_hz(node: Node) -> float:
@@ -33,8 +39,8 @@ def test_gain_noise_and_power_are_measured_as_they_are(engine: str) -> None:
         lab.run()
         measured = lab.of[0].Measured()
     gain, noise = gain_between(*nodes), noise_w_hz(nodes[0])
-    assert measured.gain == pytest.approx(gain)
-    assert measured.interference == pytest.approx(noise)
+    assert measured.gain == near(gain)
+    assert measured.interference == near(noise)
     assert measured.watts == pytest.approx(0.05)
 
 
@@ -63,6 +69,20 @@ def test_an_underlay_and_the_uplink_interfere_by_what_the_gains_say(engine: str)
         assert 10 * math.log10(got.sinr / sinr) == pytest.approx(0.0, abs=0.1)
 
 
+@pytest.mark.parametrize("engine", ["Tti", "Spectrum"])
+def test_interferers_add_up(engine: str) -> None:
+    nodes = [Node(0.0), Node(60.0), *(Node(100.0 + 20.0 * n, 10.0) for n in range(6))]
+    links = [(0, 0, 1, 0), *((0, n + 1, 2 * n + 2, 2 * n + 3) for n in range(3))]
+    with closing(Lab(nodes, links, bands=(BLOCKS,), engine=engine)) as lab:
+        for link in range(4):
+            lab.send(link, MUCH)
+        lab.run(0.05)
+        measured = lab.of[0].Measured()
+    per_hz = 0.1 / (BLOCKS * BLOCK_HZ)
+    foreign = per_hz * sum(gain_between(nodes[n], nodes[0]) for n in (2, 4, 6))
+    assert measured.interference == near(foreign + noise_w_hz(nodes[0]))
+
+
 def test_interference_covers_the_share_of_the_band_that_the_other_cell_fills() -> None:
     """A cell that fills a third of the band hits each block of another's in a third of TTIs."""
     links = [(0, 0, 1, 0), (0, 1, 2, 3)]
@@ -74,7 +94,7 @@ def test_interference_covers_the_share_of_the_band_that_the_other_cell_fills() -
         measured = lab.of[0].Measured()
     whole = UNDERLAY[2].watts / (10 * BLOCK_HZ) * gain_between(UNDERLAY[2], UNDERLAY[0])
     expected = whole / 3 + noise_w_hz(UNDERLAY[0])
-    assert measured.interference == pytest.approx(expected, rel=0.05)
+    assert measured.interference == near(expected, rel=0.05)
 
 
 def test_cells_in_bands_of_their_own_do_not_interfere() -> None:
@@ -84,7 +104,7 @@ def test_cells_in_bands_of_their_own_do_not_interfere() -> None:
             lab.send(link, MUCH)
         lab.run(0.05)
         measured = lab.of[0].Measured()
-    assert measured.interference == pytest.approx(noise_w_hz(nodes[0]))
+    assert measured.interference == near(noise_w_hz(nodes[0]))
 
 
 def test_two_stations_on_one_band_disturb_each_other() -> None:
@@ -98,7 +118,7 @@ def test_two_stations_on_one_band_disturb_each_other() -> None:
             per_hz = 0.1 / (BLOCKS * BLOCK_HZ)
             expected = per_hz * gain_between(nodes[foreign], nodes[station])
             got = lab.of[link].Measured().interference - noise_w_hz(nodes[station])
-            assert got == pytest.approx(expected, rel=0.01)
+            assert got == near(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("engine", ["Tti", "Spectrum"])
@@ -199,8 +219,8 @@ def test_sounding_measures_in_one_tti_what_data_would(engine: str) -> None:
         assert not lab.blocks
         for (_, _, src, dst), link in zip(links, lab.of, strict=True):
             measured = link.Measured()
-            assert measured.gain == pytest.approx(gain_between(nodes[src], nodes[dst]))
-            assert measured.interference == pytest.approx(noise_w_hz(nodes[dst]))
+            assert measured.gain == near(gain_between(nodes[src], nodes[dst]))
+            assert measured.interference == near(noise_w_hz(nodes[dst]))
     assert {int(row[1]): row[2] for row in rows} == {0: 1e6, 1: 1e6, 2: 1e6, 3: 1e6, 5: 1e6, 4: 2e6}
     assert end == pytest.approx(2e-3)
     assert rows[:, 4].sum() == pytest.approx(energy_j)

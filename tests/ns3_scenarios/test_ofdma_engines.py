@@ -74,25 +74,25 @@ NODES = st.lists(
         watts=st.floats(1e-4, 0.3),
         antenna_db=st.sampled_from([0.0, 6.0]),
     ),
-    min_size=5,
-    max_size=5,
+    min_size=7,
+    max_size=7,
     unique_by=lambda node: (round(node.x), round(node.y)),
 )
 LINKS = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 4), st.integers(0, 4)).filter(
+    st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 6), st.integers(0, 6)).filter(
         lambda link: link[2] != link[3]
     ),
-    min_size=2,
-    max_size=7,
+    min_size=4,
+    max_size=10,
     unique=True,
 )
 SITUATIONS = st.builds(
     Situation,
     nodes=NODES,
     links=LINKS,
-    sizes=st.lists(st.sampled_from([1, 700, 20_000, 60_000]), min_size=7, max_size=7),
+    sizes=st.lists(st.sampled_from([1, 700, 20_000, 60_000]), min_size=10, max_size=10),
     changes=st.lists(
-        st.tuples(st.integers(0, 6), st.floats(1e-4, 0.3), st.floats(0.5, 4.0)), max_size=4
+        st.tuples(st.integers(0, 9), st.floats(1e-4, 0.3), st.floats(0.5, 4.0)), max_size=4
     ),
     acknowledged=st.booleans(),
     fading=st.booleans(),

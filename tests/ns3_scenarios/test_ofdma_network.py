@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -396,15 +397,25 @@ def fingerprint(engine: Any = "tti") -> str:
 def test_the_same_seed_gives_the_same_deliveries_in_one_process_and_in_two() -> None:
     first = fingerprint()
     assert fingerprint() == first
+    assert fingerprint_elsewhere() == first
+
+
+@pytest.mark.slow
+def test_without_a_compiler_cling_gives_the_same_results_to_the_bit() -> None:
+    assert fingerprint_elsewhere(CXX="") == fingerprint()
+
+
+def fingerprint_elsewhere(**environment: str) -> str:
     code = "import test_ofdma_network as test; print(test.fingerprint(), end='')"
     here = [str(Path(__file__).parent), *sys.path]
-    again = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:] = {here!r}; {code}"],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert again.stdout == first
+    return done.stdout
 
 
 def test_the_radios_attributes_can_be_set_by_name() -> None:
