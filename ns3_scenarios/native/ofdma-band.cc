@@ -60,12 +60,6 @@ OfdmaBand::Sound(OfdmaLink& link, uint64_t id)
     m_toSound.push_back({&link, id});
 }
 
-const std::vector<OfdmaLink*>&
-OfdmaBand::Links() const
-{
-    return m_links;
-}
-
 bool
 OfdmaBand::Wanted() const
 {
@@ -84,7 +78,7 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
 {
     m_signals.clear();
     m_sending.clear();
-    m_scheduler.Begin();
+    m_scheduler.Begin(tti);
     StartSoundings();
     StartData();
     Place(tti);
@@ -125,10 +119,10 @@ OfdmaBand::StartSoundings()
     m_toSound.swap(later);
     for (uint32_t cell = 0; cell < m_cells; ++cell)
     {
-        const auto share = static_cast<uint32_t>(blocks / std::max<std::size_t>(senders[cell].size(), 1));
         uint32_t first = 0;
         for (const auto& [sender, watts] : senders[cell])
         {
+            const auto share = static_cast<uint32_t>(blocks / senders[cell].size());
             m_signals.push_back({sender, sender, first, share, watts / (share * BLOCK_HZ)});
             first += share;
             m_scheduler.Close(cell);
@@ -153,7 +147,7 @@ OfdmaBand::StartData()
         const auto load = m_load[link->from];
         const auto watts = load > limit ? link->watts * (limit / load) : link->watts;
         const auto used = link->Compose(most, watts);
-        m_scheduler.Spent(*link, used);
+        link->credit -= used;
         if (used > 0)
         {
             m_sending.push_back({link, watts, used, {}});
@@ -278,13 +272,15 @@ OfdmaBand::EndSoundings(OfdmaMedium& medium, const OfdmaTraces& traces)
         signal.to = link->to;
         Listen(signal, medium);
         link->Sounded(m_wanted.data(), m_unwanted.data(), signal.blocks, signal.density);
-        const auto together = std::count_if(m_sounding.begin(), m_sounding.end(), [link](auto& other) {
+        // One signal serves all links of its sender.
+        const auto links = std::count_if(m_sounding.begin(), m_sounding.end(), [link](auto& other) {
             return other.link->from == link->from;
         });
+        const auto seconds = m_settings.ttiSeconds / links;
         const auto hertz = signal.blocks * BLOCK_HZ;
         OfdmaSounding sounding{link, id, {}};
-        sounding.tally.Sent(m_settings.ttiSeconds / together, signal.density * hertz, hertz);
-        sounding.tally.Received(m_settings.ttiSeconds / together, link->Measured().sinr);
+        sounding.tally.Sent(seconds, signal.density * hertz, hertz);
+        sounding.tally.Received(seconds, link->Measured().sinr);
         if (traces.sounded)
         {
             traces.sounded(sounding);

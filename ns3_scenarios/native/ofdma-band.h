@@ -80,7 +80,6 @@ class OfdmaBand
     void AddLink(OfdmaLink& link);
     /// Has reference signals sent over the link as soon as the half-duplex rule lets it.
     void Sound(OfdmaLink& link, uint64_t id);
-    const std::vector<OfdmaLink*>& Links() const;
 
     /// Whether a TTI that began now would find anything to do.
     bool Wanted() const;

@@ -15,7 +15,7 @@ using namespace ns3;
 namespace
 {
 
-// Effective code rates of the MCSs, which LteMiErrorModel and LteSpectrumPhy both keep to themselves.
+// Effective code rates of the MCSs, which LteMiErrorModel and LteSpectrumPhy keep to themselves.
 constexpr double CODE_RATE[OfdmaCodes::MCS_COUNT] = {
     0.08, 0.1,  0.11, 0.15, 0.19, 0.24, 0.3,  0.37, 0.44, 0.51, 0.3,  0.33, 0.37, 0.42, 0.48,
     0.54, 0.6,  0.43, 0.45, 0.5,  0.55, 0.6,  0.65, 0.7,  0.75, 0.8,  0.85, 0.89, 0.92};
@@ -54,8 +54,9 @@ OfdmaCodes::OfdmaCodes(double targetBler, double ttiSeconds)
         for (uint32_t blocks = MOST_BLOCKS; blocks > 0; --blocks)
         {
             const auto bits = amc->GetUlTbSizeFromMcs(mcs, blocks);
-            m_bytes[mcs][blocks] = static_cast<uint32_t>(bits * ttiSeconds / TABLE_TTI_S / 8 + BYTE_ROUNDING);
-            // A block with no room for more than its headers is never sent, nor made for the tables.
+            const auto bytes = bits * ttiSeconds / TABLE_TTI_S / 8;
+            m_bytes[mcs][blocks] = static_cast<uint32_t>(bytes + BYTE_ROUNDING);
+            // A block without room behind its headers is never sent, and the model has none such.
             m_thresholdDb[mcs][blocks] = Payload(mcs, blocks) > 0
                                              ? Threshold(mcs, blocks, targetBler)
                                              : m_thresholdDb[mcs][blocks + 1];

@@ -11,7 +11,8 @@
 namespace collapipe
 {
 
-constexpr double BLOCK_HZ = 180e3; ///< a resource block: 12 subcarriers of 15 kHz (TS 36.211, 5.2.3)
+/// A resource block: 12 subcarriers of 15 kHz (TS 36.211, 5.2.3).
+constexpr double BLOCK_HZ = 180e3;
 
 /// Modulation and coding: what a transport block holds, and how often it arrives broken.
 ///
@@ -60,7 +61,9 @@ class OfdmaCodes
                                         const ns3::HarqProcessInfoList_t& history);
 
     /// What later transmissions have to know of one that failed.
-    ns3::HarqProcessInfoElement_t Remembered(uint32_t mcs, uint32_t blocks, double information) const;
+    ns3::HarqProcessInfoElement_t Remembered(uint32_t mcs,
+                                             uint32_t blocks,
+                                             double information) const;
 
   private:
     using Table = std::array<std::array<double, MOST_BLOCKS + 1>, MCS_COUNT>;

@@ -32,7 +32,7 @@ OfdmaGainTable::Add(std::vector<End>& ends,
                     Ptr<MobilityModel> place,
                     double antenna)
 {
-    const auto at = std::lower_bound(ends.begin(), ends.end(), node, [](const End& end, uint32_t n) {
+    const auto at = std::lower_bound(ends.begin(), ends.end(), node, [](auto& end, auto n) {
         return end.node < n;
     });
     if (at == ends.end() || at->node != node)

@@ -81,8 +81,8 @@ class OfdmaLink
     double watts;        // radiated whenever it sends
     double granted{-1};  // resource blocks a TTI, in the mean; negative: an equal share
     double credit{0};    // resource blocks that it is owed
-    std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // items, by when they are at the top
-    ns3::Time latestArrival{};
+    int64_t wanted{-1};  // the last TTI in which it had something to send
+    std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // in flight, by arrival
 
     /// Whether there is anything that it may send.
     bool Ready() const;
@@ -94,8 +94,8 @@ class OfdmaLink
     /// Puts transport blocks on the air, on up to `blocks` resource blocks, for a TTI that begins;
     /// returns how many it uses.
     uint32_t Compose(uint32_t blocks, double totalWatts);
-    /// The TTI has ended, at the time at which `tti` begins. `wanted` and `unwanted` are densities in W/Hz, noise included in the
-    /// latter, for each of the resource blocks in use.
+    /// The TTI has ended, at the time at which `tti` begins. `wanted` and `unwanted` are densities
+    /// in W/Hz, noise included in the latter, for each of the resource blocks in use.
     void Received(const double* wanted,
                   const double* unwanted,
                   double density,

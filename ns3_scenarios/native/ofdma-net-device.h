@@ -17,7 +17,7 @@ namespace collapipe
 /// A network device on an OFDMA radio, with a link for each device that it can reach.
 ///
 /// All but the way that packets take is ns-3's SimpleNetDevice. A packet takes its bytes and the
-/// headers that LTE would give it: PDCP's (TS 36.323, 6.2.4) and a length indicator of RLC's
+/// headers that LTE would give it: PDCP's (TS 36.323, 6.2.3) and a length indicator of RLC's
 /// (TS 36.322, 6.2.2.5). Broadcasts are dropped, so that neighbour caches have to be filled
 /// beforehand (ns-3's NeighborCacheHelper does).
 class OfdmaNetDevice : public ns3::SimpleNetDevice

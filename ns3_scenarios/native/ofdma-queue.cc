@@ -237,7 +237,7 @@ std::size_t
 OfdmaQueue::FirstWithin(uint64_t position) const
 {
     const auto found =
-        std::upper_bound(m_items.begin(), m_items.end(), position, [](uint64_t at, const auto& item) {
+        std::upper_bound(m_items.begin(), m_items.end(), position, [](auto at, auto& item) {
             return at < item.end;
         });
     return found - m_items.begin();

@@ -352,7 +352,7 @@ OfdmaRadio::RefreshGains()
     {
         band.gains.Refresh();
     }
-    m_gainsDue = m_now + std::max<int64_t>(m_gainUpdatePeriod.GetTimeStep() / m_tti.GetTimeStep(), 1);
+    m_gainsDue = m_now + m_gainUpdatePeriod.GetTimeStep() / m_tti.GetTimeStep();
 }
 
 void
@@ -365,15 +365,13 @@ OfdmaRadio::Deliver(OfdmaLink& link)
     const auto& from = m_nodes[link.from];
     const auto& to = m_nodes[link.to];
     const auto flight = Seconds(from.place->GetDistanceFrom(to.place) / LIGHT);
-    // Bytes of a node that comes nearer don't overtake those from before.
-    const auto arrival = std::max(Simulator::Now() + flight, link.latestArrival);
-    link.latestArrival = arrival;
+    const auto arrival = Simulator::Now() + flight;
     for (auto& item : link.queue.TakeEnded())
     {
         link.arriving.emplace_back(arrival, std::move(item));
     }
     Simulator::ScheduleWithContext(to.context,
-                                   arrival - Simulator::Now(),
+                                   flight,
                                    &OfdmaRadio::Arrive,
                                    this,
                                    std::ref(link));

@@ -12,13 +12,6 @@ namespace
 // A link that could not send for some TTIs may catch up on that many of its shares, and on a
 // transport block's worth, so that the smallest grant adds up to a block that was once sent.
 constexpr double MOST_SHARES_OWED = 4;
-
-double
-MostOwed(double share)
-{
-    return MOST_SHARES_OWED * share + OfdmaCodes::MOST_BLOCKS;
-}
-
 constexpr double ROUNDING = 1e-9; // of blocks, as shares are added up
 
 } // namespace
@@ -38,8 +31,9 @@ OfdmaScheduler::AddCell()
 }
 
 void
-OfdmaScheduler::Begin()
+OfdmaScheduler::Begin(int64_t tti)
 {
+    m_tti = tti;
     std::fill(m_sendsIn.begin(), m_sendsIn.end(), 0);
     std::fill(m_receives.begin(), m_receives.end(), false);
     std::fill(m_cells.begin(), m_cells.end(), Cell{m_blocks, 0, 0});
@@ -94,12 +88,6 @@ OfdmaScheduler::Allocate(const std::vector<OfdmaLink*>& links)
     return m_allocations;
 }
 
-void
-OfdmaScheduler::Spent(OfdmaLink& link, uint32_t blocks)
-{
-    link.credit -= blocks;
-}
-
 /// Finds the links that have something to send, and adds to each what it is owed for this TTI.
 void
 OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
@@ -109,9 +97,13 @@ OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
     {
         if (!link->Ready())
         {
-            link->credit = 0; // what is not wanted is not saved up
             continue;
         }
+        if (link->wanted < m_tti - 1)
+        {
+            link->credit = 0; // what is not wanted is neither saved up nor owed
+        }
+        link->wanted = m_tti;
         m_candidates.push_back({link, 0, 0});
         auto& cell = m_cells[link->cell];
         link->granted < 0 ? void(++cell.sharing) : void(cell.granted += link->granted);
@@ -123,7 +115,7 @@ OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
         const auto share = link.granted < 0
                                ? std::max(m_blocks - cell.granted, 0.0) / cell.sharing
                                : link.granted;
-        const auto most = MostOwed(share);
+        const auto most = MOST_SHARES_OWED * share + OfdmaCodes::MOST_BLOCKS;
         link.credit = std::clamp(link.credit + share, -most, most);
         candidate.waited = share > 0 ? link.credit / share : 0;
     }

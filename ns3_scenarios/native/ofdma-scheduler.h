@@ -33,15 +33,13 @@ class OfdmaScheduler
 
     uint32_t AddCell();
 
-    /// Starts a TTI.
-    void Begin();
+    void Begin(int64_t tti);
     /// Keeps these ends of a link for it, if the half-duplex rule lets it send in this TTI.
     bool Claim(const OfdmaLink& link);
     /// No block of the cell is left for data in this TTI.
     void Close(uint32_t cell);
-    /// Allocates blocks to the links of the band; what is used has to be `Spent`.
+    /// Allocates blocks to the links of the band; what one then uses is to be taken off its credit.
     const std::vector<Allocation>& Allocate(const std::vector<OfdmaLink*>& links);
-    static void Spent(OfdmaLink& link, uint32_t blocks);
 
   private:
     struct Cell
@@ -64,6 +62,7 @@ class OfdmaScheduler
     void ShareWhatIsLeft(uint32_t cell);
 
     uint32_t m_blocks;
+    int64_t m_tti{0};
     std::vector<uint32_t> m_sendsIn; // by node: cell + 1, 0 if it doesn't
     std::vector<bool> m_receives;    // by node
     std::vector<Cell> m_cells;

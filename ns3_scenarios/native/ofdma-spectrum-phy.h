@@ -12,7 +12,7 @@
 namespace collapipe
 {
 
-/// A signal of the radio's own on an ns-3 spectrum channel: all that a node sends in a band and TTI.
+/// A signal of the radio's own on a spectrum channel: all that a node sends in a band and TTI.
 struct OfdmaSpectrumSignal : public ns3::SpectrumSignalParameters
 {
     ns3::Ptr<ns3::SpectrumSignalParameters> Copy() const override;

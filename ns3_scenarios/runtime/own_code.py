@@ -77,7 +77,7 @@ def _library(sources: Path, files: Sequence[Path]) -> Path | None:
         return target
 
     try:
-        return cache.built(f"native-{key}.so", build, "compiling native code, once (about 10 s)")
+        return cache.built(f"native-{key}.so", build, "compiling native code, once (about 15 s)")
     except (cache.CacheUnavailable, NativeBuildError) as error:
         print(
             f"collapipe-ns3: no compiled native code ({error}); Cling compiles it at each start",

@@ -97,6 +97,21 @@ def test_interference_covers_the_share_of_the_band_that_the_other_cell_fills() -
     assert measured.interference == near(expected, rel=0.05)
 
 
+def test_cells_that_do_not_fill_the_band_meet_as_often_as_chance_has_it() -> None:
+    links = [(0, 0, 1, 0), (0, 1, 2, 3)]
+    with closing(Lab(UNDERLAY, links, bands=(30,), attributes={"EwmaWeight": 0.002})) as lab:
+        for link in (0, 1):
+            lab.of[link].granted = 10.0
+            lab.send(link, MUCH)
+        lab.run(4.0)
+        measured = lab.of[0].Measured()
+    starts = range(30 - 10 + 1)
+    overlap = sum(max(10 - abs(a - b), 0) for a in starts for b in starts) / 10 / len(starts) ** 2
+    whole = UNDERLAY[2].watts / (10 * BLOCK_HZ) * gain_between(UNDERLAY[2], UNDERLAY[0])
+    expected = overlap * whole + noise_w_hz(UNDERLAY[0])
+    assert measured.interference == near(expected, rel=0.07)
+
+
 def test_cells_in_bands_of_their_own_do_not_interfere() -> None:
     nodes = UNDERLAY
     with closing(Lab(nodes, [(0, 0, 1, 0), (1, 0, 2, 3)], bands=(25, 25))) as lab:

@@ -253,6 +253,22 @@ def test_what_is_lost_without_acknowledgements_is_named_to_the_byte(transport: s
     check_books(deliveries, max(d.end_ns for d in deliveries))
 
 
+def test_what_one_sender_loses_is_not_anothers() -> None:
+    """Datagrams of two control units are given up, or not, at the same device of the station."""
+    base = unsure("udp")
+    near = replace(base.clusters[0].cu, name="c1.cu", position=(20.0, 0.0, 1.5))
+    spec = replace(
+        base,
+        clusters=(
+            *base.clusters,
+            replace(scenario(2).clusters[1], cu=near, devices=(node("c1.d0", 25.0, 0.0),)),
+        ),
+    )
+    deliveries = carry(spec, *[(cu, "bs", 100_000) for cu in ("c0.cu", "c1.cu")] * 3)
+    assert all(d.outcome == "delivered" for d in deliveries if d.src == "c1.cu")
+    assert any(d.outcome == "lost" for d in deliveries if d.src == "c0.cu")
+
+
 def test_a_lossy_transfer_ends_when_its_last_byte_is_given_up() -> None:
     """With the feedback on it, 8 TTIs after it was sent: no timeout is waited for."""
     spec = replace(

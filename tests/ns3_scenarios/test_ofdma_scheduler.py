@@ -62,6 +62,23 @@ def test_grants_are_exact_in_the_long_run_and_whole_in_every_tti() -> None:
     assert owed.max() - owed.min() <= 1 + 1e-6
 
 
+def test_a_link_that_comes_back_owes_nothing_for_what_it_got_before() -> None:
+    """The second sends a little all the time, and the first gets the rest, then pauses."""
+    with closing(Lab(*star(2))) as lab:
+        lab.send(0, 100_000)
+        for _ in range(30):
+            lab.send(1, 50)
+            lab.run(1e-3)
+        lab.run()
+        begun = len(lab.allocated)
+        for link in (0, 1):
+            lab.send(link, MUCH)
+        lab.run(0.01)
+        rows = lab.allocated[begun:]
+    totals = [rows[rows[:, 0] == link][:, 2].sum() for link in (0, 1)]
+    assert abs(totals[0] - totals[1]) <= 40
+
+
 def test_what_is_granted_is_kept_and_the_rest_is_shared() -> None:
     with closing(Lab(*star(4))) as lab:
         lab.of[0].granted = 30.0
