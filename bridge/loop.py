@@ -96,9 +96,10 @@ def _cancelled_by_ctrl_c(task: asyncio.Task[T]) -> Iterator[asyncio.Task[T]]:
     except asyncio.CancelledError:
         if not pressed:
             raise
-        raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, usual)
+    if pressed:  # also where the task had ended by then
+        raise KeyboardInterrupt
 
 
 def simulated_loop() -> SimulatedLoop:

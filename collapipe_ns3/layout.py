@@ -10,7 +10,7 @@ from collapipe_ns3.config import Cluster, Node, StudyConfig
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.streams import number, stream
-from ns3_scenarios.scenario import ClusterSpec, LteSpec, NodeSpec, ScenarioSpec, WifiSpec
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
 _HEAD_HEIGHT_M = 1.5
 _CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
@@ -47,8 +47,8 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
         clusters=tuple(
             _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
         ),
-        d2d=WifiSpec(config.radio.d2d.bandwidth_hz, config.propagation.d2d.loss_model()),
-        d2e=LteSpec(config.radio.d2e.bandwidth_hz, config.propagation.d2e.loss_model()),
+        d2d=config.radio.d2d.spec(config.propagation.d2d.loss_model()),
+        d2e=config.radio.d2e.spec(config.propagation.d2e.loss_model()),
         run=number(seed, "ns-3", round),
         ns3_defaults=config.ns3,
     )
