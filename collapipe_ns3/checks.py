@@ -91,8 +91,10 @@ def _radio_problems(config: StudyConfig) -> Iterator[Problem]:
     """Keys that only the OFDMA radio has, beside another stack."""
     for name, radio in (("d2d", config.radio.d2d), ("d2e", config.radio.d2e)):
         if radio.stack != "ofdma":
-            for key in radio.model_fields_set - {"stack", "bandwidth_hz"}:
-                yield Problem(f"radio.{name}.{key}", f"{radio.stack} has no such key, ofdma has")
+            for key, value in radio:
+                if value is not None and key not in ("stack", "bandwidth_hz"):
+                    what = f"{radio.stack} has no such key, ofdma has"
+                    yield Problem(f"radio.{name}.{key}", what)
 
 
 def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:

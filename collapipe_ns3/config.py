@@ -237,13 +237,13 @@ class DeviceRadio(_Ofdma):
     underlay: bool | None = None
     """OFDMA: whether the sidelinks use the resource blocks of the uplink to the base station."""
 
-    def spec(self, loss: LossModel) -> WifiSpec | OfdmaSpec:
-        """The radio as the scenario has it."""
+    def spec(self) -> WifiSpec | OfdmaSpec:
+        """The radio as the scenario has it, with its own loss model."""
         if self.stack == "wifi":
-            return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz, loss)
+            return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz)
         bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
         given = self._given(*_OFDMA_KEYS, "reuse", "underlay")
-        return OfdmaSpec(bandwidth_hz=bandwidth_hz, loss=loss, **{"transport": "tcp", **given})
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
 
 
 class EdgeRadio(_Ofdma):
@@ -259,14 +259,14 @@ class EdgeRadio(_Ofdma):
     station_noise_figure_db: Decibels | None = None
     station_antenna_gain_db: Decibels | None = None
 
-    def spec(self, loss: LossModel) -> LteSpec | OfdmaSpec:
-        """The radio as the scenario has it."""
+    def spec(self) -> LteSpec | OfdmaSpec:
+        """The radio as the scenario has it, with its own loss model."""
         if self.stack == "lte":
-            return LteSpec(self.bandwidth_hz or LteSpec().bandwidth_hz, loss)
+            return LteSpec(self.bandwidth_hz or LteSpec().bandwidth_hz)
         bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
         station = ("station_noise_figure_db", "station_antenna_gain_db")
         given = self._given(*_OFDMA_KEYS, "duplex", *station)
-        return OfdmaSpec(bandwidth_hz=bandwidth_hz, loss=loss, **{"transport": "tcp", **given})
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
 
 
 OFDMA_CHANNEL_HZ = 20e6
@@ -289,34 +289,24 @@ class Radio(Section):
 
 
 class Loss(Section):
-    """An ns-3 propagation loss model."""
+    """An ns-3 propagation loss model; of the stack's own model single attributes may be given."""
 
     shorthand = "model"
 
     model: str = LossModel().type_name
     attributes: dict[str, _Attribute] = Field(default_factory=dict)
 
-    def loss_model(self) -> LossModel:
-        return LossModel(self.model, self.attributes)
-
-
-def _loss(default: LossModel) -> Loss:
-    return Loss(model=default.type_name, attributes=dict(default.attributes))
+    def over(self, own: LossModel) -> LossModel:
+        """The loss model, with what a stack has of its own where it is the same model."""
+        kept = own.attributes if self.model == own.type_name else {}
+        return LossModel(self.model, {**kept, **self.attributes})
 
 
 class Propagation(Section):
-    """How the radios' signals weaken; attributes that are left out keep this project's values."""
+    """How the radios' signals weaken; what is left out is as the radio's stack has it."""
 
-    d2d: Loss = _loss(WifiSpec().loss)
-    d2e: Loss = _loss(LteSpec().loss)
-
-    @field_validator("d2d", "d2e")
-    @classmethod
-    def _keep_defaults(cls, loss: Loss, info: Any) -> Loss:
-        default: Loss = cls.model_fields[info.field_name].default
-        if loss.model != default.model:
-            return loss
-        return Loss(model=loss.model, attributes={**default.attributes, **loss.attributes})
+    d2d: Loss | None = None
+    d2e: Loss | None = None
 
 
 class StudyConfig(Section):

@@ -78,11 +78,12 @@ class _Transfer:
     future: asyncio.Future[RadioDelivery]
 
 
-def build(spec: ScenarioSpec) -> Ns3Network:
+def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     """Ends any earlier simulation and builds this one, attached and ready, at time 0.
 
     Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
-    run it or terminals can't attach.
+    run it or terminals can't attach. What a user chose of ns-3 is first tried out in a copy of the
+    process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
     """
     found = problems(spec)
     # What is as we made it needs no questions.
@@ -93,7 +94,7 @@ def build(spec: ScenarioSpec) -> Ns3Network:
         found = ns3_problems(spec)
     if found:
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
-    if unusual:
+    if unusual and not tried:
         # Single values have been checked, but what they do together shows only when it runs.
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
     return _build(spec)
