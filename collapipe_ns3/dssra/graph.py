@@ -1,0 +1,193 @@
+"""Event graphs: tasks that need other tasks and hold resources, and when each of them ends.
+
+A task is asked for once all that it needs has ended, waits for its resources first come, first
+served, holds them, and has ended a latency after it let go. That is what the engine's processors
+do, and the links of `bridge.fixed.FixedRateNetwork`. Times are whole nanoseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Hold(IntEnum):
+    """How a task holds a resource: alone, or with all that hold it in the same way."""
+
+    ALONE = 0
+    SENDING = 1  # a half-duplex radio sends on several links at once, or receives on several,
+    RECEIVING = 2  # and never does both
+
+
+#: A resource and how it is held.
+Claim = tuple[Hashable, Hold]
+
+
+@dataclass(slots=True)
+class EventGraph:
+    """Tasks in the order in which they were added, which decides who is asked for first at once."""
+
+    hold_ns: list[int] = field(default_factory=list)
+    latency_ns: list[int] = field(default_factory=list)
+    transfers: list[bool] = field(default_factory=list)
+    claims: list[tuple[tuple[int, Hold], ...]] = field(default_factory=list)
+    needs: list[int] = field(default_factory=list)
+    feeds: list[list[int]] = field(default_factory=list)
+    resources: dict[Hashable, int] = field(default_factory=dict)
+
+    def add(
+        self,
+        after: Iterable[int] = (),
+        *,
+        hold_ns: int = 0,
+        latency_ns: int = 0,
+        claims: Sequence[Claim] = (),
+        transfer: bool = False,
+    ) -> int:
+        """A new task's number. Transfers that end at an instant do so before computations."""
+        task = len(self.hold_ns)
+        self.hold_ns.append(hold_ns)
+        self.latency_ns.append(latency_ns)
+        self.transfers.append(transfer)
+        numbered = self.resources.setdefault
+        self.claims.append(tuple((numbered(key, len(self.resources)), how) for key, how in claims))
+        self.feeds.append([])
+        self.needs.append(0)
+        for other in after:
+            self.link(other, task)
+        return task
+
+    def link(self, before: int, after: int) -> None:
+        """Has one task wait for another."""
+        self.feeds[before].append(after)
+        self.needs[after] += 1
+
+    def __len__(self) -> int:
+        return len(self.hold_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """When each task got its resources and when it had ended, in nanoseconds."""
+
+    start_ns: Sequence[int]
+    end_ns: Sequence[int]
+
+    @property
+    def makespan_ns(self) -> int:
+        return max(self.end_ns, default=0)
+
+
+_RELEASE, _END = 0, 1
+
+
+def execute(graph: EventGraph) -> Execution:
+    """Runs a graph; raises `ValueError` where tasks wait for each other in a circle.
+
+    Of what happens at one instant, transfers come before computations and then what began first:
+    the order of the simulated event loop (`bridge.loop`). A task that waits for one resource keeps
+    nobody from another.
+    """
+    return _Run(graph).to_the_end()
+
+
+class _Run:
+    def __init__(self, graph: EventGraph) -> None:
+        count, resources = len(graph), len(graph.resources)
+        self.graph = graph
+        self.missing = list(graph.needs)
+        self.start_ns, self.end_ns = [-1] * count, [-1] * count
+        self.holders = [0] * resources
+        self.mode = [Hold.ALONE] * resources
+        self.waiting: list[list[int]] = [[] for _ in range(resources)]
+        self.events: list[tuple[int, bool, int, int, int]] = []  # when, computation?, order, task
+        self.order = 0
+
+    def to_the_end(self) -> Execution:
+        graph, events, missing, end_ns = self.graph, self.events, self.missing, self.end_ns
+        ready = [task for task, count in enumerate(missing) if not count]
+        now_ns = 0
+        while True:
+            for task in ready:  # grows as it is gone through: what takes no time ends at once
+                if self._takes_nothing(task):
+                    self.start_ns[task] = now_ns
+                    self._end(task, now_ns, ready)
+                else:
+                    self._ask(task, now_ns)
+            if not events:
+                break
+            now_ns, _, _, task, which = heapq.heappop(events)
+            ready = []
+            if which == _RELEASE:
+                self._release(task, now_ns)
+                if graph.latency_ns[task]:
+                    continue
+            self._end(task, now_ns, ready)
+        if stuck := sum(end < 0 for end in end_ns):
+            raise ValueError(f"{stuck} tasks wait for each other in a circle")
+        return Execution(self.start_ns, end_ns)
+
+    def _takes_nothing(self, task: int) -> bool:
+        graph = self.graph
+        return not (graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task])
+
+    def _end(self, task: int, now_ns: int, ready: list[int]) -> None:
+        self.end_ns[task] = now_ns
+        missing = self.missing
+        for fed in self.graph.feeds[task]:
+            missing[fed] -= 1
+            if not missing[fed]:
+                ready.append(fed)
+
+    def _ask(self, task: int, now_ns: int) -> None:
+        if self._may_begin(task):
+            self._begin(task, now_ns)
+        else:
+            for resource, _ in self.graph.claims[task]:
+                self.waiting[resource].append(task)
+
+    def _may_begin(self, task: int) -> bool:
+        for resource, how in self.graph.claims[task]:
+            if self.holders[resource]:
+                if how is Hold.ALONE or self.mode[resource] is not how:
+                    return False
+                # Who may join the others still lets one go first that has waited for them to end.
+                first = next(iter(self.waiting[resource]), task)
+                if first != task and self._way(first, resource) is not how:
+                    return False
+        return True
+
+    def _way(self, task: int, resource: int) -> Hold:
+        return next(how for r, how in self.graph.claims[task] if r == resource)
+
+    def _begin(self, task: int, now_ns: int) -> None:
+        graph = self.graph
+        self.start_ns[task] = now_ns
+        for resource, how in graph.claims[task]:
+            self.holders[resource] += 1
+            self.mode[resource] = how
+        kind, self.order = not graph.transfers[task], self.order + 1
+        free_ns = now_ns + graph.hold_ns[task]
+        heapq.heappush(self.events, (free_ns, kind, self.order, task, _RELEASE))
+        if latency_ns := graph.latency_ns[task]:
+            heapq.heappush(self.events, (free_ns + latency_ns, kind, self.order, task, _END))
+
+    def _release(self, task: int, now_ns: int) -> None:
+        freed = self.graph.claims[task]
+        for resource, _ in freed:
+            self.holders[resource] -= 1
+        for resource, _ in freed:
+            queue = self.waiting[resource]
+            place = 0
+            while place < len(queue) and not self._held_alone(resource):
+                if self._may_begin(waiter := queue[place]):
+                    for other, _ in self.graph.claims[waiter]:
+                        self.waiting[other].remove(waiter)
+                    self._begin(waiter, now_ns)
+                else:
+                    place += 1
+
+    def _held_alone(self, resource: int) -> bool:
+        return self.holders[resource] > 0 and self.mode[resource] is Hold.ALONE
