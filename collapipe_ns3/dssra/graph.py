@@ -2,23 +2,27 @@
 
 A task is asked for once all that it needs has ended, waits for its resources first come, first
 served, holds them, and has ended a latency after it let go. That is what the engine's processors
-do, and the links of `bridge.fixed.FixedRateNetwork`. Times are whole nanoseconds.
+do, and the links of `bridge.fixed.FixedRateNetwork`. A radio channel that many links share is held
+evenly instead: of n tasks that hold it, each gets on at 1/n of its speed (processor sharing), as
+links do that contend for Wi-Fi or are given equal parts of LTE. Times are whole nanoseconds.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 
 class Hold(IntEnum):
-    """How a task holds a resource: alone, or with all that hold it in the same way."""
+    """How a task holds a resource. It claims one resource evenly at most."""
 
     ALONE = 0
     SENDING = 1  # a half-duplex radio sends on several links at once, or receives on several,
     RECEIVING = 2  # and never does both
+    EVENLY = 3
 
 
 #: A resource and how it is held.
@@ -80,7 +84,7 @@ class Execution:
         return max(self.end_ns, default=0)
 
 
-_RELEASE, _END = 0, 1
+_RELEASE, _END, _CHECK = 0, 1, 2
 
 
 def execute(graph: EventGraph) -> Execution:
@@ -93,6 +97,22 @@ def execute(graph: EventGraph) -> Execution:
     return _Run(graph).to_the_end()
 
 
+@dataclass(slots=True)
+class _Pool:
+    """Tasks that hold a resource evenly, what each has still to do, and since when that holds."""
+
+    left_ns: dict[int, float] = field(default_factory=dict)
+    since_ns: int = 0
+    check: int = 0  # the number of the latest look-out for the first to end
+
+    def catch_up(self, now_ns: int) -> None:
+        if self.left_ns:
+            done_ns = (now_ns - self.since_ns) / len(self.left_ns)
+            for task in self.left_ns:
+                self.left_ns[task] -= done_ns
+        self.since_ns = now_ns
+
+
 class _Run:
     def __init__(self, graph: EventGraph) -> None:
         count, resources = len(graph), len(graph.resources)
@@ -102,7 +122,9 @@ class _Run:
         self.holders = [0] * resources
         self.mode = [Hold.ALONE] * resources
         self.waiting: list[list[int]] = [[] for _ in range(resources)]
-        self.events: list[tuple[int, bool, int, int, int]] = []  # when, computation?, order, task
+        self.pools: dict[int, _Pool] = {}
+        # When, computation?, order, task or pool, what.
+        self.events: list[tuple[int, bool, int, int, int]] = []
         self.order = 0
 
     def to_the_end(self) -> Execution:
@@ -111,15 +133,18 @@ class _Run:
         now_ns = 0
         while True:
             for task in ready:  # grows as it is gone through: what takes no time ends at once
-                if self._takes_nothing(task):
+                if graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task]:
+                    self._ask(task, now_ns)
+                else:
                     self.start_ns[task] = now_ns
                     self._end(task, now_ns, ready)
-                else:
-                    self._ask(task, now_ns)
             if not events:
                 break
-            now_ns, _, _, task, which = heapq.heappop(events)
+            now_ns, _, order, task, which = heapq.heappop(events)
             ready = []
+            if which == _CHECK:
+                self._look(task, order, now_ns, ready)
+                continue
             if which == _RELEASE:
                 self._release(task, now_ns)
                 if graph.latency_ns[task]:
@@ -128,10 +153,6 @@ class _Run:
         if stuck := sum(end < 0 for end in end_ns):
             raise ValueError(f"{stuck} tasks wait for each other in a circle")
         return Execution(self.start_ns, end_ns)
-
-    def _takes_nothing(self, task: int) -> bool:
-        graph = self.graph
-        return not (graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task])
 
     def _end(self, task: int, now_ns: int, ready: list[int]) -> None:
         self.end_ns[task] = now_ns
@@ -150,38 +171,76 @@ class _Run:
 
     def _may_begin(self, task: int) -> bool:
         for resource, how in self.graph.claims[task]:
-            if self.holders[resource]:
+            if self.holders[resource] and how is not Hold.EVENLY:
                 if how is Hold.ALONE or self.mode[resource] is not how:
                     return False
                 # Who may join the others still lets one go first that has waited for them to end.
                 first = next(iter(self.waiting[resource]), task)
-                if first != task and self._way(first, resource) is not how:
+                if first != task and (resource, how) not in self.graph.claims[first]:
                     return False
         return True
 
-    def _way(self, task: int, resource: int) -> Hold:
-        return next(how for r, how in self.graph.claims[task] if r == resource)
-
     def _begin(self, task: int, now_ns: int) -> None:
-        graph = self.graph
         self.start_ns[task] = now_ns
-        for resource, how in graph.claims[task]:
+        pooled = False
+        for resource, how in self.graph.claims[task]:
             self.holders[resource] += 1
             self.mode[resource] = how
-        kind, self.order = not graph.transfers[task], self.order + 1
-        free_ns = now_ns + graph.hold_ns[task]
-        heapq.heappush(self.events, (free_ns, kind, self.order, task, _RELEASE))
-        if latency_ns := graph.latency_ns[task]:
-            heapq.heappush(self.events, (free_ns + latency_ns, kind, self.order, task, _END))
+            if how is Hold.EVENLY:
+                self._join(resource, task, now_ns)
+                pooled = True
+        if not pooled:
+            self._after(task, now_ns + self.graph.hold_ns[task], _RELEASE)
+
+    def _after(self, task: int, when_ns: int, which: int) -> None:
+        """Notes when a task lets go, and when it has ended if that is later."""
+        self.order += 1
+        kind, latency_ns = not self.graph.transfers[task], self.graph.latency_ns[task]
+        if which == _RELEASE:
+            heapq.heappush(self.events, (when_ns, kind, self.order, task, _RELEASE))
+            when_ns += latency_ns
+        if latency_ns:
+            heapq.heappush(self.events, (when_ns, kind, self.order, task, _END))
+
+    def _join(self, resource: int, task: int, now_ns: int) -> None:
+        pool = self.pools.setdefault(resource, _Pool())
+        pool.catch_up(now_ns)
+        pool.left_ns[task] = self.graph.hold_ns[task]
+        self._look_out(resource, pool, now_ns)
+
+    def _look_out(self, resource: int, pool: _Pool, now_ns: int) -> None:
+        if pool.left_ns:
+            self.order += 1
+            pool.check = self.order
+            left_ns = min(pool.left_ns.values()) * len(pool.left_ns)
+            first_ns = now_ns + max(math.ceil(left_ns), 0)
+            heapq.heappush(self.events, (first_ns, False, self.order, resource, _CHECK))
+
+    def _look(self, resource: int, order: int, now_ns: int, ready: list[int]) -> None:
+        """Ends what is done of those that hold a resource evenly, unless others joined since."""
+        pool = self.pools[resource]
+        if order != pool.check:
+            return
+        pool.catch_up(now_ns)
+        done = [task for task, left in pool.left_ns.items() if left < 0.5]
+        for task in done:
+            del pool.left_ns[task]
+        self._look_out(resource, pool, now_ns)
+        for task in done:
+            self._release(task, now_ns)
+            if latency_ns := self.graph.latency_ns[task]:
+                self._after(task, now_ns + latency_ns, _END)
+            else:
+                self._end(task, now_ns, ready)
 
     def _release(self, task: int, now_ns: int) -> None:
         freed = self.graph.claims[task]
         for resource, _ in freed:
             self.holders[resource] -= 1
-        for resource, _ in freed:
+        for resource, how in freed:
             queue = self.waiting[resource]
             place = 0
-            while place < len(queue) and not self._held_alone(resource):
+            while place < len(queue) and how is not Hold.EVENLY and not self._taken(resource):
                 if self._may_begin(waiter := queue[place]):
                     for other, _ in self.graph.claims[waiter]:
                         self.waiting[other].remove(waiter)
@@ -189,5 +248,5 @@ class _Run:
                 else:
                     place += 1
 
-    def _held_alone(self, resource: int) -> bool:
+    def _taken(self, resource: int) -> bool:
         return self.holders[resource] > 0 and self.mode[resource] is Hold.ALONE

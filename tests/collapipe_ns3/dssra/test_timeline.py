@@ -150,7 +150,9 @@ def test_equal_times_at_every_turn(cuts: tuple[int, ...], schedule: str) -> None
     hop = lab.Hop(rate_bps=1, medium="air")
     links = dict.fromkeys(pairs_of(plan), hop)
     busy = dict.fromkeys(lab.nodes(plan), 10_000)
-    agree(predicted(plan, links, busy, 2), lab.run_one(plan, links=links, busy_ns=busy, local_steps=2))
+    agree(
+        predicted(plan, links, busy, 2), lab.run_one(plan, links=links, busy_ns=busy, local_steps=2)
+    )
 
 
 def test_optimizer_states_of_moved_blocks_travel_with_the_model() -> None:
