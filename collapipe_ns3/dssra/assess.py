@@ -66,8 +66,13 @@ class Radio:
     down_w: Array
     down_hz: Array
 
+    @property
+    def parts(self) -> tuple[Array, ...]:
+        """All arrays, in order."""
+        return self.d2d_w, self.d2d_hz, self.up_w, self.up_hz, self.down_w, self.down_hz
+
     def take(self, rows: Ints) -> Radio:
-        return Radio(*(getattr(self, key)[rows] for key in self.__dataclass_fields__))
+        return Radio(*(part[rows] for part in self.parts))
 
     def with_(self, **changes: Array) -> Radio:
         return replace(self, **changes)
@@ -101,6 +106,10 @@ class Loads:
     edge: Array
     d2d: Array
 
+    def floor(self) -> Array:
+        """What a step takes at least, forward and backward, for the busiest of these (2, P)."""
+        return np.maximum(np.maximum(self.server, self.edge), self.d2d)
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -126,7 +135,7 @@ def costs(
     forward, backward, sharing = ways(fleet, work, pace, segments, loads)
     m = segments.micro_batches.astype(float)
     u = work.batch_size / m
-    steps = _stage_times(fleet, work, segments, None, u)
+    steps = stage_seconds(fleet, work, segments, None, u)
     label = u * work.labels_bytes * pace.up
     gpipe = gpipe_step_s(forward, backward, sharing, steps, label, m)
     step = np.where(segments.one_f, one_f_one_b_step_s(forward, backward, sharing, steps, m), gpipe)
@@ -154,10 +163,9 @@ def ways(
     u = work.batch_size / m
     a, b = _hops(segments)
     there, back = (u * size for size in (work.activation_bytes, work.gradient_bytes))
-    floor = np.maximum(loads.server, loads.edge) / m
-    floor = np.maximum(floor, loads.d2d / m)
+    floor = loads.floor() / m
     forward = Way(
-        stages=_stage_times(fleet, work, segments, "forward", u),
+        stages=stage_seconds(fleet, work, segments, "forward", u),
         hops=_held(there[:, None] * _at(pace.d2d, a, b), a, b),
         hop_latency=_held(_at(fleet.d2d.latency, a, b), a, b),
         edge=there * pace.up,
@@ -165,7 +173,7 @@ def ways(
         floor=floor[0],
     )
     backward = Way(
-        stages=_stage_times(fleet, work, segments, "backward", u),
+        stages=stage_seconds(fleet, work, segments, "backward", u),
         hops=_held(back[:, None] * _at(pace.d2d, b, a), a, b),
         hop_latency=_held(_at(fleet.d2d.latency, b, a), a, b),
         edge=back * pace.down,
@@ -243,7 +251,7 @@ def _held(values: Array, a: Ints, b: Ints) -> Array:
     return np.where((a == 0) & (b == 0), 0.0, values)
 
 
-def _stage_times(
+def stage_seconds(
     fleet: Fleet, work: Workload, segments: Segments, way: str | None, u: Array
 ) -> Array:
     """Seconds a micro-batch by stage, forward or backward; of the optimizer's step for None."""
@@ -273,7 +281,7 @@ def _star_seconds(
     out = _at(pace.d2d, zero, segments.order)
     back = _at(pace.d2d, segments.order, zero)
     used = segments.counts > 0
-    return np.where(used, size * out, 0.0), np.where(used, size * back, 0.0)
+    return size * np.where(used, out, 0.0), size * np.where(used, back, 0.0)
 
 
 def _together(holds: Array, latencies: Array, shared: Mask) -> Array:

@@ -80,8 +80,7 @@ def best_sets(slopes: Slopes, closed: Array, count: int) -> tuple[Mask, Ints]:
 
     `closed` (R, 2^K) is what the hops of each set cost, sets as numbers with bit k for device k.
     """
-    rows, devices = slopes.ranks.shape
-    sets = _all_sets(devices)
+    sets = _all_sets(slopes.ranks.shape[1])
     number = (1 << slopes.ranks) @ sets.T
     path = np.take_along_axis(closed, number, -1) * slopes.tables.scale[:, sets.sum(-1)]
     bound = _bounds(slopes, sets) + path

@@ -70,7 +70,7 @@ def _best(build: Build, rows: Ints, sizes: Ints, closely: int) -> tuple[Array, I
 
 
 def quick(tables: Tables) -> Array:
-    """A rough J of every row, for comparison: a lower bound, hops costing what the usual one does."""
+    """A rough J of every row, to compare: a lower bound if hops cost what the usual one does."""
     return filling.least(Slopes.of(tables), tables.hop[:, 1:, 1:].mean((1, 2)))
 
 

@@ -56,7 +56,7 @@ def divisors(batch: int, most: int | None = None) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Scheduling:
     """What segments are scheduled for: all clusters, with the radio and the prices as they are."""
 
     fleet: Fleet
@@ -68,10 +68,11 @@ class Problem:
     choices: Choices
 
 
-def schedule(problem: Problem) -> list[tuple[Array, Segments]]:
+def schedule(problem: Scheduling, start: Segments | None = None) -> list[tuple[Array, Segments]]:
     """For each schedule that is open, every cluster's best segments and their J.
 
-    J is infinite, and there are no counts, where no plan fits the cluster's memory.
+    J is infinite, and there are no counts, where no plan fits the cluster's memory. Larger
+    clusters are searched, or, where there is a plan to start from, go on from it by single moves.
     """
     _, schedules = problem.choices.modes()
     found: list[tuple[Array, Segments]] = []
@@ -85,8 +86,11 @@ def schedule(problem: Problem) -> list[tuple[Array, Segments]]:
             segments = _placed(segments, those, part)
         if not small.all():
             those = np.flatnonzero(~small)
-            start = found[0][1].take(those) if found else None
-            value[those], part = _nearly(problem, those, bool(one_f), start)
+            # Where GPipe has a plan, that of 1F1B differs little.
+            near = start or (found[0][1] if found else None)
+            value[those], part = _nearly(
+                problem, those, bool(one_f), near.take(those) if near else None
+            )
             segments = _placed(segments, those, part)
         found.append((value, segments))
     return found
@@ -112,13 +116,13 @@ def _placed(segments: Segments, rows: Ints, part: Segments) -> Segments:
     return Segments(order, counts, m, segments.one_f)
 
 
-def _modes(problem: Problem, one_f: bool) -> Ints:
+def _modes(problem: Scheduling, one_f: bool) -> Ints:
     micro_batches, schedules = problem.choices.modes()
     open_: Ints = micro_batches[schedules == one_f]
     return open_
 
 
-def _exactly(problem: Problem, clusters: Ints, one_f: bool) -> tuple[Array, Segments]:
+def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, Segments]:
     m = _modes(problem, one_f)
     devices = int(problem.fleet.size[clusters].max())
     narrow = _Narrowed(problem, clusters, np.tile(np.arange(devices), (len(clusters), 1)))
@@ -148,7 +152,7 @@ def _exactly(problem: Problem, clusters: Ints, one_f: bool) -> tuple[Array, Segm
 
 
 def _nearly(
-    problem: Problem, clusters: Ints, one_f: bool, start: Segments | None
+    problem: Scheduling, clusters: Ints, one_f: bool, start: Segments | None
 ) -> tuple[Array, Segments]:
     """By search; or, where there is a plan under the other schedule, from that by single moves."""
     if start is None:
@@ -164,7 +168,7 @@ def _nearly(
 
 
 def _improved(
-    problem: Problem, clusters: Ints, one_f: bool, start: Segments
+    problem: Scheduling, clusters: Ints, one_f: bool, start: Segments
 ) -> tuple[Array, Segments]:
     """The best single moves from plans that may have been made for the other schedule."""
     devices = problem.fleet.nodes - 1
@@ -181,7 +185,7 @@ def _improved(
 
 
 def _by_search(
-    problem: Problem, clusters: Ints, one_f: bool, closely: int
+    problem: Scheduling, clusters: Ints, one_f: bool, closely: int
 ) -> tuple[Array, Segments]:
     m = _modes(problem, one_f)
     fleet = problem.fleet
@@ -219,7 +223,7 @@ def _segments(order: Ints, counts: Ints, m: Ints, one_f: bool) -> Segments:
 class _Narrowed:
     """The problem with some devices of each cluster in place of all."""
 
-    def __init__(self, problem: Problem, clusters: Ints, chosen: Ints) -> None:
+    def __init__(self, problem: Scheduling, clusters: Ints, chosen: Ints) -> None:
         self.problem = problem
         fleet = problem.fleet
         nodes = np.zeros((fleet.clusters, chosen.shape[1] + 1), dtype=np.intp)
@@ -236,7 +240,7 @@ class _Narrowed:
         return tables(self.fleet, p.work, self.radio, cases, self.prices, p.loads, p.noise)
 
 
-def _promising(problem: Problem, clusters: Ints, one_f: bool) -> Ints:
+def _promising(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
     """The devices of each cluster that a search looks at, (P, ≤ `search.MOST_DEVICES`).
 
     All where there are no more. Else the fastest; or those with most memory, where the fastest
@@ -255,7 +259,7 @@ def _promising(problem: Problem, clusters: Ints, one_f: bool) -> Ints:
     return chosen
 
 
-def _most_blocks(problem: Problem, clusters: Ints, one_f: bool) -> Ints:
+def _most_blocks(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
     """Blocks for which each device has memory in the best of cases, (P, K)."""
     m = _modes(problem, one_f)
     most = np.zeros((len(clusters), problem.fleet.nodes - 1), dtype=np.intp)
@@ -270,7 +274,7 @@ def _most_blocks(problem: Problem, clusters: Ints, one_f: bool) -> Ints:
     return most
 
 
-def shortages(problem: Problem, cluster: int, devices: tuple[str, ...]) -> list[str]:
+def shortages(problem: Scheduling, cluster: int, devices: tuple[str, ...]) -> list[str]:
     """Why no plan fits a cluster's memory: what its devices have, hold at best, and lack."""
     work, fleet = problem.work, problem.fleet
     _, schedules = problem.choices.modes()

@@ -269,7 +269,7 @@ def _ends(
     embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
     speed = fleet.flops_per_s[rows][:, :1]
     control = fleet.overhead_s[rows][:, :1] + u[:, None] * embedding / speed
-    asked = np.maximum(np.maximum(loads.server, loads.edge), loads.d2d)[:, rows].T / m[:, None]
+    asked = loads.floor()[:, rows].T / m[:, None]
     edge = np.stack([up, down], -1)
     gpipe = np.maximum.reduce([decoder, control, edge, asked])
     computed = np.maximum(decoder.sum(-1), control.sum(-1))

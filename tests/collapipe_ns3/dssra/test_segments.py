@@ -61,9 +61,8 @@ def problem(
         down_w=np.array([1.0]),
         down_hz=np.array([5e6]),
     )
-    prices = Prices(
-        rng.uniform(0, 10, 1), rng.uniform(0, 1, (1, n)) * (rng.random() < 0.7), rng.uniform(0, 1, 1)
-    )
+    joule = rng.uniform(0, 1, (1, n)) * (rng.random() < 0.7)
+    prices = Prices(rng.uniform(0, 10, 1), joule, rng.uniform(0, 1, 1))
     asked = Loads(*(rng.uniform(0, 0.05, (2, 1)) for _ in range(3)))
     return Problem(seen, fleet, work, radio_set, prices, asked, blocks)
 
@@ -100,9 +99,11 @@ def objective(
     line = [0, *order, 0]
     there = [u * work.activation_bytes * pace(a, b) for a, b in itertools.pairwise(line)]
     home = [u * work.gradient_bytes * pace(b, a) for a, b in itertools.pairwise(line)]
-    latency = sum(
-        d2d.latency[0, a, b] + d2d.latency[0, b, a] for a, b in itertools.pairwise(line)
-    ) + fleet.up.latency[0] + fleet.down.latency[0]
+    latency = (
+        sum(d2d.latency[0, a, b] + d2d.latency[0, b, a] for a, b in itertools.pairwise(line))
+        + fleet.up.latency[0]
+        + fleet.down.latency[0]
+    )
     fw = [n * u * work.block.forward_flops for n in counts]
     bw = [n * u * work.block.backward_flops for n in counts]
     forward = [compute(k, f) for k, f in zip(order, fw, strict=True)]
@@ -136,8 +137,9 @@ def objective(
         stages = [a + b for a, b in zip(forward, backward, strict=True)]
         beat = max([*stages, 2 * control, sum(server), *edge, sum(asked), hops])
         step = fill + (m - 1) * beat
-    out = [n * work.block.parameter_bytes * pace(0, k) for k, n in zip(order, counts, strict=True)]
-    gather = [n * work.block.parameter_bytes * pace(k, 0) for k, n in zip(order, counts, strict=True)]
+    sizes = [(k, n * work.block.parameter_bytes) for k, n in zip(order, counts, strict=True)]
+    out = [size * pace(0, k) for k, size in sizes]
+    gather = [size * pace(k, 0) for k, size in sizes]
     if d2d.shared:
         star = sum(out) + sum(gather)
     else:
@@ -176,7 +178,9 @@ def splits(blocks: int, parts: int) -> list[tuple[int, ...]]:
     return [tuple(b - a for a, b in itertools.pairwise((0, *cut, blocks))) for cut in edges]
 
 
-def solve(p: Problem, m: int, schedule: str, size: int) -> tuple[float, tuple[int, ...], tuple[int, ...]]:
+def solve(
+    p: Problem, m: int, schedule: str, size: int
+) -> tuple[float, tuple[int, ...], tuple[int, ...]]:
     cases = Cases(np.array([0]), np.array([m]), np.array([schedule == "1f1b"]), np.array([size]))
     made = tables(p.fleet, p.work, p.radio, cases, p.prices, p.loads, NOISE)
     value, order, counts = exact.best(made, size, np.array([np.inf]))
