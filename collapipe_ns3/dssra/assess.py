@@ -276,7 +276,7 @@ def _star_seconds(
     fleet: Fleet, work: Workload, pace: Pace, segments: Segments
 ) -> tuple[Array, Array]:
     """Holds of the segments' way out from the control unit, and back to it."""
-    size = segments.counts * work.block.parameter_bytes
+    size: Array = np.multiply(segments.counts, float(work.block.parameter_bytes))
     zero = np.zeros_like(segments.order)
     out = _at(pace.d2d, zero, segments.order)
     back = _at(pace.d2d, segments.order, zero)

@@ -85,7 +85,13 @@ class GradientNoise:
             True,
         )
 
-    def divergence(self, batch: int, micro_batches: Array, distortion: Array) -> Array:
+    @overload
+    def divergence(self, batch: int, micro_batches: int, distortion: float) -> float: ...
+    @overload
+    def divergence(self, batch: int, micro_batches: Array, distortion: Array) -> Array: ...
+    def divergence(
+        self, batch: int, micro_batches: int | Array, distortion: float | Array
+    ) -> float | Array:
         """Γ relative to σ²/B, what a loss-free round of one batch has: 1 and upward.
 
         `distortion` is E = Σ ε over the hops of a micro-batch there and back.

@@ -55,8 +55,10 @@ class EventGraph:
         self.hold_ns.append(hold_ns)
         self.latency_ns.append(latency_ns)
         self.transfers.append(transfer)
-        numbered = self.resources.setdefault
-        self.claims.append(tuple((numbered(key, len(self.resources)), how) for key, how in claims))
+        resources = self.resources
+        self.claims.append(
+            tuple([(resources.setdefault(key, len(resources)), how) for key, how in claims])
+        )
         self.feeds.append([])
         self.needs.append(0)
         for other in after:
@@ -67,6 +69,20 @@ class EventGraph:
         """Has one task wait for another."""
         self.feeds[before].append(after)
         self.needs[after] += 1
+
+    def repeat(self, begin: int, first: int, last: int) -> int:
+        """Adds the latest tasks `first` … `last` once more, which wait for `last` as they did for
+        `begin`; returns the new last one."""
+        shift, these = len(self) - first, slice(first, last + 1)
+        self.hold_ns += self.hold_ns[these]
+        self.latency_ns += self.latency_ns[these]
+        self.transfers += self.transfers[these]
+        self.claims += self.claims[these]
+        self.needs += self.needs[these]
+        again = [fed + shift for fed in self.feeds[begin] if fed >= first]
+        self.feeds += [[fed + shift for fed in feeds] for feeds in self.feeds[these]]
+        self.feeds[last] += again
+        return last + shift
 
     def __len__(self) -> int:
         return len(self.hold_ns)

@@ -65,7 +65,7 @@ class Knowledge:
             speeds=_mixed(self.speeds, _speeds(outcome.computations, profiles), weight),
             efficiencies=_mixed(self.efficiencies, _efficiencies(outcome.deliveries), weight),
             services=_mixed_services(self.services, _services(outcome.deliveries, media), weight),
-            losses=_mixed(self.losses, _losses(outcome.deliveries), weight),
+            losses=_mixed(self.losses, losses(outcome.deliveries), weight),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -137,7 +137,8 @@ def _efficiencies(deliveries: Iterable[Sent]) -> dict[Pair, float]:
     return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
 
 
-def _losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
+def losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
+    """The share of bytes that did not arrive, by link."""
     sent: dict[Pair, int] = {}
     arrived: dict[Pair, int] = {}
     for each in deliveries:

@@ -85,6 +85,7 @@ class _Predictor:
         self.down, self.down_latency = pace.down.tolist(), fleet.down.latency.tolist()
         self.speed, self.fixed = fleet.flops_per_s.tolist(), fleet.overhead_s.tolist()
         self.medium = fleet.medium.tolist()
+        self.carriages: dict[tuple[str, str, int], Carriage] = {}
 
     def timeline(
         self, plan: RoundPlan, work: Workload, moves: Mapping[int, Sequence[Move]] | None
@@ -100,6 +101,12 @@ class _Predictor:
         return round(seconds * 1e9)
 
     def air(self, src: str, dst: str, size: int) -> Carriage:
+        key = (src, dst, size)
+        if key not in self.carriages:
+            self.carriages[key] = self._carriage(src, dst, size)
+        return self.carriages[key]
+
+    def _carriage(self, src: str, dst: str, size: int) -> Carriage:
         pair: tuple[str, str] = (src, dst)
         if dst == SERVER:
             cluster = self.place[src][0]
@@ -128,11 +135,16 @@ def _claims(links: Links, pair: tuple[str, str], medium: str) -> tuple[Claim, ..
     return ((pair, Hold.ALONE),)
 
 
-def used_links(pipe: Pipeline, cluster: int) -> list[tuple[str, str]]:
-    """The directed links that a cluster's round uses, in a fixed order."""
+def used_links(pipe: Pipeline, cluster: int, *, star: bool = True) -> list[tuple[str, str]]:
+    """The directed links that a cluster's round uses, in a fixed order.
+
+    Without `star` those alone that activations and gradients take.
+    """
     control = control_unit(cluster)
     devices = [stage.device for stage in pipe.stages]
     chain = list(pairwise([control, *devices, control]))
-    star = [(control, device) for device in devices] + [(device, control) for device in devices]
-    pairs = [*chain, *((b, a) for a, b in chain), *star, (control, SERVER), (SERVER, control)]
+    pairs = [*chain, *((b, a) for a, b in chain), (control, SERVER), (SERVER, control)]
+    if star:
+        pairs += [(control, device) for device in devices]
+        pairs += [(device, control) for device in devices]
     return list(dict.fromkeys(pairs))

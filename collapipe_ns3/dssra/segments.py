@@ -301,6 +301,19 @@ def shortages(problem: Scheduling, cluster: int, devices: tuple[str, ...]) -> li
     return lines
 
 
+def fits(fleet: Fleet, work: Workload, segments: Segments) -> Mask:
+    """Whether each cluster's devices have the memory for its segments, (P,)."""
+    rows, width = segments.order.shape
+    each = np.arange(rows)
+    cases = Cases(each, segments.micro_batches, segments.one_f, np.maximum(segments.size, 1))
+    room = rooms(fleet, work, cases)[each[:, None], segments.order - 1, segments.counts]
+    place = np.arange(1, width + 1)
+    ahead = np.minimum(segments.size[:, None] + 2 - place, segments.micro_batches[:, None])
+    kept = np.where(segments.one_f[:, None], ahead, segments.micro_batches[:, None])
+    enough: Mask = np.all((segments.counts == 0) | (room >= kept), axis=-1)
+    return enough
+
+
 def segments_of(pipelines: list[Pipeline], devices: tuple[tuple[str, ...], ...]) -> Segments:
     """Pipelines by name as arrays, a row a cluster."""
     width = max(map(len, devices))

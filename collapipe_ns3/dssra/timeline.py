@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 
-from collapipe_ns3.dssra.graph import Claim, EventGraph, Hold, execute
+from collapipe_ns3.dssra.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.engine.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
 from collapipe_ns3.nodes import SERVER, control_unit
@@ -54,6 +55,10 @@ class Bar:
     end_ns: int
 
 
+#: What a task is: (src, dst, cluster, what) as in `Bar`; None for one that only waits.
+Name = tuple[str, str, int, str]
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterTimes:
     """When the phases of one pipeline's round ended, in ns after the round began."""
@@ -77,8 +82,19 @@ class Timeline:
     """A round that went as the plan and the links have it."""
 
     clusters: tuple[ClusterTimes, ...]
-    bars: tuple[Bar, ...]
     total_ns: int
+    execution: Execution
+    names: Sequence[Name | None]
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Everything that took time, in the order in which it was laid down."""
+        starts, ends = self.execution.start_ns, self.execution.end_ns
+        return [
+            Bar(*name, starts[task], ends[task])
+            for task, name in enumerate(self.names)
+            if name is not None
+        ]
 
 
 def timeline(
@@ -111,32 +127,32 @@ def timeline(
             )
             for number, marks in jobs
         ),
-        bars=tuple(
-            Bar(src, dst, number, what, done.start_ns[task], ends[task])
-            for task, (src, dst, number, what) in made.names.items()
-        ),
         total_ns=done.makespan_ns,
+        execution=done,
+        names=made.names,
     )
 
 
 @dataclass(slots=True)
 class _Round:
-    """The graph as it grows. `names` says what each task is that takes time."""
+    """The graph as it grows, and what each of its tasks is."""
 
     work: Workload
     processors: Processors
     air: Air
     graph: EventGraph = field(default_factory=EventGraph)
-    names: dict[int, tuple[str, str, int, str]] = field(default_factory=dict)
-    tables: dict[tuple[str, int, int], Table] = field(default_factory=dict)
+    names: list[Name | None] = field(default_factory=list)
+
+    def wait(self, after: Sequence[int]) -> int:
+        self.names.append(None)
+        return self.graph.add(after)
 
     def compute(
         self, node: str, cluster: int, what: str, flops: float, after: Sequence[int]
     ) -> int:
+        self.names.append((node, "", cluster, what))
         hold_ns = self.processors(node, flops)
-        task = self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
-        self.names[task] = (node, "", cluster, what)
-        return task
+        return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
 
     def send(
         self, route: Sequence[str], size: int, cluster: int, what: str, after: Sequence[int]
@@ -144,6 +160,7 @@ class _Round:
         """Every hop whole before the next; returns the last."""
         task = -1
         for src, dst in pairwise(route):
+            self.names.append((src, dst, cluster, what))
             carriage = self.air(src, dst, size)
             task = self.graph.add(
                 after,
@@ -152,15 +169,15 @@ class _Round:
                 claims=carriage.claims,
                 transfer=True,
             )
-            self.names[task] = (src, dst, cluster, what)
             after = [task]
         return task
 
     def job(self, cluster: int, pipeline: Pipeline, moves: Sequence[Move]) -> list[int]:
         """The ends of broadcast, every step, gather and upload."""
         work, control = self.work, control_unit(cluster)
-        weights = {stage.device: stage.blocks * work.block.parameter_bytes for stage in
-                   pipeline.stages}  # fmt: skip
+        weights = {
+            stage.device: stage.blocks * work.block.parameter_bytes for stage in pipeline.stages
+        }
         down = self.send((SERVER, control), work.upload_bytes, cluster, "model", [])
         arrived = [
             self.send((control, device), size, cluster, "model", [down])
@@ -169,18 +186,21 @@ class _Round:
         for move in moves:
             route = (move.src, control, move.dst)
             arrived.append(self.send(route, move.size_bytes, cluster, "states", [down]))
-        marks = [self.graph.add(arrived)]
-        for _ in range(work.local_steps):
-            marks.append(self.graph.add(self.step(cluster, pipeline, marks[-1])))
+        marks = [self.wait(arrived)]
+        first = len(self.graph)
+        marks.append(self.wait(self.step(cluster, pipeline, marks[-1])))
+        for _ in range(work.local_steps - 1):
+            names = self.names[first : marks[-1] + 1]
+            first, last = len(self.graph), self.graph.repeat(marks[-2], first, marks[-1])
+            self.names += names
+            marks.append(last)
         gathered = [
             self.send((device, control), size, cluster, "parameters", [marks[-1]])
             for device, size in weights.items()
         ]
-        marks.append(self.graph.add(gathered))
-        marks.append(
-            self.send((control, SERVER), work.upload_bytes, cluster, "parameters", [marks[-1]])
-        )
-        return marks
+        marks.append(self.wait(gathered))
+        upload = self.send((control, SERVER), work.upload_bytes, cluster, "parameters", [marks[-1]])
+        return [*marks, upload]
 
     def step(self, cluster: int, pipeline: Pipeline, begin: int) -> list[int]:
         """One training step; returns the optimizer steps that end it."""
@@ -192,7 +212,9 @@ class _Round:
         previous = [begin] * len(nodes)
         sent: dict[Action, int] = {}
         wanted: list[tuple[Action, int]] = []
-        for stage, actions in enumerate(self.table(pipeline)):
+        for stage, actions in enumerate(
+            _table(pipeline.schedule, last + 1, pipeline.micro_batches)
+        ):
             cost, count = parts[stage]
             received: list[Action] = []
             for action in actions:
@@ -230,10 +252,8 @@ class _Round:
             return route, work.activation_bytes
         return route[::-1], work.gradient_bytes
 
-    def table(self, pipeline: Pipeline) -> Table:
-        """The schedule's table, made once; the engine is who validates it."""
-        key = (pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
-        if key not in self.tables:
-            schedule, stages, micro_batches = key
-            self.tables[key] = SCHEDULES[schedule](stages, micro_batches)
-        return self.tables[key]
+
+@cache
+def _table(schedule: str, stages: int, micro_batches: int) -> Table:
+    """The schedule's table; the engine is who validates it."""
+    return SCHEDULES[schedule](stages, micro_batches)
