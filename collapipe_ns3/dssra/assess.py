@@ -129,48 +129,54 @@ class Costs:
 
 
 def costs(
-    fleet: Fleet, work: Workload, pace: Pace, radio: Radio, segments: Segments, loads: Loads
-) -> Costs:
-    """Everything by the closed forms of `delay`, for rows that match in all arguments."""
-    forward, backward, sharing = ways(fleet, work, pace, segments, loads)
+    fleet: Fleet, work: Workload, pace: Pace, radio: Radio, segments: Segments
+) -> tuple[Costs, Loads]:
+    """Everything by the closed forms of `delay`, for clusters that run side by side."""
+    forward, backward, sharing = ways(fleet, work, pace, segments)
+    asked = _loads(fleet, work, pace, segments, forward, backward)
     m = segments.micro_batches.astype(float)
+    floor = asked.floor() / m
+    forward, backward = replace(forward, floor=floor[0]), replace(backward, floor=floor[1])
     u = work.batch_size / m
     steps = stage_seconds(fleet, work, segments, None, u)
     label = u * work.labels_bytes * pace.up
-    gpipe = gpipe_step_s(forward, backward, sharing, steps, label, m)
-    step = np.where(segments.one_f, one_f_one_b_step_s(forward, backward, sharing, steps, m), gpipe)
+    step = np.zeros(len(m))
+    if not segments.one_f.all():
+        step = gpipe_step_s(forward, backward, sharing, steps, label, m)
+    if segments.one_f.any():
+        other = one_f_one_b_step_s(forward, backward, sharing, steps, m)
+        step = np.where(segments.one_f, other, step)
     out, back = _star_seconds(fleet, work, pace, segments)
     used = segments.counts > 0
-    latencies_out = _at(fleet.d2d.latency, np.zeros_like(segments.order), segments.order)
-    latencies_back = _at(fleet.d2d.latency, segments.order, np.zeros_like(segments.order))
-    shared = np.array(fleet.d2d.shared)
-    return Costs(
+    zero = np.zeros_like(segments.order)
+    latencies_out = _at(fleet.d2d.latency, zero, segments.order) * used
+    latencies_back = _at(fleet.d2d.latency, segments.order, zero) * used
+    found = Costs(
         down=work.upload_bytes * pace.down,
-        spread=_together(out, latencies_out * used, shared),
+        spread=_together(out, latencies_out, fleet.d2d.shared),
         step=step,
-        gather=_together(back, latencies_back * used, shared),
+        gather=_together(back, latencies_back, fleet.d2d.shared),
         up=work.upload_bytes * pace.up,
         energy=_energy(fleet, work, pace, radio, segments, forward, backward, steps, out, back),
         distortion=_distortion(fleet, segments),
     )
+    return found, asked
 
 
-def ways(
-    fleet: Fleet, work: Workload, pace: Pace, segments: Segments, loads: Loads
-) -> tuple[Way, Way, Sharing]:
-    """The forward and the backward line of each row's pipeline."""
+def ways(fleet: Fleet, work: Workload, pace: Pace, segments: Segments) -> tuple[Way, Way, Sharing]:
+    """The forward and the backward line of each row's pipeline, with no floor to their beats."""
     m = segments.micro_batches.astype(float)
     u = work.batch_size / m
     a, b = _hops(segments)
     there, back = (u * size for size in (work.activation_bytes, work.gradient_bytes))
-    floor = loads.floor() / m
+    none = np.zeros(len(m))
     forward = Way(
         stages=stage_seconds(fleet, work, segments, "forward", u),
         hops=_held(there[:, None] * _at(pace.d2d, a, b), a, b),
         hop_latency=_held(_at(fleet.d2d.latency, a, b), a, b),
         edge=there * pace.up,
         edge_latency=fleet.up.latency,
-        floor=floor[0],
+        floor=none,
     )
     backward = Way(
         stages=stage_seconds(fleet, work, segments, "backward", u),
@@ -178,7 +184,7 @@ def ways(
         hop_latency=_held(_at(fleet.d2d.latency, b, a), a, b),
         edge=back * pace.down,
         edge_latency=fleet.down.latency,
-        floor=floor[1],
+        floor=none,
     )
     rows = len(segments.order)
     sharing = Sharing(
@@ -187,11 +193,10 @@ def ways(
     return forward, backward, sharing
 
 
-def loads(fleet: Fleet, work: Workload, pace: Pace, segments: Segments) -> Loads:
+def _loads(
+    fleet: Fleet, work: Workload, pace: Pace, segments: Segments, forward: Way, backward: Way
+) -> Loads:
     """What all clusters' steps ask of the base station's processor and of shared media."""
-    rows = len(segments.order)
-    none = Loads(*(np.zeros((2, rows)) for _ in range(3)))
-    forward, backward, _ = ways(fleet, work, pace, segments, none)
     m = segments.micro_batches.astype(float)
     label = work.batch_size * work.labels_bytes * pace.up
     server = np.stack([m * forward.stages[:, -1], m * backward.stages[:, -1]])
@@ -200,7 +205,7 @@ def loads(fleet: Fleet, work: Workload, pace: Pace, segments: Segments) -> Loads
     )
     d2d = np.stack([m * forward.hops.sum(-1), m * backward.hops.sum(-1)]) * fleet.d2d.shared
     same = fleet.medium[:, None] == fleet.medium[None, :]
-    everyone = np.ones((rows, rows))
+    everyone = np.ones((len(m), len(m)))
     return Loads(server @ everyone, edge @ everyone, d2d @ same)
 
 
@@ -284,7 +289,7 @@ def _star_seconds(
     return size * np.where(used, out, 0.0), size * np.where(used, back, 0.0)
 
 
-def _together(holds: Array, latencies: Array, shared: Mask) -> Array:
+def _together(holds: Array, latencies: Array, shared: bool) -> Array:
     """When transfers that start at once have all ended."""
     if shared:
         total: Array = holds.sum(-1) + latencies.max(-1)

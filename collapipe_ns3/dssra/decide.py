@@ -22,9 +22,15 @@ from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.fleet import Fleet, Links
 from collapipe_ns3.dssra.knowledge import Knowledge, Pair
-from collapipe_ns3.dssra.objective import Problem, State, value
+from collapipe_ns3.dssra.objective import Problem, State, same, value
 from collapipe_ns3.dssra.planner import NoRoom, divided, equal_shares, optimise
-from collapipe_ns3.dssra.predict import cluster_plans, moved_states, predict, used_links
+from collapipe_ns3.dssra.predict import (
+    SCHEDULE,
+    cluster_plans,
+    moved_states,
+    predict,
+    used_links,
+)
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.tables import Prices
@@ -38,7 +44,7 @@ from collapipe_ns3.schemes import Observation
 _MOST_TASKS = 20_000
 
 #: Tasks up to which finalists are compared by their event graphs, one training step each.
-_MOST_COMPARED = 4_000
+_MOST_COMPARED = 3_000
 
 #: Part of a cluster's band for each link that is needed for nothing but moving optimizer states.
 _MOVING = 0.02
@@ -183,18 +189,17 @@ class _Round:
         Optimizer states that a plan would move count by their part of `move_rounds` rounds.
         """
         options = [("descent", state)]
-        options += [(f"schedule {n}", other) for n, other in enumerate(others)]
+        options += [("all " + SCHEDULE[bool(o.segments.one_f[0])], o) for o in others]
         if (before := self._before(state)) is not None:
             options.append(("last round", before))
         different: list[tuple[str, State]] = []
         for name, option in options:
-            if not any(_same(option, other) for _, other in different):
+            if not any(same(option, other) for _, other in different):
                 different.append((name, option))
         if len(different) == 1 or sum(self._tasks(s, 1) for _, s in different) > _MOST_COMPARED:
             return state, ()
-        found = [
-            (Finalist(name, self._graph_objective(option)), option) for name, option in different
-        ]
+        ready = [(name, o if o is state else divided(self.problem, o)) for name, o in different]
+        found = [(Finalist(name, self._graph_objective(o)), o) for name, o in ready]
         best = min(found, key=lambda pair: pair[0].objective)
         return best[1], tuple(finalist for finalist, _ in found)
 
@@ -209,11 +214,9 @@ class _Round:
         if any(s.device not in known[n] for n in clusters for s in held[n].stages):
             return None
         segs = segments.segments_of(held, self.devices)
-        task = self.problem
         if not segments.fits(self.fleet, self.work, segs).all():
             return None
-        made = State(segs, equal_shares(self.fleet, state.radio, segs))
-        return divided(task, made, value(task, made))
+        return State(segs, equal_shares(self.fleet, state.radio, segs))
 
     def _graph_objective(self, state: State) -> float:
         """J with the round's time from the event graph of one training step, the rest alike."""
@@ -381,14 +384,3 @@ class _Round:
 def _parts(phases_ns: tuple[int, int, int, int], steps: int) -> tuple[float, ...]:
     broadcast, pipeline, gather, upload = phases_ns
     return broadcast, pipeline / steps, pipeline, gather, upload
-
-
-def _same(one: State, other: State) -> bool:
-    a, b = one.segments, other.segments
-    used = a.counts > 0
-    return bool(
-        (a.counts == b.counts).all()
-        and (np.where(used, a.order, 0) == np.where(used, b.order, 0)).all()
-        and (a.micro_batches == b.micro_batches).all()
-        and (a.one_f == b.one_f).all()
-    )

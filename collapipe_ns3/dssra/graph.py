@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 
 class Hold(IntEnum):
-    """How a task holds a resource. It claims one resource evenly at most."""
+    """How a task holds a resource: its first claim alone, others never; one evenly at most."""
 
     ALONE = 0
     SENDING = 1  # a half-duplex radio sends on several links at once, or receives on several,
@@ -106,9 +107,9 @@ _RELEASE, _END, _CHECK = 0, 1, 2
 def execute(graph: EventGraph) -> Execution:
     """Runs a graph; raises `ValueError` where tasks wait for each other in a circle.
 
-    Of what happens at one instant, transfers come before computations and then what began first:
-    the order of the simulated event loop (`bridge.loop`). A task that waits for one resource keeps
-    nobody from another.
+    A task queues for what it claims first, which it claims alone, and holds that while it waits for
+    the rest, which it takes all at once. Of what happens at one instant, transfers come before
+    computations and then what began first: the order of the simulated event loop (`bridge.loop`).
     """
     return _Run(graph).to_the_end()
 
@@ -137,7 +138,7 @@ class _Run:
         self.start_ns, self.end_ns = [-1] * count, [-1] * count
         self.holders = [0] * resources
         self.mode = [Hold.ALONE] * resources
-        self.waiting: list[list[int]] = [[] for _ in range(resources)]
+        self.waiting: list[deque[int]] = [deque() for _ in range(resources)]
         self.pools: dict[int, _Pool] = {}
         # When, computation?, order, task or pool, what.
         self.events: list[tuple[int, bool, int, int, int]] = []
@@ -179,16 +180,27 @@ class _Run:
                 ready.append(fed)
 
     def _ask(self, task: int, now_ns: int) -> None:
+        claims = self.graph.claims[task]
+        if claims and self.holders[first := claims[0][0]]:
+            self.waiting[first].append(task)
+        else:
+            self._enter(task, now_ns)
+
+    def _enter(self, task: int, now_ns: int) -> None:
+        """Takes the first claim, which is free, and begins if the others are."""
+        claims = self.graph.claims[task]
+        if claims:
+            self.holders[claims[0][0]] = 1
         if self._may_begin(task):
             self._begin(task, now_ns)
         else:
-            for resource, _ in self.graph.claims[task]:
+            for resource, _ in claims[1:]:
                 self.waiting[resource].append(task)
 
     def _may_begin(self, task: int) -> bool:
-        for resource, how in self.graph.claims[task]:
+        for resource, how in self.graph.claims[task][1:]:
             if self.holders[resource] and how is not Hold.EVENLY:
-                if how is Hold.ALONE or self.mode[resource] is not how:
+                if self.mode[resource] is not how:
                     return False
                 # Who may join the others still lets one go first that has waited for them to end.
                 first = next(iter(self.waiting[resource]), task)
@@ -199,7 +211,7 @@ class _Run:
     def _begin(self, task: int, now_ns: int) -> None:
         self.start_ns[task] = now_ns
         pooled = False
-        for resource, how in self.graph.claims[task]:
+        for resource, how in self.graph.claims[task][1:]:
             self.holders[resource] += 1
             self.mode[resource] = how
             if how is Hold.EVENLY:
@@ -250,19 +262,18 @@ class _Run:
                 self._end(task, now_ns, ready)
 
     def _release(self, task: int, now_ns: int) -> None:
-        freed = self.graph.claims[task]
-        for resource, _ in freed:
+        claims = self.graph.claims[task]
+        if not claims:
+            return
+        for resource, _ in claims[1:]:
             self.holders[resource] -= 1
-        for resource, how in freed:
-            queue = self.waiting[resource]
-            place = 0
-            while place < len(queue) and how is not Hold.EVENLY and not self._taken(resource):
-                if self._may_begin(waiter := queue[place]):
-                    for other, _ in self.graph.claims[waiter]:
+        for resource, _ in claims[1:]:
+            for waiter in list(self.waiting[resource]):
+                if self._may_begin(waiter):
+                    for other, _ in self.graph.claims[waiter][1:]:
                         self.waiting[other].remove(waiter)
                     self._begin(waiter, now_ns)
-                else:
-                    place += 1
-
-    def _taken(self, resource: int) -> bool:
-        return self.holders[resource] > 0 and self.mode[resource] is Hold.ALONE
+        first = claims[0][0]
+        self.holders[first] = 0
+        if self.waiting[first]:
+            self._enter(self.waiting[first].popleft(), now_ns)

@@ -21,7 +21,6 @@ from collapipe_ns3.dssra.assess import (
     Segments,
     aggregate_s,
     costs,
-    loads,
     round_ends,
 )
 from collapipe_ns3.dssra.delay import Array
@@ -90,8 +89,7 @@ def value(problem: Problem, state: State) -> Value:
     """J and what it is made of."""
     fleet, work = problem.fleet, problem.work
     pace = Pace.of(fleet, state.radio)
-    asked = loads(fleet, work, pace, state.segments)
-    found = costs(fleet, work, pace, state.radio, state.segments, asked)
+    found, asked = costs(fleet, work, pace, state.radio, state.segments)
     ends = round_ends(fleet, work, found)
     m = state.segments.micro_batches.astype(float)
     gamma = problem.noise.divergence(work.batch_size, m, found.distortion)
@@ -129,6 +127,18 @@ def best_choice(times: Array, penalties: Array, second: float) -> Ints:
     quickest = np.where(within <= best + 1e-12 * np.abs(best), times, np.inf)
     chosen: Ints = quickest.argmin(0)
     return chosen
+
+
+def same(one: State, other: State) -> bool:
+    """Whether two states have the same segments."""
+    a, b = one.segments, other.segments
+    used = a.counts > 0
+    return bool(
+        (a.counts == b.counts).all()
+        and (np.where(used, a.order, 0) == np.where(used, b.order, 0)).all()
+        and (a.micro_batches == b.micro_batches).all()
+        and (a.one_f == b.one_f).all()
+    )
 
 
 def mixed(fleet: Fleet, states: Sequence[State], which: Ints) -> State:

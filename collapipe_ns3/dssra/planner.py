@@ -9,7 +9,7 @@ lowers the sum (`objective.best_choice`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy as np
 from collapipe_ns3.dssra import bandwidth, power, segments
 from collapipe_ns3.dssra.assess import Loads, Radio, Segments
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet, Ints, Mask
-from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, value
+from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.tables import Prices
 from collapipe_ns3.dssra.workload import Workload
 
@@ -67,47 +67,50 @@ class Planned:
     others: tuple[State, ...]
 
 
-def optimise(problem: Problem, most_sweeps: int, start: State | None = None) -> Planned:
-    """Block coordinate descent, from a plan if there is one. Raises `NoRoom`."""
-    fleet = problem.fleet
+def optimise(problem: Problem, most_sweeps: int) -> Planned:
+    """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`."""
+    clusters = problem.fleet.clusters
+    radio, none = start_radio(problem.fleet, problem.work), np.zeros((2, clusters))
+    pace = np.ones(clusters)  # of V, for a second of each cluster
+    others = scheduled(problem, radio, Loads(none, none, none), pace, None)
+    state, now = _best(problem, [(other, value(problem, other)) for other in others])
     moves: list[Move] = []
-    pace = np.ones(fleet.clusters)  # of V, for a second of each cluster
-    if start is None:
-        radio = start_radio(fleet, problem.work)
-        none = np.zeros((2, fleet.clusters))
-        others = scheduled(problem, radio, Loads(none, none, none), pace, None)
-        state, now = _best(problem, others[0], value(problem, others[0]), others[1:])
-    else:
-        others = (start,)
-        state, now = start, value(problem, start)
+
+    def note(block: str, before: float) -> None:
+        moves.append(Move(sweep, block, before, now.total))
+
     for sweep in range(most_sweeps):
-        before = now.total
-        if sweep or start is not None:
-            held = now.total
+        start = now.total
+        if sweep:
             others = scheduled(problem, state.radio, now.loads, pace, state)
-            state, now = _best(problem, state, now, others)
-            moves.append(Move(sweep, "segments", held, now.total))
-        blocks: tuple[tuple[str, Callable[[Problem, State, Value], State]], ...] = (
-            ("bandwidth", divided),
-            ("power", powered),
-        )
-        for name, block in blocks:
-            held = now.total
-            found = block(problem, state, now)
-            worth = value(problem, found)
-            if worth.total < held:
-                state, now = found, worth
-            moves.append(Move(sweep, name, held, now.total))
-        if sweep and before - now.total < _SETTLED * abs(before):
+            new = [divided(problem, other) for other in others if not same(other, state)]
+            state, now = _best(problem, [(state, now), *((o, value(problem, o)) for o in new)])
+            note("segments", start)
+        for name, block in (("bandwidth", divided), ("power", powered)):
+            before = now.total
+            state, now = _tried(problem, state, now, block)
+            note(name, before)
+        if sweep and start - now.total < _SETTLED * abs(start):
             break
         pace = _patience(problem, now, pace)
     return Planned(state, now, tuple(moves), others)
 
 
+def _tried(
+    problem: Problem, state: State, now: Value, block: Callable[[Problem, State, Value], State]
+) -> tuple[State, Value]:
+    """What a block makes of a state, where that is better."""
+    found = block(problem, state, now)
+    if found is state:
+        return state, now
+    worth = value(problem, found)
+    return (found, worth) if worth.total < now.total else (state, now)
+
+
 def scheduled(
     problem: Problem, radio: Radio, loads: Loads, pace: Array, start: State | None
 ) -> tuple[State, ...]:
-    """The best segments of each schedule with bandwidth that suits them. Raises `NoRoom`.
+    """The best segments of each schedule, their links' bandwidths equal. Raises `NoRoom`.
 
     A cluster that has none under one schedule has that of the other.
     """
@@ -123,16 +126,16 @@ def scheduled(
     for j, segs in found:
         for other, instead in found:
             segs = segs.put(~np.isfinite(j) & np.isfinite(other), instead)
-        state = State(segs, equal_shares(problem.fleet, radio, segs))
-        states.append(divided(problem, state, value(problem, state)))
+        states.append(State(segs, equal_shares(problem.fleet, radio, segs)))
     return tuple(states)
 
 
-def divided(problem: Problem, state: State, now: Value) -> State:
-    """The state with all bands divided at their best."""
+def divided(problem: Problem, state: State, now: Value | None = None) -> State:
+    """The state with all bands divided at their best; itself where there are none to divide."""
     fleet = problem.fleet
     if not (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
         return state
+    now = now or value(problem, state)
     radio = bandwidth.divide(
         fleet,
         problem.work,
@@ -200,27 +203,16 @@ def equal_shares(fleet: Fleet, radio: Radio, segs: Segments) -> Radio:
     return radio.with_(d2d_hz=each.copy())
 
 
-def _best(
-    problem: Problem, state: State, now: Value, others: Sequence[State]
-) -> tuple[State, Value]:
-    """The best of several states, and of each cluster's part from the one that suits it."""
-    options = [(state, now), *((other, value(problem, other)) for other in others)]
-    if len(options) == 1:
-        return state, now
-    times = np.stack([each.times for _, each in options])
-    penalties = np.stack([each.penalties for _, each in options])
-    which = best_choice(times, penalties, problem.second)
-    mixture = divided_if_mixed(problem, [each for each, _ in options], which)
-    options.append((mixture, value(problem, mixture)))
+def _best(problem: Problem, options: list[tuple[State, Value]]) -> tuple[State, Value]:
+    """The best of several states, or of each cluster's part from the one that suits it."""
+    if len(options) > 1:
+        times = np.stack([each.times for _, each in options])
+        penalties = np.stack([each.penalties for _, each in options])
+        which = best_choice(times, penalties, problem.second)
+        if (which != which[0]).any():
+            mixture = mixed(problem.fleet, [state for state, _ in options], which)
+            options = [*options, (mixture, value(problem, mixture))]
     return min(options, key=lambda option: option[1].total)
-
-
-def divided_if_mixed(problem: Problem, states: Sequence[State], which: Ints) -> State:
-    """The mixture of states, with the common bands divided anew."""
-    mixture = mixed(problem.fleet, states, which)
-    if np.all(which == which[0]):
-        return mixture
-    return divided(problem, mixture, value(problem, mixture))
 
 
 def _patience(problem: Problem, now: Value, pace: Array) -> Array:

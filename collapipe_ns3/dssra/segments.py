@@ -137,11 +137,19 @@ def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, S
     shape = (len(clusters), devices)
     order, counts = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.intp)
     best_m = np.ones(len(clusters), dtype=np.intp)
-    for size in range(1, min(devices, problem.work.blocks) + 1):
-        cases = Cases(cluster, modes, np.full(len(cluster), one_f), np.full(len(cluster), size))
-        made = narrow.build(cases)
+    sizes = np.arange(1, min(devices, problem.work.blocks) + 1)
+    rows = len(cluster)
+    all_cases = Cases(
+        np.tile(cluster, len(sizes)),
+        np.tile(modes, len(sizes)),
+        np.full(rows * len(sizes), one_f),
+        np.repeat(sizes, rows),
+    )
+    all_tables = narrow.build(all_cases)
+    for at_size, size in enumerate(sizes):
+        made = all_tables.take(slice(at_size * rows, (at_size + 1) * rows))
         below = np.repeat(np.minimum(limit, value), len(m))
-        found, way, split = exact.best(made, size, below)
+        found, way, split = exact.best(made, int(size), below)
         at = every[np.arange(len(clusters)), found[every].argmin(-1)]
         better = found[at] < value
         value = np.where(better, found[at], value)
