@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bridge.wire import Wire
-from collapipe_ns3.dssra.decide import Memory, decide, unmeasured
+from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.divergence import GradientNoise, loss_epsilon, wire_epsilon
 from collapipe_ns3.dssra.knowledge import Knowledge, losses
 from collapipe_ns3.dssra.predict import used_links
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.task import Memory, unmeasured
 from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -31,11 +32,13 @@ class CollaPipe:
     `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
     are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. `ewma` in (0, 1] is the weight of the newest measurements. `most_micro_batches`
-    bounds M, `schedule` fixes the schedule. Powers keep links above `least_sinr_db`. `wire` is
-    the format of tensors on the air. Coordinate descent takes `most_sweeps` at most. A plan that
-    moves optimizer states to other devices must pay within `move_rounds` rounds. Links of which
-    nothing newer than `stale_s` is known are asked to be sounded.
+    round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
+    less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
+    `most_micro_batches` bounds M, `schedule` fixes the schedule. Powers keep links above
+    `least_sinr_db`. `wire` is the format of tensors on the air. Coordinate descent takes
+    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
+    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
+    sounded.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class CollaPipe:
         energy_budget_j: _Positive | None = None,
         energy_budgets_j: dict[str, _Positive] | None = None,
         divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
+        memory_budget_bytes: Annotated[int, Field(ge=1)] | None = None,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
@@ -58,6 +62,7 @@ class CollaPipe:
             energy_budget_j=energy_budget_j,
             energy_budgets_j=energy_budgets_j or {},
             divergence_budget=divergence_budget,
+            memory_budget_bytes=memory_budget_bytes,
             ewma=ewma,
             most_micro_batches=most_micro_batches,
             schedule=schedule,
