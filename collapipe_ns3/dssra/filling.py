@@ -124,7 +124,8 @@ def _bounds(slopes: Slopes, sets: Mask) -> Array:
         inverse = 1 / np.maximum(more, 1e-300)
         low = (blocks - s + (first * inverse) @ members) / (inverse @ members)
         own = np.where(those, first[:, None], 0.0).max(-1)
-        enough = slopes.room[:, s] @ members >= blocks
+        room = slopes.room[:, s]
+        enough = (room @ members >= blocks) & ((room < 1) @ members == 0)
         bound[:, size == s] = np.where(enough, share + np.maximum(low, own), np.inf)
     return bound + tables.constant[:, None]
 

@@ -42,8 +42,9 @@ def best_w(second: Array, joule: Array, gamma: Array, least_w: Array, most_w: Ar
     found = np.array(most_w, dtype=float)
     priced = (joule > 0) & (gamma > 0)
     kappa = gamma[priced] * second[priced] / joule[priced] - 1
-    # W₀ of the branch point -1/e, where a second costs nothing, is -1: no power at all.
-    root = 1 + lambertw(np.maximum(kappa / np.e, -1 / np.e)).real
+    # Where a second costs nothing, at the branch point W₀(-1/e) = -1, it is no power at all.
+    inside = np.maximum(kappa / np.e, np.nextafter(-1 / np.e, 0))
+    root = np.where(kappa > -1, 1 + lambertw(inside).real, 0.0)
     found[priced] = np.expm1(np.maximum(root, 0.0)) / gamma[priced]
     clipped: Array = np.clip(found, least_w, most_w)
     return clipped

@@ -11,7 +11,7 @@ from collapipe_ns3.dssra.graph import Claim, Hold
 from collapipe_ns3.dssra.timeline import Carriage, Move, Timeline, timeline
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.nodes import SERVER, control_unit
-from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 
 Names = Sequence[Sequence[str]]
 
@@ -49,6 +49,36 @@ def predict(
     return _Predictor(devices, fleet, radio).timeline(plan, work, moves)
 
 
+def radio_of(links: Sequence[LinkPlan], devices: Names, fleet: Fleet, start: Radio) -> Radio:
+    """The radio as a plan of any scheme sets it; what it leaves open is as in `start`."""
+    place = _places(devices)
+    parts = [part.copy() for part in start.parts]
+    d2d_w, d2d_hz, up_w, up_hz, down_w, down_hz = parts
+    for link in links:
+        at: tuple[int, ...]
+        if link.dst == SERVER:
+            at, watts, hertz, takes = place[link.src][:1], up_w, up_hz, fleet.up.grants
+        elif link.src == SERVER:
+            at, watts, hertz, takes = place[link.dst][:1], down_w, down_hz, fleet.down.grants
+        else:
+            at = (*place[link.src], place[link.dst][1])
+            watts, hertz, takes = d2d_w, d2d_hz, fleet.d2d.grants
+        if link.tx_power_w is not None:
+            watts[at] = link.tx_power_w
+        if link.bandwidth_hz is not None and takes:
+            hertz[at] = link.bandwidth_hz
+    return Radio(*parts)
+
+
+def _places(devices: Names) -> dict[str, tuple[int, int]]:
+    """Cluster and node number of every control unit and device."""
+    return {
+        name: (cluster, node)
+        for cluster, names in enumerate(devices)
+        for node, name in enumerate([control_unit(cluster), *names])
+    }
+
+
 def moved_states(
     before: Mapping[int, Pipeline], after: Mapping[int, Pipeline], work: Workload
 ) -> dict[int, list[Move]]:
@@ -73,11 +103,7 @@ def _holders(pipe: Pipeline) -> list[str]:
 class _Predictor:
     def __init__(self, devices: Names, fleet: Fleet, radio: Radio) -> None:
         self.fleet = fleet
-        self.place = {
-            name: (cluster, node)
-            for cluster, names in enumerate(devices)
-            for node, name in enumerate([control_unit(cluster), *names])
-        }
+        self.place = _places(devices)
         pace = Pace.of(fleet, radio)
         # Looked up once a task: plain lists of floats are quicker than arrays.
         self.d2d, self.d2d_latency = pace.d2d.tolist(), fleet.d2d.latency.tolist()
