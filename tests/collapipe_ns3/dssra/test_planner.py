@@ -158,15 +158,15 @@ def exhaustive(p: Problem, powers: int, bands: int) -> float:
 
 @pytest.mark.slow
 def test_the_gap_to_an_exhaustive_grid_of_tiny_instances() -> None:
-    """On average within 0.5 % of the best point of a grid, at worst within 3 %."""
+    """On average below the best point of a grid, never above it by more than 0.5 %."""
     gaps = []
-    for seed in range(8):
-        for radio, devices in (("ofdma", 1), ("shared", 2)):
+    for seed in range(3):
+        for radio, devices in (("ofdma", 1), ("shared", 2), ("own", 2)):
             p = problem(seed, 1, devices, 2, radio, micro_batches=(1, 4))
-            grid = exhaustive(p, powers=7, bands=9)
+            grid = exhaustive(p, powers=6, bands=7)
             gaps.append(optimise(p, 6).value.total / grid - 1)
-    assert np.mean(gaps) < 0.005, gaps
-    assert max(gaps) < 0.03, gaps
+    assert np.mean(gaps) < 0.0, gaps
+    assert max(gaps) < 0.005, gaps
 
 
 def test_equal_clusters_share_a_band_equally() -> None:
