@@ -11,6 +11,7 @@ from ns3_scenarios import runtime
 from ns3_scenarios.measurement import (
     Ended,
     MeasuredLink,
+    Outcome,
     RadioDelivery,
     RadioUsage,
     ratio,
@@ -139,6 +140,7 @@ class Ns3Network:
         self._spec = spec
         self._nodes = {node.name: node for node in spec.nodes}
         self._radio = _radios(spec)
+        self._unrepaired = ofdma.unrepaired(spec)
         self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
@@ -341,7 +343,7 @@ class Ns3Network:
             size_bytes=transfer.size_bytes,
             start_ns=transfer.start_ns,
             end_ns=ended.end_ns,
-            outcome=ended.outcome,
+            outcome=self._outcome(transfer, ended),
             lost=ended.lost,
             radio=self._radio[transfer.src, transfer.dst],
             retransmissions=ended.retransmissions,
@@ -351,3 +353,11 @@ class Ns3Network:
             airtime_s=ended.airtime_s,
             energy_j=ended.energy_j,
         )
+
+    def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
+        """The native code calls lost whatever isn't whole; with gaps it may still be of use."""
+        missing = sum(end - begin for begin, end in ended.lost)
+        gaps = ended.outcome == "lost" and missing < transfer.size_bytes
+        if gaps and (transfer.src, transfer.dst) in self._unrepaired:
+            return "partial"
+        return ended.outcome

@@ -110,9 +110,7 @@ def test_the_search_is_within_a_hundredth_of_the_optimum_up_to_ten_devices() -> 
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.sampled_from(["own", "ofdma", "shared"]))
-def test_the_search_evaluates_as_the_exact_solver_does(
-    seed: int, devices: int, radio: str
-) -> None:
+def test_the_search_evaluates_as_the_exact_solver_does(seed: int, devices: int, radio: str) -> None:
     task = scheduling(seed, devices, 6, radio, 20.0)
     size = min(devices, 3)
     cases = Cases(np.array([0]), np.array([4]), np.array([False]), np.array([size]))
