@@ -35,7 +35,7 @@ DEVICES = ("c0.d0", "c0.d1", "c0.d2")
 
 def measure() -> dict[str, float]:
     """`engine_ratio`, and the steps a second that it is made of."""
-    task = Numbers(NumbersSettings(limit=1000, kinds=("cardinal",)), 1, 64, seed=1)
+    task = Numbers(NumbersSettings(limit=1000, kinds=("cardinal",)), [4000], 64, seed=1)
     spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 64, 4, 256, 6, 2, 32)
     batches = list(itertools.islice(task.batches(0, 0), STEPS))
     plain, state = build(spec, 1), TrainingState(build(spec, 1), adamw)

@@ -15,7 +15,7 @@ from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.scenario import problems as scenario_problems
 
-_GIB = 2**30
+_MIB = 2**20
 
 #: The scenario's paths in terms of the study's keys.
 _RENAMED = (
@@ -44,11 +44,10 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
     if model.width % model.heads:
         yield Problem("model.heads", f"expected a divisor of the width {model.width}, not "
                       f"{model.heads}")  # fmt: skip
-    if training.batch_size > task.cluster_size:
-        yield Problem(
-            "training.batch_size",
-            f"expected at most a cluster's {task.cluster_size} phrases, not {training.batch_size}",
-        )
+    smallest = min(cluster.size or task.cluster_size for cluster in config.clusters)
+    if training.batch_size > smallest:
+        what = f"expected at most a cluster's {smallest} sequences, not {training.batch_size}"
+        yield Problem("training.batch_size", what)
 
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
@@ -62,21 +61,22 @@ def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
             yield Problem(
                 path_of(("clusters", n, "devices")),
                 f"expected memory for {model.encoder_blocks} encoder blocks of "
-                f"{block / _GIB:.3g} GiB each in training, and there is room for {room}",
+                f"{block / _MIB:.3g} MiB each in training, and there is room for {room}",
             )
     server = config.server.device_profile().memory_bytes
     if (needed := model.decoder_blocks * block) > server:
         yield Problem(
             "server.memory_bytes",
-            f"expected {needed / _GIB:.3g} GiB or more for the decoder, not {server / _GIB:.3g}",
+            f"expected {needed / _MIB:.3g} MiB or more for the decoder, not {server / _MIB:.3g}",
         )
 
 
 def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
     """A wrong name is found as the study is read; here, what its settings are."""
     try:
-        model = schemes.settings_model(config.scheme.name)
-    except schemes.UnknownScheme as error:
+        with schemes.failing_as(config.scheme.name, "being loaded"):
+            model = schemes.settings_model(config.scheme.name)
+    except (schemes.UnknownScheme, schemes.SchemeFailed) as error:
         yield Problem("scheme.name", str(error))
         return
     try:

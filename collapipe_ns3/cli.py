@@ -8,7 +8,8 @@ JSON object there and nothing else. Exit codes: 0 when all went well, 1 where a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -45,11 +46,6 @@ SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with t
 SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
 
 
-def main() -> None:
-    """The console script."""
-    app()
-
-
 @app.command()
 def run(
     study: StudyArgument,
@@ -63,7 +59,8 @@ def run(
     resume: Annotated[bool, typer.Option(help="Go on with the run in DIR.")] = False,
     device: Annotated[str, typer.Option(help="torch's device for all tensors.")] = "cpu",
     watchdog: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wall time in which something must happen.")
+        float,
+        typer.Option(metavar="SECONDS", min=1.0, help="Wall time in which something must happen."),
     ] = WATCHDOG_S,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,9 +78,13 @@ def run(
                     on_progress=on_progress,
                 )
         except KeyboardInterrupt:
-            _interrupted(loaded.config, path, as_json)
+            again = ["run", study, *(f"--set={each}" for each in sets or ())]
+            again += [f"--scheme={scheme}"] * (scheme is not None)
+            again += [f"--seed={seed}"] * (seed is not None)
+            again += [f"--rounds={rounds}"] * (rounds is not None)
+            _interrupted(loaded.config, path, again, as_json)
         _show_result(loaded.config, result, as_json)
-        if result.rounds["loss"].isna().any():  # a round in which every cluster was abandoned
+        if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
             raise typer.Exit(1)
 
 
@@ -128,8 +129,12 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
         if as_json:
             print_json(config.model_dump(mode="json"))
         else:
-            out.print(Syntax(reading.dump(config), "yaml", background_color="default"))
-            out.print(display.nodes_table(config))
+            text = reading.dump(config)
+            if out.is_terminal:
+                out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+            else:  # as it is, so that it can be kept as a study file
+                print(text, end="")
+            err.print(display.nodes_table(config))
 
 
 @app.command()
@@ -184,6 +189,7 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )
     with bar:
         task = bar.add_task(
@@ -220,6 +226,10 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
         f"{rounds['duration_s'].sum():.2f} s simulated"
     )
     out.print(display.rounds_table(rounds))
+    if diverged := rounds.loc[
+        rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
+    ].to_list():
+        out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is no number")
     for number, why in rounds.loc[rounds["abandoned"] != "", ["round", "abandoned"]].values:
         out.print(f"[yellow]round {number}[/]: abandoned {why}", soft_wrap=True)
     absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
@@ -228,14 +238,14 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
     out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
 
 
-def _interrupted(config: StudyConfig, path: Path, as_json: bool) -> NoReturn:
+def _interrupted(config: StudyConfig, path: Path, again: Sequence[str], as_json: bool) -> NoReturn:
     done = len(list((path / "rounds").glob("*.parquet")))
     if as_json:
-        print_json({"ok": False, "directory": str(path), "rounds_done": done})
+        facts = {"ok": False, "error": "interrupted", "directory": str(path)}
+        print_json({**facts, "rounds_done": done})
+    command = shlex.join(["collapipe-ns3", *again, f"--out={path}", "--resume"])
+    there = f"{path} holds them; go on with:\n  {command}" if done else "nothing is left of it"
     err.print(
-        f"stopped after {done} of {config.rounds} rounds, which {path} holds; "
-        f"go on with `--out {path} --resume`",
-        soft_wrap=True,
-        markup=False,
+        f"stopped after {done} of {config.rounds} rounds; {there}", soft_wrap=True, markup=False
     )
     raise typer.Exit(130)

@@ -138,6 +138,7 @@ def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )
     rounds = sum(Study.from_yaml(cell.study).config.rounds for cell in missing)
     with bar:

@@ -24,14 +24,13 @@ from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
-    AttributeValue,
     LossModel,
     LteSpec,
     OfdmaSpec,
     WifiSpec,
 )
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Decibels = Annotated[float, Field(ge=-100, le=100)]
 
 #: East and north of the base station's mast, and height above ground (1.5 m where it is left out).
@@ -117,7 +116,7 @@ class Task(Section):
     """Sequences of phrases that no cluster has, on which the model is judged."""
     cluster_size: Count = 4000
     """Sequences that each cluster has."""
-    dirichlet_alpha: Annotated[float, Field(gt=0)] = 1.0
+    dirichlet_alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """How alike the clusters' mixtures of kinds are: the smaller, the less."""
 
     @field_validator("kinds")
@@ -132,7 +131,7 @@ class Training(Section):
     """How the model is trained."""
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
     batch_size: Count = 64
     """Sequences that a cluster takes in one local step, over all micro-batches."""
     local_steps: Count = 4
@@ -148,11 +147,11 @@ class Node(Section):
     position: Position | None = None
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
     """The most it can radiate."""
-    rx_power_w: Annotated[Watts, Field(ge=0)] | None = None
-    active_power_w: Annotated[Watts, Field(ge=0)] | None = None
-    flops_per_s: Annotated[FlopsPerSecond, Field(gt=0)] | None = None
-    overhead_s: Annotated[Seconds, Field(ge=0)] | None = None
-    memory_bytes: Annotated[Bytes, Field(gt=0)] | None = None
+    rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
+    overhead_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
+    memory_bytes: Annotated[Bytes, Field(gt=0, le=1e15)] | None = None
 
     @field_validator("profile")
     @classmethod
@@ -177,6 +176,12 @@ class Node(Section):
         return dataclasses.replace(profile(self.profile), **given)
 
 
+class Server(Node):
+    """The base station with its edge server."""
+
+    profile: str = "edge-server"
+
+
 class Cluster(Section):
     """A control unit, which has the data, and the devices that compute for it."""
 
@@ -187,15 +192,17 @@ class Cluster(Section):
     position: Position | None = None
     """Where the control unit is; drawn within the cell where it is left out."""
     channel: int | None = None
-    """A Wi-Fi channel number; clusters without one share the same."""
+    """A Wi-Fi channel number or an OFDMA sub-band; clusters without one share the same."""
+    size: Count | None = None
+    """Sequences that this cluster has, where that is not the task's `cluster_size`."""
 
 
 class Placement(Section):
     """Within what distances the nodes without a position are drawn, uniformly over the disc."""
 
-    cell_radius_m: Annotated[Metres, Field(gt=1)] = 60.0
+    cell_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 60.0
     """Control units around the base station."""
-    cluster_radius_m: Annotated[Metres, Field(gt=1)] = 10.0
+    cluster_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 10.0
     """Devices around their control unit."""
 
 
@@ -314,14 +321,14 @@ class StudyConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"])]
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     rounds: Count = 10
     scheme: Scheme = Scheme()
     model: Model = Model()
     task: Task = Task()
     training: Training = Training()
     clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1)]
-    server: Node = Node(profile="edge-server", position=(0.0, 0.0, 10.0))
+    server: Server = Server(position=(0.0, 0.0, 10.0))
     placement: Placement = Placement()
     radio: Radio = Radio()
     propagation: Propagation = Propagation()
@@ -330,10 +337,7 @@ class StudyConfig(Section):
 
     @field_validator("server")
     @classmethod
-    def _on_a_mast(cls, server: Node) -> Node:
+    def _on_a_mast(cls, server: Server) -> Server:
         if server.position is not None:
             return server
         return server.model_copy(update={"position": (0.0, 0.0, 10.0)})
-
-    def ns3_defaults(self) -> dict[str, AttributeValue]:
-        return dict(self.ns3)

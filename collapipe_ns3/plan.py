@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.quantity import to_dbm
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class LinkPlan:
     def __str__(self) -> str:
         text = f"{self.src} → {self.dst}:"
         if self.tx_power_w is not None:
-            text += f" {10 * math.log10(self.tx_power_w) + 30:.1f} dBm"
+            text += f" {to_dbm(self.tx_power_w):.1f} dBm"
         if self.bandwidth_hz is not None:
             text += f" {self.bandwidth_hz / 1e6:.2f} MHz"
         return text
@@ -181,9 +182,18 @@ def validate(
     blocks: int,
     batch_size: int,
     schedules: Sequence[str],
+    max_tx_power_w: Mapping[str, float] | None = None,
 ) -> None:
-    """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch."""
-    if problems := list(_problems(plan, devices, blocks, batch_size, schedules)):
+    """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch.
+
+    Powers are held against `max_tx_power_w` where it is given; what the radios can do beyond that
+    they say themselves.
+    """
+    problems = [
+        *_problems(plan, devices, blocks, batch_size, schedules),
+        *_link_problems(plan.links, devices, max_tx_power_w or {}),
+    ]
+    if problems:
         raise PlanError(plan, problems)
 
 
@@ -225,6 +235,26 @@ def _problems(
         for pipe, size in zip(cluster.pipelines, sizes, strict=True):
             for what in _pipeline_problems(pipe, blocks, size, schedules):
                 yield where, what
+
+
+def _link_problems(
+    links: Sequence[LinkPlan], devices: Sequence[Sequence[str]], most: Mapping[str, float]
+) -> Iterator[tuple[str, str]]:
+    clusters = [{control_unit(n), *names} for n, names in enumerate(devices)]
+    nodes = {SERVER}.union(*clusters)
+    for pair, count in Counter((link.src, link.dst) for link in links).items():
+        if count > 1:
+            yield " → ".join(pair), f"is planned {count} times"
+    for link in links:
+        where = f"{link.src} → {link.dst}"
+        if unknown := [node for node in (link.src, link.dst) if node not in nodes]:
+            yield where, f"there is no node {' and no '.join(unknown)}"
+            continue
+        for what, value in (("power", link.tx_power_w), ("bandwidth", link.bandwidth_hz)):
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                yield where, f"expected a {what} above 0, not {value:g}"
+        if link.tx_power_w is not None and link.tx_power_w > most.get(link.src, math.inf):
+            yield where, f"{link.src} sends {most[link.src]:g} W at most, not {link.tx_power_w:g} W"
 
 
 def _pipeline_problems(

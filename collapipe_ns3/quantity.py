@@ -33,6 +33,7 @@ _UNITS: Mapping[str, Mapping[str, Decimal]] = {
     "FLOP/s": _scaled("FLOP/s", "kMG") | {"TFLOP/s": Decimal("1e12")},
 }
 
+_LONGEST = 40  # characters of a number
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TEXT = re.compile(rf"({_NUMBER})\s*(\S*)")
 
@@ -64,13 +65,16 @@ def read(unit: str, value: object) -> object:
     power = unit in ("W", "dBm")
     units = _UNITS["W" if power else unit]
     found = _TEXT.fullmatch(value.strip())
-    if found is not None:
+    if found is not None and len(found[1]) <= _LONGEST:
         number, written = Decimal(found[1]), found[2] or unit
-        if power and written == "dBm":
-            return float(number) if unit == "dBm" else to_w(float(number))
-        if written in units:
-            scaled = float(number * units[written])
-            return to_dbm(scaled) if unit == "dBm" else scaled
+        try:
+            if power and written == "dBm":
+                return float(number) if unit == "dBm" else to_w(float(number))
+            if written in units:
+                scaled = float(number * units[written])
+                return to_dbm(scaled) if unit == "dBm" else scaled
+        except ArithmeticError:
+            raise ValueError(f"{value!r} is out of all bounds") from None
     choices = ", ".join([*(["dBm"] if power else []), *units])
     raise ValueError(f"expected a number, or one with a unit of {choices}, not {value!r}")
 

@@ -93,14 +93,24 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _yaml(text: str) -> Any:
+    """Plain data; raises `YAMLError`, and `ValueError` where a value can't be one."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    except (ValueError, ArithmeticError) as error:  # a date that is none, a number too long
+        raise ValueError(f"a value can't be read: {error}") from None
+
+
 def _text(study: str) -> str:
     path = Path(study)
-    if path.suffix in _SUFFIXES or "/" in study or path.is_file():
-        try:
+    try:
+        if path.suffix in _SUFFIXES or "/" in study or path.is_file():
             return path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-            raise StudyError(study, [Problem("", f"can't be read: {reason}")]) from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that can't be one
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise StudyError(study, [Problem("", f"can't be read: {reason}")]) from None
     known = bundled()
     if study not in known:
         hint = did_you_mean(study, known)
@@ -110,12 +120,14 @@ def _text(study: str) -> str:
 
 def _parsed(study: str, text: str) -> dict[str, Any]:
     try:
-        data = yaml.load(text, _Loader)  # a SafeLoader
+        data = _yaml(text)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}, column {place.column + 1}" if place else ""
         said = getattr(error, "problem", None) or str(error)
         raise StudyError(study, [Problem(where, said)]) from None
+    except ValueError as error:
+        raise StudyError(study, [Problem("", str(error))]) from None
     if not isinstance(data, dict):
         raise StudyError(study, [Problem("", "expected keys with values, as in `rounds: 10`")])
     return data
@@ -130,8 +142,8 @@ def _put(data: Any, setting: str) -> list[Problem]:
     if not given or not parts:
         return [Problem("", f"--set {setting}: expected a.b=value")]
     try:
-        value = yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError:
+        value = _yaml(text)
+    except (yaml.YAMLError, ValueError):
         return [Problem(path, f"--set: {text!r} is no YAML value")]
     here, place = data, Place()
     for part in parts[:-1]:

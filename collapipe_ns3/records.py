@@ -241,7 +241,7 @@ class RunDirectory:
         """Drops everything of rounds from this number on: what a killed run left half done."""
         for table in SCHEMAS:
             for file in (self.path / table).glob("*.parquet"):
-                if int(file.stem) >= rounds:
+                if file.stem.isdigit() and int(file.stem) >= rounds:
                     file.unlink()
         plans = self.path / "plans.jsonl"
         if plans.exists():

@@ -22,6 +22,7 @@ from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.schedule import SCHEDULES
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.engine.step import first_of
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.models.transformer import build
@@ -107,13 +108,20 @@ class Run:
     def plan(self) -> RoundPlan:
         """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
         observation = self.observation()
-        plan = self.scheme.plan(self.next_round, observation)
+        name = self.config.scheme.name
+        with schemes.failing_as(name, f"planning round {self.next_round}"):
+            plan = self.scheme.plan(self.next_round, observation)
+        if not isinstance(plan, RoundPlan) or plan.round != self.next_round:
+            what = f"of round {plan.round}" if isinstance(plan, RoundPlan) else f"but {plan!r}"
+            expected = f"expected a RoundPlan of round {self.next_round}, not one {what}"
+            raise schemes.SchemeFailed(f"scheme {name}: {expected}")
         validate(
             plan,
             devices=observation.devices,
             blocks=self.spec.encoder_blocks,
             batch_size=observation.batch_size,
             schedules=tuple(SCHEDULES),
+            max_tx_power_w={n: each.max_tx_power_w for n, each in self.profiles.items()},
         )
         if found := list(memory_problems(plan, observation)):
             raise PlanError(plan, found)
@@ -124,8 +132,14 @@ class Run:
 
         Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
         """
-        self.plan()
-        network.build(layout.scenario(self.config, self.seed, self.next_round)).close()
+        plan = self.plan()
+        net = network.build(layout.scenario(self.config, self.seed, self.next_round))
+        try:
+            net.apply(plan.links)
+        except ValueError as error:
+            raise PlanError(plan, [("links", str(error))]) from None
+        finally:
+            net.close()
 
     def rounds(
         self,
@@ -151,7 +165,8 @@ class Run:
         plan = self.plan()
         planning_wall_s = time.perf_counter() - began
         outcome = self.execute(plan, thread, costs, watchdog_s, on_progress)
-        self.scheme.learn(outcome)
+        with schemes.failing_as(self.config.scheme.name, f"learning from round {plan.round}"):
+            self.scheme.learn(outcome)
         record = RoundRecord(
             plan=plan,
             outcome=outcome,
@@ -192,6 +207,8 @@ class Run:
             site = Site(net, self.profiles, thread, costs)
             executed = run_round(site, self.state, plan, training)
             return simulated.run(net, executed, watchdog_s=watchdog_s)
+        except BaseExceptionGroup as failures:
+            raise first_of(failures) from failures
         finally:
             net.close()
 
@@ -238,8 +255,9 @@ class Run:
 
 
 def _task(config: StudyConfig) -> Numbers:
-    settings = NumbersSettings(**config.task.model_dump(exclude={"name"}))
-    return Numbers(settings, len(config.clusters), config.training.batch_size, config.seed)
+    settings = NumbersSettings(**config.task.model_dump(exclude={"name", "cluster_size"}))
+    sizes = [cluster.size or config.task.cluster_size for cluster in config.clusters]
+    return Numbers(settings, sizes, config.training.batch_size, config.seed)
 
 
 def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:

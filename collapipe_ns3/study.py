@@ -8,9 +8,12 @@ result.rounds  # a pandas DataFrame
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -23,12 +26,16 @@ from collapipe_ns3.manifest import manifest
 from collapipe_ns3.plan import PlanError
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RunDirectory
+from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios.runtime import SimulationError
 
 if TYPE_CHECKING:
     from collapipe_ns3.runner import Progress, Run
 
 RUNS = Path("runs")
+
+#: Is told of each step of a run as it ends.
+OnProgress = Callable[["Progress"], None]
 
 #: Wall seconds that the network may simulate without ending any wait, before a run is given up.
 WATCHDOG_S = 3600.0
@@ -116,6 +123,8 @@ class Study:
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise StudyError(self.config.name, problems) from None
+        except SchemeFailed as error:
+            raise StudyError(self.config.name, [Problem("scheme", str(error))]) from None
         except SimulationError as error:
             raise StudyError(self.config.name, [Problem("", str(error))]) from None
         return run
@@ -130,7 +139,7 @@ class Study:
         resume: bool = False,
         device: str = "cpu",
         watchdog_s: float | None = WATCHDOG_S,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_progress: OnProgress = lambda progress: None,
         on_round: Callable[[], None] = lambda: None,
         wait: bool = False,
     ) -> Result:
@@ -143,14 +152,30 @@ class Study:
         simulation fails.
         """
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
-        path = study.directory(out, resume=resume)
-        run = study.prepare(device=device)
-        with study._directory_errors(path), RunDirectory(path, wait=wait) as directory:
+
+        def work(told: OnProgress) -> Result:
+            return study._run(out, resume, device, watchdog_s, told, on_round, wait)
+
+        return _outside_any_loop(work, on_progress)
+
+    def _run(
+        self,
+        out: str | Path | None,
+        resume: bool,
+        device: str,
+        watchdog_s: float | None,
+        on_progress: OnProgress,
+        on_round: Callable[[], None],
+        wait: bool,
+    ) -> Result:
+        path = self.directory(out, resume=resume)
+        run = self.prepare(device=device)
+        with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
             if resume:
-                run.resume(directory)
-            facts = manifest(study.config.scheme.name, study.config.seed, device)
-            directory.describe(study.to_yaml(), facts)
-            for record in run.rounds(study.config.rounds, watchdog_s, on_progress):
+                self._resume(run, directory)
+            facts = manifest(self.config.scheme.name, self.config.seed, device)
+            directory.describe(self.to_yaml(), facts)
+            for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
                 directory.write(record, run.checkpoint())
                 on_round()
         return Result(path)
@@ -163,19 +188,32 @@ class Study:
         config = self.config
         name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
         path = Path(out) if out is not None else RUNS / name
+        with self._directory_errors(path):
+            path.exists()  # a name may be too long to ask for
         if resume:
             kept = path / "study.yaml"
             if not kept.exists():
                 raise self._out_error(path, "holds no run to resume")
             if _without_rounds(reading.read(str(kept))) != _without_rounds(config):
                 raise self._out_error(path, "holds a run of another study, scheme or seed")
+            if any((path / "rounds").glob("*.parquet")) and not (path / "checkpoint.pt").exists():
+                raise self._out_error(path, "has lost its checkpoint.pt and can't go on")
             return path
         if out is None:
             numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
             return next(p for p in itertools.chain([path], numbered) if not p.exists())
-        if path.exists() and (not path.is_dir() or any(path.glob("[!.]*"))):
+        if path.exists() and not _is_free(path):
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
         return path
+
+    def _resume(self, run: Run, directory: RunDirectory) -> None:
+        try:
+            run.resume(directory)
+        except OSError:
+            raise
+        except Exception as error:  # whatever torch says of a file that is none of its own
+            what = f"checkpoint.pt can't be read: {str(error).splitlines()[0]}"
+            raise self._out_error(directory.path, what) from None
 
     @contextlib.contextmanager
     def _directory_errors(self, path: Path) -> Iterator[None]:
@@ -186,6 +224,42 @@ class Study:
 
     def _out_error(self, path: Path, what: str) -> StudyError:
         return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
+
+
+class _Interrupted(RuntimeError):
+    """Ends a run in another thread than the one that was interrupted."""
+
+
+def _outside_any_loop(work: Callable[[OnProgress], Result], on_progress: OnProgress) -> Result:
+    """Does the work here, or in a thread of its own where this one has an event loop running.
+
+    Notebooks run their cells in such a loop, and a simulation needs one of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work(on_progress)
+    interrupted = threading.Event()
+
+    def told(progress: Progress) -> None:
+        if interrupted.is_set():
+            raise _Interrupted
+        on_progress(progress)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+        running = pool.submit(work, told)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a run may be written there: nothing is, or what a run left that had no round."""
+    if not path.is_dir():
+        return False
+    return {each.name for each in path.glob("[!.]*")} <= {"study.yaml", "manifest.json"}
 
 
 def _without_rounds(config: StudyConfig) -> StudyConfig:

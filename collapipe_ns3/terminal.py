@@ -10,11 +10,26 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bridge.loop import EndlessWait
 from collapipe_ns3 import display
+from collapipe_ns3.engine.schedule import ScheduleError
+from collapipe_ns3.plan import PlanError
 from collapipe_ns3.problems import StudyError
-from ns3_scenarios.runtime import SimulationError
+from collapipe_ns3.schemes import SchemeFailed
+from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
+
+#: What is no fault of the study file.
+_FAILURES = (
+    SimulationError,
+    EndlessWait,
+    NotInstalled,
+    NativeBuildError,
+    PlanError,
+    ScheduleError,
+    SchemeFailed,
+)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,10 +47,14 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         pairs = [(p.path, p.message) for p in error.problems]
         err.print(display.problem_lines(error.study, pairs), soft_wrap=True)
         raise typer.Exit(2) from None
-    except (SimulationError, EndlessWait) as error:
+    except KeyboardInterrupt:
+        if as_json:
+            print_json({"ok": False, "study": study, "error": "interrupted"})
+        raise
+    except _FAILURES as error:
         if as_json:
             print_json({"ok": False, "study": study, "error": str(error)})
-        err.print("[bold red]the simulation failed:[/]")
+        err.print(f"[bold red]study {escape(study)} failed:[/]")
         err.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 

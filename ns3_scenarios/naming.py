@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import attribute_lines
+from ns3_scenarios.protected import PROTECTED
 from ns3_scenarios.runtime import BadValue, UnknownName
 from ns3_scenarios.scenario import LossModel, ScenarioSpec
 
@@ -37,6 +38,9 @@ def _loss_problems(path: str, loss: LossModel) -> Iterator[tuple[str, str]]:
 
 def _default_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     for path, value in spec.ns3_defaults.items():
+        if path in PROTECTED:
+            yield f"ns3_defaults.{path}", f"can't be changed: {PROTECTED[path]}"
+            continue
         try:
             runtime.checked_default(path, value)
         except (UnknownName, BadValue) as error:

@@ -61,7 +61,7 @@ class PipelineStep:
                     name = f"cluster {self.cluster}, stage {stage} on {worker.node}"
                     group.create_task(self._stage(group, stage), name=name)
         except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+            raise first_of(failures) from None
         return sum(self.losses[m] for m in sorted(self.losses))
 
     async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
@@ -164,7 +164,7 @@ class PipelineStep:
         return self.workers[stage].node, self.cluster, stage
 
 
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that ended the others."""
     failure: BaseException = failures
     while isinstance(failure, BaseExceptionGroup):

@@ -7,17 +7,20 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.names import did_you_mean
-from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.plan import PlanError, RoundPlan
 
 GROUP = "collapipe_ns3.schemes"
 
@@ -158,6 +161,24 @@ class Remembering(Protocol):
     def remember(self, memory: Mapping[str, Any]) -> None: ...
 
 
+class SchemeFailed(RuntimeError):
+    """A scheme's own code raised, or gave no plan; the message says where."""
+
+
+@contextmanager
+def failing_as(name: str, doing: str) -> Iterator[None]:
+    """Turns what a scheme's code raises into `SchemeFailed`, but for refused plans."""
+    try:
+        yield
+    except (PlanError, UnknownScheme, ValidationError):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise SchemeFailed(f"scheme {name}, {doing}: {what} ({where})") from error
+
+
 class UnknownScheme(ValueError):
     """No scheme of this name is installed; the message names the nearest."""
 
@@ -181,8 +202,9 @@ def make(name: str, settings: Mapping[str, Any]) -> Scheme:
 
     Raises `UnknownScheme`, and pydantic's `ValidationError` for settings it can't take.
     """
-    checked = settings_model(name).model_validate(dict(settings))
-    return factory(name)(**{key: getattr(checked, key) for key in settings})
+    with failing_as(name, "being made"):
+        checked = settings_model(name).model_validate(dict(settings))
+        return factory(name)(**{key: getattr(checked, key) for key in settings})
 
 
 def settings_model(name: str) -> type[BaseModel]:

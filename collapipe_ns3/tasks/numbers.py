@@ -115,16 +115,15 @@ class NumbersSettings:
     kinds: tuple[str, ...] = KINDS
     phrases: int = 1
     test_size: int = 500
-    cluster_size: int = 4000
     dirichlet_alpha: float = 1.0
 
 
 @dataclass(slots=True)
 class Numbers:
-    """The task for a number of clusters; everything is drawn from `seed`."""
+    """The task for clusters that have so many sequences each; everything is drawn from `seed`."""
 
     settings: NumbersSettings
-    clusters: int
+    sizes: Sequence[int]
     batch_size: int
     seed: int
     _test: list[Pair] = field(init=False)
@@ -154,13 +153,13 @@ class Numbers:
             test += [pool[i] for i in order[:held]]
             rest.append([pool[i] for i in order[held:]])
         self._test = self._sequences(test, "test sequences")
-        self._data = [self._drawn(cluster, rest) for cluster in range(self.clusters)]
+        self._data = [self._drawn(n, size, rest) for n, size in enumerate(self.sizes)]
 
-    def _drawn(self, cluster: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
+    def _drawn(self, cluster: int, size: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
         """A cluster's own data: kinds by its mixture, phrases of a kind by equal chance."""
         random = stream(self.seed, "mixture", cluster)
         mixture = random.dirichlet([self.settings.dirichlet_alpha] * len(pools))
-        counts = random.multinomial(self.settings.cluster_size * self.settings.phrases, mixture)
+        counts = random.multinomial(size * self.settings.phrases, mixture)
         drawn = [
             pool[i]
             for pool, count in zip(pools, counts, strict=True)

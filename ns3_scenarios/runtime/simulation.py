@@ -17,6 +17,15 @@ from ns3_scenarios.runtime.errors import SimulationError
 from ns3_scenarios.runtime.loader import interpreter
 from ns3_scenarios.runtime.own_code import native
 
+_DEADLY = (
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGTRAP,
+)
+
 SEED_LIMIT = 2**32  # ns-3 keeps its seed in 32 bits and takes 0 for none
 
 
@@ -78,7 +87,7 @@ def rehearse(action: Callable[[], object], doing: str, limit_s: float = 60.0) ->
             raise SimulationError(f"{doing}: not done after {limit_s:g} s")
         if status:
             said.seek(0)
-            raise SimulationError(f"{doing}: {_reason(said.read())}")
+            raise SimulationError(f"{doing}: {_reason(said.read(), status)}")
 
 
 def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
@@ -89,7 +98,7 @@ def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
         os.dup2(output, 2)
         sys.stdout = sys.stderr = os.fdopen(output, "w")
         # Die at once: ROOT's handlers would have a debugger print every stack first.
-        for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGTRAP):
+        for number in _DEADLY:
             signal.signal(number, signal.SIG_DFL)
         action()
         status = 0
@@ -99,11 +108,15 @@ def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
         os._exit(status)
 
 
-def _reason(output: str) -> str:
+def _reason(output: str, status: int) -> str:
     """What ns-3 said when it ended the process: its message, else its last line."""
     if match := re.search(r'msg="(.*?)"', output, re.DOTALL):
         return match[1].strip()
     if match := re.search(r'(ASSERT|aborted).*?cond="(.*?)"', output, re.DOTALL):
         return f"ns-3 {'requires' if match[1] == 'ASSERT' else 'refuses'} {match[2].strip()}"
     lines = output.strip().splitlines()
-    return lines[-1] if lines else "ns-3 ended the process without a word"
+    return lines[-1] if lines else f"ns-3 ends the process ({_death(status)})"
+
+
+def _death(status: int) -> str:
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "no word why"

@@ -134,11 +134,11 @@ def test_ctrl_c_leaves_a_readable_run_that_can_be_resumed(study: str, tmp_path: 
 
 
 def test_show_prints_what_can_be_read_again(study: str, tmp_path: Path) -> None:
-    shown = call("show", study, "--set", "rounds=5").stdout
-    text = shown[: shown.index("\n\n")]
-    (tmp_path / "shown.yaml").write_text(text)
-    assert reading.read(str(tmp_path / "shown.yaml")) == reading.read(study, ["rounds=5"])
-    assert "c0.d1" in shown
+    wide = "description=" + "wide " * 60
+    shown = call("show", study, "--set", "rounds=5", "--set", wide)
+    (tmp_path / "shown.yaml").write_text(shown.stdout)
+    assert reading.read(str(tmp_path / "shown.yaml")) == reading.read(study, ["rounds=5", wide])
+    assert "c0.d1" in shown.stderr
 
 
 def test_the_schema_accepts_the_bundled_studies_and_refuses_others() -> None:

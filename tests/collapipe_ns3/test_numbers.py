@@ -19,7 +19,7 @@ from collapipe_ns3.tasks.numbers import (
     phrases,
 )
 
-SMALL = NumbersSettings(limit=200, test_size=40, cluster_size=64)
+SMALL = NumbersSettings(limit=200, test_size=40)
 
 
 @given(st.integers(0, 99_999))
@@ -37,7 +37,7 @@ def test_english_words_come_without_commas_and_hyphens() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_no_cluster_has_a_phrase_of_the_test_set(count: int) -> None:
-    task = Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), 3, 8, seed=5)
+    task = Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), [64] * 3, 8, seed=5)
 
     def parts(pairs: list[tuple[tuple[str, ...], tuple[str, ...]]]) -> set[str]:
         return {part.strip() for source, _ in pairs for part in " ".join(source).split(",")}
@@ -54,7 +54,7 @@ def vars_of(made: NumbersSettings) -> dict[str, object]:
 def test_clusters_have_unlike_mixtures_the_more_so_the_smaller_alpha() -> None:
     def unlikeness(alpha: float) -> float:
         chosen = NumbersSettings(**{**vars_of(SMALL), "dirichlet_alpha": alpha})
-        task = Numbers(chosen, 8, 8, seed=1)
+        task = Numbers(chosen, [64] * 8, 8, seed=1)
         dates = [sum(source[0] == "the" for source, _ in data) / 64 for data in task._data]
         mean = sum(dates) / len(dates)
         return sum((share - mean) ** 2 for share in dates)
@@ -65,7 +65,7 @@ def test_clusters_have_unlike_mixtures_the_more_so_the_smaller_alpha() -> None:
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(0, 50))
 def test_batches_repeat_and_are_padded_and_masked(seed: int, cluster: int, round: int) -> None:
-    task = Numbers(SMALL, 4, 16, seed)
+    task = Numbers(SMALL, [64] * 4, 16, seed)
     first, again = (list(itertools.islice(task.batches(cluster, round), 6)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.source, other.source)
@@ -81,7 +81,7 @@ def test_batches_repeat_and_are_padded_and_masked(seed: int, cluster: int, round
 
 
 def test_an_epoch_has_every_sequence_once() -> None:
-    task = Numbers(SMALL, 1, 16, seed=3)
+    task = Numbers(SMALL, [64], 16, seed=3)
     seen = [
         tuple(row.tolist())
         for batch in itertools.islice(task.batches(0, 0), 4)
@@ -94,7 +94,7 @@ def test_an_epoch_has_every_sequence_once() -> None:
 
 def test_a_sequence_of_many_phrases_is_as_long() -> None:
     short, long = (
-        Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), 1, 8, seed=1)
+        Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), [64], 8, seed=1)
         for count in (1, 6)
     )
     assert len(long._data[0]) == len(short._data[0]) == 64
@@ -109,7 +109,7 @@ def test_a_perfect_model_scores_perfectly_and_a_dumb_one_does_not(
     from collapipe_ns3.models.transformer import build
     from collapipe_ns3.tasks import numbers
 
-    task = Numbers(SMALL, 1, 8, seed=1)
+    task = Numbers(SMALL, [64], 8, seed=1)
     spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 8, 2, 8, 1, 1, 40)
     model = build(spec, 1)
     monkeypatch.setattr(numbers, "greedy", lambda *_: task.batch(task._test).target)

@@ -108,6 +108,43 @@ def test_what_is_no_study_at_all_is_told_too(
         assert says in found[path]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "name: 2024-13-45",
+        "rounds: !!int abc",
+        "rounds: " + "9" * 5000,
+        "x: " + "[" * 3000,
+        "seed: 99999999999999999999",
+        "training: {learning_rate: 1e300}",
+        "server: {rx_power_w: 1e6 dBm}",
+        "server: {memory_bytes: 1e999999 GiB}",
+        "radio: {d2e: {bandwidth_hz: 1e99999999 MHz}}",
+        "server: {overhead_s: 1e300}",
+        "server: {flops_per_s: 1e-300}",
+        "server: {rx_power_w: 1e308}",
+    ],
+)
+def test_values_out_of_all_bounds_are_told(tmp_path: Path, wrong: str) -> None:
+    assert errors_of(written(tmp_path, f"{wrong}\n"))
+
+
+def test_a_key_of_the_server_alone_leaves_the_rest_as_it_is() -> None:
+    config = read("quickstart", ["server.tx_power_dbm=30"])
+    assert (config.server.profile, config.server.tx_power_dbm) == ("edge-server", 30.0)
+    assert config.server.position == (0.0, 0.0, 10.0)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 5000 + ".yaml", "a/\udcff"])
+def test_names_that_no_file_can_have_are_told(name: str) -> None:
+    assert errors_of(name)
+
+
+def test_what_measurement_rests_on_cannot_be_changed() -> None:
+    found = errors_of("quickstart", "ns3.ns3::LteUePhy::EnableUplinkPowerControl=true")
+    assert "can't be changed" in found["ns3.ns3::LteUePhy::EnableUplinkPowerControl"]
+
+
 def test_yaml_floats_need_no_dot(tmp_path: Path) -> None:
     data = studies.tiny(training={"batch_size": 8})
     text = yaml.safe_dump(data).replace("batch_size: 8", "batch_size: 8\n  learning_rate: 1e-3")

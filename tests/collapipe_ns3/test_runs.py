@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from itertools import count
@@ -114,6 +115,16 @@ def test_any_round_can_be_run_again_alone(study: Study, tmp_path: Path, scheme: 
         replay(tmp_path, 0)
 
 
+def test_a_notebooks_cell_which_runs_in_a_loop_may_run_a_study(
+    study: Study, tmp_path: Path
+) -> None:
+    async def cell() -> Result:
+        return study.run(out=tmp_path / "cell")
+
+    result = asyncio.run(cell())
+    same(result.directory, study.run(out=tmp_path / "plain").directory)
+
+
 def test_what_cannot_be_resumed_or_written_is_said(study: Study, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="holds no run to resume"):
         study.run(out=tmp_path / "none", resume=True)
@@ -122,6 +133,13 @@ def test_what_cannot_be_resumed_or_written_is_said(study: Study, tmp_path: Path)
         study.run(out=tmp_path / "run")
     with pytest.raises(StudyError, match="another study, scheme or seed"):
         study.run(seed=5, out=tmp_path / "run", resume=True)
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(StudyError, match=r"checkpoint\.pt can't be read"):
+        study.run(rounds=2, out=tmp_path / "run", resume=True)
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    with pytest.raises(StudyError, match=r"lost its checkpoint\.pt"):
+        study.run(rounds=2, out=tmp_path / "run", resume=True)
+    assert len(analysis.load(tmp_path / "run").rounds) == 1
     (tmp_path / "file").touch()
     with pytest.raises(StudyError, match="Not a directory"):
         study.run(out=tmp_path / "file" / "run")
