@@ -93,9 +93,7 @@ class World:
         self.shadow_db = {key: self.rng.normal(0, _SHADOWING_DB) for key in self.mean_db}
 
     def names(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(
-            tuple(device(n, k) for k in range(self.devices)) for n in range(self.clusters)
-        )
+        return tuple(tuple(device(n, k) for k in range(self.devices)) for n in range(self.clusters))
 
     def profiles(self) -> dict[str, DeviceProfile]:
         """Every other device fast and hungry, the rest slow and frugal."""

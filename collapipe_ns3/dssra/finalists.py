@@ -119,5 +119,6 @@ def _moving_s(task: Task, state: State) -> dict[int, float]:
             hops = pace[n, 0, places[move.dst][1]]
             if move.src in places:
                 hops = hops + pace[n, places[move.src][1], 0]
-            total[n] = total.get(n, 0.0) + float(hops) * move.size_bytes
+            each_s = float(hops * task.fleet.d2d.bulk[n]) * move.size_bytes
+            total[n] = total.get(n, 0.0) + each_s
     return total

@@ -1,13 +1,14 @@
 """What was learned from executed rounds: how fast nodes really are and what a transfer takes.
 
-A transfer's time is a latency, and a hold of α times its time on the air: α has the access to the
-channel, acknowledgements and retransmissions in it. Both are fitted to busy periods. A busy period
-of a link, or of a shared medium with all its links, lasts from when something is asked of it until
-nothing is, so that transfers which queue behind or slow down each other are counted once:
+A transfer holds its link for α times its time on the air and has arrived a latency L after that:
+α has the access to the channel, acknowledgements and retransmissions in it. Transfers of a link
+queue, and those of all links of a shared medium take turns, so that of the i-th to end
 
-  duration ≈ latency + α·Σ airtime    (non-negative least squares of the relative errors)
+  end_i ≈ L + max(start_i, end_(i-1) - L) + α·airtime_i,
 
-Airtime counts by the part of the medium's band that was used, where links divide a band by turns.
+and L and α are those of the least squares of the errors, weighted by how long each transfer took:
+errors are taken to add up as a random walk's do. Airtime counts by the part of the medium's band
+that was used, where links divide it.
 
 What a second of airtime carries is put down as η = bits / (airtime·b·log2(1 + SINR)) of the
 bandwidth and SINR that the transfer had, so that a plan can ask for another power or bandwidth.
@@ -21,23 +22,35 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import minimize_scalar
 
 from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.schemes import Computed, Medium, Outcome, Sent
 
 #: A directed link by its ends' names.
 Pair = tuple[str, str]
 
-_LEAST_OVERHEAD = 1.0  # a transfer holds its link for its time on the air at least
+_LATENCIES = 60  # tried before the best is refined
+_MOST_OVERHEAD = 8.0  # more is chance, or something else that the link waited for
+
+_BULK_WEIGHT = 1e-4
+
+#: What comes in bulk, by the engine's names.
+_BULK = ("model", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a transfer takes beyond its airtime: a latency, and a factor on the airtime."""
+    """What a transfer takes beyond its airtime: a latency, and a factor on the airtime.
+
+    `bulk` is by how much that factor is larger for parameters, which come seldom and in bulk: TCP
+    then has its window still to open.
+    """
 
     latency_s: float = 0.0
     overhead: float = 1.0
+    bulk: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ class Knowledge:
         return {
             "speeds": dict(self.speeds),
             "efficiencies": [[*pair, value] for pair, value in self.efficiencies.items()],
-            "services": {k: [s.latency_s, s.overhead] for k, s in self.services.items()},
+            "services": {k: [s.latency_s, s.overhead, s.bulk] for k, s in self.services.items()},
             "losses": [[*pair, value] for pair, value in self.losses.items()],
         }
 
@@ -99,15 +112,15 @@ def _mixed(old: Mapping[Any, float], new: Mapping[Any, float], weight: float) ->
 def _mixed_services(
     old: Mapping[str, Service], new: Mapping[str, Service], weight: float
 ) -> dict[str, Service]:
-    latencies, overheads = (
+    latencies, overheads, bulks = (
         _mixed(
             {k: getattr(s, name) for k, s in old.items()},
             {k: getattr(s, name) for k, s in new.items()},
             weight,
         )
-        for name in ("latency_s", "overhead")
+        for name in ("latency_s", "overhead", "bulk")
     )
-    return {key: Service(latencies[key], overheads[key]) for key in latencies}
+    return {key: Service(latencies[key], overheads[key], bulks[key]) for key in latencies}
 
 
 def _speeds(
@@ -164,38 +177,62 @@ def _services(deliveries: Iterable[Sent], media: Sequence[Medium]) -> dict[str, 
             shared = medium is not None and medium.shared
             by_queue.setdefault((name, None if shared else pair), []).append(each)
     bands = {medium.name: medium.bandwidth_hz for medium in media if medium.shared}
-    periods: dict[str, list[tuple[float, float]]] = {}
+    seen: dict[str, list[Array]] = {}
     for (name, _), transfers in by_queue.items():
-        periods.setdefault(name, []).extend(_busy_periods(transfers, bands.get(name)))
-    return {name: fitted for name, found in periods.items() if (fitted := _fit(found))}
+        seen.setdefault(name, []).append(_turns(transfers, bands.get(name)))
+    return {
+        name: fitted
+        for name, turns in seen.items()
+        if (fitted := _fit(np.concatenate(turns))) is not None
+    }
 
 
-def _busy_periods(transfers: list[Sent], band_hz: float | None) -> list[tuple[float, float]]:
-    """(seconds, seconds on the air) of each stretch in which something was under way."""
-    periods: list[tuple[float, float]] = []
-    began_ns = ends_ns = -1
-    airtime_s = 0.0
-    for each in sorted(transfers, key=lambda t: t.start_ns):
-        if each.start_ns >= ends_ns:
-            if ends_ns >= 0:
-                periods.append(((ends_ns - began_ns) / 1e9, airtime_s))
-            began_ns, ends_ns, airtime_s = each.start_ns, each.end_ns, 0.0
-        ends_ns = max(ends_ns, each.end_ns)
-        if each.airtime_s > 0:
-            airtime_s += each.airtime_s * (each.bandwidth_hz / band_hz if band_hz else 1.0)
-    return [*periods, ((ends_ns - began_ns) / 1e9, airtime_s)]
+def _turns(transfers: list[Sent], band_hz: float | None) -> Array:
+    """Rows of (seconds from start to end, seconds since the one before ended, airtime, bulk?)."""
+    rows = []
+    before_ns = -math.inf
+    for each in sorted(transfers, key=lambda t: t.end_ns):
+        part = each.bandwidth_hz / band_hz if band_hz else 1.0
+        airtime_s = each.airtime_s * part if each.airtime_s > 0 else 0.0
+        took_s = (each.end_ns - each.start_ns) / 1e9
+        since_s = (each.end_ns - before_ns) / 1e9
+        rows.append((took_s, since_s, airtime_s, float(each.kind in _BULK)))
+        before_ns = each.end_ns
+    return np.array(rows)
 
 
-def _fit(periods: Sequence[tuple[float, float]]) -> Service | None:
-    """Latency and α from busy periods that did take airtime."""
-    found = np.array([(s, air) for s, air in periods if s > 0 and air > 0])
-    if not len(found):
+def _fit(turns: Array) -> Service | None:
+    """Latency, α, and how much larger α is in bulk.
+
+    What comes in bulk counts for little in the first two: where all else is of one size, latency
+    and α can't be told apart, and it decides.
+    """
+    took, since, air, bulk = turns[turns[:, 0] > 0].T
+    if not air.any():
         return None
-    seconds, air = found.T
-    columns = np.stack([1 / seconds, air / seconds], -1)
-    (latency_s, overhead), _ = nnls(columns, np.ones(len(found)))
-    if overhead < _LEAST_OVERHEAD:
-        # All periods alike, or too short for airtime to show: no more than what is left is latency.
-        latency_s = float(np.maximum(1 - air / seconds, 0) @ (1 / seconds) / np.sum(seconds**-2.0))
-        overhead = _LEAST_OVERHEAD
-    return Service(float(latency_s), float(overhead))
+    weight = np.where(bulk > 0, _BULK_WEIGHT, 1.0) / took
+
+    def at(latency_s: float) -> tuple[float, float]:
+        """The error at this latency, and the best α for it."""
+        hold = np.minimum(took - latency_s, since)
+        overhead = _ratio(hold, air, weight)
+        return float(np.sum(weight * (hold - overhead * air) ** 2)), overhead
+
+    tried = np.linspace(0, np.median(took), _LATENCIES)
+    best = int(np.argmin([at(latency_s)[0] for latency_s in tried]))
+    around = tried[max(best - 1, 0)], tried[min(best + 1, _LATENCIES - 1)]
+    options = {"xatol": 1e-9}
+    found = minimize_scalar(lambda s: at(s)[0], bounds=around, method="bounded", options=options)
+    latency_s = float(found.x)
+    overhead = at(latency_s)[1]
+    heavy = weight * (bulk > 0)
+    if not (heavy * air).any():
+        return Service(latency_s, overhead)
+    hold = np.minimum(took - latency_s, since)
+    return Service(latency_s, overhead, _ratio(hold, air, heavy) / overhead)
+
+
+def _ratio(hold: Array, air: Array, weight: Array) -> float:
+    """α: seconds held for a second on the air, 1 to `_MOST_OVERHEAD`."""
+    ratio = float(np.sum(weight * hold * air) / np.sum(weight * air**2))
+    return min(max(ratio, 1.0), _MOST_OVERHEAD)

@@ -176,12 +176,14 @@ def start_radio(fleet: Fleet, work: Workload) -> Radio:
     up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server_power_w)
     up_hz, down_hz = fleet.up.natural_hz, fleet.down.natural_hz
     if fleet.up.grants:
-        bits = np.full(fleet.clusters, 8.0 * work.upload_bytes)
+        bits = 8.0 * work.upload_bytes * fleet.up.bulk
         capacity, band = up_w * fleet.up.snr, float(fleet.up.band_hz[0])
         _, up_hz = bandwidth.fastest(fleet.up.latency, bits, fleet.up.efficiency, capacity, band)
     if fleet.down.grants:
         band = float(fleet.down.band_hz[0])
-        slow = 1 / (fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band))
+        slow = fleet.down.bulk / (
+            fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band)
+        )
         down_hz = band * slow / slow.sum()
         down_w = down_w * down_hz / band
     return Radio(

@@ -27,8 +27,8 @@ class Carriage:
     claims: tuple[Claim, ...]
 
 
-#: (src, dst, bytes) → what the transfer takes.
-Air = Callable[[str, str, int], Carriage]
+#: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
+Air = Callable[[str, str, int, bool], Carriage]
 
 #: (node, FLOPs) → nanoseconds of computation.
 Processors = Callable[[str, float], int]
@@ -155,13 +155,20 @@ class _Round:
         return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
 
     def send(
-        self, route: Sequence[str], size: int, cluster: int, what: str, after: Sequence[int]
+        self,
+        route: Sequence[str],
+        size: int,
+        cluster: int,
+        what: str,
+        after: Sequence[int],
+        *,
+        bulk: bool = True,
     ) -> int:
         """Every hop whole before the next; returns the last."""
         task = -1
         for src, dst in pairwise(route):
             self.names.append((src, dst, cluster, what))
-            carriage = self.air(src, dst, size)
+            carriage = self.air(src, dst, size, bulk)
             task = self.graph.add(
                 after,
                 hold_ns=carriage.hold_ns,
@@ -224,7 +231,8 @@ class _Round:
                 elif kind in SENDS:
                     route, size = self.message(kind, stage, nodes)
                     what = f"{kind[-1]}{m}"
-                    sent[action] = self.send(route, u * size, cluster, what, [previous[stage]])
+                    after = [previous[stage]]
+                    sent[action] = self.send(route, u * size, cluster, what, after, bulk=False)
                 else:
                     flops = cost.forward_flops if kind is Kind.FORWARD else cost.backward_flops
                     previous[stage] = self.compute(

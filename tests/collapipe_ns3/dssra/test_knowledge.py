@@ -9,7 +9,7 @@ import lab
 import pytest
 
 from bridge.fixed import Link
-from collapipe_ns3.dssra.knowledge import Knowledge, Service, link_name, losses
+from collapipe_ns3.dssra.knowledge import Knowledge, link_name, losses
 from collapipe_ns3.schemes import Medium
 
 
@@ -23,6 +23,7 @@ class Transfer:
     airtime_s: float
     src: str = "a"
     dst: str = "b"
+    kind: str = "activation"
     outcome: str = "delivered"
     lost: tuple[tuple[int, int], ...] = ()
     bandwidth_hz: float = 1e6
@@ -50,7 +51,6 @@ def test_latency_and_rate_of_a_real_network() -> None:
     found = Knowledge().after(outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), 1)
     for src, dst in pairs:
         service = found.services[link_name(src, dst)]
-        # Back-to-back transfers overlap in their latencies, so busy periods are exact.
         assert service.latency_s == pytest.approx(3e-3, rel=1e-3)
         assert service.overhead == pytest.approx(1.0, rel=1e-3)
 
@@ -65,6 +65,18 @@ def test_an_overhead_on_the_airtime_is_found() -> None:
     assert service.overhead == pytest.approx(1.6)
 
 
+def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
+    transfers = [
+        Transfer(start, start + round((0.01 + 1.2 * air) * 1e9), 1000, air)
+        for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
+    ]
+    bulk = Transfer(5 * 10**9, 5 * 10**9 + round(1.81 * 1e9), 1000, 1.0, kind="parameters")
+    service = learned(*transfers, bulk).services[link_name("a", "b")]
+    assert service.latency_s == pytest.approx(0.01, rel=1e-2)
+    assert service.overhead == pytest.approx(1.2, rel=1e-2)
+    assert service.bulk == pytest.approx(1.5, rel=1e-2)
+
+
 def test_links_that_share_a_medium_are_busy_together() -> None:
     """Two at once that take twice as long each are no slower than one after the other."""
     medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
@@ -72,10 +84,13 @@ def test_links_that_share_a_medium_are_busy_together() -> None:
         Transfer(0, 2 * 10**9, 1000, 1.0),
         Transfer(0, 2 * 10**9, 1000, 1.0, src="c", dst="d"),
         Transfer(3 * 10**9, 4 * 10**9, 1000, 1.0),
+        Transfer(5 * 10**9, 5 * 10**9 + 10**8, 100, 0.1),
     ]
-    assert learned(*both, media=(medium,)).services["air"] == Service(0.0, pytest.approx(1.0))
-    apart = learned(*both).services
-    assert apart[link_name("c", "d")].overhead + apart[link_name("c", "d")].latency_s > 1.5
+    together = learned(*both, media=(medium,)).services["air"]
+    assert together.overhead == pytest.approx(1.0)
+    assert together.latency_s < 0.05
+    apart = learned(*both).services[link_name("c", "d")]
+    assert apart.overhead + apart.latency_s > 1.5
 
 
 def test_efficiency_is_bits_over_shannons_bound_for_the_time_on_air() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import fleets
@@ -109,9 +110,7 @@ def test_the_search_is_within_a_hundredth_of_the_optimum_up_to_ten_devices() -> 
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.sampled_from(["own", "ofdma", "shared"]))
-def test_the_search_evaluates_as_the_exact_solver_does(
-    seed: int, devices: int, radio: str
-) -> None:
+def test_the_search_evaluates_as_the_exact_solver_does(seed: int, devices: int, radio: str) -> None:
     task = scheduling(seed, devices, 6, radio, 20.0)
     size = min(devices, 3)
     cases = Cases(np.array([0]), np.array([4]), np.array([False]), np.array([size]))
@@ -133,11 +132,11 @@ def test_shortest_paths_are_those_of_all_permutations(seed: int, devices: int) -
         routes = [[0, *(inside[list(way)] + 1), 0] for way in exact.arrangements(len(inside))] or [
             [0, 0]
         ]
-        lengths = [sum(hop[row, a, b] for a, b in zip(r, r[1:], strict=False)) for r in routes]
+        lengths = [sum(hop[row, a, b] for a, b in itertools.pairwise(r)) for r in routes]
         if len(inside):
             assert closed[row, number] == pytest.approx(min(lengths))
             line = [0, *(orders[row, : len(inside)] + 1), 0]
-            length = sum(hop[row, a, b] for a, b in zip(line, line[1:], strict=False))
+            length = sum(hop[row, a, b] for a, b in itertools.pairwise(line))
             assert length == pytest.approx(min(lengths))
         assert sorted(orders[row]) == list(range(devices))
 
