@@ -18,8 +18,10 @@ from ns3_scenarios.radios import lte, wifi
 from ns3_scenarios.scenario import (
     LTE_RESOURCE_BLOCKS,
     ClusterSpec,
+    LteSpec,
     NodeSpec,
     ScenarioSpec,
+    WifiSpec,
     wifi_channel,
 )
 
@@ -32,7 +34,10 @@ _PORT = 9
 _BS = NodeSpec("bs", (0.0, 0.0, 10.0), 1.0, 1.0)
 _CU = NodeSpec("c0.cu", (50.0, 0.0, 1.5), 0.1, 0.5)
 _DEVICE = NodeSpec("c0.d0", (50.0, 8.0, 1.5), 0.1, 0.5)
-SCENARIO = ScenarioSpec(bs=_BS, clusters=(ClusterSpec(cu=_CU, devices=(_DEVICE,)),))
+WIFI, LTE = WifiSpec(), LteSpec()
+SCENARIO = ScenarioSpec(
+    bs=_BS, clusters=(ClusterSpec(cu=_CU, devices=(_DEVICE,)),), d2d=WIFI, d2e=LTE
+)
 
 
 def measure() -> dict[str, float]:
@@ -88,11 +93,11 @@ def _lte_cell(ns: Any, terminal: Any) -> tuple[Any, Any, Any]:
     ns.InternetStackHelper().Install(server)
     helper, core = ns.CreateObject[ns.LteHelper](), ns.CreateObject[ns.PointToPointEpcHelper]()
     helper.SetEpcHelper(core)
-    blocks = LTE_RESOURCE_BLOCKS[SCENARIO.d2e.bandwidth_hz]
+    blocks = LTE_RESOURCE_BLOCKS[LTE.bandwidth_hz]
     helper.SetEnbDeviceAttribute("DlBandwidth", ns.UintegerValue(blocks))
     helper.SetEnbDeviceAttribute("UlBandwidth", ns.UintegerValue(blocks))
-    helper.SetPathlossModelType(ns.TypeId.LookupByName(SCENARIO.d2e.loss.type_name))
-    for name, value in SCENARIO.d2e.loss.attributes.items():
+    helper.SetPathlossModelType(ns.TypeId.LookupByName(LTE.loss.type_name))
+    for name, value in LTE.loss.attributes.items():
         helper.SetPathlossModelAttribute(name, ns.DoubleValue(value))
     line = ns.PointToPointHelper()
     line.SetDeviceAttribute("DataRate", ns.StringValue("100Gb/s"))
@@ -129,15 +134,15 @@ def _wifi_cell(ns: Any) -> tuple[Any, Any]:
     _place(ns, nodes, [_CU, _DEVICE])
     ns.InternetStackHelper().Install(nodes)
     spectrum = ns.CreateObject[ns.MultiModelSpectrumChannel]()
-    loss = SCENARIO.d2d.loss
+    loss = WIFI.loss
     spectrum.AddPropagationLossModel(runtime.make(loss.type_name, **loss.attributes))
     spectrum.SetPropagationDelayModel(ns.CreateObject[ns.ConstantSpeedPropagationDelayModel]())
     helper, phy, mac = ns.WifiHelper(), ns.SpectrumWifiPhyHelper(), ns.WifiMacHelper()
     helper.SetStandard(ns.WIFI_STANDARD_80211ax)
     helper.SetRemoteStationManager("ns3::IdealWifiManager")
     phy.SetChannel(spectrum)
-    number = wifi_channel(SCENARIO, SCENARIO.clusters[0])
-    width_mhz = round(SCENARIO.d2d.bandwidth_hz / 1e6)
+    number = wifi_channel(WIFI, SCENARIO.clusters[0])
+    width_mhz = round(WIFI.bandwidth_hz / 1e6)
     phy.Set("ChannelSettings", ns.StringValue(f"{{{number}, {width_mhz}, BAND_5GHZ, 0}}"))
     phy.Set("TxPowerStart", ns.DoubleValue(20.0))
     phy.Set("TxPowerEnd", ns.DoubleValue(20.0))

@@ -18,11 +18,13 @@ import contextlib
 import heapq
 import itertools
 import selectors
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
 
 from bridge.network import Advance, Clock
 from bridge.waits import waiting
@@ -50,22 +52,71 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
 
     Raises what the coroutine raises, `Deadlock` where tasks wait with nothing left to wake them,
     and `WatchdogExpired` where the network simulates for more than `watchdog_s` wall seconds
-    without ending any wait. Whatever happens, every task has ended and been awaited on return.
+    without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended.
+    Whatever happens, every task has ended and been awaited on return.
     """
-    loop = SimulatedLoop(clock, watchdog_s)
-    beat = threading.Thread(target=loop.beat, name="beat", daemon=True)
-    beat.start()
-    try:
-        asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
-    finally:
+    with _CtrlC() as ctrl_c:
+        loop = SimulatedLoop(clock, watchdog_s)
+        beat = threading.Thread(target=loop.beat, name="beat", daemon=True)
+        beat.start()
         try:
-            _cancel_all(loop)
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(ctrl_c.cancels(loop.create_task(main)))
         finally:
-            asyncio.set_event_loop(None)
-            loop.over.set()
-            beat.join()
-            loop.close()
+            try:
+                _cancel_all(loop)
+            finally:
+                asyncio.set_event_loop(None)
+                loop.over.set()
+                beat.join()
+                loop.close()
+
+
+class _CtrlC:
+    """Within, the first Ctrl-C cancels a task, and is raised at the end; a second is Python's own.
+
+    Raised amid a callback, as Python would do it, it would be an error of whatever task ran then.
+    Only where Python's own handler is in place, and in the main thread, which alone is told.
+    """
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._task: asyncio.Task[Any] | None = None
+        self._usual = signal.getsignal(signal.SIGINT)
+        self._ours = (
+            threading.current_thread() is threading.main_thread()
+            and self._usual is signal.default_int_handler
+        )
+
+    def cancels(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Says which task; one that was pressed before cancels it at once."""
+        self._task = task
+        if self._pressed:
+            task.cancel()
+        return task
+
+    def __enter__(self) -> Self:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._usual)
+        # Also where the task had ended by then, or ended otherwise.
+        if self._pressed and not isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+
+    def _press(self, number: int, frame: object) -> None:
+        self._pressed = True
+        signal.signal(signal.SIGINT, self._usual)
+        if self._task is not None:
+            self._task.cancel()
 
 
 def simulated_loop() -> SimulatedLoop:

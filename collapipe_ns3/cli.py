@@ -8,23 +8,19 @@ JSON object there and nothing else. Exit codes: 0 when all went well, 1 where a 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
-from bridge.loop import EndlessWait
 from collapipe_ns3 import display, doctor, reading
+from collapipe_ns3.cli_compare import compare
 from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.problems import StudyError
 from collapipe_ns3.study import WATCHDOG_S, Result, Study
-from ns3_scenarios.runtime import SimulationError
+from collapipe_ns3.terminal import err, failures, out, print_json
 
 if TYPE_CHECKING:
     from collapipe_ns3.runner import Progress as Step
@@ -47,9 +43,6 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with this scheme.")]
 SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
@@ -75,7 +68,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run one study, and print its rounds."""
-    with _failures(study, as_json):
+    with failures(study, as_json):
         loaded = Study.load(study, sets or ()).with_(scheme=scheme, seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
         try:
@@ -90,15 +83,50 @@ def run(
         except KeyboardInterrupt:
             _interrupted(loaded.config, path, as_json)
         _show_result(loaded.config, result, as_json)
+        if result.rounds["loss"].isna().any():  # a round in which every cluster was abandoned
+            raise typer.Exit(1)
+
+
+app.command()(compare)
+
+
+@app.command()
+def replay(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
+    number: Annotated[int, typer.Option("--round", metavar="N", help="The round, from 0.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Run one round of a run again, alone, and hold it against what was recorded."""
+    with failures(str(run_dir), as_json):
+        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.replay import replay
+
+        again = replay(run_dir, number)
+        facts = {
+            "ok": not again.different,
+            "round": number,
+            "duration_s": again.outcome.duration_ns / 1e9,
+            "transfers": len(again.outcome.deliveries),
+            "different": list(again.different),
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            out.print(str(again.plan), markup=False)
+            same = ", ".join(again.different) + " differ" if again.different else "as recorded"
+            out.print(
+                f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
+            )
+        raise typer.Exit(1 if again.different else 0)
 
 
 @app.command()
 def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Show a study as it is resolved, defaults included."""
-    with _failures(study, as_json):
+    with failures(study, as_json):
         config = Study.load(study, sets or ()).config
         if as_json:
-            _print_json(config.model_dump(mode="json"))
+            print_json(config.model_dump(mode="json"))
         else:
             out.print(Syntax(reading.dump(config), "yaml", background_color="default"))
             out.print(display.nodes_table(config))
@@ -107,10 +135,10 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
 @app.command()
 def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
-    with _failures(study, as_json):
+    with failures(study, as_json):
         run = Study.load(study, sets or ()).prepare()
         if as_json:
-            _print_json({"ok": True, "study": study, "problems": []})
+            print_json({"ok": True, "study": study, "problems": []})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
             out.print(str(run.plan()), markup=False)
@@ -119,7 +147,7 @@ def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption =
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files."""
-    _print_json(StudyConfig.model_json_schema())
+    print_json(StudyConfig.model_json_schema())
 
 
 @app.command()
@@ -127,7 +155,7 @@ def studies(as_json: JsonOption = False) -> None:
     """List the bundled studies."""
     configs = {name: Study.load(name).config for name in reading.bundled()}
     if as_json:
-        _print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
+        print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
     else:
         out.print(display.studies_table(configs))
 
@@ -139,30 +167,10 @@ def doctor_command(as_json: JsonOption = False) -> None:
     ok = all(each.ok for each in findings)
     if as_json:
         listed = {f.name: {"ok": f.ok, "detail": f.detail} for f in findings}
-        _print_json({"ok": ok, "findings": listed})
+        print_json({"ok": ok, "findings": listed})
     else:
         out.print(display.findings_table(findings))
     raise typer.Exit(0 if ok else 1)
-
-
-@contextlib.contextmanager
-def _failures(study: str, as_json: bool) -> Iterator[None]:
-    """Turns what can go wrong into messages and exit codes."""
-    try:
-        yield
-    except StudyError as error:
-        if as_json:
-            problems = [{"path": p.path, "message": p.message} for p in error.problems]
-            _print_json({"ok": False, "study": study, "problems": problems})
-        pairs = [(p.path, p.message) for p in error.problems]
-        err.print(display.problem_lines(error.study, pairs), soft_wrap=True)
-        raise typer.Exit(2) from None
-    except (SimulationError, EndlessWait) as error:
-        if as_json:
-            _print_json({"ok": False, "study": study, "error": str(error)})
-        err.print("[bold red]the simulation failed:[/]")
-        err.print(str(error), markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 @contextlib.contextmanager
@@ -172,14 +180,14 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         SpinnerColumn(),
         TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[simulated]:.2f} s simulated, loss {task.fields[loss]:.3f}"),
+        TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
         console=err,
         transient=True,
     )
     with bar:
         task = bar.add_task(
-            "", total=config.rounds, round=0, rounds=config.rounds, simulated=0.0, loss=math.nan
+            "", total=config.rounds, round=0, rounds=config.rounds, state="getting ready"
         )
 
         def on_progress(step: Step) -> None:
@@ -187,8 +195,7 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
                 task,
                 completed=step.round + step.step / step.steps,
                 round=step.round + 1,
-                simulated=step.simulated_s,
-                loss=step.loss,
+                state=f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}",
             )
 
         yield on_progress
@@ -197,9 +204,9 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
 def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
     rounds = result.rounds
     if as_json:
-        _print_json(
+        print_json(
             {
-                "ok": True,
+                "ok": bool(rounds["loss"].notna().all()),
                 "study": config.name,
                 "scheme": config.scheme.name,
                 "seed": config.seed,
@@ -215,13 +222,16 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
     out.print(display.rounds_table(rounds))
     for number, why in rounds.loc[rounds["abandoned"] != "", ["round", "abandoned"]].values:
         out.print(f"[yellow]round {number}[/]: abandoned {why}", soft_wrap=True)
+    absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
+    for device, why in absent.last().items():
+        out.print(f"[yellow]{device} sat out[/]: {why}", soft_wrap=True)
     out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
 
 
 def _interrupted(config: StudyConfig, path: Path, as_json: bool) -> NoReturn:
     done = len(list((path / "rounds").glob("*.parquet")))
     if as_json:
-        _print_json({"ok": False, "directory": str(path), "rounds_done": done})
+        print_json({"ok": False, "directory": str(path), "rounds_done": done})
     err.print(
         f"stopped after {done} of {config.rounds} rounds, which {path} holds; "
         f"go on with `--out {path} --resume`",
@@ -229,18 +239,3 @@ def _interrupted(config: StudyConfig, path: Path, as_json: bool) -> NoReturn:
         markup=False,
     )
     raise typer.Exit(130)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has neither nan nor infinity: null stands for them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis import comparison_files
+from analysis.compare import METRICS, Comparison
 from collapipe_ns3 import layout
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.doctor import Finding
@@ -101,3 +104,28 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading)
     return table
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """A table a grid point: a row a metric, a column a scheme."""
+    names = comparison_files.schemes(comparison)
+    for point in comparison_files.grid_points(comparison):
+        if point:
+            console.print(f"[bold]{escape(point)}[/]")
+        rows = comparison_files.cells_of(comparison, point)
+        table = _table("a round, the mean", *names)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for key, metric in METRICS.items():
+            means = [
+                comparison_files.told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
+                for row in (rows[key, name] for name in names)
+            ]
+            unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
+            table.add_row(f"{metric.label}{unit}", *means)
+        console.print(table)
+    seeds = comparison.runs["seed"].nunique()
+    console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
+    sitting = comparison.runs.groupby("scheme", sort=False)["devices_sitting_out"].mean()
+    for scheme, devices in sitting[sitting > 0].items():
+        console.print(f"[yellow]{scheme}[/]: {devices:g} devices sat out, for lack of memory")

@@ -34,7 +34,12 @@ def read(study: str, sets: Sequence[str] = ()) -> StudyConfig:
 
     Raises `StudyError` with everything that is wrong.
     """
-    data, found = _parsed(study, _text(study))
+    return parse(study, _text(study), sets)
+
+
+def parse(study: str, text: str, sets: Sequence[str] = ()) -> StudyConfig:
+    """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
+    data, found = _parsed(study, text), list[Problem]()
     for setting in sets:
         found += _put(data, setting)
     config, more = check(data)
@@ -103,7 +108,7 @@ def _text(study: str) -> str:
     return known[study]
 
 
-def _parsed(study: str, text: str) -> tuple[Any, list[Problem]]:
+def _parsed(study: str, text: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, _Loader)  # a SafeLoader
     except yaml.YAMLError as error:
@@ -113,7 +118,7 @@ def _parsed(study: str, text: str) -> tuple[Any, list[Problem]]:
         raise StudyError(study, [Problem(where, said)]) from None
     if not isinstance(data, dict):
         raise StudyError(study, [Problem("", "expected keys with values, as in `rounds: 10`")])
-    return data, []
+    return data
 
 
 def _put(data: Any, setting: str) -> list[Problem]:
@@ -194,6 +199,8 @@ def _repaired(data: Any, place: Place) -> Any:
         place = place[:-1]
     data = here = copy.deepcopy(data)
     for depth, part in enumerate(place[:-1], start=1):
+        if part not in (range(len(here)) if isinstance(here, list) else here):
+            return data  # gone already, with what was repaired before
         here[part] = _spelled_out(here[part], place[:depth])
         here = here[part]
     if place and isinstance(here, dict):

@@ -10,13 +10,16 @@ a round without it does not count.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +30,11 @@ from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.schemes import MeasuredLink
 
 Row = dict[str, Any]
+
+
+class InUse(OSError):
+    """A run directory that another process is writing."""
+
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
@@ -56,7 +64,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("device", _WORD),
             *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
             *[(key, pa.float64()) for key in ("compute_energy_j", "radio_energy_j")],
-            ("energy_queue", pa.float64()),
+            *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
         ],
         "rounds": [
             *[(key, pa.float64()) for key in ("start_s", "duration_s", "broadcast_s")],
@@ -155,6 +163,18 @@ class RoundRecord:
                 "compute_energy_j": use.compute_energy_j,
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": math.nan,
+                "sits_out": "",
+            }
+        for absence in self.plan.absences:
+            yield {
+                "device": absence.device,
+                "cluster": absence.cluster,
+                "blocks": 0,
+                "peak_memory_bytes": 0,
+                "compute_energy_j": 0.0,
+                "radio_energy_j": 0.0,
+                "energy_queue": math.nan,
+                "sits_out": absence.reason,
             }
 
     def _round(self) -> Row:
@@ -181,18 +201,37 @@ class RoundRecord:
 
 
 class RunDirectory:
-    """A run's files. Rounds that were not finished are swept away when it is opened."""
+    """A run's files, for one process at a time. Use as a context manager.
 
-    def __init__(self, path: Path) -> None:
+    Raises `OSError` where the directory can't be made or written, and `InUse` where another
+    process has it; with `wait` that process's end is waited for.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
         self.path = path
-
-    @classmethod
-    def create(cls, path: Path, study: str, manifest: Mapping[str, Any]) -> RunDirectory:
-        """A new run's directory with its study and manifest; raises `OSError`."""
         path.mkdir(parents=True, exist_ok=True)
-        _write_text(path / "study.yaml", study)
-        _write_text(path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-        return cls(path)
+        self._lock = (path / ".lock").open("w")  # the kernel lets go of it when the process dies
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            self._lock.close()
+            raise InUse(errno.EBUSY, "another process is writing a run there") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def describe(self, study: str, manifest: Mapping[str, Any]) -> None:
+        """Writes down what the run is."""
+        _write_text(self.path / "study.yaml", study)
+        _write_text(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
     @property
     def checkpoint(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,24 @@ from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.records import RoundRecord, RunDirectory
 from collapipe_ns3.schemes import Observation, Remembering
 from collapipe_ns3.streams import number
-from collapipe_ns3.tasks import Task
+from collapipe_ns3.tasks import Batch, Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 from ns3_scenarios import network
+
+
+class NoDevice(ValueError):
+    """A device that torch doesn't have here."""
+
+
+def torch_device(name: str) -> torch.device:
+    """torch's device of this name (`cpu`, `cuda`, `cuda:1`); raises `NoDevice`."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise NoDevice(f"torch can't use {name!r} here: {reason}") from None
+    return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +78,9 @@ class Progress:
 class Run:
     """A study under way: what it trains, where it is, and the rounds still to come."""
 
-    def __init__(self, config: StudyConfig, *, device: str = "cpu") -> None:
+    def __init__(self, config: StudyConfig, device: torch.device) -> None:
         self.config = config
+        self.device = device
         self.seed = config.seed
         self.task: Task = _task(config)
         self.spec = _model_spec(config, self.task)
@@ -133,29 +150,7 @@ class Run:
         began = time.perf_counter()
         plan = self.plan()
         planning_wall_s = time.perf_counter() - began
-        net = network.build(layout.scenario(self.config, self.seed, self.next_round))
-        try:
-            site = Site(net, self.profiles, thread, costs)
-            steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
-            done = 0
-
-            def on_step(loss: float) -> None:
-                nonlocal done
-                done += 1
-                now_s = (self.now_ns + net.now_ns()) / 1e9
-                on_progress(Progress(plan.round, done, steps, now_s, loss))
-
-            training = Training(
-                batches=self.task.batches,
-                shares=self.task.shares,
-                local_steps=self.config.training.local_steps,
-                optimizer=self.config.training.optimizer,
-                on_step=on_step,
-            )
-            executed = run_round(site, self.state, plan, training)
-            outcome = simulated.run(net, executed, watchdog_s=watchdog_s)
-        finally:
-            net.close()
+        outcome = self.execute(plan, thread, costs, watchdog_s, on_progress)
         self.scheme.learn(outcome)
         record = RoundRecord(
             plan=plan,
@@ -168,6 +163,40 @@ class Run:
         )
         self._remember(outcome)
         return record
+
+    def execute(
+        self,
+        plan: RoundPlan,
+        thread: TorchThread,
+        costs: CostBook,
+        watchdog_s: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> RoundOutcome:
+        """Executes a plan in an episode of its own; the training state then holds the new model."""
+        net = network.build(layout.scenario(self.config, self.seed, plan.round), tried=True)
+        steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
+        done = itertools.count(1)
+
+        def on_step(loss: float) -> None:
+            now_s = (self.now_ns + net.now_ns()) / 1e9
+            on_progress(Progress(plan.round, next(done), steps, now_s, loss))
+
+        training = Training(
+            batches=self._batches,
+            shares=self.task.shares,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            on_step=on_step,
+        )
+        try:
+            site = Site(net, self.profiles, thread, costs)
+            executed = run_round(site, self.state, plan, training)
+            return simulated.run(net, executed, watchdog_s=watchdog_s)
+        finally:
+            net.close()
+
+    def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in self.task.batches(cluster, round))
 
     def _remember(self, outcome: RoundOutcome) -> None:
         """Moves on to the next round with what was measured in this one."""

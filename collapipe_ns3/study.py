@@ -78,6 +78,15 @@ class Study:
         """
         return cls(reading.read(str(study), sets))
 
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """A study from the text of a study file; raises `StudyError`."""
+        return cls(reading.parse("given as text", text))
+
+    def to_yaml(self) -> str:
+        """The whole study, defaults included; `from_yaml` gives the same again."""
+        return reading.dump(self.config)
+
     def with_(
         self, *, scheme: str | None = None, seed: int | None = None, rounds: int | None = None
     ) -> Study:
@@ -100,8 +109,10 @@ class Study:
         from collapipe_ns3 import runner
 
         try:
-            run = runner.Run(self.config, device=device)
+            run = runner.Run(self.config, runner.torch_device(device))
             run.try_out()
+        except runner.NoDevice as error:
+            raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise StudyError(self.config.name, problems) from None
@@ -120,20 +131,28 @@ class Study:
         device: str = "cpu",
         watchdog_s: float | None = WATCHDOG_S,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_round: Callable[[], None] = lambda: None,
+        wait: bool = False,
     ) -> Result:
         """Runs the study into a directory of its own, `out` or a new one under `runs/`.
 
         With `resume` the run in that directory goes on from its last whole round, to the same
-        tables as if it had never stopped. Raises `StudyError` for what can't be run, and
-        `SimulationError` or `EndlessWait` where a simulation fails.
+        tables as if it had never stopped; with `wait` that of another process is waited for.
+        `on_progress` is told of every step, `on_round` of every round that is written. Raises
+        `StudyError` for what can't be run, and `SimulationError` or `EndlessWait` where a
+        simulation fails.
         """
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
         path = study.directory(out, resume=resume)
         run = study.prepare(device=device)
-        with study._directory_errors(path):
-            directory = study._open(path, run, device, resume=resume)
+        with study._directory_errors(path), RunDirectory(path, wait=wait) as directory:
+            if resume:
+                run.resume(directory)
+            facts = manifest(study.config.scheme.name, study.config.seed, device)
+            directory.describe(study.to_yaml(), facts)
             for record in run.rounds(study.config.rounds, watchdog_s, on_progress):
                 directory.write(record, run.checkpoint())
+                on_round()
         return Result(path)
 
     def directory(self, out: str | Path | None, *, resume: bool) -> Path:
@@ -154,17 +173,9 @@ class Study:
         if out is None:
             numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
             return next(p for p in itertools.chain([path], numbered) if not p.exists())
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(path.glob("[!.]*"))):
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
         return path
-
-    def _open(self, path: Path, run: Run, device: str, *, resume: bool) -> RunDirectory:
-        if resume:
-            directory = RunDirectory(path)
-            run.resume(directory)
-            return directory
-        facts = manifest(self.config.scheme.name, self.config.seed, device)
-        return RunDirectory.create(path, reading.dump(self.config), facts)
 
     @contextlib.contextmanager
     def _directory_errors(self, path: Path) -> Iterator[None]:

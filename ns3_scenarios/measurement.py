@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 Outcome = Literal["delivered", "lost", "cut", "refused"]
 
 _OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")
-_ENDED = struct.Struct("=QqQIIddddd")  # collapipe::Ended, without gaps
+_ENDED = struct.Struct("=QqIIQddddd")  # collapipe::Ended, without gaps
+_RANGE = struct.Struct("=QQ")  # collapipe::ByteRange
 
 
 class Ended(NamedTuple):
@@ -19,9 +21,9 @@ class Ended(NamedTuple):
 
     number: int
     end_ns: int
-    delivered: int
     outcome: Outcome
     retransmissions: int
+    lost: tuple[tuple[int, int], ...]
     airtime_s: float
     energy_j: float
     bandwidth_time: float  # Hz·s
@@ -82,10 +84,15 @@ class RadioUsage:
 def take_ended(episode: Any) -> Iterator[Ended]:
     """The transfers that have ended since the last call."""
     count = episode.TakeEnded()
-    if count:
-        block = ctypes.string_at(episode.EndedData(), count * _ENDED.size)
-        for number, end_ns, delivered, outcome, *rest in _ENDED.iter_unpack(block):
-            yield Ended(number, end_ns, delivered, _OUTCOMES[outcome], *rest)
+    if not count:
+        return
+    ended = list(_ENDED.iter_unpack(ctypes.string_at(episode.EndedData(), count * _ENDED.size)))
+    ranges = sum(transfer[4] for transfer in ended)
+    block = ctypes.string_at(episode.LostData(), ranges * _RANGE.size) if ranges else b""
+    lost = _RANGE.iter_unpack(block)
+    for number, end_ns, outcome, retransmissions, its_ranges, *tally in ended:
+        its_lost = tuple(itertools.islice(lost, its_ranges))
+        yield Ended(number, end_ns, _OUTCOMES[outcome], retransmissions, its_lost, *tally)
 
 
 def ratio(numerator: float, denominator: float) -> float:

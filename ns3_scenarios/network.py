@@ -17,9 +17,16 @@ from ns3_scenarios.measurement import (
     take_ended,
 )
 from ns3_scenarios.naming import ns3_problems
-from ns3_scenarios.radios import lte, wifi
+from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
-from ns3_scenarios.scenario import AttributeValue, LteSpec, ScenarioSpec, WifiSpec, problems
+from ns3_scenarios.scenario import (
+    BLOCK_HZ,
+    AttributeValue,
+    LteSpec,
+    ScenarioSpec,
+    WifiSpec,
+    problems,
+)
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
@@ -27,6 +34,7 @@ _ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhaust
 _ATTACH_LIMIT_NS = 5_000_000_000
 _TRIAL_NS = 100_000_000
 _PROBE_BYTES = 20_000  # enough for a few frames at every rate
+_UNCHANGED = -1.0
 
 #: TCP as hosts of today have it, where ns-3 starts from the RFCs' older figures.
 TCP_DEFAULTS: Mapping[str, AttributeValue] = {
@@ -36,6 +44,9 @@ TCP_DEFAULTS: Mapping[str, AttributeValue] = {
     "ns3::TcpSocket::SndBufSize": 256 * 1024,
     "ns3::TcpSocket::RcvBufSize": 256 * 1024,
     "ns3::TcpSocketBase::MinRto": "200ms",
+    # Below the shortest timeout: a lone segment, as after a pause, would else always time out
+    # before its acknowledgement is due, and the stream crawl on at a segment a timeout.
+    "ns3::TcpSocket::DelAckTimeout": "40ms",
     # A dead link ends as a lost transfer after some 25 s of silence, a refused one after 31 s.
     "ns3::TcpSocket::DataRetries": 6,
     "ns3::TcpSocket::ConnTimeout": "1s",
@@ -67,23 +78,23 @@ class _Transfer:
     future: asyncio.Future[RadioDelivery]
 
 
-def build(spec: ScenarioSpec) -> Ns3Network:
+def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     """Ends any earlier simulation and builds this one, attached and ready, at time 0.
 
     Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
-    run it or terminals can't attach.
+    run it or terminals can't attach. What a user chose of ns-3 is first tried out in a copy of the
+    process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
     """
     found = problems(spec)
     # What is as we made it needs no questions.
-    unusual = spec.ns3_defaults or (spec.d2d.loss, spec.d2e.loss) != (
-        WifiSpec().loss,
-        LteSpec().loss,
+    unusual = spec.ns3_defaults or any(
+        radio.loss != type(radio)().loss for radio in (spec.d2d, spec.d2e)
     )
     if unusual and not found:
         found = ns3_problems(spec)
     if found:
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
-    if unusual:
+    if unusual and not tried:
         # Single values have been checked, but what they do together shows only when it runs.
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
     return _build(spec)
@@ -97,10 +108,22 @@ def _build(spec: ScenarioSpec) -> Ns3Network:
     return Ns3Network(spec)
 
 
+def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:
+    """Every directed pair of nodes that share a radio, and which."""
+    d2d = wifi.pairs(spec) if isinstance(spec.d2d, WifiSpec) else []
+    d2e = lte.pairs(spec) if isinstance(spec.d2e, LteSpec) else []
+    return {
+        **dict.fromkeys(d2d, "wifi"),
+        **dict.fromkeys(d2e, "lte"),
+        **dict.fromkeys(ofdma.pairs(spec), "ofdma"),
+    }
+
+
 def _try_out(spec: ScenarioSpec) -> None:
     """Builds the network and has both radios carry something."""
     network = _build(spec)
-    for number, (src, dst) in enumerate((wifi.pairs(spec)[0], lte.pairs(spec)[0])):
+    one_of_each = {radio: pair for pair, radio in network._radio.items()}
+    for number, (src, dst) in enumerate(one_of_each.values()):
         network._send(number, src, dst, _PROBE_BYTES)
     network._episode.Advance(_TRIAL_NS)
 
@@ -115,19 +138,22 @@ class Ns3Network:
         self.deliveries: list[RadioDelivery] = []
         self._spec = spec
         self._nodes = {node.name: node for node in spec.nodes}
-        self._radio = dict.fromkeys(wifi.pairs(spec), "wifi") | dict.fromkeys(
-            lte.pairs(spec), "lte"
-        )
+        self._radio = _radios(spec)
+        self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
         self._episode: Any = native.Episode()
         self._numbers = {
             node.name: int(self._episode.AddNode(*node.position)) for node in spec.nodes
         }
-        wifi.install(spec, self._episode, self._numbers)
-        lte.install(spec, self._episode, self._numbers)
+        if isinstance(spec.d2d, WifiSpec):
+            wifi.install(spec, spec.d2d, self._episode, self._numbers)
+        if isinstance(spec.d2e, LteSpec):
+            lte.install(spec, spec.d2e, self._episode, self._numbers)
+        ofdma.install(spec, self._episode, self._numbers)
         for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
-            self._set_power(name, radio, self._nodes[name].max_tx_power_w)
+            if radio != "ofdma":
+                self._set_power(name, radio, self._nodes[name].max_tx_power_w)
         if not self._episode.Start(_ATTACH_LIMIT_NS):
             self.close()
             raise SimulationError(
@@ -164,45 +190,39 @@ class Ns3Network:
         self._radio_between(src, dst)
         if size_bytes < 1:
             raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
-        future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
-        self._count += 1
-        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
-        self._transfers[transfer.number] = transfer
-        future.add_done_callback(lambda done: self._cut(transfer) if done.cancelled() else None)
+        transfer = self._begin(src, dst, size_bytes, kind)
+        transfer.future.add_done_callback(
+            lambda done: self._cut(transfer) if done.cancelled() else None
+        )
         self._send(transfer.number, src, dst, size_bytes)
-        return future
+        return transfer.future
 
     def apply(self, grants: Sequence[Grant]) -> None:
-        powers: dict[tuple[str, str], float] = {}
+        scheduled = [g for g in grants if self._radio_between(g.src, g.dst) == "ofdma"]
+        others = [g for g in grants if self._radio[g.src, g.dst] != "ofdma"]
         for grant in grants:
-            radio = self._radio_between(grant.src, grant.dst)
-            if grant.bandwidth_hz is not None:
-                raise ValueError(
-                    f"{grant.src} → {grant.dst}: {radio} shares its band by itself and can't be "
-                    f"granted {grant.bandwidth_hz:g} Hz; leave the bandwidth out"
-                )
-            if grant.tx_power_w is None:
-                continue
-            most = self._nodes[grant.src].max_tx_power_w
-            if not 0 < grant.tx_power_w <= most:
-                raise ValueError(
-                    f"{grant.src}: expected a power above 0 and up to {most:g} W, "
-                    f"not {grant.tx_power_w:g} W"
-                )
-            given = powers.setdefault((grant.src, radio), grant.tx_power_w)
-            if given != grant.tx_power_w:
-                raise ValueError(
-                    f"{grant.src}: its {radio} radio has one power for all links, "
-                    f"not {given:g} W and {grant.tx_power_w:g} W"
-                )
+            self._check_power(grant)
+        powers = self._powers(others)
+        bandwidths = self._bandwidths.with_grants(scheduled)
+        # All is well: only now is anything changed.
         for (name, radio), watts in powers.items():
             self._set_power(name, radio, watts)
+        self._bandwidths.take(bandwidths)
+        for grant in scheduled:
+            self._episode.Grant(
+                self._numbers[grant.src],
+                self._numbers[grant.dst],
+                _UNCHANGED if grant.tx_power_w is None else grant.tx_power_w,
+                _UNCHANGED if grant.bandwidth_hz is None else grant.bandwidth_hz / BLOCK_HZ,
+            )
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Sends a short probe over each pair; what it shows is in `link_state` afterwards."""
-        await asyncio.gather(
-            *(self.transfer(src, dst, _PROBE_BYTES, "sounding") for src, dst in pairs)
-        )
+        """Measures the links of these pairs; what it shows is in `link_state` afterwards.
+
+        OFDMA sends reference signals, Wi-Fi and LTE a short probe. Each is recorded as a transfer
+        of the kind `sounding`; a reference signal has no bytes.
+        """
+        await asyncio.gather(*(self._sound(src, dst) for src, dst in pairs))
 
     def link_state(self) -> list[MeasuredLink]:
         now_ns = self.now_ns()
@@ -250,6 +270,48 @@ class Ns3Network:
             raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
         return radio
 
+    def _begin(self, src: str, dst: str, size_bytes: int, kind: str) -> _Transfer:
+        future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
+        self._transfers[transfer.number] = transfer
+        return transfer
+
+    def _sound(self, src: str, dst: str) -> asyncio.Future[RadioDelivery]:
+        if self._radio_between(src, dst) != "ofdma":
+            return self.transfer(src, dst, _PROBE_BYTES, "sounding")
+        sounding = self._begin(src, dst, 0, "sounding")
+        self._episode.Sound(sounding.number, self._numbers[src], self._numbers[dst])
+        return sounding.future
+
+    def _check_power(self, grant: Grant) -> None:
+        most = self._nodes[grant.src].max_tx_power_w
+        if grant.tx_power_w is not None and not 0 < grant.tx_power_w <= most:
+            raise ValueError(
+                f"{grant.src}: expected a power above 0 and up to {most:g} W, "
+                f"not {grant.tx_power_w:g} W"
+            )
+
+    def _powers(self, grants: Sequence[Grant]) -> dict[tuple[str, str], float]:
+        """The powers of radios that have one for all links, and share their bands by themselves."""
+        powers: dict[tuple[str, str], float] = {}
+        for grant in grants:
+            radio = self._radio[grant.src, grant.dst]
+            if grant.bandwidth_hz is not None:
+                raise ValueError(
+                    f"{grant.src} → {grant.dst}: {radio} shares its band by itself and can't be "
+                    f"granted {grant.bandwidth_hz:g} Hz; leave the bandwidth out"
+                )
+            if grant.tx_power_w is None:
+                continue
+            given = powers.setdefault((grant.src, radio), grant.tx_power_w)
+            if given != grant.tx_power_w:
+                raise ValueError(
+                    f"{grant.src}: its {radio} radio has one power for all links, "
+                    f"not {given:g} W and {grant.tx_power_w:g} W"
+                )
+        return powers
+
     def _send(self, number: int, src: str, dst: str, size_bytes: int) -> None:
         self._episode.Send(number, self._numbers[src], self._numbers[dst], size_bytes)
 
@@ -272,16 +334,15 @@ class Ns3Network:
                 transfer.future.set_result(delivery)
 
     def _delivery(self, transfer: _Transfer, ended: Ended) -> RadioDelivery:
-        size = transfer.size_bytes
         return RadioDelivery(
             src=transfer.src,
             dst=transfer.dst,
             kind=transfer.kind,
-            size_bytes=size,
+            size_bytes=transfer.size_bytes,
             start_ns=transfer.start_ns,
             end_ns=ended.end_ns,
             outcome=ended.outcome,
-            lost=() if ended.delivered == size else ((ended.delivered, size),),
+            lost=ended.lost,
             radio=self._radio[transfer.src, transfer.dst],
             retransmissions=ended.retransmissions,
             sinr=ratio(ended.sinr_time, ended.rx_time_s),

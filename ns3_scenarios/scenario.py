@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 #: A value of an ns-3 attribute as it may be written in a study.
 AttributeValue = str | int | float | bool
@@ -33,6 +34,10 @@ LTE_RESOURCE_BLOCKS: Mapping[float, int] = {
 
 WIFI_MOST_NODES = 254  # in a cell, as its subnet has addresses
 LTE_MOST_UES = 320  # as many as one sounding period has subframes
+
+#: A resource block of the OFDMA radio: 12 subcarriers of 15 kHz (3GPP TS 36.211, 5.2.3).
+BLOCK_HZ = 180e3
+OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # 1.08 to 99 MHz
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,16 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """A control unit and its devices; `channel` is a Wi-Fi channel number, None the default."""
+    """A control unit and its devices.
+
+    `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio, None the
+    default. `station` names the base station that serves it, None `ScenarioSpec.bs`.
+    """
 
     cu: NodeSpec
     devices: tuple[NodeSpec, ...]
     channel: int | None = None
+    station: str | None = None
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
@@ -93,48 +103,100 @@ class LteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OfdmaSpec:
+    """The scheduled OFDMA radio, between devices or between control units and base stations.
+
+    `bandwidth_hz` is what the resource blocks fill, a multiple of 180 kHz; as D2E with frequency
+    division it is that each way. `acknowledged` says whether the link layer sends again what HARQ
+    gave up on; None: unless the transport is UDP. The loss model of D2E holds for pairs with a
+    base station in them, that of D2D for pairs of devices.
+
+    For D2D alone: `reuse` is the number of sub-bands that the band is divided into, which clusters
+    take in turn (1: all use the whole band, and interfere); with `underlay` the links use the
+    resource blocks of the D2E uplink. For D2E alone: `duplex`.
+    """
+
+    bandwidth_hz: float = 18e6
+    carrier_hz: float = 2.1e9
+    tti_s: float = 1e-3
+    target_bler: float = 0.1
+    max_transmissions: int = 4
+    acknowledged: bool | None = None
+    transport: Literal["direct", "tcp", "udp"] = "direct"
+    engine: Literal["tti", "spectrum"] = "tti"
+    duplex: Literal["fdd", "tdd"] = "fdd"
+    reuse: int = 1
+    underlay: bool = False
+    # Those of ns-3's LTE terminals and base stations.
+    noise_figure_db: float = 9.0
+    station_noise_figure_db: float = 5.0
+    antenna_gain_db: float = 0.0
+    station_antenna_gain_db: float = 0.0
+    # Free space at 2.1 GHz would be 38.9 dB at one metre.
+    loss: LossModel = field(
+        default_factory=lambda: LossModel(attributes={"Exponent": 3.0, "ReferenceLoss": 38.9})
+    )
+
+    @property
+    def blocks(self) -> int:
+        """Resource blocks in the band."""
+        return round(self.bandwidth_hz / BLOCK_HZ)
+
+    @property
+    def sends_again(self) -> bool:
+        """Whether the link layer is acknowledged."""
+        return self.transport != "udp" if self.acknowledged is None else self.acknowledged
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioSpec:
-    """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value."""
+    """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value.
+
+    `stations` are further base stations, for clusters that name them; with OFDMA as D2E.
+    """
 
     bs: NodeSpec
     clusters: tuple[ClusterSpec, ...]
-    d2d: WifiSpec = field(default_factory=WifiSpec)
-    d2e: LteSpec = field(default_factory=LteSpec)
+    d2d: WifiSpec | OfdmaSpec = field(default_factory=WifiSpec)
+    d2e: LteSpec | OfdmaSpec = field(default_factory=LteSpec)
     seed: int = 1
     run: int = 1
     ns3_defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
+    stations: tuple[NodeSpec, ...] = ()
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
-        """The base station, then cluster by cluster."""
-        return (self.bs, *(node for cluster in self.clusters for node in cluster.nodes))
+        """The base stations, then cluster by cluster."""
+        inside = (node for cluster in self.clusters for node in cluster.nodes)
+        return (self.bs, *self.stations, *inside)
 
 
-def wifi_channel(spec: ScenarioSpec, cluster: ClusterSpec) -> int:
+def wifi_channel(spec: WifiSpec, cluster: ClusterSpec) -> int:
     """The channel number that a cluster uses."""
-    if cluster.channel is not None:
-        return cluster.channel
-    return WIFI_CHANNELS[spec.d2d.bandwidth_hz][0]
+    return WIFI_CHANNELS[spec.bandwidth_hz][0] if cluster.channel is None else cluster.channel
 
 
 def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
     """Everything that is wrong with a scenario, as (path in it, what was expected)."""
-    return [*_node_problems(spec), *_radio_problems(spec), *_seed_problems(spec)]
+    return [
+        *_node_problems(spec),
+        *_station_problems(spec),
+        *_d2d_problems(spec),
+        *_d2e_problems(spec),
+        *_seed_problems(spec),
+    ]
 
 
 def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     places = [("bs", spec.bs)]
+    places += [(f"stations[{n}]", station) for n, station in enumerate(spec.stations)]
     for n, cluster in enumerate(spec.clusters):
         places.append((f"clusters[{n}].cu", cluster.cu))
         if not cluster.devices:
             yield f"clusters[{n}].devices", "expected at least one device"
-        if len(cluster.nodes) > WIFI_MOST_NODES:
-            yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
         places += [(f"clusters[{n}].devices[{k}]", node) for k, node in enumerate(cluster.devices)]
     if not spec.clusters:
         yield "clusters", "expected at least one cluster"
-    if len(spec.clusters) > LTE_MOST_UES:
-        yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
     names: dict[str, str] = {}
     at: dict[tuple[float, float, float], str] = {}
     for path, node in places:
@@ -150,23 +212,119 @@ def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             yield f"{path}.rx_power_w", f"expected watts from 0 up, not {node.rx_power_w}"
 
 
-def _radio_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _station_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    names = [spec.bs.name, *(station.name for station in spec.stations)]
+    for n, cluster in enumerate(spec.clusters):
+        if cluster.station is not None and cluster.station not in names:
+            yield (
+                f"clusters[{n}].station",
+                f"expected one of {', '.join(names)}, not {cluster.station!r}",
+            )
+    if spec.stations and not isinstance(spec.d2e, OfdmaSpec):
+        yield "stations", "expected none: LTE has one base station here; take OFDMA as d2e"
+
+
+def _d2d_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    if isinstance(spec.d2d, OfdmaSpec):
+        yield from _ofdma_problems("d2d", spec.d2d)
+        yield from _sidelink_problems(spec, spec.d2d)
+        return
+    for n, cluster in enumerate(spec.clusters):
+        if len(cluster.nodes) > WIFI_MOST_NODES:
+            yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
     if spec.d2d.bandwidth_hz not in WIFI_CHANNELS:
         choices = ", ".join(f"{width:g}" for width in WIFI_CHANNELS)
         yield "d2d.bandwidth_hz", f"expected one of {choices}, not {spec.d2d.bandwidth_hz:g}"
-    else:
-        numbers = WIFI_CHANNELS[spec.d2d.bandwidth_hz]
-        for n, cluster in enumerate(spec.clusters):
-            if cluster.channel is not None and cluster.channel not in numbers:
-                nearest = min(numbers, key=lambda number, to=cluster.channel: abs(number - to))  # type: ignore[misc]  # the default binds the loop's value
-                yield (
-                    f"clusters[{n}].channel",
-                    f"expected a 5 GHz channel of {spec.d2d.bandwidth_hz:g} Hz, not "
-                    f"{cluster.channel}; the nearest is {nearest}",
-                )
+        return
+    numbers = WIFI_CHANNELS[spec.d2d.bandwidth_hz]
+    for n, cluster in enumerate(spec.clusters):
+        if cluster.channel is not None and cluster.channel not in numbers:
+            nearest = min(numbers, key=lambda number, to=cluster.channel: abs(number - to))  # type: ignore[misc]  # the default binds the loop's value
+            yield (
+                f"clusters[{n}].channel",
+                f"expected a 5 GHz channel of {spec.d2d.bandwidth_hz:g} Hz, not "
+                f"{cluster.channel}; the nearest is {nearest}",
+            )
+
+
+def _sidelink_problems(spec: ScenarioSpec, d2d: OfdmaSpec) -> Iterator[tuple[str, str]]:
+    if d2d.duplex != "fdd":
+        yield "d2d.duplex", "expected the default: all links of a cluster share one band"
+    if d2d.reuse < 1 or d2d.blocks // max(d2d.reuse, 1) < OFDMA_FEWEST_BLOCKS:
+        most = max(d2d.blocks // OFDMA_FEWEST_BLOCKS, 1)
+        yield "d2d.reuse", f"expected 1 to {most} sub-bands in this bandwidth, not {d2d.reuse}"
+    for n, cluster in enumerate(spec.clusters):
+        if cluster.channel is not None and not 0 <= cluster.channel < d2d.reuse:
+            yield (
+                f"clusters[{n}].channel",
+                f"expected the number of a sub-band, 0 to {d2d.reuse - 1}, not {cluster.channel}",
+            )
+    if not d2d.underlay:
+        return
+    if not isinstance(spec.d2e, OfdmaSpec):
+        yield "d2d.underlay", "expected OFDMA as d2e, whose uplink blocks it could use"
+        return
+    if d2d.reuse != 1:
+        yield "d2d.reuse", "expected 1: the underlay uses all of the uplink's blocks"
+    for name in (
+        "bandwidth_hz",
+        "carrier_hz",
+        "tti_s",
+        "target_bler",
+        "max_transmissions",
+        "engine",
+    ):
+        mine, theirs = getattr(d2d, name), getattr(spec.d2e, name)
+        if mine != theirs:
+            yield f"d2d.{name}", f"expected {theirs!r}, d2e's, whose blocks it uses; not {mine!r}"
+
+
+def _d2e_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    if isinstance(spec.d2e, OfdmaSpec):
+        yield from _ofdma_problems("d2e", spec.d2e)
+        if spec.d2e.reuse != 1:
+            yield "d2e.reuse", "expected 1: sub-bands are for clusters"
+        if spec.d2e.underlay:
+            yield "d2e.underlay", "expected false: it is d2d that may use d2e's blocks"
+        return
+    if len(spec.clusters) > LTE_MOST_UES:
+        yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
     if spec.d2e.bandwidth_hz not in LTE_RESOURCE_BLOCKS:
         choices = ", ".join(f"{width:g}" for width in LTE_RESOURCE_BLOCKS)
         yield "d2e.bandwidth_hz", f"expected one of {choices}, not {spec.d2e.bandwidth_hz:g}"
+
+
+def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
+    blocks = ofdma.bandwidth_hz / BLOCK_HZ
+    if not OFDMA_FEWEST_BLOCKS <= blocks <= OFDMA_MOST_BLOCKS or abs(blocks - round(blocks)) > 1e-6:
+        near = OFDMA_FEWEST_BLOCKS
+        if math.isfinite(blocks):
+            near = min(max(round(blocks), OFDMA_FEWEST_BLOCKS), OFDMA_MOST_BLOCKS)
+        yield (
+            f"{path}.bandwidth_hz",
+            f"expected {OFDMA_FEWEST_BLOCKS} to {OFDMA_MOST_BLOCKS} resource blocks of 180 kHz, "
+            f"not {ofdma.bandwidth_hz:g} Hz; the nearest is {near * BLOCK_HZ:g} Hz",
+        )
+    for name, low, high in (
+        ("carrier_hz", 100e6, 100e9),
+        ("tti_s", 125e-6, 1e-3),
+        ("target_bler", 1e-4, 0.9),
+        ("max_transmissions", 1, 4),
+        ("noise_figure_db", 0.0, 50.0),
+        ("station_noise_figure_db", 0.0, 50.0),
+        ("antenna_gain_db", -50.0, 50.0),
+        ("station_antenna_gain_db", -50.0, 50.0),
+    ):
+        value = getattr(ofdma, name)
+        if not low <= value <= high:
+            yield f"{path}.{name}", f"expected {low:g} to {high:g}, not {value:g}"
+    for name, choices in (
+        ("transport", ("direct", "tcp", "udp")),
+        ("engine", ("tti", "spectrum")),
+        ("duplex", ("fdd", "tdd")),
+    ):
+        if (value := getattr(ofdma, name)) not in choices:
+            yield f"{path}.{name}", f"expected {' or '.join(choices)}, not {value!r}"
 
 
 def _seed_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ several multiples of the beats as they are, and takes the closed form within eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ def best_w(second: Array, joule: Array, gamma: Array, least_w: Array, most_w: Ar
     priced = (joule > 0) & (gamma > 0)
     kappa = gamma[priced] * second[priced] / joule[priced] - 1
     # Where a second costs nothing, at the branch point W₀(-1/e) = -1, it is no power at all.
-    inside = np.maximum(kappa / np.e, np.nextafter(-1 / np.e, 0))
+    inside = np.maximum(kappa / math.e, np.nextafter(-1 / math.e, 0))
     root = np.where(kappa > -1, 1 + lambertw(inside).real, 0.0)
     found[priced] = np.expm1(np.maximum(root, 0.0)) / gamma[priced]
     clipped: Array = np.clip(found, least_w, most_w)

@@ -24,7 +24,7 @@ _Positive = Annotated[float, Field(gt=0)]
 
 
 class CollaPipe:
-    """The scheme of CollaPipe's paper (arXiv 2509.19855), as `docs/dssra.md` reconstructs it.
+    """CollaPipe (arXiv 2509.19855), whose planner DSSRA is this project's reconstruction.
 
     Each round minimises V·T + Σ (Q/Ē)·E + (Z/Γ̄)·Σ ρΓ: the round's time against energy and
     divergence, which virtual queues make dearer the more their budgets were overdrawn so far.

@@ -48,13 +48,11 @@ ByteStream::ByteStream(Ptr<Node> src,
                        uint16_t port,
                        RadioLink& link,
                        SimClock& clock,
-                       std::vector<Ended>& ended)
-    : m_src(src),
+                       EndedTransfers& ended)
+    : Stream(link, clock, ended),
+      m_src(src),
       m_dst(dst),
-      m_to(InetSocketAddress(to, port)),
-      m_link(link),
-      m_clock(clock),
-      m_ended(ended)
+      m_to(InetSocketAddress(to, port))
 {
     m_listener = Socket::CreateSocket(m_dst, TcpSocketFactory::GetTypeId());
     m_listener->Bind(InetSocketAddress(Ipv4Address::GetAny(), port));
@@ -103,7 +101,7 @@ ByteStream::Cut(uint64_t id)
             static_cast<int64_t>(m_received) - static_cast<int64_t>(message->begin),
             0,
             message->size);
-        End(*message, delivered, Ended::CUT);
+        EndMessage(*message, delivered, Ended::CUT);
         m_messages.erase(message);
         HeadChanged();
         Abandon(true);
@@ -113,7 +111,7 @@ ByteStream::Cut(uint64_t id)
         }
         return;
     }
-    End(*message, 0, Ended::CUT);
+    EndMessage(*message, 0, Ended::CUT);
     m_asked -= message->size;
     for (auto later = std::next(message); later != m_messages.end(); ++later)
     {
@@ -231,7 +229,7 @@ ByteStream::Read(Ptr<Socket> socket)
     while (!m_messages.empty() &&
            m_received >= m_messages.front().begin + m_messages.front().size)
     {
-        End(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
+        EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
         HeadChanged();
     }
@@ -267,7 +265,7 @@ ByteStream::EndHead(Ended::Outcome outcome)
     if (!m_messages.empty())
     {
         const auto& head = m_messages.front();
-        End(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
+        EndMessage(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
         m_messages.pop_front();
         HeadChanged();
     }
@@ -278,20 +276,14 @@ ByteStream::EndHead(Ended::Outcome outcome)
 }
 
 void
-ByteStream::End(const Message& message, uint64_t delivered, Ended::Outcome outcome)
+ByteStream::EndMessage(const Message& message, uint64_t delivered, Ended::Outcome outcome)
 {
-    m_ended.push_back({message.id,
-                       m_clock.Now(),
-                       delivered,
-                       outcome,
-                       message.retransmissions,
-                       message.tally});
-    m_link.deliveredBytes += delivered;
-    m_link.lostBytes += message.size - delivered;
-    if (outcome != Ended::CUT) // who cuts knows
+    std::vector<ByteRange> lost;
+    if (delivered < message.size)
     {
-        m_clock.Complete();
+        lost.push_back({delivered, message.size});
     }
+    End(message.id, message.size, outcome, message.retransmissions, message.tally, lost);
 }
 
 void
@@ -302,11 +294,7 @@ ByteStream::HeadChanged()
     {
         return;
     }
-    if (m_link.head)
-    {
-        m_link.busy += m_clock.Now() - m_headSince;
-    }
-    m_headSince = m_clock.Now();
+    SetBusy(head);
     m_link.head = head;
 }
 

@@ -1,8 +1,7 @@
 #ifndef COLLAPIPE_BYTE_STREAM_H
 #define COLLAPIPE_BYTE_STREAM_H
 
-#include "radio-link.h"
-#include "sim-clock.h"
+#include "stream.h"
 
 #include "ns3/address.h"
 #include "ns3/ipv4-address.h"
@@ -11,7 +10,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <vector>
 
 namespace ns3
 {
@@ -24,31 +22,12 @@ class TcpSocketBase;
 namespace collapipe
 {
 
-/// How a transfer ended, and what it took. Laid out without gaps for Python to unpack.
-struct Ended
-{
-    enum Outcome : uint32_t
-    {
-        DELIVERED,
-        LOST,    // the transport gave up
-        CUT,     // cancelled
-        REFUSED, // no connection could be made
-    };
-
-    uint64_t id;
-    int64_t end;        // ns since time 0
-    uint64_t delivered; // bytes that arrived, from the first on
-    uint32_t outcome;
-    uint32_t retransmissions; // TCP segments sent again
-    Tally tally;
-};
-
 /// One directed pair's TCP connection and the transfers that share it, first in, first out.
 ///
 /// Opened by the first transfer. A transfer is a run of bytes of the stream; it ends when the
 /// receiving application has read its last one. When TCP gives up, the transfer under way is
 /// lost; when it is cut, the connection is aborted. The others go on over a fresh connection.
-class ByteStream
+class ByteStream : public Stream
 {
   public:
     ByteStream(ns3::Ptr<ns3::Node> src,
@@ -57,13 +36,11 @@ class ByteStream
                uint16_t port,
                RadioLink& link,
                SimClock& clock,
-               std::vector<Ended>& ended);
-    ~ByteStream();
-    ByteStream(const ByteStream&) = delete;
-    ByteStream& operator=(const ByteStream&) = delete;
+               EndedTransfers& ended);
+    ~ByteStream() override;
 
-    void Send(uint64_t id, uint64_t size);
-    void Cut(uint64_t id);
+    void Send(uint64_t id, uint64_t size) override;
+    void Cut(uint64_t id) override;
 
   private:
     struct Message
@@ -88,16 +65,12 @@ class ByteStream
                    const ns3::Address& peer,
                    ns3::Ptr<const ns3::TcpSocketBase> socket);
     void EndHead(Ended::Outcome outcome);
-    void End(const Message& message, uint64_t delivered, Ended::Outcome outcome);
+    void EndMessage(const Message& message, uint64_t delivered, Ended::Outcome outcome);
     void HeadChanged();
 
     ns3::Ptr<ns3::Node> m_src;
     ns3::Ptr<ns3::Node> m_dst;
     ns3::Address m_to;
-    RadioLink& m_link;
-    SimClock& m_clock;
-    std::vector<Ended>& m_ended;
-
     ns3::Ptr<ns3::Socket> m_listener;
     ns3::Ptr<ns3::Socket> m_sender;   // null: not connected, nor trying
     ns3::Ptr<ns3::Socket> m_receiver; // null until accepted
@@ -106,7 +79,6 @@ class ByteStream
     uint64_t m_asked{0};            // the stream's length, had everything been sent
     uint64_t m_sent{0};             // handed to TCP
     uint64_t m_received{0};         // read by the receiving application
-    int64_t m_headSince{0};
 };
 
 } // namespace collapipe

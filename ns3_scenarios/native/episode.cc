@@ -1,5 +1,8 @@
 #include "episode.h"
 
+#include "byte-stream.h"
+
+#include "ns3/channel-list.h"
 #include "ns3/constant-position-mobility-model.h"
 #include "ns3/internet-stack-helper.h"
 #include "ns3/neighbor-cache-helper.h"
@@ -13,6 +16,20 @@ using namespace ns3;
 namespace
 {
 constexpr uint16_t FIRST_PORT = 1024; // each stream listens at its own
+
+bool
+HasDevices(const Channel& channel)
+{
+    for (std::size_t i = 0; i < channel.GetNDevices(); ++i)
+    {
+        if (!channel.GetDevice(i))
+        {
+            return false;
+        }
+    }
+    return true;
+}
+
 } // namespace
 
 Episode::Episode() = default;
@@ -70,6 +87,19 @@ Episode::AddLte(uint32_t server,
                                       m_usage);
 }
 
+OfdmaCells&
+Episode::AddOfdma(const std::string& engine, const std::string& attributes)
+{
+    m_ofdma.push_back(std::make_unique<OfdmaCells>(engine,
+                                                   attributes,
+                                                   m_nodes,
+                                                   m_clock,
+                                                   m_links,
+                                                   m_usage,
+                                                   m_ended));
+    return *m_ofdma.back();
+}
+
 void
 Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 {
@@ -80,8 +110,17 @@ bool
 Episode::Start(int64_t limit)
 {
     // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
-    NeighborCacheHelper().PopulateNeighborCache();
-    while (!m_lte->Attached())
+    for (auto channel = ChannelList::Begin(); channel != ChannelList::End(); ++channel)
+    {
+        if (HasDevices(**channel)) // the OFDMA radio's own spectrum channel has bare PHYs
+        {
+            NeighborCacheHelper().PopulateNeighborCache(*channel);
+        }
+    }
+    // Nodes are initialised by events of the very first instant.
+    Simulator::Stop(Time(0));
+    Simulator::Run();
+    while (m_lte && !m_lte->Attached())
     {
         if (Simulator::Now().GetNanoSeconds() >= limit)
         {
@@ -124,18 +163,28 @@ Episode::Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size)
     auto& stream = m_streams[{src, dst}];
     if (!stream)
     {
-        auto* link = m_wifi->Link(src, dst);
-        const bool wifi = link;
-        link = wifi ? link : m_lte->Link(src, dst);
-        stream = std::make_unique<ByteStream>(m_nodes.at(src),
-                                              m_nodes.at(dst),
-                                              wifi ? m_wifi->Address(dst) : m_lte->Address(dst),
-                                              FIRST_PORT + m_streams.size(),
-                                              *link,
-                                              m_clock,
-                                              m_ended);
+        stream = Open(src, dst);
     }
     stream->Send(id, size);
+}
+
+std::unique_ptr<Stream>
+Episode::Open(uint32_t src, uint32_t dst)
+{
+    const uint16_t port = FIRST_PORT + m_streams.size();
+    if (auto* ofdma = OfdmaBetween(src, dst))
+    {
+        return ofdma->Open(src, dst, port);
+    }
+    auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr;
+    const auto to = link ? m_wifi->Address(dst) : m_lte->Address(dst);
+    return std::make_unique<ByteStream>(m_nodes.at(src),
+                                        m_nodes.at(dst),
+                                        to,
+                                        port,
+                                        link ? *link : *m_lte->Link(src, dst),
+                                        m_clock,
+                                        m_ended);
 }
 
 void
@@ -144,18 +193,50 @@ Episode::Cut(uint64_t id, uint32_t src, uint32_t dst)
     m_streams.at({src, dst})->Cut(id);
 }
 
+OfdmaCells*
+Episode::OfdmaBetween(uint32_t src, uint32_t dst) const
+{
+    for (const auto& ofdma : m_ofdma)
+    {
+        if (ofdma->Joins(src, dst))
+        {
+            return ofdma.get();
+        }
+    }
+    return nullptr;
+}
+
+void
+Episode::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
+{
+    OfdmaBetween(src, dst)->Grant(src, dst, watts, blocks);
+}
+
+void
+Episode::Sound(uint64_t id, uint32_t src, uint32_t dst)
+{
+    OfdmaBetween(src, dst)->Sound(id, src, dst);
+}
+
 uint32_t
 Episode::TakeEnded()
 {
-    m_taken.swap(m_ended);
-    m_ended.clear();
-    return m_taken.size();
+    std::swap(m_taken, m_ended);
+    m_ended.transfers.clear();
+    m_ended.lost.clear();
+    return m_taken.transfers.size();
 }
 
 uintptr_t
 Episode::EndedData() const
 {
-    return reinterpret_cast<uintptr_t>(m_taken.data());
+    return reinterpret_cast<uintptr_t>(m_taken.transfers.data());
+}
+
+uintptr_t
+Episode::LostData() const
+{
+    return reinterpret_cast<uintptr_t>(m_taken.lost.data());
 }
 
 const std::deque<RadioLink>&

@@ -1,10 +1,11 @@
 #ifndef COLLAPIPE_EPISODE_H
 #define COLLAPIPE_EPISODE_H
 
-#include "byte-stream.h"
 #include "lte-cell.h"
+#include "ofdma-cells.h"
 #include "radio-link.h"
 #include "sim-clock.h"
+#include "stream.h"
 #include "wifi-cells.h"
 
 #include "ns3/node.h"
@@ -40,6 +41,9 @@ class Episode
                 uint32_t resourceBlocks,
                 const std::string& lossModel,
                 const std::string& lossAttributes);
+    /// Adds an OFDMA radio, for the caller to furnish before Start(). The engine is the type of an
+    /// OfdmaMedium, the attributes are OfdmaRadio's.
+    OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
     /// Sets the power of a node's radio: "wifi" or "lte".
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
     /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
@@ -52,24 +56,33 @@ class Episode
 
     void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
     void Cut(uint64_t id, uint32_t src, uint32_t dst);
-    /// Moves what has ended since the last call into an array at EndedData(); returns its length.
+    /// For links of an OFDMA radio, as OfdmaCells has these.
+    void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
+    void Sound(uint64_t id, uint32_t src, uint32_t dst);
+    /// Moves what has ended since the last call into arrays at EndedData() and, in the order of
+    /// these transfers, LostData(); returns how many transfers they are.
     uint32_t TakeEnded();
-    /// The address of the array, good until the next TakeEnded().
+    /// The addresses of the arrays, good until the next TakeEnded().
     uintptr_t EndedData() const;
+    uintptr_t LostData() const;
 
     const std::deque<RadioLink>& Links() const;
     const std::vector<RadioUsage>& Usage() const;
 
   private:
+    std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
+    OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;
+
     SimClock m_clock;
     std::vector<ns3::Ptr<ns3::Node>> m_nodes;
     std::deque<RadioLink> m_links; // a deque keeps their addresses
     std::vector<RadioUsage> m_usage;
-    std::vector<Ended> m_ended;
-    std::vector<Ended> m_taken;
+    EndedTransfers m_ended;
+    EndedTransfers m_taken;
     std::unique_ptr<WifiCells> m_wifi;
     std::unique_ptr<LteCell> m_lte;
-    std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<ByteStream>> m_streams;
+    std::vector<std::unique_ptr<OfdmaCells>> m_ofdma;
+    std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<Stream>> m_streams;
 };
 
 } // namespace collapipe

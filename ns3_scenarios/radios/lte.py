@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ns3_scenarios.channel import attribute_lines
-from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, AttributeValue, ScenarioSpec
+from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, AttributeValue, LteSpec, ScenarioSpec
 
 _SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-1
 
@@ -27,15 +27,14 @@ def defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
     }
 
 
-def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[str, int]) -> None:
     """Makes the cell; `numbers` maps node names to the episode's nodes."""
-    loss = spec.d2e.loss
     episode.AddLte(
         numbers[spec.bs.name],
         [numbers[cluster.cu.name] for cluster in spec.clusters],
-        LTE_RESOURCE_BLOCKS[spec.d2e.bandwidth_hz],
-        loss.type_name,
-        attribute_lines(loss),
+        LTE_RESOURCE_BLOCKS[radio.bandwidth_hz],
+        radio.loss.type_name,
+        attribute_lines(radio.loss),
     )
 
 

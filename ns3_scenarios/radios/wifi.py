@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ns3_scenarios.channel import attribute_lines
-from ns3_scenarios.scenario import AttributeValue, ScenarioSpec, wifi_channel
+from ns3_scenarios.scenario import AttributeValue, ScenarioSpec, WifiSpec, wifi_channel
 
 #: Attribute defaults that differ from ns-3's.
 DEFAULTS: Mapping[str, AttributeValue] = {
@@ -16,13 +16,12 @@ DEFAULTS: Mapping[str, AttributeValue] = {
 }
 
 
-def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(spec: ScenarioSpec, radio: WifiSpec, episode: Any, numbers: Mapping[str, int]) -> None:
     """Gives every cluster its Wi-Fi cell; `numbers` maps node names to the episode's nodes."""
-    loss = spec.d2d.loss
-    episode.AddWifi(loss.type_name, attribute_lines(loss))
+    episode.AddWifi(radio.loss.type_name, attribute_lines(radio.loss))
     for cluster in spec.clusters:
-        width_mhz = round(spec.d2d.bandwidth_hz / 1e6)
-        channel = f"{{{wifi_channel(spec, cluster)}, {width_mhz}, BAND_5GHZ, 0}}"
+        width_mhz = round(radio.bandwidth_hz / 1e6)
+        channel = f"{{{wifi_channel(radio, cluster)}, {width_mhz}, BAND_5GHZ, 0}}"
         episode.AddWifiCell([numbers[node.name] for node in cluster.nodes], channel)
 
 

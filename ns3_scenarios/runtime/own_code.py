@@ -18,7 +18,8 @@ from ns3_scenarios.runtime.installation import facts, installation, modules
 from ns3_scenarios.runtime.loader import DEFAULT_MODULES, interpreter, open_library
 
 SOURCES = Path(__file__).parent.parent / "native"
-FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-Wall", "-pthread")
+# Products and sums are rounded one by one, so that every compiler's code gives the same results.
+FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-Wall", "-ffp-contract=off", "-pthread")
 
 
 class NativeBuildError(RuntimeError):
@@ -46,8 +47,10 @@ def load_code(sources: Path) -> Any:
     if library is not None:
         open_library(library)
     cppyy.cppdef("namespace collapipe {}")
-    for path in headers if library is not None else [*headers, *units]:
-        _declare(cppyy, path)
+    _declare(cppyy, headers)
+    if library is None:
+        # At once: what registers itself with ns-3 runs, and finds the rest of the code there.
+        _declare(cppyy, units)
     return cppyy.gbl.collapipe
 
 
@@ -74,7 +77,7 @@ def _library(sources: Path, files: Sequence[Path]) -> Path | None:
         return target
 
     try:
-        return cache.built(f"native-{key}.so", build, "compiling native code, once (about 10 s)")
+        return cache.built(f"native-{key}.so", build, "compiling native code, once (about 15 s)")
     except (cache.CacheUnavailable, NativeBuildError) as error:
         print(
             f"collapipe-ns3: no compiled native code ({error}); Cling compiles it at each start",
@@ -85,10 +88,13 @@ def _library(sources: Path, files: Sequence[Path]) -> Path | None:
 
 def _compile(chosen: str, units: Sequence[Path], include: Path, target: Path) -> None:
     place = installation()
+    # All in one go, as Cling does it: ns-3's headers take longer to read than the code itself.
+    whole = target.with_suffix(".cc")
+    whole.write_text(_includes(units))
     # Linked against the modules, so that a missing definition is an error here and not later.
     libraries = [f"-l:{modules()[name].name}" for name in DEFAULT_MODULES]
     command = [
-        *(chosen, *FLAGS, f"-I{place.include}", f"-I{include}", *map(str, units)),
+        *(chosen, *FLAGS, f"-I{place.include}", f"-I{include}", str(whole)),
         *("-o", str(target), f"-L{place.libraries}", f"-Wl,-rpath,{place.libraries}"),
         *("-Wl,--no-undefined", "-Wl,--as-needed", *libraries),
     ]
@@ -97,9 +103,13 @@ def _compile(chosen: str, units: Sequence[Path], include: Path, target: Path) ->
         raise NativeBuildError(f"{Path(chosen).name} failed: {_shortened(done.stderr)}")
 
 
-def _declare(cppyy: Any, path: Path) -> None:
+def _includes(paths: Sequence[Path]) -> str:
+    return "".join(f'#include "{path}"\n' for path in paths)
+
+
+def _declare(cppyy: Any, paths: Sequence[Path]) -> None:
     try:
-        cppyy.cppdef(f'#include "{path}"')
+        cppyy.cppdef(f"#pragma STDC FP_CONTRACT OFF\n{_includes(paths)}")  # as in FLAGS
     except SyntaxError as error:
         raise NativeBuildError(f"Cling failed: {_shortened(str(error))}") from None
 

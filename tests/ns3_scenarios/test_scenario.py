@@ -16,6 +16,7 @@ from ns3_scenarios.scenario import (
     ClusterSpec,
     LossModel,
     LteSpec,
+    OfdmaSpec,
     ScenarioSpec,
     WifiSpec,
     problems,
@@ -67,6 +68,70 @@ def test_a_width_that_wifi_does_not_have_names_those_it_has() -> None:
     assert "8e+07" in message
 
 
+def test_every_problem_of_an_ofdma_radio_is_listed_with_its_place() -> None:
+    base = scenario(clusters=2, devices=2, channels=(None, 3))
+    spec = replace(
+        base,
+        clusters=(base.clusters[0], replace(base.clusters[1], station="nowhere")),
+        d2d=OfdmaSpec(
+            bandwidth_hz=20e6,
+            duplex="tdd",
+            reuse=30,
+            transport="sctp",  # type: ignore[arg-type]
+            engine="fast",  # type: ignore[arg-type]
+            target_bler=1.0,
+        ),
+        d2e=OfdmaSpec(
+            bandwidth_hz=math.nan,
+            tti_s=2e-3,
+            max_transmissions=5,
+            noise_figure_db=-1.0,
+            reuse=2,
+            underlay=True,
+        ),
+    )
+    found = dict(problems(spec))
+    assert found.keys() == {
+        "clusters[1].station",
+        "d2d.bandwidth_hz",
+        "d2d.duplex",
+        "d2d.reuse",
+        "d2d.transport",
+        "d2d.engine",
+        "d2d.target_bler",
+        "d2e.bandwidth_hz",
+        "d2e.tti_s",
+        "d2e.max_transmissions",
+        "d2e.noise_figure_db",
+        "d2e.reuse",
+        "d2e.underlay",
+    }
+    assert "the nearest is 1.998e+07 Hz" in found["d2d.bandwidth_hz"]
+    assert "bs" in found["clusters[1].station"]
+    assert "direct or tcp or udp" in found["d2d.transport"]
+    with pytest.raises(ValueError, match=r"d2e\.underlay"):
+        network.build(spec)
+
+
+def test_an_underlay_is_like_the_radio_whose_blocks_it_uses() -> None:
+    below = OfdmaSpec(underlay=True, bandwidth_hz=9e6, target_bler=0.2)
+    paths = {path for path, _ in problems(replace(scenario(), d2d=below, d2e=OfdmaSpec()))}
+    assert paths == {"d2d.bandwidth_hz", "d2d.target_bler"}
+    ((path, message),) = problems(replace(scenario(), d2d=below))
+    assert (path, "OFDMA as d2e" in message) == ("d2d.underlay", True)
+
+
+def test_a_sub_band_is_one_of_those_there_are_and_stations_need_ofdma() -> None:
+    spec = replace(
+        scenario(clusters=2, channels=(1, 2)),
+        d2d=OfdmaSpec(reuse=2),
+        stations=(node("far", 900.0, 0.0),),
+    )
+    found = dict(problems(spec))
+    assert found.keys() == {"clusters[1].channel", "stations"}
+    assert "0 to 1" in found["clusters[1].channel"]
+
+
 def test_everything_that_ns3_does_not_know_is_listed_with_its_place() -> None:
     spec = replace(
         scenario(),
@@ -75,7 +140,7 @@ def test_everything_that_ns3_does_not_know_is_listed_with_its_place() -> None:
             "ns3::TcpSocket::SegmentSize": "big",
             "ns3::TcpSocketBase::SndBufSize": 900,  # declared by TcpSocket
         },
-        d2d=WifiSpec(loss=LossModel("ns3::FriisLoss", {})),
+        d2d=OfdmaSpec(loss=LossModel("ns3::FriisLoss", {})),
         d2e=LteSpec(loss=LossModel(attributes={"Exponant": 3, "ReferenceLoss": True})),
     )
     found = dict(ns3_problems(spec))

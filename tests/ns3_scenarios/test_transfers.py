@@ -5,40 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from radio_lab import carry, run, scenario
+from radio_lab import arrived, carry, check_books, run, scenario
 
 from ns3_scenarios import network
 from ns3_scenarios.measurement import RadioDelivery
 
 WIFI, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")
 FAR_M = 3000.0  # neither radio reaches so far
-
-
-def arrived(delivery: RadioDelivery) -> int:
-    return delivery.size_bytes - sum(end - begin for begin, end in delivery.lost)
-
-
-def check_books(deliveries: Sequence[RadioDelivery], now_ns: int) -> None:
-    """What holds of all deliveries of a network, however they ended."""
-    for delivery in deliveries:
-        assert 0 <= arrived(delivery) <= delivery.size_bytes
-        assert (delivery.outcome == "delivered") == (delivery.lost == ())
-        assert all(0 <= begin < end <= delivery.size_bytes for begin, end in delivery.lost)
-        assert 0 <= delivery.start_ns <= delivery.end_ns <= now_ns
-        assert delivery.airtime_s <= (delivery.end_ns - delivery.start_ns) * 1e-9 + 2e-3
-    assert all(before.end_ns <= after.end_ns for before, after in pairwise(deliveries))
-    links = {(delivery.src, delivery.dst) for delivery in deliveries}
-    for link in links:
-        airtime_s = sum(d.airtime_s for d in deliveries if (d.src, d.dst) == link)
-        assert airtime_s <= now_ns * 1e-9
 
 
 def test_transfers_of_a_pair_go_first_in_first_out_and_pairs_at_once() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import closing
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from bridge import loop as simulated
@@ -76,3 +77,23 @@ def steady_rate_bps(spec: ScenarioSpec, src: str, dst: str, size_bytes: int) -> 
         delivery = run(net, main())
     assert delivery.outcome == "delivered"
     return 8e9 * size_bytes / (delivery.end_ns - delivery.start_ns)
+
+
+def arrived(delivery: RadioDelivery) -> int:
+    """Bytes of a transfer that its receiver got."""
+    return delivery.size_bytes - sum(end - begin for begin, end in delivery.lost)
+
+
+def check_books(deliveries: Sequence[RadioDelivery], now_ns: int) -> None:
+    """What holds of all deliveries of a network, however they ended."""
+    for delivery in deliveries:
+        assert 0 <= arrived(delivery) <= delivery.size_bytes
+        assert (delivery.outcome == "delivered") == (delivery.lost == ())
+        assert all(0 <= begin < end <= delivery.size_bytes for begin, end in delivery.lost)
+        assert 0 <= delivery.start_ns <= delivery.end_ns <= now_ns
+        assert delivery.airtime_s <= (delivery.end_ns - delivery.start_ns) * 1e-9 + 2e-3
+    assert all(before.end_ns <= after.end_ns for before, after in pairwise(deliveries))
+    links = {(delivery.src, delivery.dst) for delivery in deliveries}
+    for link in links:
+        airtime_s = sum(d.airtime_s for d in deliveries if (d.src, d.dst) == link)
+        assert airtime_s <= now_ns * 1e-9 + 2e-3  # a subframe counts from its start

@@ -1,0 +1,151 @@
+#include "datagram-stream.h"
+
+#include "ns3/inet-socket-address.h"
+#include "ns3/udp-socket-factory.h"
+
+#include <algorithm>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+namespace
+{
+constexpr uint64_t DATAGRAM_BYTES = 1500 - 20 - 8; // behind the headers of IP and UDP
+constexpr uint64_t WINDOW_BYTES = 256 * 1024;
+} // namespace
+
+DatagramStream::DatagramStream(Ptr<Node> src,
+                               Ptr<Node> dst,
+                               Ipv4Address to,
+                               uint16_t port,
+                               Ptr<OfdmaNetDevice> receiver,
+                               RadioLink& link,
+                               SimClock& clock,
+                               EndedTransfers& ended)
+    : Stream(link, clock, ended),
+      m_device(receiver)
+{
+    m_receiver = Socket::CreateSocket(dst, UdpSocketFactory::GetTypeId());
+    m_receiver->Bind(InetSocketAddress(Ipv4Address::GetAny(), port));
+    m_receiver->SetRecvCallback(MakeCallback(&DatagramStream::Arrived, this));
+    m_sender = Socket::CreateSocket(src, UdpSocketFactory::GetTypeId());
+    m_sender->Bind();
+    m_sender->Connect(InetSocketAddress(to, port));
+    m_device->TraceConnectWithoutContext("MacRxDrop", MakeCallback(&DatagramStream::Dropped, this));
+}
+
+DatagramStream::~DatagramStream()
+{
+    m_link.head = nullptr;
+    m_device->TraceDisconnectWithoutContext("MacRxDrop",
+                                            MakeCallback(&DatagramStream::Dropped, this));
+    m_receiver->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
+}
+
+void
+DatagramStream::Send(uint64_t id, uint64_t size)
+{
+    m_messages.push_back({id, size});
+    HeadChanged();
+    Fill();
+}
+
+void
+DatagramStream::Cut(uint64_t id)
+{
+    const auto message = std::find_if(m_messages.begin(), m_messages.end(), [id](const auto& m) {
+        return m.id == id;
+    });
+    if (message == m_messages.end())
+    {
+        return;
+    }
+    // What is on its way still arrives, and nobody waits for it.
+    auto lost = message->lost;
+    lost.push_back({message->passed, message->size});
+    End(id, message->size, Ended::CUT, 0, message->tally, lost);
+    m_messages.erase(message);
+    HeadChanged();
+    Fill();
+}
+
+void
+DatagramStream::Fill()
+{
+    for (auto& message : m_messages)
+    {
+        while (message.sent < message.size && m_onTheWay < WINDOW_BYTES)
+        {
+            const auto size = std::min(DATAGRAM_BYTES, message.size - message.sent);
+            const auto packet = Create<Packet>(size);
+            m_datagrams.push_back({packet->GetUid(), message.id, size});
+            m_onTheWay += size;
+            message.sent += size;
+            m_sender->Send(packet);
+        }
+    }
+}
+
+void
+DatagramStream::Arrived(Ptr<Socket> socket)
+{
+    while (socket->Recv())
+    {
+        Passed(true);
+    }
+}
+
+void
+DatagramStream::Dropped(Ptr<const Packet> packet)
+{
+    if (!m_datagrams.empty() && m_datagrams.front().packet == packet->GetUid())
+    {
+        Passed(false);
+    }
+}
+
+/// The first of the datagrams on their way has arrived, or been given up.
+void
+DatagramStream::Passed(bool arrived)
+{
+    const auto datagram = m_datagrams.front();
+    m_datagrams.pop_front();
+    m_onTheWay -= datagram.size;
+    if (!m_messages.empty() && m_messages.front().id == datagram.message)
+    {
+        auto& message = m_messages.front();
+        const ByteRange bytes{message.passed, message.passed + datagram.size};
+        message.passed = bytes.end;
+        if (!arrived && !message.lost.empty() && message.lost.back().end == bytes.begin)
+        {
+            message.lost.back().end = bytes.end;
+        }
+        else if (!arrived)
+        {
+            message.lost.push_back(bytes);
+        }
+        if (message.passed == message.size)
+        {
+            End(message.id,
+                message.size,
+                message.lost.empty() ? Ended::DELIVERED : Ended::LOST,
+                0,
+                message.tally,
+                message.lost);
+            m_messages.pop_front();
+            HeadChanged();
+        }
+    }
+    Fill();
+}
+
+void
+DatagramStream::HeadChanged()
+{
+    SetBusy(!m_messages.empty());
+    m_link.head = m_messages.empty() ? nullptr : &m_messages.front().tally;
+}
+
+} // namespace collapipe

@@ -1,0 +1,78 @@
+#ifndef COLLAPIPE_DATAGRAM_STREAM_H
+#define COLLAPIPE_DATAGRAM_STREAM_H
+
+#include "ofdma-net-device.h"
+#include "stream.h"
+
+#include "ns3/address.h"
+#include "ns3/ipv4-address.h"
+#include "ns3/node.h"
+#include "ns3/packet.h"
+#include "ns3/ptr.h"
+#include "ns3/socket.h"
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+namespace collapipe
+{
+
+/// One directed pair's transfers as UDP datagrams over an OFDMA link.
+///
+/// A transfer is cut into datagrams, in order. The sender keeps a window of them with the link,
+/// so that none is dropped for want of room. UDP itself never says what became of a datagram; the
+/// link layer does, whose sequence numbers and HARQ feedback show a gap at both ends: each
+/// datagram either reaches the receiving socket or is given up by the device (MacRxDrop), in
+/// order, and a transfer ends with its last one. So a lossy transfer ends without a timeout.
+class DatagramStream : public Stream
+{
+  public:
+    DatagramStream(ns3::Ptr<ns3::Node> src,
+                   ns3::Ptr<ns3::Node> dst,
+                   ns3::Ipv4Address to,
+                   uint16_t port,
+                   ns3::Ptr<OfdmaNetDevice> receiver,
+                   RadioLink& link,
+                   SimClock& clock,
+                   EndedTransfers& ended);
+    ~DatagramStream() override;
+
+    void Send(uint64_t id, uint64_t size) override;
+    void Cut(uint64_t id) override;
+
+  private:
+    struct Message
+    {
+        uint64_t id;
+        uint64_t size;
+        uint64_t sent{0};   // handed to UDP
+        uint64_t passed{0}; // arrived or lost
+        Tally tally{};
+        std::vector<ByteRange> lost{};
+    };
+
+    struct Datagram
+    {
+        uint64_t packet; // its number
+        uint64_t message;
+        uint64_t size;
+    };
+
+    void Fill();
+    void Arrived(ns3::Ptr<ns3::Socket> socket);
+    void Dropped(ns3::Ptr<const ns3::Packet> packet);
+    void Passed(bool arrived);
+    void HeadChanged();
+
+    ns3::Ptr<OfdmaNetDevice> m_device; // the receiver's
+    ns3::Ptr<ns3::Socket> m_sender;
+    ns3::Ptr<ns3::Socket> m_receiver;
+    std::deque<Message> m_messages;    // that have not ended; a deque keeps the head's address
+    std::deque<Datagram> m_datagrams;  // on their way
+    uint64_t m_onTheWay{0};            // bytes
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,53 @@
+#include "direct-stream.h"
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+DirectStream::DirectStream(Ptr<OfdmaRadio> radio,
+                           OfdmaLink& ofdma,
+                           RadioLink& link,
+                           SimClock& clock,
+                           EndedTransfers& ended)
+    : Stream(link, clock, ended),
+      m_radio(radio),
+      m_ofdma(ofdma)
+{
+}
+
+void
+DirectStream::Send(uint64_t id, uint64_t size)
+{
+    ++m_underWay;
+    SetBusy(true);
+    OfdmaItem item;
+    item.id = id;
+    m_radio->Push(m_ofdma, std::move(item), size);
+}
+
+void
+DirectStream::Cut(uint64_t id)
+{
+    OfdmaItem item;
+    if (m_radio->Cut(m_ofdma, id, item))
+    {
+        EndItem(item, Ended::CUT);
+    }
+}
+
+void
+DirectStream::Left(const OfdmaItem& item)
+{
+    EndItem(item, item.lost.empty() ? Ended::DELIVERED : Ended::LOST);
+}
+
+void
+DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
+{
+    --m_underWay;
+    SetBusy(m_underWay > 0);
+    End(item.id, item.end - item.begin, outcome, item.retransmissions, item.tally, item.lost);
+}
+
+} // namespace collapipe

@@ -1,0 +1,50 @@
+#ifndef COLLAPIPE_OFDMA_ADAPTATION_H
+#define COLLAPIPE_OFDMA_ADAPTATION_H
+
+#include "ofdma-codes.h"
+
+namespace collapipe
+{
+
+/// Link adaptation of one link: the MCS from what was measured, corrected by what arrived.
+///
+/// Measured is the link's quality, SINR over radiated density (Hz/W), as a moving average in dB,
+/// so that it holds at any power and bandwidth. The outer loop adds an offset that falls with
+/// every broken first transmission and rises with every whole one, in the ratio that keeps their
+/// error rate at the target (Sampath, Kumar, Holtzman: On Setting Reverse Link Target SIR in a CDMA
+/// System, VTC 1997; Pedersen et al., VTC 2007-Fall, for OFDMA).
+class OfdmaAdaptation
+{
+  public:
+    /// `weight`: of a new measurement in the average; `stepDb`: of the outer loop.
+    OfdmaAdaptation(const OfdmaCodes& codes, double targetBler, double stepDb, double weight);
+
+    /// The MCS for a transport block of this many resource blocks sent at `density` (W/Hz).
+    uint32_t Mcs(double density, uint32_t blocks) const;
+
+    /// A measured quality, linear.
+    void Measured(double quality);
+
+    /// The fates of the first transmissions of one TTI, sent at `density`.
+    void Feedback(uint32_t sent, uint32_t broken, double density);
+
+    double OffsetDb() const
+    {
+        return m_offsetDb;
+    }
+
+  private:
+    double SinrDb(double density) const;
+
+    const OfdmaCodes& m_codes;
+    double m_targetBler;
+    double m_stepDb;
+    double m_weight;
+    bool m_known{false};
+    double m_qualityDb{0};
+    double m_offsetDb{0};
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,292 @@
+#include "ofdma-band.h"
+
+#include <algorithm>
+#include <map>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+namespace
+{
+
+/// A number that looks drawn at random (Steele, Lea, Flood: splitmix64, OOPSLA 2014).
+uint64_t
+Mixed(uint64_t value)
+{
+    value += 0x9e3779b97f4a7c15;
+    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+    value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+    return value ^ (value >> 31);
+}
+
+} // namespace
+
+OfdmaBand::OfdmaBand(uint32_t number,
+                     uint32_t blocks,
+                     Ptr<OfdmaGain> gain,
+                     const std::vector<OfdmaNode>& nodes,
+                     const OfdmaSettings& settings)
+    : number(number),
+      blocks(blocks),
+      gains(gain, blocks),
+      m_nodes(nodes),
+      m_settings(settings),
+      m_tti(Seconds(settings.ttiSeconds)),
+      m_scheduler(blocks, nodes.size()),
+      m_load(nodes.size()),
+      m_wanted(blocks),
+      m_unwanted(blocks)
+{
+}
+
+uint32_t
+OfdmaBand::AddCell()
+{
+    ++m_cells;
+    return m_scheduler.AddCell();
+}
+
+void
+OfdmaBand::AddLink(OfdmaLink& link)
+{
+    m_links.push_back(&link);
+}
+
+void
+OfdmaBand::Sound(OfdmaLink& link, uint64_t id)
+{
+    m_toSound.push_back({&link, id});
+}
+
+bool
+OfdmaBand::Wanted() const
+{
+    return !m_toSound.empty() ||
+           std::any_of(m_links.begin(), m_links.end(), [](auto* link) { return link->Ready(); });
+}
+
+bool
+OfdmaBand::OnAir() const
+{
+    return !m_signals.empty();
+}
+
+void
+OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
+{
+    m_signals.clear();
+    m_sending.clear();
+    m_scheduler.Begin(tti);
+    StartSoundings();
+    StartData();
+    Place(tti);
+    TraceStart(traces);
+    if (OnAir())
+    {
+        medium.Transmit(number, m_signals, m_tti);
+    }
+}
+
+/// In each cell with links to sound, as many as the half-duplex rule allows; their senders share
+/// the band, and it carries nothing else in this TTI.
+void
+OfdmaBand::StartSoundings()
+{
+    m_sounding.clear();
+    if (m_toSound.empty())
+    {
+        return;
+    }
+    std::vector<Sounding> later;
+    std::vector<std::map<uint32_t, double>> senders(m_cells); // their powers
+    for (const auto& sounding : m_toSound)
+    {
+        const auto& link = *sounding.link;
+        auto& ofCell = senders[link.cell];
+        if ((ofCell.size() < blocks || ofCell.count(link.from)) && m_scheduler.Claim(link))
+        {
+            m_sounding.push_back(sounding);
+            auto& watts = ofCell[link.from];
+            watts = std::max(watts, link.watts);
+        }
+        else
+        {
+            later.push_back(sounding);
+        }
+    }
+    m_toSound.swap(later);
+    for (uint32_t cell = 0; cell < m_cells; ++cell)
+    {
+        uint32_t first = 0;
+        for (const auto& [sender, watts] : senders[cell])
+        {
+            const auto share = static_cast<uint32_t>(blocks / senders[cell].size());
+            m_signals.push_back({sender, sender, first, share, watts / (share * BLOCK_HZ)});
+            first += share;
+            m_scheduler.Close(cell);
+        }
+    }
+}
+
+void
+OfdmaBand::StartData()
+{
+    const auto& allocations = m_scheduler.Allocate(m_links);
+    // Who sends to several at once and has not the power for all scales them alike, as a terminal
+    // with several carriers does (TS 36.213, 5.1.1.1).
+    std::fill(m_load.begin(), m_load.end(), 0);
+    for (const auto& [link, most] : allocations)
+    {
+        m_load[link->from] += link->watts;
+    }
+    for (const auto& [link, most] : allocations)
+    {
+        const auto limit = m_nodes[link->from].watts;
+        const auto load = m_load[link->from];
+        const auto watts = load > limit ? link->watts * (limit / load) : link->watts;
+        const auto used = link->Compose(most, watts);
+        link->credit -= used;
+        if (used > 0)
+        {
+            m_sending.push_back({link, watts, used, {}});
+        }
+    }
+}
+
+/// Gives every transmission its run of blocks. Where a cell doesn't fill the band, it begins at a
+/// block drawn for cell and TTI, so that the interference between cells is averaged over all.
+void
+OfdmaBand::Place(int64_t tti)
+{
+    std::sort(m_sending.begin(), m_sending.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.link->from, a.link->number) < std::pair(b.link->from, b.link->number);
+    });
+    std::vector<uint32_t> next(m_cells);
+    for (const auto& sending : m_sending)
+    {
+        next[sending.link->cell] += sending.blocks;
+    }
+    for (uint32_t cell = 0; cell < m_cells; ++cell)
+    {
+        const auto places = blocks - next[cell] + 1;
+        next[cell] = Mixed(Mixed(tti) ^ (uint64_t{number} << 32 | cell)) % places;
+    }
+    for (auto& [link, watts, used, signal] : m_sending)
+    {
+        signal = {link->from, link->to, next[link->cell], used, watts / (used * BLOCK_HZ)};
+        next[link->cell] += used;
+        m_signals.push_back(signal);
+    }
+    // In this order all engines add them up.
+    std::sort(m_signals.begin(), m_signals.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.from, a.first) < std::pair(b.from, b.first);
+    });
+}
+
+void
+OfdmaBand::TraceStart(const OfdmaTraces& traces) const
+{
+    for (const auto& [link, watts, used, signal] : m_sending)
+    {
+        traces.transmission({link, m_settings.ttiSeconds, watts, used});
+    }
+    for (auto signal = m_signals.begin(); signal != m_signals.end();)
+    {
+        const auto from = signal->from;
+        double watts = 0;
+        for (; signal != m_signals.end() && signal->from == from; ++signal)
+        {
+            watts += signal->density * signal->blocks * BLOCK_HZ;
+        }
+        traces.phyState(from, true, m_tti, watts);
+    }
+    std::vector<uint32_t> receivers;
+    for (const auto& sending : m_sending)
+    {
+        receivers.push_back(sending.link->to);
+    }
+    for (const auto& sounding : m_sounding)
+    {
+        receivers.push_back(sounding.link->to);
+    }
+    std::sort(receivers.begin(), receivers.end());
+    receivers.erase(std::unique(receivers.begin(), receivers.end()), receivers.end());
+    for (const auto receiver : receivers)
+    {
+        traces.phyState(receiver, false, m_tti, 0);
+    }
+}
+
+void
+OfdmaBand::Receive(int64_t tti,
+                   OfdmaMedium& medium,
+                   RandomVariableStream& random,
+                   const OfdmaTraces& traces)
+{
+    EndData(tti, medium, random, traces);
+    EndSoundings(medium, traces);
+    m_signals.clear();
+}
+
+void
+OfdmaBand::Listen(const OfdmaSignal& signal, OfdmaMedium& medium)
+{
+    medium.Receive(number, signal, m_wanted.data(), m_unwanted.data());
+    const auto noise = m_nodes[signal.to].noise;
+    for (uint32_t block = 0; block < signal.blocks; ++block)
+    {
+        m_unwanted[block] += noise;
+    }
+}
+
+void
+OfdmaBand::EndData(int64_t tti,
+                   OfdmaMedium& medium,
+                   RandomVariableStream& random,
+                   const OfdmaTraces& traces)
+{
+    for (const auto& [link, watts, used, signal] : m_sending)
+    {
+        Listen(signal, medium);
+        link->Received(m_wanted.data(), m_unwanted.data(), signal.density, tti, random);
+        for (const auto& block : link->OnAir())
+        {
+            const auto share = static_cast<double>(block.blocks) / used;
+            traces.reception(
+                {link, &block, link->Sinr().data() + block.offset, share * m_settings.ttiSeconds});
+        }
+        link->Await();
+    }
+}
+
+void
+OfdmaBand::EndSoundings(OfdmaMedium& medium, const OfdmaTraces& traces)
+{
+    for (const auto& [link, id] : m_sounding)
+    {
+        auto signal = *std::find_if(m_signals.begin(), m_signals.end(), [link](const auto& other) {
+            return other.from == link->from;
+        });
+        signal.to = link->to;
+        Listen(signal, medium);
+        link->Sounded(m_wanted.data(), m_unwanted.data(), signal.blocks, signal.density);
+        // One signal serves all links of its sender.
+        const auto links = std::count_if(m_sounding.begin(), m_sounding.end(), [link](auto& other) {
+            return other.link->from == link->from;
+        });
+        const auto seconds = m_settings.ttiSeconds / links;
+        const auto hertz = signal.blocks * BLOCK_HZ;
+        OfdmaSounding sounding{link, id, {}};
+        sounding.tally.Sent(seconds, signal.density * hertz, hertz);
+        sounding.tally.Received(seconds, link->Measured().sinr);
+        if (traces.sounded)
+        {
+            traces.sounded(sounding);
+        }
+    }
+    m_sounding.clear();
+}
+
+} // namespace collapipe

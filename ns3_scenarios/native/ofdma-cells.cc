@@ -1,0 +1,318 @@
+#include "ofdma-cells.h"
+
+#include "attribute-table.h"
+#include "byte-stream.h"
+#include "datagram-stream.h"
+#include "direct-stream.h"
+#include "ofdma-net-device.h"
+#include "ofdma-spectrum-medium.h"
+
+#include "ns3/ipv4-address-helper.h"
+#include "ns3/ipv4.h"
+#include "ns3/net-device-container.h"
+#include "ns3/pointer.h"
+#include "ns3/simple-channel.h"
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+namespace
+{
+// Streams of random numbers are fixed, so that runs repeat whichever engine and order of building.
+constexpr int64_t RADIO_STREAM = 1 << 20;
+constexpr int64_t STREAMS_OF_A_BAND = 1 << 10;
+// Subnets of their own, beside those of the other radios.
+constexpr uint32_t FIRST_SUBNET = (10U << 24) + (128U << 16);
+constexpr uint32_t SUBNET_SIZE = 1U << 12;
+constexpr const char* SUBNET_MASK = "255.255.240.0";
+} // namespace
+
+struct OfdmaCells::Cells
+{
+    struct Joint
+    {
+        OfdmaLink* ofdma;
+        RadioLink* record;
+        Transport transport;
+        Ptr<OfdmaNetDevice> sender{};   // where packets are carried
+        Ptr<OfdmaNetDevice> receiver{};
+        DirectStream* stream{nullptr}; // where none are
+    };
+
+    struct Subnet
+    {
+        Ptr<SimpleChannel> channel;
+        Ipv4AddressHelper addresses;
+        std::map<uint32_t, Ptr<OfdmaNetDevice>> devices{}; // by node
+    };
+
+    const std::vector<Ptr<Node>>& nodes;
+    SimClock& clock;
+    std::deque<RadioLink>& links;
+    std::vector<RadioUsage>& usage;
+    EndedTransfers& ended;
+    Ptr<OfdmaRadio> radio{};
+    std::map<uint32_t, uint32_t> byNode{};      // the radio's numbers
+    std::vector<uint32_t> nodeOf{};             // by the radio's number
+    std::deque<Joint> joints{};                 // by the link's number
+    std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
+    std::map<uint32_t, Subnet> subnets{};
+    uint32_t bands{0};
+
+    Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
+    {
+        auto found = subnets.find(subnet);
+        if (found == subnets.end())
+        {
+            const Ipv4Address first(FIRST_SUBNET + SUBNET_SIZE * subnet);
+            found = subnets
+                        .emplace(subnet,
+                                 Subnet{CreateObject<SimpleChannel>(),
+                                        Ipv4AddressHelper(first, SUBNET_MASK)})
+                        .first;
+        }
+        auto& device = found->second.devices[node];
+        if (!device)
+        {
+            device = CreateObject<OfdmaNetDevice>();
+            device->SetChannel(found->second.channel);
+            nodes.at(node)->AddDevice(device);
+            found->second.addresses.Assign(NetDeviceContainer(device));
+        }
+        return device;
+    }
+
+    Ipv4Address AddressOf(const Ptr<OfdmaNetDevice>& device) const
+    {
+        const auto ipv4 = device->GetNode()->GetObject<Ipv4>();
+        return ipv4->GetAddress(ipv4->GetInterfaceForDevice(device), 0).GetLocal();
+    }
+
+    void Sent(const OfdmaTransmission& sent)
+    {
+        joints[sent.link->number].record->Sent(sent.seconds, sent.watts, sent.blocks * BLOCK_HZ);
+    }
+
+    void Received(const OfdmaReception& received)
+    {
+        auto& record = *joints[received.link->number].record;
+        record.Received(received.seconds, received.block->sinr);
+        Measured(*received.link, record);
+    }
+
+    void Measured(const OfdmaLink& link, RadioLink& record) const
+    {
+        const auto& measured = link.Measured();
+        if (measured.known)
+        {
+            record.gain = measured.gain;
+            record.interference = measured.interference;
+            record.sinr = measured.sinr;
+            record.txPower = measured.watts;
+            record.measured = clock.Now();
+        }
+    }
+
+    void State(uint32_t node, bool sends, Time duration, double watts)
+    {
+        auto& used = usage[nodeOf[node]];
+        const auto seconds = duration.GetSeconds();
+        (sends ? used.txAirtime : used.rxAirtime) += seconds;
+        used.txEnergy += seconds * watts;
+    }
+
+    void Left(OfdmaLink& link, OfdmaItem& item)
+    {
+        auto& joint = joints[link.number];
+        if (item.packet)
+        {
+            joint.receiver->Left(item, Mac48Address::ConvertFrom(joint.sender->GetAddress()));
+        }
+        else
+        {
+            joint.stream->Left(item);
+        }
+    }
+
+    void Sounded(const OfdmaSounding& sounding)
+    {
+        auto& record = *joints[sounding.link->number].record;
+        const auto& tally = sounding.tally;
+        record.total.Sent(tally.airtime,
+                          tally.energy / tally.airtime,
+                          tally.bandwidthTime / tally.airtime);
+        Measured(*sounding.link, record);
+        ended.Add({sounding.id, clock.Now(), Ended::DELIVERED, 0, 0, tally}, {});
+        clock.Complete();
+    }
+};
+
+OfdmaCells::OfdmaCells(const std::string& engine,
+                       const std::string& attributes,
+                       const std::vector<Ptr<Node>>& nodes,
+                       SimClock& clock,
+                       std::deque<RadioLink>& links,
+                       std::vector<RadioUsage>& usage,
+                       EndedTransfers& ended)
+    : m_cells(new Cells{nodes, clock, links, usage, ended})
+{
+    auto* cells = m_cells.get();
+    cells->radio = DynamicCast<OfdmaRadio>(Make("collapipe::OfdmaRadio", attributes));
+    cells->radio->SetMedium(DynamicCast<OfdmaMedium>(Make(engine, "")));
+    cells->radio->AssignStreams(RADIO_STREAM);
+    cells->radio->SetItemCallback(
+        [cells](OfdmaLink& link, OfdmaItem& item) { cells->Left(link, item); });
+    cells->radio->SetSoundingCallback(
+        [cells](const OfdmaSounding& sounding) { cells->Sounded(sounding); });
+    const auto trace = [cells](const char* name, const CallbackBase& sink) {
+        cells->radio->TraceConnectWithoutContext(name, sink);
+    };
+    trace("Transmission", MakeCallback(&Cells::Sent, cells));
+    trace("Reception", MakeCallback(&Cells::Received, cells));
+    trace("PhyState", MakeCallback(&Cells::State, cells));
+}
+
+OfdmaCells::~OfdmaCells()
+{
+    m_cells->radio->Dispose();
+}
+
+void
+OfdmaCells::AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb)
+{
+    const auto place = m_cells->nodes.at(node)->GetObject<MobilityModel>();
+    m_cells->byNode[node] =
+        m_cells->radio->AddNode(place, node, watts, noiseFigureDb, antennaGainDb);
+    m_cells->nodeOf.push_back(node);
+}
+
+uint32_t
+OfdmaCells::AddBand(uint32_t blocks,
+                    double centreHz,
+                    const std::vector<uint32_t>& stations,
+                    const std::string& loss,
+                    const std::string& lossAttributes,
+                    const std::string& deviceLoss,
+                    const std::string& deviceLossAttributes)
+{
+    const auto gain = CreateObject<OfdmaGain>();
+    gain->SetAttribute("Loss", PointerValue(Make(loss, lossAttributes)));
+    if (!deviceLoss.empty())
+    {
+        gain->SetAttribute("DeviceLoss", PointerValue(Make(deviceLoss, deviceLossAttributes)));
+    }
+    for (const auto station : stations)
+    {
+        gain->AddStation(m_cells->nodes.at(station)->GetObject<MobilityModel>());
+    }
+    gain->AssignStreams(RADIO_STREAM + STREAMS_OF_A_BAND * ++m_cells->bands);
+    return m_cells->radio->AddBand(blocks, centreHz, gain);
+}
+
+uint32_t
+OfdmaCells::AddCell(uint32_t band)
+{
+    return m_cells->radio->AddCell(band);
+}
+
+void
+OfdmaCells::AddLink(uint32_t band,
+                    uint32_t cell,
+                    uint32_t src,
+                    uint32_t dst,
+                    bool acknowledged,
+                    int transport,
+                    uint32_t subnet)
+{
+    auto& cells = *m_cells;
+    auto& link = cells.radio->AddLink(band,
+                                      cell,
+                                      cells.byNode.at(src),
+                                      cells.byNode.at(dst),
+                                      acknowledged);
+    auto& record = cells.links.emplace_back(RadioLink{src, dst, {}});
+    auto& joint = cells.joints.emplace_back(
+        Cells::Joint{&link, &record, static_cast<Transport>(transport)});
+    cells.byPair[{src, dst}] = &joint;
+    if (transport != DIRECT)
+    {
+        joint.sender = cells.DeviceOf(src, subnet);
+        joint.receiver = cells.DeviceOf(dst, subnet);
+        joint.sender->AddLink(cells.radio,
+                              Mac48Address::ConvertFrom(joint.receiver->GetAddress()),
+                              link);
+    }
+}
+
+bool
+OfdmaCells::Joins(uint32_t src, uint32_t dst) const
+{
+    return m_cells->byPair.count({src, dst});
+}
+
+void
+OfdmaCells::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
+{
+    auto& link = *m_cells->byPair.at({src, dst})->ofdma;
+    if (watts >= 0)
+    {
+        link.watts = watts;
+    }
+    if (blocks >= 0)
+    {
+        link.granted = blocks;
+    }
+}
+
+void
+OfdmaCells::Sound(uint64_t id, uint32_t src, uint32_t dst)
+{
+    m_cells->radio->Sound(*m_cells->byPair.at({src, dst})->ofdma, id);
+}
+
+std::unique_ptr<Stream>
+OfdmaCells::Open(uint32_t src, uint32_t dst, uint16_t port)
+{
+    auto& cells = *m_cells;
+    auto& joint = *cells.byPair.at({src, dst});
+    const auto& from = cells.nodes.at(src);
+    const auto& to = cells.nodes.at(dst);
+    if (joint.transport == TCP)
+    {
+        return std::make_unique<ByteStream>(from,
+                                            to,
+                                            cells.AddressOf(joint.receiver),
+                                            port,
+                                            *joint.record,
+                                            cells.clock,
+                                            cells.ended);
+    }
+    if (joint.transport == UDP)
+    {
+        return std::make_unique<DatagramStream>(from,
+                                                to,
+                                                cells.AddressOf(joint.receiver),
+                                                port,
+                                                joint.receiver,
+                                                *joint.record,
+                                                cells.clock,
+                                                cells.ended);
+    }
+    auto stream = std::make_unique<DirectStream>(cells.radio,
+                                                 *joint.ofdma,
+                                                 *joint.record,
+                                                 cells.clock,
+                                                 cells.ended);
+    joint.stream = stream.get();
+    return stream;
+}
+
+Ptr<OfdmaRadio>
+OfdmaCells::Radio() const
+{
+    return m_cells->radio;
+}
+
+} // namespace collapipe

@@ -1,0 +1,77 @@
+#ifndef COLLAPIPE_OFDMA_CELLS_H
+#define COLLAPIPE_OFDMA_CELLS_H
+
+#include "ofdma-radio.h"
+#include "radio-link.h"
+#include "stream.h"
+
+#include "ns3/node.h"
+#include "ns3/ptr.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace collapipe
+{
+
+/// An OFDMA radio within an episode: its links by the numbers of their nodes, what was measured on
+/// them, and what carries transfers over them. Add nodes, then bands, then cells, then links.
+class OfdmaCells
+{
+  public:
+    /// How transfers go over a link.
+    enum Transport
+    {
+        DIRECT, // over the link layer
+        TCP,
+        UDP
+    };
+
+    OfdmaCells(const std::string& engine,
+               const std::string& attributes,
+               const std::vector<ns3::Ptr<ns3::Node>>& nodes,
+               SimClock& clock,
+               std::deque<RadioLink>& links,
+               std::vector<RadioUsage>& usage,
+               EndedTransfers& ended);
+    ~OfdmaCells();
+
+    void AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb);
+    /// `deviceLoss` may be empty: then `loss` holds between devices too.
+    uint32_t AddBand(uint32_t blocks,
+                     double centreHz,
+                     const std::vector<uint32_t>& stations,
+                     const std::string& loss,
+                     const std::string& lossAttributes,
+                     const std::string& deviceLoss,
+                     const std::string& deviceLossAttributes);
+    uint32_t AddCell(uint32_t band);
+    /// Unless the transport is DIRECT, both ends get devices, one a node in each subnet.
+    void AddLink(uint32_t band,
+                 uint32_t cell,
+                 uint32_t src,
+                 uint32_t dst,
+                 bool acknowledged,
+                 int transport,
+                 uint32_t subnet);
+
+    bool Joins(uint32_t src, uint32_t dst) const;
+    /// Watts, and blocks a TTI; negative ones stay as they are.
+    void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
+    void Sound(uint64_t id, uint32_t src, uint32_t dst);
+    std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst, uint16_t port);
+    ns3::Ptr<OfdmaRadio> Radio() const;
+
+  private:
+    struct Cells;
+    std::unique_ptr<Cells> m_cells;
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,142 @@
+#include "ofdma-gain-table.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+OfdmaGainTable::OfdmaGainTable(Ptr<OfdmaGain> gain, uint32_t blocks)
+    : m_gain(gain),
+      m_blocks(blocks)
+{
+}
+
+void
+OfdmaGainTable::AddSender(uint32_t node, Ptr<MobilityModel> place, double antenna)
+{
+    Add(m_senders, node, place, antenna);
+}
+
+void
+OfdmaGainTable::AddReceiver(uint32_t node, Ptr<MobilityModel> place, double antenna)
+{
+    Add(m_receivers, node, place, antenna);
+}
+
+void
+OfdmaGainTable::Add(std::vector<End>& ends,
+                    uint32_t node,
+                    Ptr<MobilityModel> place,
+                    double antenna)
+{
+    const auto at = std::lower_bound(ends.begin(), ends.end(), node, [](auto& end, auto n) {
+        return end.node < n;
+    });
+    if (at == ends.end() || at->node != node)
+    {
+        ends.insert(at, {node, place, antenna});
+    }
+}
+
+bool
+OfdmaGainTable::LookForMoves(std::vector<End>& ends)
+{
+    bool any = false;
+    for (auto& end : ends)
+    {
+        const auto position = end.place->GetPosition();
+        end.moved = !end.seen || position != end.position;
+        end.position = position;
+        end.seen = true;
+        any |= end.moved;
+    }
+    return any;
+}
+
+void
+OfdmaGainTable::Refresh()
+{
+    const bool sendersMoved = LookForMoves(m_senders);
+    const bool receiversMoved = LookForMoves(m_receivers);
+    if (!sendersMoved && !receiversMoved)
+    {
+        return;
+    }
+    for (const auto& from : m_senders)
+    {
+        for (const auto& to : m_receivers)
+        {
+            if (from.node == to.node || !(from.moved || to.moved))
+            {
+                continue;
+            }
+            m_gains.resize(std::max<std::size_t>(m_gains.size(), from.node + 1));
+            auto& row = m_gains[from.node];
+            row.resize(std::max<std::size_t>(row.size(), to.node + 1));
+            auto& gains = row[to.node];
+            if (gains.empty())
+            {
+                gains.resize(m_blocks);
+                m_gain->Evaluate(from.place, to.place, gains);
+            }
+            Evaluate(from, to, gains);
+        }
+    }
+}
+
+void
+OfdmaGainTable::Evaluate(const End& from, const End& to, std::vector<double>& gains) const
+{
+    m_gain->Evaluate(from.place, to.place, gains);
+    Apply(from.antenna * to.antenna, gains);
+}
+
+/// Adds the antennas. What a model doesn't know (nan), or has at an infinite gain, isn't heard.
+void
+OfdmaGainTable::Apply(double antennas, std::vector<double>& gains)
+{
+    for (auto& gain : gains)
+    {
+        gain = std::isfinite(gain) ? gain * antennas : 0;
+    }
+}
+
+const double*
+OfdmaGainTable::Of(uint32_t from, uint32_t to) const
+{
+    return m_gains[from][to].data();
+}
+
+const OfdmaGainTable::End*
+OfdmaGainTable::At(const std::vector<End>& ends, const MobilityModel* place)
+{
+    const auto found = std::find_if(ends.begin(), ends.end(), [place](const auto& end) {
+        return PeekPointer(end.place) == place;
+    });
+    return found == ends.end() ? nullptr : &*found;
+}
+
+std::vector<double>
+OfdmaGainTable::Between(Ptr<const MobilityModel> from, Ptr<const MobilityModel> to) const
+{
+    const auto* sender = At(m_senders, PeekPointer(from));
+    const auto* receiver = At(m_receivers, PeekPointer(to));
+    if (sender && receiver)
+    {
+        const auto* gains = Of(sender->node, receiver->node);
+        return {gains, gains + m_blocks};
+    }
+    std::vector<double> gains(m_blocks);
+    // Loss models take places that they may change, and don't.
+    const auto place = [](const auto& known, Ptr<const MobilityModel> other) {
+        return known ? known->place : ConstCast<MobilityModel>(other);
+    };
+    m_gain->Evaluate(place(sender, from), place(receiver, to), gains);
+    Apply((sender ? sender->antenna : 1) * (receiver ? receiver->antenna : 1), gains);
+    return gains;
+}
+
+} // namespace collapipe

@@ -1,0 +1,68 @@
+#ifndef COLLAPIPE_OFDMA_GAIN_TABLE_H
+#define COLLAPIPE_OFDMA_GAIN_TABLE_H
+
+#include "ofdma-gain.h"
+
+#include "ns3/vector.h"
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace collapipe
+{
+
+/// The gains of one band between all that send and all that receive in it, antennas included.
+///
+/// Both engines read them here, so that they see the same numbers, and random models are asked
+/// the same questions in the same order.
+class OfdmaGainTable
+{
+  public:
+    OfdmaGainTable(ns3::Ptr<OfdmaGain> gain, uint32_t blocks);
+
+    /// Makes a node of the radio a sender, or a receiver, in this band; `antenna`: linear gain.
+    void AddSender(uint32_t node, ns3::Ptr<ns3::MobilityModel> place, double antenna);
+    void AddReceiver(uint32_t node, ns3::Ptr<ns3::MobilityModel> place, double antenna);
+
+    /// Evaluates the pairs that are new, and those of which one has moved.
+    void Refresh();
+
+    /// The gains from a sender to a receiver, one a resource block.
+    const double* Of(uint32_t from, uint32_t to) const;
+
+    /// The gains between any two places, such as those of devices that aren't this radio's;
+    /// antennas of its own nodes included.
+    std::vector<double> Between(ns3::Ptr<const ns3::MobilityModel> from,
+                                ns3::Ptr<const ns3::MobilityModel> to) const;
+
+  private:
+    struct End
+    {
+        uint32_t node;
+        ns3::Ptr<ns3::MobilityModel> place;
+        double antenna;
+        ns3::Vector position{};
+        bool seen{false}; // at that position
+        bool moved{true};
+    };
+
+    static void Add(std::vector<End>& ends,
+                    uint32_t node,
+                    ns3::Ptr<ns3::MobilityModel> place,
+                    double antenna);
+    static bool LookForMoves(std::vector<End>& ends);
+    static const End* At(const std::vector<End>& ends, const ns3::MobilityModel* place);
+    void Evaluate(const End& from, const End& to, std::vector<double>& gains) const;
+    static void Apply(double antennas, std::vector<double>& gains);
+
+    ns3::Ptr<OfdmaGain> m_gain;
+    uint32_t m_blocks;
+    std::vector<End> m_senders;   // by node
+    std::vector<End> m_receivers; // by node
+    std::vector<std::vector<std::vector<double>>> m_gains; // [from][to][block]
+};
+
+} // namespace collapipe
+
+#endif

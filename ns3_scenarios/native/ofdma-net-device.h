@@ -1,0 +1,60 @@
+#ifndef COLLAPIPE_OFDMA_NET_DEVICE_H
+#define COLLAPIPE_OFDMA_NET_DEVICE_H
+
+#include "ofdma-radio.h"
+
+#include "ns3/mac48-address.h"
+#include "ns3/packet.h"
+#include "ns3/simple-net-device.h"
+#include "ns3/traced-callback.h"
+
+#include <cstdint>
+#include <map>
+
+namespace collapipe
+{
+
+/// A network device on an OFDMA radio, with a link for each device that it can reach.
+///
+/// All but the way that packets take is ns-3's SimpleNetDevice. A packet takes its bytes and the
+/// headers that LTE would give it: PDCP's (TS 36.323, 6.2.3) and a length indicator of RLC's
+/// (TS 36.322, 6.2.2.5). Broadcasts are dropped, so that neighbour caches have to be filled
+/// beforehand (ns-3's NeighborCacheHelper does).
+class OfdmaNetDevice : public ns3::SimpleNetDevice
+{
+  public:
+    static constexpr uint32_t HEADER_BYTES = 2 + 2;
+
+    static ns3::TypeId GetTypeId();
+    OfdmaNetDevice();
+
+    /// Packets for `to` go over this link of the radio.
+    void AddLink(ns3::Ptr<OfdmaRadio> radio, ns3::Mac48Address to, OfdmaLink& link);
+    /// A packet for this device, or what is left of it, has left its link.
+    void Left(const OfdmaItem& item, ns3::Mac48Address from);
+
+    bool Send(ns3::Ptr<ns3::Packet> packet,
+              const ns3::Address& to,
+              uint16_t protocol) override;
+    bool SendFrom(ns3::Ptr<ns3::Packet> packet,
+                  const ns3::Address& from,
+                  const ns3::Address& to,
+                  uint16_t protocol) override;
+    bool SupportsSendFrom() const override;
+
+  protected:
+    void DoDispose() override;
+
+  private:
+    ns3::Ptr<OfdmaRadio> m_radio;
+    std::map<ns3::Mac48Address, OfdmaLink*> m_links;
+    uint32_t m_queueBytes;
+    ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> m_macTx;
+    ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> m_macTxDrop;
+    ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> m_macRx;
+    ns3::TracedCallback<ns3::Ptr<const ns3::Packet>> m_macRxDrop;
+};
+
+} // namespace collapipe
+
+#endif

@@ -1,0 +1,282 @@
+#include "ofdma-queue.h"
+
+#include <algorithm>
+
+namespace collapipe
+{
+
+namespace
+{
+
+/// Puts ranges in order and joins those that touch.
+void
+Tidy(std::vector<ByteRange>& ranges)
+{
+    std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) {
+        return a.begin < b.begin;
+    });
+    std::vector<ByteRange> joined;
+    for (const auto& range : ranges)
+    {
+        if (!joined.empty() && joined.back().end >= range.begin)
+        {
+            joined.back().end = std::max(joined.back().end, range.end);
+        }
+        else
+        {
+            joined.push_back(range);
+        }
+    }
+    ranges.swap(joined);
+}
+
+} // namespace
+
+OfdmaQueue::OfdmaQueue(uint32_t mostTries)
+    : m_mostTries(mostTries)
+{
+}
+
+void
+OfdmaQueue::Push(OfdmaItem item, uint64_t size)
+{
+    item.begin = m_length;
+    item.end = m_length += size;
+    m_fresh += size;
+    m_items.push_back(std::move(item));
+}
+
+uint64_t
+OfdmaQueue::Waiting() const
+{
+    return m_fresh + m_againBytes;
+}
+
+uint64_t
+OfdmaQueue::Unresolved() const
+{
+    return m_length - m_resolved;
+}
+
+std::pair<ByteRange, uint32_t>
+OfdmaQueue::Take(uint64_t most)
+{
+    if (!m_again.empty())
+    {
+        auto& [bytes, tries] = m_again.front();
+        const ByteRange taken{bytes.begin, std::min(bytes.end, bytes.begin + most)};
+        const auto triesOfTaken = tries;
+        m_againBytes -= taken.Size();
+        bytes.begin = taken.end;
+        if (bytes.Size() == 0)
+        {
+            m_again.pop_front();
+        }
+        return {taken, triesOfTaken};
+    }
+    while (!m_skipped.empty() && m_skipped.front().begin <= m_sent)
+    {
+        m_sent = m_skipped.front().end;
+        m_skipped.pop_front();
+    }
+    const auto limit = m_skipped.empty() ? m_length : m_skipped.front().begin;
+    const ByteRange taken{m_sent, std::min(limit, m_sent + most)};
+    m_sent = taken.end;
+    m_fresh -= taken.Size();
+    return {taken, 0};
+}
+
+void
+OfdmaQueue::Arrived(ByteRange bytes)
+{
+    Resolve(bytes);
+}
+
+void
+OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
+{
+    if (tries < m_mostTries)
+    {
+        SendAgain(bytes, tries + 1);
+        return;
+    }
+    if (m_mostTries == 0)
+    {
+        ForEachWithin(bytes, [](OfdmaItem& item, ByteRange part) {
+            item.lost.push_back({part.begin - item.begin, part.end - item.begin});
+        });
+        Resolve(bytes);
+        return;
+    }
+    // The link is taken to have failed, and what was under way with it; the rest has another go.
+    const auto index = FirstWithin(bytes.begin);
+    if (index < m_items.size() && m_items[index].begin <= bytes.begin)
+    {
+        m_ended.push_back(Remove(index));
+    }
+    SendAgain(bytes, 0);
+}
+
+/// Of these bytes, those whose items are still in the stream.
+void
+OfdmaQueue::SendAgain(ByteRange bytes, uint32_t tries)
+{
+    ForEachWithin(bytes, [this, tries](OfdmaItem&, ByteRange part) {
+        m_againBytes += part.Size();
+        if (!m_again.empty() && m_again.back().bytes.end == part.begin &&
+            m_again.back().tries == tries)
+        {
+            m_again.back().bytes.end = part.end;
+        }
+        else
+        {
+            m_again.push_back({part, tries});
+        }
+    });
+}
+
+void
+OfdmaQueue::Resolve(ByteRange bytes)
+{
+    bytes.begin = std::max(bytes.begin, m_resolved);
+    if (bytes.begin >= bytes.end)
+    {
+        return;
+    }
+    // Joins the ranges that it touches; only around what was cut can they overlap.
+    auto next = m_resolvedBeyond.lower_bound(bytes.begin);
+    if (next != m_resolvedBeyond.begin() && std::prev(next)->second >= bytes.begin)
+    {
+        --next;
+        bytes.begin = next->first;
+    }
+    while (next != m_resolvedBeyond.end() && next->first <= bytes.end)
+    {
+        bytes.end = std::max(bytes.end, next->second);
+        next = m_resolvedBeyond.erase(next);
+    }
+    if (bytes.begin > m_resolved)
+    {
+        m_resolvedBeyond.emplace(bytes.begin, bytes.end);
+        return;
+    }
+    m_resolved = bytes.end;
+    while (!m_items.empty() && m_items.front().end <= m_resolved)
+    {
+        m_ended.push_back(std::move(m_items.front()));
+        m_items.pop_front();
+    }
+}
+
+std::vector<OfdmaItem>
+OfdmaQueue::TakeEnded()
+{
+    for (auto& item : m_ended)
+    {
+        Tidy(item.lost);
+    }
+    return std::exchange(m_ended, {});
+}
+
+bool
+OfdmaQueue::Cut(uint64_t id, OfdmaItem& cut)
+{
+    const auto found = std::find_if(m_items.begin(), m_items.end(), [id](const auto& item) {
+        return !item.packet && item.id == id;
+    });
+    if (found == m_items.end())
+    {
+        return false;
+    }
+    cut = Remove(found - m_items.begin());
+    return true;
+}
+
+/// Takes an item out of the stream: what of it was not delivered is lost, and not sent any more.
+OfdmaItem
+OfdmaQueue::Remove(std::size_t index)
+{
+    auto item = std::move(m_items[index]);
+    m_items.erase(m_items.begin() + static_cast<std::ptrdiff_t>(index));
+    const auto delivered = std::max(item.begin, m_resolved) - item.begin;
+    std::erase_if(item.lost, [delivered](const auto& part) { return part.begin >= delivered; });
+    item.lost.push_back({delivered, item.end - item.begin});
+    Tidy(item.lost);
+    std::deque<Again> kept;
+    for (const auto& [bytes, tries] : m_again)
+    {
+        for (const auto part : {ByteRange{bytes.begin, std::min(bytes.end, item.begin)},
+                                ByteRange{std::max(bytes.begin, item.end), bytes.end}})
+        {
+            if (part.begin < part.end)
+            {
+                kept.push_back({part, tries});
+            }
+        }
+        m_againBytes -= bytes.Size();
+    }
+    for (const auto& again : kept)
+    {
+        m_againBytes += again.bytes.Size();
+    }
+    m_again.swap(kept);
+    if (const ByteRange unsent{std::max(item.begin, m_sent), item.end}; unsent.begin < unsent.end)
+    {
+        m_fresh -= unsent.Size();
+        const auto at = std::find_if(m_skipped.begin(), m_skipped.end(), [&](const auto& other) {
+            return other.begin > unsent.begin;
+        });
+        m_skipped.insert(at, unsent);
+    }
+    Resolve({item.begin, item.end});
+    return item;
+}
+
+/// The index of the first item that ends after `position`.
+std::size_t
+OfdmaQueue::FirstWithin(uint64_t position) const
+{
+    const auto found =
+        std::upper_bound(m_items.begin(), m_items.end(), position, [](auto at, auto& item) {
+            return at < item.end;
+        });
+    return found - m_items.begin();
+}
+
+template <typename Action>
+void
+OfdmaQueue::ForEachWithin(ByteRange bytes, Action action)
+{
+    for (auto i = FirstWithin(bytes.begin); i < m_items.size() && m_items[i].begin < bytes.end; ++i)
+    {
+        auto& item = m_items[i];
+        action(item,
+               ByteRange{std::max(bytes.begin, item.begin), std::min(bytes.end, item.end)});
+    }
+}
+
+void
+OfdmaQueue::ChargeSent(ByteRange bytes, double seconds, double watts, double hertz)
+{
+    ForEachWithin(bytes, [&](OfdmaItem& item, ByteRange part) {
+        const auto share = static_cast<double>(part.Size()) / bytes.Size();
+        item.tally.Sent(share * seconds, watts, hertz);
+    });
+}
+
+void
+OfdmaQueue::ChargeReceived(ByteRange bytes, double seconds, double sinr)
+{
+    ForEachWithin(bytes, [&](OfdmaItem& item, ByteRange part) {
+        const auto share = static_cast<double>(part.Size()) / bytes.Size();
+        item.tally.Received(share * seconds, sinr);
+    });
+}
+
+void
+OfdmaQueue::CountRetransmission(ByteRange bytes)
+{
+    ForEachWithin(bytes, [](OfdmaItem& item, ByteRange) { ++item.retransmissions; });
+}
+
+} // namespace collapipe

@@ -1,0 +1,391 @@
+#include "ofdma-radio.h"
+
+#include "ns3/double.h"
+#include "ns3/simulator.h"
+#include "ns3/uinteger.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace collapipe
+{
+
+using namespace ns3;
+
+NS_OBJECT_ENSURE_REGISTERED(OfdmaRadio);
+
+namespace
+{
+
+constexpr double BOLTZMANN = 1.380649e-23; // J/K
+constexpr double KELVIN = 290;             // at which noise figures are defined
+constexpr double LIGHT = 299792458;        // m/s
+
+double
+Linear(double db)
+{
+    return std::pow(10, db / 10);
+}
+
+} // namespace
+
+TypeId
+OfdmaRadio::GetTypeId()
+{
+    static TypeId tid =
+        TypeId("collapipe::OfdmaRadio")
+            .SetParent<Object>()
+            .SetGroupName("Collapipe")
+            .AddConstructor<OfdmaRadio>()
+            .AddAttribute("Tti",
+                          "Length of a transmission time interval.",
+                          TimeValue(MilliSeconds(1)),
+                          MakeTimeAccessor(&OfdmaRadio::m_tti),
+                          MakeTimeChecker(MicroSeconds(125), MilliSeconds(1)))
+            .AddAttribute("TargetBler",
+                          "Error rate of first transmissions that the outer loop steers to.",
+                          DoubleValue(0.1),
+                          MakeDoubleAccessor(&OfdmaRadio::m_targetBler),
+                          MakeDoubleChecker<double>(1e-4, 0.9))
+            .AddAttribute("MaxTransmissions",
+                          "Transmissions of a transport block before HARQ gives up; 1: no HARQ.",
+                          UintegerValue(4),
+                          MakeUintegerAccessor(&OfdmaRadio::m_mostTransmissions),
+                          MakeUintegerChecker<uint32_t>(1, OfdmaCodes::MOST_TRANSMISSIONS))
+            .AddAttribute("HarqProcesses",
+                          "Transport blocks of a link that may wait for feedback, for every 20 "
+                          "resource blocks of the band.",
+                          UintegerValue(8),
+                          MakeUintegerAccessor(&OfdmaRadio::m_harqProcesses),
+                          MakeUintegerChecker<uint32_t>(1, 32))
+            .AddAttribute("HarqRtt",
+                          "TTIs from a transmission to the first in which its feedback is known "
+                          "to the sender (TS 36.213, 8: 8 with frequency division duplex).",
+                          UintegerValue(8),
+                          MakeUintegerAccessor(&OfdmaRadio::m_harqRtt),
+                          MakeUintegerChecker<uint32_t>(1, 64))
+            .AddAttribute("MaxRetx",
+                          "How often an acknowledged link sends bytes anew that HARQ gave up on, "
+                          "before their transfer or packet is lost (maxRetxThreshold, TS 36.331).",
+                          UintegerValue(32),
+                          MakeUintegerAccessor(&OfdmaRadio::m_mostTries),
+                          MakeUintegerChecker<uint32_t>(1, 1024))
+            .AddAttribute("OuterLoopStep",
+                          "What a TTI in which every first transmission broke takes off the SINR "
+                          "that link adaptation reckons with, over 1 - TargetBler [dB].",
+                          DoubleValue(0.1),
+                          MakeDoubleAccessor(&OfdmaRadio::m_outerLoopStepDb),
+                          MakeDoubleChecker<double>(0, 10))
+            .AddAttribute("EwmaWeight",
+                          "Of a new measurement in the moving averages of gain and interference, "
+                          "and in link adaptation's.",
+                          DoubleValue(0.1),
+                          MakeDoubleAccessor(&OfdmaRadio::m_ewmaWeight),
+                          MakeDoubleChecker<double>(1e-6, 1))
+            .AddAttribute("GainUpdatePeriod",
+                          "How often it is looked for nodes that have moved, and their gains "
+                          "are evaluated anew; 0: every TTI.",
+                          TimeValue(MilliSeconds(10)),
+                          MakeTimeAccessor(&OfdmaRadio::m_gainUpdatePeriod),
+                          MakeTimeChecker(Time(0)))
+            .AddTraceSource("Transmission",
+                            "What a link sends in a TTI that begins.",
+                            MakeTraceSourceAccessor(&OfdmaRadio::m_transmissionTrace),
+                            "collapipe::OfdmaTransmission")
+            .AddTraceSource("Reception",
+                            "A transport block in a TTI that has ended.",
+                            MakeTraceSourceAccessor(&OfdmaRadio::m_receptionTrace),
+                            "collapipe::OfdmaReception")
+            .AddTraceSource("PhyState",
+                            "A node that is busy in a band, as a TTI begins: its number, whether "
+                            "it sends (else it receives), for how long, at how many watts.",
+                            MakeTraceSourceAccessor(&OfdmaRadio::m_phyStateTrace),
+                            "(uint32_t, bool, ns3::Time, double)");
+    return tid;
+}
+
+OfdmaRadio::OfdmaRadio()
+    : m_random(CreateObject<UniformRandomVariable>())
+{
+}
+
+OfdmaRadio::~OfdmaRadio() = default;
+
+void
+OfdmaRadio::DoDispose()
+{
+    m_tick.Cancel();
+    m_itemCallback = nullptr;
+    m_soundingCallback = nullptr;
+    m_links.clear();
+    m_bands.clear();
+    m_medium = nullptr;
+    m_nodes.clear();
+    Object::DoDispose();
+}
+
+void
+OfdmaRadio::SetMedium(Ptr<OfdmaMedium> medium)
+{
+    m_medium = medium;
+}
+
+Ptr<OfdmaMedium>
+OfdmaRadio::GetMedium() const
+{
+    return m_medium;
+}
+
+uint32_t
+OfdmaRadio::AddNode(Ptr<MobilityModel> place,
+                    uint32_t context,
+                    double watts,
+                    double noiseFigureDb,
+                    double antennaGainDb)
+{
+    NS_ASSERT_MSG(m_bands.empty(), "nodes come before bands");
+    const auto noise = BOLTZMANN * KELVIN * Linear(noiseFigureDb);
+    m_nodes.push_back({place, context, watts, noise, Linear(antennaGainDb)});
+    return m_nodes.size() - 1;
+}
+
+uint32_t
+OfdmaRadio::AddBand(uint32_t blocks, double centreHz, Ptr<OfdmaGain> gain)
+{
+    if (m_bands.empty())
+    {
+        m_settings = {m_tti.GetSeconds(),
+                      m_targetBler,
+                      m_mostTransmissions,
+                      m_harqProcesses,
+                      m_harqRtt,
+                      m_mostTries,
+                      m_outerLoopStepDb,
+                      m_ewmaWeight};
+        m_codes = std::make_unique<OfdmaCodes>(m_targetBler, m_settings.ttiSeconds);
+        if (!m_medium)
+        {
+            m_medium = CreateObject<OfdmaTtiMedium>();
+        }
+    }
+    const auto number = static_cast<uint32_t>(m_bands.size());
+    m_bands.emplace_back(number, blocks, gain, m_nodes, m_settings);
+    m_medium->AddBand(blocks, centreHz, m_bands.back().gains);
+    return number;
+}
+
+uint32_t
+OfdmaRadio::AddCell(uint32_t band)
+{
+    return m_bands.at(band).AddCell();
+}
+
+OfdmaLink&
+OfdmaRadio::AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged)
+{
+    auto& within = m_bands.at(band);
+    const auto& sender = m_nodes.at(from);
+    const auto& receiver = m_nodes.at(to);
+    auto& link = m_links.emplace_back(m_links.size(),
+                                      cell,
+                                      from,
+                                      to,
+                                      within.blocks,
+                                      acknowledged,
+                                      sender.watts,
+                                      m_settings,
+                                      *m_codes);
+    m_bandOf.push_back(band);
+    within.AddLink(link);
+    within.gains.AddSender(from, sender.place, sender.antenna);
+    within.gains.AddReceiver(to, receiver.place, receiver.antenna);
+    m_medium->AddMember(band, from, sender.place, false);
+    m_medium->AddMember(band, to, receiver.place, true);
+    m_gainsDue = 0;
+    return link;
+}
+
+void
+OfdmaRadio::Push(OfdmaLink& link, OfdmaItem item, uint64_t size)
+{
+    link.queue.Push(std::move(item), size);
+    Wake();
+}
+
+bool
+OfdmaRadio::Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut)
+{
+    const auto inFlight =
+        std::find_if(link.arriving.begin(), link.arriving.end(), [id](const auto& other) {
+            return !other.second.packet && other.second.id == id;
+        });
+    if (inFlight != link.arriving.end())
+    {
+        auto item = std::move(inFlight->second);
+        link.arriving.erase(inFlight);
+        m_itemCallback(link, item);
+        return false;
+    }
+    const bool found = link.queue.Cut(id, cut);
+    Deliver(link); // what waited for the bytes that are now given up
+    return found;
+}
+
+void
+OfdmaRadio::Sound(OfdmaLink& link, uint64_t id)
+{
+    m_bands[m_bandOf[link.number]].Sound(link, id);
+    Wake();
+}
+
+void
+OfdmaRadio::SetItemCallback(std::function<void(OfdmaLink&, OfdmaItem&)> callback)
+{
+    m_itemCallback = std::move(callback);
+}
+
+void
+OfdmaRadio::SetSoundingCallback(std::function<void(const OfdmaSounding&)> callback)
+{
+    m_soundingCallback = std::move(callback);
+}
+
+int64_t
+OfdmaRadio::AssignStreams(int64_t stream)
+{
+    m_random->SetStream(stream);
+    return 1;
+}
+
+/// Has the next TTI simulated, as there is something to do.
+void
+OfdmaRadio::Wake()
+{
+    const auto tti = m_tti.GetTimeStep();
+    const auto next = (Simulator::Now().GetTimeStep() + tti - 1) / tti;
+    TickAt(std::max(next, m_now + 1));
+}
+
+void
+OfdmaRadio::TickAt(int64_t tti)
+{
+    if (m_tick.IsPending())
+    {
+        if (m_tickTti <= tti)
+        {
+            return;
+        }
+        m_tick.Cancel();
+    }
+    m_tickTti = tti;
+    m_tick = Simulator::Schedule(TimeStep(tti * m_tti.GetTimeStep()) - Simulator::Now(),
+                                 &OfdmaRadio::Tick,
+                                 this);
+}
+
+void
+OfdmaRadio::Tick()
+{
+    m_now = m_tickTti;
+    const OfdmaTraces traces{m_transmissionTrace,
+                             m_receptionTrace,
+                             m_phyStateTrace,
+                             m_soundingCallback};
+    for (auto& band : m_bands)
+    {
+        if (band.OnAir())
+        {
+            band.Receive(m_now, *m_medium, *m_random, traces);
+        }
+    }
+    for (auto& link : m_links)
+    {
+        link.Feedback(m_now);
+        Deliver(link);
+    }
+    RefreshGains();
+    for (auto& band : m_bands)
+    {
+        if (band.Wanted())
+        {
+            band.Send(m_now, *m_medium, traces);
+        }
+    }
+    if (const auto next = NextTti(); next >= 0)
+    {
+        TickAt(next);
+    }
+}
+
+/// The next TTI in which there will be something to do; -1: none, as things are.
+int64_t
+OfdmaRadio::NextTti() const
+{
+    for (const auto& band : m_bands)
+    {
+        if (band.OnAir() || band.Wanted())
+        {
+            return m_now + 1;
+        }
+    }
+    int64_t next = -1;
+    for (const auto& link : m_links)
+    {
+        const auto due = link.NextFeedback();
+        if (due >= 0 && (next < 0 || due < next))
+        {
+            next = due;
+        }
+    }
+    return next;
+}
+
+void
+OfdmaRadio::RefreshGains()
+{
+    if (m_now < m_gainsDue)
+    {
+        return;
+    }
+    for (auto& band : m_bands)
+    {
+        band.gains.Refresh();
+    }
+    m_gainsDue = m_now + m_gainUpdatePeriod.GetTimeStep() / m_tti.GetTimeStep();
+}
+
+void
+OfdmaRadio::Deliver(OfdmaLink& link)
+{
+    if (!link.queue.HasEnded())
+    {
+        return;
+    }
+    const auto& from = m_nodes[link.from];
+    const auto& to = m_nodes[link.to];
+    const auto flight = Seconds(from.place->GetDistanceFrom(to.place) / LIGHT);
+    const auto arrival = Simulator::Now() + flight;
+    for (auto& item : link.queue.TakeEnded())
+    {
+        link.arriving.emplace_back(arrival, std::move(item));
+    }
+    Simulator::ScheduleWithContext(to.context,
+                                   flight,
+                                   &OfdmaRadio::Arrive,
+                                   this,
+                                   std::ref(link));
+}
+
+void
+OfdmaRadio::Arrive(OfdmaLink& link)
+{
+    while (!link.arriving.empty() && link.arriving.front().first <= Simulator::Now())
+    {
+        auto item = std::move(link.arriving.front().second);
+        link.arriving.pop_front();
+        m_itemCallback(link, item);
+    }
+}
+
+} // namespace collapipe

@@ -1,0 +1,48 @@
+#include "stream.h"
+
+namespace collapipe
+{
+
+Stream::Stream(RadioLink& link, SimClock& clock, EndedTransfers& ended)
+    : m_link(link),
+      m_clock(clock),
+      m_ended(ended)
+{
+}
+
+Stream::~Stream() = default;
+
+void
+Stream::End(uint64_t id,
+            uint64_t size,
+            Ended::Outcome outcome,
+            uint32_t retransmissions,
+            const Tally& tally,
+            const std::vector<ByteRange>& lost)
+{
+    m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, tally}, lost);
+    uint64_t missing = 0;
+    for (const auto& range : lost)
+    {
+        missing += range.Size();
+    }
+    m_link.deliveredBytes += size - missing;
+    m_link.lostBytes += missing;
+    if (outcome != Ended::CUT) // who cuts knows
+    {
+        m_clock.Complete();
+    }
+}
+
+void
+Stream::SetBusy(bool busy)
+{
+    if (m_busy)
+    {
+        m_link.busy += m_clock.Now() - m_busySince;
+    }
+    m_busy = busy;
+    m_busySince = m_clock.Now();
+}
+
+} // namespace collapipe
