@@ -95,9 +95,13 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All of a round's planning. `timeline` is the event graph's, where there is one."""
+    """All of a round's planning. `timeline` is the event graph's, where there is one.
+
+    `bands` says whether links were given bandwidths: shared, divided to the base station, divided.
+    """
 
     plan: RoundPlan
+    bands: str
     moves: tuple[Move, ...]
     finalists: tuple[Finalist, ...]
     terms: Terms

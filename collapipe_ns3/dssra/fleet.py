@@ -64,6 +64,14 @@ class Links:
             rate = self.efficiency * bandwidth_hz * np.log2(1 + sinr)
             return np.where(rate > 0, 8 / rate, np.inf)
 
+    def opened(self) -> Links:
+        """These links without grants: they take turns at their whole band."""
+        if not self.grants:
+            return self
+        whole = self.band_hz.reshape(-1, *(1,) * (self.snr.ndim - 1))
+        natural_hz = np.broadcast_to(whole, self.snr.shape)
+        return replace(self, natural_hz=natural_hz, grants=False, shared=True)
+
     def take(self, rows: Ints) -> Links:
         """The links of these clusters."""
         arrays: dict[str, Any] = {
@@ -94,6 +102,15 @@ class Fleet:
     server_flops_per_s: float
     server_overhead_s: float
     server_power_w: float
+
+    def opened(self, *, d2d: bool, edge: bool) -> Fleet:
+        """The fleet with links inside the clusters, or to the base station, left without grants."""
+        return replace(
+            self,
+            d2d=self.d2d.opened() if d2d else self.d2d,
+            up=self.up.opened() if edge else self.up,
+            down=self.down.opened() if edge else self.down,
+        )
 
     @property
     def clusters(self) -> int:
@@ -209,7 +226,10 @@ class _Reader:
         arrays = {key: value[:, 0] for key, value in links.items()}
         measured = ~np.isnan([row[0] for row in values])
         bulk = np.array([self._service(pair, medium).bulk for pair in pairs])
-        return _links(arrays, medium, measured, np.full(len(pairs), _band(medium)), bulk)
+        # Up and down in one band, by turns: half of it for each, as far as grants go.
+        both = medium is not None and (pairs[0][1], pairs[0][0]) in medium.links
+        band = np.full(len(pairs), _band(medium) / (2 if both else 1))
+        return _links(arrays, medium, measured, band, bulk)
 
     def inside(self, names: Sequence[Sequence[str]], power_w: Array) -> Links:
         count, nodes = power_w.shape

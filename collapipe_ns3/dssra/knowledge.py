@@ -17,7 +17,7 @@ bandwidth and SINR that the transfer had, so that a plan can ask for another pow
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -71,13 +71,18 @@ class Knowledge:
         outcome: Outcome,
         profiles: Mapping[str, DeviceProfile],
         media: Sequence[Medium],
+        granted: Container[Pair],
         weight: float,
     ) -> Knowledge:
-        """The knowledge after another round, whose figures count with `weight` in (0, 1]."""
+        """The knowledge after another round, whose figures count with `weight` in (0, 1].
+
+        `granted` are the links that had a bandwidth of their own.
+        """
+        services = _services(outcome.deliveries, media, granted)
         return Knowledge(
             speeds=_mixed(self.speeds, _speeds(outcome.computations, profiles), weight),
             efficiencies=_mixed(self.efficiencies, _efficiencies(outcome.deliveries), weight),
-            services=_mixed_services(self.services, _services(outcome.deliveries, media), weight),
+            services=_mixed_services(self.services, services, weight),
             losses=_mixed(self.losses, losses(outcome.deliveries), weight),
         )
 
@@ -166,7 +171,9 @@ def _arrived(each: Sent) -> int:
     return each.size_bytes - sum(end - start for start, end in each.lost)
 
 
-def _services(deliveries: Iterable[Sent], media: Sequence[Medium]) -> dict[str, Service]:
+def _services(
+    deliveries: Iterable[Sent], media: Sequence[Medium], granted: Container[Pair]
+) -> dict[str, Service]:
     of_pair = {pair: medium for medium in media for pair in medium.links}
     by_queue: dict[tuple[str, Pair | None], list[Sent]] = {}
     for each in deliveries:
@@ -174,12 +181,15 @@ def _services(deliveries: Iterable[Sent], media: Sequence[Medium]) -> dict[str, 
             pair = (each.src, each.dst)
             medium = of_pair.get(pair)
             name = medium.name if medium else link_name(*pair)
-            shared = medium is not None and medium.shared
+            shared = medium is not None and (
+                medium.shared or (medium.grants and pair not in granted)
+            )
             by_queue.setdefault((name, None if shared else pair), []).append(each)
-    bands = {medium.name: medium.bandwidth_hz for medium in media if medium.shared}
+    bands = {medium.name: medium.bandwidth_hz for medium in media}
     seen: dict[str, list[Array]] = {}
-    for (name, _), transfers in by_queue.items():
-        seen.setdefault(name, []).append(_turns(transfers, bands.get(name)))
+    for (name, link), transfers in by_queue.items():
+        band_hz = bands.get(name) if link is None else None
+        seen.setdefault(name, []).append(_turns(transfers, band_hz))
     return {
         name: fitted
         for name, turns in seen.items()

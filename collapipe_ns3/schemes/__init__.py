@@ -49,9 +49,10 @@ class MeasuredLink(Protocol):
 class Medium:
     """A band that directed links have in common, and how a plan may divide it.
 
-    With `grants` every link that is used needs a bandwidth of its own, all together at most
-    `bandwidth_hz`; without, whoever sends takes the whole band. A `shared` medium carries one
-    transfer at a time, in effect: all its links take turns. A `half_duplex` one has nodes that
+    A `shared` medium carries one transfer at a time, in effect: all its links take turns at the
+    whole band. Where it takes `grants`, a plan may give links bandwidths of their own, all together
+    at most `bandwidth_hz`, and those that it gives none share what is left as on a shared medium.
+    A medium that is neither has the whole band for every link. A `half_duplex` one has nodes that
     send or receive, never both at once.
     """
 

@@ -34,11 +34,11 @@ class CollaPipe:
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
     round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
     less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
-    `most_micro_batches` bounds M, `schedule` fixes the schedule. Powers keep links above
-    `least_sinr_db`. `wire` is the format of tensors on the air. Coordinate descent takes
-    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
-    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
-    sounded.
+    `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
+    take grants get any. Powers keep links above `least_sinr_db`. `wire` is the format of tensors
+    on the air. Coordinate descent takes `most_sweeps` at most. A plan that moves optimizer states
+    to other devices must pay within `move_rounds` rounds. Links of which nothing newer than
+    `stale_s` is known are asked to be sounded.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class CollaPipe:
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
+        bands: Literal["any", "shared", "divided"] = "any",
         least_sinr_db: float = 5.0,
         wire: Wire = "fp32",
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
@@ -66,6 +67,7 @@ class CollaPipe:
             ewma=ewma,
             most_micro_batches=most_micro_batches,
             schedule=schedule,
+            bands=bands,
             least_sinr_db=least_sinr_db,
             wire=wire,
             most_sweeps=most_sweeps,
@@ -94,9 +96,13 @@ class CollaPipe:
         pipelines = {
             cluster.cluster: cluster.pipelines[0] for cluster in self.decision.plan.clusters
         }
+        links = self.decision.plan.links
+        granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
         self.past = replace(
             past,
-            knowledge=past.knowledge.after(outcome, seen.profiles, seen.media, settings.ewma),
+            knowledge=past.knowledge.after(
+                outcome, seen.profiles, seen.media, granted, settings.ewma
+            ),
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),

@@ -37,7 +37,7 @@ def decided(observation: Observation, memory: Memory | None = None, **how: objec
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
 def test_the_plan_is_valid_and_its_links_are_what_the_radio_takes(radio: str) -> None:
     observation = seen(radio)
-    decision = decided(observation)
+    decision = decided(observation, bands="divided")
     validate(
         decision.plan,
         devices=observation.devices,
@@ -58,7 +58,7 @@ def test_the_plan_is_valid_and_its_links_are_what_the_radio_takes(radio: str) ->
 
 def test_every_link_that_the_plan_uses_has_a_grant_and_no_band_is_overdrawn() -> None:
     observation = seen("ofdma")
-    decision = decided(observation)
+    decision = decided(observation, bands="divided")
     granted = {(link.src, link.dst): link.bandwidth_hz for link in decision.plan.links}
     assert decision.timeline is not None
     for bar in decision.timeline.bars:
@@ -67,6 +67,17 @@ def test_every_link_that_the_plan_uses_has_a_grant_and_no_band_is_overdrawn() ->
     for medium in observation.media:
         used = sum(granted.get(pair) or 0.0 for pair in medium.links)
         assert used <= medium.bandwidth_hz * (1 + 1e-9)
+
+
+def test_bands_are_shared_where_grants_would_leave_them_idle() -> None:
+    """Links take turns in a pipeline: a part of the band for each would mostly lie fallow."""
+    observation = seen("ofdma")
+    free, shared, divided = (decided(observation, bands=b) for b in ("any", "shared", "divided"))
+    best = min(shared.prediction.round_s, divided.prediction.round_s)
+    assert free.prediction.round_s <= best * 1.02
+    assert shared.bands == "shared"
+    assert all(link.bandwidth_hz is None for link in shared.plan.links)
+    assert divided.bands == "divided"
 
 
 def test_the_terms_and_the_moves_tell_the_same_story() -> None:
@@ -161,7 +172,7 @@ def test_a_memory_budget_spreads_the_blocks() -> None:
 def test_moved_states_have_links_to_travel_on() -> None:
     """The last round's blocks were elsewhere: the way over the control unit gets its grants."""
     observation = seen("ofdma")
-    decision = decided(observation)
+    decision = decided(observation, bands="divided")
     turned = {
         cluster.cluster: dataclasses.replace(
             cluster.pipelines[0],
@@ -170,7 +181,7 @@ def test_moved_states_have_links_to_travel_on() -> None:
         )
         for cluster, other in zip(decision.plan.clusters, _unused(decision), strict=True)
     }  # fmt: skip
-    again = decided(observation, Memory(pipelines=turned), move_rounds=10**9)
+    again = decided(observation, Memory(pipelines=turned), move_rounds=10**9, bands="divided")
     granted = {(link.src, link.dst): link.bandwidth_hz for link in again.plan.links}
     assert again.timeline is not None
     states = [bar for bar in again.timeline.bars if bar.what == "states"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import lab
 import pytest
 
 from bridge.fixed import Link
-from collapipe_ns3.dssra.knowledge import Knowledge, link_name, losses
+from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.dssra.knowledge import Knowledge, Service, link_name, losses
 from collapipe_ns3.schemes import Medium
 
 
@@ -40,7 +42,7 @@ class Round:
 
 
 def learned(*transfers: Transfer, media: tuple[Medium, ...] = ()) -> Knowledge:
-    return Knowledge().after(Round(transfers), {}, media, 1.0)  # type: ignore[arg-type]
+    return Knowledge().after(Round(transfers), {}, media, (), 1.0)  # type: ignore[arg-type]
 
 
 def test_latency_and_rate_of_a_real_network() -> None:
@@ -48,7 +50,9 @@ def test_latency_and_rate_of_a_real_network() -> None:
     link = Link(rate_bps=2_000_000, latency_ns=3_000_000)
     pairs = [("c0.cu", "c0.d0"), ("c0.d0", "c0.cu"), ("c0.cu", "bs"), ("bs", "c0.cu")]
     outcome = lab.run_one(lab.one_cluster((4,), 3), links=dict.fromkeys(pairs, link))
-    found = Knowledge().after(outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), 1)
+    found = Knowledge().after(
+        outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), (), 1
+    )
     for src, dst in pairs:
         service = found.services[link_name(src, dst)]
         assert service.latency_s == pytest.approx(3e-3, rel=1e-3)
@@ -63,6 +67,25 @@ def test_an_overhead_on_the_airtime_is_found() -> None:
     service = learned(*transfers).services[link_name("a", "b")]
     assert service.latency_s == pytest.approx(0.01)
     assert service.overhead == pytest.approx(1.6)
+
+
+def test_links_with_grants_have_their_own_turns_and_those_without_share() -> None:
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, grants=True)
+    both = (
+        Transfer(0, 2 * 10**9, 1000, 2.0),
+        Transfer(0, 2 * 10**9, 1000, 2.0, src="c", dst="d"),
+    )
+    profiles: dict[str, DeviceProfile] = {}
+    alone, together = (
+        Knowledge().after(Round(both), profiles, (medium,), granted, 1.0).services["air"]  # type: ignore[arg-type]
+        for granted in (medium.links, ())
+    )
+    assert alone == Service(pytest.approx(0.0, abs=1e-6), pytest.approx(1.0))
+    # Of what they are on the air side by side, without grants, each has but half the band.
+    halved = tuple(dataclasses.replace(each, bandwidth_hz=0.5e6) for each in both)
+    shared = Knowledge().after(Round(halved), profiles, (medium,), (), 1.0).services["air"]  # type: ignore[arg-type]
+    assert shared.overhead == pytest.approx(1.0)
+    assert together.overhead == 1.0
 
 
 def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
@@ -115,7 +138,7 @@ def test_speed_is_what_a_slowed_device_shows() -> None:
         node: type(p)(**{f: getattr(p, f) for f in p.__slots__} | {"overhead_s": 0.0})
         for node, p in profiles.items()
     }
-    found = Knowledge().after(outcome, slower, (), 1.0)
+    found = Knowledge().after(outcome, slower, (), (), 1.0)
     flops = [d.flops for d in outcome.computations if d.node == "c0.d0"]
     busy_s = sum((d.end_ns - d.start_ns) / 1e9 for d in outcome.computations if d.node == "c0.d0")
     assert found.speeds["c0.d0"] == pytest.approx(sum(flops) / busy_s)
@@ -124,7 +147,7 @@ def test_speed_is_what_a_slowed_device_shows() -> None:
 def test_new_rounds_count_with_their_weight_and_old_links_stay() -> None:
     first = learned(Transfer(0, 10**9, 100_000, 0.8))
     transfers = (Transfer(0, 10**9, 50_000, 0.8), Transfer(0, 10**9, 50_000, 0.8, src="c"))
-    second = first.after(Round(transfers), {}, (), 0.25)  # type: ignore[arg-type]
+    second = first.after(Round(transfers), {}, (), (), 0.25)  # type: ignore[arg-type]
     old, new = 800_000 / 1.6e6, 400_000 / 1.6e6
     assert second.efficiencies["a", "b"] == pytest.approx(0.25 * new + 0.75 * old)
     assert second.efficiencies["c", "b"] == pytest.approx(new)
