@@ -65,6 +65,7 @@ class Outcome:
     duration_ns: int
     energy_j: dict[str, float]
     loss: float = 0.0
+    links: Sequence[Link] = ()
     deliveries: Sequence[Sent] = ()
     computations: Sequence[Computed] = ()
 

@@ -10,8 +10,9 @@ and L and α are those of the least squares of the errors, weighted by how long 
 errors are taken to add up as a random walk's do. Airtime counts by the part of the medium's band
 that was used, where links divide it.
 
-What a second of airtime carries is put down as η = bits / (airtime·b·log2(1 + SINR)) of the
-bandwidth and SINR that the transfer had, so that a plan can ask for another power or bandwidth.
+What a second of airtime carries is put down as η = bits / (airtime·b·log2(1 + p·g/(b·n))), with the
+transfers' own bandwidth and power, and gain and interference as the link's state has them: those
+that the next plan is made from, so that at the same power and bandwidth it expects the same rate.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy.optimize import minimize_scalar
 
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.schemes import Computed, Medium, Outcome, Sent
+from collapipe_ns3.schemes import Computed, MeasuredLink, Medium, Outcome, Sent
 
 #: A directed link by its ends' names.
 Pair = tuple[str, str]
@@ -78,10 +79,11 @@ class Knowledge:
 
         `granted` are the links that had a bandwidth of their own.
         """
+        efficiencies = _efficiencies(outcome.deliveries, outcome.links)
         services = _services(outcome.deliveries, media, granted)
         return Knowledge(
             speeds=_mixed(self.speeds, _speeds(outcome.computations, profiles), weight),
-            efficiencies=_mixed(self.efficiencies, _efficiencies(outcome.deliveries), weight),
+            efficiencies=_mixed(self.efficiencies, efficiencies, weight),
             services=_mixed_services(self.services, services, weight),
             losses=_mixed(self.losses, losses(outcome.deliveries), weight),
         )
@@ -142,16 +144,22 @@ def _speeds(
     return {node: flops[node] / busy_s[node] for node in flops}
 
 
-def _efficiencies(deliveries: Iterable[Sent]) -> dict[Pair, float]:
+def _efficiencies(deliveries: Iterable[Sent], links: Iterable[MeasuredLink]) -> dict[Pair, float]:
+    state = {(link.src, link.dst): link for link in links}
     bits: dict[Pair, float] = {}
     bound: dict[Pair, float] = {}
     for each in deliveries:
         pair = (each.src, each.dst)
+        link = state.get(pair)
+        if link is None or not (link.gain > 0 and link.interference_w_hz > 0):
+            continue
         bits[pair] = bits.get(pair, 0.0) + 8 * _arrived(each)
         # What came in the tail of a frame that counted for another transfer has no airtime.
-        if each.sinr > 0 and each.bandwidth_hz > 0:
-            capacity = each.airtime_s * each.bandwidth_hz * math.log2(1 + each.sinr)
-            bound[pair] = bound.get(pair, 0.0) + capacity
+        if each.airtime_s > 0 and each.bandwidth_hz > 0:
+            snr = each.tx_power_w * link.gain / link.interference_w_hz
+            density = math.log2(1 + snr / each.bandwidth_hz)
+            carried = each.airtime_s * each.bandwidth_hz * density
+            bound[pair] = bound.get(pair, 0.0) + carried
     return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
 
 

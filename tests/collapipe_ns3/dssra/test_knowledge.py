@@ -29,12 +29,23 @@ class Transfer:
     outcome: str = "delivered"
     lost: tuple[tuple[int, int], ...] = ()
     bandwidth_hz: float = 1e6
-    sinr: float = 3.0
+    tx_power_w: float = 0.1
+
+
+@dataclass(frozen=True)
+class State:
+    """A link's state: 3 MHz of SINR × bandwidth for a tenth of a watt."""
+
+    src: str = "a"
+    dst: str = "b"
+    gain: float = 3e-8
+    interference_w_hz: float = 1e-15
 
 
 @dataclass(frozen=True)
 class Round:
     deliveries: tuple[Transfer, ...]
+    links: tuple[State, ...] = (State(), State(src="c"))
     computations: tuple[object, ...] = ()
     duration_ns: int = 0
     loss: float = 0.0
