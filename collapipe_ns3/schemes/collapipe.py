@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bridge.wire import Wire
 from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision
+from collapipe_ns3.dssra.decision import Decision, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise, loss_epsilon, wire_epsilon
 from collapipe_ns3.dssra.knowledge import Knowledge, losses
 from collapipe_ns3.dssra.predict import used_links
@@ -98,8 +98,14 @@ class CollaPipe:
         }
         links = self.decision.plan.links
         granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
+        correction = past.correction
+        if past.pipelines is not None and not outcome.abandoned:  # the first was a guess
+            correction = corrected(
+                correction, self.decision.prediction, outcome.phases, settings.ewma
+            )
         self.past = replace(
             past,
+            correction=correction,
             knowledge=past.knowledge.after(
                 outcome, seen.profiles, seen.media, granted, settings.ewma
             ),
@@ -139,6 +145,7 @@ class CollaPipe:
         past = self.past
         return {
             "knowledge": past.knowledge.to_json(),
+            "correction": dict(past.correction),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
             "pipelines": None
@@ -159,6 +166,7 @@ class CollaPipe:
         held = memory["pipelines"]
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
+            correction=dict(memory["correction"]),
             noise=GradientNoise.from_json(memory["noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None
