@@ -28,6 +28,7 @@ from collapipe_ns3.dssra.predict import predict, radio_of
 from collapipe_ns3.dssra.segments import segments_of
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import workload
+from collapipe_ns3.engine.outcome import Phases
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.plan import RoundPlan
@@ -64,7 +65,10 @@ class Outcome:
 
     duration_ns: int
     energy_j: dict[str, float]
+    phases: Phases
+    abandoned: dict[int, str] = field(default_factory=dict)
     loss: float = 0.0
+    links: Sequence[Link] = ()
     deliveries: Sequence[Sent] = ()
     computations: Sequence[Computed] = ()
 
@@ -168,7 +172,9 @@ class World:
             for n, row in enumerate(seen.devices)
             for k, name in enumerate([control_unit(n), *row])
         }
-        return Outcome(made.total_ns, energy)
+        last = max(made.clusters, key=lambda times: times.upload_ns)
+        phases = Phases(0, *last.phases_ns, made.total_ns - last.upload_ns)
+        return Outcome(made.total_ns, energy, phases)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from collapipe_ns3.engine.schedule import SCHEDULES
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.step import first_of
+from collapipe_ns3.media import media
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.models.transformer import build
@@ -87,6 +88,7 @@ class Run:
         self.spec = _model_spec(config, self.task)
         self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
         self.profiles = layout.profiles(config)
+        self.media = media(layout.scenario(config, self.seed, 0))
         model = build(self.spec, number(self.seed, "weights")).to(device)
         self.state = TrainingState(model, _optimizer(config))
         self.next_round = 0
@@ -95,6 +97,7 @@ class Run:
 
     def observation(self) -> Observation:
         """What the scheme is shown before the next round."""
+        source, target = _lengths(self.task, len(self.config.clusters))
         return Observation(
             devices=layout.device_names(self.config),
             profiles=self.profiles,
@@ -103,6 +106,10 @@ class Run:
             local_steps=self.config.training.local_steps,
             optimizer=self.config.training.optimizer,
             links=tuple(self.links.values()),
+            shares=tuple(self.task.shares),
+            source_length=source,
+            target_length=target,
+            media=self.media,
         )
 
     def plan(self) -> RoundPlan:
@@ -258,6 +265,14 @@ def _task(config: StudyConfig) -> Numbers:
     settings = NumbersSettings(**config.task.model_dump(exclude={"name", "cluster_size"}))
     sizes = [cluster.size or config.task.cluster_size for cluster in config.clusters]
     return Numbers(settings, sizes, config.training.batch_size, config.seed)
+
+
+def _lengths(task: Task, clusters: int) -> tuple[int, int]:
+    """What a batch is usually padded to, source and target: the mean of the clusters' first."""
+    first = [next(task.batches(cluster, 0)) for cluster in range(clusters)]
+    source = sum(batch.source.shape[1] for batch in first) / clusters
+    target = sum(batch.target.shape[1] for batch in first) / clusters
+    return round(source), round(target)
 
 
 def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:

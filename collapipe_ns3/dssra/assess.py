@@ -152,11 +152,11 @@ def costs(
     latencies_out = _at(fleet.d2d.latency, zero, segments.order) * used
     latencies_back = _at(fleet.d2d.latency, segments.order, zero) * used
     found = Costs(
-        down=work.upload_bytes * pace.down,
+        down=work.upload_bytes * fleet.down.bulk * pace.down,
         spread=_together(out, latencies_out, fleet.d2d.shared),
         step=step,
         gather=_together(back, latencies_back, fleet.d2d.shared),
-        up=work.upload_bytes * pace.up,
+        up=work.upload_bytes * fleet.up.bulk * pace.up,
         energy=_energy(fleet, work, pace, radio, segments, forward, backward, steps, out, back),
         distortion=_distortion(fleet, segments),
     )
@@ -281,7 +281,7 @@ def _star_seconds(
     fleet: Fleet, work: Workload, pace: Pace, segments: Segments
 ) -> tuple[Array, Array]:
     """Holds of the segments' way out from the control unit, and back to it."""
-    size: Array = np.multiply(segments.counts, float(work.block.parameter_bytes))
+    size: Array = segments.counts * work.block.parameter_bytes * fleet.d2d.bulk[:, None]
     zero = np.zeros_like(segments.order)
     out = _at(pace.d2d, zero, segments.order)
     back = _at(pace.d2d, segments.order, zero)
@@ -331,8 +331,10 @@ def _energy(
         np.add.at(energy, (rows, src), _at(radio.d2d_w, src, dst) * air)
         np.add.at(energy, (rows, dst), _at2(fleet.rx_power_w, dst) * air)
     labels = work.batch_size * work.labels_bytes * pace.up
-    up = work.local_steps * (m[:, 0] * forward.edge + labels) + work.upload_bytes * pace.up
-    down = work.local_steps * m[:, 0] * backward.edge + work.upload_bytes * pace.down
+    up = work.local_steps * (m[:, 0] * forward.edge + labels)
+    up = up + work.upload_bytes * fleet.up.bulk * pace.up
+    down = work.local_steps * m[:, 0] * backward.edge
+    down = down + work.upload_bytes * fleet.down.bulk * pace.down
     energy[:, 0] += radio.up_w * up * fleet.up.duty
     energy[:, 0] += fleet.rx_power_w[:, 0] * down * fleet.down.duty
     return energy

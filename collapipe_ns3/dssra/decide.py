@@ -10,7 +10,7 @@ from collapipe_ns3.dssra import finalists, forecast, segments
 from collapipe_ns3.dssra.assess import Loads
 from collapipe_ns3.dssra.decision import Decision, Terms
 from collapipe_ns3.dssra.objective import value
-from collapipe_ns3.dssra.planner import NoRoom, optimise, start_radio
+from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.tables import Prices
@@ -21,17 +21,22 @@ from collapipe_ns3.schemes import Observation
 #: Tasks of an event graph up to which a whole round is predicted by it: some 50 ms of planning.
 _MOST_TASKS = 20_000
 
+#: Of the best objective: what is above that after a sweep is not looked at further.
+_NEAR = 1.15
+
 
 def decide(
     round: int, scheme: str, observation: Observation, memory: Memory, settings: Settings
 ) -> Decision:
     """The plan for a round. Raises `PlanError` where no plan fits the devices' memory."""
-    todo = task(observation, memory, settings)
     try:
-        planned = optimise(todo.problem, settings.most_sweeps)
+        planned = _planned(task(observation, memory, settings))
     except NoRoom as error:
+        todo = task(observation, memory, settings)
         raise PlanError(RoundPlan(round, scheme, ()), _shortages(todo, error)) from None
-    state, compared = finalists.compared(todo, planned.state, planned.others)
+    best, compared = finalists.compared(planned)
+    todo, state = best.task, best.state
+    bands, _, descent = next(each for each in planned if each[1] is todo)
     moves = finalists.moves(todo, state)
     state = replace(state, radio=forecast.with_moves(todo, state.radio, moves))
     plan = RoundPlan(
@@ -46,7 +51,8 @@ def decide(
     now = value(todo.problem, state)
     return Decision(
         plan=plan,
-        moves=planned.moves,
+        bands=bands,
+        moves=descent.moves,
         finalists=compared,
         terms=Terms(now.delay, float(now.energy.sum()), float(now.divergence.sum())),
         prediction=forecast.prediction(todo, state, timeline),
@@ -55,6 +61,41 @@ def decide(
         divergence_queue=memory.queues.divergence,
         timeline=timeline,
     )
+
+
+def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
+    """Descents with bands shared and divided, the best by the closed forms first.
+
+    A link with a grant is sure of it and limited to it; links without take turns at the whole of
+    what is left. Which is better depends on the load, so each is planned for: the first in full,
+    the others from its segments, and no further than one sweep where that is not near.
+    """
+    sweeps = todo.settings.most_sweeps
+    found: list[tuple[str, Task, Planned]] = []
+    for name, (inside, edge) in _variants(todo):
+        problem = replace(todo.problem, fleet=todo.fleet.opened(d2d=inside, edge=edge))
+        if not found:
+            planned = optimise(problem, sweeps)
+        else:
+            first = found[0][2]
+            planned = optimise(problem, 1, first.state.segments)
+            if planned.value.total <= _NEAR * first.value.total:
+                planned = optimise(problem, sweeps, first.state.segments)
+        found.append((name, replace(todo, problem=problem), planned))
+    return sorted(found, key=lambda each: each[2].value.total)
+
+
+def _variants(todo: Task) -> list[tuple[str, tuple[bool, bool]]]:
+    """Which links are left without grants, inside the clusters and to the base station."""
+    fleet, bands = todo.fleet, todo.settings.bands
+    variants = []
+    if bands != "divided":
+        variants.append(("shared", (True, True)))
+    if bands == "any" and fleet.d2d.grants and (fleet.up.grants or fleet.down.grants):
+        variants.append(("divided to the base station", (True, False)))
+    if bands != "shared" and (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
+        variants.append(("divided", (False, False)))
+    return variants or [("shared", (True, True))]
 
 
 def _shortages(todo: Task, error: NoRoom) -> list[tuple[str, str]]:

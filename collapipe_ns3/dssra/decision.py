@@ -6,11 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from collapipe_ns3.dssra.planner import Move
 from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.schemes import PhaseTimes
+
+PHASES = ("broadcast", "pipeline", "gather", "upload", "aggregate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,13 @@ class Prediction:
     """What the round is expected to take and do.
 
     The phases are those of the cluster that ends last, as in the engine's outcome. `by` says
-    whether they come from the event graph or, where that would be too large, the closed forms.
+    whether they come from the event graph or, where that would be too large, the closed forms;
+    they are corrected by `correction`, what such phases have measured over predicted so far.
     `divergence` is Σ ρΓ relative to a loss-free round's.
     """
 
     by: str
+    correction: Mapping[str, float]
     broadcast_s: float
     pipeline_s: float
     gather_s: float
@@ -95,9 +100,13 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All of a round's planning. `timeline` is the event graph's, where there is one."""
+    """All of a round's planning. `timeline` is the event graph's, where there is one.
+
+    `bands` says whether links were given bandwidths: shared, divided to the base station, divided.
+    """
 
     plan: RoundPlan
+    bands: str
     moves: tuple[Move, ...]
     finalists: tuple[Finalist, ...]
     terms: Terms
@@ -117,21 +126,6 @@ class Decision:
         return {"plan": self.plan.to_json(), **_plain(data)}
 
 
-class Phases(Protocol):
-    """Measured phases in ns; see `collapipe_ns3.engine.outcome.Phases`."""
-
-    @property
-    def broadcast_ns(self) -> int: ...
-    @property
-    def pipeline_ns(self) -> int: ...
-    @property
-    def gather_ns(self) -> int: ...
-    @property
-    def upload_ns(self) -> int: ...
-    @property
-    def aggregate_ns(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One figure, predicted and measured; `error` is relative to the measured one."""
@@ -146,12 +140,11 @@ class Comparison:
 
 
 def compare(
-    prediction: Prediction, phases: Phases, energy_j: Mapping[str, float], local_steps: int
+    prediction: Prediction, phases: PhaseTimes, energy_j: Mapping[str, float], local_steps: int
 ) -> list[Comparison]:
     """The prediction beside what was measured: phases, the step, the round, energy by node."""
-    names = ("broadcast", "pipeline", "gather", "upload", "aggregate")
-    measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in names}
-    rows = [Comparison(f"{n}_s", getattr(prediction, f"{n}_s"), measured[n]) for n in names]
+    measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in PHASES}
+    rows = [Comparison(f"{n}_s", getattr(prediction, f"{n}_s"), measured[n]) for n in PHASES]
     step_s = (prediction.pipeline_s / local_steps, measured["pipeline"] / local_steps)
     rows.append(Comparison("step_s", *step_s))
     rows.append(Comparison("round_s", prediction.round_s, math.fsum(measured.values())))
@@ -161,6 +154,24 @@ def compare(
         if node in energy_j
     ]
     return rows
+
+
+def corrected(
+    before: Mapping[str, float], prediction: Prediction, phases: PhaseTimes, weight: float
+) -> dict[str, float]:
+    """The corrections after a round, which counts with `weight`: measured over predicted.
+
+    What it is of is the prediction without correction. No more than a factor of two either way: a
+    round that went quite otherwise says nothing of the next.
+    """
+    after = dict(before)
+    for row in compare(prediction, phases, {}, 1)[: len(PHASES)]:
+        name = row.what.removesuffix("_s")
+        plain = row.predicted / prediction.correction.get(name, 1.0)
+        if plain > 0 and row.measured > 0:
+            ratio = min(max(row.measured / plain, 0.5), 2.0)
+            after[name] = weight * ratio + (1 - weight) * before.get(name, ratio)
+    return after
 
 
 def _plain(value: Any) -> Any:

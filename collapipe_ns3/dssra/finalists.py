@@ -1,19 +1,20 @@
 """The last choice: a few plans compared in the event graph, where closed forms are estimates.
 
-Beside the descent's plan stand the best of each schedule, and the last round's segments on today's
-links: optimizer states follow blocks that move, which costs time once and must pay.
+Beside the best descent's plan stand those of the others, with bands divided or left to be shared,
+the best of each schedule, and the last round's segments on today's links: optimizer states follow
+blocks that move, which costs time once and must pay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
 from collapipe_ns3.dssra.objective import State, same, value
-from collapipe_ns3.dssra.planner import divided, equal_shares
+from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
 from collapipe_ns3.dssra.task import Task
 from collapipe_ns3.dssra.timeline import Move
@@ -26,27 +27,54 @@ _MOST_TASKS = 3_000
 _DOUBT = 1.15
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A plan and the task that it is for, which says what takes grants."""
+
+    name: str
+    task: Task
+    state: State
+
+
 def compared(
-    task: Task, state: State, others: Sequence[State]
-) -> tuple[State, tuple[Finalist, ...]]:
-    """The best state in event graphs, and what each came to; none where there is no question."""
-    options = [("descent", state)]
-    options += [("all " + SCHEDULE[bool(o.segments.one_f[0])], o) for o in others]
-    if (before := _before(task, state)) is not None:
-        options.append(("last round", before))
-    different: list[tuple[str, State]] = []
-    for name, option in options:
-        if not any(same(option, other) for _, other in different):
-            different.append((name, option))
-    if sum(tasks(o, 1) for _, o in different) > _MOST_TASKS:
-        return state, ()
-    near = _near(task, different)
-    if len(near) == 1:
-        return state, ()
-    ready = [(name, o if o is state else divided(task.problem, o)) for name, o in near]
-    found = [(Finalist(name, _objective(task, o)), o) for name, o in ready]
-    best = min(found, key=lambda pair: pair[0].objective)
-    return best[1], tuple(finalist for finalist, _ in found)
+    planned: Sequence[tuple[str, Task, Planned]],
+) -> tuple[Candidate, tuple[Finalist, ...]]:
+    """The best plan in event graphs, and what each came to; none where there is no question.
+
+    `planned` are the descents, the best by the closed forms first, each with a name.
+    """
+    name, task, best = planned[0]
+    different = [
+        Candidate(name, task, best.state),
+        *(Candidate("all " + SCHEDULE[bool(o.segments.one_f[0])], task, o) for o in best.others),
+    ]
+    if (before := _before(task, best.state)) is not None:
+        different.append(Candidate("last round", task, before))
+    different = [
+        candidate
+        for place, candidate in enumerate(different)
+        if not any(same(candidate.state, earlier.state) for earlier in different[:place])
+    ]
+    near = _near(different)
+    limit = _DOUBT * best.value.total
+    near += [
+        Candidate(name, task, other.state)
+        for name, task, other in planned[1:]
+        if other.value.total <= limit
+    ]
+    if len(near) == 1 or sum(tasks(each.state, 1) for each in near) > _MOST_TASKS:
+        return near[0], ()
+    ready = [near[0], *(_divided(each, best.state) for each in near[1:])]
+    found = [(Finalist(each.name, _objective(each.task, each.state)), each) for each in ready]
+    winner = min(found, key=lambda pair: pair[0].objective)
+    return winner[1], tuple(finalist for finalist, _ in found)
+
+
+def _divided(candidate: Candidate, known: State) -> Candidate:
+    """The candidate with its bands divided, where that is not done yet."""
+    if candidate.state is known:
+        return candidate
+    return replace(candidate, state=divided(candidate.task.problem, candidate.state))
 
 
 def tasks(state: State, steps: int) -> int:
@@ -64,14 +92,14 @@ def moves(task: Task, state: State) -> dict[int, list[Move]]:
     return moved_states(task.memory.pipelines, after, task.work)
 
 
-def _near(task: Task, options: list[tuple[str, State]]) -> list[tuple[str, State]]:
+def _near(candidates: list[Candidate]) -> list[Candidate]:
     """Those that the closed forms, at equal bandwidths, put near the first."""
-    plain = [
-        value(task.problem, replace(o, radio=equal_shares(task.fleet, o.radio, o.segments)))
-        for _, o in options
-    ]
-    limit = _DOUBT * plain[0].total
-    return [option for option, at in zip(options, plain, strict=True) if at.total <= limit]
+    totals = []
+    for each in candidates:
+        radio = equal_shares(each.task.fleet, each.state.radio, each.state.segments)
+        totals.append(value(each.task.problem, replace(each.state, radio=radio)).total)
+    limit = _DOUBT * totals[0]
+    return [each for each, total in zip(candidates, totals, strict=True) if total <= limit]
 
 
 def _before(task: Task, state: State) -> State | None:
@@ -119,5 +147,6 @@ def _moving_s(task: Task, state: State) -> dict[int, float]:
             hops = pace[n, 0, places[move.dst][1]]
             if move.src in places:
                 hops = hops + pace[n, places[move.src][1], 0]
-            total[n] = total.get(n, 0.0) + float(hops) * move.size_bytes
+            each_s = float(hops * task.fleet.d2d.bulk[n]) * move.size_bytes
+            total[n] = total.get(n, 0.0) + each_s
     return total

@@ -28,7 +28,10 @@ Ints = NDArray[np.intp]
 #: planned on it will hold.
 _UNKNOWN_SINR = 1.0
 _UNKNOWN_EFFICIENCY = 0.5
-_UNKNOWN_HZ = 1e6
+_UNKNOWN_HZ = 1e7
+
+#: What a transfer takes beside its airtime before one was seen: enough to keep micro-batches few.
+_UNKNOWN = Service(latency_s=5e-3)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Links:
 
     `snr` is g/n in Hz/W. Without grants a link uses `natural_hz`, as the radio has it; with them
     the links of a cluster (or, to the base station, of all clusters) share `band_hz` (P,). `duty`
-    is the part of a hold that is on the air. `measured` marks what was not guessed.
+    is the part of a hold that is on the air; `bulk` (P,) how many times as long bytes in bulk
+    take. `measured` marks what was not guessed.
     """
 
     snr: Array
@@ -47,6 +51,7 @@ class Links:
     duty: Array
     natural_hz: Array
     band_hz: Array
+    bulk: Array
     grants: bool
     shared: bool
     half_duplex: bool
@@ -59,12 +64,20 @@ class Links:
             rate = self.efficiency * bandwidth_hz * np.log2(1 + sinr)
             return np.where(rate > 0, 8 / rate, np.inf)
 
+    def opened(self) -> Links:
+        """These links without grants: they take turns at their whole band."""
+        if not self.grants:
+            return self
+        whole = self.band_hz.reshape(-1, *(1,) * (self.snr.ndim - 1))
+        natural_hz = np.broadcast_to(whole, self.snr.shape)
+        return replace(self, natural_hz=natural_hz, grants=False, shared=True)
+
     def take(self, rows: Ints) -> Links:
         """The links of these clusters."""
         arrays: dict[str, Any] = {
             key: getattr(self, key)[rows]
             for key in ("snr", "efficiency", "latency", "epsilon", "duty", "natural_hz",
-                        "band_hz", "measured")
+                        "band_hz", "bulk", "measured")
         }  # fmt: skip
         return replace(self, **arrays)
 
@@ -89,6 +102,15 @@ class Fleet:
     server_flops_per_s: float
     server_overhead_s: float
     server_power_w: float
+
+    def opened(self, *, d2d: bool, edge: bool) -> Fleet:
+        """The fleet with links inside the clusters, or to the base station, left without grants."""
+        return replace(
+            self,
+            d2d=self.d2d.opened() if d2d else self.d2d,
+            up=self.up.opened() if edge else self.up,
+            down=self.down.opened() if edge else self.down,
+        )
 
     @property
     def clusters(self) -> int:
@@ -187,6 +209,7 @@ class _Reader:
         self.knowledge = knowledge
         self.place = place
         self.wire_epsilon = wire_epsilon
+        self.usual = _usual(list(knowledge.services.values()))
 
     def medium_of(self, src: str, dst: str) -> str:
         """The name of the medium of a pair; that of the sender's own where there is none."""
@@ -202,7 +225,11 @@ class _Reader:
         links = _guess(np.array(values).T[:, :, None], power_w[:, None], medium)
         arrays = {key: value[:, 0] for key, value in links.items()}
         measured = ~np.isnan([row[0] for row in values])
-        return _links(arrays, medium, measured, np.full(len(pairs), _band(medium)))
+        bulk = np.array([self._service(pair, medium).bulk for pair in pairs])
+        # Up and down in one band, by turns: half of it for each, as far as grants go.
+        both = medium is not None and (pairs[0][1], pairs[0][0]) in medium.links
+        band = np.full(len(pairs), _band(medium) / (2 if both else 1))
+        return _links(arrays, medium, measured, band, bulk)
 
     def inside(self, names: Sequence[Sequence[str]], power_w: Array) -> Links:
         count, nodes = power_w.shape
@@ -212,12 +239,12 @@ class _Reader:
             if medium:
                 cells[medium.name] += 1
         found = np.full((6, count, nodes, nodes), np.nan)
-        found[2:5] = np.array([0.0, self.wire_epsilon, 1.0])[:, None, None, None]
+        found[3] = self.wire_epsilon
         place = self.place
         for cluster, medium in enumerate(media):
-            if medium and medium.name in self.knowledge.services:
-                service = self.knowledge.services[medium.name]
-                found[2, cluster], found[4, cluster] = service.latency_s, 1 / service.overhead
+            # That of the medium for all its links; without one each has its own, if any is known.
+            service = self._service(("", ""), medium)
+            found[2, cluster], found[4, cluster] = service.latency_s, 1 / service.overhead
         for src, dst in self.measured:
             if src in place and dst in place and place[src][0] == place[dst][0]:
                 cluster, i = place[src]
@@ -229,12 +256,13 @@ class _Reader:
         arrays = _guess(found, power, media[0])
         if media[0] and media[0].grants:
             arrays["natural_hz"] = np.broadcast_to(band[:, None, None], measured.shape)
-        return _links(arrays, media[0], measured, band)
+        services = [self._service((row[0], row[1]), m) for row, m in zip(names, media, strict=True)]
+        bulk = np.array([service.bulk for service in services])
+        return _links(arrays, media[0], measured, band, bulk)
 
     def _values(self, pair: Pair, medium: Medium | None) -> tuple[float, ...]:
         """snr, η, latency, ε, duty and bandwidth of a link; nan for what was not measured."""
-        name = medium.name if medium else link_name(*pair)
-        service = self.knowledge.services.get(name, Service())
+        service = self._service(pair, medium)
         link = self.measured.get(pair)
         epsilon = self.wire_epsilon + loss_epsilon(self.knowledge.losses.get(pair, 0.0))
         rest = (service.latency_s, epsilon, 1 / service.overhead)
@@ -244,6 +272,10 @@ class _Reader:
         used_hz = link.tx_power_w * snr / link.sinr
         natural_hz = medium.bandwidth_hz if medium and not medium.grants else used_hz
         return (snr, self._efficiency(pair, link, used_hz, service), *rest, natural_hz)
+
+    def _service(self, pair: Pair, medium: Medium | None) -> Service:
+        name = medium.name if medium else link_name(*pair)
+        return self.knowledge.services.get(name, self.usual)
 
     def _efficiency(
         self, pair: Pair, link: MeasuredLink, used_hz: float, service: Service
@@ -255,14 +287,28 @@ class _Reader:
         return float(link.goodput_bps / bound) if link.goodput_bps > 0 else np.nan
 
 
+def _usual(services: Sequence[Service]) -> Service:
+    """What a link whose service nobody has seen is taken for: the median of those seen."""
+    if not services:
+        return _UNKNOWN
+    return Service(
+        float(np.median([service.latency_s for service in services])),
+        float(np.median([service.overhead for service in services])),
+        float(np.median([service.bulk for service in services])),
+    )
+
+
 def _band(medium: Medium | None) -> float:
     return medium.bandwidth_hz if medium else np.inf
 
 
-def _links(arrays: dict[str, Array], medium: Medium | None, measured: Mask, band: Array) -> Links:
+def _links(
+    arrays: dict[str, Array], medium: Medium | None, measured: Mask, band: Array, bulk: Array
+) -> Links:
     return Links(
         **arrays,
         band_hz=band,
+        bulk=bulk,
         grants=bool(medium and medium.grants),
         shared=bool(medium and medium.shared),
         half_duplex=bool(medium and medium.half_duplex),

@@ -113,14 +113,17 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
             for n in range(len(ends))
         )
         aggregate = aggregate_s(task.fleet, task.work)
+    correction = task.memory.correction
+    clusters = tuple(_corrected(cluster, correction) for cluster in clusters)
     slowest = clusters[int(np.argmax(ends))]
     return Prediction(
         by="event graph" if timeline is not None else "closed forms",
+        correction=dict(correction),
         broadcast_s=slowest.broadcast_s,
         pipeline_s=slowest.pipeline_s,
         gather_s=slowest.gather_s,
         upload_s=slowest.upload_s,
-        aggregate_s=aggregate,
+        aggregate_s=aggregate * correction.get("aggregate", 1.0),
         clusters=clusters,
         energy_j={name: float(now.costs.energy[at]) for name, at in task.places.items()},
         divergence=float((task.fleet.share * now.gamma).sum()),
@@ -135,3 +138,15 @@ def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
             ClusterPrediction(times.cluster, broadcast, pipeline / steps, pipeline, gather, upload)
         )
     return tuple(found)
+
+
+def _corrected(cluster: ClusterPrediction, by: Mapping[str, float]) -> ClusterPrediction:
+    pipeline = by.get("pipeline", 1.0)
+    return ClusterPrediction(
+        cluster=cluster.cluster,
+        broadcast_s=cluster.broadcast_s * by.get("broadcast", 1.0),
+        step_s=cluster.step_s * pipeline,
+        pipeline_s=cluster.pipeline_s * pipeline,
+        gather_s=cluster.gather_s * by.get("gather", 1.0),
+        upload_s=cluster.upload_s * by.get("upload", 1.0),
+    )

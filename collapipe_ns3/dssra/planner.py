@@ -67,12 +67,18 @@ class Planned:
     others: tuple[State, ...]
 
 
-def optimise(problem: Problem, most_sweeps: int) -> Planned:
-    """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`."""
+def optimise(problem: Problem, most_sweeps: int, start: Segments | None = None) -> Planned:
+    """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`.
+
+    The first segments are the best at these, or `start`.
+    """
     clusters = problem.fleet.clusters
     radio, none = start_radio(problem.fleet, problem.work), np.zeros((2, clusters))
     pace = np.ones(clusters)  # of V, for a second of each cluster
-    others = scheduled(problem, radio, Loads(none, none, none), pace, None)
+    if start is None:
+        others = scheduled(problem, radio, Loads(none, none, none), pace, None)
+    else:
+        others = (State(start, equal_shares(problem.fleet, radio, start)),)
     state, now = _best(problem, [(other, value(problem, other)) for other in others])
     moves: list[Move] = []
 
@@ -80,17 +86,17 @@ def optimise(problem: Problem, most_sweeps: int) -> Planned:
         moves.append(Move(sweep, block, before, now.total))
 
     for sweep in range(most_sweeps):
-        start = now.total
+        first = now.total
         if sweep:
             others = scheduled(problem, state.radio, now.loads, pace, state)
             new = [divided(problem, other) for other in others if not same(other, state)]
             state, now = _best(problem, [(state, now), *((o, value(problem, o)) for o in new)])
-            note("segments", start)
+            note("segments", first)
         for name, block in (("bandwidth", divided), ("power", powered)):
             before = now.total
             state, now = _tried(problem, state, now, block)
             note(name, before)
-        if sweep and start - now.total < _SETTLED * abs(start):
+        if sweep and first - now.total < _SETTLED * abs(first):
             break
         pace = _patience(problem, now, pace)
     return Planned(state, now, tuple(moves), others)
@@ -176,12 +182,14 @@ def start_radio(fleet: Fleet, work: Workload) -> Radio:
     up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server_power_w)
     up_hz, down_hz = fleet.up.natural_hz, fleet.down.natural_hz
     if fleet.up.grants:
-        bits = np.full(fleet.clusters, 8.0 * work.upload_bytes)
+        bits = 8.0 * work.upload_bytes * fleet.up.bulk
         capacity, band = up_w * fleet.up.snr, float(fleet.up.band_hz[0])
         _, up_hz = bandwidth.fastest(fleet.up.latency, bits, fleet.up.efficiency, capacity, band)
     if fleet.down.grants:
         band = float(fleet.down.band_hz[0])
-        slow = 1 / (fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band))
+        slow = fleet.down.bulk / (
+            fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band)
+        )
         down_hz = band * slow / slow.sum()
         down_w = down_w * down_hz / band
     return Radio(

@@ -111,7 +111,7 @@ class _Predictor:
         self.down, self.down_latency = pace.down.tolist(), fleet.down.latency.tolist()
         self.speed, self.fixed = fleet.flops_per_s.tolist(), fleet.overhead_s.tolist()
         self.medium = fleet.medium.tolist()
-        self.carriages: dict[tuple[str, str, int], Carriage] = {}
+        self.carriages: dict[tuple[str, str, int, bool], Carriage] = {}
 
     def timeline(
         self, plan: RoundPlan, work: Workload, moves: Mapping[int, Sequence[Move]] | None
@@ -126,27 +126,29 @@ class _Predictor:
             seconds = self.fixed[cluster][k] + flops / self.speed[cluster][k]
         return round(seconds * 1e9)
 
-    def air(self, src: str, dst: str, size: int) -> Carriage:
-        key = (src, dst, size)
+    def air(self, src: str, dst: str, size: int, bulk: bool) -> Carriage:
+        key = (src, dst, size, bulk)
         if key not in self.carriages:
-            self.carriages[key] = self._carriage(src, dst, size)
+            self.carriages[key] = self._carriage(src, dst, size, bulk)
         return self.carriages[key]
 
-    def _carriage(self, src: str, dst: str, size: int) -> Carriage:
+    def _carriage(self, src: str, dst: str, size: int, bulk: bool) -> Carriage:
         pair: tuple[str, str] = (src, dst)
         if dst == SERVER:
             cluster = self.place[src][0]
             pace, latency = self.up[cluster], self.up_latency[cluster]
-            claims = _claims(self.fleet.up, pair, "up")
+            links, claims = self.fleet.up, _claims(self.fleet.up, pair, "up")
         elif src == SERVER:
             cluster = self.place[dst][0]
             pace, latency = self.down[cluster], self.down_latency[cluster]
-            claims = _claims(self.fleet.down, pair, "down")
+            links, claims = self.fleet.down, _claims(self.fleet.down, pair, "down")
         else:
             (cluster, i), (_, j) = self.place[src], self.place[dst]
             pace, latency = self.d2d[cluster][i][j], self.d2d_latency[cluster][i][j]
-            claims = _claims(self.fleet.d2d, pair, f"d2d {self.medium[cluster]}")
-        return Carriage(round(size * pace * 1e9), round(latency * 1e9), claims)
+            links = self.fleet.d2d
+            claims = _claims(links, pair, f"d2d {self.medium[cluster]}")
+        hold_s = size * pace * (float(links.bulk[cluster]) if bulk else 1.0)
+        return Carriage(round(hold_s * 1e9), round(latency * 1e9), claims)
 
 
 def _claims(links: Links, pair: tuple[str, str], medium: str) -> tuple[Claim, ...]:

@@ -177,33 +177,39 @@ def polish(tables: Tables, order: Ints, counts: Ints) -> tuple[Array, Ints, Ints
     A move takes a block from one stage to another, or a stage to another place in the pipeline, or
     exchanges two stages, or two devices and not their blocks, one of which may have had none.
     """
+    value = evaluate(tables, order, counts)
+    order, counts = order.copy(), counts.copy()
+    # Rows that still get better; those without a plan have none to start from.
+    rows = np.flatnonzero(counts.any(-1))
+    for _ in range(_MOVES if order.shape[1] > 1 else 0):
+        if not len(rows):
+            break
+        ways, splits = _moved(order[rows], counts[rows])
+        each = evaluate(tables.take(rows), ways, splits)
+        at, which = np.arange(len(rows)), each.argmin(-1)
+        better = each[at, which] < value[rows]
+        at, which, rows = at[better], which[better], rows[better]
+        value[rows] = each[at, which]
+        order[rows], counts[rows] = ways[at, which], splits[at, which]
+    return value, order, counts
+
+
+def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """All single moves of plans (R, K), in rows (R, C, K); what can't be is left without blocks."""
     rows, devices = order.shape
-    at = np.arange(rows)
-    value = np.where(counts.any(-1), evaluate(tables, order, counts), np.inf)
     steps, places = _moves(devices)
     exchanges = places[_exchanges(devices)]
-    for _ in range(_MOVES if devices > 1 else 0):
-        used = (counts > 0).sum(-1)[:, None, None]
-        split = counts[:, None] + steps
-        allowed = (split >= 0).all(-1) & ((split > 0).sum(-1) == used[..., 0])
-        split = np.where(allowed[..., None], split, counts[:, None])
-        kept = np.broadcast_to(order[:, None], split.shape)
-        ways = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
-        same = np.broadcast_to(counts[:, None], (rows, *exchanges.shape))
-        splits = np.concatenate([split, counts[:, places], same], 1)
-        # The stages in use stay in front.
-        first_free = (splits > 0).argmin(-1)  # 0 where all are in use
-        apart: Mask = first_free < np.where(used == devices, 0, used)[..., 0]
-        apart = apart | ~np.any(counts, axis=-1, keepdims=True)
-        each = np.where(apart, np.inf, evaluate(tables, ways, splits))
-        which = each.argmin(-1)
-        better = each[at, which] < value
-        if not better.any():
-            break
-        value = np.where(better, each[at, which], value)
-        order = np.where(better[:, None], ways[at, which], order)
-        counts = np.where(better[:, None], splits[at, which], counts)
-    return value, order, counts
+    used = (counts > 0).sum(-1)[:, None]
+    split = counts[:, None] + steps
+    kept = np.broadcast_to(order[:, None], split.shape)
+    same = np.broadcast_to(counts[:, None], (rows, *exchanges.shape))
+    ways = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
+    splits = np.concatenate([split, counts[:, places], same], 1)
+    # As many stages as before, and those in front.
+    first_free = (splits > 0).argmin(-1)  # 0 where all are in use
+    fine = (splits >= 0).all(-1) & ((splits > 0).sum(-1) == used)
+    fine &= first_free == np.where(used == devices, 0, used)
+    return ways, np.where(fine[..., None], splits, 0)
 
 
 def _exchanges(devices: int) -> Mask:

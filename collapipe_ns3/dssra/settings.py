@@ -21,6 +21,7 @@ class Settings:
     ewma: float = 0.5
     most_micro_batches: int | None = None
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
+    bands: Literal["any", "shared", "divided"] = "any"
     least_sinr_db: float = 5.0
     wire: Wire = "fp32"
     most_sweeps: int = 6

@@ -199,7 +199,7 @@ def tables(
     d2d = fleet.d2d.take(rows)
     power, rx = radio.d2d_w[rows], fleet.rx_power_w[rows]
     air = d2d.duty * (energy[:, :, None] * power + (energy * rx)[:, None, :])
-    size = blocks * work.block.parameter_bytes
+    size = blocks * work.block.parameter_bytes * d2d.bulk[:, None, None]
     out_pace, back_pace = pace[:, 0, 1:, None], pace[:, 1:, 0, None]
     out, back = size * np.where(used, out_pace, 0.0), size * np.where(used, back_pace, 0.0)
     device = device + air[:, 0, 1:, None] * out + air[:, 1:, 0, None] * back

@@ -24,9 +24,13 @@ from collapipe_ns3.schemes import Observation
 
 @dataclass(frozen=True)
 class Memory:
-    """What earlier rounds have left: figures, queues, and who held what in the last one."""
+    """What earlier rounds have left: figures, queues, and who held what in the last one.
+
+    `correction` is what phases measured over predicted, see `decision.Prediction`.
+    """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
+    correction: Mapping[str, float] = field(default_factory=dict)
     noise: GradientNoise = field(default_factory=GradientNoise)
     queues: Queues = field(default_factory=Queues)
     pipelines: Mapping[int, Pipeline] | None = None

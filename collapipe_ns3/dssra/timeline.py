@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 
+from collapipe_ns3.costs import StageCost
 from collapipe_ns3.dssra.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.engine.round import route
 from collapipe_ns3.engine.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Pipeline, RoundPlan
@@ -27,8 +29,8 @@ class Carriage:
     claims: tuple[Claim, ...]
 
 
-#: (src, dst, bytes) → what the transfer takes.
-Air = Callable[[str, str, int], Carriage]
+#: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
+Air = Callable[[str, str, int, bool], Carriage]
 
 #: (node, FLOPs) → nanoseconds of computation.
 Processors = Callable[[str, float], int]
@@ -108,9 +110,10 @@ def timeline(
     made = _Round(work, processors, air)
     jobs = []
     for cluster in plan.clusters:
-        for index, pipeline in enumerate(cluster.pipelines):
+        sizes = cluster.sequences(work.batch_size)
+        for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
             moved = (moves or {}).get(cluster.cluster, ()) if index == 0 else ()
-            jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, moved)))
+            jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, size, moved)))
     flops = 2 * len(jobs) * work.model_parameters
     uploads = [marks[-1] for _, marks in jobs]
     made.compute(SERVER, -1, "aggregate", flops, uploads)
@@ -155,13 +158,22 @@ class _Round:
         return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
 
     def send(
-        self, route: Sequence[str], size: int, cluster: int, what: str, after: Sequence[int]
+        self,
+        route: Sequence[str],
+        size: int,
+        cluster: int,
+        what: str,
+        after: Sequence[int],
+        *,
+        bulk: bool = True,
     ) -> int:
-        """Every hop whole before the next; returns the last."""
+        """Every hop whole before the next; returns the last, or what there is to wait for."""
+        if len(route) == 1:
+            return self.wait(after)
         task = -1
         for src, dst in pairwise(route):
             self.names.append((src, dst, cluster, what))
-            carriage = self.air(src, dst, size)
+            carriage = self.air(src, dst, size, bulk)
             task = self.graph.add(
                 after,
                 hold_ns=carriage.hold_ns,
@@ -172,42 +184,58 @@ class _Round:
             after = [task]
         return task
 
-    def job(self, cluster: int, pipeline: Pipeline, moves: Sequence[Move]) -> list[int]:
+    def job(
+        self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[Move]
+    ) -> list[int]:
         """The ends of broadcast, every step, gather and upload."""
         work, control = self.work, control_unit(cluster)
-        weights = {
-            stage.device: stage.blocks * work.block.parameter_bytes for stage in pipeline.stages
-        }
-        down = self.send((SERVER, control), work.upload_bytes, cluster, "model", [])
+        held = self.weights(cluster, pipeline)
+        whole, apart = sum(held.values()), {n: size for n, size in held.items() if n != control}
+        down = self.send((SERVER, control), whole, cluster, "model", []) if held else self.wait([])
         arrived = [
-            self.send((control, device), size, cluster, "model", [down])
-            for device, size in weights.items()
+            self.send((control, node), size, cluster, "model", [down])
+            for node, size in apart.items()
         ]
         for move in moves:
-            route = (move.src, control, move.dst)
-            arrived.append(self.send(route, move.size_bytes, cluster, "states", [down]))
-        marks = [self.wait(arrived)]
+            way = tuple(dict.fromkeys((move.src, control, move.dst)))
+            arrived.append(self.send(way, move.size_bytes, cluster, "states", [down]))
+        marks = [self.wait([down, *arrived])]
         first = len(self.graph)
-        marks.append(self.wait(self.step(cluster, pipeline, marks[-1])))
+        marks.append(self.wait(self.step(cluster, pipeline, sequences, marks[-1])))
         for _ in range(work.local_steps - 1):
             names = self.names[first : marks[-1] + 1]
             first, last = len(self.graph), self.graph.repeat(marks[-2], first, marks[-1])
             self.names += names
             marks.append(last)
         gathered = [
-            self.send((device, control), size, cluster, "parameters", [marks[-1]])
-            for device, size in weights.items()
+            self.send((node, control), size, cluster, "parameters", [marks[-1]])
+            for node, size in apart.items()
         ]
-        marks.append(self.wait(gathered))
-        upload = self.send((control, SERVER), work.upload_bytes, cluster, "parameters", [marks[-1]])
-        return [*marks, upload]
+        marks.append(self.wait([marks[-1], *gathered]))
+        if not held:
+            return [*marks, self.wait([marks[-1]])]
+        return [*marks, self.send((control, SERVER), whole, cluster, "parameters", [marks[-1]])]
 
-    def step(self, cluster: int, pipeline: Pipeline, begin: int) -> list[int]:
+    def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
+        """Bytes of the parameters on each node but the base station, in the order of the stages."""
+        held: dict[str, int] = {}
+        for node, (cost, count) in zip(
+            _nodes(cluster, pipeline), self.parts(pipeline), strict=True
+        ):
+            if node != SERVER:
+                held[node] = held.get(node, 0) + count * cost.parameter_bytes
+        return held
+
+    def parts(self, pipeline: Pipeline) -> list[tuple[StageCost, int]]:
+        """What each stage is made of, and how many of it."""
+        work = self.work
+        blocks = [(work.block, stage.blocks) for stage in pipeline.stages]
+        return [(work.embedding, 1), *blocks, (work.decoder, 1)]
+
+    def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """One training step; returns the optimizer steps that end it."""
-        work, u = self.work, self.work.batch_size // pipeline.micro_batches
-        nodes = [control_unit(cluster), *(stage.device for stage in pipeline.stages), SERVER]
-        parts = [(work.block, stage.blocks) for stage in pipeline.stages]
-        parts = [(work.embedding, 1), *parts, (work.decoder, 1)]
+        work, u = self.work, sequences // pipeline.micro_batches
+        nodes, parts = _nodes(cluster, pipeline), self.parts(pipeline)
         last = len(nodes) - 1
         previous = [begin] * len(nodes)
         sent: dict[Action, int] = {}
@@ -222,9 +250,10 @@ class _Round:
                 if kind in RECEIVES:
                     received.append(action)
                 elif kind in SENDS:
-                    route, size = self.message(kind, stage, nodes)
+                    way, size = self.message(kind, stage, nodes, control_unit(cluster))
                     what = f"{kind[-1]}{m}"
-                    sent[action] = self.send(route, u * size, cluster, what, [previous[stage]])
+                    after = [previous[stage]]
+                    sent[action] = self.send(way, u * size, cluster, what, after, bulk=False)
                 else:
                     flops = cost.forward_flops if kind is Kind.FORWARD else cost.backward_flops
                     previous[stage] = self.compute(
@@ -239,18 +268,24 @@ class _Round:
             for node, (cost, n), done in zip(nodes, parts, previous, strict=True)
         ]
 
-    def message(self, kind: Kind, stage: int, nodes: Sequence[str]) -> tuple[Sequence[str], int]:
+    def message(
+        self, kind: Kind, stage: int, nodes: Sequence[str], control: str
+    ) -> tuple[Sequence[str], int]:
         """The route of what a stage sends, and its bytes a sequence."""
-        control, work = nodes[0], self.work
+        work = self.work
         if kind is Kind.SEND_LABELS:
-            return (control, SERVER), work.labels_bytes
+            return route(nodes[-1], nodes[0], control)[::-1], work.labels_bytes
         ahead = stage if kind is Kind.SEND_ACTIVATION else stage - 1
-        # The control unit stands between the last segment and the base station.
-        relay = (control,) if ahead == len(nodes) - 2 else ()
-        route = (nodes[ahead], *relay, nodes[ahead + 1])
+        way = route(nodes[ahead], nodes[ahead + 1], control)
         if kind is Kind.SEND_ACTIVATION:
-            return route, work.activation_bytes
-        return route[::-1], work.gradient_bytes
+            return way, work.activation_bytes
+        return way[::-1], work.gradient_bytes
+
+
+def _nodes(cluster: int, pipeline: Pipeline) -> list[str]:
+    """Where the stages are: the embedding first, the decoder last."""
+    head, tail = pipeline.embedding or control_unit(cluster), pipeline.decoder or SERVER
+    return [head, *(stage.device for stage in pipeline.stages), tail]
 
 
 @cache

@@ -138,11 +138,11 @@ class Layout:
         fleet, work, radio = self.fleet, self.work, self.given
         carried = np.zeros(self.src.shape)
         sizes = {
-            "F": work.local_steps * work.batch_size * work.activation_bytes,
-            "B": work.local_steps * work.batch_size * work.gradient_bytes,
-            "W": work.block.parameter_bytes,
+            "F": float(work.local_steps * work.batch_size * work.activation_bytes),
+            "B": float(work.local_steps * work.batch_size * work.gradient_bytes),
         }
         for n, cluster in enumerate(self.clusters):
+            sizes["W"] = work.block.parameter_bytes * float(fleet.d2d.bulk[n])
             for link, kind, count in cluster.carried:
                 carried[n, link] += count * sizes[kind]
         air = carried * self.inside(fleet.d2d.duty)
@@ -150,8 +150,9 @@ class Layout:
         heard = energy[self.rows_at, self.dst] * fleet.rx_power_w[self.rows_at, self.dst]
         total = watt * self.inside(radio.d2d_w) + air * heard
         steps = work.local_steps * work.batch_size
-        up = steps * (work.activation_bytes + work.labels_bytes) + work.upload_bytes
-        down = steps * work.gradient_bytes + work.upload_bytes
+        stream = steps * (work.activation_bytes + work.labels_bytes)
+        up = stream + work.upload_bytes * fleet.up.bulk
+        down = steps * work.gradient_bytes + work.upload_bytes * fleet.down.bulk
         watt[:, -2], watt[:, -1] = up * fleet.up.duty * energy[:, 0], 0.0
         total[:, -2] = watt[:, -2] * radio.up_w
         total[:, -1] = down * fleet.down.duty * energy[:, 0] * fleet.rx_power_w[:, 0]
@@ -213,12 +214,13 @@ class _Uses:
                 self.fill[n, link] += work.local_steps * self.there[n]
             for link in cluster.backward:
                 self.fill[n, link] += work.local_steps * self.home[n]
-        self.fill[:, -2] = work.local_steps * self.there + work.upload_bytes
-        self.fill[:, -1] = work.local_steps * self.home + work.upload_bytes
-        if layout.fleet.d2d.shared:
+        fleet = layout.fleet
+        self.fill[:, -2] = work.local_steps * self.there + work.upload_bytes * fleet.up.bulk
+        self.fill[:, -1] = work.local_steps * self.home + work.upload_bytes * fleet.down.bulk
+        if fleet.d2d.shared:
             for n, cluster in enumerate(layout.clusters):
                 for link, _, blocks in [*cluster.out, *cluster.back]:
-                    self.fill[n, link] += blocks * work.block.parameter_bytes
+                    self.fill[n, link] += blocks * work.block.parameter_bytes * fleet.d2d.bulk[n]
 
     def rows(self, open_: Mask) -> tuple[Array, Array, Mask]:
         """Rows (P, r, L), constants (P, r) and groups (P, r, 4): beats there and back, star.
@@ -269,7 +271,7 @@ class _Uses:
             found += [(1, 0.0, terms) for terms in [*self._beats(backward), down]]
             found.append((0, float(max(ahead.max(), asked[0])), []))
             found.append((1, float(max(behind.max(), asked[1])), []))
-        size = layout.work.block.parameter_bytes
+        size = layout.work.block.parameter_bytes * float(fleet.d2d.bulk[n])
         for g, star in ((2, cluster.out), (3, cluster.back)):
             for link, node, blocks in [] if fleet.d2d.shared else star:
                 src, dst = (0, node) if g == 2 else (node, 0)

@@ -52,9 +52,10 @@ class MeasuredLink(Protocol):
 class Medium:
     """A band that directed links have in common, and how a plan may divide it.
 
-    With `grants` every link that is used needs a bandwidth of its own, all together at most
-    `bandwidth_hz`; without, whoever sends takes the whole band. A `shared` medium carries one
-    transfer at a time, in effect: all its links take turns. A `half_duplex` one has nodes that
+    A `shared` medium carries one transfer at a time, in effect: all its links take turns at the
+    whole band. Where it takes `grants`, a plan may give links bandwidths of their own, all together
+    at most `bandwidth_hz`, and those that it gives none share what is left as on a shared medium.
+    A medium that is neither has the whole band for every link. A `half_duplex` one has nodes that
     send or receive, never both at once.
     """
 
@@ -98,6 +99,8 @@ class Sent(Protocol):
     @property
     def dst(self) -> str: ...
     @property
+    def kind(self) -> str: ...
+    @property
     def size_bytes(self) -> int: ...
     @property
     def start_ns(self) -> int: ...
@@ -112,7 +115,7 @@ class Sent(Protocol):
     @property
     def bandwidth_hz(self) -> float: ...
     @property
-    def sinr(self) -> float: ...
+    def tx_power_w(self) -> float: ...
 
 
 class Computed(Protocol):
@@ -128,6 +131,21 @@ class Computed(Protocol):
     def flops(self) -> float: ...
 
 
+class PhaseTimes(Protocol):
+    """Where a round's time went, in ns; see `collapipe_ns3.engine.outcome.Phases`."""
+
+    @property
+    def broadcast_ns(self) -> int: ...
+    @property
+    def pipeline_ns(self) -> int: ...
+    @property
+    def gather_ns(self) -> int: ...
+    @property
+    def upload_ns(self) -> int: ...
+    @property
+    def aggregate_ns(self) -> int: ...
+
+
 class Outcome(Protocol):
     """What a scheme may learn from after its plan was executed."""
 
@@ -140,6 +158,12 @@ class Outcome(Protocol):
         """Energy of each node in the round, computation and radio."""
         ...
 
+    @property
+    def phases(self) -> PhaseTimes: ...
+    @property
+    def abandoned(self) -> Mapping[int, str]: ...
+    @property
+    def links(self) -> Sequence[MeasuredLink]: ...
     @property
     def deliveries(self) -> Sequence[Sent]: ...
     @property

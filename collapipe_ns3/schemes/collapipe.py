@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bridge.wire import Wire
 from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision
+from collapipe_ns3.dssra.decision import Decision, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise, loss_epsilon, wire_epsilon
 from collapipe_ns3.dssra.knowledge import Knowledge, losses
 from collapipe_ns3.dssra.predict import used_links
@@ -24,7 +24,7 @@ _Positive = Annotated[float, Field(gt=0)]
 
 
 class CollaPipe:
-    """The scheme of CollaPipe's paper (arXiv 2509.19855), as `docs/dssra.md` reconstructs it.
+    """CollaPipe (arXiv 2509.19855), whose planner DSSRA is this project's reconstruction.
 
     Each round minimises V·T + Σ (Q/Ē)·E + (Z/Γ̄)·Σ ρΓ: the round's time against energy and
     divergence, which virtual queues make dearer the more their budgets were overdrawn so far.
@@ -34,11 +34,11 @@ class CollaPipe:
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
     round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
     less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
-    `most_micro_batches` bounds M, `schedule` fixes the schedule. Powers keep links above
-    `least_sinr_db`. `wire` is the format of tensors on the air. Coordinate descent takes
-    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
-    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
-    sounded.
+    `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
+    take grants get any. Powers keep links above `least_sinr_db`. `wire` is the format of tensors
+    on the air. Coordinate descent takes `most_sweeps` at most. A plan that moves optimizer states
+    to other devices must pay within `move_rounds` rounds. Links of which nothing newer than
+    `stale_s` is known are asked to be sounded.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class CollaPipe:
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
+        bands: Literal["any", "shared", "divided"] = "any",
         least_sinr_db: float = 5.0,
         wire: Wire = "fp32",
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
@@ -66,6 +67,7 @@ class CollaPipe:
             ewma=ewma,
             most_micro_batches=most_micro_batches,
             schedule=schedule,
+            bands=bands,
             least_sinr_db=least_sinr_db,
             wire=wire,
             most_sweeps=most_sweeps,
@@ -94,9 +96,19 @@ class CollaPipe:
         pipelines = {
             cluster.cluster: cluster.pipelines[0] for cluster in self.decision.plan.clusters
         }
+        links = self.decision.plan.links
+        granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
+        correction = past.correction
+        if past.pipelines is not None and not outcome.abandoned:  # the first was a guess
+            correction = corrected(
+                correction, self.decision.prediction, outcome.phases, settings.ewma
+            )
         self.past = replace(
             past,
-            knowledge=past.knowledge.after(outcome, seen.profiles, seen.media, settings.ewma),
+            correction=correction,
+            knowledge=past.knowledge.after(
+                outcome, seen.profiles, seen.media, granted, settings.ewma
+            ),
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
@@ -133,6 +145,7 @@ class CollaPipe:
         past = self.past
         return {
             "knowledge": past.knowledge.to_json(),
+            "correction": dict(past.correction),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
             "pipelines": None
@@ -153,6 +166,7 @@ class CollaPipe:
         held = memory["pipelines"]
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
+            correction=dict(memory["correction"]),
             noise=GradientNoise.from_json(memory["noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import lab
 import pytest
 
 from bridge.fixed import Link
+from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.dssra.knowledge import Knowledge, Service, link_name, losses
 from collapipe_ns3.schemes import Medium
 
@@ -23,15 +25,27 @@ class Transfer:
     airtime_s: float
     src: str = "a"
     dst: str = "b"
+    kind: str = "activation"
     outcome: str = "delivered"
     lost: tuple[tuple[int, int], ...] = ()
     bandwidth_hz: float = 1e6
-    sinr: float = 3.0
+    tx_power_w: float = 0.1
+
+
+@dataclass(frozen=True)
+class State:
+    """A link's state: 3 MHz of SINR × bandwidth for a tenth of a watt."""
+
+    src: str = "a"
+    dst: str = "b"
+    gain: float = 3e-8
+    interference_w_hz: float = 1e-15
 
 
 @dataclass(frozen=True)
 class Round:
     deliveries: tuple[Transfer, ...]
+    links: tuple[State, ...] = (State(), State(src="c"))
     computations: tuple[object, ...] = ()
     duration_ns: int = 0
     loss: float = 0.0
@@ -39,7 +53,7 @@ class Round:
 
 
 def learned(*transfers: Transfer, media: tuple[Medium, ...] = ()) -> Knowledge:
-    return Knowledge().after(Round(transfers), {}, media, 1.0)  # type: ignore[arg-type]
+    return Knowledge().after(Round(transfers), {}, media, (), 1.0)  # type: ignore[arg-type]
 
 
 def test_latency_and_rate_of_a_real_network() -> None:
@@ -47,10 +61,11 @@ def test_latency_and_rate_of_a_real_network() -> None:
     link = Link(rate_bps=2_000_000, latency_ns=3_000_000)
     pairs = [("c0.cu", "c0.d0"), ("c0.d0", "c0.cu"), ("c0.cu", "bs"), ("bs", "c0.cu")]
     outcome = lab.run_one(lab.one_cluster((4,), 3), links=dict.fromkeys(pairs, link))
-    found = Knowledge().after(outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), 1)
+    found = Knowledge().after(
+        outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), (), 1
+    )
     for src, dst in pairs:
         service = found.services[link_name(src, dst)]
-        # Back-to-back transfers overlap in their latencies, so busy periods are exact.
         assert service.latency_s == pytest.approx(3e-3, rel=1e-3)
         assert service.overhead == pytest.approx(1.0, rel=1e-3)
 
@@ -65,6 +80,37 @@ def test_an_overhead_on_the_airtime_is_found() -> None:
     assert service.overhead == pytest.approx(1.6)
 
 
+def test_links_with_grants_have_their_own_turns_and_those_without_share() -> None:
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, grants=True)
+    both = (
+        Transfer(0, 2 * 10**9, 1000, 2.0),
+        Transfer(0, 2 * 10**9, 1000, 2.0, src="c", dst="d"),
+    )
+    profiles: dict[str, DeviceProfile] = {}
+    alone, together = (
+        Knowledge().after(Round(both), profiles, (medium,), granted, 1.0).services["air"]  # type: ignore[arg-type]
+        for granted in (medium.links, ())
+    )
+    assert alone == Service(pytest.approx(0.0, abs=1e-6), pytest.approx(1.0))
+    # Of what they are on the air side by side, without grants, each has but half the band.
+    halved = tuple(dataclasses.replace(each, bandwidth_hz=0.5e6) for each in both)
+    shared = Knowledge().after(Round(halved), profiles, (medium,), (), 1.0).services["air"]  # type: ignore[arg-type]
+    assert shared.overhead == pytest.approx(1.0)
+    assert together.overhead == 1.0
+
+
+def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
+    transfers = [
+        Transfer(start, start + round((0.01 + 1.2 * air) * 1e9), 1000, air)
+        for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
+    ]
+    bulk = Transfer(5 * 10**9, 5 * 10**9 + round(1.81 * 1e9), 1000, 1.0, kind="parameters")
+    service = learned(*transfers, bulk).services[link_name("a", "b")]
+    assert service.latency_s == pytest.approx(0.01, rel=1e-2)
+    assert service.overhead == pytest.approx(1.2, rel=1e-2)
+    assert service.bulk == pytest.approx(1.5, rel=1e-2)
+
+
 def test_links_that_share_a_medium_are_busy_together() -> None:
     """Two at once that take twice as long each are no slower than one after the other."""
     medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
@@ -72,10 +118,13 @@ def test_links_that_share_a_medium_are_busy_together() -> None:
         Transfer(0, 2 * 10**9, 1000, 1.0),
         Transfer(0, 2 * 10**9, 1000, 1.0, src="c", dst="d"),
         Transfer(3 * 10**9, 4 * 10**9, 1000, 1.0),
+        Transfer(5 * 10**9, 5 * 10**9 + 10**8, 100, 0.1),
     ]
-    assert learned(*both, media=(medium,)).services["air"] == Service(0.0, pytest.approx(1.0))
-    apart = learned(*both).services
-    assert apart[link_name("c", "d")].overhead + apart[link_name("c", "d")].latency_s > 1.5
+    together = learned(*both, media=(medium,)).services["air"]
+    assert together.overhead == pytest.approx(1.0)
+    assert together.latency_s < 0.05
+    apart = learned(*both).services[link_name("c", "d")]
+    assert apart.overhead + apart.latency_s > 1.5
 
 
 def test_efficiency_is_bits_over_shannons_bound_for_the_time_on_air() -> None:
@@ -100,7 +149,7 @@ def test_speed_is_what_a_slowed_device_shows() -> None:
         node: type(p)(**{f: getattr(p, f) for f in p.__slots__} | {"overhead_s": 0.0})
         for node, p in profiles.items()
     }
-    found = Knowledge().after(outcome, slower, (), 1.0)
+    found = Knowledge().after(outcome, slower, (), (), 1.0)
     flops = [d.flops for d in outcome.computations if d.node == "c0.d0"]
     busy_s = sum((d.end_ns - d.start_ns) / 1e9 for d in outcome.computations if d.node == "c0.d0")
     assert found.speeds["c0.d0"] == pytest.approx(sum(flops) / busy_s)
@@ -109,7 +158,7 @@ def test_speed_is_what_a_slowed_device_shows() -> None:
 def test_new_rounds_count_with_their_weight_and_old_links_stay() -> None:
     first = learned(Transfer(0, 10**9, 100_000, 0.8))
     transfers = (Transfer(0, 10**9, 50_000, 0.8), Transfer(0, 10**9, 50_000, 0.8, src="c"))
-    second = first.after(Round(transfers), {}, (), 0.25)  # type: ignore[arg-type]
+    second = first.after(Round(transfers), {}, (), (), 0.25)  # type: ignore[arg-type]
     old, new = 800_000 / 1.6e6, 400_000 / 1.6e6
     assert second.efficiencies["a", "b"] == pytest.approx(0.25 * new + 0.75 * old)
     assert second.efficiencies["c", "b"] == pytest.approx(new)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from itertools import pairwise
 
 import fleets
 import numpy as np
@@ -132,11 +132,11 @@ def test_shortest_paths_are_those_of_all_permutations(seed: int, devices: int) -
         routes = [[0, *(inside[list(way)] + 1), 0] for way in exact.arrangements(len(inside))] or [
             [0, 0]
         ]
-        lengths = [sum(hop[row, a, b] for a, b in pairwise(r)) for r in routes]
+        lengths = [sum(hop[row, a, b] for a, b in itertools.pairwise(r)) for r in routes]
         if len(inside):
             assert closed[row, number] == pytest.approx(min(lengths))
             line = [0, *(orders[row, : len(inside)] + 1), 0]
-            length = sum(hop[row, a, b] for a, b in pairwise(line))
+            length = sum(hop[row, a, b] for a, b in itertools.pairwise(line))
             assert length == pytest.approx(min(lengths))
         assert sorted(orders[row]) == list(range(devices))
 

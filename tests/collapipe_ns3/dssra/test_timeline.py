@@ -47,7 +47,7 @@ def predicted(
         profile = profiles[node]
         return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
 
-    def air(src: str, dst: str, size: int) -> Carriage:
+    def air(src: str, dst: str, size: int, bulk: bool) -> Carriage:
         link = links.get((src, dst), lab.FAST)
         claim = (link.medium or (src, dst), Hold.ALONE)
         return Carriage(link.airtime_ns(size), link.latency_ns, (claim,))

@@ -1,0 +1,209 @@
+"""The scheme: executed by the engine, learning from it, repeating itself from a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+import fleets
+import lab
+import numpy as np
+import pytest
+
+from bridge import loop as simulated
+from bridge.compute import TorchThread
+from bridge.fixed import FixedRateNetwork, Link
+from collapipe_ns3 import schemes
+from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.schemes import Observation
+from collapipe_ns3.schemes.collapipe import CollaPipe
+
+DEVICES = (("c0.d0", "c0.d1", "c0.d2"),)
+NODES = ("bs", "c0.cu", *DEVICES[0])
+
+
+def profile(name: str, flops_per_s: float) -> DeviceProfile:
+    return DeviceProfile(name, flops_per_s, 1e-6, 2**30, 5.0, 0.1, 0.05, "made up")
+
+
+def profiles(**slower: float) -> dict[str, DeviceProfile]:
+    """Devices of 1 GFLOP/s, or so many times slower."""
+    return {node: profile(node, 1e9 / slower.get(node.replace(".", "_"), 1.0)) for node in NODES}
+
+
+def observation(known: Mapping[str, DeviceProfile]) -> Observation:
+    batch = next(lab.batches(0, 0))
+    return Observation(
+        devices=DEVICES,
+        profiles=known,
+        model=lab.SPEC,
+        batch_size=12,
+        local_steps=2,
+        optimizer="adamw",
+        source_length=batch.source.shape[1],
+        target_length=batch.target.shape[1],
+    )
+
+
+def execute(
+    plan: RoundPlan,
+    state: TrainingState,
+    real: Mapping[str, DeviceProfile],
+    links: Mapping[tuple[str, str], Link] | None = None,
+) -> tuple[RoundOutcome, FixedRateNetwork]:
+    network = FixedRateNetwork(NODES, Link(100_000_000, latency_ns=10_000), links)
+    training = Training(lambda cluster, round: lab.batches(0, 0), (1.0,), 2, "adamw")
+    with TorchThread() as thread:
+        site = Site(network, dict(real), thread, CostBook())
+        return simulated.run(network, run_round(site, state, plan, training)), network
+
+
+def rounds(
+    scheme: CollaPipe,
+    real: Mapping[str, DeviceProfile],
+    count: int,
+    state: TrainingState | None = None,
+    links: Mapping[tuple[str, str], Link] | None = None,
+) -> tuple[list[RoundPlan], list[RoundOutcome]]:
+    """Rounds as a study runs them, profiles being what the scheme is told."""
+    seen, state = observation(profiles()), state or lab.fresh(lab.adamw)
+    plans, outcomes = [], []
+    for number in range(count):
+        plan = scheme.plan(number, seen)
+        outcome, network = execute(plan, state, real, links)
+        scheme.learn(outcome)
+        known = {(link.src, link.dst): link for link in seen.links}
+        known |= {(link.src, link.dst): link for link in network.link_state()}
+        seen = dataclasses.replace(seen, links=tuple(known.values()))
+        plans.append(plan)
+        outcomes.append(outcome)
+    return plans, outcomes
+
+
+def test_it_is_found_by_name_and_checks_its_settings() -> None:
+    assert "collapipe" in schemes.names()
+    made = schemes.make("collapipe", {"v": 3.0, "energy_budgets_j": {"c0.d0": 1.0}})
+    assert isinstance(made, CollaPipe)
+    assert made.settings.v == 3.0
+    with pytest.raises(ValueError, match="greater than 0"):
+        schemes.make("collapipe", {"v": -1.0})
+    with pytest.raises(ValueError, match="ewma"):
+        schemes.make("collapipe", {"ewma": 2.0})
+
+
+def test_what_it_predicts_is_what_the_engine_does_once_links_are_known() -> None:
+    scheme = CollaPipe()
+    _, outcomes = rounds(scheme, profiles(), 3)
+    assert scheme.decision is not None
+    predicted = scheme.decision.prediction
+    assert predicted.round_s == pytest.approx(outcomes[-1].duration_ns / 1e9, rel=0.01)
+    assert predicted.pipeline_s == pytest.approx(outcomes[-1].phases.pipeline_ns / 1e9, rel=0.01)
+    for device in DEVICES[0]:
+        measured = outcomes[-1].energy_j.get(device, 0.0)
+        assert predicted.energy_j[device] == pytest.approx(measured, rel=0.02, abs=1e-9)
+
+
+def test_planning_again_changes_nothing() -> None:
+    scheme, seen = CollaPipe(), observation(profiles())
+    first = scheme.plan(0, seen)
+    assert scheme.plan(0, seen) == first
+    assert scheme.memory() == CollaPipe().memory()
+
+
+def test_from_a_checkpoint_it_goes_on_as_if_it_had_never_stopped() -> None:
+    whole, first = CollaPipe(energy_budget_j=0.01), CollaPipe(energy_budget_j=0.01)
+    state, other = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
+    rounds(whole, profiles(), 2, state)
+    rounds(first, profiles(), 2, other)
+    second = CollaPipe(energy_budget_j=0.01)
+    second.remember(json.loads(json.dumps(first.memory())))
+    assert second.memory() == whole.memory()
+    seen = observation(profiles())
+    assert second.plan(2, seen) == whole.plan(2, seen)
+
+
+def test_a_device_that_has_slowed_down_gets_less_to_do() -> None:
+    """Profiles say that all are alike, and one is nine times slower: rounds show it."""
+    scheme = CollaPipe(most_micro_batches=3)
+    plans, outcomes = rounds(scheme, profiles(), 2)
+    used = plans[-1].clusters[0].pipelines[0].stages[0].device
+    slow = profiles(**{used.replace(".", "_"): 9.0})
+    state = lab.fresh(lab.adamw)
+    plans, outcomes = rounds(scheme, slow, 3, state)
+
+    def blocks(plan: RoundPlan) -> int:
+        return sum(s.blocks for s in plan.clusters[0].pipelines[0].stages if s.device == used)
+
+    assert blocks(plans[-1]) < blocks(plans[0])
+    frozen, _ = execute(plans[0], lab.fresh(lab.adamw), slow)
+    assert outcomes[-1].duration_ns < frozen.duration_ns
+
+
+def test_a_link_that_has_become_slow_is_planned_around() -> None:
+    scheme = CollaPipe()
+    plans, _ = rounds(scheme, profiles(), 2)
+    device = plans[-1].clusters[0].pipelines[0].stages[0].device
+    slow = {
+        pair: Link(1_000_000, latency_ns=10_000, gain=1e-13)
+        for other in ("c0.cu", *DEVICES[0])
+        if other != device
+        for pair in ((device, other), (other, device))
+    }
+    plans, outcomes = rounds(scheme, profiles(), 3, links=slow)
+    stages = plans[-1].clusters[0].pipelines[0].stages
+    assert device not in {stage.device for stage in stages}
+    frozen, _ = execute(plans[0], lab.fresh(lab.adamw), profiles(), slow)
+    assert outcomes[-1].duration_ns < frozen.duration_ns / 2
+
+
+def test_queues_grow_with_measured_energy_alone() -> None:
+    scheme = CollaPipe(energy_budget_j=1e-6)
+    _, outcomes = rounds(scheme, profiles(), 3)
+    expected = dict.fromkeys(DEVICES[0], 0.0)
+    for outcome in outcomes:
+        for device in expected:
+            used = outcome.energy_j.get(device, 0.0)
+            expected[device] = max(expected[device] + used / 1e-6 - 1, 0.0)
+    assert scheme.past.queues.energy == pytest.approx(expected)
+    assert scheme.past.queues.divergence == 0.0  # nothing was lost: Γ is 1, below its budget
+
+
+def test_losses_fill_the_divergence_queue() -> None:
+    scheme, seen = CollaPipe(divergence_budget=1.0), observation(profiles())
+    plan = scheme.plan(0, seen)
+    outcome, _ = execute(plan, lab.fresh(lab.adamw), profiles())
+    lossy = [
+        dataclasses.replace(d, lost=((0, d.size_bytes // 4),)) if d.kind == "activation" else d
+        for d in outcome.deliveries
+    ]
+    scheme.learn(dataclasses.replace(outcome, deliveries=lossy))
+    assert scheme.past.queues.divergence > 0
+
+
+def test_gradients_teach_it_their_noise() -> None:
+    scheme = CollaPipe()
+    scheme.learn_gradients([3.0, 2.0, 5 / 3], 4)  # 1 + 2/m: ‖∇F‖² of 1 and σ²/4 of 2
+    assert scheme.past.noise.variance == pytest.approx(8.0)
+    assert scheme.past.noise.square == pytest.approx(1.0)
+
+
+def test_it_asks_for_what_it_does_not_know() -> None:
+    scheme = CollaPipe(stale_s=1.0)
+    rng = np.random.default_rng(0)
+    seen = fleets.observation(rng, 1, 2)
+    assert scheme.sounding(seen) == []
+    assert len(scheme.sounding(dataclasses.replace(seen, links=()))) == 3 * 2 + 2
+
+
+def test_an_outcome_before_any_plan_teaches_nothing() -> None:
+    scheme = CollaPipe()
+    outcome, _ = execute(CollaPipe().plan(0, observation(profiles())), lab.fresh(lab.adamw),
+                         profiles())  # fmt: skip
+    scheme.learn(outcome)
+    assert scheme.memory() == CollaPipe().memory()
