@@ -24,23 +24,13 @@ print(time.monotonic() - started)
 # The monotonic clock is one for all processes, so that this one's start can be told by its parent.
 OURS = """
 import time
-from ns3_scenarios import runtime
+from ns3_scenarios import network
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
-runtime.reset(seed=1, run=1)
-ns = runtime.load()
-runtime.native()
-nodes = ns.NodeContainer(2)
-phy = ns.SpectrumWifiPhyHelper()
-phy.SetChannel(ns.CreateObject[ns.MultiModelSpectrumChannel]())
-mac = ns.WifiMacHelper()
-mac.SetType("ns3::AdhocWifiMac")
-wifi = ns.WifiHelper()
-wifi.SetStandard(ns.WIFI_STANDARD_80211ax)
-wifi.SetRemoteStationManager("ns3::IdealWifiManager")
-devices = wifi.Install(phy, mac, nodes)
-ns.InternetStackHelper().Install(nodes)
-ns.Simulator.Stop(ns.NanoSeconds(1))
-ns.Simulator.Run()
+device = NodeSpec("c0.d0", (50.0, 8.0, 1.5), 0.1, 0.5)
+cluster = ClusterSpec(cu=NodeSpec("c0.cu", (50.0, 0.0, 1.5), 0.1, 0.5), devices=(device,))
+built = network.build(ScenarioSpec(NodeSpec("bs", (0.0, 0.0, 10.0), 1.0, 1.0), (cluster,)))
+built.advance(1)
 print(time.monotonic())
 """
 

@@ -18,9 +18,10 @@ import contextlib
 import heapq
 import itertools
 import selectors
+import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from typing import Any, TypeVar, cast
 
@@ -50,14 +51,16 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
 
     Raises what the coroutine raises, `Deadlock` where tasks wait with nothing left to wake them,
     and `WatchdogExpired` where the network simulates for more than `watchdog_s` wall seconds
-    without ending any wait. Whatever happens, every task has ended and been awaited on return.
+    without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended.
+    Whatever happens, every task has ended and been awaited on return.
     """
     loop = SimulatedLoop(clock, watchdog_s)
     beat = threading.Thread(target=loop.beat, name="beat", daemon=True)
     beat.start()
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
+        with _cancelled_by_ctrl_c(loop.create_task(main)) as task:
+            return loop.run_until_complete(task)
     finally:
         try:
             _cancel_all(loop)
@@ -66,6 +69,36 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
             loop.over.set()
             beat.join()
             loop.close()
+
+
+@contextlib.contextmanager
+def _cancelled_by_ctrl_c(task: asyncio.Task[T]) -> Iterator[asyncio.Task[T]]:
+    """Within, the first Ctrl-C cancels the task and a second one is Python's own.
+
+    Raised amid a callback, as Python would do it, it would be an error of whatever task ran then.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or usual is not signal.default_int_handler:
+        yield task
+        return
+    pressed = False
+
+    def cancel(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, usual)
+        task.cancel()
+
+    signal.signal(signal.SIGINT, cancel)
+    try:
+        yield task
+    except asyncio.CancelledError:
+        if not pressed:
+            raise
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def simulated_loop() -> SimulatedLoop:

@@ -113,3 +113,44 @@ def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
         parameter_bytes=4 * blocks * block_parameters(d, f),
         activation_bytes=4 * blocks * u * s * (8 * d + f + 4 + 2 * h),
     )
+
+
+def predict_embedding(spec: ModelSpec) -> StageCost:
+    """The closed form for the source embedding: a look-up, which multiplies and keeps nothing."""
+    return StageCost(0, 0, 4 * spec.source_vocabulary * spec.width, 0)
+
+
+def predict_decoder(spec: ModelSpec, u: int, s: int, t: int) -> StageCost:
+    """The closed form for the decoder and its loss on targets of t tokens, BOS included.
+
+    With n = t - 1 tokens to predict and V words, forward a sequence and block: 12·n·d² (Q, K, V, O
+    on the target, Q and O of the cross-attention) + 4·s·d² (K and V of the memory) + 4·n·d·f,
+    scores 4·n²·d + 4·n·s·d; and once 2·n·d·V. Backward as in `predict_blocks`.
+    Kept for backward, a block: 12·d + f + 6 + 2·h a target token, 3·d + h a memory token; once
+    2·d + 2 + V a target token, d + 2 a memory token, n² of causal mask and the loss's weight.
+    """
+    d, f, h, v, blocks = (
+        spec.width,
+        spec.feed_forward,
+        spec.heads,
+        spec.target_vocabulary,
+        spec.decoder_blocks,
+    )
+    n = t - 1
+    linear = blocks * (12 * n * d * d + 4 * s * d * d + 4 * n * d * f) + 2 * n * d * v
+    attention = blocks * (4 * n * n * d + 4 * n * s * d)
+    per_target = blocks * (12 * d + f + 6 + 2 * h) + 2 * d + 2 + v
+    per_source = blocks * (3 * d + h) + d + 2
+    return StageCost(
+        forward_flops=u * (linear + attention),
+        backward_flops=u * (2 * linear + attention * 5 // 2),
+        parameter_bytes=4 * decoder_parameters(spec),
+        activation_bytes=4 * (u * (n * per_target + s * per_source) + n * n + 1),
+    )
+
+
+def decoder_parameters(spec: ModelSpec) -> int:
+    """Parameters of the decoder: its blocks have a second attention and a third norm."""
+    d, f, v = spec.width, spec.feed_forward, spec.target_vocabulary
+    block = block_parameters(d, f) + 4 * (d * d + d) + 2 * d
+    return spec.decoder_blocks * block + v * d + 2 * 2 * d + d * v + v

@@ -8,8 +8,9 @@ source says so. A study may override any figure of a profile by name.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
+
+from collapipe_ns3.names import did_you_mean
 
 GIB = 2**30
 
@@ -118,7 +119,5 @@ def profile(name: str) -> DeviceProfile:
     """A bundled profile; raises `UnknownProfile`."""
     known = profiles()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise UnknownProfile(f"no device profile {name!r}; {hint}")
+        raise UnknownProfile(f"no device profile {name!r}; {did_you_mean(name, known)}")
     return known[name]

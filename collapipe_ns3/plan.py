@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+
+from collapipe_ns3.nodes import SERVER, control_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,25 @@ class Stage:
 class Pipeline:
     """The encoder's segments in order, and how a batch runs through them.
 
-    `schedule` is a name in `collapipe_ns3.engine.schedule.SCHEDULES`; `share` is the part of the
-    cluster's data that this pipeline trains on.
+    `schedule` is a name in `collapipe_ns3.engine.schedule.SCHEDULES`; `share` is the part of each
+    of the cluster's batches that this pipeline trains on. The embedding is on the control unit and
+    the decoder on the base station, unless `embedding` and `decoder` name another node.
     """
 
     stages: tuple[Stage, ...]
     micro_batches: int
     schedule: str
     share: float = 1.0
+    embedding: str | None = None
+    decoder: str | None = None
 
     def __str__(self) -> str:
-        share = "" if self.share == 1.0 else f", {self.share:.0%} of the data"
         line = " → ".join(map(str, self.stages))
+        if self.embedding is not None:
+            line = f"{self.embedding}[embedding] → {line}"
+        if self.decoder is not None:
+            line = f"{line} → {self.decoder}[decoder]"
+        share = "" if self.share == 1.0 else f", {self.share:.0%} of the data"
         return f"{line}, {self.micro_batches} micro-batches, {self.schedule}{share}"
 
 
@@ -56,6 +65,18 @@ class ClusterPlan:
 
     cluster: int
     pipelines: tuple[Pipeline, ...]
+
+    def sequences(self, batch_size: int) -> list[int]:
+        """How many of a batch's sequences each pipeline takes, in order.
+
+        Shares times size, rounded down, and the rest to those that lost most by it.
+        """
+        exact = [pipe.share * batch_size for pipe in self.pipelines]
+        taken = [math.floor(size + 1e-9) for size in exact]
+        by_loss = sorted(range(len(exact)), key=lambda i: (taken[i] - exact[i], i))
+        for i in by_loss[: round(math.fsum(exact)) - sum(taken)]:
+            taken[i] += 1
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +98,36 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """A device that the scheme would have used and could not, and why."""
+
+    cluster: int
+    device: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.device} sits out: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """Everything that one round does."""
+    """Everything that one round does.
+
+    A cluster without pipelines sits out whole; `absences` say which devices do, and why.
+    """
 
     round: int
     scheme: str
     clusters: tuple[ClusterPlan, ...]
     links: tuple[LinkPlan, ...] = ()
+    absences: tuple[Absence, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"round {self.round}, {self.scheme}"]
         for cluster in self.clusters:
-            lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in cluster.pipelines]
+            pipes = map(str, cluster.pipelines) if cluster.pipelines else ["sits out"]
+            lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in pipes]
+        lines += [f"  {absence}" for absence in self.absences]
         lines += [f"  {link}" for link in self.links]
         return "\n".join(lines)
 
@@ -111,6 +150,8 @@ class RoundPlan:
                             pipe["micro_batches"],
                             pipe["schedule"],
                             pipe["share"],
+                            pipe["embedding"],
+                            pipe["decoder"],
                         )
                         for pipe in cluster["pipelines"]
                     ),
@@ -118,11 +159,19 @@ class RoundPlan:
                 for cluster in data["clusters"]
             ),
             tuple(LinkPlan(**link) for link in data["links"]),
+            tuple(Absence(**absence) for absence in data["absences"]),
         )
 
 
 class PlanError(ValueError):
     """A plan that can't be executed; the message lists everything wrong with it."""
+
+    def __init__(self, plan: RoundPlan, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        lines = (f"{where}: {what}" for where, what in self.problems)
+        super().__init__(
+            "\n  ".join([f"{plan.scheme}'s plan for round {plan.round} can't be executed:", *lines])
+        )
 
 
 def validate(
@@ -134,15 +183,8 @@ def validate(
     schedules: Sequence[str],
 ) -> None:
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch."""
-    problems = [
-        f"{where}: {what}"
-        for where, what in _problems(plan, devices, blocks, batch_size, schedules)
-    ]
-    if problems:
-        raise PlanError(
-            f"{plan.scheme}'s plan for round {plan.round} can't be executed:\n  "
-            + "\n  ".join(problems)
-        )
+    if problems := list(_problems(plan, devices, blocks, batch_size, schedules)):
+        raise PlanError(plan, problems)
 
 
 def _problems(
@@ -152,6 +194,9 @@ def _problems(
     batch_size: int,
     schedules: Sequence[str],
 ) -> Iterator[tuple[str, str]]:
+    if not any(cluster.pipelines for cluster in plan.clusters):
+        why = "; ".join(map(str, plan.absences))
+        yield "every cluster", f"sits out{': ' if why else ''}{why}"
     planned = Counter(cluster.cluster for cluster in plan.clusters)
     for number in range(len(devices)):
         if planned[number] != 1:
@@ -162,27 +207,36 @@ def _problems(
             yield where, f"there are {len(devices)} clusters"
             continue
         share = math.fsum(pipe.share for pipe in cluster.pipelines)
-        if not math.isclose(share, 1.0):
+        if cluster.pipelines and not math.isclose(share, 1.0):
             yield where, f"expected the pipelines' shares to add to 1, not {share:g}"
+        own = {*devices[cluster.cluster], SERVER}
         used = Counter(stage.device for pipe in cluster.pipelines for stage in pipe.stages)
         for device, count in used.items():
-            if device not in devices[cluster.cluster]:
+            if device not in own:
                 yield where, f"{device} is none of its devices"
             elif count > 1:
                 yield where, f"{device} is used {count} times"
-        for pipe in cluster.pipelines:
-            for what in _pipeline_problems(pipe, blocks, batch_size, schedules):
+        ends = {pipe.embedding for pipe in cluster.pipelines}
+        ends |= {pipe.decoder for pipe in cluster.pipelines}
+        for node in sorted(end for end in ends if end is not None):
+            if node not in {*own, control_unit(cluster.cluster)}:
+                yield where, f"{node} is none of its nodes"
+        sizes = cluster.sequences(batch_size)
+        for pipe, size in zip(cluster.pipelines, sizes, strict=True):
+            for what in _pipeline_problems(pipe, blocks, size, schedules):
                 yield where, what
 
 
 def _pipeline_problems(
-    pipe: Pipeline, blocks: int, batch_size: int, schedules: Sequence[str]
+    pipe: Pipeline, blocks: int, sequences: int, schedules: Sequence[str]
 ) -> Iterator[str]:
     placed = [block for stage in pipe.stages for block in range(stage.first, stage.last + 1)]
     empty = [stage for stage in pipe.stages if stage.blocks < 1]
     if empty or placed != list(range(blocks)):
         yield f"expected blocks 0 to {blocks - 1} in order, each once, not {pipe}"
-    if pipe.micro_batches < 1 or batch_size % pipe.micro_batches:
-        yield f"expected micro-batches that divide the batch of {batch_size}: {pipe.micro_batches}"
+    if sequences < 1:
+        yield f"expected a share of at least one sequence of each batch, not {pipe.share:g}"
+    elif pipe.micro_batches < 1 or sequences % pipe.micro_batches:
+        yield f"expected micro-batches that divide the batch of {sequences}: {pipe.micro_batches}"
     if pipe.schedule not in schedules:
         yield f"unknown schedule {pipe.schedule}; there are {', '.join(schedules)}"

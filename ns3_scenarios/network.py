@@ -44,6 +44,9 @@ TCP_DEFAULTS: Mapping[str, AttributeValue] = {
     "ns3::TcpSocket::SndBufSize": 256 * 1024,
     "ns3::TcpSocket::RcvBufSize": 256 * 1024,
     "ns3::TcpSocketBase::MinRto": "200ms",
+    # Below the shortest timeout: a lone segment, as after a pause, would else always time out
+    # before its acknowledgement is due, and the stream crawl on at a segment a timeout.
+    "ns3::TcpSocket::DelAckTimeout": "40ms",
     # A dead link ends as a lost transfer after some 25 s of silence, a refused one after 31 s.
     "ns3::TcpSocket::DataRetries": 6,
     "ns3::TcpSocket::ConnTimeout": "1s",

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from bridge.loop import simulated_loop
 from bridge.network import NodeUsage
@@ -17,15 +17,9 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
 from collapipe_ns3.engine.step import PipelineStep
-from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
-
-SERVER = "bs"
-
-
-def control_unit(cluster: int) -> str:
-    """The name of a cluster's control unit."""
-    return f"c{cluster}.cu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +28,14 @@ class Training:
 
     `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
     `shares` are the clusters' parts of all training data, the weights of the average.
+    `on_step(loss)` is told of every pipeline's step as it ends.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
     shares: Sequence[float]
     local_steps: int
     optimizer: str
+    on_step: Callable[[float], None] = lambda loss: None
 
 
 @dataclass(slots=True)
@@ -121,13 +117,18 @@ def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Jo
             replica = state.replica(cluster.cluster, index)
             line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
-            # Pipelines of one cluster take its batches in turn, so that no two train on the same.
-            turns = islice(
-                training.batches(cluster.cluster, plan.round), index, None, len(cluster.pipelines)
-            )
+            batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
             steps = schedule_of(pipeline)
-            jobs.append(_Job(cluster.cluster, pipeline, replica, line, steps, weight, turns))
+            jobs.append(_Job(cluster.cluster, pipeline, replica, line, steps, weight, batches))
     return jobs
+
+
+def _own_part(batches: Iterator[Batch], cluster: ClusterPlan, index: int) -> Iterator[Batch]:
+    """What a pipeline takes of its cluster's batches: all pipelines together take each whole."""
+    for batch in batches:
+        sizes = cluster.sequences(len(batch.source))
+        first = sum(sizes[:index])
+        yield batch.part(first, first + sizes[index])
 
 
 async def _attempt(site: Site, job: _Job, training: Training) -> None:
@@ -145,9 +146,6 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
     await _broadcast(site, job)
     job.marks_ns.append(loop.now_ns())
     control = control_unit(job.cluster)
-    nodes = [worker.node for worker in job.workers]
-    # The control unit stands between the last segment and the base station.
-    routes = [*pairwise(nodes[:-1]), (nodes[-2], control, SERVER)]
     for _ in range(training.local_steps):
         batch = next(job.batches)
         step = PipelineStep(
@@ -155,39 +153,63 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
             cluster=job.cluster,
             table=job.table,
             workers=job.workers,
-            routes=routes,
+            routes=[
+                route(here.node, there.node, control)
+                for here, there in pairwise([*job.workers, job.workers[0]])
+            ],
             optimizer=training.optimizer,
             parts=batch.split(job.pipeline.micro_batches),
             tokens=batch.target_tokens,
         )
         job.losses.append(await step.run())
+        training.on_step(job.losses[-1])
     job.marks_ns.append(loop.now_ns())
+    held = _weights_by_node(job)
     async with asyncio.TaskGroup() as group:
-        for worker in job.workers[1:-1]:
-            size = _weights(worker)
-            group.create_task(site.send((worker.node, control), size, "parameters"))
+        for node, size in held.items():
+            if node != control:
+                group.create_task(site.send((node, control), size, "parameters"))
     job.marks_ns.append(loop.now_ns())
-    size = sum(_weights(worker) for worker in job.workers[:-1])
-    await site.send((control, SERVER), size, "parameters")
+    if held:
+        await site.send((control, SERVER), sum(held.values()), "parameters")
     job.marks_ns.append(loop.now_ns())
 
 
 async def _broadcast(site: Site, job: _Job) -> None:
     """The global model goes out; optimizer states follow blocks that moved since last time."""
     control = control_unit(job.cluster)
-    size = sum(_weights(worker) for worker in job.workers[:-1])
-    await site.send((SERVER, control), size, "model")
+    held = _weights_by_node(job)
+    if held:
+        await site.send((SERVER, control), sum(held.values()), "model")
     async with asyncio.TaskGroup() as group:
-        for worker in job.workers[1:-1]:
-            group.create_task(site.send((control, worker.node), _weights(worker), "model"))
+        for node, size in held.items():
+            if node != control:
+                group.create_task(site.send((control, node), size, "model"))
         for worker in job.workers:
             for unit in worker.units:
                 if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
-                    route = (unit.holder, control, worker.node)
-                    group.create_task(site.send(route, unit.optimizer_bytes(), "parameters"))
+                    way = tuple(dict.fromkeys((unit.holder, control, worker.node)))
+                    group.create_task(site.send(way, unit.optimizer_bytes(), "parameters"))
     for worker in job.workers:
         for unit in worker.units:
             unit.holder = worker.node
+
+
+def _weights_by_node(job: _Job) -> dict[str, int]:
+    """Bytes of the parameters on each node but the base station, in the order of the stages."""
+    held: dict[str, int] = {}
+    for worker in job.workers:
+        if worker.node != SERVER:
+            held[worker.node] = held.get(worker.node, 0) + _weights(worker)
+    return held
+
+
+def route(src: str, dst: str, control: str) -> tuple[str, ...]:
+    """The nodes from one of a cluster's to another: the base station is reached by `control`."""
+    if src == dst:
+        return (src,)
+    relayed = SERVER in (src, dst) and control not in (src, dst)
+    return (src, control, dst) if relayed else (src, dst)
 
 
 def _weights(worker: StageWorker) -> int:

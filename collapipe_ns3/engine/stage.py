@@ -82,10 +82,14 @@ class StageWorker:
 
 
 def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
-    """The stages of a pipeline: embedding on `control`, the segments, decoder on `server`."""
+    """The stages of a pipeline: embedding, the segments, decoder.
+
+    The ends are on `control` and `server`, unless the pipeline says otherwise.
+    """
     model, units = replica.model, replica.units
+    head, tail = pipeline.embedding or control, pipeline.decoder or server
     return [
-        StageWorker(control, ("embedding", 0), model.embedding, [units["embedding"]]),
+        StageWorker(head, ("embedding", 0), model.embedding, [units["embedding"]]),
         *(
             StageWorker(
                 stage.device,
@@ -95,7 +99,7 @@ def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> 
             )
             for stage in pipeline.stages
         ),
-        StageWorker(server, ("decoder", 0), model.decoder.loss, [units["decoder"]]),
+        StageWorker(tail, ("decoder", 0), model.decoder.loss, [units["decoder"]]),
     ]
 
 

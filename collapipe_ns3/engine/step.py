@@ -31,7 +31,8 @@ class PipelineStep:
     """A batch through a pipeline once: forwards, backwards, and each stage's optimizer step.
 
     `workers` has the stages in order, the embedding first and the decoder last; `routes[i]` lists
-    the nodes from stage i to stage i + 1, relays included. `optimizer` is its name, for its cost.
+    the nodes from stage i to stage i + 1, relays included, and the last one those from the decoder
+    back to the embedding. `optimizer` is its name, for its cost.
     `parts` are the micro-batches, `tokens` the tokens to be predicted in all of them.
     """
 
@@ -116,7 +117,7 @@ class PipelineStep:
         elif send.kind is Kind.SEND_GRADIENT:
             route = self.routes[target.stage][::-1]
         else:
-            route = (self.workers[send.stage].node, self.workers[target.stage].node)
+            route = self.routes[-1][::-1]
         await self.site.send(route, size_bytes(payload), _KIND_ON_AIR[send.kind])
         self._slot(target).set_result(payload)
 

@@ -132,8 +132,8 @@ def build(spec: ModelSpec, seed: int) -> TranslationModel:
 def greedy(model: TranslationModel, source: Tensor, padding: Tensor, length: int) -> Tensor:
     """The likeliest token after token, [u, at most `length` + 1] from BOS on, PAD after EOS."""
     memory = model.encode(source, padding)
-    target = torch.full((len(source), 1), BOS)
-    ended = torch.zeros(len(source), dtype=torch.bool)
+    target = torch.full((len(source), 1), BOS, device=source.device)
+    ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     for _ in range(length):
         token = model.decoder(memory, padding, target)[:, -1].argmax(-1)
         token = token.masked_fill(ended, PAD)

@@ -6,15 +6,17 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, create_model
 
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plan import RoundPlan
 
 GROUP = "collapipe_ns3.schemes"
@@ -80,6 +82,14 @@ class Scheme(Protocol):
     def learn(self, outcome: Outcome) -> None: ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """What a scheme has beside that learns: its memory, as plain data for the checkpoint."""
+
+    def memory(self) -> dict[str, Any]: ...
+    def remember(self, memory: Mapping[str, Any]) -> None: ...
+
+
 class UnknownScheme(ValueError):
     """No scheme of this name is installed; the message names the nearest."""
 
@@ -95,17 +105,28 @@ def factory(name: str) -> Callable[..., Scheme]:
         if point.name == name:
             found: Callable[..., Scheme] = point.load()
             return found
-    known = names()
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    raise UnknownScheme(f"no scheme {name!r}; {hint}")
+    raise UnknownScheme(f"no scheme {name!r}; {did_you_mean(name, names())}")
 
 
-def settings_problems(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the settings for a scheme, without making one."""
-    parameters = inspect.signature(factory(name)).parameters
-    return [
-        f"{key}: no such setting of scheme {name}; it has {', '.join(parameters) or 'none'}"
-        for key in settings
-        if key not in parameters
-    ]
+def make(name: str, settings: Mapping[str, Any]) -> Scheme:
+    """A scheme with these settings, checked against the types of its constructor.
+
+    Raises `UnknownScheme`, and pydantic's `ValidationError` for settings it can't take.
+    """
+    checked = settings_model(name).model_validate(dict(settings))
+    return factory(name)(**{key: getattr(checked, key) for key in settings})
+
+
+def settings_model(name: str) -> type[BaseModel]:
+    """The settings that a scheme takes, as its constructor's parameters have them."""
+    parameters = inspect.signature(factory(name), eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        each.name: (
+            Any if each.annotation is each.empty else each.annotation,
+            ... if each.default is each.empty else each.default,
+        )
+        for each in parameters
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    }
+    config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    return create_model(f"{name}_settings", __config__=config, **fields)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -17,7 +21,11 @@ class PipeLine:
     fixed order are this project's reading (see the theory in the documentation).
     """
 
-    def __init__(self, micro_batches: int = 4, schedule: str = "gpipe") -> None:
+    def __init__(
+        self,
+        micro_batches: Annotated[int, Field(ge=1)] = 4,
+        schedule: Literal["gpipe", "1f1b"] = "gpipe",
+    ) -> None:
         self.micro_batches = micro_batches
         self.schedule = schedule
 
@@ -61,9 +69,9 @@ def full_power(observation: Observation) -> tuple[LinkPlan, ...]:
     """Every link of the pipelines, in both directions, at its sender's maximum power."""
     links = []
     for number, devices in enumerate(observation.devices):
-        control = f"c{number}.cu"
+        control = control_unit(number)
         line = [control, *devices, control]
-        pairs = [*pairwise(line), (control, "bs")]
+        pairs = [*pairwise(line), (control, SERVER)]
         pairs += [(dst, src) for src, dst in pairs]
         pairs += [(control, device) for device in devices] + [(d, control) for d in devices]
         links += [

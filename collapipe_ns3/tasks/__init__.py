@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from collapipe_ns3.models.transformer import PAD, TranslationModel
@@ -28,18 +29,21 @@ class Batch:
         """How many tokens are to be predicted: all but BOS and PAD."""
         return int((self.target[:, 1:] != PAD).sum())
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device of torch's."""
+        return Batch(self.source.to(device), self.source_padding.to(device), self.target.to(device))
+
     def split(self, micro_batches: int) -> list[Batch]:
         """Equal parts in order; they keep the whole batch's padding, so all have one shape."""
         size, rest = divmod(len(self.source), micro_batches)
         if rest:
             raise ValueError(f"{len(self.source)} sequences don't make {micro_batches} equal parts")
-        parts = zip(
-            self.source.split(size),
-            self.source_padding.split(size),
-            self.target.split(size),
-            strict=True,
-        )
-        return [Batch(*part) for part in parts]
+        return [self.part(first, first + size) for first in range(0, len(self.source), size)]
+
+    def part(self, first: int, end: int) -> Batch:
+        """Sequences `first` up to `end`, padded as they were."""
+        rows = slice(first, end)
+        return Batch(self.source[rows], self.source_padding[rows], self.target[rows])
 
 
 class Task(Protocol):

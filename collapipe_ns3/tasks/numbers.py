@@ -7,7 +7,7 @@ word, and inflects ordinals. Clusters get unlike mixtures of the kinds of phrase
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -37,6 +37,7 @@ _MONTHS = {
     "December": "Dezember",
 }
 _YEARS = range(1900, 2100)
+_COMMA = ","
 
 
 def _german_atoms() -> list[str]:
@@ -104,12 +105,15 @@ KINDS = ("cardinal", "ordinal", "year", "date")
 class NumbersSettings:
     """What the task is made of.
 
-    Cardinals and ordinals below `limit`; `kinds` of phrase; `test_size` phrases held out for the
-    test; `dirichlet_alpha` says how alike the clusters' mixtures of kinds are (small: unlike).
+    Cardinals and ordinals below `limit`; `kinds` of phrase; a sequence is so many `phrases`, one
+    after another, which makes it as long as a sentence or a paragraph; `test_size` sequences are
+    held out for the test, of phrases that no cluster has; `dirichlet_alpha` says how alike the
+    clusters' mixtures of kinds are (small: unlike).
     """
 
     limit: int = 10_000
     kinds: tuple[str, ...] = KINDS
+    phrases: int = 1
     test_size: int = 500
     cluster_size: int = 4000
     dirichlet_alpha: float = 1.0
@@ -138,27 +142,40 @@ class Numbers:
             for kind in self.settings.kinds
         ]
         every = [pair for pool in pools for pair in pool]
-        self._english = _numbered(source for source, _ in every)
-        self._german = _numbered(target for _, target in every)
+        between = () if self.settings.phrases == 1 else (_COMMA,)
+        self._english = _numbered([between, *(source for source, _ in every)])
+        self._german = _numbered([between, *(target for _, target in every)])
         # Every kind has the same part of the test set, and at most half of its phrases there.
-        self._test, rest = [], []
+        wanted = self.settings.test_size * self.settings.phrases
+        test, rest = [], []
         for index, pool in enumerate(pools):
             order = stream(self.seed, "test", index).permutation(len(pool))
-            held = min(self.settings.test_size // len(pools), len(pool) // 2)
-            self._test += [pool[i] for i in order[:held]]
+            held = min(wanted // len(pools), len(pool) // 2)
+            test += [pool[i] for i in order[:held]]
             rest.append([pool[i] for i in order[held:]])
+        self._test = self._sequences(test, "test sequences")
         self._data = [self._drawn(cluster, rest) for cluster in range(self.clusters)]
 
     def _drawn(self, cluster: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
         """A cluster's own data: kinds by its mixture, phrases of a kind by equal chance."""
         random = stream(self.seed, "mixture", cluster)
         mixture = random.dirichlet([self.settings.dirichlet_alpha] * len(pools))
-        counts = random.multinomial(self.settings.cluster_size, mixture)
-        return [
+        counts = random.multinomial(self.settings.cluster_size * self.settings.phrases, mixture)
+        drawn = [
             pool[i]
             for pool, count in zip(pools, counts, strict=True)
             for i in random.integers(len(pool), size=count)
         ]
+        return self._sequences(drawn, "sequences", cluster)
+
+    def _sequences(self, pairs: Sequence[Pair], *name: str | int) -> list[Pair]:
+        """As many phrases a sequence as the settings say, those that are left over left out."""
+        size = self.settings.phrases
+        if size == 1:
+            return list(pairs)
+        order = stream(self.seed, *name).permutation(len(pairs))
+        groups = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+        return [_joined([pairs[i] for i in group]) for group in groups]
 
     @property
     def source_vocabulary(self) -> int:
@@ -199,7 +216,7 @@ class Numbers:
 
     def evaluate(self, model: TranslationModel) -> dict[str, float]:
         """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
-        batch = self.batch(self._test)
+        batch = self.batch(self._test).to(next(model.parameters()).device)
         with torch.no_grad():
             loss = float(
                 model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens)
@@ -220,7 +237,15 @@ class Numbers:
         return texts
 
 
-def _numbered(phrases: Iterator[tuple[str, ...]]) -> dict[str, int]:
+def _joined(pairs: Sequence[Pair]) -> Pair:
+    """Phrases one after another, a comma between them."""
+    (source, target), *others = pairs
+    for more_source, more_target in others:
+        source, target = (*source, _COMMA, *more_source), (*target, _COMMA, *more_target)
+    return source, target
+
+
+def _numbered(phrases: Iterable[tuple[str, ...]]) -> dict[str, int]:
     """Every token with a number, after those of PAD, BOS and EOS, in alphabetical order."""
     tokens = sorted({token for phrase in phrases for token in phrase})
     return {token: number for number, token in enumerate(tokens, start=EOS + 1)}

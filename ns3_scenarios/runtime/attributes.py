@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ns3_scenarios.runtime.errors import BadValue, SimulationError, UnknownName, nearest
-from ns3_scenarios.runtime.loader import interpreter, load
+from ns3_scenarios.runtime.loader import interpreter, load, modules_asked_for
 from ns3_scenarios.runtime.own_code import native
 from ns3_scenarios.runtime.simulation import rehearse
 from ns3_scenarios.runtime.values import canonical
@@ -35,6 +35,12 @@ class Attribute:
 
 def type_names() -> tuple[str, ...]:
     """The name of every type in the loaded modules, sorted."""
+    return _type_names(modules_asked_for())
+
+
+@functools.cache
+def _type_names(modules: int) -> tuple[str, ...]:
+    del modules  # new types come with new modules only
     return tuple(sorted(str(native().TypeNames()).split("\n")[:-1]))
 
 

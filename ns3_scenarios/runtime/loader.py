@@ -70,6 +70,11 @@ def interpreter() -> Any:
     return cppyy
 
 
+def modules_asked_for() -> int:
+    """How many modules `load` was asked for so far, each counted once."""
+    return _load_module.cache_info().currsize
+
+
 def open_library(path: Path) -> None:
     """Opens a shared library for all to see, its dependencies with it; raises `OSError`."""
     # Not ctypes.CDLL: that binds every symbol at once, and some of ns-3's optional ones (GTK's)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.fixed import Link
 from collapipe_ns3.engine.round import schedule_of
 from collapipe_ns3.engine.state import TrainingState, federated_average
-from collapipe_ns3.plan import ClusterPlan, RoundPlan
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
 TWO = RoundPlan(
     0,
@@ -146,23 +146,67 @@ def test_gpipe_keeps_every_micro_batch_and_1f1b_only_those_ahead() -> None:
     assert saved["gpipe"] == 2 * saved["1f1b"] > 0
 
 
-def test_two_pipelines_of_a_cluster_take_turns_at_its_batches() -> None:
-    halves = tuple(
-        dataclasses.replace(lab.pipeline(0, (4,), 1, "gpipe"), share=share) for share in (0.5, 0.5)
+def test_pipelines_of_a_cluster_share_each_of_its_batches() -> None:
+    """Parts of 8 and 4 sequences; together they have the whole batch's gradient."""
+    first, second = (
+        dataclasses.replace(lab.pipeline(0, (4,), 1, "gpipe"), share=share)
+        for share in (2 / 3, 1 / 3)
     )
-    second = dataclasses.replace(halves[1].stages[0], device="c0.d1")
-    halves = (halves[0], dataclasses.replace(halves[1], stages=(second,)))
+    other = dataclasses.replace(second.stages[0], device="c0.d1")
+    pipelines = (first, dataclasses.replace(second, stages=(other,)))
     recording = lab.Recording()
     state = lab.fresh(recording)
-    lab.run_one(RoundPlan(0, "test", (ClusterPlan(0, halves),)), state)
-    stream = lab.batches(0, 0)
-    for pipeline in range(2):
-        batch = next(stream)
+    lab.run_one(RoundPlan(0, "test", (ClusterPlan(0, pipelines),)), state)
+    batch = next(lab.batches(0, 0))
+    for index, part in enumerate((batch.part(0, 8), batch.part(8, 12))):
         model = lab.model()
-        model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens).backward()
-        taken = recording.by_name(state.replica(0, pipeline).model)
+        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        taken = recording.by_name(state.replica(0, index).model)
         for name, parameter in model.named_parameters():
             assert torch.equal(taken[name][0], parameter.grad), name
+
+
+def whole_models(devices: int) -> RoundPlan:
+    """Federated averaging: every device has all of the model."""
+    pipelines = tuple(
+        Pipeline((Stage(node, 0, 3),), 1, "gpipe", 1 / devices, embedding=node, decoder=node)
+        for node in (f"c0.d{k}" for k in range(devices))
+    )
+    return RoundPlan(0, "test", (ClusterPlan(0, pipelines),))
+
+
+def test_a_model_that_is_whole_on_each_device_travels_whole_and_nothing_else_does() -> None:
+    outcome = lab.run_one(whole_models(3), local_steps=2)
+    size = sum(4 * p.numel() for p in lab.model().parameters())
+    assert {d.kind for d in outcome.deliveries} == {"model", "parameters"}
+    assert {d.size_bytes for d in outcome.deliveries} == {size}
+    hops = [("bs", "c0.cu"), ("c0.cu", "c0.d{}"), ("c0.d{}", "c0.cu"), ("c0.cu", "bs")]
+    expected = [(a.format(k), b.format(k)) for k in range(3) for a, b in hops]
+    assert sorted((d.src, d.dst) for d in outcome.deliveries) == sorted(expected)
+    uses = {use.device: use for use in outcome.devices}
+    assert all(uses[f"c0.d{k}"].peak_memory_bytes > 2 * size for k in range(3))
+
+
+def test_whole_models_train_as_plain_federated_averaging_does() -> None:
+    state = lab.fresh(lab.Recording())
+    lab.run_one(whole_models(2), state)
+    batch = next(lab.batches(0, 0))
+    models = []
+    for part in (batch.part(0, 6), batch.part(6, 12)):
+        model = lab.model()
+        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+        models.append((0.5, model))
+    for name, tensor in federated_average(models).items():
+        assert torch.equal(tensor, state.model.state_dict()[name])
+
+
+def test_all_on_the_base_station_needs_no_network() -> None:
+    central = Pipeline((Stage("bs", 0, 3),), 2, "gpipe", embedding="bs", decoder="bs")
+    outcome = lab.run_one(RoundPlan(0, "test", (ClusterPlan(0, (central,)),)), local_steps=2)
+    assert outcome.deliveries == []
+    assert outcome.phases.broadcast_ns == outcome.phases.upload_ns == 0
+    assert outcome.phases.pipeline_ns > 0
 
 
 def test_a_schedule_is_known_before_anything_is_built() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapipe_ns3.plan import (
+    Absence,
     ClusterPlan,
     LinkPlan,
     Pipeline,
@@ -70,6 +71,8 @@ pipelines = st.builds(
     st.integers(1, 64),
     st.sampled_from(["gpipe", "1f1b"]),
     st.floats(0, 1),
+    st.none() | names,
+    st.none() | names,
 )
 powers = st.none() | st.floats(1e-6, 10)
 plans = st.builds(
@@ -81,12 +84,24 @@ plans = st.builds(
         max_size=3,
     ).map(tuple),
     st.lists(st.builds(LinkPlan, names, names, powers, powers), max_size=3).map(tuple),
+    st.lists(st.builds(Absence, st.integers(0, 9), names, names), max_size=2).map(tuple),
 )
 
 
 @given(plans)
 def test_json_brings_back_the_same_plan(written: RoundPlan) -> None:
     assert RoundPlan.from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 300))
+def test_pipelines_take_each_batch_whole_and_by_their_shares(
+    weights: list[int], batch_size: int
+) -> None:
+    shares = [weight / sum(weights) for weight in weights]
+    pipes = tuple(Pipeline((Stage("c0.d0", 0, 5),), 1, "gpipe", share) for share in shares)
+    taken = ClusterPlan(0, pipes).sequences(batch_size)
+    assert sum(taken) == batch_size
+    assert all(abs(n - share * batch_size) < 1 for n, share in zip(taken, shares, strict=True))
 
 
 @given(st.permutations([0, 1, 2, 3, 4, 5]), st.integers(1, 5))
@@ -122,10 +137,10 @@ def test_every_problem_is_listed_at_once_with_its_place() -> None:
         "cluster 0: expected the pipelines' shares to add to 1, not 0.75",
         "cluster 0: c0.d0 is used 2 times",
         "cluster 0: c9.d9 is none of its devices",
-        "cluster 0: expected micro-batches that divide the batch of 12: 5",
+        "cluster 0: expected micro-batches that divide the batch of 6: 5",
         "cluster 0: expected blocks 0 to 5 in order, each once, not "
         "c9.d9[0-4], 0 micro-batches, zigzag, 25% of the data",
-        "cluster 0: expected micro-batches that divide the batch of 12: 0",
+        "cluster 0: expected micro-batches that divide the batch of 3: 0",
         "cluster 0: unknown schedule zigzag; there are gpipe, 1f1b",
         "cluster 2: there are 2 clusters",
     ]

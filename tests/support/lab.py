@@ -132,6 +132,7 @@ def nodes(plan: RoundPlan) -> list[str]:
     for cluster in plan.clusters:
         names.append(f"c{cluster.cluster}.cu")
         names += [stage.device for pipe in cluster.pipelines for stage in pipe.stages]
+    names += [node for link in plan.links for node in (link.src, link.dst)]
     return names
 
 

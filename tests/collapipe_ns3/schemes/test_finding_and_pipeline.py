@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import EntryPoint
 
-import lab
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from scheming import observation
 
-from collapipe_ns3 import plan, schemes
-from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3 import schemes
 from collapipe_ns3.plan import Stage
-from collapipe_ns3.schemes import Observation, UnknownScheme
+from collapipe_ns3.schemes import UnknownScheme
 from collapipe_ns3.schemes.pipeline import PipeLine, equal_segments
 
 
@@ -22,19 +21,6 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry point as the project declares it, whether or not it is installed."""
     point = EntryPoint("pipeline", "collapipe_ns3.schemes.pipeline:PipeLine", schemes.GROUP)
     monkeypatch.setattr(schemes, "entry_points", lambda group: [point][: group == schemes.GROUP])
-
-
-def observation(sizes: list[int], blocks: int, batch_size: int = 12) -> Observation:
-    devices = tuple(tuple(f"c{n}.d{k}" for k in range(size)) for n, size in enumerate(sizes))
-    names = ["bs", *(f"c{n}.cu" for n in range(len(sizes))), *(d for each in devices for d in each)]
-    return Observation(
-        devices=devices,
-        profiles=lab.profiles(names, {}),
-        model=dataclasses.replace(lab.SPEC, encoder_blocks=blocks),
-        batch_size=batch_size,
-        local_steps=1,
-        optimizer="sgd",
-    )
 
 
 def test_a_scheme_is_found_by_name() -> None:
@@ -49,11 +35,13 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         schemes.factory("xyz")
 
 
-def test_settings_that_a_scheme_does_not_have_are_named() -> None:
-    assert schemes.settings_problems("pipeline", {"micro_batches": 2}) == []
-    assert schemes.settings_problems("pipeline", {"microbatches": 2}) == [
-        "microbatches: no such setting of scheme pipeline; it has micro_batches, schedule"
-    ]
+def test_a_scheme_is_made_with_settings_of_the_right_kind_only() -> None:
+    made = schemes.make("pipeline", {"micro_batches": 2})
+    assert isinstance(made, PipeLine)
+    assert (made.micro_batches, made.schedule) == (2, "gpipe")
+    for wrong in ({"microbatches": 2}, {"micro_batches": 0}, {"micro_batches": "2"}):
+        with pytest.raises(ValidationError):
+            schemes.make("pipeline", wrong)
 
 
 def test_equal_parts_in_fixed_order_the_longer_ones_first() -> None:
@@ -69,16 +57,10 @@ def test_with_more_devices_than_blocks_the_first_get_one_each() -> None:
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 12))
-def test_its_plans_are_valid_and_equal_to_one_block_for_any_clusters(
+def test_pipelines_parts_are_equal_to_one_block_for_any_clusters(
     sizes: list[int], blocks: int
 ) -> None:
-    seen = observation(sizes, blocks)
-    made = PipeLine(micro_batches=4).plan(3, seen)
-    plan.validate(
-        made, devices=seen.devices, blocks=blocks, batch_size=12, schedules=list(SCHEDULES)
-    )
-    assert made == PipeLine(micro_batches=4).plan(3, seen)
-    for cluster in made.clusters:
+    for cluster in PipeLine(micro_batches=4).plan(3, observation(sizes, blocks)).clusters:
         counts = [stage.blocks for stage in cluster.pipelines[0].stages]
         assert max(counts) - min(counts) <= 1
         assert len(counts) == min(sizes[cluster.cluster], blocks)
@@ -94,12 +76,3 @@ def test_every_node_sends_at_its_maximum_power() -> None:
     for (src, _), link in links.items():
         assert link.tx_power_w == seen.profiles[src].max_tx_power_w
         assert link.bandwidth_hz is None
-
-
-def test_the_engine_executes_its_plan_and_it_learns_nothing() -> None:
-    scheme = PipeLine(micro_batches=2, schedule="1f1b")
-    seen = observation([2], 4)
-    before = scheme.plan(0, seen)
-    outcome = lab.run_one(before)
-    scheme.learn(outcome)
-    assert scheme.plan(0, seen) == before

@@ -1,0 +1,226 @@
+"""Several runs of one study side by side: means, confidence intervals, paired differences.
+
+Runs of the same seed share data order, initial weights and channel, so that schemes are compared
+seed by seed (common random numbers). Intervals are Student's t over seeds at 95 %; with one seed
+there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.load import RunTables, load
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a run: how it is called, in what unit it is told, and which way is better."""
+
+    label: str
+    unit: str
+    scale: float  # told = kept × scale
+    smaller_is_better: bool
+
+
+METRICS: Mapping[str, Metric] = {
+    "round_s": Metric("end-to-end delay", "s", 1.0, True),
+    "pipeline_s": Metric("pipeline delay", "s", 1.0, True),
+    "time_to_loss_s": Metric("time to target loss", "s", 1.0, True),
+    "metric_at_time": Metric("metric at equal time", "", 1.0, False),
+    "final_metric": Metric("final metric", "", 1.0, False),
+    "final_loss": Metric("final loss", "", 1.0, True),
+    "peak_device_memory_bytes": Metric("device memory", "MiB", 2.0**-20, True),
+    "device_energy_j": Metric("device energy", "J", 1.0, True),
+    "bytes_on_air": Metric("payload on air", "MB", 1e-6, True),
+    "fairness": Metric("fairness", "", 1.0, False),
+}
+"""Delays, energy and payload are means a round; `docs/results.md` defines each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A run within a comparison: the grid's settings that it was made with, and its tables."""
+
+    point: str
+    run: RunTables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came out: a row a run, a row (point, metric, scheme), and a row (…, device)."""
+
+    reference: str
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    energy: pd.DataFrame
+
+
+def load_campaign(directory: str | Path, names: Mapping[str, str]) -> list[Cell]:
+    """The finished cells of a campaign: `names` maps directories under `cells` to grid points."""
+    return [Cell(point, load(Path(directory) / "cells" / name)) for name, point in names.items()]
+
+
+def compare(
+    cells: Sequence[Cell], reference: str | None = None, target_loss: float | None = None
+) -> Comparison:
+    """Compares schemes at each grid point, paired by seed with the reference scheme.
+
+    The reference is `collapipe` where it is among them, else the first scheme. The target loss is
+    given, or else what even the slowest learner reached: the largest of the runs' least losses.
+    Raises `ValueError` for no cells, or an unknown reference.
+    """
+    if not cells:
+        raise ValueError("there is no finished run to compare")
+    schemes = list(dict.fromkeys(scheme_of(cell.run) for cell in cells))
+    reference = reference or ("collapipe" if "collapipe" in schemes else schemes[0])
+    if reference not in schemes:
+        raise ValueError(f"no run of {reference}; there are {', '.join(schemes)}")
+    rows = []
+    for point in dict.fromkeys(cell.point for cell in cells):
+        runs = [cell.run for cell in cells if cell.point == point]
+        target = target_loss if target_loss is not None else max(least_loss(run) for run in runs)
+        # What uses no network would leave the others no time at all.
+        timed = [run for run in runs if len(run.transfers)] or runs
+        until_s = min(float(ends(run).iloc[-1]) for run in timed)
+        rows += [
+            {"point": point, "scheme": scheme_of(run), "seed": seed_of(run)}
+            | figures(run, target, until_s)
+            for run in runs
+        ]
+    frame = pd.DataFrame(rows)
+    return Comparison(reference, frame, _summary(frame, schemes, reference), _energy(cells))
+
+
+def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, float]:
+    """The metrics of one run, and how many devices sat out of its rounds."""
+    rounds, count = run.rounds, len(run.rounds)
+    reached = losses(run) <= target_loss
+    in_time = ends(run) <= until_s + 1e-9
+    devices = run.devices[~run.devices["device"].astype(str).isin(_stations(run))]
+    spent = devices["compute_energy_j"].sum() + devices["radio_energy_j"].sum()
+    return {
+        "round_s": float(rounds["duration_s"].mean()),
+        "pipeline_s": float(rounds["pipeline_s"].mean()),
+        "time_to_loss_s": float(ends(run)[reached].min()) if reached.any() else math.nan,
+        "metric_at_time": float(rounds["metric"][in_time].iloc[-1]) if in_time.any() else math.nan,
+        "final_metric": float(rounds["metric"].iloc[-1]),
+        "final_loss": float(rounds["loss"].iloc[-1]),
+        "peak_device_memory_bytes": float(devices["peak_memory_bytes"].max()),
+        "device_energy_j": float(spent) / count,
+        "bytes_on_air": float(run.transfers["bytes"].sum()) / count,
+        "fairness": fairness(run),
+        "devices_sitting_out": float((run.devices["sits_out"] != "").sum()) / count,
+    }
+
+
+def fairness(run: RunTables) -> float:
+    """Jain's index (Jain et al. 1984) over clusters of the time until each has finished a round.
+
+    (Σ t_n)² / (N·Σ t_n²), the mean over rounds: 1 where all finish at once, 1/N where one takes
+    all the time. A cluster has finished when its last transfer or computation of the round has.
+    """
+    of = run.devices.groupby(run.devices["device"].astype(str))["cluster"].first()
+    ways = [run.transfers[end].astype(str).map(of) for end in ("src", "dst")]
+    # The base station counts as cluster -1, and is an end of the cluster's own transfer.
+    transfers = run.transfers.assign(cluster=pd.concat(ways, axis=1).max(axis=1))
+    done = pd.concat([table[["round", "cluster", "end_s"]] for table in (run.computes, transfers)])
+    last = done[done["cluster"] >= 0].groupby(["round", "cluster"])["end_s"].max().unstack()
+    taken = last.sub(run.rounds.set_index("round")["start_s"], axis=0)
+    index = taken.sum(axis=1) ** 2 / (taken.count(axis=1) * (taken**2).sum(axis=1))
+    return float(index.mean())
+
+
+def scheme_of(run: RunTables) -> str:
+    return str(run.manifest["scheme"])
+
+
+def seed_of(run: RunTables) -> int:
+    return int(run.manifest["seed"])
+
+
+def ends(run: RunTables) -> pd.Series:
+    """When each round ended, in simulated seconds since the run began."""
+    return run.rounds["start_s"] + run.rounds["duration_s"]
+
+
+def losses(run: RunTables) -> pd.Series:
+    """The loss on the test set after each round, or the training loss where there is none."""
+    return run.rounds["test_loss" if "test_loss" in run.rounds else "loss"]
+
+
+def least_loss(run: RunTables) -> float:
+    return float(losses(run).min())
+
+
+def interval(values: Sequence[float] | np.ndarray) -> float:
+    """Half the width of the mean's confidence interval; nan for fewer than two values."""
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    if len(known) < 2:
+        return math.nan
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1)
+    return float(quantile * known.std(ddof=1) / math.sqrt(len(known)))
+
+
+def _stations(run: RunTables) -> set[str]:
+    """Control units and base stations, which are no devices of the clusters."""
+    names = set(run.devices["device"].astype(str))
+    return {name for name in names if name.endswith(".cu") or name == "bs"}
+
+
+def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.DataFrame:
+    """Mean and interval of each metric, and of its paired difference from the reference."""
+    rows = []
+    for point, at_point in frame.groupby("point", sort=False):
+        base = at_point[at_point["scheme"] == reference].set_index("seed")
+        for scheme in schemes:
+            own = at_point[at_point["scheme"] == scheme].set_index("seed")
+            for key in METRICS:
+                difference = (own[key] - base[key]).dropna()
+                relative = (100 * (own[key] / base[key] - 1)).dropna()
+                rows.append(
+                    {
+                        "point": point,
+                        "metric": key,
+                        "scheme": scheme,
+                        "seeds": len(own),
+                        "mean": own[key].mean(),
+                        "ci95": interval(own[key].to_numpy()),
+                        "difference": difference.mean() if len(difference) else math.nan,
+                        "difference_ci95": interval(difference.to_numpy()),
+                        "percent": relative.mean() if len(relative) else math.nan,
+                        "percent_ci95": interval(relative.to_numpy()),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _energy(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Energy of each device a round, the mean over rounds and seeds."""
+    parts = []
+    for cell in cells:
+        devices = cell.run.devices
+        spent = devices["compute_energy_j"] + devices["radio_energy_j"]
+        each = spent.groupby(devices["device"].astype(str)).sum() / len(cell.run.rounds)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "point": cell.point,
+                    "scheme": scheme_of(cell.run),
+                    "seed": seed_of(cell.run),
+                    "device": each.index,
+                    "energy_j": each.to_numpy(),
+                }
+            )
+        )
+    keys = ["point", "scheme", "device"]
+    return pd.concat(parts).groupby(keys, sort=False)["energy_j"].mean().reset_index()

@@ -1,0 +1,146 @@
+"""A comparison as files: Parquet, Markdown and a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.compare import METRICS, Comparison
+from analysis.paper import Finding, findings
+
+#: The metrics that the figure shows, a panel each.
+SHOWN = (
+    "round_s",
+    "pipeline_s",
+    "peak_device_memory_bytes",
+    "device_energy_j",
+    "bytes_on_air",
+    "metric_at_time",
+)
+
+
+def write(comparison: Comparison, directory: Path, heading: str, command: str) -> list[Path]:
+    """Writes `comparison.parquet`, `runs.parquet`, `comparison.md` and `comparison.png`."""
+    paths = [directory / name for name in ("comparison.parquet", "runs.parquet")]
+    comparison.summary.to_parquet(paths[0])
+    comparison.runs.to_parquet(paths[1])
+    text = directory / "comparison.md"
+    text.write_text(markdown(comparison, heading, command), "utf-8")
+    picture = directory / "comparison.png"
+    figure(comparison).savefig(picture, dpi=150)
+    return [*paths, text, picture]
+
+
+def told(mean: float, half: float) -> str:
+    """A mean with its interval, as `1.31±0.02`, to the interval's second digit; `-` for none."""
+    if math.isnan(mean):
+        return "-"
+    if math.isnan(half) or half <= 0:
+        return f"{mean:.3g}"
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 4)
+    return f"{mean:.{decimals}f}±{half:.{decimals}f}"
+
+
+def grid_points(comparison: Comparison) -> list[str]:
+    return list(dict.fromkeys(comparison.summary["point"]))
+
+
+def schemes(comparison: Comparison) -> list[str]:
+    return list(dict.fromkeys(comparison.summary["scheme"]))
+
+
+def cells_of(comparison: Comparison, point: str) -> dict[tuple[str, str], pd.Series]:
+    """The summary's rows at a point by (metric, scheme)."""
+    rows = comparison.summary[comparison.summary["point"] == point]
+    return {(str(row["metric"]), str(row["scheme"])): row for _, row in rows.iterrows()}
+
+
+def markdown(comparison: Comparison, heading: str, command: str) -> str:
+    """The tables for reading: means, differences from the reference, energy, the paper's claims."""
+    names = schemes(comparison)
+    lines = [f"# {heading}", "", f"`{command}`", ""]
+    for point in grid_points(comparison):
+        rows = cells_of(comparison, point)
+        seeds = int(comparison.summary.loc[comparison.summary["point"] == point, "seeds"].max())
+        lines += [f"## {point or 'The study as it is'}", ""]
+        lines += [f"Means over {seeds} seeds, ± half of the 95 % confidence interval.", ""]
+        lines += _head(["", *names])
+        for key, metric in METRICS.items():
+            values = [
+                told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
+                for row in (rows[key, name] for name in names)
+            ]
+            unit = f", {metric.unit}" if metric.unit else ""
+            lines.append(_row([f"{metric.label}{unit}", *values]))
+        others = [name for name in names if name != comparison.reference]
+        lines += ["", f"Differences from {comparison.reference}, in percent, paired by seed:", ""]
+        lines += _head(["", *others])
+        for key, metric in METRICS.items():
+            cells = [rows[key, name] for name in others]
+            values = [told(row["percent"], row["percent_ci95"]) for row in cells]
+            lines.append(_row([metric.label, *values]))
+        lines += ["", "Energy of each device a round, in joules:", ""]
+        lines += _energy(comparison, point, names)
+        if "collapipe" in names:
+            lines += [
+                "",
+                "Beside the paper (arXiv 2509.19855), collapipe against each baseline:",
+                "",
+            ]
+            lines += _claims(findings(comparison, point))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _energy(comparison: Comparison, point: str, names: Sequence[str]) -> list[str]:
+    rows = comparison.energy[comparison.energy["point"] == point]
+    table = rows.pivot_table(index="device", columns="scheme", values="energy_j", sort=False)
+    lines = _head(["device", *names])
+    for device, values in table.reindex(columns=list(names)).iterrows():
+        lines.append(_row([str(device), *(told(value, math.nan) for value in values)]))
+    return lines
+
+
+def _claims(found: Sequence[Finding]) -> list[str]:
+    lines = _head(["figure", "against", "paper", "measured, %", ""])
+    for each in found:
+        measured = told(each.percent, each.ci95)
+        claim = each.claim
+        lines.append(_row([claim.what, claim.baseline, claim.words, measured, each.verdict]))
+    return lines
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---"] * len(cells))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def figure(comparison: Comparison) -> Figure:
+    """A panel a metric: each scheme's mean with its interval, grid points side by side."""
+    points, names = grid_points(comparison), schemes(comparison)
+    picture = Figure(figsize=(9, 5), layout="constrained")
+    panels = picture.subplots(2, 3).flatten()
+    width = 0.8 / len(points)
+    for panel, key in zip(panels, SHOWN, strict=True):
+        metric = METRICS[key]
+        for place, point in enumerate(points):
+            rows = cells_of(comparison, point)
+            means = [rows[key, name]["mean"] * metric.scale for name in names]
+            halves = [rows[key, name]["ci95"] * metric.scale for name in names]
+            at = [number + (place - (len(points) - 1) / 2) * width for number in range(len(names))]
+            shown = [0.0 if math.isnan(half) else half for half in halves]
+            panel.bar(at, means, width, yerr=shown, capsize=2, label=point or None)
+        panel.set_title(f"{metric.label}{f' [{metric.unit}]' if metric.unit else ''}", fontsize=9)
+        panel.set_xticks(range(len(names)), names, rotation=20, fontsize=8)
+        panel.tick_params(axis="y", labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    if any(points):
+        picture.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return picture

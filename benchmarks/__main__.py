@@ -1,0 +1,73 @@
+"""`python -m benchmarks`: every benchmark, as a table and as one flat object in latest.json.
+
+Name benchmarks to run only those: `python -m benchmarks startup engine`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+LATEST = Path(__file__).parent / "latest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure that a benchmark is held to."""
+
+    bound: Literal["≥", "≤"]
+    value: float
+
+    def met(self, measured: float) -> bool:
+        return measured >= self.value if self.bound == "≥" else measured <= self.value
+
+    def __str__(self) -> str:
+        return f"{self.bound} {self.value:g}"
+
+
+#: Modules with a `measure()`; overlap early, while nothing else has warmed the machine.
+BENCHMARKS = ("startup", "overlap", "loop_roundtrip", "engine", "network_rate")
+
+AIMS = {
+    "startup_ratio": Aim("≥", 10),
+    "overlap_ratio": Aim("≤", 1.10),
+    "wifi_rate_ratio": Aim("≥", 0.95),
+    "lte_rate_ratio": Aim("≥", 0.95),
+    "loop_roundtrip_us": Aim("≤", 6),
+    "engine_ratio": Aim("≥", 0.8),
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Runs these benchmarks, or all; figures of others stay in latest.json as they were."""
+    if unknown := set(names) - set(BENCHMARKS):
+        print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        return 2
+    figures: dict[str, float] = json.loads(LATEST.read_text()) if LATEST.exists() else {}
+    console = Console()
+    table = Table("key", "measured", "aim", "")
+    for name in names or BENCHMARKS:
+        with console.status(f"{name} …"):
+            measured = importlib.import_module(f"benchmarks.{name}").measure()
+        figures |= measured
+        for key, value in measured.items():
+            aim = AIMS.get(key)
+            verdict = "" if aim is None else "met" if aim.met(value) else "missed"
+            table.add_row(key, f"{value:.4g}", str(aim or ""), verdict)
+    console.print(table)
+    part = LATEST.with_suffix(".part")
+    part.write_text(json.dumps(figures, indent=2) + "\n")
+    part.replace(LATEST)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

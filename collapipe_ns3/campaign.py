@@ -1,0 +1,283 @@
+"""Campaigns: one study under many schemes, seeds and settings, a run directory a cell.
+
+Cells run side by side in processes forked from one that has ns-3 and torch loaded, or on a Dask
+cluster. A cell that fails is reported and stops no other; a campaign that was killed goes on with
+what is missing, and ends with the same tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import multiprocessing
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.study import Study
+
+#: What a grid varies: keys of the study, and the values that each takes.
+Grid = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a campaign. `sets` are the grid's settings here, as `--set` takes them."""
+
+    scheme: str
+    seed: int
+    sets: tuple[str, ...]
+    study: str  # YAML, resolved
+
+    @property
+    def name(self) -> str:
+        """A directory's name: readable, and different for different cells."""
+        settings = "-".join(re.sub(r"[^\w.=+-]", "", each) for each in self.sets)
+        if len(settings) > 80:
+            settings = hashlib.sha256(settings.encode()).hexdigest()[:16]
+        return "-".join(filter(None, [self.scheme, f"seed{self.seed}", settings]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a cell ended: `error` is empty where all went well."""
+
+    cell: Cell
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The cells of a study in a directory."""
+
+    directory: Path
+    cells: tuple[Cell, ...]
+
+    def place(self, cell: Cell) -> Path:
+        return self.directory / "cells" / cell.name
+
+    def missing(self) -> list[Cell]:
+        """Cells that have not all of their rounds yet."""
+        return [cell for cell in self.cells if not is_complete(self.place(cell), cell)]
+
+
+def plan(
+    study: str,
+    sets: Sequence[str],
+    *,
+    schemes: Sequence[str],
+    seeds: Sequence[int],
+    grid: Grid,
+    rounds: int | None,
+    directory: Path,
+) -> Campaign:
+    """Every scheme with every seed at every point of the grid; raises `StudyError`.
+
+    The directory must be new, or hold the same campaign.
+    """
+    cells: list[Cell] = []
+    problems: list[Problem] = []
+    for values in itertools.product(*grid.values()):
+        point = tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True))
+        for scheme, seed in itertools.product(schemes, seeds):
+            try:
+                loaded = Study.load(study, [*sets, *point])
+                chosen = loaded.with_(scheme=scheme, seed=seed, rounds=rounds)
+            except StudyError as error:
+                problems += error.problems
+            else:
+                cells.append(Cell(scheme, seed, point, chosen.to_yaml()))
+    if problems:
+        raise StudyError(study, dict.fromkeys(problems))
+    campaign = Campaign(directory, tuple(cells))
+    _claim(campaign, study)
+    return campaign
+
+
+def _claim(campaign: Campaign, study: str) -> None:
+    """Writes the campaign down, or checks that the same is there already."""
+    cells = {cell.name: cell.study for cell in campaign.cells}
+    text = json.dumps({"study": study, "cells": cells}, indent=2)
+    file = campaign.directory / "campaign.json"
+    try:
+        campaign.directory.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            if file.read_text("utf-8") != text:
+                raise _out_error(study, campaign.directory, "holds another campaign")
+        elif any(campaign.directory.iterdir()):
+            raise _out_error(study, campaign.directory, "is not empty and holds no campaign")
+        else:
+            part = file.with_suffix(".part")
+            part.write_text(text, "utf-8")
+            part.replace(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _out_error(study, campaign.directory, reason) from None
+
+
+def _out_error(study: str, directory: Path, what: str) -> StudyError:
+    return StudyError(study, [Problem("--out", f"{directory}: {what}")])
+
+
+def is_complete(place: Path, cell: Cell) -> bool:
+    """Whether a cell's directory has all its rounds, and its study is the cell's."""
+    study = place / "study.yaml"
+    if not study.exists() or study.read_text("utf-8") != cell.study:
+        return False
+    rounds = Study.from_yaml(cell.study).config.rounds
+    return len(list((place / "rounds").glob("*.parquet"))) >= rounds
+
+
+def run_here(
+    campaign: Campaign, jobs: int, on_round: Callable[[Cell], None] = lambda cell: None
+) -> Iterator[Ended]:
+    """Runs what is missing in `jobs` processes at a time, handing over each cell as it ends."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["collapipe_ns3.warm"])
+
+    def run(cell: Cell) -> Ended:
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(
+            target=work, args=(cell, campaign.place(cell), sending), daemon=True
+        )
+        process.start()
+        sending.close()
+        error = ""
+        try:
+            while True:
+                said: str = receiving.recv()
+                if said:
+                    error = said
+                else:
+                    on_round(cell)
+        except EOFError:
+            process.join()
+        if process.exitcode and not error:
+            error = f"its process ended with exit code {process.exitcode}"
+        return Ended(cell, error)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = [pool.submit(run, cell) for cell in campaign.missing()]
+        try:
+            for done in as_completed(pending):
+                yield done.result()
+        finally:  # where the caller stops, what has not begun is not to
+            for future in pending:
+                future.cancel()
+
+
+def work(cell: Cell, place: Path, sending: Connection) -> None:
+    """A cell in a process of its own: says nothing for a round, or what went wrong."""
+    try:
+        execute(cell, place, lambda: sending.send(""))
+    except Exception as error:  # whatever it is, it is this cell's alone
+        sending.send(f"{type(error).__name__}: {error}")
+    finally:
+        sending.close()
+
+
+def execute(cell: Cell, place: Path, on_round: Callable[[], None]) -> None:
+    """Runs a cell to its end, from where it was stopped if it was."""
+    study = Study.from_yaml(cell.study)
+    begun = (place / "study.yaml").exists()
+    if begun and (place / "study.yaml").read_text("utf-8") != cell.study:
+        raise ValueError(f"{place} holds another run")
+    # A process of a campaign that was killed may still be at its last round.
+    study.run(out=place, resume=begun, on_round=on_round, wait=True)
+
+
+def run_on_dask(campaign: Campaign, scheduler: str) -> Iterator[Ended]:
+    """The same on a Dask cluster, each cell in a process of its own beside a worker.
+
+    Needs the extra `dask`, and this package where the workers are; no shared disk. Raises
+    `OSError` where the scheduler can't be reached.
+    """
+    from distributed import Client
+    from distributed import as_completed as as_dask_completed
+
+    with Client(scheduler, timeout="10s") as client:
+        pending = {
+            client.submit(execute_packed, cell, pure=False): cell for cell in campaign.missing()
+        }
+        for future in as_dask_completed(list(pending)):
+            cell = pending[future]
+            if future.status != "finished":
+                yield Ended(cell, f"on the cluster: {future.exception()}")
+                continue
+            packed, error = future.result()
+            if not error:
+                _unpack(packed, campaign.place(cell))
+            yield Ended(cell, error)
+
+
+def execute_packed(cell: Cell) -> tuple[bytes, str]:
+    """Runs a cell in a new process on whatever machine this is: its directory zipped, or an error.
+
+    Not in the worker itself: ns-3 allows one simulation a process, and a worker has threads.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        study, place = Path(folder, "study.yaml"), Path(folder, "run")
+        study.write_text(cell.study, "utf-8")
+        command = [sys.executable, "-m", "collapipe_ns3", "run", str(study), "--out", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return b"", done.stderr.strip() or f"exit code {done.returncode}"
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w") as archive:
+            for file in sorted(place.rglob("*")):
+                archive.write(file, file.relative_to(place))
+        return memory.getvalue(), ""
+
+
+def _unpack(packed: bytes, place: Path) -> None:
+    """Puts a cell's directory in its place, whole or not at all."""
+    part = place.with_name(f".{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        archive.extractall(part)
+    shutil.rmtree(place, ignore_errors=True)
+    part.replace(place)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0-4`, `1,2,5` or both mixed; raises `ValueError`."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if match is None:
+            raise ValueError(f"expected seeds as in 0-4 or 1,2,5, not {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"expected the smaller seed first, not {part!r}")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def parse_grid(options: Sequence[str]) -> dict[str, list[str]]:
+    """`a.b=1,2,3` an option; raises `ValueError`."""
+    grid: dict[str, list[str]] = {}
+    for option in options:
+        key, given, values = option.partition("=")
+        if not given or not key or not all(each.strip() for each in values.split(",")):
+            raise ValueError(
+                f"expected a grid as in radio.d2e.bandwidth_hz=5e6,10e6, not {option!r}"
+            )
+        grid[key] = [each.strip() for each in values.split(",")]
+    return grid
+
+
+def campaign_facts(campaign: Campaign) -> dict[str, Any]:
+    """What `--json` says of a campaign."""
+    return {"directory": str(campaign.directory), "cells": [c.name for c in campaign.cells]}

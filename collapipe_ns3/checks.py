@@ -1,0 +1,99 @@
+"""What the keys of a study must agree on among themselves, with its scheme and with ns-3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from collapipe_ns3 import layout, schemes
+from collapipe_ns3.config import Propagation, StudyConfig
+from collapipe_ns3.models.spec import block_parameters
+from collapipe_ns3.optimizers import training_bytes
+from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
+from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.scenario import problems as scenario_problems
+
+_GIB = 2**30
+
+#: The scenario's paths in terms of the study's keys.
+_RENAMED = (
+    (r"^bs\b", "server"),
+    (r"\.max_tx_power_w$", ".tx_power_dbm"),
+    (r"^(d2d|d2e)\.loss\.type_name", r"propagation.\1.model"),
+    (r"^(d2d|d2e)\.loss\.", r"propagation.\1."),
+    (r"^(d2d|d2e)\.", r"radio.\1."),
+    (r"^ns3_defaults\.", "ns3."),
+)
+
+
+def problems(config: StudyConfig) -> list[Problem]:
+    """Everything that is wrong with a study whose every key is right in form."""
+    return [
+        *_model_problems(config),
+        *_memory_problems(config),
+        *_scheme_problems(config),
+        *_scenario_problems(config),
+    ]
+
+
+def _model_problems(config: StudyConfig) -> Iterator[Problem]:
+    model, training, task = config.model, config.training, config.task
+    if model.width % model.heads:
+        yield Problem("model.heads", f"expected a divisor of the width {model.width}, not "
+                      f"{model.heads}")  # fmt: skip
+    if training.batch_size > task.cluster_size:
+        yield Problem(
+            "training.batch_size",
+            f"expected at most a cluster's {task.cluster_size} phrases, not {training.batch_size}",
+        )
+
+
+def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Where even the parameters in training don't fit, activations not counted."""
+    model, optimizer = config.model, config.training.optimizer
+    block = training_bytes(optimizer, 4 * block_parameters(model.width, model.feed_forward))
+    for n, cluster in enumerate(config.clusters):
+        memories = [node.device_profile().memory_bytes for node in cluster.devices]
+        room = sum(memory // block for memory in memories)
+        if room < model.encoder_blocks:
+            yield Problem(
+                path_of(("clusters", n, "devices")),
+                f"expected memory for {model.encoder_blocks} encoder blocks of "
+                f"{block / _GIB:.3g} GiB each in training, and there is room for {room}",
+            )
+    server = config.server.device_profile().memory_bytes
+    if (needed := model.decoder_blocks * block) > server:
+        yield Problem(
+            "server.memory_bytes",
+            f"expected {needed / _GIB:.3g} GiB or more for the decoder, not {server / _GIB:.3g}",
+        )
+
+
+def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
+    """A wrong name is found as the study is read; here, what its settings are."""
+    try:
+        model = schemes.settings_model(config.scheme.name)
+    except schemes.UnknownScheme as error:
+        yield Problem("scheme.name", str(error))
+        return
+    try:
+        model.model_validate(dict(config.scheme.settings))
+    except ValidationError as error:
+        for place, problem in from_pydantic(error, lambda place: model.model_fields):
+            settings: Place = ("scheme", "settings", *place)
+            yield Problem(path_of(settings), problem.message)
+
+
+def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+    spec = layout.scenario(config, config.seed, 0)
+    found = scenario_problems(spec)
+    if (
+        config.ns3 or config.propagation != Propagation()
+    ):  # what is as we made it needs no questions
+        found += ns3_problems(spec)
+    for path, message in found:
+        for old, new in _RENAMED:
+            path = re.sub(old, new, path)
+        yield Problem(path, message)

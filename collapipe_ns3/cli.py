@@ -1,0 +1,241 @@
+"""The command line: `collapipe-ns3 COMMAND …`.
+
+Long work shows how far it is on stderr; results go to stdout. With `--json` a command prints one
+JSON object there and nothing else. Exit codes: 0 when all went well, 1 where a simulation failed,
+2 for bad input, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+
+from collapipe_ns3 import display, doctor, reading
+from collapipe_ns3.cli_compare import compare
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.study import WATCHDOG_S, Result, Study
+from collapipe_ns3.terminal import err, failures, out, print_json
+
+if TYPE_CHECKING:
+    from collapipe_ns3.runner import Progress as Step
+
+app = typer.Typer(
+    name="collapipe-ns3",
+    help="Collaborative pipeline training of Transformers over ns-3 wireless networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A bundled study's name, or a YAML file.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Overrides a key of the study; repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with this scheme.")]
+SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    scheme: SchemeOption = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="How many rounds.")] = None,
+    seed: SeedOption = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the run is written.")
+    ] = None,
+    sets: SetOption = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in DIR.")] = False,
+    device: Annotated[str, typer.Option(help="torch's device for all tensors.")] = "cpu",
+    watchdog: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Wall time in which something must happen.")
+    ] = WATCHDOG_S,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one study, and print its rounds."""
+    with failures(study, as_json):
+        loaded = Study.load(study, sets or ()).with_(scheme=scheme, seed=seed, rounds=rounds)
+        path = loaded.directory(out_dir, resume=resume)
+        try:
+            with _progress(loaded.config) as on_progress:
+                result = loaded.run(
+                    out=path,
+                    resume=resume,
+                    device=device,
+                    watchdog_s=watchdog,
+                    on_progress=on_progress,
+                )
+        except KeyboardInterrupt:
+            _interrupted(loaded.config, path, as_json)
+        _show_result(loaded.config, result, as_json)
+        if result.rounds["loss"].isna().any():  # a round in which every cluster was abandoned
+            raise typer.Exit(1)
+
+
+app.command()(compare)
+
+
+@app.command()
+def replay(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
+    number: Annotated[int, typer.Option("--round", metavar="N", help="The round, from 0.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Run one round of a run again, alone, and hold it against what was recorded."""
+    with failures(str(run_dir), as_json):
+        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.replay import replay
+
+        again = replay(run_dir, number)
+        facts = {
+            "ok": not again.different,
+            "round": number,
+            "duration_s": again.outcome.duration_ns / 1e9,
+            "transfers": len(again.outcome.deliveries),
+            "different": list(again.different),
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            out.print(str(again.plan), markup=False)
+            same = ", ".join(again.different) + " differ" if again.different else "as recorded"
+            out.print(
+                f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
+            )
+        raise typer.Exit(1 if again.different else 0)
+
+
+@app.command()
+def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
+    """Show a study as it is resolved, defaults included."""
+    with failures(study, as_json):
+        config = Study.load(study, sets or ()).config
+        if as_json:
+            print_json(config.model_dump(mode="json"))
+        else:
+            out.print(Syntax(reading.dump(config), "yaml", background_color="default"))
+            out.print(display.nodes_table(config))
+
+
+@app.command()
+def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
+    """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
+    with failures(study, as_json):
+        run = Study.load(study, sets or ()).prepare()
+        if as_json:
+            print_json({"ok": True, "study": study, "problems": []})
+        else:
+            out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
+            out.print(str(run.plan()), markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study files."""
+    print_json(StudyConfig.model_json_schema())
+
+
+@app.command()
+def studies(as_json: JsonOption = False) -> None:
+    """List the bundled studies."""
+    configs = {name: Study.load(name).config for name in reading.bundled()}
+    if as_json:
+        print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
+    else:
+        out.print(display.studies_table(configs))
+
+
+@app.command(name="doctor")
+def doctor_command(as_json: JsonOption = False) -> None:
+    """Look whether this machine can run studies, down to a second of simulation."""
+    findings = list(doctor.examine())
+    ok = all(each.ok for each in findings)
+    if as_json:
+        listed = {f.name: {"ok": f.ok, "detail": f.detail} for f in findings}
+        print_json({"ok": ok, "findings": listed})
+    else:
+        out.print(display.findings_table(findings))
+    raise typer.Exit(0 if ok else 1)
+
+
+@contextlib.contextmanager
+def _progress(config: StudyConfig) -> Iterator[Any]:
+    """A bar on stderr with the round, the simulated time and the latest loss."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(
+            "", total=config.rounds, round=0, rounds=config.rounds, state="getting ready"
+        )
+
+        def on_progress(step: Step) -> None:
+            bar.update(
+                task,
+                completed=step.round + step.step / step.steps,
+                round=step.round + 1,
+                state=f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}",
+            )
+
+        yield on_progress
+
+
+def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
+    rounds = result.rounds
+    if as_json:
+        print_json(
+            {
+                "ok": bool(rounds["loss"].notna().all()),
+                "study": config.name,
+                "scheme": config.scheme.name,
+                "seed": config.seed,
+                "directory": str(result.directory),
+                "rounds": rounds.to_dict("records"),
+            }
+        )
+        return
+    out.print(
+        f"[bold]{config.name}[/]: {config.scheme.name}, seed {config.seed}, "
+        f"{rounds['duration_s'].sum():.2f} s simulated"
+    )
+    out.print(display.rounds_table(rounds))
+    for number, why in rounds.loc[rounds["abandoned"] != "", ["round", "abandoned"]].values:
+        out.print(f"[yellow]round {number}[/]: abandoned {why}", soft_wrap=True)
+    absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
+    for device, why in absent.last().items():
+        out.print(f"[yellow]{device} sat out[/]: {why}", soft_wrap=True)
+    out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
+
+
+def _interrupted(config: StudyConfig, path: Path, as_json: bool) -> NoReturn:
+    done = len(list((path / "rounds").glob("*.parquet")))
+    if as_json:
+        print_json({"ok": False, "directory": str(path), "rounds_done": done})
+    err.print(
+        f"stopped after {done} of {config.rounds} rounds, which {path} holds; "
+        f"go on with `--out {path} --resume`",
+        soft_wrap=True,
+        markup=False,
+    )
+    raise typer.Exit(130)

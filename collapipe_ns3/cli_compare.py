@@ -1,0 +1,174 @@
+"""The command `compare`: a campaign, and what came out of it as a table, files and a figure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from analysis import compare as comparing
+from analysis import comparison_files
+from collapipe_ns3 import campaign, display
+from collapipe_ns3.campaign import Campaign, Cell, Ended
+from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.study import RUNS, Study
+from collapipe_ns3.terminal import err, failures, out, print_json
+
+SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
+
+
+def compare(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A bundled study's name, or a YAML file.")
+    ],
+    schemes: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = SCHEMES,
+    seeds: Annotated[str, typer.Option(metavar="0-4", help="Seeds, as a range or a list.")] = "0-4",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="How many rounds.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B=1,2", help="A key of the study to vary; repeatable."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=VALUE", help="Overrides a key; repeatable."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes at a time.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://…", help="Run the cells on this Dask cluster.")
+    ] = None,
+    target_loss: Annotated[
+        float | None, typer.Option(metavar="X", help="The loss whose time is compared.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="S", help="What the differences are from.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where everything is written.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run a study under several schemes and seeds, and compare them.
+
+    A campaign that was stopped goes on where it was when the same command is given again.
+    """
+    with failures(study, as_json):
+        planned = _plan(study, schemes, seeds, grid or (), sets or (), rounds, out_dir)
+        failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
+        done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
+        points = {cell.name: ", ".join(cell.sets) for cell in done}
+        cells = comparing.load_campaign(planned.directory, points)
+        if cells:
+            compared = _compared(study, cells, reference, target_loss)
+            heading = f"{Study.load(study).config.name}: {', '.join(schemes.split(','))}"
+            files = comparison_files.write(compared, planned.directory, heading, _command())
+            if as_json:
+                print_json(_facts(planned, compared, failed))
+            else:
+                display.print_comparison(out, compared)
+                out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
+        for ended in failed:
+            err.print(f"[bold red]{ended.cell.name} failed[/]: ", end="")
+            err.print(ended.error, markup=False, soft_wrap=True)
+        raise typer.Exit(1 if failed else 0)
+
+
+def _plan(
+    study: str,
+    schemes: str,
+    seeds: str,
+    grid: Sequence[str],
+    sets: Sequence[str],
+    rounds: int | None,
+    out_dir: Path | None,
+) -> Campaign:
+    problems = []
+    for option, read in (
+        ("--seeds", lambda: campaign.parse_seeds(seeds)),
+        ("--grid", lambda: campaign.parse_grid(grid)),
+    ):
+        try:
+            read()
+        except ValueError as error:
+            problems.append(Problem(option, str(error)))
+    if problems:
+        raise StudyError(study, problems)
+    return campaign.plan(
+        study,
+        sets,
+        schemes=[name.strip() for name in schemes.split(",")],
+        seeds=campaign.parse_seeds(seeds),
+        grid=campaign.parse_grid(grid),
+        rounds=rounds,
+        directory=out_dir or RUNS / f"compare-{Study.load(study, sets).config.name}",
+    )
+
+
+def _run(study: str, planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:
+    """Runs what is missing, with a bar on stderr."""
+    missing = planned.missing()
+    with _bar(planned, missing) as on_round:
+        if scheduler is None:
+            yield from campaign.run_here(planned, jobs or os.cpu_count() or 1, on_round)
+            return
+        try:
+            yield from campaign.run_on_dask(planned, scheduler)
+        except (OSError, ValueError) as error:  # nobody there, or no address
+            raise StudyError(study, [Problem("--scheduler", f"{scheduler}: {error}")]) from None
+        except ImportError:
+            missing_extra = "needs the extra: pip install 'collapipe-ns3[dask]'"
+            raise StudyError(study, [Problem("--scheduler", missing_extra)]) from None
+
+
+@contextmanager
+def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
+    bar = Progress(
+        TextColumn("rounds"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn(f"of {len(missing)} runs; {len(planned.cells) - len(missing)} were there"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )
+    rounds = sum(Study.from_yaml(cell.study).config.rounds for cell in missing)
+    with bar:
+        task = bar.add_task("", total=rounds)
+        yield lambda cell: bar.advance(task)
+
+
+def _compared(
+    study: str,
+    cells: Sequence[comparing.Cell],
+    reference: str | None,
+    target_loss: float | None,
+) -> comparing.Comparison:
+    try:
+        return comparing.compare(cells, reference, target_loss)
+    except ValueError as error:
+        raise StudyError(study, [Problem("--reference", str(error))]) from None
+
+
+def _facts(
+    planned: Campaign, compared: comparing.Comparison, failed: Sequence[Ended]
+) -> dict[str, Any]:
+    return {
+        "ok": not failed,
+        "directory": str(planned.directory),
+        "reference": compared.reference,
+        "failed": {ended.cell.name: ended.error for ended in failed},
+        "summary": compared.summary.to_dict("records"),
+        "runs": compared.runs.to_dict("records"),
+    }
+
+
+def _command() -> str:
+    return shlex.join(["collapipe-ns3", *sys.argv[1:]])

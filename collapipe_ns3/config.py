@@ -1,0 +1,277 @@
+"""A study: every key that a study file may have, with its type, unit, bounds and default.
+
+A key that names a unit takes a number in it, or text with a unit (`collapipe_ns3.quantity`). What
+more than one key must agree on is checked in `collapipe_ns3.checks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
+from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
+from ns3_scenarios.scenario import AttributeValue, LossModel, LteSpec, WifiSpec
+
+Count = Annotated[int, Field(ge=1)]
+
+#: East and north of the base station's mast, and height above ground (1.5 m where it is left out).
+Position = Annotated[
+    tuple[Annotated[Metres, Field(ge=-1e6, le=1e6)], ...],
+    Strict(False),
+    Field(min_length=2, max_length=3),
+]
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError(f"expected text, a number, true or false, not {value!r}")  # noqa: TRY004  # pydantic reports ValueErrors
+    return value
+
+
+_Attribute = Annotated[
+    Any,
+    AfterValidator(_plain),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the study file; one with a `shorthand` may be written as that key alone."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    shorthand: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, value: object) -> object:
+        return {cls.shorthand: value} if cls.shorthand and isinstance(value, str) else value
+
+
+class Scheme(Section):
+    """What plans the rounds, by name, with settings of its own."""
+
+    shorthand = "name"
+
+    name: Annotated[str, Field(examples=["pipeline"])] = "pipeline"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the scheme's constructor."""
+
+
+class Model(Section):
+    """An encoder-decoder Transformer."""
+
+    shorthand = "name"
+
+    name: Literal["transformer"] = "transformer"
+    width: Count = 64
+    heads: Count = 4
+    feed_forward: Count = 256
+    encoder_blocks: Count = 6
+    decoder_blocks: Count = 2
+
+
+class Task(Section):
+    """What is learned: translation of number and date phrases, made without any download."""
+
+    shorthand = "name"
+
+    name: Literal["numbers"] = "numbers"
+    limit: Annotated[int, Field(ge=10, le=100_000)] = 10_000
+    """Cardinals are below this, ordinals below this and 1000."""
+    kinds: Annotated[
+        tuple[Literal["cardinal", "ordinal", "year", "date"], ...],
+        Strict(False),
+        Field(min_length=1),
+    ] = ("cardinal", "ordinal", "year", "date")
+    phrases: Annotated[int, Field(ge=1, le=100)] = 1
+    """Phrases in a sequence, for sequences as long as sentences or paragraphs."""
+    test_size: Annotated[int, Field(ge=10)] = 500
+    """Sequences of phrases that no cluster has, on which the model is judged."""
+    cluster_size: Count = 4000
+    """Sequences that each cluster has."""
+    dirichlet_alpha: Annotated[float, Field(gt=0)] = 1.0
+    """How alike the clusters' mixtures of kinds are: the smaller, the less."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _each_once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"expected each kind once, not {', '.join(kinds)}")
+        return kinds
+
+
+class Training(Section):
+    """How the model is trained."""
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    batch_size: Count = 64
+    """Sequences that a cluster takes in one local step, over all micro-batches."""
+    local_steps: Count = 4
+    """Steps of every cluster between two aggregations."""
+
+
+class Node(Section):
+    """A node: a device profile, and what differs from it."""
+
+    shorthand = "profile"
+
+    profile: Annotated[str, Field(examples=["raspberry-pi-4"])]
+    position: Position | None = None
+    tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
+    """The most it can radiate."""
+    rx_power_w: Annotated[Watts, Field(ge=0)] | None = None
+    active_power_w: Annotated[Watts, Field(ge=0)] | None = None
+    flops_per_s: Annotated[FlopsPerSecond, Field(gt=0)] | None = None
+    overhead_s: Annotated[Seconds, Field(ge=0)] | None = None
+    memory_bytes: Annotated[Bytes, Field(gt=0)] | None = None
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            profile(name)
+        except UnknownProfile as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    def device_profile(self) -> DeviceProfile:
+        """The profile with this node's own figures in it."""
+        own: dict[str, Any] = {
+            "rx_power_w": self.rx_power_w,
+            "active_power_w": self.active_power_w,
+            "flops_per_s": self.flops_per_s,
+            "overhead_s": self.overhead_s,
+            "memory_bytes": None if self.memory_bytes is None else int(self.memory_bytes),
+            "max_tx_power_w": None if self.tx_power_dbm is None else to_w(self.tx_power_dbm),
+        }
+        given = {key: value for key, value in own.items() if value is not None}
+        return dataclasses.replace(profile(self.profile), **given)
+
+
+class Cluster(Section):
+    """A control unit, which has the data, and the devices that compute for it."""
+
+    cu: Annotated[Node, Field(examples=["jetson-nano"])]
+    devices: Annotated[
+        tuple[Node, ...], Strict(False), Field(min_length=1, examples=[["raspberry-pi-4"]])
+    ]
+    position: Position | None = None
+    """Where the control unit is; drawn within the cell where it is left out."""
+    channel: int | None = None
+    """A Wi-Fi channel number; clusters without one share the same."""
+
+
+class Placement(Section):
+    """Within what distances the nodes without a position are drawn, uniformly over the disc."""
+
+    cell_radius_m: Annotated[Metres, Field(gt=1)] = 60.0
+    """Control units around the base station."""
+    cluster_radius_m: Annotated[Metres, Field(gt=1)] = 10.0
+    """Devices around their control unit."""
+
+
+class DeviceRadio(Section):
+    """The radio inside the clusters: 802.11ax ad hoc."""
+
+    shorthand = "stack"
+
+    stack: Literal["wifi"] = "wifi"
+    bandwidth_hz: Annotated[Hertz, Field(gt=0)] = WifiSpec().bandwidth_hz
+
+
+class EdgeRadio(Section):
+    """The radio between control units and base station: LTE, the bandwidth that of each way."""
+
+    shorthand = "stack"
+
+    stack: Literal["lte"] = "lte"
+    bandwidth_hz: Annotated[Hertz, Field(gt=0)] = LteSpec().bandwidth_hz
+
+
+class Radio(Section):
+    """The two radios: device to device, and device to edge."""
+
+    d2d: DeviceRadio = DeviceRadio()
+    d2e: EdgeRadio = EdgeRadio()
+
+
+class Loss(Section):
+    """An ns-3 propagation loss model."""
+
+    shorthand = "model"
+
+    model: str = LossModel().type_name
+    attributes: dict[str, _Attribute] = Field(default_factory=dict)
+
+    def loss_model(self) -> LossModel:
+        return LossModel(self.model, self.attributes)
+
+
+def _loss(default: LossModel) -> Loss:
+    return Loss(model=default.type_name, attributes=dict(default.attributes))
+
+
+class Propagation(Section):
+    """How the radios' signals weaken; attributes that are left out keep this project's values."""
+
+    d2d: Loss = _loss(WifiSpec().loss)
+    d2e: Loss = _loss(LteSpec().loss)
+
+    @field_validator("d2d", "d2e")
+    @classmethod
+    def _keep_defaults(cls, loss: Loss, info: Any) -> Loss:
+        default: Loss = cls.model_fields[info.field_name].default
+        if loss.model != default.model:
+            return loss
+        return Loss(model=loss.model, attributes={**default.attributes, **loss.attributes})
+
+
+class StudyConfig(Section):
+    """A study. Every run of it with the same seed gives the same bytes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"])]
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 1
+    rounds: Count = 10
+    scheme: Scheme = Scheme()
+    model: Model = Model()
+    task: Task = Task()
+    training: Training = Training()
+    clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1)]
+    server: Node = Node(profile="edge-server", position=(0.0, 0.0, 10.0))
+    placement: Placement = Placement()
+    radio: Radio = Radio()
+    propagation: Propagation = Propagation()
+    ns3: dict[str, _Attribute] = Field(default_factory=dict)
+    """Defaults of ns-3 attributes, `ns3::Type::Attribute` to value."""
+
+    @field_validator("server")
+    @classmethod
+    def _on_a_mast(cls, server: Node) -> Node:
+        if server.position is not None:
+            return server
+        return server.model_copy(update={"position": (0.0, 0.0, 10.0)})
+
+    def ns3_defaults(self) -> dict[str, AttributeValue]:
+        return dict(self.ns3)

@@ -1,0 +1,131 @@
+"""Tables for the terminal, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis import comparison_files
+from analysis.compare import METRICS, Comparison
+from collapipe_ns3 import layout
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.doctor import Finding
+from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.quantity import to_dbm
+
+_MIB = 2**20
+
+
+def rounds_table(rounds: pd.DataFrame) -> Table:
+    """What a run's rounds took, learned and cost."""
+    columns = {
+        "round": ("round", "{:d}"),
+        "duration_s": ("time s", "{:.2f}"),
+        "broadcast_s": ("bcast s", "{:.2f}"),
+        "pipeline_s": ("pipe s", "{:.2f}"),
+        "gather_s": ("gather", "{:.2f}"),
+        "upload_s": ("upload", "{:.2f}"),
+        "loss": ("loss", "{:.3f}"),
+        "metric": ("metric", "{:.3f}"),
+        "energy_j": ("J", "{:.1f}"),
+        "peak_device_memory_bytes": ("MiB", "{:.1f}"),
+    }
+    table = _table()
+    for heading, _ in columns.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for _, row in rounds.iterrows():
+        values: dict[str, Any] = dict(row)
+        values["round"] = int(values["round"])
+        values["peak_device_memory_bytes"] /= _MIB
+        table.add_row(*(form.format(values[key]) for key, (_, form) in columns.items()))
+    return table
+
+
+def nodes_table(config: StudyConfig) -> Table:
+    """A study's nodes: what they are, where, and how strong."""
+    table = _table("node", "profile", "east m", "north m", "dBm", "GFLOP/s", "memory GiB")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    profiles = layout.profiles(config)
+    for node in layout.scenario(config, config.seed, 0).nodes:
+        profile = profiles[node.name]
+        east, north, _ = node.position
+        table.add_row(
+            node.name,
+            profile.name,
+            f"{east:.1f}",
+            f"{north:.1f}",
+            f"{to_dbm(profile.max_tx_power_w):.0f}",
+            f"{profile.flops_per_s / 1e9:g}",
+            f"{profile.memory_bytes / 2**30:.3g}",
+            style="bold" if node.name == SERVER else None,
+        )
+    return table
+
+
+def studies_table(studies: Mapping[str, StudyConfig]) -> Table:
+    """The bundled studies."""
+    table = _table("study", "clusters", "devices", "rounds", "what it is")
+    for name, config in studies.items():
+        sizes = [len(cluster.devices) for cluster in config.clusters]
+        table.add_row(
+            name, str(len(sizes)), str(sum(sizes)), str(config.rounds), escape(config.description)
+        )
+    return table
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """What the doctor found."""
+    table = _table("", "", "")
+    for each in findings:
+        mark = "[green]ok[/]" if each.ok else "[red]missing[/]"
+        table.add_row(each.name, mark, escape(each.detail))
+    table.show_header = False
+    return table
+
+
+def problem_lines(study: str, problems: Sequence[tuple[str, str]]) -> str:
+    """Errors of a study, one a line, with rich's markup."""
+    lines = [f"[bold red]study {escape(study)} can't be run:[/]"]
+    for path, message in problems:
+        lines.append(f"  [bold]{escape(path)}[/]: {escape(message)}" if path else
+                     f"  {escape(message)}")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """A table a grid point: a row a metric, a column a scheme."""
+    names = comparison_files.schemes(comparison)
+    for point in comparison_files.grid_points(comparison):
+        if point:
+            console.print(f"[bold]{escape(point)}[/]")
+        rows = comparison_files.cells_of(comparison, point)
+        table = _table("a round, the mean", *names)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for key, metric in METRICS.items():
+            means = [
+                comparison_files.told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
+                for row in (rows[key, name] for name in names)
+            ]
+            unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
+            table.add_row(f"{metric.label}{unit}", *means)
+        console.print(table)
+    seeds = comparison.runs["seed"].nunique()
+    console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
+    sitting = comparison.runs.groupby("scheme", sort=False)["devices_sitting_out"].mean()
+    for scheme, devices in sitting[sitting > 0].items():
+        console.print(f"[yellow]{scheme}[/]: {devices:g} devices sat out, for lack of memory")

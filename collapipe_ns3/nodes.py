@@ -1,0 +1,14 @@
+"""The names of nodes, the same in plans, records and ns-3."""
+
+SERVER = "bs"
+"""The base station with its edge server."""
+
+
+def control_unit(cluster: int) -> str:
+    """The name of a cluster's control unit."""
+    return f"c{cluster}.cu"
+
+
+def device(cluster: int, number: int) -> str:
+    """The name of a cluster's device, both counted from 0."""
+    return f"c{cluster}.d{number}"

@@ -1,0 +1,116 @@
+"""Everything that is wrong with a study, each with its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from collapipe_ns3.names import did_you_mean
+
+#: A place in a study: keys, and indices of lists.
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong at a place of the study (`clusters[0].devices[1].profile`)."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class StudyError(ValueError):
+    """A study that can't be run; the message lists everything wrong with it."""
+
+    def __init__(self, study: str, problems: Iterable[Problem]) -> None:
+        self.study = study
+        self.problems = tuple(problems)
+        super().__init__("\n  ".join([f"study {study}:", *map(str, self.problems)]))
+
+
+def path_of(place: Place) -> str:
+    """A place as users write it."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def from_pydantic(
+    error: ValidationError, keys_at: Callable[[Place], Iterable[str]]
+) -> list[tuple[Place, Problem]]:
+    """Pydantic's errors in this project's words; `keys_at` has the valid keys of a section."""
+    found = []
+    places = [tuple(part for part in detail["loc"] if part != "[key]") for detail in error.errors()]
+    for place, detail in zip(places, error.errors(), strict=True):
+        inner = any(o[: len(place)] == place and len(o) > len(place) for o in places)
+        if detail["type"] == "too_short" and inner:
+            continue  # pydantic counts the sound ones only
+        message = _message(detail, place, keys_at)
+        found.append((place, Problem(path_of(place), message)))
+    return found
+
+
+def _message(detail: ErrorDetails, place: Place, keys_at: Callable[[Place], Iterable[str]]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"no such key; {did_you_mean(str(place[-1]), keys_at(place[:-1]))}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(context["error"])
+    given = _shown(detail["input"])
+    if kind == "literal_error":
+        valid = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return f"expected {context['expected']}, not {given}; " + did_you_mean(str(given), valid)
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind].format_map(_Plain(context))}, not {given}"
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {given}"
+
+
+class _Plain(dict[str, Any]):
+    """Bounds without a trailing `.0`."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        super().__init__(
+            {key: f"{v:g}" if isinstance(v, float) else v for key, v in context.items()}
+        )
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "string_pattern_mismatch": "letters, digits, dots, dashes and underscores",
+}
+
+
+def _shown(value: object) -> str:
+    """What was written, as far as a line has room for it."""
+    if isinstance(value, Mapping):
+        return "keys with values"
+    if isinstance(value, list | tuple):
+        return f"{len(value)} of them" if len(str(value)) > 40 else str(list(value))
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…'"

@@ -1,0 +1,258 @@
+"""Runs a study: each round is planned, executed in an ns-3 episode of its own, and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bridge import loop as simulated
+from bridge.compute import TorchThread
+from collapipe_ns3 import layout, schemes
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.models.transformer import build
+from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.records import RoundRecord, RunDirectory
+from collapipe_ns3.schemes import Observation, Remembering
+from collapipe_ns3.streams import number
+from collapipe_ns3.tasks import Batch, Task
+from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
+from ns3_scenarios import network
+
+
+class NoDevice(ValueError):
+    """A device that torch doesn't have here."""
+
+
+def torch_device(name: str) -> torch.device:
+    """torch's device of this name (`cpu`, `cuda`, `cuda:1`); raises `NoDevice`."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise NoDevice(f"torch can't use {name!r} here: {reason}") from None
+    return device
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A measured link as the run remembers it; see `collapipe_ns3.schemes.MeasuredLink`."""
+
+    src: str
+    dst: str
+    gain: float
+    interference_w_hz: float
+    sinr: float
+    goodput_bps: float
+    loss: float
+    age_s: float
+    tx_power_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come: `step` of the round's `steps` (over all pipelines) has just ended."""
+
+    round: int
+    step: int
+    steps: int
+    simulated_s: float
+    loss: float
+
+
+class Run:
+    """A study under way: what it trains, where it is, and the rounds still to come."""
+
+    def __init__(self, config: StudyConfig, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.seed = config.seed
+        self.task: Task = _task(config)
+        self.spec = _model_spec(config, self.task)
+        self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
+        self.profiles = layout.profiles(config)
+        model = build(self.spec, number(self.seed, "weights")).to(device)
+        self.state = TrainingState(model, _optimizer(config))
+        self.next_round = 0
+        self.now_ns = 0
+        self.links: dict[tuple[str, str], Link] = {}
+
+    def observation(self) -> Observation:
+        """What the scheme is shown before the next round."""
+        return Observation(
+            devices=layout.device_names(self.config),
+            profiles=self.profiles,
+            model=self.spec,
+            batch_size=self.config.training.batch_size,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            links=tuple(self.links.values()),
+        )
+
+    def plan(self) -> RoundPlan:
+        """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
+        observation = self.observation()
+        plan = self.scheme.plan(self.next_round, observation)
+        validate(
+            plan,
+            devices=observation.devices,
+            blocks=self.spec.encoder_blocks,
+            batch_size=observation.batch_size,
+            schedules=tuple(SCHEDULES),
+        )
+        if found := list(memory_problems(plan, observation)):
+            raise PlanError(plan, found)
+        return plan
+
+    def try_out(self) -> None:
+        """Plans the next round and builds its network, and leaves all as it was.
+
+        Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
+        """
+        self.plan()
+        network.build(layout.scenario(self.config, self.seed, self.next_round)).close()
+
+    def rounds(
+        self,
+        until: int,
+        watchdog_s: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> Iterator[RoundRecord]:
+        """Runs rounds up to number `until`, handing over each as it ends."""
+        costs = CostBook()
+        with TorchThread() as thread:
+            while self.next_round < until:
+                yield self._round(thread, costs, watchdog_s, on_progress)
+
+    def _round(
+        self,
+        thread: TorchThread,
+        costs: CostBook,
+        watchdog_s: float | None,
+        on_progress: Callable[[Progress], None],
+    ) -> RoundRecord:
+        shown = tuple(self.links.values())
+        began = time.perf_counter()
+        plan = self.plan()
+        planning_wall_s = time.perf_counter() - began
+        outcome = self.execute(plan, thread, costs, watchdog_s, on_progress)
+        self.scheme.learn(outcome)
+        record = RoundRecord(
+            plan=plan,
+            outcome=outcome,
+            shown=shown,
+            figures=thread.now(lambda: self.task.evaluate(self.state.model)),
+            start_ns=self.now_ns,
+            planning_wall_s=planning_wall_s,
+            seed=self.seed,
+        )
+        self._remember(outcome)
+        return record
+
+    def execute(
+        self,
+        plan: RoundPlan,
+        thread: TorchThread,
+        costs: CostBook,
+        watchdog_s: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> RoundOutcome:
+        """Executes a plan in an episode of its own; the training state then holds the new model."""
+        net = network.build(layout.scenario(self.config, self.seed, plan.round))
+        steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
+        done = itertools.count(1)
+
+        def on_step(loss: float) -> None:
+            now_s = (self.now_ns + net.now_ns()) / 1e9
+            on_progress(Progress(plan.round, next(done), steps, now_s, loss))
+
+        training = Training(
+            batches=self._batches,
+            shares=self.task.shares,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            on_step=on_step,
+        )
+        try:
+            site = Site(net, self.profiles, thread, costs)
+            executed = run_round(site, self.state, plan, training)
+            return simulated.run(net, executed, watchdog_s=watchdog_s)
+        finally:
+            net.close()
+
+    def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in self.task.batches(cluster, round))
+
+    def _remember(self, outcome: RoundOutcome) -> None:
+        """Moves on to the next round with what was measured in this one."""
+        for key, link in self.links.items():
+            aged_s = link.age_s + outcome.duration_ns / 1e9
+            self.links[key] = dataclasses.replace(link, age_s=aged_s)
+        for measured in outcome.links:
+            values = {f.name: getattr(measured, f.name) for f in dataclasses.fields(Link)}
+            self.links[measured.src, measured.dst] = Link(**values)
+        self.now_ns += outcome.duration_ns
+        self.next_round += 1
+
+    def checkpoint(self) -> bytes:
+        """All that the coming rounds depend on: tensors and plain data, as `torch.save` has it."""
+        memory = self.scheme.memory() if isinstance(self.scheme, Remembering) else {}
+        kept = {
+            "next_round": self.next_round,
+            "now_ns": self.now_ns,
+            "links": [dataclasses.asdict(link) for link in self.links.values()],
+            "scheme": memory,
+            "training": self.state.to_checkpoint(),
+        }
+        file = io.BytesIO()
+        torch.save(kept, file)
+        return file.getvalue()
+
+    def resume(self, directory: RunDirectory) -> None:
+        """Goes on where the directory's checkpoint was taken; later rounds in it are dropped."""
+        if directory.checkpoint.exists():
+            self._load(torch.load(directory.checkpoint, weights_only=True))
+        directory.keep(self.next_round)
+
+    def _load(self, data: Mapping[str, Any]) -> None:
+        self.next_round, self.now_ns = data["next_round"], data["now_ns"]
+        self.links = {(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]}
+        if isinstance(self.scheme, Remembering):
+            self.scheme.remember(data["scheme"])
+        self.state.load_checkpoint(data["training"])
+
+
+def _task(config: StudyConfig) -> Numbers:
+    settings = NumbersSettings(**config.task.model_dump(exclude={"name"}))
+    return Numbers(settings, len(config.clusters), config.training.batch_size, config.seed)
+
+
+def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:
+    return ModelSpec(
+        source_vocabulary=task.source_vocabulary,
+        target_vocabulary=task.target_vocabulary,
+        max_length=task.max_length,
+        **config.model.model_dump(exclude={"name"}),
+    )
+
+
+def _optimizer(config: StudyConfig) -> Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]:
+    rate = config.training.learning_rate
+    if config.training.optimizer == "sgd":
+        return lambda parameters: torch.optim.SGD(parameters, lr=rate)
+    return lambda parameters: torch.optim.AdamW(parameters, lr=rate)

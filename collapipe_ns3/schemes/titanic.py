@@ -1,0 +1,115 @@
+"""TITANIC: a subset of the devices, chosen by an integer program, and one micro-batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from collapipe_ns3.costs import predict_blocks
+from collapipe_ns3.nodes import control_unit
+from collapipe_ns3.optimizers import training_bytes
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.schemes.pipeline import full_power
+
+
+class TITANIC:
+    """Selection and partition after TITANIC (Su et al., INFOCOM 2024), executed sequentially.
+
+    An integer program picks the devices of each cluster and how many blocks each holds, so that
+    one micro-batch gets through them soonest:
+
+      min Σ_k y_k·(2·t0_k + h_k) + n_k·c_k   s.t.  Σ n_k = L,  y_k ≤ n_k ≤ N_k·y_k,  Σ y_k ≥ least
+
+    with y_k whether device k takes part and n_k its blocks, t0_k its fixed cost a computation, c_k
+    its time for a block's forward and backward, N_k the blocks that its memory holds, and h_k the
+    time for an activation and its gradient over the links to it at the goodput last measured (0
+    before that). The whole batch is one micro-batch (M = 1), stages are in the study's order, and
+    no radio resource is optimised: every node at maximum power, bandwidth as the radio shares it.
+
+    The paper's own program is not public; that the model is shared by at least `least_devices`
+    (where a cluster has as many) and the objective above are this project's reading of "selects a
+    subset of clients with an integer program and partitions the model over them".
+    """
+
+    def __init__(self, least_devices: Annotated[int, Field(ge=1)] = 2) -> None:
+        self.least_devices = least_devices
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """The best selection by what has been measured so far."""
+        clusters = []
+        for number, devices in enumerate(observation.devices):
+            offers = [_offer(device, number, observation) for device in devices]
+            blocks = select(offers, observation.model.encoder_blocks, self.least_devices)
+            stages, first = [], 0
+            for device, count in zip(devices, blocks, strict=True):
+                if count:
+                    stages.append(Stage(device, first, first + count - 1))
+                    first += count
+            clusters.append(ClusterPlan(number, (Pipeline(tuple(stages), 1, "gpipe"),)))
+        return RoundPlan(round, "titanic", tuple(clusters), full_power(observation))
+
+    def learn(self, outcome: Outcome) -> None:
+        """Nothing: it knows the links by the next observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a device costs: seconds for taking part, seconds a block; and blocks it can hold."""
+
+    fixed_s: float
+    block_s: float
+    most_blocks: int
+
+
+def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int]:
+    """Blocks of each device by the integer program of `TITANIC`.
+
+    Where all memory together does not hold the model, each device gets its even part, so that the
+    check of memory names who lacks how much.
+    """
+    count = len(offers)
+    most = np.array([min(offer.most_blocks, blocks) for offer in offers])
+    usable = int((most > 0).sum())
+    if most.sum() < blocks:
+        return [len(part) for part in np.array_split(np.arange(blocks), count)]
+    least = min(least_devices, usable, blocks)
+    cost = [offer.fixed_s for offer in offers] + [offer.block_s for offer in offers]
+    one, zero, each = np.ones(count), np.zeros(count), np.eye(count)
+    constraints = [
+        LinearConstraint(np.concatenate([zero, one]), blocks, blocks),
+        LinearConstraint(np.concatenate([one, zero]), least, math.inf),
+        LinearConstraint(np.hstack([-each, each]), 0, math.inf),  # n ≥ y
+        LinearConstraint(np.hstack([-np.diag(most), each]), -math.inf, 0),  # n ≤ N·y
+    ]
+    bounds = Bounds(0, np.concatenate([one, most]))
+    found = milp(cost, constraints=constraints, bounds=bounds, integrality=np.ones(2 * count))
+    if found.x is None:
+        raise RuntimeError(f"TITANIC's integer program: {found.message}")
+    return [round(n) for n in found.x[count:]]
+
+
+def _offer(device: str, cluster: int, observation: Observation) -> Offer:
+    profile, spec = observation.profiles[device], observation.model
+    block = predict_blocks(spec, 1, observation.batch_size, spec.max_length)
+    flops = block.forward_flops + block.backward_flops
+    held = training_bytes(observation.optimizer, block.parameter_bytes) + block.activation_bytes
+    message = 4 * observation.batch_size * spec.max_length * spec.width
+    near = {control_unit(cluster), *observation.devices[cluster]}
+    rates = [
+        link.goodput_bps
+        for link in observation.links
+        if device in (link.src, link.dst) and {link.src, link.dst} <= near and link.goodput_bps > 0
+    ]
+    hop_s = 2 * 8 * message / (sum(rates) / len(rates)) if rates else 0.0
+    return Offer(
+        fixed_s=2 * profile.overhead_s + hop_s,
+        block_s=flops / profile.flops_per_s,
+        most_blocks=int(profile.memory_bytes // held),
+    )

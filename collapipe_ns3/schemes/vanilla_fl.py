@@ -1,0 +1,77 @@
+"""VanillaFL: federated averaging of the whole model, and no resource optimised."""
+
+from __future__ import annotations
+
+from collapipe_ns3.memory import predict_whole_model
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.schemes import Observation, Outcome
+
+_MIB = 2**20
+
+
+class VanillaFL:
+    """Federated averaging (McMahan et al., AISTATS 2017) over all devices that can hold the model.
+
+    Every device trains the whole model, embedding and decoder too, on an equal share of each of
+    its cluster's batches in one piece, and uploads all of it by its control unit; every node at
+    its maximum power, bandwidth as the radio shares it. A device that lacks the memory sits out,
+    and the others take its share. CollaPipe's paper names the baseline without its full
+    definition; that devices hold their share of the data from the start, and that control units
+    pass models on without averaging them, is this project's reading.
+    """
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """The same plan every round."""
+        clusters, absences = [], []
+        for number, devices in enumerate(observation.devices):
+            able, unable = _by_memory(number, devices, observation)
+            pipelines = tuple(_whole(device, len(able), observation) for device in able)
+            clusters.append(ClusterPlan(number, pipelines))
+            absences += unable
+        links = _full_power(observation)
+        return RoundPlan(round, "vanilla_fl", tuple(clusters), links, tuple(absences))
+
+    def learn(self, outcome: Outcome) -> None:
+        """Nothing: the plan never changes."""
+
+
+def _by_memory(
+    cluster: int, devices: tuple[str, ...], observation: Observation
+) -> tuple[list[str], list[Absence]]:
+    """Who can hold the model in training, and who can't and why.
+
+    Who sits out leaves larger shares to the others, some of whom may then lack memory too.
+    """
+    able, absences = list(devices), []
+    while able:
+        sequences = -(-observation.batch_size // len(able))
+        needed = predict_whole_model(observation, sequences)
+        has = {device: observation.profiles[device].memory_bytes for device in able}
+        short = [device for device in able if has[device] < needed]
+        if not short:
+            break
+        for device in short:
+            able.remove(device)
+            reason = (
+                f"the whole model needs {needed / _MIB:.1f} MiB and it has "
+                f"{has[device] / _MIB:.1f} MiB"
+            )
+            absences.append(Absence(cluster, device, reason))
+    return able, absences
+
+
+def _whole(device: str, devices: int, observation: Observation) -> Pipeline:
+    every = (Stage(device, 0, observation.model.encoder_blocks - 1),)
+    return Pipeline(every, 1, "gpipe", 1 / devices, embedding=device, decoder=device)
+
+
+def _full_power(observation: Observation) -> tuple[LinkPlan, ...]:
+    """The links between every device and the base station at their senders' maximum powers."""
+    links = []
+    for number, devices in enumerate(observation.devices):
+        control = control_unit(number)
+        pairs = [(SERVER, control), (control, SERVER)]
+        pairs += [pair for d in devices for pair in ((control, d), (d, control))]
+        links += [LinkPlan(a, b, observation.profiles[a].max_tx_power_w) for a, b in pairs]
+    return tuple(links)

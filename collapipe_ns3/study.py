@@ -1,0 +1,192 @@
+"""Studies from Python: load one, run it, look at its tables.
+
+from collapipe_ns3 import Study
+
+result = Study.load("quickstart").run(seed=1)
+result.rounds  # a pandas DataFrame
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from collapipe_ns3 import reading
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.manifest import manifest
+from collapipe_ns3.plan import PlanError
+from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.records import RunDirectory
+from ns3_scenarios.runtime import SimulationError
+
+if TYPE_CHECKING:
+    from collapipe_ns3.runner import Progress, Run
+
+RUNS = Path("runs")
+
+#: Wall seconds that the network may simulate without ending any wait, before a run is given up.
+WATCHDOG_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's tables, read from its directory as they are asked for."""
+
+    directory: Path
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        return self._table("rounds")
+
+    @property
+    def computes(self) -> pd.DataFrame:
+        return self._table("computes")
+
+    @property
+    def transfers(self) -> pd.DataFrame:
+        return self._table("transfers")
+
+    @property
+    def links(self) -> pd.DataFrame:
+        return self._table("links")
+
+    @property
+    def devices(self) -> pd.DataFrame:
+        return self._table("devices")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.directory / name)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been checked."""
+
+    config: StudyConfig
+
+    @classmethod
+    def load(cls, study: str | Path, sets: Sequence[str] = ()) -> Self:
+        """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
+
+        Raises `StudyError` with everything that is wrong.
+        """
+        return cls(reading.read(str(study), sets))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """A study from the text of a study file; raises `StudyError`."""
+        return cls(reading.parse("given as text", text))
+
+    def to_yaml(self) -> str:
+        """The whole study, defaults included; `from_yaml` gives the same again."""
+        return reading.dump(self.config)
+
+    def with_(
+        self, *, scheme: str | None = None, seed: int | None = None, rounds: int | None = None
+    ) -> Study:
+        """The same study with another scheme (and its own default settings), seed or length."""
+        data = self.config.model_dump()
+        if scheme is not None and scheme != self.config.scheme.name:
+            data["scheme"] = {"name": scheme}
+        data |= {key: v for key, v in {"seed": seed, "rounds": rounds}.items() if v is not None}
+        config, found = reading.check(data)
+        if config is None or found:
+            raise StudyError(self.config.name, found)
+        return Study(config)
+
+    def prepare(self, *, device: str = "cpu") -> Run:
+        """The run before its first round, with that round's plan and network tried out.
+
+        Raises `StudyError` where either can't be.
+        """
+        # Only now: torch takes seconds to import, which reading a study need not wait for.
+        from collapipe_ns3 import runner
+
+        try:
+            run = runner.Run(self.config, runner.torch_device(device))
+            run.try_out()
+        except runner.NoDevice as error:
+            raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
+        except PlanError as error:
+            problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
+            raise StudyError(self.config.name, problems) from None
+        except SimulationError as error:
+            raise StudyError(self.config.name, [Problem("", str(error))]) from None
+        return run
+
+    def run(
+        self,
+        *,
+        scheme: str | None = None,
+        seed: int | None = None,
+        rounds: int | None = None,
+        out: str | Path | None = None,
+        resume: bool = False,
+        device: str = "cpu",
+        watchdog_s: float | None = WATCHDOG_S,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_round: Callable[[], None] = lambda: None,
+        wait: bool = False,
+    ) -> Result:
+        """Runs the study into a directory of its own, `out` or a new one under `runs/`.
+
+        With `resume` the run in that directory goes on from its last whole round, to the same
+        tables as if it had never stopped; with `wait` that of another process is waited for.
+        `on_progress` is told of every step, `on_round` of every round that is written. Raises
+        `StudyError` for what can't be run, and `SimulationError` or `EndlessWait` where a
+        simulation fails.
+        """
+        study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
+        path = study.directory(out, resume=resume)
+        run = study.prepare(device=device)
+        with study._directory_errors(path), RunDirectory(path, wait=wait) as directory:
+            if resume:
+                run.resume(directory)
+            facts = manifest(study.config.scheme.name, study.config.seed, device)
+            directory.describe(study.to_yaml(), facts)
+            for record in run.rounds(study.config.rounds, watchdog_s, on_progress):
+                directory.write(record, run.checkpoint())
+                on_round()
+        return Result(path)
+
+    def directory(self, out: str | Path | None, *, resume: bool) -> Path:
+        """Where a run goes: a directory that holds none yet, or the one to resume.
+
+        Raises `StudyError` where there is one and shouldn't be, or none and should.
+        """
+        config = self.config
+        name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
+        path = Path(out) if out is not None else RUNS / name
+        if resume:
+            kept = path / "study.yaml"
+            if not kept.exists():
+                raise self._out_error(path, "holds no run to resume")
+            if _without_rounds(reading.read(str(kept))) != _without_rounds(config):
+                raise self._out_error(path, "holds a run of another study, scheme or seed")
+            return path
+        if out is None:
+            numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
+            return next(p for p in itertools.chain([path], numbered) if not p.exists())
+        if path.exists() and (not path.is_dir() or any(path.glob("[!.]*"))):
+            raise self._out_error(path, "is not empty: name another, or resume the run in it")
+        return path
+
+    @contextlib.contextmanager
+    def _directory_errors(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._out_error(path, error.strerror or str(error)) from None
+
+    def _out_error(self, path: Path, what: str) -> StudyError:
+        return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
+
+
+def _without_rounds(config: StudyConfig) -> StudyConfig:
+    return config.model_copy(update={"rounds": 1})

@@ -1,0 +1,69 @@
+"""TITANIC's integer program against all there is to choose from."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scheming import observation
+
+from collapipe_ns3.schemes.titanic import TITANIC, Offer, select
+
+offers = st.lists(
+    st.builds(
+        Offer,
+        st.floats(0.001, 1).map(lambda x: round(x, 3)),
+        st.floats(0.001, 1).map(lambda x: round(x, 3)),
+        st.integers(0, 5),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def cost(choice: tuple[int, ...], given_offers: list[Offer]) -> float:
+    return sum(
+        offer.fixed_s + count * offer.block_s
+        for count, offer in zip(choice, given_offers, strict=True)
+        if count
+    )
+
+
+@settings(max_examples=300)
+@given(offers, st.integers(1, 6), st.integers(1, 3))
+def test_no_other_selection_is_sooner_done(
+    given_offers: list[Offer], blocks: int, least: int
+) -> None:
+    most = [min(offer.most_blocks, blocks) for offer in given_offers]
+    assume(sum(most) >= blocks)
+    least = min(least, sum(1 for n in most if n), blocks)
+    possible = [
+        choice
+        for choice in product(*(range(n + 1) for n in most))
+        if sum(choice) == blocks and sum(1 for n in choice if n) >= least
+    ]
+    chosen = tuple(select(given_offers, blocks, least))
+    assert chosen in possible
+    best = min(cost(choice, given_offers) for choice in possible)
+    assert cost(chosen, given_offers) == pytest.approx(best, rel=1e-6)
+
+
+def test_fast_devices_hold_more_and_slow_ones_are_left_out() -> None:
+    changed = {
+        "c0.d0": {"flops_per_s": 1e6},
+        "c0.d1": {"flops_per_s": 1e9},
+        "c0.d2": {"flops_per_s": 2e9},
+    }
+    (cluster,) = TITANIC().plan(0, observation([3], 6, changed=changed)).clusters
+    (pipe,) = cluster.pipelines
+    assert [(stage.device, stage.blocks) for stage in pipe.stages] == [("c0.d1", 1), ("c0.d2", 5)]
+    assert pipe.micro_batches == 1
+
+
+def test_memory_bounds_what_a_device_holds() -> None:
+    small = {"memory_bytes": 40_000}
+    (cluster,) = TITANIC(1).plan(0, observation([3], 6, changed={"c0.d2": small})).clusters
+    held = {stage.device: stage.blocks for stage in cluster.pipelines[0].stages}
+    assert held.get("c0.d2", 0) <= 2

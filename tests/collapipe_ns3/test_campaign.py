@@ -1,0 +1,220 @@
+"""Campaigns: every cell once, whatever dies in between, here or on a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import studies
+from distributed import LocalCluster
+from typer.testing import CliRunner, Result
+
+from collapipe_ns3 import Study, StudyError, campaign
+from collapipe_ns3.campaign import Campaign, parse_grid, parse_seeds
+from collapipe_ns3.cli import app
+
+WALL = {"computes": ["wall_s"], "rounds": ["planning_wall_s"]}
+TABLES = ("rounds", "computes", "transfers", "links", "devices")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80"})
+
+
+def planned(folder: Path, out: str, **how: object) -> Campaign:
+    chosen: dict[str, object] = {
+        "schemes": ["pipeline", "vanilla_fl"],
+        "seeds": [1, 2],
+        "grid": {},
+        "rounds": None,
+    }
+    return campaign.plan(
+        studies.write(folder),
+        (),
+        directory=folder / out,
+        **{**chosen, **how},  # type: ignore[arg-type]
+    )
+
+
+def same_tables(one: Path, other: Path) -> None:
+    """All cells of two campaigns, the same to the bit but for wall-clock columns."""
+    names = sorted(cell.name for cell in (one / "cells").iterdir())
+    assert names == sorted(cell.name for cell in (other / "cells").iterdir())
+    for name in names:
+        for table in TABLES:
+            paths = [place / "cells" / name / table for place in (one, other)]
+            left, right = (pd.read_parquet(p).drop(columns=WALL.get(table, [])) for p in paths)
+            pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def test_cells_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) -> None:
+    grid = {"radio.d2e.bandwidth_hz": ["5e6", "10 MHz"], "training.local_steps": ["1"]}
+    made = planned(tmp_path, "out", grid=grid)
+    assert len({cell.name for cell in made.cells}) == 2 * 2 * 2
+    studied = {cell.name: Study.from_yaml(cell.study).config for cell in made.cells}
+    first = studied["pipeline-seed1-radio.d2e.bandwidth_hz=5e6-training.local_steps=1"]
+    assert (first.scheme.name, first.seed, first.radio.d2e.bandwidth_hz) == ("pipeline", 1, 5e6)
+
+
+def test_every_wrong_cell_is_told_before_any_runs(tmp_path: Path) -> None:
+    with pytest.raises(StudyError) as caught:
+        planned(tmp_path, "out", schemes=["pipelin"], grid={"training.batch_size": ["8", "-1"]})
+    assert {p.path for p in caught.value.problems} == {"scheme.name", "training.batch_size"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_cells_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
+    made = planned(tmp_path, "out")
+    assert [ended.error for ended in campaign.run_here(made, jobs=2)] == [""] * 4
+    assert made.missing() == []
+    by_hand = Study.load(studies.write(tmp_path)).run(
+        scheme="vanilla_fl", seed=2, out=tmp_path / "hand"
+    )
+    cell = next(cell for cell in made.cells if cell.name == "vanilla_fl-seed2")
+    transfers = pd.read_parquet(made.place(cell) / "transfers")
+    pd.testing.assert_frame_equal(transfers, by_hand.transfers, check_exact=True)
+    assert list(campaign.run_here(made, jobs=2)) == []  # nothing is done again
+
+
+def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    """One cell's directory is held by a file in its place; another's process is killed."""
+    made = planned(tmp_path, "out")
+    held, killed, *others = made.cells
+    made.place(held).parent.mkdir(parents=True)
+    made.place(held).write_text("in the way")
+    ended = {}
+    for each in campaign.run_here(made, jobs=1, on_round=lambda cell: kill_worker(cell == killed)):
+        ended[each.cell] = each.error
+    assert "StudyError" in ended[held]
+    assert "exit code -9" in ended[killed]
+    assert [ended[cell] for cell in others] == ["", ""]
+    assert made.missing() == [held, killed]
+    made.place(held).unlink()
+    assert [each.error for each in campaign.run_here(made, jobs=2)] == ["", ""]
+    whole = planned(tmp_path, "whole")
+    list(campaign.run_here(whole, jobs=2))
+    same_tables(whole.directory, made.directory)
+
+
+def kill_worker(wanted: bool) -> None:
+    """Kills the processes that the fork server has forked."""
+    for child in multiprocessing_children() if wanted else []:
+        os.kill(child, signal.SIGKILL)
+
+
+def multiprocessing_children() -> list[int]:
+    """The processes whose parent is a child of this one, as the fork server's are."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # gone meanwhile
+            parents[int(entry.name)] = int(fields[1])
+    own = os.getpid()
+    return [pid for pid, parent in parents.items() if parents.get(parent) == own]
+
+
+@pytest.mark.slow
+def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    study = studies.write(tmp_path, rounds=3)
+    options = ["--schemes", "pipeline,vanilla_fl", "--seeds", "1-4", "--jobs", "2"]
+    options += ["--grid", "training.local_steps=1,2"]
+    command = [sys.executable, "-m", "collapipe_ns3", "compare", study, *options]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    killed = tmp_path / "killed"
+    running = subprocess.Popen(
+        [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while len(list(killed.glob("cells/*/rounds/*.parquet"))) < 20:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    done = list(killed.glob("cells/*/rounds/00002.parquet"))
+    assert 0 < len(done) < 16
+    stamps = {file: file.stat().st_mtime_ns for file in done}
+    subprocess.run([*command, "--out", str(killed)], check=True, capture_output=True)
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
+    same_tables(tmp_path / "whole", killed)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_runs_the_same_cells(tmp_path: Path) -> None:
+    here, there = planned(tmp_path, "here"), planned(tmp_path, "there")
+    list(campaign.run_here(here, jobs=2))
+    with LocalCluster(  # worker processes, as on other machines
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        ended = list(campaign.run_on_dask(there, cluster.scheduler_address))
+    assert [each.error for each in ended] == [""] * 4
+    same_tables(here.directory, there.directory)
+
+
+def test_the_command_prints_one_table_and_writes_the_files(tmp_path: Path) -> None:
+    study = studies.write(tmp_path)
+    out = tmp_path / "out"
+    command = ["compare", study, "--schemes", "pipeline,titanic", "--seeds", "1,2", "--jobs", "2"]
+    done = call(*command, "--out", str(out))
+    assert done.exit_code == 0, done.stderr
+    assert "end-to-end delay" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    names = {"comparison.parquet", "runs.parquet", "comparison.md", "comparison.png"}
+    assert names <= {file.name for file in out.iterdir()}
+    again = json.loads(call(*command, "--out", str(out), "--json").stdout)
+    assert again["ok"]
+    assert {row["scheme"] for row in again["summary"]} == {"pipeline", "titanic"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seeds", "4-1"], "--seeds: expected the smaller seed first"),
+        (["--seeds", "one"], "--seeds: expected seeds as in 0-4"),
+        (["--grid", "rounds"], "--grid: expected a grid as in"),
+        (["--schemes", "pipeline,titanik"], "did you mean titanic?"),
+        (["--schemes", "pipeline", "--jobs", "0"], "--jobs"),
+        (["--out", "/proc/nothing"], "--out: /proc/nothing"),
+    ],
+)
+def test_a_wrong_campaign_is_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
+    done = call("compare", studies.write(tmp_path), "--schemes", "pipeline", *arguments, *out)
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
+    study, out = studies.write(tmp_path), str(tmp_path / "out")
+    for address in ("tcp://127.0.0.1:9", "nowhere"):
+        command = ["compare", study, "--schemes", "pipeline", "--scheduler", address, "--out", out]
+        done = call(*command)
+        assert done.exit_code == 2, done.output
+        assert "--scheduler" in done.stderr
+
+
+def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
+    planned(tmp_path, "out")
+    with pytest.raises(StudyError, match="holds another campaign"):
+        planned(tmp_path, "out", seeds=[3])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(StudyError, match="is not empty"):
+        planned(tmp_path, "other")
+
+
+def test_seeds_and_grids_are_read_as_one_writes_them() -> None:
+    assert parse_seeds("0-2, 7,1") == [0, 1, 2, 7]
+    assert parse_grid(["a.b=1,2", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}

@@ -1,0 +1,237 @@
+"""Studies are read whole, or every error of theirs is told at once, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import studies
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapipe_ns3 import reading
+from collapipe_ns3.problems import StudyError
+from collapipe_ns3.reading import bundled, check, dump, read
+
+EVERYTHING_WRONG = """
+name: "bad name!"
+rounds: 0
+sceme: pipeline
+scheme: {name: pipelin}
+seed: 1e-3
+model: {width: 63, heads: 4, encoder_blocks: -1}
+training: {optimizer: adamm, learning_rate: 1e-3}
+clusters:
+  - cu: jetson-nan
+    devices: [raspberry-pi-4, phone-flagshi, {profile: jetson-nano, tx_power_dbm: 20 apples}]
+  - cu: {position: [1, x]}
+    devices: []
+    channel: 43
+radio: {d2e: {bandwidth_hz: 7 MHz}, d2d: wify}
+propagation: {d2d: {model: ns3::FriisLoss}}
+ns3: {ns3::TcpSocket::SegmentSiz: 3, ns3::TcpSocket::SegmentSize: big}
+"""
+
+EXPECTED = {
+    "name": "letters, digits",
+    "rounds": "1 or more",
+    "sceme": "did you mean scheme?",
+    "scheme.name": "did you mean pipeline?",
+    "seed": "a whole number",
+    "model.encoder_blocks": "1 or more",
+    "model.heads": "divisor of the width 63",
+    "training.optimizer": "did you mean adamw?",
+    "clusters[0].cu.profile": "did you mean jetson-nano?",
+    "clusters[0].devices[1].profile": "did you mean phone-flagship?",
+    "clusters[0].devices[2].tx_power_dbm": "dBm",
+    "clusters[1].cu.profile": "is missing",
+    "clusters[1].cu.position[1]": "not 'x'",
+    "clusters[1].devices": "at least 1",
+    "clusters[1].channel": "nearest is 42",
+    "radio.d2e.bandwidth_hz": "1.4",
+    "radio.d2d.stack": "did you mean wifi?",
+    "propagation.d2d.model": "FriisPropagationLossModel",
+    "ns3.ns3::TcpSocket::SegmentSiz": "SegmentSize",
+    "ns3.ns3::TcpSocket::SegmentSize": "whole number",
+}
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "study.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def errors_of(study: str, *sets: str) -> dict[str, str]:
+    with pytest.raises(StudyError) as caught:
+        read(study, sets)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def test_every_error_is_told_at_once_with_its_place_and_the_nearest(tmp_path: Path) -> None:
+    found = errors_of(written(tmp_path, EVERYTHING_WRONG))
+    assert found.keys() == EXPECTED.keys()
+    assert {path: w for path, w in EXPECTED.items() if w not in found[path]} == {}
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_studies_are_sound_and_named_as_their_files(name: str) -> None:
+    config = read(name)
+    assert config.name == name
+    assert config.description
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_what_is_dumped_reads_the_same_again(name: str, tmp_path: Path) -> None:
+    config = read(name)
+    assert read(written(tmp_path, dump(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "says"),
+    [
+        ("rounds: [1", "line 1, column 11", "expected"),
+        ("rounds: 1\nrounds: 2", "line 1, column 1", "'rounds' stands twice"),
+        ("- a", "", "expected keys with values"),
+        ("", "", "expected keys with values"),
+        ("a: &x [*x]", "", ""),
+    ],
+)
+def test_what_is_no_study_at_all_is_told_too(
+    tmp_path: Path, text: str, path: str, says: str
+) -> None:
+    found = errors_of(written(tmp_path, text))
+    if path or says:
+        assert says in found[path]
+
+
+def test_yaml_floats_need_no_dot(tmp_path: Path) -> None:
+    data = studies.tiny(training={"batch_size": 8})
+    text = yaml.safe_dump(data).replace("batch_size: 8", "batch_size: 8\n  learning_rate: 1e-3")
+    assert read(written(tmp_path, text)).training.learning_rate == 1e-3
+
+
+def test_unknown_studies_and_unreadable_files_are_told(tmp_path: Path) -> None:
+    assert "did you mean quickstart?" in errors_of("quikstart")[""]
+    assert "No such file" in errors_of(str(tmp_path / "none.yaml"))[""]
+    assert "Is a directory" in errors_of(f"{tmp_path}/")[""]
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in errors_of(str(tmp_path / "binary.yaml"))[""]
+
+
+def test_settings_reach_every_key() -> None:
+    config = read(
+        "quickstart",
+        [
+            "rounds=3",
+            "training.learning_rate=1e-4",
+            "radio.d2e.bandwidth_hz=10 MHz",
+            "clusters[0].devices[1].flops_per_s=7e9",
+            "clusters.1.cu.memory_bytes=1 GiB",
+            "scheme.settings.micro_batches=8",
+            "propagation.d2d.attributes.Exponent=2.5",
+            "ns3.ns3::TcpSocket::SegmentSize=1000",
+        ],
+    )
+    assert config.rounds == 3
+    assert config.training.learning_rate == 1e-4
+    assert config.radio.d2e.bandwidth_hz == 10e6
+    assert config.clusters[0].devices[1].profile == "phone-flagship"
+    assert config.clusters[0].devices[1].flops_per_s == 7e9
+    assert config.clusters[1].cu.memory_bytes == 2**30
+    assert config.scheme.settings == {"micro_batches": 8}
+    assert config.propagation.d2d.attributes == {"Exponent": 2.5, "ReferenceLoss": 46.7}
+    assert config.ns3 == {"ns3::TcpSocket::SegmentSize": 1000}
+
+
+def test_a_shorthand_is_spelled_out_for_a_setting(tmp_path: Path) -> None:
+    file = studies.write(tmp_path, scheme="pipeline", radio={"d2e": "lte"})
+    config = read(file, ["scheme.settings.schedule=1f1b", "radio.d2e.bandwidth_hz=5e6"])
+    assert config.scheme.settings == {"schedule": "1f1b"}
+    assert config.radio.d2e.bandwidth_hz == 5e6
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "says"),
+    [
+        ("rounds", "", "expected a.b=value"),
+        ("=3", "", "expected a.b=value"),
+        ("rounds=[", "rounds", "no YAML value"),
+        ("rounds.x=1", "rounds.x", "has no keys"),
+        ("clusters[7].cu=phone-midrange", "clusters[7].cu", "there are 2, counted from 0"),
+        ("clusters[x].cu=phone-midrange", "clusters[x].cu", "counted from 0"),
+        ("clusters[0].devices[9]=phone-midrange", "clusters[0].devices[9]", "there are 3"),
+        ("round=3", "round", "did you mean rounds?"),
+        ("scheme.settings.micro_batch=3", "scheme.settings.micro_batch", "micro_batches"),
+        ("scheme.settings.micro_batches=0", "scheme.settings.micro_batches", "1 or more"),
+        ("scheme.settings.schedule=gpip", "scheme.settings.schedule", "did you mean gpipe?"),
+    ],
+)
+def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str) -> None:
+    assert says in errors_of("quickstart", setting)[path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "says"),
+    [
+        ({"training": {"batch_size": 64}}, "training.batch_size", "at most a cluster's 32"),
+        (
+            {"model": {**studies.TINY["model"], "width": 2**15, "feed_forward": 2**17}},
+            "clusters[0].devices",
+            "there is room for 0",
+        ),
+        (
+            {"model": {**studies.TINY["model"], "decoder_blocks": 10**7}},
+            "server.memory_bytes",
+            "for the decoder",
+        ),
+        ({"task": {**studies.TINY["task"], "kinds": ["year", "year"]}}, "task.kinds", "once"),
+        (
+            {"server": {"profile": "edge-server", "position": [20, 10, 1.5]}},
+            "clusters[0].cu.position",
+            "place of its own",
+        ),
+    ],
+)
+def test_keys_that_do_not_agree_are_told(changes: dict[str, Any], path: str, says: str) -> None:
+    _, found = check(studies.tiny(**changes))
+    assert says in {problem.path: problem.message for problem in found}[path]
+
+
+_JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["-1", "1e9999", "5 dBm", "wifi", "ns3::Node", "🙂"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+def _places(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data)
+    found = [here] if here else []
+    for key, value in inner:
+        deeper = isinstance(value, dict | list)
+        found += _places(value, (*here, key)) if deeper else [(*here, key)]
+    return found
+
+
+@settings(max_examples=300)
+@given(st.data(), _JUNK)
+def test_nothing_that_is_written_gets_past_as_anything_but_an_error(
+    data: st.DataObject, junk: Any
+) -> None:
+    study = yaml.safe_load(reading.dump(studies.config()))
+    *way, last = data.draw(st.sampled_from(_places(study)))
+    here = study
+    for part in way:
+        here = here[part]
+    here[last] = junk
+    config, found = check(study)
+    assert (config is None) <= bool(found)
+    assert all(problem.message for problem in found)

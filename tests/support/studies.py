@@ -1,0 +1,53 @@
+"""A study so small that a run of it takes seconds, as raw data and as a file."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from collapipe_ns3 import reading
+from collapipe_ns3.config import StudyConfig
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "rounds": 2,
+    "model": {
+        "width": 16,
+        "heads": 2,
+        "feed_forward": 32,
+        "encoder_blocks": 2,
+        "decoder_blocks": 1,
+    },
+    "task": {"limit": 100, "kinds": ["cardinal"], "test_size": 10, "cluster_size": 32},
+    "training": {"batch_size": 8, "local_steps": 1},
+    "clusters": [
+        {
+            "cu": "jetson-nano",
+            "position": [20, 10],
+            "devices": ["raspberry-pi-4", {"profile": "phone-midrange", "position": [22, 14]}],
+        }
+    ],
+}
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """The tiny study's data with some keys replaced."""
+    return {**copy.deepcopy(TINY), **changes}
+
+
+def config(**changes: Any) -> StudyConfig:
+    """The tiny study, checked."""
+    checked, found = reading.check(tiny(**changes))
+    assert checked is not None
+    assert not found, found
+    return checked
+
+
+def write(folder: Path, **changes: Any) -> str:
+    """The tiny study as a file; its path."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny(**changes)))
+    return str(path)
