@@ -44,7 +44,7 @@ FindAttribute(const std::string& type, const std::string& name)
         for (std::size_t i = 0; i < tid.GetAttributeN(); ++i)
         {
             const auto information = tid.GetAttribute(i);
-            if (information.name == name && information.supportLevel != TypeId::OBSOLETE)
+            if (information.name == name && information.supportLevel != TypeId::SupportLevel::OBSOLETE)
             {
                 return {tid, information};
             }
@@ -165,7 +165,7 @@ DescribeAttributes(const std::string& type)
         for (std::size_t i = 0; i < tid.GetAttributeN(); ++i)
         {
             const auto information = tid.GetAttribute(i);
-            if (information.supportLevel == TypeId::OBSOLETE)
+            if (information.supportLevel == TypeId::SupportLevel::OBSOLETE)
             {
                 continue;
             }

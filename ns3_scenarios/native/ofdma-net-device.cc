@@ -1,5 +1,9 @@
 #include "ofdma-net-device.h"
 
+#include "ns3/error-model.h"
+#include "ns3/node.h"
+#include "ns3/queue.h"
+#include "ns3/simple-channel.h"
 #include "ns3/uinteger.h"
 
 namespace collapipe

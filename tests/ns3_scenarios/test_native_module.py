@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from ns3_scenarios.runtime import DEFAULT_MODULES
+from ns3_scenarios.runtime import DEFAULT_MODULES, compiler
+from ns3_scenarios.runtime.installation import installation
 from ns3_scenarios.runtime.own_code import SOURCES
 
 CMAKE = (SOURCES / "CMakeLists.txt").read_text()
@@ -48,3 +52,17 @@ def test_no_two_files_use_one_name_for_what_only_they_know() -> None:
         ):
             assert seen.setdefault(name, path.name) == path.name, f"{name}: {path.name}"
     assert seen
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+def test_every_file_compiles_by_itself() -> None:
+    """The runtime compiles them as one, where a missing #include doesn't show."""
+    command = [str(compiler()), "-std=c++20", "-fsyntax-only", f"-I{installation().include}"]
+
+    def errors(path: Path) -> str:
+        done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+        return done.stderr if done.returncode else ""
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [told for told in pool.map(errors, sorted(SOURCES.glob("*.cc"))) if told] == []
