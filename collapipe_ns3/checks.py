@@ -21,8 +21,8 @@ _GIB = 2**30
 _RENAMED = (
     (r"^bs\b", "server"),
     (r"\.max_tx_power_w$", ".tx_power_dbm"),
-    (r"^(d2d|d2e)\.loss\.type_name", r"propagation.\1.model"),
-    (r"^(d2d|d2e)\.loss\.", r"propagation.\1."),
+    (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
+    (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
     (r"^ns3_defaults\.", "ns3."),
 )

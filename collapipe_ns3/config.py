@@ -22,7 +22,8 @@ from pydantic import (
 
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
-from ns3_scenarios.scenario import AttributeValue, LossModel, LteSpec, WifiSpec
+from ns3_scenarios.channel import AttributeValue, Channel
+from ns3_scenarios.scenario import LteSpec, WifiSpec
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -221,22 +222,22 @@ class Loss(Section):
 
     shorthand = "model"
 
-    model: str = LossModel().type_name
+    model: str = Channel().kind
     attributes: dict[str, _Attribute] = Field(default_factory=dict)
 
-    def loss_model(self) -> LossModel:
-        return LossModel(self.model, self.attributes)
+    def channel(self) -> Channel:
+        return Channel(self.model, self.attributes)
 
 
-def _loss(default: LossModel) -> Loss:
-    return Loss(model=default.type_name, attributes=dict(default.attributes))
+def _loss(default: Channel) -> Loss:
+    return Loss(model=default.kind, attributes=dict(default.attributes))
 
 
 class Propagation(Section):
     """How the radios' signals weaken; attributes that are left out keep this project's values."""
 
-    d2d: Loss = _loss(WifiSpec().loss)
-    d2e: Loss = _loss(LteSpec().loss)
+    d2d: Loss = _loss(WifiSpec().propagation)
+    d2e: Loss = _loss(LteSpec().propagation)
 
     @field_validator("d2d", "d2e")
     @classmethod

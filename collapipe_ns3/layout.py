@@ -47,8 +47,8 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
         clusters=tuple(
             _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
         ),
-        d2d=WifiSpec(config.radio.d2d.bandwidth_hz, config.propagation.d2d.loss_model()),
-        d2e=LteSpec(config.radio.d2e.bandwidth_hz, config.propagation.d2e.loss_model()),
+        d2d=WifiSpec(config.radio.d2d.bandwidth_hz, propagation=config.propagation.d2d.channel()),
+        d2e=LteSpec(config.radio.d2e.bandwidth_hz, propagation=config.propagation.d2e.channel()),
         run=number(seed, "ns-3", round),
         ns3_defaults=config.ns3,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ns3_scenarios import runtime
+from ns3_scenarios.channel import KINDS, AttributeValue
 from ns3_scenarios.measurement import (
     Ended,
     MeasuredLink,
@@ -21,7 +22,6 @@ from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
-    AttributeValue,
     LteSpec,
     ScenarioSpec,
     WifiSpec,
@@ -87,7 +87,9 @@ def build(spec: ScenarioSpec) -> Ns3Network:
     found = problems(spec)
     # What is as we made it needs no questions.
     unusual = spec.ns3_defaults or any(
-        radio.loss != type(radio)().loss for radio in (spec.d2d, spec.d2e)
+        radio.propagation.attributes != type(radio)().propagation.attributes
+        or radio.propagation.kind not in KINDS
+        for radio in (spec.d2d, spec.d2e)
     )
     if unusual and not found:
         found = ns3_problems(spec)
@@ -101,8 +103,12 @@ def build(spec: ScenarioSpec) -> Ns3Network:
 
 def _build(spec: ScenarioSpec) -> Ns3Network:
     runtime.reset(spec.seed, spec.run)
-    defaults = {**TCP_DEFAULTS, **wifi.DEFAULTS, **lte.defaults(spec), **spec.ns3_defaults}
-    for path, value in defaults.items():
+    defaults = dict(TCP_DEFAULTS)
+    if isinstance(spec.d2d, WifiSpec):
+        defaults |= wifi.defaults(spec.d2d)
+    if isinstance(spec.d2e, LteSpec):
+        defaults |= lte.defaults(spec, spec.d2e)
+    for path, value in {**defaults, **spec.ns3_defaults}.items():
         runtime.set_default(path, value)
     return Ns3Network(spec)
 
@@ -143,7 +149,7 @@ class Ns3Network:
         self._count = 0
         self._episode: Any = native.Episode()
         self._numbers = {
-            node.name: int(self._episode.AddNode(*node.position)) for node in spec.nodes
+            node.name: int(self._episode.AddNode(node.name, *node.position)) for node in spec.nodes
         }
         if isinstance(spec.d2d, WifiSpec):
             wifi.install(spec, spec.d2d, self._episode, self._numbers)

@@ -6,12 +6,11 @@ Positions in metres, powers in watts, bandwidths in hertz. Nothing here needs ns
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: A value of an ns-3 attribute as it may be written in a study.
-AttributeValue = str | int | float | bool
+from ns3_scenarios.channel import AttributeValue, Channel, channel_problems
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
 WIFI_CHANNELS: Mapping[float, tuple[int, ...]] = {
@@ -39,19 +38,13 @@ LTE_MOST_UES = 320  # as many as one sounding period has subframes
 BLOCK_HZ = 180e3
 OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # 1.08 to 99 MHz
 
+_NOISE_AND_ANTENNAS = (("noise_figure_db", 0.0, 50.0), ("antenna_gain_db", -50.0, 50.0))
+_STATIONS = tuple((f"station_{name}", low, high) for name, low, high in _NOISE_AND_ANTENNAS)
 
-@dataclass(frozen=True, slots=True)
-class LossModel:
-    """An ns-3 propagation loss model by the name of its type, with attributes of its own.
 
-    The default is the log-distance law L = L0 + 10·n·log10(d / 1 m) with exponent n = 3 and the
-    free-space loss of 5.2 GHz at one metre, L0 = 46.7 dB.
-    """
-
-    type_name: str = "ns3::LogDistancePropagationLossModel"
-    attributes: Mapping[str, AttributeValue] = field(
-        default_factory=lambda: {"Exponent": 3.0, "ReferenceLoss": 46.7}
-    )
+def _log_distance(loss_at_1_m_db: float) -> Channel:
+    """L = L0 + 10·n·log10(d / 1 m) with n = 3."""
+    return Channel(attributes={"Exponent": 3.0, "ReferenceLoss": loss_at_1_m_db})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,15 @@ class WifiSpec:
     """802.11ax ad hoc in the 5 GHz band, between the nodes of each cluster."""
 
     bandwidth_hz: float = 80e6
-    loss: LossModel = field(default_factory=LossModel)
+    noise_figure_db: float = 7.0  # ns-3's
+    antenna_gain_db: float = 0.0
+    # Free space at 5.2 GHz would be 46.7 dB at one metre.
+    propagation: Channel = field(default_factory=lambda: _log_distance(46.7))
+
+    @property
+    def carrier_hz(self) -> float:
+        """Where path loss is calculated, whatever the channel."""
+        return 5.2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,18 @@ class LteSpec:
     """LTE between the control units and the base station; one carrier each way."""
 
     bandwidth_hz: float = 20e6
+    # ns-3's.
+    noise_figure_db: float = 9.0
+    station_noise_figure_db: float = 5.0
+    antenna_gain_db: float = 0.0
+    station_antenna_gain_db: float = 0.0
     # Free space at band 1's 2.1 GHz would be 38.9 dB at one metre.
-    loss: LossModel = field(
-        default_factory=lambda: LossModel(attributes={"Exponent": 3.0, "ReferenceLoss": 38.9})
-    )
+    propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
+
+    @property
+    def carrier_hz(self) -> float:
+        """Where path loss is calculated, both ways: the downlink of band 1."""
+        return 2.12e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +117,8 @@ class OfdmaSpec:
 
     `bandwidth_hz` is what the resource blocks fill, a multiple of 180 kHz; as D2E with frequency
     division it is that each way. `acknowledged` says whether the link layer sends again what HARQ
-    gave up on; None: unless the transport is UDP. The loss model of D2E holds for pairs with a
-    base station in them, that of D2D for pairs of devices.
+    gave up on; None: unless the transport is UDP. In an underlay the channel of D2E holds for pairs
+    with a base station in them, that of D2D for pairs of devices.
 
     For D2D alone: `reuse` is the number of sub-bands that the band is divided into, which clusters
     take in turn (1: all use the whole band, and interfere); with `underlay` the links use the
@@ -133,9 +142,7 @@ class OfdmaSpec:
     antenna_gain_db: float = 0.0
     station_antenna_gain_db: float = 0.0
     # Free space at 2.1 GHz would be 38.9 dB at one metre.
-    loss: LossModel = field(
-        default_factory=lambda: LossModel(attributes={"Exponent": 3.0, "ReferenceLoss": 38.9})
-    )
+    propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
 
     @property
     def blocks(self) -> int:
@@ -152,7 +159,9 @@ class OfdmaSpec:
 class ScenarioSpec:
     """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value.
 
-    `stations` are further base stations, for clusters that name them; with OFDMA as D2E.
+    `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
+    `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `stations` are further
+    base stations, for clusters that name them; with OFDMA as D2E.
     """
 
     bs: NodeSpec
@@ -161,6 +170,7 @@ class ScenarioSpec:
     d2e: LteSpec | OfdmaSpec = field(default_factory=LteSpec)
     seed: int = 1
     run: int = 1
+    lasting_run: int = 1
     ns3_defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
     stations: tuple[NodeSpec, ...] = ()
 
@@ -183,6 +193,7 @@ def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
         *_station_problems(spec),
         *_d2d_problems(spec),
         *_d2e_problems(spec),
+        *_channel_problems(spec),
         *_seed_problems(spec),
     ]
 
@@ -229,6 +240,7 @@ def _d2d_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         yield from _ofdma_problems("d2d", spec.d2d)
         yield from _sidelink_problems(spec, spec.d2d)
         return
+    yield from _within("d2d", spec.d2d, _NOISE_AND_ANTENNAS)
     for n, cluster in enumerate(spec.clusters):
         if len(cluster.nodes) > WIFI_MOST_NODES:
             yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
@@ -287,6 +299,7 @@ def _d2e_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         if spec.d2e.underlay:
             yield "d2e.underlay", "expected false: it is d2d that may use d2e's blocks"
         return
+    yield from _within("d2e", spec.d2e, (*_NOISE_AND_ANTENNAS, *_STATIONS))
     if len(spec.clusters) > LTE_MOST_UES:
         yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
     if spec.d2e.bandwidth_hz not in LTE_RESOURCE_BLOCKS:
@@ -305,19 +318,18 @@ def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
             f"expected {OFDMA_FEWEST_BLOCKS} to {OFDMA_MOST_BLOCKS} resource blocks of 180 kHz, "
             f"not {ofdma.bandwidth_hz:g} Hz; the nearest is {near * BLOCK_HZ:g} Hz",
         )
-    for name, low, high in (
-        ("carrier_hz", 100e6, 100e9),
-        ("tti_s", 125e-6, 1e-3),
-        ("target_bler", 1e-4, 0.9),
-        ("max_transmissions", 1, 4),
-        ("noise_figure_db", 0.0, 50.0),
-        ("station_noise_figure_db", 0.0, 50.0),
-        ("antenna_gain_db", -50.0, 50.0),
-        ("station_antenna_gain_db", -50.0, 50.0),
-    ):
-        value = getattr(ofdma, name)
-        if not low <= value <= high:
-            yield f"{path}.{name}", f"expected {low:g} to {high:g}, not {value:g}"
+    yield from _within(
+        path,
+        ofdma,
+        (
+            ("carrier_hz", 100e6, 100e9),
+            ("tti_s", 125e-6, 1e-3),
+            ("target_bler", 1e-4, 0.9),
+            ("max_transmissions", 1, 4),
+            *_NOISE_AND_ANTENNAS,
+            *_STATIONS,
+        ),
+    )
     for name, choices in (
         ("transport", ("direct", "tcp", "udp")),
         ("engine", ("tti", "spectrum")),
@@ -327,8 +339,25 @@ def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
             yield f"{path}.{name}", f"expected {' or '.join(choices)}, not {value!r}"
 
 
+def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    lowest_m = min((node.position[-1] for node in spec.nodes if node.position), default=0.0)
+    for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+        place = f"{path}.propagation"
+        yield from channel_problems(place, radio.propagation, radio.carrier_hz, lowest_m)
+
+
+def _within(
+    path: str, of: object, ranges: Sequence[tuple[str, float, float]]
+) -> Iterator[tuple[str, str]]:
+    for name, low, high in ranges:
+        value = getattr(of, name)
+        if not low <= value <= high:
+            yield f"{path}.{name}", f"expected {low:g} to {high:g}, not {value:g}"
+
+
 def _seed_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     if not 0 < spec.seed < 2**32:
         yield "seed", f"expected 1 to {2**32 - 1}, not {spec.seed}"
-    if not 0 <= spec.run < 2**64:
-        yield "run", f"expected 0 to {2**64 - 1}, not {spec.run}"
+    for name, run in (("run", spec.run), ("lasting_run", spec.lasting_run)):
+        if not 0 <= run < 2**64:
+            yield name, f"expected 0 to {2**64 - 1}, not {run}"

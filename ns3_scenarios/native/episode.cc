@@ -1,5 +1,6 @@
 #include "episode.h"
 
+#include "attribute-table.h"
 #include "byte-stream.h"
 
 #include "ns3/channel-list.h"
@@ -36,7 +37,7 @@ Episode::Episode() = default;
 Episode::~Episode() = default;
 
 uint32_t
-Episode::AddNode(double x, double y, double z)
+Episode::AddNode(const std::string& name, double x, double y, double z)
 {
     const auto node = CreateObject<Node>();
     const auto place = CreateObject<ConstantPositionMobilityModel>();
@@ -44,14 +45,50 @@ Episode::AddNode(double x, double y, double z)
     node->AggregateObject(place);
     InternetStackHelper().Install(node);
     m_nodes.push_back(node);
+    m_names.push_back(name);
     m_usage.emplace_back();
     return node->GetId();
 }
 
-void
-Episode::AddWifi(const std::string& lossModel, const std::string& lossAttributes)
+uint32_t
+Episode::AddChannel(const std::string& attributes,
+                    const std::string& loss,
+                    const std::string& lossAttributes,
+                    const std::string& nlosLoss,
+                    const std::string& nlosLossAttributes,
+                    const std::string& condition)
 {
-    m_wifi = std::make_unique<WifiCells>(lossModel, lossAttributes, m_clock, m_links, m_usage);
+    const auto made = [](const std::string& type, const std::string& with) -> Ptr<Object> {
+        return type.empty() ? nullptr : Make(type, with);
+    };
+    const auto channel = DynamicCast<PairChannel>(Make("collapipe::PairChannel", attributes));
+    channel->SetLoss(DynamicCast<PropagationLossModel>(made(loss, lossAttributes)),
+                     DynamicCast<PropagationLossModel>(made(nlosLoss, nlosLossAttributes)),
+                     DynamicCast<ThreeGppChannelConditionModel>(made(condition, "")));
+    for (std::size_t i = 0; i < m_nodes.size(); ++i)
+    {
+        channel->AddPlace(m_nodes[i]->GetObject<MobilityModel>(), m_names[i]);
+    }
+    m_channels.push_back(channel);
+    return m_channels.size() - 1;
+}
+
+Ptr<PairChannel>
+Episode::Channel(uint32_t channel) const
+{
+    return m_channels.at(channel);
+}
+
+Ptr<MobilityModel>
+Episode::Place(uint32_t node) const
+{
+    return m_nodes.at(node)->GetObject<MobilityModel>();
+}
+
+void
+Episode::AddWifi(uint32_t channel)
+{
+    m_wifi = std::make_unique<WifiCells>(m_channels.at(channel), m_clock, m_links, m_usage);
 }
 
 void
@@ -69,8 +106,9 @@ void
 Episode::AddLte(uint32_t server,
                 const std::vector<uint32_t>& ues,
                 uint32_t resourceBlocks,
-                const std::string& lossModel,
-                const std::string& lossAttributes)
+                uint32_t channel,
+                double ueAntennaDb,
+                double enbAntennaDb)
 {
     std::vector<Ptr<Node>> members;
     for (const auto node : ues)
@@ -80,8 +118,10 @@ Episode::AddLte(uint32_t server,
     m_lte = std::make_unique<LteCell>(m_nodes.at(server),
                                       members,
                                       resourceBlocks,
-                                      lossModel,
-                                      lossAttributes,
+                                      m_channels.at(channel),
+                                      m_names.at(server),
+                                      ueAntennaDb,
+                                      enbAntennaDb,
                                       m_clock,
                                       m_links,
                                       m_usage);
@@ -93,6 +133,7 @@ Episode::AddOfdma(const std::string& engine, const std::string& attributes)
     m_ofdma.push_back(std::make_unique<OfdmaCells>(engine,
                                                    attributes,
                                                    m_nodes,
+                                                   m_channels,
                                                    m_clock,
                                                    m_links,
                                                    m_usage,
@@ -109,6 +150,10 @@ Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 bool
 Episode::Start(int64_t limit)
 {
+    for (const auto& channel : m_channels)
+    {
+        channel->Settle();
+    }
     // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
     for (auto channel = ChannelList::Begin(); channel != ChannelList::End(); ++channel)
     {

@@ -3,6 +3,7 @@
 
 #include "lte-cell.h"
 #include "ofdma-cells.h"
+#include "pair-channel.h"
 #include "radio-link.h"
 #include "sim-clock.h"
 #include "stream.h"
@@ -32,15 +33,27 @@ class Episode
     Episode();
     ~Episode();
 
-    uint32_t AddNode(double x, double y, double z);
-    /// Comes before the first cell. The loss model's attributes are as attribute-table has them.
-    void AddWifi(const std::string& lossModel, const std::string& lossAttributes);
+    uint32_t AddNode(const std::string& name, double x, double y, double z);
+    /// A channel between all nodes; they are numbered from 0. The attributes of PairChannel and of
+    /// the loss models are as attribute-table has them. `nlosLoss` and `condition` are empty where
+    /// one loss always holds.
+    uint32_t AddChannel(const std::string& attributes,
+                        const std::string& loss,
+                        const std::string& lossAttributes,
+                        const std::string& nlosLoss,
+                        const std::string& nlosLossAttributes,
+                        const std::string& condition);
+    ns3::Ptr<PairChannel> Channel(uint32_t channel) const;
+    ns3::Ptr<ns3::MobilityModel> Place(uint32_t node) const;
+    /// Comes before the first cell.
+    void AddWifi(uint32_t channel);
     void AddWifiCell(const std::vector<uint32_t>& nodes, const std::string& channel);
     void AddLte(uint32_t server,
                 const std::vector<uint32_t>& ues,
                 uint32_t resourceBlocks,
-                const std::string& lossModel,
-                const std::string& lossAttributes);
+                uint32_t channel,
+                double ueAntennaDb,
+                double enbAntennaDb);
     /// Adds an OFDMA radio, for the caller to furnish before Start(). The engine is the type of an
     /// OfdmaMedium, the attributes are OfdmaRadio's.
     OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
@@ -75,6 +88,8 @@ class Episode
 
     SimClock m_clock;
     std::vector<ns3::Ptr<ns3::Node>> m_nodes;
+    std::vector<std::string> m_names; // of the nodes
+    std::vector<ns3::Ptr<PairChannel>> m_channels;
     std::deque<RadioLink> m_links; // a deque keeps their addresses
     std::vector<RadioUsage> m_usage;
     EndedTransfers m_ended;

@@ -1,9 +1,7 @@
 #include "lte-cell.h"
 
-#include "attribute-table.h"
-
-#include "ns3/attribute.h"
 #include "ns3/constant-position-mobility-model.h"
+#include "ns3/double.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/ipv4-static-routing-helper.h"
 #include "ns3/ipv4.h"
@@ -19,6 +17,8 @@
 #include "ns3/packet-burst.h"
 #include "ns3/point-to-point-epc-helper.h"
 #include "ns3/point-to-point-helper.h"
+#include "ns3/pointer.h"
+#include "ns3/spectrum-channel.h"
 #include "ns3/spectrum-value.h"
 #include "ns3/string.h"
 #include "ns3/uinteger.h"
@@ -189,8 +189,10 @@ struct LteCell::Cell
 LteCell::LteCell(Ptr<Node> server,
                  const std::vector<Ptr<Node>>& ues,
                  uint8_t resourceBlocks,
-                 const std::string& lossModel,
-                 const std::string& lossAttributes,
+                 Ptr<PairChannel> channel,
+                 const std::string& serverName,
+                 double ueAntennaDb,
+                 double enbAntennaDb,
                  SimClock& clock,
                  std::deque<RadioLink>& links,
                  std::vector<RadioUsage>& usage)
@@ -203,11 +205,11 @@ LteCell::LteCell(Ptr<Node> server,
     cell.lte->SetEpcHelper(cell.epc);
     cell.lte->SetEnbDeviceAttribute("DlBandwidth", UintegerValue(resourceBlocks));
     cell.lte->SetEnbDeviceAttribute("UlBandwidth", UintegerValue(resourceBlocks));
-    cell.lte->SetPathlossModelType(TypeId::LookupByName(lossModel));
-    for (const auto& [name, value] : CheckedValues(lossModel, lossAttributes))
-    {
-        cell.lte->SetPathlossModelAttribute(name, *value);
-    }
+
+    cell.lte->SetUeAntennaModelType("ns3::IsotropicAntennaModel");
+    cell.lte->SetUeAntennaModelAttribute("Gain", DoubleValue(ueAntennaDb));
+    cell.lte->SetEnbAntennaModelType("ns3::IsotropicAntennaModel");
+    cell.lte->SetEnbAntennaModelAttribute("Gain", DoubleValue(enbAntennaDb));
 
     PointToPointHelper backhaul;
     backhaul.SetDeviceAttribute("DataRate", StringValue("100Gb/s"));
@@ -224,6 +226,13 @@ LteCell::LteCell(Ptr<Node> server,
     place->SetPosition(server->GetObject<MobilityModel>()->GetPosition());
     station->AggregateObject(place);
     cell.enb = DynamicCast<LteEnbNetDevice>(cell.lte->InstallEnbDevice(station).Get(0));
+    // One channel both ways, in place of the two that the helper has made by now.
+    channel->AddPlace(place, serverName);
+    for (const auto& spectrum :
+         {cell.lte->GetDownlinkSpectrumChannel(), cell.lte->GetUplinkSpectrumChannel()})
+    {
+        spectrum->SetAttribute("PropagationLossModel", PointerValue(channel));
+    }
     const auto phy = cell.enb->GetPhy();
     phy->TraceConnectWithoutContext("DlPhyTransmission", MakeCallback(&Cell::DlSent, m_cell.get()));
     phy->TraceConnectWithoutContext("ReportInterference",

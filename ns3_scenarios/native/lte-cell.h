@@ -1,6 +1,7 @@
 #ifndef COLLAPIPE_LTE_CELL_H
 #define COLLAPIPE_LTE_CELL_H
 
+#include "pair-channel.h"
 #include "radio-link.h"
 #include "sim-clock.h"
 
@@ -24,11 +25,14 @@ namespace collapipe
 class LteCell
 {
   public:
+    /// The eNB's place is the server's, in the channel too, which knows the server by its name.
     LteCell(ns3::Ptr<ns3::Node> server,
             const std::vector<ns3::Ptr<ns3::Node>>& ues,
             uint8_t resourceBlocks,
-            const std::string& lossModel,
-            const std::string& lossAttributes,
+            ns3::Ptr<PairChannel> channel,
+            const std::string& serverName,
+            double ueAntennaDb,
+            double enbAntennaDb,
             SimClock& clock,
             std::deque<RadioLink>& links,
             std::vector<RadioUsage>& usage);

@@ -22,7 +22,6 @@ namespace
 {
 // Streams of random numbers are fixed, so that runs repeat whichever engine and order of building.
 constexpr int64_t RADIO_STREAM = 1 << 20;
-constexpr int64_t STREAMS_OF_A_BAND = 1 << 10;
 // Subnets of their own, beside those of the other radios.
 constexpr uint32_t FIRST_SUBNET = (10U << 24) + (128U << 16);
 constexpr uint32_t SUBNET_SIZE = 1U << 12;
@@ -49,6 +48,7 @@ struct OfdmaCells::Cells
     };
 
     const std::vector<Ptr<Node>>& nodes;
+    const std::vector<Ptr<PairChannel>>& channels;
     SimClock& clock;
     std::deque<RadioLink>& links;
     std::vector<RadioUsage>& usage;
@@ -59,7 +59,6 @@ struct OfdmaCells::Cells
     std::deque<Joint> joints{};                 // by the link's number
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
     std::map<uint32_t, Subnet> subnets{};
-    uint32_t bands{0};
 
     Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
     {
@@ -152,11 +151,12 @@ struct OfdmaCells::Cells
 OfdmaCells::OfdmaCells(const std::string& engine,
                        const std::string& attributes,
                        const std::vector<Ptr<Node>>& nodes,
+                       const std::vector<Ptr<PairChannel>>& channels,
                        SimClock& clock,
                        std::deque<RadioLink>& links,
                        std::vector<RadioUsage>& usage,
                        EndedTransfers& ended)
-    : m_cells(new Cells{nodes, clock, links, usage, ended})
+    : m_cells(new Cells{nodes, channels, clock, links, usage, ended})
 {
     auto* cells = m_cells.get();
     cells->radio = DynamicCast<OfdmaRadio>(Make("collapipe::OfdmaRadio", attributes));
@@ -192,22 +192,16 @@ uint32_t
 OfdmaCells::AddBand(uint32_t blocks,
                     double centreHz,
                     const std::vector<uint32_t>& stations,
-                    const std::string& loss,
-                    const std::string& lossAttributes,
-                    const std::string& deviceLoss,
-                    const std::string& deviceLossAttributes)
+                    uint32_t channel,
+                    uint32_t deviceChannel)
 {
     const auto gain = CreateObject<OfdmaGain>();
-    gain->SetAttribute("Loss", PointerValue(Make(loss, lossAttributes)));
-    if (!deviceLoss.empty())
-    {
-        gain->SetAttribute("DeviceLoss", PointerValue(Make(deviceLoss, deviceLossAttributes)));
-    }
+    gain->SetAttribute("Loss", PointerValue(m_cells->channels.at(channel)));
+    gain->SetAttribute("DeviceLoss", PointerValue(m_cells->channels.at(deviceChannel)));
     for (const auto station : stations)
     {
         gain->AddStation(m_cells->nodes.at(station)->GetObject<MobilityModel>());
     }
-    gain->AssignStreams(RADIO_STREAM + STREAMS_OF_A_BAND * ++m_cells->bands);
     return m_cells->radio->AddBand(blocks, centreHz, gain);
 }
 

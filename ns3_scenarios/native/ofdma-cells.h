@@ -2,6 +2,7 @@
 #define COLLAPIPE_OFDMA_CELLS_H
 
 #include "ofdma-radio.h"
+#include "pair-channel.h"
 #include "radio-link.h"
 #include "stream.h"
 
@@ -35,6 +36,7 @@ class OfdmaCells
     OfdmaCells(const std::string& engine,
                const std::string& attributes,
                const std::vector<ns3::Ptr<ns3::Node>>& nodes,
+               const std::vector<ns3::Ptr<PairChannel>>& channels,
                SimClock& clock,
                std::deque<RadioLink>& links,
                std::vector<RadioUsage>& usage,
@@ -42,14 +44,12 @@ class OfdmaCells
     ~OfdmaCells();
 
     void AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb);
-    /// `deviceLoss` may be empty: then `loss` holds between devices too.
+    /// Of the two channels the second holds between two nodes that are no stations.
     uint32_t AddBand(uint32_t blocks,
                      double centreHz,
                      const std::vector<uint32_t>& stations,
-                     const std::string& loss,
-                     const std::string& lossAttributes,
-                     const std::string& deviceLoss,
-                     const std::string& deviceLossAttributes);
+                     uint32_t channel,
+                     uint32_t deviceChannel);
     uint32_t AddCell(uint32_t band);
     /// Unless the transport is DIRECT, both ends get devices, one a node in each subnet.
     void AddLink(uint32_t band,

@@ -1,14 +1,11 @@
 #include "wifi-cells.h"
 
-#include "attribute-table.h"
-
 #include "ns3/adhoc-wifi-mac.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/multi-model-spectrum-channel.h"
 #include "ns3/net-device-container.h"
 #include "ns3/node-container.h"
 #include "ns3/propagation-delay-model.h"
-#include "ns3/propagation-loss-model.h"
 #include "ns3/spectrum-wifi-helper.h"
 #include "ns3/string.h"
 #include "ns3/wifi-helper.h"
@@ -100,8 +97,7 @@ struct WifiCells::Radio
     }
 };
 
-WifiCells::WifiCells(const std::string& lossModel,
-                     const std::string& lossAttributes,
+WifiCells::WifiCells(Ptr<PropagationLossModel> loss,
                      SimClock& clock,
                      std::deque<RadioLink>& links,
                      std::vector<RadioUsage>& usage)
@@ -110,7 +106,7 @@ WifiCells::WifiCells(const std::string& lossModel,
       m_usage(usage)
 {
     m_channel = CreateObject<MultiModelSpectrumChannel>();
-    m_channel->AddPropagationLossModel(DynamicCast<PropagationLossModel>(Make(lossModel, lossAttributes)));
+    m_channel->AddPropagationLossModel(loss);
     m_channel->SetPropagationDelayModel(CreateObject<ConstantSpeedPropagationDelayModel>());
 }
 

@@ -7,6 +7,7 @@
 #include "ns3/ipv4-address.h"
 #include "ns3/mac48-address.h"
 #include "ns3/node.h"
+#include "ns3/propagation-loss-model.h"
 #include "ns3/ptr.h"
 
 #include <cstdint>
@@ -32,8 +33,7 @@ namespace collapipe
 class WifiCells
 {
   public:
-    WifiCells(const std::string& lossModel,
-              const std::string& lossAttributes,
+    WifiCells(ns3::Ptr<ns3::PropagationLossModel> loss,
               SimClock& clock,
               std::deque<RadioLink>& links,
               std::vector<RadioUsage>& usage);

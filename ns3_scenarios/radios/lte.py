@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ns3_scenarios.channel import attribute_lines
-from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, AttributeValue, LteSpec, ScenarioSpec
+from ns3_scenarios.channel import AttributeValue
+from ns3_scenarios.propagation import add_channel
+from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, LteSpec, ScenarioSpec
 
 _SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-1
 
 
-def defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
+def defaults(spec: ScenarioSpec, radio: LteSpec) -> dict[str, AttributeValue]:
     """Attribute defaults that differ from ns-3's."""
     ues = len(spec.clusters)
     return {
@@ -24,6 +25,8 @@ def defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
         # ns-3's 10 KiB would hold seven segments; this holds a whole TCP window.
         "ns3::LteRlcUm::MaxTxBufferSize": 8 * 1024 * 1024,
         "ns3::LteEnbPhy::UeSinrSamplePeriod": 1,
+        "ns3::LteUePhy::NoiseFigure": radio.noise_figure_db,
+        "ns3::LteEnbPhy::NoiseFigure": radio.station_noise_figure_db,
     }
 
 
@@ -33,8 +36,9 @@ def install(spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[s
         numbers[spec.bs.name],
         [numbers[cluster.cu.name] for cluster in spec.clusters],
         LTE_RESOURCE_BLOCKS[radio.bandwidth_hz],
-        radio.loss.type_name,
-        attribute_lines(radio.loss),
+        add_channel(episode, "d2e", radio.propagation, radio.carrier_hz, spec.lasting_run),
+        radio.antenna_gain_db,
+        radio.station_antenna_gain_db,
     )
 
 

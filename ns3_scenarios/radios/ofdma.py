@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ns3_scenarios.channel import attribute_lines
-from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, LossModel, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.propagation import add_channel
+from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, OfdmaSpec, ScenarioSpec
 
 Pair = tuple[str, str]
 
@@ -40,11 +40,12 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """Bands with one clock; `device_loss` holds between devices where `spec`'s loss does not."""
+    """Bands with one clock. `devices` has the channel between devices where `spec`'s is another."""
 
+    name: str
     spec: OfdmaSpec
     bands: tuple[Band, ...]
-    device_loss: LossModel | None = None
+    devices: OfdmaSpec | None = None
 
 
 class BandwidthGrant(Protocol):
@@ -65,9 +66,9 @@ def radios(spec: ScenarioSpec) -> list[Radio]:
     below = _sidelinks(spec, d2d) if d2d is not None and d2d.underlay else ()
     if isinstance(spec.d2e, OfdmaSpec):
         bands = _cellular_bands(spec, spec.d2e, below)
-        found.append(Radio(spec.d2e, bands, d2d.loss if below and d2d else None))
+        found.append(Radio("d2e", spec.d2e, bands, d2d if below else None))
     if d2d is not None and not below:
-        found.append(Radio(d2d, _sidelink_bands(spec, d2d)))
+        found.append(Radio("d2d", d2d, _sidelink_bands(spec, d2d)))
     return found
 
 
@@ -92,8 +93,11 @@ def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> Non
                     *_receiver(radio.spec, node.name in stations),
                 )
         in_radio = sorted(numbers[name] for name in stations & taking_part)
+        channel = _channel(spec, episode, radio.name, radio.spec)
+        between = _channel(spec, episode, "d2d", radio.devices) if radio.devices else channel
         for band in radio.bands:
-            _install_band(radio, band, cells, in_radio, numbers)
+            place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
+            _install_links(band, place, cells, numbers)
 
 
 class Bandwidths:
@@ -221,24 +225,16 @@ def _receiver(spec: OfdmaSpec, station: bool) -> tuple[float, float]:
     return spec.noise_figure_db, spec.antenna_gain_db
 
 
-def _install_band(
-    radio: Radio, band: Band, cells: Any, stations: Sequence[int], numbers: Mapping[str, int]
-) -> None:
-    between = radio.device_loss
-    number = cells.AddBand(
-        band.blocks,
-        band.centre_hz,
-        stations,
-        radio.spec.loss.type_name,
-        attribute_lines(radio.spec.loss),
-        "" if between is None else between.type_name,
-        "" if between is None else attribute_lines(between),
-    )
+def _channel(spec: ScenarioSpec, episode: Any, name: str, radio: OfdmaSpec) -> int:
+    return add_channel(episode, name, radio.propagation, radio.carrier_hz, spec.lasting_run)
+
+
+def _install_links(band: Band, place: int, cells: Any, numbers: Mapping[str, int]) -> None:
     for cell in band.cells:
-        index = cells.AddCell(number)
+        index = cells.AddCell(place)
         for src, dst in cell.pairs:
             cells.AddLink(
-                number,
+                place,
                 index,
                 numbers[src],
                 numbers[dst],
