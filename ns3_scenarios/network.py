@@ -18,6 +18,7 @@ from ns3_scenarios.measurement import (
     take_ended,
 )
 from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.placing import add_nodes
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
@@ -147,10 +148,8 @@ class Ns3Network:
         self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
-        self._episode: Any = native.Episode()
-        self._numbers = {
-            node.name: int(self._episode.AddNode(node.name, *node.position)) for node in spec.nodes
-        }
+        self._episode: Any = native.Episode(spec.start_ns, spec.lasting_run)
+        self._numbers = add_nodes(spec, self._episode, native)
         if isinstance(spec.d2d, WifiSpec):
             wifi.install(spec, spec.d2d, self._episode, self._numbers)
         if isinstance(spec.d2e, LteSpec):

@@ -14,9 +14,7 @@ from ns3_scenarios.runtime.errors import nearest
 _LIGHT_M_S = 299_792_458.0
 
 
-def add_channel(
-    episode: Any, name: str, channel: Channel, carrier_hz: float, lasting_run: int
-) -> int:
+def add_channel(episode: Any, name: str, channel: Channel, carrier_hz: float) -> int:
     """Makes the channel between all of the episode's nodes; its number there.
 
     `name` stands in the names of its random streams. Raises `UnknownName` and `BadValue`.
@@ -26,7 +24,6 @@ def add_channel(
     (sigma_db, distance_m), (nlos_sigma_db, nlos_distance_m) = shadowing_of(channel)
     own: dict[str, float | str] = {
         "Name": name,
-        "LastingRun": lasting_run,
         "Square": kind.square_m,
         "Fading": channel.fading.m if channel.fading else 0.0,
         "Sigma": sigma_db,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ns3_scenarios.channel import AttributeValue, Channel, channel_problems
+from ns3_scenarios.mobility import Motion, Point, Way, motion_problems
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
 WIFI_CHANNELS: Mapping[float, tuple[int, ...]] = {
@@ -49,12 +50,16 @@ def _log_distance(loss_at_1_m_db: float) -> Channel:
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node: where it is, the most it can radiate, and what its receiver draws."""
+    """A node: where it is at the run's time 0, the most it can radiate, what its receiver draws.
+
+    `motion` None: it stands still, or goes along with its control unit.
+    """
 
     name: str
-    position: tuple[float, float, float]
+    position: Point
     max_tx_power_w: float
     rx_power_w: float
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,16 @@ class ClusterSpec:
     """A control unit and its devices.
 
     `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio, None the
-    default. `station` names the base station that serves it, None `ScenarioSpec.bs`.
+    default. `station` names the base station that serves it, None `ScenarioSpec.bs`. `together`:
+    devices move with the control unit, and relative to it; but for those on a `Way`, which are
+    where that says.
     """
 
     cu: NodeSpec
     devices: tuple[NodeSpec, ...]
     channel: int | None = None
     station: str | None = None
+    together: bool = True
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
@@ -160,8 +168,9 @@ class ScenarioSpec:
     """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value.
 
     `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
-    `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `stations` are further
-    base stations, for clusters that name them; with OFDMA as D2E.
+    `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `start_ns` is the run's
+    own time at the episode's start. `stations` are further base stations, for clusters that name
+    them; with OFDMA as D2E.
     """
 
     bs: NodeSpec
@@ -171,6 +180,7 @@ class ScenarioSpec:
     seed: int = 1
     run: int = 1
     lasting_run: int = 1
+    start_ns: int = 0
     ns3_defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
     stations: tuple[NodeSpec, ...] = ()
 
@@ -209,7 +219,7 @@ def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     if not spec.clusters:
         yield "clusters", "expected at least one cluster"
     names: dict[str, str] = {}
-    at: dict[tuple[float, float, float], str] = {}
+    at: dict[Point, str] = {}
     for path, node in places:
         if (first := names.setdefault(node.name, path)) != path:
             yield f"{path}.name", f"expected a name of its own: {node.name!r} is {first}'s"
@@ -221,6 +231,8 @@ def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             yield f"{path}.max_tx_power_w", f"expected watts above 0, not {node.max_tx_power_w}"
         if not 0 <= node.rx_power_w < math.inf:
             yield f"{path}.rx_power_w", f"expected watts from 0 up, not {node.rx_power_w}"
+        if node.motion is not None:
+            yield from motion_problems(f"{path}.motion", node.motion)
 
 
 def _station_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
@@ -340,10 +352,16 @@ def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
 
 
 def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    lowest_m = min((node.position[-1] for node in spec.nodes if node.position), default=0.0)
+    lowest_m = min(height_m for node in spec.nodes for height_m in _heights_m(node))
     for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
         place = f"{path}.propagation"
         yield from channel_problems(place, radio.propagation, radio.carrier_hz, lowest_m)
+
+
+def _heights_m(node: NodeSpec) -> Iterator[float]:
+    yield node.position[-1] if node.position else 0.0
+    if isinstance(node.motion, Way):
+        yield from (corner[3] for corner in node.motion.corners)
 
 
 def _within(
@@ -361,3 +379,5 @@ def _seed_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     for name, run in (("run", spec.run), ("lasting_run", spec.lasting_run)):
         if not 0 <= run < 2**64:
             yield name, f"expected 0 to {2**64 - 1}, not {run}"
+    if not 0 <= spec.start_ns < 2**62:
+        yield "start_ns", f"expected nanoseconds from 0 up, not {spec.start_ns}"

@@ -5,6 +5,7 @@
 
 #include "ns3/channel-list.h"
 #include "ns3/constant-position-mobility-model.h"
+#include "ns3/hierarchical-mobility-model.h"
 #include "ns3/internet-stack-helper.h"
 #include "ns3/neighbor-cache-helper.h"
 #include "ns3/simulator.h"
@@ -33,21 +34,64 @@ HasDevices(const Channel& channel)
 
 } // namespace
 
-Episode::Episode() = default;
+Episode::Episode(int64_t runTime, uint64_t lastingRun)
+    : m_runTime(runTime),
+      m_lastingRun(lastingRun)
+{
+}
+
 Episode::~Episode() = default;
 
 uint32_t
-Episode::AddNode(const std::string& name, double x, double y, double z)
+Episode::AddNode(const std::string& name, double x, double y, double z, const Motion& motion)
 {
     const auto node = CreateObject<Node>();
-    const auto place = CreateObject<ConstantPositionMobilityModel>();
-    place->SetPosition({x, y, z});
-    node->AggregateObject(place);
+    node->AggregateObject(Mobility(name, {x, y, z}, motion));
     InternetStackHelper().Install(node);
     m_nodes.push_back(node);
     m_names.push_back(name);
+    m_places.push_back({x, y, z});
     m_usage.emplace_back();
     return node->GetId();
+}
+
+Ptr<MobilityModel>
+Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
+{
+    auto wandering = motion;
+    Ptr<MobilityModel> leader;
+    if (motion.leader >= 0)
+    {
+        // Of the leader only its place at time 0 counts here, which is where all offsets are from.
+        leader = m_nodes.at(motion.leader)->GetObject<MobilityModel>();
+        const auto from = m_places.at(motion.leader);
+        place = place - from;
+        wandering.x -= from.x;
+        wandering.y -= from.y;
+    }
+    Ptr<MobilityModel> own;
+    if (motion.radius > 0 || !motion.corners.empty())
+    {
+        const auto trail = CreateObject<TrailMobilityModel>();
+        trail->SetRunTime(m_runTime);
+        motion.radius > 0 ? trail->Wander(wandering, place, name, m_lastingRun)
+                          : trail->Follow(motion.corners);
+        m_trails.push_back(trail);
+        own = trail;
+    }
+    else
+    {
+        own = CreateObject<ConstantPositionMobilityModel>();
+        own->SetPosition(place);
+    }
+    if (!leader)
+    {
+        return own;
+    }
+    const auto both = CreateObject<HierarchicalMobilityModel>();
+    both->SetParent(leader); // first: with a child it would be told to stay where it is
+    both->SetChild(own);
+    return both;
 }
 
 uint32_t
@@ -61,7 +105,8 @@ Episode::AddChannel(const std::string& attributes,
     const auto made = [](const std::string& type, const std::string& with) -> Ptr<Object> {
         return type.empty() ? nullptr : Make(type, with);
     };
-    const auto channel = DynamicCast<PairChannel>(Make("collapipe::PairChannel", attributes));
+    const auto all = attributes + "LastingRun=" + std::to_string(m_lastingRun) + "\n";
+    const auto channel = DynamicCast<PairChannel>(Make("collapipe::PairChannel", all));
     channel->SetLoss(DynamicCast<PropagationLossModel>(made(loss, lossAttributes)),
                      DynamicCast<PropagationLossModel>(made(nlosLoss, nlosLossAttributes)),
                      DynamicCast<ThreeGppChannelConditionModel>(made(condition, "")));
@@ -175,6 +220,10 @@ Episode::Start(int64_t limit)
         Simulator::Run();
     }
     m_clock.Start();
+    for (const auto& trail : m_trails)
+    {
+        trail->Start();
+    }
     for (auto& link : m_links)
     {
         link.total = {};

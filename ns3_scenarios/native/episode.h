@@ -7,6 +7,7 @@
 #include "radio-link.h"
 #include "sim-clock.h"
 #include "stream.h"
+#include "trail-mobility-model.h"
 #include "wifi-cells.h"
 
 #include "ns3/node.h"
@@ -30,11 +31,18 @@ namespace collapipe
 class Episode
 {
   public:
-    Episode();
+    /// `runTime`: what the run's own clock shows at time 0, in ns; `lastingRun`: ns-3's run from
+    /// which is drawn what outlasts an episode.
+    explicit Episode(int64_t runTime = 0, uint64_t lastingRun = 1);
     ~Episode();
 
-    uint32_t AddNode(const std::string& name, double x, double y, double z);
-    /// A channel between all nodes; they are numbered from 0. The attributes of PairChannel and of
+    /// A node, and where it is at the run's own time 0 (m).
+    uint32_t AddNode(const std::string& name,
+                     double x,
+                     double y,
+                     double z,
+                     const Motion& motion = {});
+    /// A channel between all nodes; they are numbered from 0. Its LastingRun is the episode's. The attributes of PairChannel and of
     /// the loss models are as attribute-table has them. `nlosLoss` and `condition` are empty where
     /// one loss always holds.
     uint32_t AddChannel(const std::string& attributes,
@@ -83,12 +91,19 @@ class Episode
     const std::vector<RadioUsage>& Usage() const;
 
   private:
+    ns3::Ptr<ns3::MobilityModel> Mobility(const std::string& name,
+                                          ns3::Vector place,
+                                          const Motion& motion);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
     OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;
 
+    int64_t m_runTime;
+    uint64_t m_lastingRun;
     SimClock m_clock;
+    std::vector<ns3::Ptr<TrailMobilityModel>> m_trails;
     std::vector<ns3::Ptr<ns3::Node>> m_nodes;
-    std::vector<std::string> m_names; // of the nodes
+    std::vector<std::string> m_names;   // of the nodes
+    std::vector<ns3::Vector> m_places;  // at the run's time 0
     std::vector<ns3::Ptr<PairChannel>> m_channels;
     std::deque<RadioLink> m_links; // a deque keeps their addresses
     std::vector<RadioUsage> m_usage;

@@ -2,6 +2,7 @@
 
 #include "ns3/constant-position-mobility-model.h"
 #include "ns3/double.h"
+#include "ns3/hierarchical-mobility-model.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/ipv4-static-routing-helper.h"
 #include "ns3/ipv4.h"
@@ -222,8 +223,9 @@ LteCell::LteCell(Ptr<Node> server,
         ->AddNetworkRouteTo("7.0.0.0", "255.0.0.0", interfaces.GetAddress(0), interfaces.Get(1).second);
 
     const auto station = CreateObject<Node>();
-    const auto place = CreateObject<ConstantPositionMobilityModel>();
-    place->SetPosition(server->GetObject<MobilityModel>()->GetPosition());
+    const auto place = CreateObject<HierarchicalMobilityModel>(); // wherever the server is
+    place->SetParent(server->GetObject<MobilityModel>());
+    place->SetChild(CreateObject<ConstantPositionMobilityModel>());
     station->AggregateObject(place);
     cell.enb = DynamicCast<LteEnbNetDevice>(cell.lte->InstallEnbDevice(station).Get(0));
     // One channel both ways, in place of the two that the helper has made by now.

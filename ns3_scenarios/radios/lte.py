@@ -36,7 +36,7 @@ def install(spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[s
         numbers[spec.bs.name],
         [numbers[cluster.cu.name] for cluster in spec.clusters],
         LTE_RESOURCE_BLOCKS[radio.bandwidth_hz],
-        add_channel(episode, "d2e", radio.propagation, radio.carrier_hz, spec.lasting_run),
+        add_channel(episode, "d2e", radio.propagation, radio.carrier_hz),
         radio.antenna_gain_db,
         radio.station_antenna_gain_db,
     )

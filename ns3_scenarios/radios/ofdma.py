@@ -93,8 +93,8 @@ def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> Non
                     *_receiver(radio.spec, node.name in stations),
                 )
         in_radio = sorted(numbers[name] for name in stations & taking_part)
-        channel = _channel(spec, episode, radio.name, radio.spec)
-        between = _channel(spec, episode, "d2d", radio.devices) if radio.devices else channel
+        channel = _channel(episode, radio.name, radio.spec)
+        between = _channel(episode, "d2d", radio.devices) if radio.devices else channel
         for band in radio.bands:
             place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
             _install_links(band, place, cells, numbers)
@@ -225,8 +225,8 @@ def _receiver(spec: OfdmaSpec, station: bool) -> tuple[float, float]:
     return spec.noise_figure_db, spec.antenna_gain_db
 
 
-def _channel(spec: ScenarioSpec, episode: Any, name: str, radio: OfdmaSpec) -> int:
-    return add_channel(episode, name, radio.propagation, radio.carrier_hz, spec.lasting_run)
+def _channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
+    return add_channel(episode, name, radio.propagation, radio.carrier_hz)
 
 
 def _install_links(band: Band, place: int, cells: Any, numbers: Mapping[str, int]) -> None:

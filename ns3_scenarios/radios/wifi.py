@@ -24,7 +24,7 @@ def defaults(radio: WifiSpec) -> dict[str, AttributeValue]:
 
 def install(spec: ScenarioSpec, radio: WifiSpec, episode: Any, numbers: Mapping[str, int]) -> None:
     """Gives every cluster its Wi-Fi cell; `numbers` maps node names to the episode's nodes."""
-    channel = add_channel(episode, "d2d", radio.propagation, radio.carrier_hz, spec.lasting_run)
+    channel = add_channel(episode, "d2d", radio.propagation, radio.carrier_hz)
     episode.AddWifi(channel)
     for cluster in spec.clusters:
         width_mhz = round(radio.bandwidth_hz / 1e6)

@@ -27,14 +27,12 @@ class ChannelLab:
 
     def __post_init__(self) -> None:
         runtime.reset(1, self.run)
-        self.episode = runtime.native().Episode()
+        self.episode = runtime.native().Episode(0, self.lasting_run)
         self.numbers = {
             name: self.episode.AddNode(name, float(10 * n), 0.0, 1.5)
             for n, name in enumerate(self.names)
         }
-        number = add_channel(
-            self.episode, self.name, self.channel, self.carrier_hz, self.lasting_run
-        )
+        number = add_channel(self.episode, self.name, self.channel, self.carrier_hz)
         self.native = self.episode.Channel(number)
         self._vector = runtime.load().Vector
 
