@@ -21,6 +21,13 @@ CeilDivide(uint64_t number, uint64_t by)
     return static_cast<uint32_t>((number + by - 1) / by);
 }
 
+/// The resource blocks of the first of the transport blocks that an allocation is cut into.
+uint32_t
+FirstPart(uint32_t blocks)
+{
+    return CeilDivide(blocks, CeilDivide(blocks, OfdmaCodes::MOST_BLOCKS));
+}
+
 } // namespace
 
 OfdmaLink::OfdmaLink(uint32_t number,
@@ -59,8 +66,12 @@ OfdmaLink::Fits(uint32_t blocks) const
     {
         return blocks >= m_broken.front().blocks;
     }
-    const auto first = std::min(blocks, OfdmaCodes::MOST_BLOCKS);
-    return first > 0 && m_codes.Payload(Mcs(Density(blocks), first), first) > 0;
+    if (blocks == 0)
+    {
+        return false;
+    }
+    const auto first = FirstPart(blocks);
+    return m_codes.Payload(Mcs(Density(blocks), first), first) > 0;
 }
 
 /// The MCS of a new transport block of this many resource blocks.
@@ -68,9 +79,9 @@ uint32_t
 OfdmaLink::Mcs(double density, uint32_t blocks) const
 {
     auto mcs = m_adaptation.Mcs(density, blocks);
-    // Where the widest block of the band has no room behind its headers, HARQ has to help.
-    const auto widest = std::min<uint32_t>(m_sinr.size(), OfdmaCodes::MOST_BLOCKS);
-    while (blocks == widest && m_codes.Payload(mcs, blocks) == 0)
+    // Where not even the whole band leaves room behind the headers, HARQ has to help.
+    const auto widest = FirstPart(m_sinr.size());
+    while (blocks >= widest && m_codes.Payload(mcs, blocks) == 0)
     {
         ++mcs;
     }

@@ -183,6 +183,16 @@ def test_what_the_link_layer_says_is_lost_is_what_harq_gave_up_on(acknowledged: 
     assert broken == pytest.approx(0.3, rel=0.2)
 
 
+@pytest.mark.parametrize("blocks", [6, 14, 21, 28, 50, 100])
+def test_however_short_the_tti_and_narrow_the_band_a_weak_link_finds_room(blocks: int) -> None:
+    """MCS 0 leaves none behind the headers of most blocks of an eighth of a millisecond."""
+    lab = link_at(-10.0, blocks, attributes={"Tti": "125us", "MaxTransmissions": 1})
+    with closing(lab):
+        lab.send(0, 40)
+        assert lab.run(20.0) <= 20.0
+        assert [item.size for item in lab.items] == [40]
+
+
 def test_a_link_without_hope_ends_its_transfers_one_by_one() -> None:
     with closing(link_at(-40.0)) as lab:
         lab.send(0, 2_000, 1)
