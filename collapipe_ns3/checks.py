@@ -12,8 +12,8 @@ from collapipe_ns3.config import Propagation, StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
+from ns3_scenarios.checks import problems as scenario_problems
 from ns3_scenarios.naming import ns3_problems
-from ns3_scenarios.scenario import problems as scenario_problems
 
 _GIB = 2**30
 

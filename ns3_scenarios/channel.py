@@ -140,7 +140,7 @@ def shadowing_of(channel: Channel) -> tuple[tuple[float, float], tuple[float, fl
 def channel_problems(
     path: str, channel: Channel, carrier_hz: float, lowest_m: float
 ) -> Iterator[tuple[str, str]]:
-    """Everything wrong with a channel but for what only ns-3 knows, as `scenario.problems` has it.
+    """Everything wrong with a channel but for what only ns-3 knows, as `checks.problems` has it.
 
     `lowest_m` is the height of the lowest node that the channel is asked about.
     """

@@ -62,7 +62,7 @@ Motion = RandomWaypoint | Way
 
 
 def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
-    """Everything wrong with a motion, as `scenario.problems` lists it."""
+    """Everything wrong with a motion, as `checks.problems` lists it."""
     if isinstance(motion, Way):
         yield from _way_problems(path, motion)
         return

@@ -11,7 +11,7 @@ from ns3_scenarios.scenario import ScenarioSpec
 
 
 def ns3_problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
-    """Everything that ns-3 doesn't have or can't take, as `scenario.problems` lists its own.
+    """Everything that ns-3 doesn't have or can't take, as `checks.problems` lists its own.
 
     Loads ns-3, and changes nothing in it.
     """

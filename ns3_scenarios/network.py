@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import KINDS, AttributeValue
+from ns3_scenarios.checks import problems
 from ns3_scenarios.measurement import (
     Ended,
     MeasuredLink,
@@ -18,7 +19,7 @@ from ns3_scenarios.measurement import (
     take_ended,
 )
 from ns3_scenarios.naming import ns3_problems
-from ns3_scenarios.placing import add_nodes
+from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
@@ -26,8 +27,8 @@ from ns3_scenarios.scenario import (
     LteSpec,
     ScenarioSpec,
     WifiSpec,
-    problems,
 )
+from ns3_scenarios.surroundings import interferer_nodes
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
@@ -150,11 +151,13 @@ class Ns3Network:
         self._count = 0
         self._episode: Any = native.Episode(spec.start_ns, spec.lasting_run)
         self._numbers = add_nodes(spec, self._episode, native)
+        others = add_interferers(interferer_nodes(spec), self._episode, native)
+        everyone = {**self._numbers, **others}
         if isinstance(spec.d2d, WifiSpec):
-            wifi.install(spec, spec.d2d, self._episode, self._numbers)
+            wifi.install(spec, spec.d2d, self._episode, everyone, native)
         if isinstance(spec.d2e, LteSpec):
-            lte.install(spec, spec.d2e, self._episode, self._numbers)
-        ofdma.install(spec, self._episode, self._numbers)
+            lte.install(spec, spec.d2e, self._episode, everyone, native)
+        ofdma.install(spec, self._episode, everyone, native)
         for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
             if radio != "ofdma":
                 self._set_power(name, radio, self._nodes[name].max_tx_power_w)
@@ -243,7 +246,7 @@ class Ns3Network:
                 tx_power_w=link.txPower,
             )
             for link in self._episode.Links()
-            if link.measured >= 0
+            if link.measured >= 0 and link.src in self._names and link.dst in self._names
         ]
 
     def usage(self) -> Mapping[str, RadioUsage]:
@@ -255,6 +258,7 @@ class Ns3Network:
                 rx_energy_j=used.rxAirtime * self._nodes[self._names[number]].rx_power_w,
             )
             for number, used in enumerate(self._episode.Usage())
+            if number in self._names
         }
 
     def close(self) -> None:

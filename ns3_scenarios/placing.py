@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -23,6 +23,14 @@ def add_nodes(spec: ScenarioSpec, episode: Any, native: Any) -> dict[str, int]:
             motion.leader = numbers[leader]
         numbers[node.name] = int(episode.AddNode(*place, motion))
     return numbers
+
+
+def add_interferers(nodes: Iterable[NodeSpec], episode: Any, native: Any) -> dict[str, int]:
+    """Adds nodes that are no part of the study; the episode's number of each by its name."""
+    return {
+        node.name: int(episode.AddNode(node.name, *node.position, _motion(node, native)))
+        for node in nodes
+    }
 
 
 def _with_leaders(spec: ScenarioSpec) -> Iterator[tuple[NodeSpec, str | None]]:

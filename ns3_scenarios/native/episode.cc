@@ -36,7 +36,8 @@ HasDevices(const Channel& channel)
 
 Episode::Episode(int64_t runTime, uint64_t lastingRun)
     : m_runTime(runTime),
-      m_lastingRun(lastingRun)
+      m_lastingRun(lastingRun),
+      m_surroundings(m_nodes, m_wifi, m_lte)
 {
 }
 
@@ -179,11 +180,18 @@ Episode::AddOfdma(const std::string& engine, const std::string& attributes)
                                                    attributes,
                                                    m_nodes,
                                                    m_channels,
+                                                   m_runTime,
                                                    m_clock,
                                                    m_links,
                                                    m_usage,
                                                    m_ended));
     return *m_ofdma.back();
+}
+
+Surroundings&
+Episode::Around()
+{
+    return m_surroundings;
 }
 
 void
@@ -224,6 +232,7 @@ Episode::Start(int64_t limit)
     {
         trail->Start();
     }
+    m_surroundings.Start(m_runTime);
     for (auto& link : m_links)
     {
         link.total = {};

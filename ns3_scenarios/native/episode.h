@@ -7,6 +7,7 @@
 #include "radio-link.h"
 #include "sim-clock.h"
 #include "stream.h"
+#include "surroundings.h"
 #include "trail-mobility-model.h"
 #include "wifi-cells.h"
 
@@ -65,6 +66,8 @@ class Episode
     /// Adds an OFDMA radio, for the caller to furnish before Start(). The engine is the type of an
     /// OfdmaMedium, the attributes are OfdmaRadio's.
     OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
+    /// What else there is on the radios' channels; to be furnished after them, before Start().
+    Surroundings& Around();
     /// Sets the power of a node's radio: "wifi" or "lte".
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
     /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
@@ -112,6 +115,7 @@ class Episode
     std::unique_ptr<WifiCells> m_wifi;
     std::unique_ptr<LteCell> m_lte;
     std::vector<std::unique_ptr<OfdmaCells>> m_ofdma;
+    Surroundings m_surroundings;
     std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<Stream>> m_streams;
 };
 

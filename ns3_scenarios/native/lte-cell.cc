@@ -1,5 +1,7 @@
 #include "lte-cell.h"
 
+#include "random-streams.h"
+
 #include "ns3/constant-position-mobility-model.h"
 #include "ns3/double.h"
 #include "ns3/hierarchical-mobility-model.h"
@@ -12,9 +14,11 @@
 #include "ns3/lte-enb-phy.h"
 #include "ns3/lte-helper.h"
 #include "ns3/lte-spectrum-phy.h"
+#include "ns3/lte-spectrum-value-helper.h"
 #include "ns3/lte-ue-net-device.h"
 #include "ns3/lte-ue-phy.h"
 #include "ns3/lte-ue-rrc.h"
+#include "ns3/net-device-container.h"
 #include "ns3/packet-burst.h"
 #include "ns3/point-to-point-epc-helper.h"
 #include "ns3/point-to-point-helper.h"
@@ -244,9 +248,11 @@ LteCell::LteCell(Ptr<Node> server,
         "UlPhyReception",
         MakeCallback(&Cell::UlReceived, m_cell.get()));
 
+    NetDeviceContainer terminals;
     for (const auto& node : ues)
     {
         const auto installed = cell.lte->InstallUeDevice(node);
+        terminals.Add(installed);
         const auto device = DynamicCast<LteUeNetDevice>(installed.Get(0));
         const auto address = cell.epc->AssignUeIpv4Address(installed).GetAddress(0);
         const auto ipv4 = node->GetObject<Ipv4>();
@@ -270,6 +276,8 @@ LteCell::LteCell(Ptr<Node> server,
             MakeCallback(&Cell::Ue::DlReception, &ue));
         cell.lte->Attach(installed, cell.enb);
     }
+    cell.lte->AssignStreams(NetDeviceContainer(cell.enb), StreamNumber("lte station"));
+    cell.lte->AssignStreams(terminals, StreamNumber("lte terminals"));
     LteAmc amc;
     for (int mcs = 0; mcs <= 28; ++mcs)
     {
@@ -320,6 +328,20 @@ LteCell::Address(uint32_t node) const
         }
     }
     return m_cell->address;
+}
+
+Ptr<SpectrumChannel>
+LteCell::Channel(bool uplink) const
+{
+    return uplink ? m_cell->lte->GetUplinkSpectrumChannel()
+                  : m_cell->lte->GetDownlinkSpectrumChannel();
+}
+
+double
+LteCell::CentreHz(bool uplink) const
+{
+    return LteSpectrumValueHelper::GetCarrierFrequency(uplink ? m_cell->enb->GetUlEarfcn()
+                                                              : m_cell->enb->GetDlEarfcn());
 }
 
 void

@@ -15,6 +15,11 @@
 #include <string>
 #include <vector>
 
+namespace ns3
+{
+class SpectrumChannel;
+} // namespace ns3
+
 namespace collapipe
 {
 
@@ -42,6 +47,10 @@ class LteCell
     bool Attached() const;
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
+    /// The uplink's or the downlink's, for other devices to share.
+    ns3::Ptr<ns3::SpectrumChannel> Channel(bool uplink) const;
+    /// The middle of its band, in Hz.
+    double CentreHz(bool uplink) const;
     void SetTxPower(uint32_t node, double watts);
 
   private:

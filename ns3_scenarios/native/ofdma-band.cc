@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace collapipe
 {
@@ -55,6 +56,13 @@ OfdmaBand::AddLink(OfdmaLink& link)
 }
 
 void
+OfdmaBand::AddNoise(uint32_t node, std::function<double(Time)> share)
+{
+    const auto density = m_nodes[node].watts / (blocks * BLOCK_HZ);
+    m_noises.push_back({{node, node, 0, blocks, density}, std::move(share)});
+}
+
+void
 OfdmaBand::Sound(OfdmaLink& link, uint64_t id)
 {
     m_toSound.push_back({&link, id});
@@ -85,6 +93,10 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     TraceStart(traces);
     if (OnAir())
     {
+        if (!m_noises.empty())
+        {
+            StartNoises();
+        }
         medium.Transmit(number, m_signals, m_tti);
     }
 }
@@ -155,6 +167,31 @@ OfdmaBand::StartData()
     }
 }
 
+/// Puts noises beside the signals; where there are none, nobody listens. One that is on for a part
+/// of the TTI is as strong as its mean.
+void
+OfdmaBand::StartNoises()
+{
+    for (const auto& [signal, share] : m_noises)
+    {
+        if (const auto part = share(m_tti); part > 0)
+        {
+            m_signals.push_back(signal);
+            m_signals.back().density *= part;
+        }
+    }
+    SortSignals();
+}
+
+/// In this order all engines add them up.
+void
+OfdmaBand::SortSignals()
+{
+    std::sort(m_signals.begin(), m_signals.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.from, a.first) < std::pair(b.from, b.first);
+    });
+}
+
 /// Gives every transmission its run of blocks. Where a cell doesn't fill the band, it begins at a
 /// block drawn for cell and TTI, so that the interference between cells is averaged over all.
 void
@@ -179,10 +216,7 @@ OfdmaBand::Place(int64_t tti)
         next[link->cell] += used;
         m_signals.push_back(signal);
     }
-    // In this order all engines add them up.
-    std::sort(m_signals.begin(), m_signals.end(), [](const auto& a, const auto& b) {
-        return std::pair(a.from, a.first) < std::pair(b.from, b.first);
-    });
+    SortSignals();
 }
 
 void

@@ -25,6 +25,8 @@ constexpr int64_t RADIO_STREAM = 1 << 20;
 // Subnets of their own, beside those of the other radios.
 constexpr uint32_t FIRST_SUBNET = (10U << 24) + (128U << 16);
 constexpr uint32_t SUBNET_SIZE = 1U << 12;
+// As much as a radio's own queue holds; beyond it, what is offered is dropped.
+constexpr uint64_t MOST_BACKGROUND_BYTES = 1 << 20;
 constexpr const char* SUBNET_MASK = "255.255.240.0";
 } // namespace
 
@@ -49,6 +51,7 @@ struct OfdmaCells::Cells
 
     const std::vector<Ptr<Node>>& nodes;
     const std::vector<Ptr<PairChannel>>& channels;
+    int64_t runTime; // at the clock's time 0
     SimClock& clock;
     std::deque<RadioLink>& links;
     std::vector<RadioUsage>& usage;
@@ -58,6 +61,8 @@ struct OfdmaCells::Cells
     std::vector<uint32_t> nodeOf{};             // by the radio's number
     std::deque<Joint> joints{};                 // by the link's number
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
+    std::deque<RadioLink> unrecorded{}; // of background links
+    std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
     std::map<uint32_t, Subnet> subnets{};
 
     Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
@@ -129,7 +134,7 @@ struct OfdmaCells::Cells
         {
             joint.receiver->Left(item, Mac48Address::ConvertFrom(joint.sender->GetAddress()));
         }
-        else
+        else if (joint.stream)
         {
             joint.stream->Left(item);
         }
@@ -152,11 +157,12 @@ OfdmaCells::OfdmaCells(const std::string& engine,
                        const std::string& attributes,
                        const std::vector<Ptr<Node>>& nodes,
                        const std::vector<Ptr<PairChannel>>& channels,
+                       int64_t runTime,
                        SimClock& clock,
                        std::deque<RadioLink>& links,
                        std::vector<RadioUsage>& usage,
                        EndedTransfers& ended)
-    : m_cells(new Cells{nodes, channels, clock, links, usage, ended})
+    : m_cells(new Cells{nodes, channels, runTime, clock, links, usage, ended})
 {
     auto* cells = m_cells.get();
     cells->radio = DynamicCast<OfdmaRadio>(Make("collapipe::OfdmaRadio", attributes));
@@ -237,6 +243,37 @@ OfdmaCells::AddLink(uint32_t band,
         joint.sender->AddLink(cells.radio,
                               Mac48Address::ConvertFrom(joint.receiver->GetAddress()),
                               link);
+    }
+}
+
+void
+OfdmaCells::AddJammer(uint32_t band, uint32_t node, Pulses pulses)
+{
+    m_cells->radio->AddNoise(band, m_cells->byNode.at(node), [this, pulses](Time tti) {
+        const auto now = m_cells->runTime + m_cells->clock.Now();
+        return pulses.Share(now, now + tti.GetNanoSeconds());
+    });
+}
+
+void
+OfdmaCells::AddBackground(uint32_t band, uint32_t src, uint32_t dst)
+{
+    auto& cells = *m_cells;
+    const auto cell = cells.radio->AddCell(band);
+    auto& link =
+        cells.radio->AddLink(band, cell, cells.byNode.at(src), cells.byNode.at(dst), false);
+    auto& record = cells.unrecorded.emplace_back(RadioLink{src, dst, {}});
+    cells.joints.emplace_back(Cells::Joint{&link, &record, DIRECT});
+    cells.background[{src, dst}] = &link;
+}
+
+void
+OfdmaCells::Load(uint32_t src, uint32_t dst, uint64_t bytes)
+{
+    auto& link = *m_cells->background.at({src, dst});
+    if (link.queue.Unresolved() < MOST_BACKGROUND_BYTES)
+    {
+        m_cells->radio->Push(link, {}, bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "ofdma-radio.h"
 #include "pair-channel.h"
+#include "pulses.h"
 #include "radio-link.h"
 #include "stream.h"
 
@@ -37,6 +38,7 @@ class OfdmaCells
                const std::string& attributes,
                const std::vector<ns3::Ptr<ns3::Node>>& nodes,
                const std::vector<ns3::Ptr<PairChannel>>& channels,
+               int64_t runTime,
                SimClock& clock,
                std::deque<RadioLink>& links,
                std::vector<RadioUsage>& usage,
@@ -59,6 +61,14 @@ class OfdmaCells
                  bool acknowledged,
                  int transport,
                  uint32_t subnet);
+
+    /// A node of the radio that jams a whole band, at its power, in pulses.
+    void AddJammer(uint32_t band, uint32_t node, Pulses pulses);
+    /// A link that has nothing to do with the study and a cell to itself; what it sends is pushed by
+    /// Load().
+    void AddBackground(uint32_t band, uint32_t src, uint32_t dst);
+    /// Gives a background link some bytes, unless it has more than enough.
+    void Load(uint32_t src, uint32_t dst, uint64_t bytes);
 
     bool Joins(uint32_t src, uint32_t dst) const;
     /// Watts, and blocks a TTI; negative ones stay as they are.

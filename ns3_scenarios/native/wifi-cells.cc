@@ -1,5 +1,7 @@
 #include "wifi-cells.h"
 
+#include "random-streams.h"
+
 #include "ns3/adhoc-wifi-mac.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/multi-model-spectrum-channel.h"
@@ -129,6 +131,8 @@ WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& chann
         container.Add(node);
     }
     const auto devices = wifi.Install(phy, mac, container);
+    // Named, so that backing off is drawn alike whoever else is there.
+    WifiHelper::AssignStreams(devices, StreamNumber("wifi cell " + std::to_string(m_cells)));
     Ipv4AddressHelper addresses(Ipv4Address((10U << 24) + (++m_cells << 8)), "255.255.255.0");
     const auto interfaces = addresses.Assign(devices);
 
@@ -180,6 +184,12 @@ Ipv4Address
 WifiCells::Address(uint32_t node) const
 {
     return m_radios.at(node)->address;
+}
+
+Ptr<SpectrumChannel>
+WifiCells::Channel() const
+{
+    return m_channel;
 }
 
 void

@@ -44,6 +44,8 @@ class WifiCells
     /// The link from one node to another of its cell, null where they share none.
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
+    /// What all cells are on, for other devices to share.
+    ns3::Ptr<ns3::SpectrumChannel> Channel() const;
     void SetTxPower(uint32_t node, double watts);
 
   private:

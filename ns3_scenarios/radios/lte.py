@@ -8,6 +8,7 @@ from typing import Any
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, LteSpec, ScenarioSpec
+from ns3_scenarios.surroundings import surround_lte
 
 _SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-1
 
@@ -30,7 +31,9 @@ def defaults(spec: ScenarioSpec, radio: LteSpec) -> dict[str, AttributeValue]:
     }
 
 
-def install(spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(
+    spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[str, int], native: Any
+) -> None:
     """Makes the cell; `numbers` maps node names to the episode's nodes."""
     episode.AddLte(
         numbers[spec.bs.name],
@@ -40,6 +43,7 @@ def install(spec: ScenarioSpec, radio: LteSpec, episode: Any, numbers: Mapping[s
         radio.antenna_gain_db,
         radio.station_antenna_gain_db,
     )
+    surround_lte(spec, radio, episode, numbers, native)
 
 
 def pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:

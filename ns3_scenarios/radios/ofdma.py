@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.surroundings import ofdma_members, surround_ofdma
 
 Pair = tuple[str, str]
 
@@ -31,11 +32,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Resource blocks, and the cells that all use them."""
+    """Resource blocks, and the cells that all use them.
+
+    `serves` says what for: "d2d", "uplink", "downlink"; `number` is that of a sub-band.
+    """
 
     blocks: int
     centre_hz: float
     cells: tuple[Cell, ...]
+    serves: tuple[str, ...]
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ def pairs(spec: ScenarioSpec) -> list[Pair]:
     return [pair for cell in _cells(spec) for pair in cell.pairs]
 
 
-def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int], native: Any) -> None:
     """Makes the radios; `numbers` maps node names to the episode's nodes."""
     stations = {node.name for node in (spec.bs, *spec.stations)}
     for radio in radios(spec):
@@ -92,12 +98,16 @@ def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> Non
                     node.max_tx_power_w,
                     *_receiver(radio.spec, node.name in stations),
                 )
+        serves = {use for band in radio.bands for use in band.serves}
+        for name, watts in ofdma_members(spec, radio.spec, serves):
+            cells.AddNode(numbers[name], watts, radio.spec.noise_figure_db, 0.0)
         in_radio = sorted(numbers[name] for name in stations & taking_part)
         channel = _channel(episode, radio.name, radio.spec)
         between = _channel(episode, "d2d", radio.devices) if radio.devices else channel
         for band in radio.bands:
             place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
             _install_links(band, place, cells, numbers)
+            surround_ofdma(spec, band.serves, band.number, place, cells, episode, numbers, native)
 
 
 class Bandwidths:
@@ -157,6 +167,7 @@ def _cellular_bands(
     spec: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
 ) -> tuple[Band, ...]:
     """The uplink's band and the downlink's, or one for both; each station is a cell."""
+    beside = ("d2d",) if below else ()
     up, down = [], []
     for station in (spec.bs, *spec.stations):
         served = [c.cu.name for c in spec.clusters if (c.station or spec.bs.name) == station.name]
@@ -168,12 +179,12 @@ def _cellular_bands(
             Cell(f"cell of {name}", d2e, 0, ups + downs)
             for (name, ups), (_, downs) in zip(up, down, strict=True)
         )
-        return (Band(d2e.blocks, d2e.carrier_hz, cells + below),)
+        return (Band(d2e.blocks, d2e.carrier_hz, cells + below, ("uplink", "downlink", *beside)),)
     uplink = tuple(Cell(f"uplink of {name}", d2e, 0, ups) for name, ups in up)
     downlink = tuple(Cell(f"downlink of {name}", d2e, 0, downs) for name, downs in down)
     return (
-        Band(d2e.blocks, d2e.carrier_hz, uplink + below),
-        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink),
+        Band(d2e.blocks, d2e.carrier_hz, uplink + below, ("uplink", *beside)),
+        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink, ("downlink",)),
     )
 
 
@@ -202,7 +213,7 @@ def _sidelink_bands(spec: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Band, ...]:
         )
         if using:
             offset_hz = (number - (d2d.reuse - 1) / 2) * blocks * BLOCK_HZ
-            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using))
+            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using, ("d2d",), number))
     return tuple(found)
 
 

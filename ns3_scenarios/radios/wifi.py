@@ -8,6 +8,7 @@ from typing import Any
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.scenario import ScenarioSpec, WifiSpec, wifi_channel
+from ns3_scenarios.surroundings import surround_wifi
 
 
 def defaults(radio: WifiSpec) -> dict[str, AttributeValue]:
@@ -22,7 +23,9 @@ def defaults(radio: WifiSpec) -> dict[str, AttributeValue]:
     }
 
 
-def install(spec: ScenarioSpec, radio: WifiSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(
+    spec: ScenarioSpec, radio: WifiSpec, episode: Any, numbers: Mapping[str, int], native: Any
+) -> None:
     """Gives every cluster its Wi-Fi cell; `numbers` maps node names to the episode's nodes."""
     channel = add_channel(episode, "d2d", radio.propagation, radio.carrier_hz)
     episode.AddWifi(channel)
@@ -30,6 +33,7 @@ def install(spec: ScenarioSpec, radio: WifiSpec, episode: Any, numbers: Mapping[
         width_mhz = round(radio.bandwidth_hz / 1e6)
         settings = f"{{{wifi_channel(radio, cluster)}, {width_mhz}, BAND_5GHZ, 0}}"
         episode.AddWifiCell([numbers[node.name] for node in cluster.nodes], settings)
+    surround_wifi(spec, radio, episode, numbers, native)
 
 
 def pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:

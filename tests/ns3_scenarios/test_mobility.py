@@ -18,10 +18,11 @@ from radio_lab import run, scenario
 from scipy import stats
 
 from ns3_scenarios import network, runtime
+from ns3_scenarios.checks import problems
 from ns3_scenarios.mobility import Point, RandomWaypoint, Way
 from ns3_scenarios.movement_files import BadTrace, read_trace, with_ways
 from ns3_scenarios.placing import add_nodes
-from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec, problems
+from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 S = 1_000_000_000
 

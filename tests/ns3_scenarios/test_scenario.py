@@ -11,6 +11,7 @@ from radio_lab import carry, node, scenario
 
 from ns3_scenarios import network
 from ns3_scenarios.channel import Channel, Fading, Shadowing
+from ns3_scenarios.checks import problems
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
@@ -19,7 +20,6 @@ from ns3_scenarios.scenario import (
     OfdmaSpec,
     ScenarioSpec,
     WifiSpec,
-    problems,
 )
 
 
