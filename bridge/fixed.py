@@ -22,12 +22,14 @@ class Link:
     A transfer of D bytes holds the link for ⌈8·D·10⁹ / rate⌉ ns and arrives `latency_ns` after
     that. Links that name the same `medium` take turns, first come, first served. During an
     `outage` [from, to) in nanoseconds nothing gets through: a transfer that touches it is lost.
+    The byte ranges `gaps` of every transfer never arrive, as over a transport that repairs nothing.
     """
 
     rate_bps: int
     latency_ns: int = 0
     medium: str | None = None
     outage_ns: tuple[int, int] | None = None
+    gaps: tuple[tuple[int, int], ...] = ()
     gain: float = 1e-8
     noise_w_hz: float = 4e-21
     bandwidth_hz: float = 20e6
@@ -278,6 +280,11 @@ class FixedRateNetwork:
         del self._open[transfer]
         link, size = transfer.link, transfer.size_bytes
         arrived = size if outcome == "delivered" else self._arrived(transfer)
+        lost = [(begin, min(end, arrived)) for begin, end in link.gaps if begin < arrived]
+        if arrived < size:
+            lost.append((arrived, size))
+        if outcome == "delivered" and lost:
+            outcome = "partial" if sum(end - begin for begin, end in lost) < size else "lost"
         airtime_s = 0.0
         if transfer.began_ns is not None:
             airtime_s = (min(transfer.free_ns, self._now_ns) - transfer.began_ns) * 1e-9
@@ -290,7 +297,7 @@ class FixedRateNetwork:
             start_ns=transfer.asked_ns,
             end_ns=self._now_ns,
             outcome=outcome,
-            lost=() if arrived == size else ((arrived, size),),
+            lost=tuple(lost),
             retransmissions=0,
             sinr=power_w * link.gain / (link.noise_w_hz * link.bandwidth_hz),
             tx_power_w=power_w,

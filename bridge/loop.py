@@ -21,9 +21,10 @@ import selectors
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
 
 from bridge.network import Advance, Clock
 from bridge.waits import waiting
@@ -54,51 +55,68 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
     without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended.
     Whatever happens, every task has ended and been awaited on return.
     """
-    loop = SimulatedLoop(clock, watchdog_s)
-    beat = threading.Thread(target=loop.beat, name="beat", daemon=True)
-    beat.start()
-    try:
-        asyncio.set_event_loop(loop)
-        with _cancelled_by_ctrl_c(loop.create_task(main)) as task:
-            return loop.run_until_complete(task)
-    finally:
+    with _CtrlC() as ctrl_c:
+        loop = SimulatedLoop(clock, watchdog_s)
+        beat = threading.Thread(target=loop.beat, name="beat", daemon=True)
+        beat.start()
         try:
-            _cancel_all(loop)
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(ctrl_c.cancels(loop.create_task(main)))
         finally:
-            asyncio.set_event_loop(None)
-            loop.over.set()
-            beat.join()
-            loop.close()
+            try:
+                _cancel_all(loop)
+            finally:
+                asyncio.set_event_loop(None)
+                loop.over.set()
+                beat.join()
+                loop.close()
 
 
-@contextlib.contextmanager
-def _cancelled_by_ctrl_c(task: asyncio.Task[T]) -> Iterator[asyncio.Task[T]]:
-    """Within, the first Ctrl-C cancels the task and a second one is Python's own.
+class _CtrlC:
+    """Within, the first Ctrl-C cancels a task, and is raised at the end; a second is Python's own.
 
     Raised amid a callback, as Python would do it, it would be an error of whatever task ran then.
+    Only where Python's own handler is in place, and in the main thread, which alone is told.
     """
-    usual = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or usual is not signal.default_int_handler:
-        yield task
-        return
-    pressed = False
 
-    def cancel(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, usual)
-        task.cancel()
+    def __init__(self) -> None:
+        self._pressed = False
+        self._task: asyncio.Task[Any] | None = None
+        self._usual = signal.getsignal(signal.SIGINT)
+        self._ours = (
+            threading.current_thread() is threading.main_thread()
+            and self._usual is signal.default_int_handler
+        )
 
-    signal.signal(signal.SIGINT, cancel)
-    try:
-        yield task
-    except asyncio.CancelledError:
-        if not pressed:
-            raise
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    def cancels(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Says which task; one that was pressed before cancels it at once."""
+        self._task = task
+        if self._pressed:
+            task.cancel()
+        return task
+
+    def __enter__(self) -> Self:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._usual)
+        # Also where the task had ended by then, or ended otherwise.
+        if self._pressed and not isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+
+    def _press(self, number: int, frame: object) -> None:
+        self._pressed = True
+        signal.signal(signal.SIGINT, self._usual)
+        if self._task is not None:
+            self._task.cancel()
 
 
 def simulated_loop() -> SimulatedLoop:

@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol
 #: How a call to `Network.advance` ended.
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
-#: How a transfer ended: all bytes arrived; the transport gave up; it was cancelled by its sender;
-#: no connection could be made.
-Outcome = Literal["delivered", "lost", "cut", "refused"]
+#: How a transfer ended: all bytes arrived; some did, over a transport that repairs nothing; the
+#: transport gave up, or nothing arrived; it was cancelled by its sender; no connection was made.
+Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
 
 class Delivery(Protocol):

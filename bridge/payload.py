@@ -8,10 +8,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bridge.wire import Encoded, Wire, decode, encode
+
+#: Half-open byte ranges of a payload, in order.
+Ranges = Sequence[tuple[int, int]]
+
 
 def size_bytes(tensors: Sequence[Tensor]) -> int:
-    """Bytes that these tensors take on air, one after the other in their own formats."""
+    """Bytes that these tensors take, one after the other in their own formats."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Tensors that travel together: floating-point ones encoded, others in their own formats."""
+
+    sent: tuple[Tensor, ...]
+    encoded: tuple[Encoded, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on air."""
+        return sum(size_bytes(each.tensors) for each in self.encoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,39 +40,72 @@ class Received:
     distortion: float
 
 
-def receive(tensors: Sequence[Tensor], lost: Sequence[tuple[int, int]]) -> Received:
-    """What arrives of these tensors when the half-open byte ranges `lost` of them don't.
+def pack(
+    tensors: Sequence[Tensor], wire: Wire = "fp32", generator: torch.Generator | None = None
+) -> Packed:
+    """The tensors as they go on the air; `generator` draws the roundings of `int8`."""
+    encoded = (
+        encode(tensor, wire, generator) if tensor.is_floating_point() else Encoded(tensor, None)
+        for tensor in tensors
+    )
+    return Packed(tuple(tensors), tuple(encoded))
 
-    An element of which any byte is missing is zeroed. The rest of a floating-point tensor is
-    scaled by 1/(1 - share lost), which keeps its mean where losses fall at random (theory, A4);
-    integers and masks are not scaled. With nothing lost the tensors are handed on as they are.
+
+def receive(packed: Packed, lost: Ranges) -> Received:
+    """What a receiver makes of a payload of which the byte ranges `lost` don't arrive.
+
+    An element of which any byte is missing is zeroed, in the `int8` format a whole row where its
+    scale is. The rest of a floating-point tensor is multiplied by 1/(1 - share lost), which keeps
+    its mean where losses fall at random (theory, A4); integers and masks are not.
     """
-    if not lost:
-        return Received(tuple(tensors), 0.0)
     arrived: list[Tensor] = []
     error = power = 0.0
     offset = 0
-    for tensor in tensors:
-        width, count = tensor.element_size(), tensor.numel()
-        missing = torch.zeros(count, dtype=torch.bool)
-        for start, end in lost:
-            first = max((start - offset) // width, 0)
-            last = min(-((offset - end) // width), count)
-            missing[first : max(last, first)] = True
-        offset += count * width
-        result = _without(tensor, missing.to(tensor.device))
+    for sent, encoded in zip(packed.sent, packed.encoded, strict=True):
+        result = _arrived(sent, encoded, lost, offset)
+        offset += size_bytes(encoded.tensors)
         arrived.append(result)
-        if tensor.is_floating_point():
-            error += float((result - tensor).square().sum())
-            power += float(tensor.square().sum())
+        if result is not sent and sent.is_floating_point():
+            error += float((result - sent).square().sum())
+            power += float(sent.square().sum())
     return Received(tuple(arrived), error / power if power else 0.0)
 
 
-def _without(tensor: Tensor, missing: Tensor) -> Tensor:
-    share = float(missing.float().mean())
+def _arrived(sent: Tensor, encoded: Encoded, lost: Ranges, offset: int) -> Tensor:
+    """One tensor; its bytes begin at `offset` of the payload."""
+    whole = sent if not sent.is_floating_point() else decode(encoded)
+    missing = torch.zeros(sent.numel(), dtype=torch.bool)
+    if encoded.scales is not None:
+        rows = _missing(encoded.scales, lost, offset)
+        missing |= rows.repeat_interleave(sent.shape[-1])
+        offset += size_bytes([encoded.scales])
+    missing |= _missing(encoded.values, lost, offset)
+    share = float(missing.float().mean()) if lost else 0.0
     if share == 0.0:
-        return tensor
-    kept = tensor.flatten().masked_fill(missing, 0)
-    if tensor.is_floating_point() and share < 1.0:
+        return whole
+    kept = whole.flatten().masked_fill(missing.to(whole.device), 0)
+    if whole.is_floating_point() and share < 1.0:
         kept = kept / (1.0 - share)
-    return kept.view_as(tensor)
+    return kept.view_as(whole)
+
+
+def _missing(tensor: Tensor, lost: Ranges, offset: int) -> Tensor:
+    """Which elements of a tensor lack any of their bytes."""
+    width, count = tensor.element_size(), tensor.numel()
+    missing = torch.zeros(count, dtype=torch.bool)
+    for start, end in lost:
+        first = max((start - offset) // width, 0)
+        last = min(-((offset - end) // width), count)
+        missing[first : max(last, first)] = True
+    return missing
+
+
+def union(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
+    """The bytes that are in either of two sets of ranges."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted([*one, *other]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -34,6 +34,7 @@ def problems(config: StudyConfig) -> list[Problem]:
         *_model_problems(config),
         *_memory_problems(config),
         *_scheme_problems(config),
+        *_radio_problems(config),
         *_scenario_problems(config),
     ]
 
@@ -84,6 +85,16 @@ def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
         for place, problem in from_pydantic(error, lambda place: model.model_fields):
             settings: Place = ("scheme", "settings", *place)
             yield Problem(path_of(settings), problem.message)
+
+
+def _radio_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Keys that only the OFDMA radio has, beside another stack."""
+    for name, radio in (("d2d", config.radio.d2d), ("d2e", config.radio.d2e)):
+        if radio.stack != "ofdma":
+            for key, value in radio:
+                if value is not None and key not in ("stack", "bandwidth_hz"):
+                    what = f"{radio.stack} has no such key, ofdma has"
+                    yield Problem(f"radio.{name}.{key}", what)
 
 
 def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:

@@ -22,10 +22,11 @@ from pydantic import (
 
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
-from ns3_scenarios.channel import AttributeValue, Channel
-from ns3_scenarios.scenario import LteSpec, WifiSpec
+from ns3_scenarios.channel import AttributeValue, Channel, kind_of
+from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, OfdmaSpec, WifiSpec
 
 Count = Annotated[int, Field(ge=1)]
+Decibels = Annotated[float, Field(ge=-100, le=100)]
 
 #: East and north of the base station's mast, and height above ground (1.5 m where it is left out).
 Position = Annotated[
@@ -192,22 +193,86 @@ class Placement(Section):
     """Devices around their control unit."""
 
 
-class DeviceRadio(Section):
-    """The radio inside the clusters: 802.11ax ad hoc."""
+class _Ofdma(Section):
+    """Keys of the scheduled OFDMA radio, which the other stacks don't have."""
+
+    transport: Literal["tcp", "udp", "direct"] | None = None
+    """What carries the bytes; `direct` is the link layer alone, without IP."""
+    engine: Literal["tti", "spectrum"] | None = None
+    """`tti`: an event a TTI; `spectrum`: ns-3's spectrum channel. The results are the same."""
+    carrier_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    tti_s: Annotated[Seconds, Field(gt=0)] | None = None
+    target_bler: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Block error rate that link adaptation aims at."""
+    max_transmissions: Annotated[int, Field(ge=1)] | None = None
+    """Of a block by HARQ, the first included."""
+    noise_figure_db: Decibels | None = None
+    antenna_gain_db: Decibels | None = None
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        """The keys of these names that a study gives."""
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+_OFDMA_KEYS = tuple(_Ofdma.model_fields)
+
+
+class DeviceRadio(_Ofdma):
+    """The radio inside the clusters: scheduled OFDMA sidelinks, or 802.11ax ad hoc."""
 
     shorthand = "stack"
 
-    stack: Literal["wifi"] = "wifi"
-    bandwidth_hz: Annotated[Hertz, Field(gt=0)] = WifiSpec().bandwidth_hz
+    stack: Literal["ofdma", "wifi"] = "ofdma"
+    bandwidth_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    """Of the channel; 20 MHz for OFDMA, of which a tenth is guard band, and 80 MHz for Wi-Fi."""
+    reuse: Count | None = None
+    """OFDMA: how many sub-bands the clusters take in turn; with 1 they all interfere."""
+    underlay: bool | None = None
+    """OFDMA: whether the sidelinks use the resource blocks of the uplink to the base station."""
+
+    def spec(self) -> WifiSpec | OfdmaSpec:
+        """The radio as the scenario has it, with its own loss model."""
+        if self.stack == "wifi":
+            return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz)
+        bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
+        given = self._given(*_OFDMA_KEYS, "reuse", "underlay")
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
 
 
-class EdgeRadio(Section):
-    """The radio between control units and base station: LTE, the bandwidth that of each way."""
+class EdgeRadio(_Ofdma):
+    """The radio between control units and base station; the bandwidth is that of each way."""
 
     shorthand = "stack"
 
-    stack: Literal["lte"] = "lte"
-    bandwidth_hz: Annotated[Hertz, Field(gt=0)] = LteSpec().bandwidth_hz
+    stack: Literal["ofdma", "lte"] = "ofdma"
+    bandwidth_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    """Of the channel, 20 MHz by default; a tenth of it is guard band."""
+    duplex: Literal["fdd", "tdd"] | None = None
+    """OFDMA: whether both ways have a band each, or take turns in one."""
+    station_noise_figure_db: Decibels | None = None
+    station_antenna_gain_db: Decibels | None = None
+
+    def spec(self) -> LteSpec | OfdmaSpec:
+        """The radio as the scenario has it, with its own loss model."""
+        if self.stack == "lte":
+            return LteSpec(self.bandwidth_hz or LteSpec().bandwidth_hz)
+        bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
+        station = ("station_noise_figure_db", "station_antenna_gain_db")
+        given = self._given(*_OFDMA_KEYS, "duplex", *station)
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
+
+
+OFDMA_CHANNEL_HZ = 20e6
+
+
+def ofdma_bandwidth_hz(channel_hz: float) -> float:
+    """What the resource blocks fill of a channel: as many as leave a tenth of it for guard bands.
+
+    Of 5, 10, 15 and 20 MHz that is 25, 50, 75 and 100 blocks, as in LTE (3GPP TS 36.101, table
+    5.6-1).
+    """
+    return max(int(0.9 * channel_hz / BLOCK_HZ + 1e-9), 1) * BLOCK_HZ
 
 
 class Radio(Section):
@@ -218,34 +283,24 @@ class Radio(Section):
 
 
 class Loss(Section):
-    """An ns-3 propagation loss model."""
+    """An ns-3 propagation loss model; of the stack's own model single attributes may be given."""
 
     shorthand = "model"
 
     model: str = Channel().kind
     attributes: dict[str, _Attribute] = Field(default_factory=dict)
 
-    def channel(self) -> Channel:
-        return Channel(self.model, self.attributes)
-
-
-def _loss(default: Channel) -> Loss:
-    return Loss(model=default.kind, attributes=dict(default.attributes))
+    def over(self, own: Channel) -> Channel:
+        """The channel, with what a stack has of its own where it is the same model."""
+        same = self.model in (own.kind, kind_of(own).loss)
+        return Channel(self.model, {**(own.attributes if same else {}), **self.attributes})
 
 
 class Propagation(Section):
-    """How the radios' signals weaken; attributes that are left out keep this project's values."""
+    """How the radios' signals weaken; what is left out is as the radio's stack has it."""
 
-    d2d: Loss = _loss(WifiSpec().propagation)
-    d2e: Loss = _loss(LteSpec().propagation)
-
-    @field_validator("d2d", "d2e")
-    @classmethod
-    def _keep_defaults(cls, loss: Loss, info: Any) -> Loss:
-        default: Loss = cls.model_fields[info.field_name].default
-        if loss.model != default.model:
-            return loss
-        return Loss(model=loss.model, attributes={**default.attributes, **loss.attributes})
+    d2d: Loss | None = None
+    d2e: Loss | None = None
 
 
 class StudyConfig(Section):

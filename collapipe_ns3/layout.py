@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from collapipe_ns3.config import Cluster, Node, StudyConfig
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.streams import number, stream
-from ns3_scenarios.scenario import ClusterSpec, LteSpec, NodeSpec, ScenarioSpec, WifiSpec
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
 _HEAD_HEIGHT_M = 1.5
 _CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
@@ -42,13 +43,18 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
     ns-3's RngSeed stays 1, and its RngRun is a number drawn from the study's seed and the round.
     """
     mast = _point(config.server.position or (0.0, 0.0, 10.0))
+    d2d, d2e = config.radio.d2d.spec(), config.radio.d2e.spec()
+    if config.propagation.d2d is not None:
+        d2d = replace(d2d, propagation=config.propagation.d2d.over(d2d.propagation))
+    if config.propagation.d2e is not None:
+        d2e = replace(d2e, propagation=config.propagation.d2e.over(d2e.propagation))
     return ScenarioSpec(
         bs=_node(SERVER, config.server, mast),
         clusters=tuple(
             _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
         ),
-        d2d=WifiSpec(config.radio.d2d.bandwidth_hz, propagation=config.propagation.d2d.channel()),
-        d2e=LteSpec(config.radio.d2e.bandwidth_hz, propagation=config.propagation.d2e.channel()),
+        d2d=d2d,
+        d2e=d2e,
         run=number(seed, "ns-3", round),
         ns3_defaults=config.ns3,
     )

@@ -173,7 +173,7 @@ class Run:
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> RoundOutcome:
         """Executes a plan in an episode of its own; the training state then holds the new model."""
-        net = network.build(layout.scenario(self.config, self.seed, plan.round))
+        net = network.build(layout.scenario(self.config, self.seed, plan.round), tried=True)
         steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
         done = itertools.count(1)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Outcome = Literal["delivered", "lost", "cut", "refused"]
+Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
-_OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")
+_OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")  # those of C++
 _ENDED = struct.Struct("=QqIIQddddd")  # collapipe::Ended, without gaps
 _RANGE = struct.Struct("=QQ")  # collapipe::ByteRange
 

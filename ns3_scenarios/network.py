@@ -13,6 +13,7 @@ from ns3_scenarios.checks import problems
 from ns3_scenarios.measurement import (
     Ended,
     MeasuredLink,
+    Outcome,
     RadioDelivery,
     RadioUsage,
     ratio,
@@ -80,11 +81,12 @@ class _Transfer:
     future: asyncio.Future[RadioDelivery]
 
 
-def build(spec: ScenarioSpec) -> Ns3Network:
+def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     """Ends any earlier simulation and builds this one, attached and ready, at time 0.
 
     Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
-    run it or terminals can't attach.
+    run it or terminals can't attach. What a user chose of ns-3 is first tried out in a copy of the
+    process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
     """
     found = problems(spec)
     # What is as we made it needs no questions.
@@ -97,7 +99,7 @@ def build(spec: ScenarioSpec) -> Ns3Network:
         found = ns3_problems(spec)
     if found:
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
-    if unusual:
+    if unusual and not tried:
         # Single values have been checked, but what they do together shows only when it runs.
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
     return _build(spec)
@@ -146,6 +148,7 @@ class Ns3Network:
         self._spec = spec
         self._nodes = {node.name: node for node in spec.nodes}
         self._radio = _radios(spec)
+        self._unrepaired = ofdma.unrepaired(spec)
         self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
@@ -349,7 +352,7 @@ class Ns3Network:
             size_bytes=transfer.size_bytes,
             start_ns=transfer.start_ns,
             end_ns=ended.end_ns,
-            outcome=ended.outcome,
+            outcome=self._outcome(transfer, ended),
             lost=ended.lost,
             radio=self._radio[transfer.src, transfer.dst],
             retransmissions=ended.retransmissions,
@@ -359,3 +362,11 @@ class Ns3Network:
             airtime_s=ended.airtime_s,
             energy_j=ended.energy_j,
         )
+
+    def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
+        """The native code calls lost whatever isn't whole; with gaps it may still be of use."""
+        missing = sum(end - begin for begin, end in ended.lost)
+        gaps = ended.outcome == "lost" and missing < transfer.size_bytes
+        if gaps and (transfer.src, transfer.dst) in self._unrepaired:
+            return "partial"
+        return ended.outcome

@@ -38,12 +38,41 @@ class DeviceUse:
 
 
 @dataclass(frozen=True, slots=True)
+class GradientNorms:
+    """Squared norms of one step's gradient as its micro-batches came in.
+
+    `prefix_squares[m - 1]` is ‖mean gradient of the first m micro-batches‖², each of `sequences`.
+    """
+
+    cluster: int
+    sequences: int
+    prefix_squares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Strayed:
+    """How far a pipeline's tensors came off on their way in a round.
+
+    `distortion` is Σ ε over all hops of a micro-batch, forward and backward, the mean over the
+    round's micro-batches; `weight` is the pipeline's part of the average.
+    """
+
+    cluster: int
+    weight: float
+    sequences: int
+    micro_batches: int
+    distortion: float
+
+
+@dataclass(frozen=True, slots=True)
 class Phases:
     """Where the time of a round went: the phases of the cluster that finished last, in ns.
 
-    Those of the other clusters lie beside them, so these add up to the round's duration.
+    Those of the other clusters lie beside them, so these add up to the round's duration. Sounding
+    comes before all of them.
     """
 
+    sounding_ns: int
     broadcast_ns: int
     pipeline_ns: int
     gather_ns: int
@@ -53,7 +82,8 @@ class Phases:
     @property
     def total_ns(self) -> int:
         return (
-            self.broadcast_ns
+            self.sounding_ns
+            + self.broadcast_ns
             + self.pipeline_ns
             + self.gather_ns
             + self.upload_ns
@@ -78,6 +108,8 @@ class RoundOutcome:
     links: Sequence[LinkState]
     devices: Sequence[DeviceUse]
     abandoned: Mapping[int, str]
+    gradients: Sequence[GradientNorms] = ()
+    strayed: Sequence[Strayed] = ()
 
     @property
     def duration_ns(self) -> int:

@@ -6,12 +6,21 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Self
 
 from bridge.loop import simulated_loop
 from bridge.network import NodeUsage
+from bridge.wire import Wire
 from collapipe_ns3.costs import aggregation_flops
-from collapipe_ns3.engine.outcome import DeviceUse, Phases, RoundOutcome
+from collapipe_ns3.engine.air import Air
+from collapipe_ns3.engine.outcome import (
+    DeviceUse,
+    GradientNorms,
+    Phases,
+    RoundOutcome,
+    Strayed,
+)
 from collapipe_ns3.engine.schedule import Table, table
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
@@ -28,13 +37,16 @@ class Training:
 
     `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
     `shares` are the clusters' parts of all training data, the weights of the average.
-    `on_step(loss)` is told of every pipeline's step as it ends.
+    `wire` is the format of activations and gradients on the air, and `seed` where its roundings
+    come from. `on_step(loss)` is told of every pipeline's step as it ends.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
     shares: Sequence[float]
     local_steps: int
     optimizer: str
+    wire: Wire = "fp32"
+    seed: int = 0
     on_step: Callable[[float], None] = lambda loss: None
 
 
@@ -42,7 +54,9 @@ class Training:
 class _Job:
     """One pipeline's way through a round, and the instants at which its phases ended."""
 
+    round: int
     cluster: int
+    index: int  # of the pipeline in its cluster
     pipeline: Pipeline
     replica: Replica
     workers: list[StageWorker]
@@ -51,6 +65,8 @@ class _Job:
     batches: Iterator[Batch]
     marks_ns: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    gradients: list[GradientNorms] = field(default_factory=list)
+    distortions: list[float] = field(default_factory=list)
     failure: str | None = None
 
     def forget(self) -> None:
@@ -58,19 +74,43 @@ class _Job:
             worker.forget()
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where a site was when a round began, which may be before its plan was made."""
+
+    start_ns: int
+    computations: int
+    deliveries: int
+    energy_j: Mapping[str, float]
+
+    @classmethod
+    def now(cls, site: Site) -> Self:
+        """The site as it is; called in the simulated loop."""
+        return cls(
+            simulated_loop().now_ns(),
+            len(site.computations),
+            len(site.network.deliveries),
+            {node: _energy(use) for node, use in site.network.usage().items()},
+        )
+
+
 async def run_round(
-    site: Site, state: TrainingState, plan: RoundPlan, training: Training
+    site: Site,
+    state: TrainingState,
+    plan: RoundPlan,
+    training: Training,
+    begun: Begun | None = None,
 ) -> RoundOutcome:
     """Executes a validated plan on the site's network; the state then holds the new model.
+
+    Where the round has begun before, as with soundings, `begun` says when.
 
     A cluster whose transfers fail for good is abandoned: its work of this round is dropped, it
     sits out of the average, and the outcome says why. Every schedule is validated before anything
     is sent; raises `ScheduleError`.
     """
     jobs = _jobs(state, plan, training)
-    before = {node: _energy(use) for node, use in site.network.usage().items()}
-    first_computation = len(site.computations)
-    first_delivery = len(site.network.deliveries)
+    begun = begun or Begun.now(site)
     start_ns = simulated_loop().now_ns()
     site.network.apply(plan.links)
     global_model = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
@@ -91,14 +131,18 @@ async def run_round(
     loss = math.fsum(job.weight * math.fsum(job.losses) / len(job.losses) for job in trained)
     return RoundOutcome(
         round=plan.round,
-        start_ns=start_ns,
-        phases=_phases(jobs, start_ns, all_in_ns, simulated_loop().now_ns()),
+        start_ns=begun.start_ns,
+        phases=_phases(
+            jobs, start_ns - begun.start_ns, start_ns, all_in_ns, simulated_loop().now_ns()
+        ),
         loss=loss / weight if trained else math.nan,
-        computations=site.computations[first_computation:],
-        deliveries=site.network.deliveries[first_delivery:],
+        computations=site.computations[begun.computations :],
+        deliveries=site.network.deliveries[begun.deliveries :],
         links=site.network.link_state(),
-        devices=_uses(site, jobs, before, first_computation),
+        devices=_uses(site, jobs, begun),
         abandoned={job.cluster: job.failure for job in jobs if job.failure is not None},
+        gradients=tuple(norms for job in trained for norms in job.gradients),
+        strayed=tuple(_strayed(job, weight) for job in trained),
     )
 
 
@@ -119,7 +163,8 @@ def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Jo
             weight = training.shares[cluster.cluster] * pipeline.share
             batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
             steps = schedule_of(pipeline)
-            jobs.append(_Job(cluster.cluster, pipeline, replica, line, steps, weight, batches))
+            place = (plan.round, cluster.cluster, index)
+            jobs.append(_Job(*place, pipeline, replica, line, steps, weight, batches))
     return jobs
 
 
@@ -146,8 +191,10 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
     await _broadcast(site, job)
     job.marks_ns.append(loop.now_ns())
     control = control_unit(job.cluster)
-    for _ in range(training.local_steps):
+    for number in range(training.local_steps):
         batch = next(job.batches)
+        micro_batches = job.pipeline.micro_batches
+        air = Air(training.wire, training.seed, (job.round, job.cluster, job.index, number))
         step = PipelineStep(
             site=site,
             cluster=job.cluster,
@@ -158,10 +205,16 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
                 for here, there in pairwise([*job.workers, job.workers[0]])
             ],
             optimizer=training.optimizer,
-            parts=batch.split(job.pipeline.micro_batches),
+            parts=batch.split(micro_batches),
             tokens=batch.target_tokens,
+            air=air,
+            # Norms of one step a round are enough, and more would cost time.
+            squares=[0.0] * micro_batches if number == 0 else None,
         )
         job.losses.append(await step.run())
+        job.distortions.append(math.fsum(air.distortions) / micro_batches)
+        if step.squares is not None:
+            job.gradients.append(_norms(job.cluster, step.squares, step.parts))
         training.on_step(job.losses[-1])
     job.marks_ns.append(loop.now_ns())
     held = _weights_by_node(job)
@@ -173,6 +226,13 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
     if held:
         await site.send((control, SERVER), sum(held.values()), "parameters")
     job.marks_ns.append(loop.now_ns())
+
+
+def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
+    """Of means, where the step has sums of losses over all of the batch's tokens."""
+    tokens = list(accumulate(part.target_tokens for part in parts))
+    means = (square * (tokens[-1] / n) ** 2 for square, n in zip(squares, tokens, strict=True))
+    return GradientNorms(cluster, len(parts[0].source), tuple(means))
 
 
 async def _broadcast(site: Site, job: _Job) -> None:
@@ -216,32 +276,40 @@ def _weights(worker: StageWorker) -> int:
     return sum(unit.parameter_bytes() for unit in worker.units)
 
 
-def _phases(jobs: Sequence[_Job], start_ns: int, all_in_ns: int, end_ns: int) -> Phases:
+def _strayed(job: _Job, total_weight: float) -> Strayed:
+    sequences = job.pipeline.micro_batches * job.gradients[0].sequences
+    distortion = math.fsum(job.distortions) / len(job.distortions)
+    weight = job.weight / total_weight
+    return Strayed(job.cluster, weight, sequences, job.pipeline.micro_batches, distortion)
+
+
+def _phases(
+    jobs: Sequence[_Job], sounding_ns: int, start_ns: int, all_in_ns: int, end_ns: int
+) -> Phases:
     """The phases of the job that ended last; an abandoned job's lost time counts as pipeline."""
     last = max(jobs, key=lambda job: job.marks_ns[-1] if job.failure is None else start_ns)
     marks = last.marks_ns
     if last.failure is not None or marks[-1] != all_in_ns:
         # The last to end was abandoned on its way: what it had reached is all there is to say.
-        return Phases(0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
+        return Phases(sounding_ns, 0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
     ends = [start_ns, *marks, end_ns]
-    return Phases(*(after - before for before, after in pairwise(ends)))
+    return Phases(sounding_ns, *(after - before for before, after in pairwise(ends)))
 
 
 def _energy(use: NodeUsage) -> float:
     return use.tx_energy_j + use.rx_energy_j
 
 
-def _uses(
-    site: Site, jobs: Sequence[_Job], before: Mapping[str, float], first_computation: int
-) -> list[DeviceUse]:
+def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
     """A row for each node that took part, the base station last."""
     held: dict[str, list[tuple[int, StageWorker]]] = {}
     for job in jobs:
         for worker in job.workers:
             held.setdefault(worker.node, []).append((job.cluster, worker))
-    radio = {n: _energy(use) - before.get(n, 0.0) for n, use in site.network.usage().items()}
+    spent = {node: _energy(use) for node, use in site.network.usage().items()}
+    radio = {node: energy - begun.energy_j.get(node, 0.0) for node, energy in spent.items()}
     busy: dict[str, list[float]] = {}
-    for done in site.computations[first_computation:]:
+    for done in site.computations[begun.computations :]:
         busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
     rows = [
         DeviceUse(

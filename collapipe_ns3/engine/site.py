@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from bridge.compute import Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network
+from bridge.payload import Ranges, union
 from collapipe_ns3.costs import StageCost, measure
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.engine.outcome import Computation
@@ -67,18 +68,38 @@ class Site:
         self._processors = {node: Processor(thread) for node in profiles}
 
     async def send(self, route: Sequence[str], size: int, kind: str) -> None:
-        """Sends bytes over every hop of a route, each hop whole before the next.
+        """Sends bytes over every hop of a route until all have arrived, each hop before the next.
 
-        Raises `TransferFailed` where a hop fails `RESENDS` + 1 times.
+        What a transport leaves out that repairs nothing is sent again at once, and what did not
+        get through at all after a pause. Raises `TransferFailed` where a hop fails for good.
         """
         for src, dst in pairwise(route):
-            for attempt in range(RESENDS + 1):
-                delivery = await self.network.transfer(src, dst, size, kind)
-                if delivery.outcome == "delivered":
-                    break
-                if attempt == RESENDS:
-                    raise TransferFailed(delivery)
-                await sleep_ns(RESEND_AFTER_NS)
+            missing = size
+            while missing:
+                lost = await self._hop(src, dst, missing, kind)
+                missing = sum(end - begin for begin, end in lost)
+
+    async def send_once(self, route: Sequence[str], size: int, kind: str) -> Ranges:
+        """The same for what bears gaps; returns the byte ranges that are missing at the end.
+
+        A relay hands on all bytes, with what it lacks left blank.
+        """
+        missing: Ranges = ()
+        for src, dst in pairwise(route):
+            lost = await self._hop(src, dst, size, kind)
+            missing = union(missing, lost) if lost else missing
+        return missing
+
+    async def _hop(self, src: str, dst: str, size: int, kind: str) -> Ranges:
+        """One transfer, tried up to `RESENDS` + 1 times; the byte ranges that did not arrive."""
+        for attempt in range(RESENDS + 1):
+            delivery = await self.network.transfer(src, dst, size, kind)
+            if delivery.outcome in ("delivered", "partial"):
+                return delivery.lost
+            if attempt == RESENDS:
+                raise TransferFailed(delivery)
+            await sleep_ns(RESEND_AFTER_NS)
+        raise AssertionError("unreachable")
 
     async def compute(
         self,

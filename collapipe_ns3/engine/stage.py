@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.engine.state import Replica, Unit
@@ -61,6 +62,11 @@ class StageWorker:
         leaf, output, _ = self.kept.pop(micro_batch)
         output.backward(gradient)
         return leaf.grad
+
+    def gradient_square(self) -> float:
+        """The squared norm of the gradients as accumulated so far."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return float(torch.stack(torch._foreach_norm(gradients)).square().sum())
 
     def step(self) -> None:
         """Updates the parameters and clears their gradients."""

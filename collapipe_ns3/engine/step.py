@@ -9,8 +9,9 @@ from functools import partial
 
 from torch import Tensor
 
-from bridge.payload import size_bytes
+from bridge.payload import pack, receive, size_bytes
 from collapipe_ns3.costs import StageCost, optimizer_flops
+from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.schedule import RECEIVES, Action, Kind, Table, receiver
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage import StageWorker
@@ -33,7 +34,10 @@ class PipelineStep:
     `workers` has the stages in order, the embedding first and the decoder last; `routes[i]` lists
     the nodes from stage i to stage i + 1, relays included, and the last one those from the decoder
     back to the embedding. `optimizer` is its name, for its cost.
-    `parts` are the micro-batches, `tokens` the tokens to be predicted in all of them.
+    `parts` are the micro-batches, `tokens` the tokens to be predicted in all of them, `air` says
+    what becomes of tensors on the way. `squares`, where it is given with a zero a micro-batch, is
+    added the squared norm of what the gradient has come to after each: every stage takes its
+    backwards in order.
     """
 
     site: Site
@@ -44,6 +48,8 @@ class PipelineStep:
     optimizer: str
     parts: Sequence[Batch]
     tokens: int
+    air: Air
+    squares: list[float] | None = None
     losses: dict[int, float] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Payload]] = field(default_factory=dict)
 
@@ -104,13 +110,22 @@ class PipelineStep:
     ) -> None:
         worker = self.workers[stage]
         (gradient,) = held.pop(Action(stage, Kind.RECEIVE_GRADIENT, m), (None,))
-        work = partial(worker.backward, m, gradient)
+        work = partial(self._backward_work, worker, m, gradient)
         result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
         if result is not None:
             held[Action(stage, Kind.SEND_GRADIENT, m)] = (result,)
 
+    def _backward_work(self, worker: StageWorker, m: int, gradient: Tensor | None) -> Tensor | None:
+        result = worker.backward(m, gradient)
+        if self.squares is not None:
+            self.squares[m] += worker.gradient_square()
+        return result
+
     async def _ship(self, send: Action, payload: Payload) -> None:
-        """Carries a payload to the stage that waits for it, relay by relay."""
+        """Carries a payload to the stage that waits for it, relay by relay.
+
+        Activations and gradients go in the wire format and may arrive with gaps; labels may not.
+        """
         target = receiver(send, len(self.workers) - 1)
         if send.kind is Kind.SEND_ACTIVATION:
             route = self.routes[send.stage]
@@ -118,8 +133,26 @@ class PipelineStep:
             route = self.routes[target.stage][::-1]
         else:
             route = self.routes[-1][::-1]
-        await self.site.send(route, size_bytes(payload), _KIND_ON_AIR[send.kind])
+        kind = _KIND_ON_AIR[send.kind]
+        if send.kind is Kind.SEND_LABELS:
+            await self.site.send(route, size_bytes(payload), kind)
+        elif len(route) > 1:  # what stays on its node is left as it is
+            payload = await self._over_the_air(route, payload, kind, send)
         self._slot(target).set_result(payload)
+
+    async def _over_the_air(
+        self, route: Sequence[str], payload: Payload, kind: str, send: Action
+    ) -> Payload:
+        """What arrives of a payload; how far it is off is noted for the link that sent it."""
+        thread, air = self.site.thread, self.air
+        roundings = air.roundings(send, payload[0].device)
+        packed = thread.now(lambda: pack(payload, air.wire, roundings))
+        lost = await self.site.send_once(route, packed.size_bytes, kind)
+        if air.wire == "fp32" and not lost:
+            return payload
+        received = thread.now(lambda: receive(packed, lost))
+        air.distortions.append(received.distortion)
+        return received.tensors
 
     def _slot(self, receive: Action) -> asyncio.Future[Payload]:
         """Where a message is put down and waited for, whichever happens first."""

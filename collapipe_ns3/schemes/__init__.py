@@ -46,11 +46,32 @@ class MeasuredLink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Medium:
+    """A band that directed links have in common, and how a plan may divide it.
+
+    With `grants` every link that is used needs a bandwidth of its own, all together at most
+    `bandwidth_hz`; without, whoever sends takes the whole band. A `shared` medium carries one
+    transfer at a time, in effect: all its links take turns. A `half_duplex` one has nodes that
+    send or receive, never both at once.
+    """
+
+    name: str
+    links: frozenset[tuple[str, str]]
+    bandwidth_hz: float
+    grants: bool = False
+    shared: bool = False
+    half_duplex: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """All that a scheme is given: who there is, what is trained, and what was measured.
 
     `devices` lists each cluster's device names in the study's order; `profiles` has every node,
     control units and the base station included; `links` is empty before anything was sent.
+    `shares` are the clusters' parts of the training data, equal where it is empty; the lengths are
+    what batches are usually padded to, in tokens, None for the task's longest. `media` says what
+    the radios are; a link in none of them is taken to have a channel of its own.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -60,6 +81,48 @@ class Observation:
     local_steps: int
     optimizer: str
     links: Sequence[MeasuredLink] = ()
+    shares: tuple[float, ...] = ()
+    source_length: int | None = None
+    target_length: int | None = None
+    media: tuple[Medium, ...] = ()
+
+
+class Sent(Protocol):
+    """A transfer that ended; see `bridge.network.Delivery`."""
+
+    @property
+    def src(self) -> str: ...
+    @property
+    def dst(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def start_ns(self) -> int: ...
+    @property
+    def end_ns(self) -> int: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def lost(self) -> Sequence[tuple[int, int]]: ...
+    @property
+    def airtime_s(self) -> float: ...
+    @property
+    def bandwidth_hz(self) -> float: ...
+    @property
+    def sinr(self) -> float: ...
+
+
+class Computed(Protocol):
+    """A computation that ended; see `collapipe_ns3.engine.outcome.Computation`."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def start_ns(self) -> int: ...
+    @property
+    def end_ns(self) -> int: ...
+    @property
+    def flops(self) -> float: ...
 
 
 class Outcome(Protocol):
@@ -73,6 +136,11 @@ class Outcome(Protocol):
     def energy_j(self) -> Mapping[str, float]:
         """Energy of each node in the round, computation and radio."""
         ...
+
+    @property
+    def deliveries(self) -> Sequence[Sent]: ...
+    @property
+    def computations(self) -> Sequence[Computed]: ...
 
 
 class Scheme(Protocol):

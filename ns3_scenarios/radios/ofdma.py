@@ -83,6 +83,16 @@ def pairs(spec: ScenarioSpec) -> list[Pair]:
     return [pair for cell in _cells(spec) for pair in cell.pairs]
 
 
+def unrepaired(spec: ScenarioSpec) -> set[Pair]:
+    """The pairs whose transfers may arrive with gaps: by UDP, or an unacknowledged link layer."""
+    return {
+        pair
+        for cell in _cells(spec)
+        for pair in cell.pairs
+        if cell.spec.transport == "udp" or not cell.spec.sends_again
+    }
+
+
 def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int], native: Any) -> None:
     """Makes the radios; `numbers` maps node names to the episode's nodes."""
     stations = {node.name for node in (spec.bs, *spec.stations)}

@@ -61,7 +61,10 @@ def rehearse(action: Callable[[], object], doing: str, limit_s: float = 60.0) ->
         with warnings.catch_warnings():
             # Python warns of forking beside other threads; the copy runs none but this one.
             warnings.simplefilter("ignore", DeprecationWarning)
+            # Ctrl-C amid Python's own preparations for a fork would be lost in them.
+            usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             child = os.fork()
+            signal.pthread_sigmask(signal.SIG_SETMASK, usual)
         if child == 0:
             os.close(over)
             _act_and_exit(action, said.fileno())

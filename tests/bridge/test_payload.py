@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.payload import receive, size_bytes
+from bridge.payload import pack, receive, size_bytes, union
+from bridge.wire import Wire
 
 
 def test_size_is_that_of_the_elements() -> None:
@@ -17,7 +20,7 @@ def test_size_is_that_of_the_elements() -> None:
 
 def test_without_loss_the_very_tensors_are_handed_on() -> None:
     sent = [torch.randn(4), torch.arange(3)]
-    received = receive(sent, [])
+    received = receive(pack(sent), [])
     assert all(got is gave for got, gave in zip(received.tensors, sent, strict=True))
     assert received.distortion == 0.0
 
@@ -55,15 +58,49 @@ def test_an_element_is_missing_where_any_of_its_bytes_is(ranges: list[tuple[int,
             )
             power += float(tensor.square().sum())
 
-    received = receive(sent, lost)
+    received = receive(pack(sent), lost)
     for got, want in zip(received.tensors, expected, strict=True):
         torch.testing.assert_close(got, want)
     assert received.distortion == pytest.approx(error / power, rel=1e-5)
+
+
+def test_the_formats_take_as_many_bytes_as_they_say() -> None:
+    tensors = [torch.randn(4, 6), torch.zeros(5, dtype=torch.bool)]
+    sizes: dict[Wire, int] = {"fp32": 96, "fp16": 48, "bf16": 48, "int8": 24 + 4 * 4}
+    for wire, size in sizes.items():
+        assert pack(tensors, wire).size_bytes == size + 5
+
+
+def test_in_int8_a_row_goes_with_its_scale_and_an_element_with_its_byte() -> None:
+    sent = torch.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
+    packed = pack([sent], "int8", torch.Generator().manual_seed(1))
+    whole = receive(packed, []).tensors[0]
+    torch.testing.assert_close(whole, sent, atol=6 / 127, rtol=0)
+    (first_row_gone,) = receive(packed, [(2, 3)]).tensors  # a byte of the first scale
+    torch.testing.assert_close(first_row_gone, whole * torch.tensor([[0.0], [2.0]]))
+    (last_gone,) = receive(packed, [(13, 14)]).tensors  # after two scales and five values
+    expected = whole * 6 / 5
+    expected[1, 2] = 0
+    torch.testing.assert_close(last_gone, expected)
+
+
+byte_ranges = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(1, 9)).map(lambda r: (r[0], r[0] + r[1])), max_size=5
+)
+
+
+@given(byte_ranges, byte_ranges)
+def test_a_union_of_ranges_has_the_bytes_of_both_in_order(
+    one: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    merged = union(one, other)
+    assert {b for r in merged for b in range(*r)} == {b for r in one + other for b in range(*r)}
+    assert all(a[1] < b[0] for a, b in pairwise(merged))
 
 
 def test_random_losses_keep_the_mean() -> None:
     generator = torch.Generator().manual_seed(1)
     sent = torch.rand(100_000, generator=generator) + 1
     lost = [(4 * i, 4 * i + 4) for i in torch.randperm(100_000, generator=generator)[:30_000]]
-    received = receive([sent], [(int(start), int(end)) for start, end in lost])
+    received = receive(pack([sent]), [(int(start), int(end)) for start, end in lost])
     assert float(received.tensors[0].mean()) == pytest.approx(float(sent.mean()), rel=0.02)

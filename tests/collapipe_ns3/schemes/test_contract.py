@@ -73,4 +73,4 @@ def test_the_engine_executes_its_plans_and_it_learns_from_them(
 def test_it_says_in_its_docstring_where_it_comes_from(make: Callable[[], Scheme]) -> None:
     text = make.__doc__
     assert text is not None
-    assert "this project's" in text  # which part of it is a reading of the paper's
+    assert "this project's" in text or "reconstructs" in text

@@ -1,0 +1,1 @@
+"""DSSRA: dynamic segment scheduling and resource allocation, from what was measured."""

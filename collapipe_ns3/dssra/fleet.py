@@ -1,0 +1,306 @@
+"""All that a plan depends on, as arrays: processors, links as measured, and what links share.
+
+P clusters side by side; a cluster's nodes are 0, its control unit, and 1 … K, its devices. Smaller
+clusters are filled up with devices that have no memory. A link's model at power p and bandwidth b
+is r(b, p) = η·b·log2(1 + p·g/(b·n)), from measured gain g, noise and interference n, and η.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.wire import Wire
+from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.divergence import loss_epsilon, wire_epsilon
+from collapipe_ns3.dssra.knowledge import Knowledge, Pair, Service, link_name
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.schemes import MeasuredLink, Medium, Observation
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+#: What a link is taken for when nothing at all was measured: a poor one, so that whatever is
+#: planned on it will hold.
+_UNKNOWN_SINR = 1.0
+_UNKNOWN_EFFICIENCY = 0.5
+_UNKNOWN_HZ = 1e6
+
+
+@dataclass(frozen=True)
+class Links:
+    """Directed links of one kind: (P, n, n) inside the clusters, (P,) to or from the base station.
+
+    `snr` is g/n in Hz/W. Without grants a link uses `natural_hz`, as the radio has it; with them
+    the links of a cluster (or, to the base station, of all clusters) share `band_hz` (P,). `duty`
+    is the part of a hold that is on the air. `measured` marks what was not guessed.
+    """
+
+    snr: Array
+    efficiency: Array
+    latency: Array
+    epsilon: Array
+    duty: Array
+    natural_hz: Array
+    band_hz: Array
+    grants: bool
+    shared: bool
+    half_duplex: bool
+    measured: Mask
+
+    def seconds_per_byte(self, power_w: Array, bandwidth_hz: Array) -> Array:
+        """8/r(b, p) of every link; infinite where there is no power or bandwidth."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sinr = power_w * self.snr / bandwidth_hz
+            rate = self.efficiency * bandwidth_hz * np.log2(1 + sinr)
+            return np.where(rate > 0, 8 / rate, np.inf)
+
+    def take(self, rows: Ints) -> Links:
+        """The links of these clusters."""
+        arrays: dict[str, Any] = {
+            key: getattr(self, key)[rows]
+            for key in ("snr", "efficiency", "latency", "epsilon", "duty", "natural_hz",
+                        "band_hz", "measured")
+        }  # fmt: skip
+        return replace(self, **arrays)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
+    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use."""
+
+    size: Ints
+    share: Array
+    flops_per_s: Array
+    overhead_s: Array
+    memory_bytes: Array
+    active_power_w: Array
+    rx_power_w: Array
+    max_power_w: Array
+    d2d: Links
+    up: Links
+    down: Links
+    medium: Ints
+    server_flops_per_s: float
+    server_overhead_s: float
+    server_power_w: float
+
+    @property
+    def clusters(self) -> int:
+        return len(self.size)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of the largest cluster: its control unit and devices."""
+        return int(self.flops_per_s.shape[1])
+
+    @classmethod
+    def of(cls, observation: Observation, knowledge: Knowledge, wire: Wire = "fp32") -> Self:
+        """What an observation says, corrected by what was learned."""
+        names = [(control_unit(n), *devices) for n, devices in enumerate(observation.devices)]
+        place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
+        shape = (len(names), max(map(len, names)))
+        profiles = observation.profiles
+        server = profiles[SERVER]
+        speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
+        power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
+        reader = _Reader(observation, knowledge, place, wire_epsilon(wire, observation.model.width))
+        medium_names = [reader.medium_of(row[0], row[1]) for row in names]
+        numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
+        return cls(
+            size=np.array([len(row) - 1 for row in names]),
+            share=np.array(observation.shares or [1 / len(names)] * len(names)),
+            flops_per_s=_column(shape, place, speed, 1.0),
+            overhead_s=_column(shape, place, {n: p.overhead_s for n, p in profiles.items()}, 0.0),
+            memory_bytes=_column(
+                shape, place, {n: float(p.memory_bytes) for n, p in profiles.items()}, 0.0
+            ),
+            active_power_w=_column(
+                shape, place, {n: p.active_power_w for n, p in profiles.items()}, 0.0
+            ),
+            rx_power_w=_column(shape, place, {n: p.rx_power_w for n, p in profiles.items()}, 0.0),
+            max_power_w=power,
+            d2d=reader.inside(names, power),
+            up=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
+            down=reader.edge(
+                [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
+            ),
+            medium=np.array([numbers[name] for name in medium_names]),
+            server_flops_per_s=speed[SERVER],
+            server_overhead_s=server.overhead_s,
+            server_power_w=server.max_tx_power_w,
+        )
+
+    def take(self, rows: Ints) -> Fleet:
+        """The fleet of these clusters, repeated where a number is."""
+        own = {
+            key: getattr(self, key)[rows]
+            for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
+                        "active_power_w", "rx_power_w", "max_power_w", "medium")
+        }  # fmt: skip
+        links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
+        changes: dict[str, Any] = {**own, **links}
+        return replace(self, **changes)
+
+    def pick(self, nodes: Ints) -> Fleet:
+        """The fleet with these nodes of each cluster in place of all, (P, n)."""
+        rows = np.arange(self.clusters)[:, None]
+        a, b = nodes[:, :, None], nodes[:, None, :]
+        own: dict[str, Any] = {
+            key: getattr(self, key)[rows, nodes]
+            for key in ("flops_per_s", "overhead_s", "memory_bytes", "active_power_w",
+                        "rx_power_w", "max_power_w")
+        }  # fmt: skip
+        inside: dict[str, Any] = {
+            key: getattr(self.d2d, key)[rows[..., None], a, b]
+            for key in ("snr", "efficiency", "latency", "epsilon", "duty", "natural_hz", "measured")
+        }
+        return replace(self, **own, d2d=replace(self.d2d, **inside))
+
+
+def _column(
+    shape: tuple[int, int], place: dict[str, tuple[int, int]], values: dict[str, float], fill: float
+) -> Array:
+    found = np.full(shape, fill)
+    for name, at in place.items():
+        found[at] = values[name]
+    return found
+
+
+class _Reader:
+    """Puts measured links into arrays, and guesses what was not measured."""
+
+    def __init__(
+        self,
+        observation: Observation,
+        knowledge: Knowledge,
+        place: dict[str, tuple[int, int]],
+        wire_epsilon: float,
+    ) -> None:
+        self.measured = {(link.src, link.dst): link for link in observation.links}
+        self.media = observation.media
+        self.knowledge = knowledge
+        self.place = place
+        self.wire_epsilon = wire_epsilon
+
+    def medium_of(self, src: str, dst: str) -> str:
+        """The name of the medium of a pair; that of the sender's own where there is none."""
+        medium = self._medium((src, dst))
+        return medium.name if medium else src
+
+    def _medium(self, pair: Pair) -> Medium | None:
+        return next((medium for medium in self.media if pair in medium.links), None)
+
+    def edge(self, pairs: Sequence[Pair], power_w: Array) -> Links:
+        medium = self._medium(pairs[0])
+        values = [self._values(pair, medium) for pair in pairs]
+        links = _guess(np.array(values).T[:, :, None], power_w[:, None], medium)
+        arrays = {key: value[:, 0] for key, value in links.items()}
+        measured = ~np.isnan([row[0] for row in values])
+        return _links(arrays, medium, measured, np.full(len(pairs), _band(medium)))
+
+    def inside(self, names: Sequence[Sequence[str]], power_w: Array) -> Links:
+        count, nodes = power_w.shape
+        media = [self._medium((row[0], row[1])) for row in names]
+        cells = {medium.name: 0 for medium in media if medium}
+        for medium in media:
+            if medium:
+                cells[medium.name] += 1
+        found = np.full((6, count, nodes, nodes), np.nan)
+        found[2:5] = np.array([0.0, self.wire_epsilon, 1.0])[:, None, None, None]
+        place = self.place
+        for cluster, medium in enumerate(media):
+            if medium and medium.name in self.knowledge.services:
+                service = self.knowledge.services[medium.name]
+                found[2, cluster], found[4, cluster] = service.latency_s, 1 / service.overhead
+        for src, dst in self.measured:
+            if src in place and dst in place and place[src][0] == place[dst][0]:
+                cluster, i = place[src]
+                found[:, cluster, i, place[dst][1]] = self._values((src, dst), media[cluster])
+        measured = ~np.isnan(found[0])
+        power = np.broadcast_to(power_w[:, :, None], measured.shape)
+        # Clusters share a band that several of them use in equal parts.
+        band = np.array([_band(m) / (cells[m.name] if m and m.grants else 1) for m in media])
+        arrays = _guess(found, power, media[0])
+        if media[0] and media[0].grants:
+            arrays["natural_hz"] = np.broadcast_to(band[:, None, None], measured.shape)
+        return _links(arrays, media[0], measured, band)
+
+    def _values(self, pair: Pair, medium: Medium | None) -> tuple[float, ...]:
+        """snr, η, latency, ε, duty and bandwidth of a link; nan for what was not measured."""
+        name = medium.name if medium else link_name(*pair)
+        service = self.knowledge.services.get(name, Service())
+        link = self.measured.get(pair)
+        epsilon = self.wire_epsilon + loss_epsilon(self.knowledge.losses.get(pair, 0.0))
+        rest = (service.latency_s, epsilon, 1 / service.overhead)
+        if link is None or not (link.gain > 0 and link.interference_w_hz > 0 and link.sinr > 0):
+            return (np.nan, np.nan, *rest, np.nan)
+        snr = link.gain / link.interference_w_hz
+        used_hz = link.tx_power_w * snr / link.sinr
+        natural_hz = medium.bandwidth_hz if medium and not medium.grants else used_hz
+        return (snr, self._efficiency(pair, link, used_hz, service), *rest, natural_hz)
+
+    def _efficiency(
+        self, pair: Pair, link: MeasuredLink, used_hz: float, service: Service
+    ) -> float:
+        """η: what was learned of the time on the air, or else goodput over Shannon's bound."""
+        if pair in self.knowledge.efficiencies:
+            return self.knowledge.efficiencies[pair] / service.overhead
+        bound = used_hz * np.log2(1 + link.sinr)
+        return float(link.goodput_bps / bound) if link.goodput_bps > 0 else np.nan
+
+
+def _band(medium: Medium | None) -> float:
+    return medium.bandwidth_hz if medium else np.inf
+
+
+def _links(arrays: dict[str, Array], medium: Medium | None, measured: Mask, band: Array) -> Links:
+    return Links(
+        **arrays,
+        band_hz=band,
+        grants=bool(medium and medium.grants),
+        shared=bool(medium and medium.shared),
+        half_duplex=bool(medium and medium.half_duplex),
+        measured=measured,
+    )
+
+
+def _guess(found: Array, power_w: Array, medium: Medium | None) -> dict[str, Array]:
+    """Fills the gaps of [snr, η, latency, ε, duty, bandwidth].
+
+    A link not measured has the gain of its other direction, or else the worst of its cluster, or
+    else the worst of all. Where nothing was measured it is taken for a poor one.
+    """
+    snr, efficiency, latency, epsilon, duty, natural = found
+    hz = medium.bandwidth_hz if medium else _UNKNOWN_HZ
+    natural = _or_worst(natural, hz)
+    if snr.ndim == 3:
+        snr = np.where(np.isnan(snr), snr.swapaxes(1, 2), snr)
+        efficiency = np.where(np.isnan(efficiency), efficiency.swapaxes(1, 2), efficiency)
+    if np.isnan(snr).all():
+        snr = _UNKNOWN_SINR * natural / power_w
+    return {
+        "snr": _or_worst(snr, np.nan),
+        "efficiency": _or_worst(efficiency, _UNKNOWN_EFFICIENCY),
+        "latency": latency,
+        "epsilon": epsilon,
+        "duty": duty,
+        "natural_hz": natural,
+    }
+
+
+def _or_worst(values: Array, fallback: float) -> Array:
+    """Gaps filled with the least of their cluster, else of all, else the fallback."""
+    if not np.isnan(values).any():
+        return values
+    filled = np.where(np.isnan(values), np.inf, values)
+    least = filled.reshape(len(values), -1).min(-1)
+    everywhere = least.min() if np.isfinite(least.min()) else fallback
+    least = np.where(np.isfinite(least), least, everywhere)
+    shape = (len(values),) + (1,) * (values.ndim - 1)
+    return np.where(np.isnan(values), least.reshape(shape), values)

@@ -1,0 +1,165 @@
+"""The round's problem P_t: what a plan is worth, and the best mixture of several plans.
+
+  J = V·T + Σ_k (Q_k/Ē_k)·E_k + (Z/Γ̄)·Σ_n ρ_n·Γ_n
+
+with T the round's time, so that of the slowest cluster, E_k the joules of a node, Γ_n a cluster's
+divergence; Q and Z are the queues, Ē and Γ̄ the budgets (`collapipe_ns3.dssra.queues`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from collapipe_ns3.dssra.assess import (
+    Costs,
+    Loads,
+    Pace,
+    Radio,
+    Segments,
+    aggregate_s,
+    costs,
+    round_ends,
+)
+from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.fleet import Fleet, Ints
+from collapipe_ns3.dssra.segments import Choices
+from collapipe_ns3.dssra.workload import Workload
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that a round is planned from. `joule` (P, n) are the nodes' Q/Ē."""
+
+    fleet: Fleet
+    work: Workload
+    noise: GradientNoise
+    second: float  # V
+    joule: Array
+    divergence: float  # Z/Γ̄
+    choices: Choices
+    least_sinr: float
+
+    @property
+    def divergences(self) -> Array:
+        """What a unit of each cluster's divergence costs."""
+        return self.divergence * self.fleet.share
+
+
+@dataclass(frozen=True)
+class State:
+    """A plan for all clusters, as the optimisation has it."""
+
+    segments: Segments
+    radio: Radio
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a state costs. Times by the closed forms, from the round's start; (P,) by cluster."""
+
+    costs: Costs
+    loads: Loads
+    ends: tuple[Array, Array, Array, Array]
+    gamma: Array
+    delay: float
+    energy: Array
+    divergence: Array
+
+    @property
+    def times(self) -> Array:
+        """When each cluster's upload ends."""
+        return self.ends[-1]
+
+    @property
+    def penalties(self) -> Array:
+        """What each cluster costs beside time."""
+        return self.energy + self.divergence
+
+    @property
+    def total(self) -> float:
+        """J."""
+        return self.delay + float(self.penalties.sum())
+
+
+def value(problem: Problem, state: State) -> Value:
+    """J and what it is made of."""
+    fleet, work = problem.fleet, problem.work
+    pace = Pace.of(fleet, state.radio)
+    found, asked = costs(fleet, work, pace, state.radio, state.segments)
+    ends = round_ends(fleet, work, found)
+    m = state.segments.micro_batches.astype(float)
+    gamma = problem.noise.divergence(work.batch_size, m, found.distortion)
+    round_s = float(ends[-1].max()) + aggregate_s(fleet, work)
+    return Value(
+        costs=found,
+        loads=asked,
+        ends=ends,
+        gamma=gamma,
+        delay=problem.second * round_s,
+        energy=(problem.joule * found.energy).sum(-1),
+        divergence=problem.divergences * gamma,
+    )
+
+
+def best_choice(times: Array, penalties: Array, second: float) -> Ints:
+    """For every cluster one of C cases, (C, P), that make V·max time + Σ penalties least.
+
+    Exact: for each time that the slowest may take, every cluster takes the cheapest case within
+    it, and all times that could matter are tried.
+    """
+    clusters = times.shape[1]
+    order = np.argsort(times, 0, kind="stable")
+    sorted_times = np.take_along_axis(times, order, 0)
+    cheapest = np.minimum.accumulate(np.take_along_axis(penalties, order, 0), 0)
+    limits = np.unique(times[times >= sorted_times[0].max()])
+    at = np.stack(
+        [np.searchsorted(sorted_times[:, n], limits, side="right") - 1 for n in range(clusters)], -1
+    )
+    totals = second * limits + np.take_along_axis(cheapest, at, 0).sum(-1)
+    limit = limits[totals.argmin()]
+    within = np.where(times <= limit, penalties, np.inf)
+    # Of equally cheap ones the quicker.
+    best = within.min(0)
+    quickest = np.where(within <= best + 1e-12 * np.abs(best), times, np.inf)
+    chosen: Ints = quickest.argmin(0)
+    return chosen
+
+
+def same(one: State, other: State) -> bool:
+    """Whether two states have the same segments."""
+    a, b = one.segments, other.segments
+    used = a.counts > 0
+    return bool(
+        (a.counts == b.counts).all()
+        and (np.where(used, a.order, 0) == np.where(used, b.order, 0)).all()
+        and (a.micro_batches == b.micro_batches).all()
+        and (a.one_f == b.one_f).all()
+    )
+
+
+def mixed(fleet: Fleet, states: Sequence[State], which: Ints) -> State:
+    """Every cluster's part from the state that `which` (P,) numbers; bands are not overdrawn."""
+    made = states[0]
+    for number, state in enumerate(states[1:], start=1):
+        rows = which == number
+        made = State(
+            made.segments.put(rows, state.segments),
+            Radio(
+                *(
+                    np.where(rows.reshape(-1, *(1,) * (one.ndim - 1)), other, one)
+                    for one, other in zip(made.radio.parts, state.radio.parts, strict=True)
+                )
+            ),
+        )
+    radio = made.radio
+    changes: dict[str, Array] = {}
+    if fleet.up.grants:
+        changes["up_hz"] = radio.up_hz * min(fleet.up.band_hz[0] / radio.up_hz.sum(), 1.0)
+    if fleet.down.grants:
+        part = min(fleet.down.band_hz[0] / radio.down_hz.sum(), 1.0)
+        changes |= {"down_hz": radio.down_hz * part, "down_w": radio.down_w * part}
+    return replace(made, radio=radio.with_(**changes))

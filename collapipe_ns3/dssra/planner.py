@@ -1,0 +1,226 @@
+"""DSSRA's planner: block coordinate descent on the round's problem.
+
+Segments, then bandwidth, then power, each with the others as they are, until a sweep lowers the
+objective by less than a thousandth. What a block finds is taken where it lowers the objective, else
+left, so the objective never rises. Segments come with the bandwidth that suits them, since links
+that were not used have none. Where clusters differ in what they gain, each takes the case that
+lowers the sum (`objective.best_choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from collapipe_ns3.dssra import bandwidth, power, segments
+from collapipe_ns3.dssra.assess import Loads, Radio, Segments
+from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, same, value
+from collapipe_ns3.dssra.tables import Prices
+from collapipe_ns3.dssra.workload import Workload
+
+_SETTLED = 1e-3  # of the objective: a sweep that gains less is the last
+_TOLERANCE = 1e-4  # of the objective, within which bands are divided
+
+#: Multiples of the beats, and of the star's ends, that powers may slow links down to.
+_SLOWER = tuple(
+    (beats, star)
+    for beats in (0.7, 0.85, 1.0, 1.15, 1.4, 2.0, 4.0, np.inf)
+    for star in (0.8, 1.0, 1.5, np.inf)
+)
+
+#: What a second of a cluster is taken for, in parts of V: less for those that others wait for not.
+_WORTHS = (1.0, 0.2, 0.02)
+
+
+class NoRoom(ValueError):
+    """Clusters whose memory no plan fits: `clusters` (P,) marks them."""
+
+    def __init__(self, clusters: Mask) -> None:
+        self.clusters = clusters
+        super().__init__(f"no plan fits the memory of clusters {np.flatnonzero(clusters).tolist()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a block of a sweep did to the objective."""
+
+    sweep: int
+    block: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan, what it costs by the closed forms, and how it came about.
+
+    `others` are the last sweep's best plans of every schedule.
+    """
+
+    state: State
+    value: Value
+    moves: tuple[Move, ...]
+    others: tuple[State, ...]
+
+
+def optimise(problem: Problem, most_sweeps: int) -> Planned:
+    """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`."""
+    clusters = problem.fleet.clusters
+    radio, none = start_radio(problem.fleet, problem.work), np.zeros((2, clusters))
+    pace = np.ones(clusters)  # of V, for a second of each cluster
+    others = scheduled(problem, radio, Loads(none, none, none), pace, None)
+    state, now = _best(problem, [(other, value(problem, other)) for other in others])
+    moves: list[Move] = []
+
+    def note(block: str, before: float) -> None:
+        moves.append(Move(sweep, block, before, now.total))
+
+    for sweep in range(most_sweeps):
+        start = now.total
+        if sweep:
+            others = scheduled(problem, state.radio, now.loads, pace, state)
+            new = [divided(problem, other) for other in others if not same(other, state)]
+            state, now = _best(problem, [(state, now), *((o, value(problem, o)) for o in new)])
+            note("segments", start)
+        for name, block in (("bandwidth", divided), ("power", powered)):
+            before = now.total
+            state, now = _tried(problem, state, now, block)
+            note(name, before)
+        if sweep and start - now.total < _SETTLED * abs(start):
+            break
+        pace = _patience(problem, now, pace)
+    return Planned(state, now, tuple(moves), others)
+
+
+def _tried(
+    problem: Problem, state: State, now: Value, block: Callable[[Problem, State, Value], State]
+) -> tuple[State, Value]:
+    """What a block makes of a state, where that is better."""
+    found = block(problem, state, now)
+    if found is state:
+        return state, now
+    worth = value(problem, found)
+    return (found, worth) if worth.total < now.total else (state, now)
+
+
+def scheduled(
+    problem: Problem, radio: Radio, loads: Loads, pace: Array, start: State | None
+) -> tuple[State, ...]:
+    """The best segments of each schedule, their links' bandwidths equal. Raises `NoRoom`.
+
+    A cluster that has none under one schedule has that of the other.
+    """
+    prices = Prices(problem.second * pace, problem.joule, problem.divergences)
+    task = segments.Scheduling(
+        problem.fleet, problem.work, radio, prices, loads, problem.noise, problem.choices
+    )
+    found = segments.schedule(task, start.segments if start else None)
+    short = np.all([~np.isfinite(j) for j, _ in found], axis=0)
+    if short.any():
+        raise NoRoom(short)
+    states = []
+    for j, segs in found:
+        for other, instead in found:
+            segs = segs.put(~np.isfinite(j) & np.isfinite(other), instead)
+        states.append(State(segs, equal_shares(problem.fleet, radio, segs)))
+    return tuple(states)
+
+
+def divided(problem: Problem, state: State, now: Value | None = None) -> State:
+    """The state with all bands divided at their best; itself where there are none to divide."""
+    fleet = problem.fleet
+    if not (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
+        return state
+    now = now or value(problem, state)
+    radio = bandwidth.divide(
+        fleet,
+        problem.work,
+        state.radio,
+        state.segments,
+        now.loads,
+        problem.joule,
+        problem.second,
+        now.times,
+        _TOLERANCE,
+    )
+    return replace(state, radio=radio)
+
+
+def powered(problem: Problem, state: State, now: Value) -> State:
+    """The state with the powers at their best."""
+    if not (problem.joule > 0).any():
+        return state
+    found = power.cases(
+        problem.fleet,
+        problem.work,
+        state.radio,
+        state.segments,
+        now.loads,
+        now.times,
+        problem.joule,
+        [problem.second * worth for worth in _WORTHS],
+        _SLOWER,
+        problem.least_sinr,
+    )
+    which = best_choice(found.times, found.joules, problem.second)
+    return replace(state, radio=found.radio(which))
+
+
+def start_radio(fleet: Fleet, work: Workload) -> Radio:
+    """Full power; bands up and down divided so that all uploads, and downloads, end together."""
+    shape = (fleet.clusters, fleet.nodes, fleet.nodes)
+    up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server_power_w)
+    up_hz, down_hz = fleet.up.natural_hz, fleet.down.natural_hz
+    if fleet.up.grants:
+        bits = np.full(fleet.clusters, 8.0 * work.upload_bytes)
+        capacity, band = up_w * fleet.up.snr, float(fleet.up.band_hz[0])
+        _, up_hz = bandwidth.fastest(fleet.up.latency, bits, fleet.up.efficiency, capacity, band)
+    if fleet.down.grants:
+        band = float(fleet.down.band_hz[0])
+        slow = 1 / (fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band))
+        down_hz = band * slow / slow.sum()
+        down_w = down_w * down_hz / band
+    return Radio(
+        d2d_w=np.broadcast_to(fleet.max_power_w[:, :, None], shape).copy(),
+        d2d_hz=fleet.d2d.natural_hz,
+        up_w=up_w,
+        up_hz=up_hz,
+        down_w=down_w,
+        down_hz=down_hz,
+    )
+
+
+def equal_shares(fleet: Fleet, radio: Radio, segs: Segments) -> Radio:
+    """The radio with each cluster's band divided equally among the links that its segments use."""
+    if not fleet.d2d.grants:
+        return radio
+    links = np.maximum(4 * segs.size - 2, 2)
+    each = np.broadcast_to((fleet.d2d.band_hz / links)[:, None, None], radio.d2d_hz.shape)
+    return radio.with_(d2d_hz=each.copy())
+
+
+def _best(problem: Problem, options: list[tuple[State, Value]]) -> tuple[State, Value]:
+    """The best of several states, or of each cluster's part from the one that suits it."""
+    if len(options) > 1:
+        times = np.stack([each.times for _, each in options])
+        penalties = np.stack([each.penalties for _, each in options])
+        which = best_choice(times, penalties, problem.second)
+        if (which != which[0]).any():
+            mixture = mixed(problem.fleet, [state for state, _ in options], which)
+            options = [*options, (mixture, value(problem, mixture))]
+    return min(options, key=lambda option: option[1].total)
+
+
+def _patience(problem: Problem, now: Value, pace: Array) -> Array:
+    """What seconds are worth in the next sweep: less to a cluster that others keep waiting.
+
+    Only where it has something else to gain, energy.
+    """
+    waits = now.times < 0.95 * now.times.max()
+    return np.where(
+        waits & (problem.joule > 0).any(-1), np.maximum(pace / 4, 1 / 64), np.minimum(4 * pace, 1)
+    )

@@ -1,0 +1,50 @@
+"""Virtual queues: how far each long-term budget has been overdrawn so far.
+
+  Q(t+1) = max(Q(t) + x(t)/X̄ - 1, 0)
+
+for what was measured, x(t), of a budget X̄ a round. Counted in budgets, so that one weight V serves
+joules and divergence alike. A queue that grows slower than t proves the budget kept on average:
+(1/T)·Σ x(t) ≤ X̄·(1 + Q(T)/T) (Neely 2010, lemma 2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """`energy` by node, for nodes that have a budget; `divergence` for all clusters together."""
+
+    energy: Mapping[str, float] = field(default_factory=dict)
+    divergence: float = 0.0
+
+    def after(
+        self,
+        energy_j: Mapping[str, float],
+        budgets_j: Mapping[str, float],
+        divergence: float,
+        divergence_budget: float,
+    ) -> Self:
+        """The queues after a round that took so much energy and diverged so far, as measured."""
+        return type(self)(
+            energy={
+                node: grown(self.energy.get(node, 0.0), energy_j.get(node, 0.0), budget)
+                for node, budget in budgets_j.items()
+            },
+            divergence=grown(self.divergence, divergence, divergence_budget),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"energy": dict(self.energy), "divergence": self.divergence}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(dict(data["energy"]), data["divergence"])
+
+
+def grown(queue: float, used: float, budget: float) -> float:
+    """One queue after one round."""
+    return max(queue + used / budget - 1.0, 0.0)

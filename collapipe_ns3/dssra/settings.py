@@ -1,0 +1,34 @@
+"""What a user may set of DSSRA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bridge.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """See `collapipe_ns3.schemes.collapipe.CollaPipe`, whose keywords these are."""
+
+    v: float = 10.0
+    energy_budget_j: float | None = None
+    energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
+    divergence_budget: float = 1.5
+    memory_budget_bytes: int | None = None
+    ewma: float = 0.5
+    most_micro_batches: int | None = None
+    schedule: Literal["any", "gpipe", "1f1b"] = "any"
+    least_sinr_db: float = 5.0
+    wire: Wire = "fp32"
+    most_sweeps: int = 6
+    move_rounds: int = 5
+    stale_s: float = 60.0
+
+    def budgets_j(self, devices: tuple[tuple[str, ...], ...]) -> dict[str, float]:
+        """The energy budget of every device that has one, by name."""
+        everyone = [] if self.energy_budget_j is None else [d for row in devices for d in row]
+        common = dict.fromkeys(everyone, self.energy_budget_j or 0.0)
+        return {**common, **self.energy_budgets_j}

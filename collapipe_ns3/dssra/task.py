@@ -1,0 +1,128 @@
+"""What one round is planned from: the observation in arrays, and what earlier rounds have left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from collapipe_ns3.dssra import segments
+from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.knowledge import Knowledge, Pair
+from collapipe_ns3.dssra.objective import Problem
+from collapipe_ns3.dssra.queues import Queues
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.plan import Pipeline
+from collapipe_ns3.schemes import Observation
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What earlier rounds have left: figures, queues, and who held what in the last one."""
+
+    knowledge: Knowledge = field(default_factory=Knowledge)
+    noise: GradientNoise = field(default_factory=GradientNoise)
+    queues: Queues = field(default_factory=Queues)
+    pipelines: Mapping[int, Pipeline] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A round to be planned."""
+
+    observation: Observation
+    memory: Memory
+    settings: Settings
+    problem: Problem
+
+    @property
+    def devices(self) -> tuple[tuple[str, ...], ...]:
+        return self.observation.devices
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.problem.fleet
+
+    @property
+    def work(self) -> Workload:
+        return self.problem.work
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Cluster and node number of every control unit and device."""
+        return {name: (n, k) for n, row in enumerate(_nodes(self.observation)) for k, name in row}
+
+
+def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
+    """The round's problem P_t, with the queues as prices."""
+    fleet = Fleet.of(observation, memory.knowledge, settings.wire)
+    if settings.memory_budget_bytes is not None:
+        limited = np.minimum(fleet.memory_bytes, settings.memory_budget_bytes)
+        fleet = replace(fleet, memory_bytes=limited)
+    problem = Problem(
+        fleet=fleet,
+        work=workload(observation, settings),
+        noise=memory.noise,
+        second=settings.v,
+        joule=_joule_prices(observation, memory.queues, settings, fleet),
+        divergence=memory.queues.divergence / settings.divergence_budget,
+        choices=segments.Choices(
+            segments.divisors(observation.batch_size, settings.most_micro_batches),
+            gpipe=settings.schedule != "1f1b",
+            one_f_one_b=settings.schedule != "gpipe",
+        ),
+        least_sinr=10 ** (settings.least_sinr_db / 10),
+    )
+    return Task(observation, memory, settings, problem)
+
+
+def workload(observation: Observation, settings: Settings) -> Workload:
+    """The work of a round, on batches as the observation has them."""
+    longest = observation.model.max_length
+    return Workload.of(
+        observation.model,
+        batch_size=observation.batch_size,
+        local_steps=observation.local_steps,
+        optimizer=observation.optimizer,
+        source_length=observation.source_length or longest,
+        target_length=observation.target_length or longest,
+        wire=settings.wire,
+    )
+
+
+def unmeasured(observation: Observation, stale_s: float) -> list[Pair]:
+    """The links that a plan might use of which nothing newer than `stale_s` is known."""
+    known = {(link.src, link.dst) for link in observation.links if link.age_s <= stale_s}
+    wanted: list[Pair] = []
+    for row in _nodes(observation):
+        names = [name for _, name in row]
+        wanted += [(a, b) for a in names for b in names if a != b]
+        wanted += [(names[0], SERVER), (SERVER, names[0])]
+    return [pair for pair in wanted if pair not in known]
+
+
+def _nodes(observation: Observation) -> list[list[tuple[int, str]]]:
+    """Every cluster's nodes by number: its control unit, then the devices."""
+    return [
+        list(enumerate([control_unit(n), *devices]))
+        for n, devices in enumerate(observation.devices)
+    ]
+
+
+def _joule_prices(
+    observation: Observation, queues: Queues, settings: Settings, fleet: Fleet
+) -> Array:
+    """Q/Ē of every node, zero for those without a budget."""
+    budgets = settings.budgets_j(observation.devices)
+    prices = np.zeros((fleet.clusters, fleet.nodes))
+    for n, row in enumerate(_nodes(observation)):
+        for k, name in row:
+            if name in budgets:
+                prices[n, k] = queues.energy.get(name, 0.0) / budgets[name]
+    return prices

@@ -1,0 +1,259 @@
+"""A round as an event graph, from the same schedule tables that the engine executes.
+
+What `collapipe_ns3.engine.round` does with tasks and transfers is laid down here as who waits for
+whom; on a network whose links are known, the two agree to the nanosecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+
+from collapipe_ns3.dssra.graph import Claim, EventGraph, Execution, Hold, execute
+from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.engine.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.plan import Pipeline, RoundPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """One transfer over one hop: how long it holds what it claims, and when after that it is in."""
+
+    hold_ns: int
+    latency_ns: int
+    claims: tuple[Claim, ...]
+
+
+#: (src, dst, bytes) → what the transfer takes.
+Air = Callable[[str, str, int], Carriage]
+
+#: (node, FLOPs) → nanoseconds of computation.
+Processors = Callable[[str, float], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Optimizer states that follow their blocks to another device, over the control unit."""
+
+    src: str
+    dst: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What occupied a processor (`dst` empty) or a link from when to when; `what` names it."""
+
+    src: str
+    dst: str
+    cluster: int
+    what: str
+    start_ns: int
+    end_ns: int
+
+
+#: What a task is: (src, dst, cluster, what) as in `Bar`; None for one that only waits.
+Name = tuple[str, str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTimes:
+    """When the phases of one pipeline's round ended, in ns after the round began."""
+
+    cluster: int
+    broadcast_ns: int
+    steps_ns: tuple[int, ...]
+    gather_ns: int
+    upload_ns: int
+
+    @property
+    def phases_ns(self) -> tuple[int, int, int, int]:
+        """How long broadcast, pipeline, gather and upload take."""
+        ends = (0, self.broadcast_ns, self.steps_ns[-1], self.gather_ns, self.upload_ns)
+        broadcast, pipeline, gather, upload = (b - a for a, b in pairwise(ends))
+        return broadcast, pipeline, gather, upload
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A round that went as the plan and the links have it."""
+
+    clusters: tuple[ClusterTimes, ...]
+    total_ns: int
+    execution: Execution
+    names: Sequence[Name | None]
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Everything that took time, in the order in which it was laid down."""
+        starts, ends = self.execution.start_ns, self.execution.end_ns
+        return [
+            Bar(*name, starts[task], ends[task])
+            for task, name in enumerate(self.names)
+            if name is not None
+        ]
+
+
+def timeline(
+    plan: RoundPlan,
+    work: Workload,
+    processors: Processors,
+    air: Air,
+    moves: Mapping[int, Sequence[Move]] | None = None,
+) -> Timeline:
+    """When everything in a round happens. `moves` are those of each cluster's first pipeline."""
+    made = _Round(work, processors, air)
+    jobs = []
+    for cluster in plan.clusters:
+        for index, pipeline in enumerate(cluster.pipelines):
+            moved = (moves or {}).get(cluster.cluster, ()) if index == 0 else ()
+            jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, moved)))
+    flops = 2 * len(jobs) * work.model_parameters
+    uploads = [marks[-1] for _, marks in jobs]
+    made.compute(SERVER, -1, "aggregate", flops, uploads)
+    done = execute(made.graph)
+    ends = done.end_ns
+    return Timeline(
+        clusters=tuple(
+            ClusterTimes(
+                number,
+                ends[marks[0]],
+                tuple(ends[m] for m in marks[1:-2]),
+                ends[marks[-2]],
+                ends[marks[-1]],
+            )
+            for number, marks in jobs
+        ),
+        total_ns=done.makespan_ns,
+        execution=done,
+        names=made.names,
+    )
+
+
+@dataclass(slots=True)
+class _Round:
+    """The graph as it grows, and what each of its tasks is."""
+
+    work: Workload
+    processors: Processors
+    air: Air
+    graph: EventGraph = field(default_factory=EventGraph)
+    names: list[Name | None] = field(default_factory=list)
+
+    def wait(self, after: Sequence[int]) -> int:
+        self.names.append(None)
+        return self.graph.add(after)
+
+    def compute(
+        self, node: str, cluster: int, what: str, flops: float, after: Sequence[int]
+    ) -> int:
+        self.names.append((node, "", cluster, what))
+        hold_ns = self.processors(node, flops)
+        return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
+
+    def send(
+        self, route: Sequence[str], size: int, cluster: int, what: str, after: Sequence[int]
+    ) -> int:
+        """Every hop whole before the next; returns the last."""
+        task = -1
+        for src, dst in pairwise(route):
+            self.names.append((src, dst, cluster, what))
+            carriage = self.air(src, dst, size)
+            task = self.graph.add(
+                after,
+                hold_ns=carriage.hold_ns,
+                latency_ns=carriage.latency_ns,
+                claims=carriage.claims,
+                transfer=True,
+            )
+            after = [task]
+        return task
+
+    def job(self, cluster: int, pipeline: Pipeline, moves: Sequence[Move]) -> list[int]:
+        """The ends of broadcast, every step, gather and upload."""
+        work, control = self.work, control_unit(cluster)
+        weights = {
+            stage.device: stage.blocks * work.block.parameter_bytes for stage in pipeline.stages
+        }
+        down = self.send((SERVER, control), work.upload_bytes, cluster, "model", [])
+        arrived = [
+            self.send((control, device), size, cluster, "model", [down])
+            for device, size in weights.items()
+        ]
+        for move in moves:
+            route = (move.src, control, move.dst)
+            arrived.append(self.send(route, move.size_bytes, cluster, "states", [down]))
+        marks = [self.wait(arrived)]
+        first = len(self.graph)
+        marks.append(self.wait(self.step(cluster, pipeline, marks[-1])))
+        for _ in range(work.local_steps - 1):
+            names = self.names[first : marks[-1] + 1]
+            first, last = len(self.graph), self.graph.repeat(marks[-2], first, marks[-1])
+            self.names += names
+            marks.append(last)
+        gathered = [
+            self.send((device, control), size, cluster, "parameters", [marks[-1]])
+            for device, size in weights.items()
+        ]
+        marks.append(self.wait(gathered))
+        upload = self.send((control, SERVER), work.upload_bytes, cluster, "parameters", [marks[-1]])
+        return [*marks, upload]
+
+    def step(self, cluster: int, pipeline: Pipeline, begin: int) -> list[int]:
+        """One training step; returns the optimizer steps that end it."""
+        work, u = self.work, self.work.batch_size // pipeline.micro_batches
+        nodes = [control_unit(cluster), *(stage.device for stage in pipeline.stages), SERVER]
+        parts = [(work.block, stage.blocks) for stage in pipeline.stages]
+        parts = [(work.embedding, 1), *parts, (work.decoder, 1)]
+        last = len(nodes) - 1
+        previous = [begin] * len(nodes)
+        sent: dict[Action, int] = {}
+        wanted: list[tuple[Action, int]] = []
+        for stage, actions in enumerate(
+            _table(pipeline.schedule, last + 1, pipeline.micro_batches)
+        ):
+            cost, count = parts[stage]
+            received: list[Action] = []
+            for action in actions:
+                kind, m = action.kind, action.micro_batch
+                if kind in RECEIVES:
+                    received.append(action)
+                elif kind in SENDS:
+                    route, size = self.message(kind, stage, nodes)
+                    what = f"{kind[-1]}{m}"
+                    sent[action] = self.send(route, u * size, cluster, what, [previous[stage]])
+                else:
+                    flops = cost.forward_flops if kind is Kind.FORWARD else cost.backward_flops
+                    previous[stage] = self.compute(
+                        nodes[stage], cluster, f"{kind}{m}", count * u * flops, [previous[stage]]
+                    )
+                    wanted += [(receive, previous[stage]) for receive in received]
+                    received = []
+        for receive, task in wanted:
+            self.graph.link(sent[sender(receive, last)], task)
+        return [
+            self.compute(node, cluster, "step", work.step_flops(n * cost.parameter_bytes), [done])
+            for node, (cost, n), done in zip(nodes, parts, previous, strict=True)
+        ]
+
+    def message(self, kind: Kind, stage: int, nodes: Sequence[str]) -> tuple[Sequence[str], int]:
+        """The route of what a stage sends, and its bytes a sequence."""
+        control, work = nodes[0], self.work
+        if kind is Kind.SEND_LABELS:
+            return (control, SERVER), work.labels_bytes
+        ahead = stage if kind is Kind.SEND_ACTIVATION else stage - 1
+        # The control unit stands between the last segment and the base station.
+        relay = (control,) if ahead == len(nodes) - 2 else ()
+        route = (nodes[ahead], *relay, nodes[ahead + 1])
+        if kind is Kind.SEND_ACTIVATION:
+            return route, work.activation_bytes
+        return route[::-1], work.gradient_bytes
+
+
+@cache
+def _table(schedule: str, stages: int, micro_batches: int) -> Table:
+    """The schedule's table; the engine is who validates it."""
+    return SCHEDULES[schedule](stages, micro_batches)
