@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ns3_scenarios.channel import channel_problems
 from ns3_scenarios.interferers import Background, interferer_problems
 from ns3_scenarios.mobility import Point, Way, motion_problems
+from ns3_scenarios.power import power_problems
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
     LTE_MOST_UES,
@@ -20,6 +21,7 @@ from ns3_scenarios.scenario import (
     NodeSpec,
     OfdmaSpec,
     ScenarioSpec,
+    WifiSpec,
 )
 
 _NOISE_AND_ANTENNAS = (("noise_figure_db", 0.0, 50.0), ("antenna_gain_db", -50.0, 50.0))
@@ -34,6 +36,7 @@ def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
         *_d2d_problems(spec),
         *_d2e_problems(spec),
         *_channel_problems(spec),
+        *_power_problems(spec),
         *_interferer_problems(spec),
         *_seed_problems(spec),
     ]
@@ -214,6 +217,12 @@ def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
         place = f"{path}.propagation"
         yield from channel_problems(place, radio.propagation, radio.carrier_hz, lowest_m)
+
+
+def _power_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+        stack = {WifiSpec: "wifi", LteSpec: "lte", OfdmaSpec: "ofdma"}[type(radio)]
+        yield from power_problems(f"{path}.power", radio.power, stack)
 
 
 def _heights_m(node: NodeSpec) -> Iterator[float]:

@@ -21,6 +21,7 @@ from ns3_scenarios.measurement import (
 )
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.placing import add_interferers, add_nodes
+from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
@@ -163,7 +164,7 @@ class Ns3Network:
         ofdma.install(spec, self._episode, everyone, native)
         for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
             if radio != "ofdma":
-                self._set_power(name, radio, self._nodes[name].max_tx_power_w)
+                self._set_first_power(name, radio)
         if not self._episode.Start(_ATTACH_LIMIT_NS):
             self.close()
             raise SimulationError(
@@ -328,6 +329,17 @@ class Ns3Network:
 
     def _set_power(self, name: str, radio: str, watts: float) -> None:
         self._episode.SetTxPower(self._numbers[name], radio, watts)
+
+    def _set_first_power(self, name: str, radio: str) -> None:
+        """Until a plan says otherwise."""
+        watts = self._nodes[name].max_tx_power_w
+        if radio == "lte" and lte.follows_path_loss(self._spec, name):
+            self._episode.SetMaxTxPower(self._numbers[name], watts)
+            return
+        power = (self._spec.d2d if radio == "wifi" else self._spec.d2e).power
+        if isinstance(power, FixedPower) and name != self._spec.bs.name:
+            watts = min(watts, power.tx_power_w)
+        self._set_power(name, radio, watts)
 
     def _cut(self, transfer: _Transfer) -> None:
         if transfer.number in self._transfers:

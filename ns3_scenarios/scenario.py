@@ -1,6 +1,7 @@
 """What a network is made of, as plain data: nodes, clusters, radios, and what is around them.
 
-Positions in metres, powers in watts, bandwidths in hertz. Nothing here needs ns-3; what can be
+Positions in metres, powers in watts, bandwidths in hertz. A radio's `power` says what its nodes
+radiate where a plan doesn't; None: the most that they can. Nothing here needs ns-3; what can be
 wrong with it is in `ns3_scenarios.checks`.
 """
 
@@ -13,6 +14,7 @@ from typing import Literal
 from ns3_scenarios.channel import AttributeValue, Channel
 from ns3_scenarios.interferers import Interferer
 from ns3_scenarios.mobility import Motion, Point
+from ns3_scenarios.power import PowerControl
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
 WIFI_CHANNELS: Mapping[float, tuple[int, ...]] = {
@@ -91,6 +93,7 @@ class WifiSpec:
     antenna_gain_db: float = 0.0
     # Free space at 5.2 GHz would be 46.7 dB at one metre.
     propagation: Channel = field(default_factory=lambda: _log_distance(46.7))
+    power: PowerControl | None = None
 
     @property
     def carrier_hz(self) -> float:
@@ -110,6 +113,7 @@ class LteSpec:
     station_antenna_gain_db: float = 0.0
     # Free space at band 1's 2.1 GHz would be 38.9 dB at one metre.
     propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
+    power: PowerControl | None = None
 
     @property
     def carrier_hz(self) -> float:
@@ -149,6 +153,7 @@ class OfdmaSpec:
     station_antenna_gain_db: float = 0.0
     # Free space at 2.1 GHz would be 38.9 dB at one metre.
     propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
+    power: PowerControl | None = None
 
     @property
     def blocks(self) -> int:

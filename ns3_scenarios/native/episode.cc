@@ -200,6 +200,12 @@ Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
     radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
 }
 
+void
+Episode::SetMaxTxPower(uint32_t node, double watts)
+{
+    m_lte->SetMaxTxPower(node, watts);
+}
+
 bool
 Episode::Start(int64_t limit)
 {

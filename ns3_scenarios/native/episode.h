@@ -70,6 +70,8 @@ class Episode
     Surroundings& Around();
     /// Sets the power of a node's radio: "wifi" or "lte".
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
+    /// For LTE terminals under open-loop power control, in place of a power.
+    void SetMaxTxPower(uint32_t node, double watts);
     /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
     bool Start(int64_t limit);
 

@@ -2,6 +2,7 @@
 
 #include "random-streams.h"
 
+#include "ns3/boolean.h"
 #include "ns3/constant-position-mobility-model.h"
 #include "ns3/double.h"
 #include "ns3/hierarchical-mobility-model.h"
@@ -17,6 +18,7 @@
 #include "ns3/lte-spectrum-value-helper.h"
 #include "ns3/lte-ue-net-device.h"
 #include "ns3/lte-ue-phy.h"
+#include "ns3/lte-ue-power-control.h"
 #include "ns3/lte-ue-rrc.h"
 #include "ns3/net-device-container.h"
 #include "ns3/packet-burst.h"
@@ -67,8 +69,20 @@ struct LteCell::Cell
         Ipv4Address address;
         RadioLink* up;
         RadioLink* down;
-        double txPower{0};                                // W
+        double dataPower{0};                              // W
+        double soundingPower{0};
         std::deque<std::pair<int64_t, std::size_t>> grants{}; // (ms when due, resource blocks)
+
+        /// What the open loop has the PHY send at.
+        void DataPower(uint16_t, uint16_t, double dbm)
+        {
+            dataPower = DbmToW(dBm_u{dbm});
+        }
+
+        void SoundingPower(uint16_t, uint16_t, double dbm)
+        {
+            soundingPower = DbmToW(dBm_u{dbm});
+        }
 
         void Granted(uint16_t, const std::vector<int>& blocks)
         {
@@ -87,9 +101,9 @@ struct LteCell::Cell
             {
                 return; // control alone, which ns-3 sends over no bandwidth at all
             }
-            up->Sent(UL_DATA_S, txPower, blocks * RB_HZ);
+            up->Sent(UL_DATA_S, dataPower, blocks * RB_HZ);
             cell.usage[node].txAirtime += UL_DATA_S;
-            cell.usage[node].txEnergy += UL_DATA_S * txPower;
+            cell.usage[node].txEnergy += UL_DATA_S * dataPower;
         }
 
         void DlReception(PhyReceptionStatParameters)
@@ -185,8 +199,8 @@ struct LteCell::Cell
         }
         ue->up->sinr = sinr;
         ue->up->interference = interference;
-        ue->up->gain = sinr * interference * blocks * RB_HZ / ue->txPower;
-        ue->up->txPower = ue->txPower;
+        ue->up->gain = sinr * interference * blocks * RB_HZ / ue->soundingPower;
+        ue->up->txPower = ue->soundingPower;
         ue->up->measured = clock.Now();
     }
 };
@@ -268,6 +282,11 @@ LteCell::LteCell(Ptr<Node> server,
                                           MakeCallback(&Cell::Ue::Granted, &ue));
         uePhy->TraceConnectWithoutContext("ReportCurrentCellRsrpSinr",
                                           MakeCallback(&Cell::Ue::DlMeasured, &ue));
+        const auto control = uePhy->GetUplinkPowerControl();
+        control->TraceConnectWithoutContext("ReportPuschTxPower",
+                                            MakeCallback(&Cell::Ue::DataPower, &ue));
+        control->TraceConnectWithoutContext("ReportSrsTxPower",
+                                            MakeCallback(&Cell::Ue::SoundingPower, &ue));
         uePhy->GetUplinkSpectrumPhy()->TraceConnectWithoutContext(
             "TxStart",
             MakeCallback(&Cell::Ue::TxStart, &ue));
@@ -357,8 +376,22 @@ LteCell::SetTxPower(uint32_t node, double watts)
     {
         if (ue.node == node)
         {
-            ue.txPower = watts;
-            ue.device->GetPhy()->SetTxPower(Dbm(watts));
+            ue.dataPower = ue.soundingPower = watts;
+            const auto phy = ue.device->GetPhy();
+            phy->SetAttribute("EnableUplinkPowerControl", BooleanValue(false));
+            phy->SetTxPower(Dbm(watts));
+        }
+    }
+}
+
+void
+LteCell::SetMaxTxPower(uint32_t node, double watts)
+{
+    for (auto& ue : m_cell->ues)
+    {
+        if (ue.node == node)
+        {
+            ue.device->GetPhy()->GetUplinkPowerControl()->SetPcmax(Dbm(watts));
         }
     }
 }

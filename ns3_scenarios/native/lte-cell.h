@@ -51,7 +51,10 @@ class LteCell
     ns3::Ptr<ns3::SpectrumChannel> Channel(bool uplink) const;
     /// The middle of its band, in Hz.
     double CentreHz(bool uplink) const;
+    /// A terminal's power no longer follows the open loop, where it did.
     void SetTxPower(uint32_t node, double watts);
+    /// The most that the open loop may have a terminal send at.
+    void SetMaxTxPower(uint32_t node, double watts);
 
   private:
     struct Cell;

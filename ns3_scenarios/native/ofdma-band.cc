@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 namespace collapipe
@@ -87,6 +88,14 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     m_signals.clear();
     m_sending.clear();
     m_scheduler.Begin(tti);
+    for (auto* link : m_links)
+    {
+        if (link->openLoop.p0 > 0)
+        {
+            const auto* gain = gains.Of(link->from, link->to);
+            link->FollowGain(std::accumulate(gain, gain + blocks, 0.0) / blocks);
+        }
+    }
     StartSoundings();
     StartData();
     Place(tti);
@@ -112,7 +121,7 @@ OfdmaBand::StartSoundings()
         return;
     }
     std::vector<Sounding> later;
-    std::vector<std::map<uint32_t, double>> senders(m_cells); // their powers
+    std::vector<std::map<uint32_t, const OfdmaLink*>> senders(m_cells); // by their strongest link
     for (const auto& sounding : m_toSound)
     {
         const auto& link = *sounding.link;
@@ -120,8 +129,12 @@ OfdmaBand::StartSoundings()
         if ((ofCell.size() < blocks || ofCell.count(link.from)) && m_scheduler.Claim(link))
         {
             m_sounding.push_back(sounding);
-            auto& watts = ofCell[link.from];
-            watts = std::max(watts, link.watts);
+            auto& strongest = ofCell[link.from];
+            if (!strongest || strongest->Watts(blocks, strongest->watts) <
+                                  link.Watts(blocks, link.watts))
+            {
+                strongest = &link;
+            }
         }
         else
         {
@@ -132,9 +145,10 @@ OfdmaBand::StartSoundings()
     for (uint32_t cell = 0; cell < m_cells; ++cell)
     {
         uint32_t first = 0;
-        for (const auto& [sender, watts] : senders[cell])
+        for (const auto& [sender, link] : senders[cell])
         {
             const auto share = static_cast<uint32_t>(blocks / senders[cell].size());
+            const auto watts = link->Watts(share, link->watts);
             m_signals.push_back({sender, sender, first, share, watts / (share * BLOCK_HZ)});
             first += share;
             m_scheduler.Close(cell);
@@ -151,18 +165,19 @@ OfdmaBand::StartData()
     std::fill(m_load.begin(), m_load.end(), 0);
     for (const auto& [link, most] : allocations)
     {
-        m_load[link->from] += link->watts;
+        m_load[link->from] += link->Watts(most, link->watts);
     }
     for (const auto& [link, most] : allocations)
     {
         const auto limit = m_nodes[link->from].watts;
         const auto load = m_load[link->from];
-        const auto watts = load > limit ? link->watts * (limit / load) : link->watts;
+        const auto own = link->Watts(most, link->watts);
+        const auto watts = load > limit ? own * (limit / load) : own;
         const auto used = link->Compose(most, watts);
         link->credit -= used;
         if (used > 0)
         {
-            m_sending.push_back({link, watts, used, {}});
+            m_sending.push_back({link, link->Watts(used, watts), used, {}});
         }
     }
 }

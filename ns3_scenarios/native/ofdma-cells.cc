@@ -290,11 +290,18 @@ OfdmaCells::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
     if (watts >= 0)
     {
         link.watts = watts;
+        link.openLoop = {};
     }
     if (blocks >= 0)
     {
         link.granted = blocks;
     }
+}
+
+void
+OfdmaCells::SetOpenLoop(uint32_t src, uint32_t dst, double p0, double alpha)
+{
+    m_cells->byPair.at({src, dst})->ofdma->openLoop = {p0, alpha};
 }
 
 void

@@ -73,6 +73,8 @@ class OfdmaCells
     bool Joins(uint32_t src, uint32_t dst) const;
     /// Watts, and blocks a TTI; negative ones stay as they are.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
+    /// Open-loop power control, until a power is granted; see OfdmaOpenLoop.
+    void SetOpenLoop(uint32_t src, uint32_t dst, double p0, double alpha);
     void Sound(uint64_t id, uint32_t src, uint32_t dst);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst, uint16_t port);
     ns3::Ptr<OfdmaRadio> Radio() const;

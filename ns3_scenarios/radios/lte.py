@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ns3_scenarios.channel import AttributeValue
+from ns3_scenarios.power import OpenLoop
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.scenario import LTE_RESOURCE_BLOCKS, LteSpec, ScenarioSpec
 from ns3_scenarios.surroundings import surround_lte
@@ -16,9 +17,17 @@ _SRS_PERIODS_MS = (2, 5, 10, 20, 40, 80, 160, 320)  # 3GPP TS 36.213, table 8.2-
 def defaults(spec: ScenarioSpec, radio: LteSpec) -> dict[str, AttributeValue]:
     """Attribute defaults that differ from ns-3's."""
     ues = len(spec.clusters)
+    control: dict[str, AttributeValue] = {}
+    if isinstance(radio.power, OpenLoop):
+        control = {
+            "ns3::LteUePowerControl::ClosedLoop": False,
+            "ns3::LteUePowerControl::PoNominalPusch": round(radio.power.p0_dbm),
+            "ns3::LteUePowerControl::Alpha": radio.power.alpha,
+        }
     return {
-        # Else the terminals' power follows the path loss, and can't be set.
-        "ns3::LteUePhy::EnableUplinkPowerControl": False,
+        **control,
+        # ns-3's default; where it is on, a terminal's power follows the path loss until one is set.
+        "ns3::LteUePhy::EnableUplinkPowerControl": bool(control),
         # A dead link is to end as a transfer that is lost, not in a search for other cells.
         "ns3::LteUePhy::EnableRlfDetection": False,
         # One terminal a subframe sounds the channel.
@@ -50,3 +59,9 @@ def pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:
     """The directed pairs of nodes that this radio joins."""
     ups = [(cluster.cu.name, spec.bs.name) for cluster in spec.clusters]
     return ups + [(dst, src) for src, dst in ups]
+
+
+def follows_path_loss(spec: ScenarioSpec, name: str) -> bool:
+    """Whether the power of a node's LTE radio is left to the open loop."""
+    radio = spec.d2e
+    return isinstance(radio, LteSpec) and isinstance(radio.power, OpenLoop) and name != spec.bs.name

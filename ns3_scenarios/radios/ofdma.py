@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ns3_scenarios.power import FixedPower
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, OfdmaSpec, ScenarioSpec
 from ns3_scenarios.surroundings import ofdma_members, surround_ofdma
@@ -14,6 +15,7 @@ Pair = tuple[str, str]
 
 _ENGINES = {"tti": "collapipe::OfdmaTtiMedium", "spectrum": "collapipe::OfdmaSpectrumMedium"}
 _TRANSPORTS = {"direct": 0, "tcp": 1, "udp": 2}  # collapipe::OfdmaCells::Transport
+_UNCHANGED = -1.0
 _DUPLEX_SPACING_HZ = 190e6  # of band 1 (3GPP TS 36.101, table 5.7.4-1)
 
 
@@ -117,6 +119,7 @@ def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int], native
         for band in radio.bands:
             place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
             _install_links(band, place, cells, numbers)
+            _set_powers(spec, band, cells, stations, numbers)
             surround_ofdma(spec, band.serves, band.number, place, cells, episode, numbers, native)
 
 
@@ -244,6 +247,22 @@ def _receiver(spec: OfdmaSpec, station: bool) -> tuple[float, float]:
     if station:
         return spec.station_noise_figure_db, spec.station_antenna_gain_db
     return spec.noise_figure_db, spec.antenna_gain_db
+
+
+def _set_powers(
+    spec: ScenarioSpec, band: Band, cells: Any, stations: set[str], numbers: Mapping[str, int]
+) -> None:
+    most_w = {node.name: node.max_tx_power_w for node in spec.nodes}
+    for cell in band.cells:
+        power = cell.spec.power
+        for src, dst in cell.pairs:
+            link = numbers[src], numbers[dst]
+            if src in stations or power is None:
+                continue
+            if isinstance(power, FixedPower):
+                cells.Grant(*link, min(power.tx_power_w, most_w[src]), _UNCHANGED)
+            else:
+                cells.SetOpenLoop(*link, 10 ** (power.p0_dbm / 10 - 3), power.alpha)
 
 
 def _channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
