@@ -17,7 +17,9 @@ using namespace ns3;
 
 namespace
 {
-constexpr int64_t LONGEST_PIECE_NS = 10'000'000; // as often as OfdmaRadio looks for moves
+// Short, as ns-3's Wi-Fi has a station that could not make out a frame, and hears more than its
+// carrier sense threshold, wait until the longest signal that it hears is over.
+constexpr int64_t LONGEST_PIECE_NS = 1'000'000;
 } // namespace
 
 Jammer::Jammer(Ptr<Node> node,

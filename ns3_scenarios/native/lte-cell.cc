@@ -10,6 +10,7 @@
 #include "ns3/ipv4-static-routing-helper.h"
 #include "ns3/ipv4.h"
 #include "ns3/lte-amc.h"
+#include "ns3/lte-chunk-processor.h"
 #include "ns3/lte-common.h"
 #include "ns3/lte-enb-net-device.h"
 #include "ns3/lte-enb-phy.h"
@@ -115,12 +116,10 @@ struct LteCell::Cell
         /// Every subframe, measured on the reference signals.
         void DlMeasured(uint16_t, uint16_t, double rsrp, double sinr, uint8_t)
         {
-            const auto sentDensity = cell.txPower / (cell.blocks * RB_HZ);
-            down->gain = rsrp / RE_HZ / sentDensity;
-            down->sinr = sinr;
-            down->interference = rsrp / RE_HZ / sinr;
-            down->txPower = cell.txPower;
-            down->measured = cell.clock.Now();
+            const auto hertz = cell.blocks * RB_HZ;
+            const auto density = rsrp / RE_HZ;
+            const auto gain = density * hertz / cell.txPower;
+            down->Measured(gain, density / sinr, cell.txPower, hertz, cell.clock.Now());
         }
     };
 
@@ -184,9 +183,10 @@ struct LteCell::Cell
         }
     }
 
-    void Interference(uint16_t, Ptr<SpectrumValue> density)
+    /// During each sounding reference signal, just before what it shows.
+    void Interference(const SpectrumValue& density)
     {
-        interference = Sum(*density) / density->GetValuesN();
+        interference = Sum(density) / density.GetValuesN();
     }
 
     /// From the sounding reference signals, which go out over the whole band.
@@ -197,11 +197,9 @@ struct LteCell::Cell
         {
             return;
         }
-        ue->up->sinr = sinr;
-        ue->up->interference = interference;
-        ue->up->gain = sinr * interference * blocks * RB_HZ / ue->soundingPower;
-        ue->up->txPower = ue->soundingPower;
-        ue->up->measured = clock.Now();
+        const auto hertz = blocks * RB_HZ;
+        const auto gain = sinr * interference * hertz / ue->soundingPower;
+        ue->up->Measured(gain, interference, ue->soundingPower, hertz, clock.Now());
     }
 };
 
@@ -255,8 +253,9 @@ LteCell::LteCell(Ptr<Node> server,
     }
     const auto phy = cell.enb->GetPhy();
     phy->TraceConnectWithoutContext("DlPhyTransmission", MakeCallback(&Cell::DlSent, m_cell.get()));
-    phy->TraceConnectWithoutContext("ReportInterference",
-                                    MakeCallback(&Cell::Interference, m_cell.get()));
+    const auto interference = Create<LteChunkProcessor>();
+    interference->AddCallback(MakeCallback(&Cell::Interference, m_cell.get()));
+    phy->GetUplinkSpectrumPhy()->AddInterferenceCtrlChunkProcessor(interference);
     phy->TraceConnectWithoutContext("ReportUeSinr", MakeCallback(&Cell::UlMeasured, m_cell.get()));
     phy->GetUplinkSpectrumPhy()->TraceConnectWithoutContext(
         "UlPhyReception",

@@ -227,7 +227,7 @@ OfdmaLink::Measure(const double* wanted, const double* unwanted, uint32_t blocks
     m_measured.known = true;
     m_measured.gain += weight * (gain - m_measured.gain);
     m_measured.interference += weight * (interference - m_measured.interference);
-    m_measured.sinr = gain * density / interference;
+    m_measured.sinr = m_measured.gain * density / m_measured.interference;
     m_measured.watts = density * blocks * BLOCK_HZ;
     return gain / interference;
 }

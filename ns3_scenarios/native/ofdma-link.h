@@ -55,7 +55,7 @@ struct OfdmaMeasurement
     bool known{false};
     double gain{0};
     double interference{0}; // W/Hz, noise included
-    double sinr{0};         // of the latest measurement alone
+    double sinr{0};         // of both, at the latest density
     double watts{0};        // radiated then
 };
 

@@ -90,11 +90,10 @@ struct WifiCells::Radio
         }
         auto& link = *cells.Link(sender->second->node, node);
         const auto received = DbmToW(signal.rssi);
-        link.txPower = sender->second->txPower;
-        link.gain = received / link.txPower;
-        link.sinr = signal.snr;
-        link.interference = received / signal.snr / MHzToHz(vector.GetChannelWidth());
-        link.measured = cells.m_clock.Now();
+        const auto watts = sender->second->txPower;
+        const auto hertz = MHzToHz(vector.GetChannelWidth());
+        const auto density = received / signal.snr / hertz;
+        link.Measured(received / watts, density, watts, hertz, cells.m_clock.Now());
         link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr);
     }
 };

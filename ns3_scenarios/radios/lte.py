@@ -28,6 +28,8 @@ def defaults(spec: ScenarioSpec, radio: LteSpec) -> dict[str, AttributeValue]:
         **control,
         # ns-3's default; where it is on, a terminal's power follows the path loss until one is set.
         "ns3::LteUePhy::EnableUplinkPowerControl": bool(control),
+        # Else a terminal takes what it hears between data for noise alone, jammed or not.
+        "ns3::LteHelper::UsePdschForCqiGeneration": False,
         # A dead link is to end as a transfer that is lost, not in a search for other cells.
         "ns3::LteUePhy::EnableRlfDetection": False,
         # One terminal a subframe sounds the channel.
