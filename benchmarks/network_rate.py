@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge import loop as simulated
 from ns3_scenarios import network, runtime
+from ns3_scenarios.channel import kind_of
 from ns3_scenarios.radios import lte, wifi
 from ns3_scenarios.scenario import (
     LTE_RESOURCE_BLOCKS,
@@ -96,8 +97,8 @@ def _lte_cell(ns: Any, terminal: Any) -> tuple[Any, Any, Any]:
     blocks = LTE_RESOURCE_BLOCKS[LTE.bandwidth_hz]
     helper.SetEnbDeviceAttribute("DlBandwidth", ns.UintegerValue(blocks))
     helper.SetEnbDeviceAttribute("UlBandwidth", ns.UintegerValue(blocks))
-    helper.SetPathlossModelType(ns.TypeId.LookupByName(LTE.loss.type_name))
-    for name, value in LTE.loss.attributes.items():
+    helper.SetPathlossModelType(ns.TypeId.LookupByName(kind_of(LTE.propagation).loss))
+    for name, value in LTE.propagation.attributes.items():
         helper.SetPathlossModelAttribute(name, ns.DoubleValue(value))
     line = ns.PointToPointHelper()
     line.SetDeviceAttribute("DataRate", ns.StringValue("100Gb/s"))
@@ -123,7 +124,7 @@ def _lte_cell(ns: Any, terminal: Any) -> tuple[Any, Any, Any]:
 def _fresh() -> Any:
     ns = runtime.load()
     runtime.reset(SCENARIO.seed, SCENARIO.run)
-    defaults = {**network.TCP_DEFAULTS, **wifi.DEFAULTS, **lte.defaults(SCENARIO)}
+    defaults = {**network.TCP_DEFAULTS, **wifi.defaults(WIFI), **lte.defaults(SCENARIO, LTE)}
     for path, value in defaults.items():
         runtime.set_default(path, value)
     return ns
@@ -134,8 +135,8 @@ def _wifi_cell(ns: Any) -> tuple[Any, Any]:
     _place(ns, nodes, [_CU, _DEVICE])
     ns.InternetStackHelper().Install(nodes)
     spectrum = ns.CreateObject[ns.MultiModelSpectrumChannel]()
-    loss = WIFI.loss
-    spectrum.AddPropagationLossModel(runtime.make(loss.type_name, **loss.attributes))
+    loss = runtime.make(kind_of(WIFI.propagation).loss, **WIFI.propagation.attributes)
+    spectrum.AddPropagationLossModel(loss)
     spectrum.SetPropagationDelayModel(ns.CreateObject[ns.ConstantSpeedPropagationDelayModel]())
     helper, phy, mac = ns.WifiHelper(), ns.SpectrumWifiPhyHelper(), ns.WifiMacHelper()
     helper.SetStandard(ns.WIFI_STANDARD_80211ax)

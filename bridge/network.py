@@ -88,14 +88,22 @@ class Grant(Protocol):
 
 
 class LinkState(Protocol):
-    """What has been measured on one directed link, linear and SI."""
+    """What has been measured on one directed link, linear and SI.
+
+    Gain and density are averages over what was measured lately. SINR is what they give at the power
+    and over the bandwidth that were measured last, p·gain / (b·density), so that b can be had from
+    the rest.
+    """
 
     @property
     def src(self) -> str: ...
     @property
     def dst(self) -> str: ...
     @property
-    def gain(self) -> float: ...
+    def gain(self) -> float:
+        """Received over radiated power, antennas included."""
+        ...
+
     @property
     def interference_w_hz(self) -> float:
         """Power spectral density of noise plus interference."""
@@ -104,16 +112,24 @@ class LinkState(Protocol):
     @property
     def sinr(self) -> float: ...
     @property
-    def goodput_bps(self) -> float: ...
+    def goodput_bps(self) -> float:
+        """Bits that arrived a second of the time in which the link had something to carry."""
+        ...
+
     @property
     def loss(self) -> float:
         """Share of the bytes handed to the link that did not arrive."""
         ...
 
     @property
-    def age_s(self) -> float: ...
+    def age_s(self) -> float:
+        """Since the latest measurement, by data or by sounding."""
+        ...
+
     @property
-    def tx_power_w(self) -> float: ...
+    def tx_power_w(self) -> float:
+        """At the latest measurement, over the bandwidth that was measured."""
+        ...
 
 
 class NodeUsage(Protocol):

@@ -12,8 +12,8 @@ from collapipe_ns3.config import Propagation, StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
+from ns3_scenarios.checks import problems as scenario_problems
 from ns3_scenarios.naming import ns3_problems
-from ns3_scenarios.scenario import problems as scenario_problems
 
 _MIB = 2**20
 
@@ -21,8 +21,8 @@ _MIB = 2**20
 _RENAMED = (
     (r"^bs\b", "server"),
     (r"\.max_tx_power_w$", ".tx_power_dbm"),
-    (r"^(d2d|d2e)\.loss\.type_name", r"propagation.\1.model"),
-    (r"^(d2d|d2e)\.loss\.", r"propagation.\1."),
+    (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
+    (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
     (r"^ns3_defaults\.", "ns3."),
 )

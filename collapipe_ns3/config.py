@@ -22,13 +22,8 @@ from pydantic import (
 
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
-from ns3_scenarios.scenario import (
-    BLOCK_HZ,
-    LossModel,
-    LteSpec,
-    OfdmaSpec,
-    WifiSpec,
-)
+from ns3_scenarios.channel import Channel, kind_of
+from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, OfdmaSpec, WifiSpec
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Decibels = Annotated[float, Field(ge=-100, le=100)]
@@ -300,13 +295,13 @@ class Loss(Section):
 
     shorthand = "model"
 
-    model: str = LossModel().type_name
+    model: str = Channel().kind
     attributes: dict[str, _Attribute] = Field(default_factory=dict)
 
-    def over(self, own: LossModel) -> LossModel:
-        """The loss model, with what a stack has of its own where it is the same model."""
-        kept = own.attributes if self.model == own.type_name else {}
-        return LossModel(self.model, {**kept, **self.attributes})
+    def over(self, own: Channel) -> Channel:
+        """The channel, with what a stack has of its own where it is the same model."""
+        same = self.model in (own.kind, kind_of(own).loss)
+        return Channel(self.model, {**(own.attributes if same else {}), **self.attributes})
 
 
 class Propagation(Section):

@@ -45,9 +45,9 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
     mast = _point(config.server.position or (0.0, 0.0, 10.0))
     d2d, d2e = config.radio.d2d.spec(), config.radio.d2e.spec()
     if config.propagation.d2d is not None:
-        d2d = replace(d2d, loss=config.propagation.d2d.over(d2d.loss))
+        d2d = replace(d2d, propagation=config.propagation.d2d.over(d2d.propagation))
     if config.propagation.d2e is not None:
-        d2e = replace(d2e, loss=config.propagation.d2e.over(d2e.loss))
+        d2e = replace(d2e, propagation=config.propagation.d2e.over(d2e.propagation))
     return ScenarioSpec(
         bs=_node(SERVER, config.server, mast),
         clusters=tuple(

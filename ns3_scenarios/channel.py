@@ -1,22 +1,171 @@
-"""Propagation loss models by name, checked before they reach ns-3."""
+"""How signals weaken between two places: path loss, shadowing, fading; and what can be wrong.
+
+Plain data; nothing here needs ns-3. `ns3_scenarios.propagation` hands it to ns-3.
+"""
 
 from __future__ import annotations
 
-from ns3_scenarios import runtime
-from ns3_scenarios.scenario import LossModel
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+#: A value of an ns-3 attribute as it may be written in a study.
+AttributeValue = str | int | float | bool
 
 
-def attribute_lines(loss: LossModel) -> str:
-    """A loss model's attributes as the native code reads them, one `name=value` a line.
+@dataclass(frozen=True, slots=True)
+class Shadowing:
+    """Log-normal shadowing, spatially consistent; None is what the channel's kind has of it.
 
-    Raises `UnknownName` and `BadValue` for what ns-3 doesn't have or can't take.
+    As either end moves by Δ metres its correlation falls to exp(−Δ / `distance_m`) (Gudmundson,
+    Electronics Letters 1991; 3GPP TR 38.901, 7.4.4). It is a function of the two places and the
+    study's seed: the same at a place that was left and came back to, and in every round.
     """
-    # Losses over a spectrum or an antenna array are another family, and need more than places.
-    models = [
-        name
-        for name in runtime.type_names()
-        if name.endswith("PropagationLossModel") and "Spectrum" not in name
-    ]
-    runtime.known_type(loss.type_name, among=models)
-    checked = runtime.checked_attributes(loss.type_name, loss.attributes)
-    return "".join(f"{name}={value}\n" for name, value in checked.items())
+
+    sigma_db: float | None = None
+    distance_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fading:
+    """Block fading: a power gain of mean 1, drawn once an episode for each pair of nodes.
+
+    The gain is Gamma-distributed with shape m and mean 1 (Nakagami, 1960); m = 1 is Rayleigh's.
+    """
+
+    m: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The channel of one tier.
+
+    `kind` is one of `KINDS` or the name of an ns-3 propagation loss model, whose `attributes` may
+    be given. The models' `Frequency` is the carrier's unless given, and their `ReferenceLoss`
+    free space's at 1 m.
+    """
+
+    kind: str = "log-distance"
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    shadowing: Shadowing | None = field(default_factory=Shadowing)
+    fading: Fading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of channel is made of: ns-3's types, and shadowing with and without sight.
+
+    A kind with no `condition` has one loss that always holds. Shadowing is (sigma in dB,
+    correlation distance in metres). `square_m` is the side of the squares in which line of sight is
+    drawn alike.
+    """
+
+    loss: str
+    nlos_loss: str = ""
+    condition: str = ""
+    shadowing: tuple[float, float] = (0.0, math.nan)
+    nlos_shadowing: tuple[float, float] = (0.0, math.nan)
+    square_m: float = 50.0
+    carriers_hz: tuple[float, float] = (0.0, math.inf)
+    on_the_ground: bool = True  # whether a height of 0 m will do
+
+
+_CONDITION = "ns3::ThreeGpp{}ChannelConditionModel"
+_THREE_GPP = "ns3::ThreeGpp{}PropagationLossModel"
+_THREE_GPP_HZ = (0.5e9, 100e9)  # TR 38.901, 1
+
+#: Kinds of channel that have a name of their own. 3GPP's have their path loss from TR 38.901, table
+#: 7.4.1-1, line of sight from table 7.4.2-1, shadowing from tables 7.4.1-1 and 7.5-6 (its
+#: correlation distance), and the squares from table 7.6.3.1-2. `p1411` is ITU-R P.1411's in street
+#: canyons (4.1.1) and over rooftops (4.2), for both ends below them, with line of sight and
+#: shadowing of WINNER II's B1 (D1.1.2, tables 4-4, 4-5 and 4-7), as 3GPP TR 36.843, A.2.1.2, takes
+#: it between devices; its probability is that of TR 38.901's UMi.
+KINDS: Mapping[str, Kind] = {
+    "log-distance": Kind("ns3::LogDistancePropagationLossModel"),
+    "umi": Kind(
+        _THREE_GPP.format("UmiStreetCanyon"),
+        _THREE_GPP.format("UmiStreetCanyon"),
+        _CONDITION.format("UmiStreetCanyon"),
+        (4.0, 10.0),
+        (7.82, 13.0),
+        carriers_hz=_THREE_GPP_HZ,
+    ),
+    "uma": Kind(
+        _THREE_GPP.format("Uma"),
+        _THREE_GPP.format("Uma"),
+        _CONDITION.format("Uma"),
+        (4.0, 37.0),
+        (6.0, 50.0),
+        carriers_hz=_THREE_GPP_HZ,
+    ),
+    "indoor": Kind(
+        _THREE_GPP.format("IndoorOffice"),
+        _THREE_GPP.format("IndoorOffice"),
+        _CONDITION.format("IndoorMixedOffice"),
+        (3.0, 10.0),
+        (8.03, 6.0),
+        square_m=10.0,
+        carriers_hz=_THREE_GPP_HZ,
+    ),
+    "p1411": Kind(
+        "ns3::ItuR1411LosPropagationLossModel",
+        "ns3::ItuR1411NlosOverRooftopPropagationLossModel",
+        _CONDITION.format("UmiStreetCanyon"),
+        (3.0, 9.0),
+        (4.0, 12.0),
+        carriers_hz=(0.3e9, 100e9),
+        on_the_ground=False,
+    ),
+}
+
+
+def kind_of(channel: Channel) -> Kind:
+    """What the channel is made of; for a name that isn't a kind's, the ns-3 model of that name."""
+    return KINDS.get(channel.kind) or Kind(channel.kind)
+
+
+def shadowing_of(channel: Channel) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Shadowing with line of sight and without it, each as (sigma in dB, distance in metres)."""
+    kind, own = kind_of(channel), channel.shadowing
+    if own is None:
+        return (0.0, math.nan), (0.0, math.nan)
+
+    def with_own(standard: tuple[float, float]) -> tuple[float, float]:
+        sigma_db = standard[0] if own.sigma_db is None else own.sigma_db
+        return sigma_db, standard[1] if own.distance_m is None else own.distance_m
+
+    return with_own(kind.shadowing), with_own(kind.nlos_shadowing)
+
+
+def channel_problems(
+    path: str, channel: Channel, carrier_hz: float, lowest_m: float
+) -> Iterator[tuple[str, str]]:
+    """Everything wrong with a channel but for what only ns-3 knows, as `checks.problems` has it.
+
+    `lowest_m` is the height of the lowest node that the channel is asked about.
+    """
+    kind = kind_of(channel)
+    low, high = kind.carriers_hz
+    if not low <= carrier_hz <= high:
+        yield (
+            f"{path}.kind",
+            f"{channel.kind} holds for carriers of {low:g} to {high:g} Hz, not {carrier_hz:g} Hz",
+        )
+    if not kind.on_the_ground and not lowest_m > 0:
+        yield f"{path}.kind", f"{channel.kind} needs nodes above ground, not at {lowest_m:g} m"
+    if channel.shadowing is not None:
+        yield from _shadowing_problems(f"{path}.shadowing", channel)
+    if channel.fading is not None and not 0.5 <= channel.fading.m <= 1000:
+        yield f"{path}.fading.m", f"expected 0.5 to 1000 (1: Rayleigh), not {channel.fading.m}"
+
+
+def _shadowing_problems(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
+    own = channel.shadowing
+    if own is None:
+        return
+    if own.sigma_db is not None and not 0 <= own.sigma_db <= 50:
+        yield f"{path}.sigma_db", f"expected 0 to 50 dB, not {own.sigma_db}"
+    if own.distance_m is not None and not 0.01 <= own.distance_m <= 1e6:
+        yield f"{path}.distance_m", f"expected 0.01 to 1e6 m, not {own.distance_m}"
+    if any(sigma_db > 0 and math.isnan(far_m) for sigma_db, far_m in shadowing_of(channel)):
+        yield f"{path}.distance_m", f"expected metres: {channel.kind} has no distance of its own"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ns3_scenarios import runtime
+from ns3_scenarios.channel import KINDS, AttributeValue
+from ns3_scenarios.checks import problems
 from ns3_scenarios.measurement import (
     Ended,
     MeasuredLink,
@@ -18,16 +20,17 @@ from ns3_scenarios.measurement import (
     take_ended,
 )
 from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.placing import add_interferers, add_nodes
+from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
-    AttributeValue,
     LteSpec,
     ScenarioSpec,
     WifiSpec,
-    problems,
 )
+from ns3_scenarios.surroundings import interferer_nodes
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
@@ -91,7 +94,9 @@ def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     found = problems(spec)
     # What is as we made it needs no questions.
     unusual = spec.ns3_defaults or any(
-        radio.loss != type(radio)().loss for radio in (spec.d2d, spec.d2e)
+        radio.propagation.attributes != type(radio)().propagation.attributes
+        or radio.propagation.kind not in KINDS
+        for radio in (spec.d2d, spec.d2e)
     )
     if unusual and not found:
         found = ns3_problems(spec)
@@ -105,8 +110,12 @@ def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
 
 def _build(spec: ScenarioSpec) -> Ns3Network:
     runtime.reset(spec.seed, spec.run)
-    defaults = {**TCP_DEFAULTS, **wifi.DEFAULTS, **lte.defaults(spec), **spec.ns3_defaults}
-    for path, value in defaults.items():
+    defaults = dict(TCP_DEFAULTS)
+    if isinstance(spec.d2d, WifiSpec):
+        defaults |= wifi.defaults(spec.d2d)
+    if isinstance(spec.d2e, LteSpec):
+        defaults |= lte.defaults(spec, spec.d2e)
+    for path, value in {**defaults, **spec.ns3_defaults}.items():
         runtime.set_default(path, value)
     return Ns3Network(spec)
 
@@ -160,18 +169,18 @@ class Ns3Network:
         self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
-        self._episode: Any = native.Episode()
-        self._numbers = {
-            node.name: int(self._episode.AddNode(*node.position)) for node in spec.nodes
-        }
+        self._episode: Any = native.Episode(spec.start_ns, spec.lasting_run)
+        self._numbers = add_nodes(spec, self._episode, native)
+        others = add_interferers(interferer_nodes(spec), self._episode, native)
+        everyone = {**self._numbers, **others}
         if isinstance(spec.d2d, WifiSpec):
-            wifi.install(spec, spec.d2d, self._episode, self._numbers)
+            wifi.install(spec, spec.d2d, self._episode, everyone, native)
         if isinstance(spec.d2e, LteSpec):
-            lte.install(spec, spec.d2e, self._episode, self._numbers)
-        ofdma.install(spec, self._episode, self._numbers)
+            lte.install(spec, spec.d2e, self._episode, everyone, native)
+        ofdma.install(spec, self._episode, everyone, native)
         for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
             if radio != "ofdma":
-                self._set_power(name, radio, self._nodes[name].max_tx_power_w)
+                self._set_first_power(name, radio)
         if not self._episode.Start(_ATTACH_LIMIT_NS):
             self.close()
             raise SimulationError(
@@ -257,7 +266,7 @@ class Ns3Network:
                 tx_power_w=link.txPower,
             )
             for link in self._episode.Links()
-            if link.measured >= 0
+            if link.measured >= 0 and link.src in self._names and link.dst in self._names
         ]
 
     def usage(self) -> Mapping[str, RadioUsage]:
@@ -269,6 +278,7 @@ class Ns3Network:
                 rx_energy_j=used.rxAirtime * self._nodes[self._names[number]].rx_power_w,
             )
             for number, used in enumerate(self._episode.Usage())
+            if number in self._names
         }
 
     def close(self) -> None:
@@ -335,6 +345,17 @@ class Ns3Network:
 
     def _set_power(self, name: str, radio: str, watts: float) -> None:
         self._episode.SetTxPower(self._numbers[name], radio, watts)
+
+    def _set_first_power(self, name: str, radio: str) -> None:
+        """Until a plan says otherwise."""
+        watts = self._nodes[name].max_tx_power_w
+        if radio == "lte" and lte.follows_path_loss(self._spec, name):
+            self._episode.SetMaxTxPower(self._numbers[name], watts)
+            return
+        power = (self._spec.d2d if radio == "wifi" else self._spec.d2e).power
+        if isinstance(power, FixedPower) and name != self._spec.bs.name:
+            watts = min(watts, power.tx_power_w)
+        self._set_power(name, radio, watts)
 
     def _cut(self, transfer: _Transfer) -> None:
         if transfer.number in self._transfers:

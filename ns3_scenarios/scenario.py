@@ -1,17 +1,20 @@
-"""What a network is made of, as plain data: nodes, clusters, radios; and what can be wrong with it.
+"""What a network is made of, as plain data: nodes, clusters, radios, and what is around them.
 
-Positions in metres, powers in watts, bandwidths in hertz. Nothing here needs ns-3.
+Positions in metres, powers in watts, bandwidths in hertz. A radio's `power` says what its nodes
+radiate where a plan doesn't; None: the most that they can. Nothing here needs ns-3; what can be
+wrong with it is in `ns3_scenarios.checks`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: A value of an ns-3 attribute as it may be written in a study.
-AttributeValue = str | int | float | bool
+from ns3_scenarios.channel import AttributeValue, Channel
+from ns3_scenarios.interferers import Interferer
+from ns3_scenarios.mobility import Motion, Point
+from ns3_scenarios.power import PowerControl
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
 WIFI_CHANNELS: Mapping[float, tuple[int, ...]] = {
@@ -40,28 +43,23 @@ BLOCK_HZ = 180e3
 OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # 1.08 to 99 MHz
 
 
-@dataclass(frozen=True, slots=True)
-class LossModel:
-    """An ns-3 propagation loss model by the name of its type, with attributes of its own.
-
-    The default is the log-distance law L = L0 + 10·n·log10(d / 1 m) with exponent n = 3 and the
-    free-space loss of 5.2 GHz at one metre, L0 = 46.7 dB.
-    """
-
-    type_name: str = "ns3::LogDistancePropagationLossModel"
-    attributes: Mapping[str, AttributeValue] = field(
-        default_factory=lambda: {"Exponent": 3.0, "ReferenceLoss": 46.7}
-    )
+def _log_distance(loss_at_1_m_db: float) -> Channel:
+    """L = L0 + 10·n·log10(d / 1 m) with n = 3."""
+    return Channel(attributes={"Exponent": 3.0, "ReferenceLoss": loss_at_1_m_db})
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node: where it is, the most it can radiate, and what its receiver draws."""
+    """A node: where it is at the run's time 0, the most it can radiate, what its receiver draws.
+
+    `motion` None: it stands still, or goes along with its control unit.
+    """
 
     name: str
-    position: tuple[float, float, float]
+    position: Point
     max_tx_power_w: float
     rx_power_w: float
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +67,16 @@ class ClusterSpec:
     """A control unit and its devices.
 
     `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio, None the
-    default. `station` names the base station that serves it, None `ScenarioSpec.bs`.
+    default. `station` names the base station that serves it, None `ScenarioSpec.bs`. `together`:
+    devices move with the control unit, and relative to it; but for those on a `Way`, which are
+    where that says.
     """
 
     cu: NodeSpec
     devices: tuple[NodeSpec, ...]
     channel: int | None = None
     station: str | None = None
+    together: bool = True
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
@@ -88,7 +89,16 @@ class WifiSpec:
     """802.11ax ad hoc in the 5 GHz band, between the nodes of each cluster."""
 
     bandwidth_hz: float = 80e6
-    loss: LossModel = field(default_factory=LossModel)
+    noise_figure_db: float = 7.0  # ns-3's
+    antenna_gain_db: float = 0.0
+    # Free space at 5.2 GHz would be 46.7 dB at one metre.
+    propagation: Channel = field(default_factory=lambda: _log_distance(46.7))
+    power: PowerControl | None = None
+
+    @property
+    def carrier_hz(self) -> float:
+        """Where path loss is calculated, whatever the channel."""
+        return 5.2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +106,19 @@ class LteSpec:
     """LTE between the control units and the base station; one carrier each way."""
 
     bandwidth_hz: float = 20e6
+    # ns-3's.
+    noise_figure_db: float = 9.0
+    station_noise_figure_db: float = 5.0
+    antenna_gain_db: float = 0.0
+    station_antenna_gain_db: float = 0.0
     # Free space at band 1's 2.1 GHz would be 38.9 dB at one metre.
-    loss: LossModel = field(
-        default_factory=lambda: LossModel(attributes={"Exponent": 3.0, "ReferenceLoss": 38.9})
-    )
+    propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
+    power: PowerControl | None = None
+
+    @property
+    def carrier_hz(self) -> float:
+        """Where path loss is calculated, both ways: the downlink of band 1."""
+        return 2.12e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +127,8 @@ class OfdmaSpec:
 
     `bandwidth_hz` is what the resource blocks fill, a multiple of 180 kHz; as D2E with frequency
     division it is that each way. `acknowledged` says whether the link layer sends again what HARQ
-    gave up on; None: unless the transport is UDP. The loss model of D2E holds for pairs with a
-    base station in them, that of D2D for pairs of devices.
+    gave up on; None: unless the transport is UDP. In an underlay the channel of D2E holds for pairs
+    with a base station in them, that of D2D for pairs of devices.
 
     For D2D alone: `reuse` is the number of sub-bands that the band is divided into, which clusters
     take in turn (1: all use the whole band, and interfere); with `underlay` the links use the
@@ -133,9 +152,8 @@ class OfdmaSpec:
     antenna_gain_db: float = 0.0
     station_antenna_gain_db: float = 0.0
     # Free space at 2.1 GHz would be 38.9 dB at one metre.
-    loss: LossModel = field(
-        default_factory=lambda: LossModel(attributes={"Exponent": 3.0, "ReferenceLoss": 38.9})
-    )
+    propagation: Channel = field(default_factory=lambda: _log_distance(38.9))
+    power: PowerControl | None = None
 
     @property
     def blocks(self) -> int:
@@ -152,7 +170,10 @@ class OfdmaSpec:
 class ScenarioSpec:
     """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value.
 
-    `stations` are further base stations, for clusters that name them; with OFDMA as D2E.
+    `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
+    `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `start_ns` is the run's
+    own time at the episode's start. `stations` are further base stations, for clusters that name
+    them; with OFDMA as D2E. `interferers` are on its channels and no part of it.
     """
 
     bs: NodeSpec
@@ -161,8 +182,11 @@ class ScenarioSpec:
     d2e: LteSpec | OfdmaSpec = field(default_factory=LteSpec)
     seed: int = 1
     run: int = 1
+    lasting_run: int = 1
+    start_ns: int = 0
     ns3_defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
     stations: tuple[NodeSpec, ...] = ()
+    interferers: tuple[Interferer, ...] = ()
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
@@ -171,164 +195,11 @@ class ScenarioSpec:
         return (self.bs, *self.stations, *inside)
 
 
+def default_wifi_channel(spec: WifiSpec) -> int:
+    """The channel number where none is given."""
+    return WIFI_CHANNELS[spec.bandwidth_hz][0]
+
+
 def wifi_channel(spec: WifiSpec, cluster: ClusterSpec) -> int:
     """The channel number that a cluster uses."""
-    return WIFI_CHANNELS[spec.bandwidth_hz][0] if cluster.channel is None else cluster.channel
-
-
-def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
-    """Everything that is wrong with a scenario, as (path in it, what was expected)."""
-    return [
-        *_node_problems(spec),
-        *_station_problems(spec),
-        *_d2d_problems(spec),
-        *_d2e_problems(spec),
-        *_seed_problems(spec),
-    ]
-
-
-def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    places = [("bs", spec.bs)]
-    places += [(f"stations[{n}]", station) for n, station in enumerate(spec.stations)]
-    for n, cluster in enumerate(spec.clusters):
-        places.append((f"clusters[{n}].cu", cluster.cu))
-        if not cluster.devices:
-            yield f"clusters[{n}].devices", "expected at least one device"
-        places += [(f"clusters[{n}].devices[{k}]", node) for k, node in enumerate(cluster.devices)]
-    if not spec.clusters:
-        yield "clusters", "expected at least one cluster"
-    names: dict[str, str] = {}
-    at: dict[tuple[float, float, float], str] = {}
-    for path, node in places:
-        if (first := names.setdefault(node.name, path)) != path:
-            yield f"{path}.name", f"expected a name of its own: {node.name!r} is {first}'s"
-        if len(node.position) != 3 or not all(map(math.isfinite, node.position)):
-            yield f"{path}.position", f"expected three finite metres, not {node.position}"
-        elif (other := at.setdefault(node.position, path)) != path:
-            yield f"{path}.position", f"expected a place of its own: {other} is there"
-        if not 0 < node.max_tx_power_w < math.inf:
-            yield f"{path}.max_tx_power_w", f"expected watts above 0, not {node.max_tx_power_w}"
-        if not 0 <= node.rx_power_w < math.inf:
-            yield f"{path}.rx_power_w", f"expected watts from 0 up, not {node.rx_power_w}"
-
-
-def _station_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    names = [spec.bs.name, *(station.name for station in spec.stations)]
-    for n, cluster in enumerate(spec.clusters):
-        if cluster.station is not None and cluster.station not in names:
-            yield (
-                f"clusters[{n}].station",
-                f"expected one of {', '.join(names)}, not {cluster.station!r}",
-            )
-    if spec.stations and not isinstance(spec.d2e, OfdmaSpec):
-        yield "stations", "expected none: LTE has one base station here; take OFDMA as d2e"
-
-
-def _d2d_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    if isinstance(spec.d2d, OfdmaSpec):
-        yield from _ofdma_problems("d2d", spec.d2d)
-        yield from _sidelink_problems(spec, spec.d2d)
-        return
-    for n, cluster in enumerate(spec.clusters):
-        if len(cluster.nodes) > WIFI_MOST_NODES:
-            yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
-    if spec.d2d.bandwidth_hz not in WIFI_CHANNELS:
-        choices = ", ".join(f"{width:g}" for width in WIFI_CHANNELS)
-        yield "d2d.bandwidth_hz", f"expected one of {choices}, not {spec.d2d.bandwidth_hz:g}"
-        return
-    numbers = WIFI_CHANNELS[spec.d2d.bandwidth_hz]
-    for n, cluster in enumerate(spec.clusters):
-        if cluster.channel is not None and cluster.channel not in numbers:
-            nearest = min(numbers, key=lambda number, to=cluster.channel: abs(number - to))  # type: ignore[misc]  # the default binds the loop's value
-            yield (
-                f"clusters[{n}].channel",
-                f"expected a 5 GHz channel of {spec.d2d.bandwidth_hz:g} Hz, not "
-                f"{cluster.channel}; the nearest is {nearest}",
-            )
-
-
-def _sidelink_problems(spec: ScenarioSpec, d2d: OfdmaSpec) -> Iterator[tuple[str, str]]:
-    if d2d.duplex != "fdd":
-        yield "d2d.duplex", "expected the default: all links of a cluster share one band"
-    if d2d.reuse < 1 or d2d.blocks // max(d2d.reuse, 1) < OFDMA_FEWEST_BLOCKS:
-        most = max(d2d.blocks // OFDMA_FEWEST_BLOCKS, 1)
-        yield "d2d.reuse", f"expected 1 to {most} sub-bands in this bandwidth, not {d2d.reuse}"
-    for n, cluster in enumerate(spec.clusters):
-        if cluster.channel is not None and not 0 <= cluster.channel < d2d.reuse:
-            yield (
-                f"clusters[{n}].channel",
-                f"expected the number of a sub-band, 0 to {d2d.reuse - 1}, not {cluster.channel}",
-            )
-    if not d2d.underlay:
-        return
-    if not isinstance(spec.d2e, OfdmaSpec):
-        yield "d2d.underlay", "expected OFDMA as d2e, whose uplink blocks it could use"
-        return
-    if d2d.reuse != 1:
-        yield "d2d.reuse", "expected 1: the underlay uses all of the uplink's blocks"
-    for name in (
-        "bandwidth_hz",
-        "carrier_hz",
-        "tti_s",
-        "target_bler",
-        "max_transmissions",
-        "engine",
-    ):
-        mine, theirs = getattr(d2d, name), getattr(spec.d2e, name)
-        if mine != theirs:
-            yield f"d2d.{name}", f"expected {theirs!r}, d2e's, whose blocks it uses; not {mine!r}"
-
-
-def _d2e_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    if isinstance(spec.d2e, OfdmaSpec):
-        yield from _ofdma_problems("d2e", spec.d2e)
-        if spec.d2e.reuse != 1:
-            yield "d2e.reuse", "expected 1: sub-bands are for clusters"
-        if spec.d2e.underlay:
-            yield "d2e.underlay", "expected false: it is d2d that may use d2e's blocks"
-        return
-    if len(spec.clusters) > LTE_MOST_UES:
-        yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
-    if spec.d2e.bandwidth_hz not in LTE_RESOURCE_BLOCKS:
-        choices = ", ".join(f"{width:g}" for width in LTE_RESOURCE_BLOCKS)
-        yield "d2e.bandwidth_hz", f"expected one of {choices}, not {spec.d2e.bandwidth_hz:g}"
-
-
-def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
-    blocks = ofdma.bandwidth_hz / BLOCK_HZ
-    if not OFDMA_FEWEST_BLOCKS <= blocks <= OFDMA_MOST_BLOCKS or abs(blocks - round(blocks)) > 1e-6:
-        near = OFDMA_FEWEST_BLOCKS
-        if math.isfinite(blocks):
-            near = min(max(round(blocks), OFDMA_FEWEST_BLOCKS), OFDMA_MOST_BLOCKS)
-        yield (
-            f"{path}.bandwidth_hz",
-            f"expected {OFDMA_FEWEST_BLOCKS} to {OFDMA_MOST_BLOCKS} resource blocks of 180 kHz, "
-            f"not {ofdma.bandwidth_hz:g} Hz; the nearest is {near * BLOCK_HZ:g} Hz",
-        )
-    for name, low, high in (
-        ("carrier_hz", 100e6, 100e9),
-        ("tti_s", 125e-6, 1e-3),
-        ("target_bler", 1e-4, 0.9),
-        ("max_transmissions", 1, 4),
-        ("noise_figure_db", 0.0, 50.0),
-        ("station_noise_figure_db", 0.0, 50.0),
-        ("antenna_gain_db", -50.0, 50.0),
-        ("station_antenna_gain_db", -50.0, 50.0),
-    ):
-        value = getattr(ofdma, name)
-        if not low <= value <= high:
-            yield f"{path}.{name}", f"expected {low:g} to {high:g}, not {value:g}"
-    for name, choices in (
-        ("transport", ("direct", "tcp", "udp")),
-        ("engine", ("tti", "spectrum")),
-        ("duplex", ("fdd", "tdd")),
-    ):
-        if (value := getattr(ofdma, name)) not in choices:
-            yield f"{path}.{name}", f"expected {' or '.join(choices)}, not {value!r}"
-
-
-def _seed_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    if not 0 < spec.seed < 2**32:
-        yield "seed", f"expected 1 to {2**32 - 1}, not {spec.seed}"
-    if not 0 <= spec.run < 2**64:
-        yield "run", f"expected 0 to {2**64 - 1}, not {spec.run}"
+    return default_wifi_channel(spec) if cluster.channel is None else cluster.channel

@@ -1,9 +1,11 @@
 #include "episode.h"
 
+#include "attribute-table.h"
 #include "byte-stream.h"
 
 #include "ns3/channel-list.h"
 #include "ns3/constant-position-mobility-model.h"
+#include "ns3/hierarchical-mobility-model.h"
 #include "ns3/internet-stack-helper.h"
 #include "ns3/neighbor-cache-helper.h"
 #include "ns3/simulator.h"
@@ -32,26 +34,107 @@ HasDevices(const Channel& channel)
 
 } // namespace
 
-Episode::Episode() = default;
+Episode::Episode(int64_t runTime, uint64_t lastingRun)
+    : m_runTime(runTime),
+      m_lastingRun(lastingRun),
+      m_surroundings(m_nodes, m_wifi, m_lte)
+{
+}
+
 Episode::~Episode() = default;
 
 uint32_t
-Episode::AddNode(double x, double y, double z)
+Episode::AddNode(const std::string& name, double x, double y, double z, const Motion& motion)
 {
     const auto node = CreateObject<Node>();
-    const auto place = CreateObject<ConstantPositionMobilityModel>();
-    place->SetPosition({x, y, z});
-    node->AggregateObject(place);
+    node->AggregateObject(Mobility(name, {x, y, z}, motion));
     InternetStackHelper().Install(node);
     m_nodes.push_back(node);
+    m_names.push_back(name);
+    m_places.push_back({x, y, z});
     m_usage.emplace_back();
     return node->GetId();
 }
 
-void
-Episode::AddWifi(const std::string& lossModel, const std::string& lossAttributes)
+Ptr<MobilityModel>
+Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
 {
-    m_wifi = std::make_unique<WifiCells>(lossModel, lossAttributes, m_clock, m_links, m_usage);
+    auto wandering = motion;
+    Ptr<MobilityModel> leader;
+    if (motion.leader >= 0)
+    {
+        // Of the leader only its place at time 0 counts here, which is where all offsets are from.
+        leader = m_nodes.at(motion.leader)->GetObject<MobilityModel>();
+        const auto from = m_places.at(motion.leader);
+        place = place - from;
+        wandering.x -= from.x;
+        wandering.y -= from.y;
+    }
+    Ptr<MobilityModel> own;
+    if (motion.radius > 0 || !motion.corners.empty())
+    {
+        const auto trail = CreateObject<TrailMobilityModel>();
+        trail->SetRunTime(m_runTime);
+        motion.radius > 0 ? trail->Wander(wandering, place, name, m_lastingRun)
+                          : trail->Follow(motion.corners);
+        m_trails.push_back(trail);
+        own = trail;
+    }
+    else
+    {
+        own = CreateObject<ConstantPositionMobilityModel>();
+        own->SetPosition(place);
+    }
+    if (!leader)
+    {
+        return own;
+    }
+    const auto both = CreateObject<HierarchicalMobilityModel>();
+    both->SetParent(leader); // first: with a child it would be told to stay where it is
+    both->SetChild(own);
+    return both;
+}
+
+uint32_t
+Episode::AddChannel(const std::string& attributes,
+                    const std::string& loss,
+                    const std::string& lossAttributes,
+                    const std::string& nlosLoss,
+                    const std::string& nlosLossAttributes,
+                    const std::string& condition)
+{
+    const auto made = [](const std::string& type, const std::string& with) -> Ptr<Object> {
+        return type.empty() ? nullptr : Make(type, with);
+    };
+    const auto all = attributes + "LastingRun=" + std::to_string(m_lastingRun) + "\n";
+    const auto channel = DynamicCast<PairChannel>(Make("collapipe::PairChannel", all));
+    channel->SetLoss(DynamicCast<PropagationLossModel>(made(loss, lossAttributes)),
+                     DynamicCast<PropagationLossModel>(made(nlosLoss, nlosLossAttributes)),
+                     DynamicCast<ThreeGppChannelConditionModel>(made(condition, "")));
+    for (std::size_t i = 0; i < m_nodes.size(); ++i)
+    {
+        channel->AddPlace(m_nodes[i]->GetObject<MobilityModel>(), m_names[i]);
+    }
+    m_channels.push_back(channel);
+    return m_channels.size() - 1;
+}
+
+Ptr<PairChannel>
+Episode::Channel(uint32_t channel) const
+{
+    return m_channels.at(channel);
+}
+
+Ptr<MobilityModel>
+Episode::Place(uint32_t node) const
+{
+    return m_nodes.at(node)->GetObject<MobilityModel>();
+}
+
+void
+Episode::AddWifi(uint32_t channel)
+{
+    m_wifi = std::make_unique<WifiCells>(m_channels.at(channel), m_clock, m_links, m_usage);
 }
 
 void
@@ -69,8 +152,9 @@ void
 Episode::AddLte(uint32_t server,
                 const std::vector<uint32_t>& ues,
                 uint32_t resourceBlocks,
-                const std::string& lossModel,
-                const std::string& lossAttributes)
+                uint32_t channel,
+                double ueAntennaDb,
+                double enbAntennaDb)
 {
     std::vector<Ptr<Node>> members;
     for (const auto node : ues)
@@ -80,8 +164,10 @@ Episode::AddLte(uint32_t server,
     m_lte = std::make_unique<LteCell>(m_nodes.at(server),
                                       members,
                                       resourceBlocks,
-                                      lossModel,
-                                      lossAttributes,
+                                      m_channels.at(channel),
+                                      m_names.at(server),
+                                      ueAntennaDb,
+                                      enbAntennaDb,
                                       m_clock,
                                       m_links,
                                       m_usage);
@@ -93,11 +179,19 @@ Episode::AddOfdma(const std::string& engine, const std::string& attributes)
     m_ofdma.push_back(std::make_unique<OfdmaCells>(engine,
                                                    attributes,
                                                    m_nodes,
+                                                   m_channels,
+                                                   m_runTime,
                                                    m_clock,
                                                    m_links,
                                                    m_usage,
                                                    m_ended));
     return *m_ofdma.back();
+}
+
+Surroundings&
+Episode::Around()
+{
+    return m_surroundings;
 }
 
 void
@@ -106,9 +200,19 @@ Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
     radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
 }
 
+void
+Episode::SetMaxTxPower(uint32_t node, double watts)
+{
+    m_lte->SetMaxTxPower(node, watts);
+}
+
 bool
 Episode::Start(int64_t limit)
 {
+    for (const auto& channel : m_channels)
+    {
+        channel->Settle();
+    }
     // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
     for (auto channel = ChannelList::Begin(); channel != ChannelList::End(); ++channel)
     {
@@ -130,6 +234,11 @@ Episode::Start(int64_t limit)
         Simulator::Run();
     }
     m_clock.Start();
+    for (const auto& trail : m_trails)
+    {
+        trail->Start();
+    }
+    m_surroundings.Start(m_runTime);
     for (auto& link : m_links)
     {
         link.total = {};

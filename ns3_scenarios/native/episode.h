@@ -3,9 +3,12 @@
 
 #include "lte-cell.h"
 #include "ofdma-cells.h"
+#include "pair-channel.h"
 #include "radio-link.h"
 #include "sim-clock.h"
 #include "stream.h"
+#include "surroundings.h"
+#include "trail-mobility-model.h"
 #include "wifi-cells.h"
 
 #include "ns3/node.h"
@@ -29,23 +32,46 @@ namespace collapipe
 class Episode
 {
   public:
-    Episode();
+    /// `runTime`: what the run's own clock shows at time 0, in ns; `lastingRun`: ns-3's run from
+    /// which is drawn what outlasts an episode.
+    explicit Episode(int64_t runTime = 0, uint64_t lastingRun = 1);
     ~Episode();
 
-    uint32_t AddNode(double x, double y, double z);
-    /// Comes before the first cell. The loss model's attributes are as attribute-table has them.
-    void AddWifi(const std::string& lossModel, const std::string& lossAttributes);
+    /// A node, and where it is at the run's own time 0 (m).
+    uint32_t AddNode(const std::string& name,
+                     double x,
+                     double y,
+                     double z,
+                     const Motion& motion = {});
+    /// A channel between all nodes; they are numbered from 0. Its LastingRun is the episode's. The attributes of PairChannel and of
+    /// the loss models are as attribute-table has them. `nlosLoss` and `condition` are empty where
+    /// one loss always holds.
+    uint32_t AddChannel(const std::string& attributes,
+                        const std::string& loss,
+                        const std::string& lossAttributes,
+                        const std::string& nlosLoss,
+                        const std::string& nlosLossAttributes,
+                        const std::string& condition);
+    ns3::Ptr<PairChannel> Channel(uint32_t channel) const;
+    ns3::Ptr<ns3::MobilityModel> Place(uint32_t node) const;
+    /// Comes before the first cell.
+    void AddWifi(uint32_t channel);
     void AddWifiCell(const std::vector<uint32_t>& nodes, const std::string& channel);
     void AddLte(uint32_t server,
                 const std::vector<uint32_t>& ues,
                 uint32_t resourceBlocks,
-                const std::string& lossModel,
-                const std::string& lossAttributes);
+                uint32_t channel,
+                double ueAntennaDb,
+                double enbAntennaDb);
     /// Adds an OFDMA radio, for the caller to furnish before Start(). The engine is the type of an
     /// OfdmaMedium, the attributes are OfdmaRadio's.
     OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
+    /// What else there is on the radios' channels; to be furnished after them, before Start().
+    Surroundings& Around();
     /// Sets the power of a node's radio: "wifi" or "lte".
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
+    /// For LTE terminals under open-loop power control, in place of a power.
+    void SetMaxTxPower(uint32_t node, double watts);
     /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
     bool Start(int64_t limit);
 
@@ -70,11 +96,20 @@ class Episode
     const std::vector<RadioUsage>& Usage() const;
 
   private:
+    ns3::Ptr<ns3::MobilityModel> Mobility(const std::string& name,
+                                          ns3::Vector place,
+                                          const Motion& motion);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
     OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;
 
+    int64_t m_runTime;
+    uint64_t m_lastingRun;
     SimClock m_clock;
+    std::vector<ns3::Ptr<TrailMobilityModel>> m_trails;
     std::vector<ns3::Ptr<ns3::Node>> m_nodes;
+    std::vector<std::string> m_names;   // of the nodes
+    std::vector<ns3::Vector> m_places;  // at the run's time 0
+    std::vector<ns3::Ptr<PairChannel>> m_channels;
     std::deque<RadioLink> m_links; // a deque keeps their addresses
     std::vector<RadioUsage> m_usage;
     EndedTransfers m_ended;
@@ -82,6 +117,7 @@ class Episode
     std::unique_ptr<WifiCells> m_wifi;
     std::unique_ptr<LteCell> m_lte;
     std::vector<std::unique_ptr<OfdmaCells>> m_ofdma;
+    Surroundings m_surroundings;
     std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<Stream>> m_streams;
 };
 

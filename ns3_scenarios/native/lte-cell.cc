@@ -1,24 +1,32 @@
 #include "lte-cell.h"
 
-#include "attribute-table.h"
+#include "random-streams.h"
 
-#include "ns3/attribute.h"
+#include "ns3/boolean.h"
 #include "ns3/constant-position-mobility-model.h"
+#include "ns3/double.h"
+#include "ns3/hierarchical-mobility-model.h"
 #include "ns3/ipv4-address-helper.h"
 #include "ns3/ipv4-static-routing-helper.h"
 #include "ns3/ipv4.h"
 #include "ns3/lte-amc.h"
+#include "ns3/lte-chunk-processor.h"
 #include "ns3/lte-common.h"
 #include "ns3/lte-enb-net-device.h"
 #include "ns3/lte-enb-phy.h"
 #include "ns3/lte-helper.h"
 #include "ns3/lte-spectrum-phy.h"
+#include "ns3/lte-spectrum-value-helper.h"
 #include "ns3/lte-ue-net-device.h"
 #include "ns3/lte-ue-phy.h"
+#include "ns3/lte-ue-power-control.h"
 #include "ns3/lte-ue-rrc.h"
+#include "ns3/net-device-container.h"
 #include "ns3/packet-burst.h"
 #include "ns3/point-to-point-epc-helper.h"
 #include "ns3/point-to-point-helper.h"
+#include "ns3/pointer.h"
+#include "ns3/spectrum-channel.h"
 #include "ns3/spectrum-value.h"
 #include "ns3/string.h"
 #include "ns3/uinteger.h"
@@ -62,8 +70,20 @@ struct LteCell::Cell
         Ipv4Address address;
         RadioLink* up;
         RadioLink* down;
-        double txPower{0};                                // W
+        double dataPower{0};                              // W
+        double soundingPower{0};
         std::deque<std::pair<int64_t, std::size_t>> grants{}; // (ms when due, resource blocks)
+
+        /// What the open loop has the PHY send at.
+        void DataPower(uint16_t, uint16_t, double dbm)
+        {
+            dataPower = DbmToW(dBm_u{dbm});
+        }
+
+        void SoundingPower(uint16_t, uint16_t, double dbm)
+        {
+            soundingPower = DbmToW(dBm_u{dbm});
+        }
 
         void Granted(uint16_t, const std::vector<int>& blocks)
         {
@@ -82,9 +102,9 @@ struct LteCell::Cell
             {
                 return; // control alone, which ns-3 sends over no bandwidth at all
             }
-            up->Sent(UL_DATA_S, txPower, blocks * RB_HZ);
+            up->Sent(UL_DATA_S, dataPower, blocks * RB_HZ);
             cell.usage[node].txAirtime += UL_DATA_S;
-            cell.usage[node].txEnergy += UL_DATA_S * txPower;
+            cell.usage[node].txEnergy += UL_DATA_S * dataPower;
         }
 
         void DlReception(PhyReceptionStatParameters)
@@ -96,12 +116,10 @@ struct LteCell::Cell
         /// Every subframe, measured on the reference signals.
         void DlMeasured(uint16_t, uint16_t, double rsrp, double sinr, uint8_t)
         {
-            const auto sentDensity = cell.txPower / (cell.blocks * RB_HZ);
-            down->gain = rsrp / RE_HZ / sentDensity;
-            down->sinr = sinr;
-            down->interference = rsrp / RE_HZ / sinr;
-            down->txPower = cell.txPower;
-            down->measured = cell.clock.Now();
+            const auto hertz = cell.blocks * RB_HZ;
+            const auto density = rsrp / RE_HZ;
+            const auto gain = density * hertz / cell.txPower;
+            down->Measured(gain, density / sinr, cell.txPower, hertz, cell.clock.Now());
         }
     };
 
@@ -165,9 +183,10 @@ struct LteCell::Cell
         }
     }
 
-    void Interference(uint16_t, Ptr<SpectrumValue> density)
+    /// During each sounding reference signal, just before what it shows.
+    void Interference(const SpectrumValue& density)
     {
-        interference = Sum(*density) / density->GetValuesN();
+        interference = Sum(density) / density.GetValuesN();
     }
 
     /// From the sounding reference signals, which go out over the whole band.
@@ -178,19 +197,19 @@ struct LteCell::Cell
         {
             return;
         }
-        ue->up->sinr = sinr;
-        ue->up->interference = interference;
-        ue->up->gain = sinr * interference * blocks * RB_HZ / ue->txPower;
-        ue->up->txPower = ue->txPower;
-        ue->up->measured = clock.Now();
+        const auto hertz = blocks * RB_HZ;
+        const auto gain = sinr * interference * hertz / ue->soundingPower;
+        ue->up->Measured(gain, interference, ue->soundingPower, hertz, clock.Now());
     }
 };
 
 LteCell::LteCell(Ptr<Node> server,
                  const std::vector<Ptr<Node>>& ues,
                  uint8_t resourceBlocks,
-                 const std::string& lossModel,
-                 const std::string& lossAttributes,
+                 Ptr<PairChannel> channel,
+                 const std::string& serverName,
+                 double ueAntennaDb,
+                 double enbAntennaDb,
                  SimClock& clock,
                  std::deque<RadioLink>& links,
                  std::vector<RadioUsage>& usage)
@@ -203,11 +222,11 @@ LteCell::LteCell(Ptr<Node> server,
     cell.lte->SetEpcHelper(cell.epc);
     cell.lte->SetEnbDeviceAttribute("DlBandwidth", UintegerValue(resourceBlocks));
     cell.lte->SetEnbDeviceAttribute("UlBandwidth", UintegerValue(resourceBlocks));
-    cell.lte->SetPathlossModelType(TypeId::LookupByName(lossModel));
-    for (const auto& [name, value] : CheckedValues(lossModel, lossAttributes))
-    {
-        cell.lte->SetPathlossModelAttribute(name, *value);
-    }
+
+    cell.lte->SetUeAntennaModelType("ns3::IsotropicAntennaModel");
+    cell.lte->SetUeAntennaModelAttribute("Gain", DoubleValue(ueAntennaDb));
+    cell.lte->SetEnbAntennaModelType("ns3::IsotropicAntennaModel");
+    cell.lte->SetEnbAntennaModelAttribute("Gain", DoubleValue(enbAntennaDb));
 
     PointToPointHelper backhaul;
     backhaul.SetDeviceAttribute("DataRate", StringValue("100Gb/s"));
@@ -220,22 +239,33 @@ LteCell::LteCell(Ptr<Node> server,
         ->AddNetworkRouteTo("7.0.0.0", "255.0.0.0", interfaces.GetAddress(0), interfaces.Get(1).second);
 
     const auto station = CreateObject<Node>();
-    const auto place = CreateObject<ConstantPositionMobilityModel>();
-    place->SetPosition(server->GetObject<MobilityModel>()->GetPosition());
+    const auto place = CreateObject<HierarchicalMobilityModel>(); // wherever the server is
+    place->SetParent(server->GetObject<MobilityModel>());
+    place->SetChild(CreateObject<ConstantPositionMobilityModel>());
     station->AggregateObject(place);
     cell.enb = DynamicCast<LteEnbNetDevice>(cell.lte->InstallEnbDevice(station).Get(0));
+    // One channel both ways, in place of the two that the helper has made by now.
+    channel->AddPlace(place, serverName);
+    for (const auto& spectrum :
+         {cell.lte->GetDownlinkSpectrumChannel(), cell.lte->GetUplinkSpectrumChannel()})
+    {
+        spectrum->SetAttribute("PropagationLossModel", PointerValue(channel));
+    }
     const auto phy = cell.enb->GetPhy();
     phy->TraceConnectWithoutContext("DlPhyTransmission", MakeCallback(&Cell::DlSent, m_cell.get()));
-    phy->TraceConnectWithoutContext("ReportInterference",
-                                    MakeCallback(&Cell::Interference, m_cell.get()));
+    const auto interference = Create<LteChunkProcessor>();
+    interference->AddCallback(MakeCallback(&Cell::Interference, m_cell.get()));
+    phy->GetUplinkSpectrumPhy()->AddInterferenceCtrlChunkProcessor(interference);
     phy->TraceConnectWithoutContext("ReportUeSinr", MakeCallback(&Cell::UlMeasured, m_cell.get()));
     phy->GetUplinkSpectrumPhy()->TraceConnectWithoutContext(
         "UlPhyReception",
         MakeCallback(&Cell::UlReceived, m_cell.get()));
 
+    NetDeviceContainer terminals;
     for (const auto& node : ues)
     {
         const auto installed = cell.lte->InstallUeDevice(node);
+        terminals.Add(installed);
         const auto device = DynamicCast<LteUeNetDevice>(installed.Get(0));
         const auto address = cell.epc->AssignUeIpv4Address(installed).GetAddress(0);
         const auto ipv4 = node->GetObject<Ipv4>();
@@ -251,6 +281,11 @@ LteCell::LteCell(Ptr<Node> server,
                                           MakeCallback(&Cell::Ue::Granted, &ue));
         uePhy->TraceConnectWithoutContext("ReportCurrentCellRsrpSinr",
                                           MakeCallback(&Cell::Ue::DlMeasured, &ue));
+        const auto control = uePhy->GetUplinkPowerControl();
+        control->TraceConnectWithoutContext("ReportPuschTxPower",
+                                            MakeCallback(&Cell::Ue::DataPower, &ue));
+        control->TraceConnectWithoutContext("ReportSrsTxPower",
+                                            MakeCallback(&Cell::Ue::SoundingPower, &ue));
         uePhy->GetUplinkSpectrumPhy()->TraceConnectWithoutContext(
             "TxStart",
             MakeCallback(&Cell::Ue::TxStart, &ue));
@@ -259,6 +294,8 @@ LteCell::LteCell(Ptr<Node> server,
             MakeCallback(&Cell::Ue::DlReception, &ue));
         cell.lte->Attach(installed, cell.enb);
     }
+    cell.lte->AssignStreams(NetDeviceContainer(cell.enb), StreamNumber("lte station"));
+    cell.lte->AssignStreams(terminals, StreamNumber("lte terminals"));
     LteAmc amc;
     for (int mcs = 0; mcs <= 28; ++mcs)
     {
@@ -311,6 +348,20 @@ LteCell::Address(uint32_t node) const
     return m_cell->address;
 }
 
+Ptr<SpectrumChannel>
+LteCell::Channel(bool uplink) const
+{
+    return uplink ? m_cell->lte->GetUplinkSpectrumChannel()
+                  : m_cell->lte->GetDownlinkSpectrumChannel();
+}
+
+double
+LteCell::CentreHz(bool uplink) const
+{
+    return LteSpectrumValueHelper::GetCarrierFrequency(uplink ? m_cell->enb->GetUlEarfcn()
+                                                              : m_cell->enb->GetDlEarfcn());
+}
+
 void
 LteCell::SetTxPower(uint32_t node, double watts)
 {
@@ -324,8 +375,22 @@ LteCell::SetTxPower(uint32_t node, double watts)
     {
         if (ue.node == node)
         {
-            ue.txPower = watts;
-            ue.device->GetPhy()->SetTxPower(Dbm(watts));
+            ue.dataPower = ue.soundingPower = watts;
+            const auto phy = ue.device->GetPhy();
+            phy->SetAttribute("EnableUplinkPowerControl", BooleanValue(false));
+            phy->SetTxPower(Dbm(watts));
+        }
+    }
+}
+
+void
+LteCell::SetMaxTxPower(uint32_t node, double watts)
+{
+    for (auto& ue : m_cell->ues)
+    {
+        if (ue.node == node)
+        {
+            ue.device->GetPhy()->GetUplinkPowerControl()->SetPcmax(Dbm(watts));
         }
     }
 }

@@ -1,6 +1,7 @@
 #ifndef COLLAPIPE_LTE_CELL_H
 #define COLLAPIPE_LTE_CELL_H
 
+#include "pair-channel.h"
 #include "radio-link.h"
 #include "sim-clock.h"
 
@@ -14,6 +15,11 @@
 #include <string>
 #include <vector>
 
+namespace ns3
+{
+class SpectrumChannel;
+} // namespace ns3
+
 namespace collapipe
 {
 
@@ -24,11 +30,14 @@ namespace collapipe
 class LteCell
 {
   public:
+    /// The eNB's place is the server's, in the channel too, which knows the server by its name.
     LteCell(ns3::Ptr<ns3::Node> server,
             const std::vector<ns3::Ptr<ns3::Node>>& ues,
             uint8_t resourceBlocks,
-            const std::string& lossModel,
-            const std::string& lossAttributes,
+            ns3::Ptr<PairChannel> channel,
+            const std::string& serverName,
+            double ueAntennaDb,
+            double enbAntennaDb,
             SimClock& clock,
             std::deque<RadioLink>& links,
             std::vector<RadioUsage>& usage);
@@ -38,7 +47,14 @@ class LteCell
     bool Attached() const;
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
+    /// The uplink's or the downlink's, for other devices to share.
+    ns3::Ptr<ns3::SpectrumChannel> Channel(bool uplink) const;
+    /// The middle of its band, in Hz.
+    double CentreHz(bool uplink) const;
+    /// A terminal's power no longer follows the open loop, where it did.
     void SetTxPower(uint32_t node, double watts);
+    /// The most that the open loop may have a terminal send at.
+    void SetMaxTxPower(uint32_t node, double watts);
 
   private:
     struct Cell;

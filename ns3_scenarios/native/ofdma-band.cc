@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <utility>
 
 namespace collapipe
 {
@@ -55,6 +57,13 @@ OfdmaBand::AddLink(OfdmaLink& link)
 }
 
 void
+OfdmaBand::AddNoise(uint32_t node, std::function<double(Time)> share)
+{
+    const auto density = m_nodes[node].watts / (blocks * BLOCK_HZ);
+    m_noises.push_back({{node, node, 0, blocks, density}, std::move(share)});
+}
+
+void
 OfdmaBand::Sound(OfdmaLink& link, uint64_t id)
 {
     m_toSound.push_back({&link, id});
@@ -79,12 +88,24 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     m_signals.clear();
     m_sending.clear();
     m_scheduler.Begin(tti);
+    for (auto* link : m_links)
+    {
+        if (link->openLoop.p0 > 0)
+        {
+            const auto* gain = gains.Of(link->from, link->to);
+            link->FollowGain(std::accumulate(gain, gain + blocks, 0.0) / blocks);
+        }
+    }
     StartSoundings();
     StartData();
     Place(tti);
     TraceStart(traces);
     if (OnAir())
     {
+        if (!m_noises.empty())
+        {
+            StartNoises();
+        }
         medium.Transmit(number, m_signals, m_tti);
     }
 }
@@ -100,7 +121,7 @@ OfdmaBand::StartSoundings()
         return;
     }
     std::vector<Sounding> later;
-    std::vector<std::map<uint32_t, double>> senders(m_cells); // their powers
+    std::vector<std::map<uint32_t, const OfdmaLink*>> senders(m_cells); // by their strongest link
     for (const auto& sounding : m_toSound)
     {
         const auto& link = *sounding.link;
@@ -108,8 +129,12 @@ OfdmaBand::StartSoundings()
         if ((ofCell.size() < blocks || ofCell.count(link.from)) && m_scheduler.Claim(link))
         {
             m_sounding.push_back(sounding);
-            auto& watts = ofCell[link.from];
-            watts = std::max(watts, link.watts);
+            auto& strongest = ofCell[link.from];
+            if (!strongest || strongest->Watts(blocks, strongest->watts) <
+                                  link.Watts(blocks, link.watts))
+            {
+                strongest = &link;
+            }
         }
         else
         {
@@ -120,9 +145,10 @@ OfdmaBand::StartSoundings()
     for (uint32_t cell = 0; cell < m_cells; ++cell)
     {
         uint32_t first = 0;
-        for (const auto& [sender, watts] : senders[cell])
+        for (const auto& [sender, link] : senders[cell])
         {
             const auto share = static_cast<uint32_t>(blocks / senders[cell].size());
+            const auto watts = link->Watts(share, link->watts);
             m_signals.push_back({sender, sender, first, share, watts / (share * BLOCK_HZ)});
             first += share;
             m_scheduler.Close(cell);
@@ -139,20 +165,46 @@ OfdmaBand::StartData()
     std::fill(m_load.begin(), m_load.end(), 0);
     for (const auto& [link, most] : allocations)
     {
-        m_load[link->from] += link->watts;
+        m_load[link->from] += link->Watts(most, link->watts);
     }
     for (const auto& [link, most] : allocations)
     {
         const auto limit = m_nodes[link->from].watts;
         const auto load = m_load[link->from];
-        const auto watts = load > limit ? link->watts * (limit / load) : link->watts;
+        const auto own = link->Watts(most, link->watts);
+        const auto watts = load > limit ? own * (limit / load) : own;
         const auto used = link->Compose(most, watts);
         link->credit -= used;
         if (used > 0)
         {
-            m_sending.push_back({link, watts, used, {}});
+            m_sending.push_back({link, link->Watts(used, watts), used, {}});
         }
     }
+}
+
+/// Puts noises beside the signals; where there are none, nobody listens. One that is on for a part
+/// of the TTI is as strong as its mean.
+void
+OfdmaBand::StartNoises()
+{
+    for (const auto& [signal, share] : m_noises)
+    {
+        if (const auto part = share(m_tti); part > 0)
+        {
+            m_signals.push_back(signal);
+            m_signals.back().density *= part;
+        }
+    }
+    SortSignals();
+}
+
+/// In this order all engines add them up.
+void
+OfdmaBand::SortSignals()
+{
+    std::sort(m_signals.begin(), m_signals.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.from, a.first) < std::pair(b.from, b.first);
+    });
 }
 
 /// Gives every transmission its run of blocks. Where a cell doesn't fill the band, it begins at a
@@ -179,10 +231,7 @@ OfdmaBand::Place(int64_t tti)
         next[link->cell] += used;
         m_signals.push_back(signal);
     }
-    // In this order all engines add them up.
-    std::sort(m_signals.begin(), m_signals.end(), [](const auto& a, const auto& b) {
-        return std::pair(a.from, a.first) < std::pair(b.from, b.first);
-    });
+    SortSignals();
 }
 
 void

@@ -78,6 +78,9 @@ class OfdmaBand
 
     uint32_t AddCell();
     void AddLink(OfdmaLink& link);
+    /// Noise from a node at its power, evenly over the band, for the share of each TTI that `share`
+    /// gives as it begins.
+    void AddNoise(uint32_t node, std::function<double(ns3::Time)> share);
     /// Has reference signals sent over the link as soon as the half-duplex rule lets it.
     void Sound(OfdmaLink& link, uint64_t id);
 
@@ -107,10 +110,18 @@ class OfdmaBand
         uint64_t id;
     };
 
+    struct Noise
+    {
+        OfdmaSignal signal; // while it is on
+        std::function<double(ns3::Time)> share;
+    };
+
     void StartSoundings();
     void StartData();
     void Place(int64_t tti);
     void TraceStart(const OfdmaTraces& traces) const;
+    void StartNoises();
+    void SortSignals();
     void Listen(const OfdmaSignal& signal, OfdmaMedium& medium);
     void EndData(int64_t tti,
                  OfdmaMedium& medium,
@@ -124,6 +135,7 @@ class OfdmaBand
     OfdmaScheduler m_scheduler;
     uint32_t m_cells{0};
     std::vector<OfdmaLink*> m_links;
+    std::vector<Noise> m_noises;
     std::vector<Sounding> m_toSound;
     std::vector<Sounding> m_sounding; // on the air
     std::vector<Sending> m_sending;   // on the air

@@ -22,10 +22,11 @@ namespace
 {
 // Streams of random numbers are fixed, so that runs repeat whichever engine and order of building.
 constexpr int64_t RADIO_STREAM = 1 << 20;
-constexpr int64_t STREAMS_OF_A_BAND = 1 << 10;
 // Subnets of their own, beside those of the other radios.
 constexpr uint32_t FIRST_SUBNET = (10U << 24) + (128U << 16);
 constexpr uint32_t SUBNET_SIZE = 1U << 12;
+// As much as a radio's own queue holds; beyond it, what is offered is dropped.
+constexpr uint64_t MOST_BACKGROUND_BYTES = 1 << 20;
 constexpr const char* SUBNET_MASK = "255.255.240.0";
 } // namespace
 
@@ -49,6 +50,8 @@ struct OfdmaCells::Cells
     };
 
     const std::vector<Ptr<Node>>& nodes;
+    const std::vector<Ptr<PairChannel>>& channels;
+    int64_t runTime; // at the clock's time 0
     SimClock& clock;
     std::deque<RadioLink>& links;
     std::vector<RadioUsage>& usage;
@@ -58,8 +61,9 @@ struct OfdmaCells::Cells
     std::vector<uint32_t> nodeOf{};             // by the radio's number
     std::deque<Joint> joints{};                 // by the link's number
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
+    std::deque<RadioLink> unrecorded{}; // of background links
+    std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
     std::map<uint32_t, Subnet> subnets{};
-    uint32_t bands{0};
 
     Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
     {
@@ -130,7 +134,7 @@ struct OfdmaCells::Cells
         {
             joint.receiver->Left(item, Mac48Address::ConvertFrom(joint.sender->GetAddress()));
         }
-        else
+        else if (joint.stream)
         {
             joint.stream->Left(item);
         }
@@ -152,11 +156,13 @@ struct OfdmaCells::Cells
 OfdmaCells::OfdmaCells(const std::string& engine,
                        const std::string& attributes,
                        const std::vector<Ptr<Node>>& nodes,
+                       const std::vector<Ptr<PairChannel>>& channels,
+                       int64_t runTime,
                        SimClock& clock,
                        std::deque<RadioLink>& links,
                        std::vector<RadioUsage>& usage,
                        EndedTransfers& ended)
-    : m_cells(new Cells{nodes, clock, links, usage, ended})
+    : m_cells(new Cells{nodes, channels, runTime, clock, links, usage, ended})
 {
     auto* cells = m_cells.get();
     cells->radio = DynamicCast<OfdmaRadio>(Make("collapipe::OfdmaRadio", attributes));
@@ -192,22 +198,16 @@ uint32_t
 OfdmaCells::AddBand(uint32_t blocks,
                     double centreHz,
                     const std::vector<uint32_t>& stations,
-                    const std::string& loss,
-                    const std::string& lossAttributes,
-                    const std::string& deviceLoss,
-                    const std::string& deviceLossAttributes)
+                    uint32_t channel,
+                    uint32_t deviceChannel)
 {
     const auto gain = CreateObject<OfdmaGain>();
-    gain->SetAttribute("Loss", PointerValue(Make(loss, lossAttributes)));
-    if (!deviceLoss.empty())
-    {
-        gain->SetAttribute("DeviceLoss", PointerValue(Make(deviceLoss, deviceLossAttributes)));
-    }
+    gain->SetAttribute("Loss", PointerValue(m_cells->channels.at(channel)));
+    gain->SetAttribute("DeviceLoss", PointerValue(m_cells->channels.at(deviceChannel)));
     for (const auto station : stations)
     {
         gain->AddStation(m_cells->nodes.at(station)->GetObject<MobilityModel>());
     }
-    gain->AssignStreams(RADIO_STREAM + STREAMS_OF_A_BAND * ++m_cells->bands);
     return m_cells->radio->AddBand(blocks, centreHz, gain);
 }
 
@@ -246,6 +246,37 @@ OfdmaCells::AddLink(uint32_t band,
     }
 }
 
+void
+OfdmaCells::AddJammer(uint32_t band, uint32_t node, Pulses pulses)
+{
+    m_cells->radio->AddNoise(band, m_cells->byNode.at(node), [this, pulses](Time tti) {
+        const auto now = m_cells->runTime + m_cells->clock.Now();
+        return pulses.Share(now, now + tti.GetNanoSeconds());
+    });
+}
+
+void
+OfdmaCells::AddBackground(uint32_t band, uint32_t src, uint32_t dst)
+{
+    auto& cells = *m_cells;
+    const auto cell = cells.radio->AddCell(band);
+    auto& link =
+        cells.radio->AddLink(band, cell, cells.byNode.at(src), cells.byNode.at(dst), false);
+    auto& record = cells.unrecorded.emplace_back(RadioLink{src, dst, {}});
+    cells.joints.emplace_back(Cells::Joint{&link, &record, DIRECT});
+    cells.background[{src, dst}] = &link;
+}
+
+void
+OfdmaCells::Load(uint32_t src, uint32_t dst, uint64_t bytes)
+{
+    auto& link = *m_cells->background.at({src, dst});
+    if (link.queue.Unresolved() < MOST_BACKGROUND_BYTES)
+    {
+        m_cells->radio->Push(link, {}, bytes);
+    }
+}
+
 bool
 OfdmaCells::Joins(uint32_t src, uint32_t dst) const
 {
@@ -259,11 +290,18 @@ OfdmaCells::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
     if (watts >= 0)
     {
         link.watts = watts;
+        link.openLoop = {};
     }
     if (blocks >= 0)
     {
         link.granted = blocks;
     }
+}
+
+void
+OfdmaCells::SetOpenLoop(uint32_t src, uint32_t dst, double p0, double alpha)
+{
+    m_cells->byPair.at({src, dst})->ofdma->openLoop = {p0, alpha};
 }
 
 void

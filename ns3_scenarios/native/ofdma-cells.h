@@ -2,6 +2,8 @@
 #define COLLAPIPE_OFDMA_CELLS_H
 
 #include "ofdma-radio.h"
+#include "pair-channel.h"
+#include "pulses.h"
 #include "radio-link.h"
 #include "stream.h"
 
@@ -35,6 +37,8 @@ class OfdmaCells
     OfdmaCells(const std::string& engine,
                const std::string& attributes,
                const std::vector<ns3::Ptr<ns3::Node>>& nodes,
+               const std::vector<ns3::Ptr<PairChannel>>& channels,
+               int64_t runTime,
                SimClock& clock,
                std::deque<RadioLink>& links,
                std::vector<RadioUsage>& usage,
@@ -42,14 +46,12 @@ class OfdmaCells
     ~OfdmaCells();
 
     void AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb);
-    /// `deviceLoss` may be empty: then `loss` holds between devices too.
+    /// Of the two channels the second holds between two nodes that are no stations.
     uint32_t AddBand(uint32_t blocks,
                      double centreHz,
                      const std::vector<uint32_t>& stations,
-                     const std::string& loss,
-                     const std::string& lossAttributes,
-                     const std::string& deviceLoss,
-                     const std::string& deviceLossAttributes);
+                     uint32_t channel,
+                     uint32_t deviceChannel);
     uint32_t AddCell(uint32_t band);
     /// Unless the transport is DIRECT, both ends get devices, one a node in each subnet.
     void AddLink(uint32_t band,
@@ -60,9 +62,19 @@ class OfdmaCells
                  int transport,
                  uint32_t subnet);
 
+    /// A node of the radio that jams a whole band, at its power, in pulses.
+    void AddJammer(uint32_t band, uint32_t node, Pulses pulses);
+    /// A link that has nothing to do with the study and a cell to itself; what it sends is pushed by
+    /// Load().
+    void AddBackground(uint32_t band, uint32_t src, uint32_t dst);
+    /// Gives a background link some bytes, unless it has more than enough.
+    void Load(uint32_t src, uint32_t dst, uint64_t bytes);
+
     bool Joins(uint32_t src, uint32_t dst) const;
     /// Watts, and blocks a TTI; negative ones stay as they are.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
+    /// Open-loop power control, until a power is granted; see OfdmaOpenLoop.
+    void SetOpenLoop(uint32_t src, uint32_t dst, double p0, double alpha);
     void Sound(uint64_t id, uint32_t src, uint32_t dst);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst, uint16_t port);
     ns3::Ptr<OfdmaRadio> Radio() const;

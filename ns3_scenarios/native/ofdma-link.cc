@@ -3,6 +3,7 @@
 #include "ns3/random-variable-stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <iterator>
 #include <numeric>
@@ -51,6 +52,18 @@ OfdmaLink::OfdmaLink(uint32_t number,
       m_mostOutstanding(settings.harqProcesses * CeilDivide(bandBlocks, OfdmaCodes::MOST_BLOCKS)),
       m_sinr(bandBlocks)
 {
+}
+
+void
+OfdmaLink::FollowGain(double gain)
+{
+    m_wattsPerBlock = openLoop.p0 * std::pow(gain, -openLoop.alpha);
+}
+
+double
+OfdmaLink::Watts(uint32_t blocks, double most) const
+{
+    return openLoop.p0 > 0 ? std::min(most, m_wattsPerBlock * blocks) : most;
 }
 
 bool
@@ -151,7 +164,7 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
         const auto share = static_cast<double>(block.blocks) / m_used;
         queue.ChargeSent(block.bytes,
                          share * m_settings.ttiSeconds,
-                         totalWatts,
+                         Watts(m_used, totalWatts),
                          m_used * BLOCK_HZ);
     }
     return m_used;
@@ -214,7 +227,7 @@ OfdmaLink::Measure(const double* wanted, const double* unwanted, uint32_t blocks
     m_measured.known = true;
     m_measured.gain += weight * (gain - m_measured.gain);
     m_measured.interference += weight * (interference - m_measured.interference);
-    m_measured.sinr = gain * density / interference;
+    m_measured.sinr = m_measured.gain * density / m_measured.interference;
     m_measured.watts = density * blocks * BLOCK_HZ;
     return gain / interference;
 }

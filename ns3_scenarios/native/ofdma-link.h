@@ -55,8 +55,16 @@ struct OfdmaMeasurement
     bool known{false};
     double gain{0};
     double interference{0}; // W/Hz, noise included
-    double sinr{0};         // of the latest measurement alone
+    double sinr{0};         // of both, at the latest density
     double watts{0};        // radiated then
+};
+
+/// Fractional open-loop power control (TS 36.213, 5.1.1.1): at most p0 · gain^-alpha watts a
+/// resource block; p0 zero: none.
+struct OfdmaOpenLoop
+{
+    double p0{0}; // W
+    double alpha{0};
 };
 
 /// One directed link: its queue, HARQ, link adaptation, and what the scheduler owes it.
@@ -78,12 +86,17 @@ class OfdmaLink
     const uint32_t from; // nodes of the radio
     const uint32_t to;
     OfdmaQueue queue;
-    double watts;        // radiated whenever it sends
+    double watts;        // radiated whenever it sends, or the most where there is an open loop
+    OfdmaOpenLoop openLoop{};
     double granted{-1};  // resource blocks a TTI, in the mean; negative: an equal share
     double credit{0};    // resource blocks that it is owed
     int64_t wanted{-1};  // the last TTI in which it had something to send
     std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // in flight, by arrival
 
+    /// Has the open loop follow the path loss, which it is taken to know from reference signals.
+    void FollowGain(double gain);
+    /// What it radiates on this many resource blocks, of `most` watts.
+    double Watts(uint32_t blocks, double most) const;
     /// Whether there is anything that it may send.
     bool Ready() const;
     /// Whether this many resource blocks are of any use to it now.
@@ -143,13 +156,14 @@ class OfdmaLink
 
     double Density(uint32_t blocks) const
     {
-        return watts / (blocks * BLOCK_HZ);
+        return Watts(blocks, watts) / (blocks * BLOCK_HZ);
     }
 
     const OfdmaSettings& m_settings;
     OfdmaCodes& m_codes;
     OfdmaAdaptation m_adaptation;
     uint32_t m_mostOutstanding;
+    double m_wattsPerBlock{0}; // by the open loop
     uint32_t m_used{0};      // resource blocks on the air
     uint32_t m_mcs{0};       // of the latest new block
     std::vector<OfdmaTransportBlock> m_onAir;

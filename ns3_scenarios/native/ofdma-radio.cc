@@ -207,6 +207,15 @@ OfdmaRadio::AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bo
 }
 
 void
+OfdmaRadio::AddNoise(uint32_t band, uint32_t node, std::function<double(Time)> share)
+{
+    const auto& sender = m_nodes.at(node);
+    m_bands.at(band).AddNoise(node, std::move(share));
+    m_bands.at(band).gains.AddSender(node, sender.place, sender.antenna);
+    m_medium->AddMember(band, node, sender.place, false);
+}
+
+void
 OfdmaRadio::Push(OfdmaLink& link, OfdmaItem item, uint64_t size)
 {
     link.queue.Push(std::move(item), size);

@@ -55,6 +55,10 @@ class OfdmaRadio : public ns3::Object
     /// Acknowledged: what HARQ gives up on is sent again, else it is lost.
     OfdmaLink& AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged);
 
+    /// Has a node send noise at its power over a whole band, for the share of each TTI that
+    /// `share` gives as it begins: a jammer.
+    void AddNoise(uint32_t band, uint32_t node, std::function<double(ns3::Time)> share);
+
     void Push(OfdmaLink& link, OfdmaItem item, uint64_t size);
     /// Takes a transfer out of the link; false where it has ended. One whose last bytes are in
     /// flight ends now, as one that has arrived.

@@ -40,16 +40,28 @@ struct RadioLink
     uint32_t dst;
     Tally total;
     Tally* head{nullptr}; // the transfer under way, if there is one
-    // The latest measurement.
-    double gain{0};         // received over sent power
+    // What was measured: moving averages, and what the latest measurement was made at.
+    double gain{0};         // received over sent power, antennas included
     double interference{0}; // W/Hz, noise included
-    double sinr{0};
-    double txPower{0};        // W, when it was measured
-    int64_t measured{-1};     // ns since time 0; negative: not yet
+    double sinr{0};         // of both, at that power and bandwidth
+    double txPower{0};      // W, over the bandwidth that was measured
+    int64_t measured{-1};   // ns since time 0; negative: not yet
     // What the streams did.
     uint64_t deliveredBytes{0};
     uint64_t lostBytes{0};
     int64_t busy{0}; // ns with a transfer at the head
+
+    /// Takes in a measurement: gain, density (W/Hz), and what it was made at. The averages are over
+    /// some ten of them, as those of OfdmaRadio are.
+    void Measured(double newGain, double newInterference, double watts, double hertz, int64_t now)
+    {
+        const auto weight = measured < 0 ? 1.0 : 0.1;
+        gain += weight * (newGain - gain);
+        interference += weight * (newInterference - interference);
+        txPower = watts;
+        sinr = watts * gain / (hertz * interference);
+        measured = now;
+    }
 
     void Sent(double seconds, double watts, double hertz)
     {

@@ -1,6 +1,6 @@
 #include "wifi-cells.h"
 
-#include "attribute-table.h"
+#include "random-streams.h"
 
 #include "ns3/adhoc-wifi-mac.h"
 #include "ns3/ipv4-address-helper.h"
@@ -8,7 +8,6 @@
 #include "ns3/net-device-container.h"
 #include "ns3/node-container.h"
 #include "ns3/propagation-delay-model.h"
-#include "ns3/propagation-loss-model.h"
 #include "ns3/spectrum-wifi-helper.h"
 #include "ns3/string.h"
 #include "ns3/wifi-helper.h"
@@ -91,17 +90,15 @@ struct WifiCells::Radio
         }
         auto& link = *cells.Link(sender->second->node, node);
         const auto received = DbmToW(signal.rssi);
-        link.txPower = sender->second->txPower;
-        link.gain = received / link.txPower;
-        link.sinr = signal.snr;
-        link.interference = received / signal.snr / MHzToHz(vector.GetChannelWidth());
-        link.measured = cells.m_clock.Now();
+        const auto watts = sender->second->txPower;
+        const auto hertz = MHzToHz(vector.GetChannelWidth());
+        const auto density = received / signal.snr / hertz;
+        link.Measured(received / watts, density, watts, hertz, cells.m_clock.Now());
         link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr);
     }
 };
 
-WifiCells::WifiCells(const std::string& lossModel,
-                     const std::string& lossAttributes,
+WifiCells::WifiCells(Ptr<PropagationLossModel> loss,
                      SimClock& clock,
                      std::deque<RadioLink>& links,
                      std::vector<RadioUsage>& usage)
@@ -110,7 +107,7 @@ WifiCells::WifiCells(const std::string& lossModel,
       m_usage(usage)
 {
     m_channel = CreateObject<MultiModelSpectrumChannel>();
-    m_channel->AddPropagationLossModel(DynamicCast<PropagationLossModel>(Make(lossModel, lossAttributes)));
+    m_channel->AddPropagationLossModel(loss);
     m_channel->SetPropagationDelayModel(CreateObject<ConstantSpeedPropagationDelayModel>());
 }
 
@@ -133,6 +130,8 @@ WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& chann
         container.Add(node);
     }
     const auto devices = wifi.Install(phy, mac, container);
+    // Named, so that backing off is drawn alike whoever else is there.
+    WifiHelper::AssignStreams(devices, StreamNumber("wifi cell " + std::to_string(m_cells)));
     Ipv4AddressHelper addresses(Ipv4Address((10U << 24) + (++m_cells << 8)), "255.255.255.0");
     const auto interfaces = addresses.Assign(devices);
 
@@ -184,6 +183,12 @@ Ipv4Address
 WifiCells::Address(uint32_t node) const
 {
     return m_radios.at(node)->address;
+}
+
+Ptr<SpectrumChannel>
+WifiCells::Channel() const
+{
+    return m_channel;
 }
 
 void

@@ -7,6 +7,7 @@
 #include "ns3/ipv4-address.h"
 #include "ns3/mac48-address.h"
 #include "ns3/node.h"
+#include "ns3/propagation-loss-model.h"
 #include "ns3/ptr.h"
 
 #include <cstdint>
@@ -32,8 +33,7 @@ namespace collapipe
 class WifiCells
 {
   public:
-    WifiCells(const std::string& lossModel,
-              const std::string& lossAttributes,
+    WifiCells(ns3::Ptr<ns3::PropagationLossModel> loss,
               SimClock& clock,
               std::deque<RadioLink>& links,
               std::vector<RadioUsage>& usage);
@@ -44,6 +44,8 @@ class WifiCells
     /// The link from one node to another of its cell, null where they share none.
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
+    /// What all cells are on, for other devices to share.
+    ns3::Ptr<ns3::SpectrumChannel> Channel() const;
     void SetTxPower(uint32_t node, double watts);
 
   private:

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ns3_scenarios.channel import attribute_lines
-from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, LossModel, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.power import FixedPower
+from ns3_scenarios.propagation import add_channel
+from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.surroundings import ofdma_members, surround_ofdma
 
 Pair = tuple[str, str]
 
 _ENGINES = {"tti": "collapipe::OfdmaTtiMedium", "spectrum": "collapipe::OfdmaSpectrumMedium"}
 _TRANSPORTS = {"direct": 0, "tcp": 1, "udp": 2}  # collapipe::OfdmaCells::Transport
+_UNCHANGED = -1.0
 _DUPLEX_SPACING_HZ = 190e6  # of band 1 (3GPP TS 36.101, table 5.7.4-1)
 
 
@@ -31,20 +34,26 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Resource blocks, and the cells that all use them."""
+    """Resource blocks, and the cells that all use them.
+
+    `serves` says what for: "d2d", "uplink", "downlink"; `number` is that of a sub-band.
+    """
 
     blocks: int
     centre_hz: float
     cells: tuple[Cell, ...]
+    serves: tuple[str, ...]
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """Bands with one clock; `device_loss` holds between devices where `spec`'s loss does not."""
+    """Bands with one clock. `devices` has the channel between devices where `spec`'s is another."""
 
+    name: str
     spec: OfdmaSpec
     bands: tuple[Band, ...]
-    device_loss: LossModel | None = None
+    devices: OfdmaSpec | None = None
 
 
 class BandwidthGrant(Protocol):
@@ -65,9 +74,9 @@ def radios(spec: ScenarioSpec) -> list[Radio]:
     below = _sidelinks(spec, d2d) if d2d is not None and d2d.underlay else ()
     if isinstance(spec.d2e, OfdmaSpec):
         bands = _cellular_bands(spec, spec.d2e, below)
-        found.append(Radio(spec.d2e, bands, d2d.loss if below and d2d else None))
+        found.append(Radio("d2e", spec.d2e, bands, d2d if below else None))
     if d2d is not None and not below:
-        found.append(Radio(d2d, _sidelink_bands(spec, d2d)))
+        found.append(Radio("d2d", d2d, _sidelink_bands(spec, d2d)))
     return found
 
 
@@ -86,7 +95,7 @@ def unrepaired(spec: ScenarioSpec) -> set[Pair]:
     }
 
 
-def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> None:
+def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int], native: Any) -> None:
     """Makes the radios; `numbers` maps node names to the episode's nodes."""
     stations = {node.name for node in (spec.bs, *spec.stations)}
     for radio in radios(spec):
@@ -101,9 +110,17 @@ def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int]) -> Non
                     node.max_tx_power_w,
                     *_receiver(radio.spec, node.name in stations),
                 )
+        serves = {use for band in radio.bands for use in band.serves}
+        for name, watts in ofdma_members(spec, radio.spec, serves):
+            cells.AddNode(numbers[name], watts, radio.spec.noise_figure_db, 0.0)
         in_radio = sorted(numbers[name] for name in stations & taking_part)
+        channel = _channel(episode, radio.name, radio.spec)
+        between = _channel(episode, "d2d", radio.devices) if radio.devices else channel
         for band in radio.bands:
-            _install_band(radio, band, cells, in_radio, numbers)
+            place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
+            _install_links(band, place, cells, numbers)
+            _set_powers(spec, band, cells, stations, numbers)
+            surround_ofdma(spec, band.serves, band.number, place, cells, episode, numbers, native)
 
 
 class Bandwidths:
@@ -163,6 +180,7 @@ def _cellular_bands(
     spec: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
 ) -> tuple[Band, ...]:
     """The uplink's band and the downlink's, or one for both; each station is a cell."""
+    beside = ("d2d",) if below else ()
     up, down = [], []
     for station in (spec.bs, *spec.stations):
         served = [c.cu.name for c in spec.clusters if (c.station or spec.bs.name) == station.name]
@@ -174,12 +192,12 @@ def _cellular_bands(
             Cell(f"cell of {name}", d2e, 0, ups + downs)
             for (name, ups), (_, downs) in zip(up, down, strict=True)
         )
-        return (Band(d2e.blocks, d2e.carrier_hz, cells + below),)
+        return (Band(d2e.blocks, d2e.carrier_hz, cells + below, ("uplink", "downlink", *beside)),)
     uplink = tuple(Cell(f"uplink of {name}", d2e, 0, ups) for name, ups in up)
     downlink = tuple(Cell(f"downlink of {name}", d2e, 0, downs) for name, downs in down)
     return (
-        Band(d2e.blocks, d2e.carrier_hz, uplink + below),
-        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink),
+        Band(d2e.blocks, d2e.carrier_hz, uplink + below, ("uplink", *beside)),
+        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink, ("downlink",)),
     )
 
 
@@ -208,7 +226,7 @@ def _sidelink_bands(spec: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Band, ...]:
         )
         if using:
             offset_hz = (number - (d2d.reuse - 1) / 2) * blocks * BLOCK_HZ
-            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using))
+            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using, ("d2d",), number))
     return tuple(found)
 
 
@@ -231,24 +249,32 @@ def _receiver(spec: OfdmaSpec, station: bool) -> tuple[float, float]:
     return spec.noise_figure_db, spec.antenna_gain_db
 
 
-def _install_band(
-    radio: Radio, band: Band, cells: Any, stations: Sequence[int], numbers: Mapping[str, int]
+def _set_powers(
+    spec: ScenarioSpec, band: Band, cells: Any, stations: set[str], numbers: Mapping[str, int]
 ) -> None:
-    between = radio.device_loss
-    number = cells.AddBand(
-        band.blocks,
-        band.centre_hz,
-        stations,
-        radio.spec.loss.type_name,
-        attribute_lines(radio.spec.loss),
-        "" if between is None else between.type_name,
-        "" if between is None else attribute_lines(between),
-    )
+    most_w = {node.name: node.max_tx_power_w for node in spec.nodes}
     for cell in band.cells:
-        index = cells.AddCell(number)
+        power = cell.spec.power
+        for src, dst in cell.pairs:
+            link = numbers[src], numbers[dst]
+            if src in stations or power is None:
+                continue
+            if isinstance(power, FixedPower):
+                cells.Grant(*link, min(power.tx_power_w, most_w[src]), _UNCHANGED)
+            else:
+                cells.SetOpenLoop(*link, 10 ** (power.p0_dbm / 10 - 3), power.alpha)
+
+
+def _channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
+    return add_channel(episode, name, radio.propagation, radio.carrier_hz)
+
+
+def _install_links(band: Band, place: int, cells: Any, numbers: Mapping[str, int]) -> None:
+    for cell in band.cells:
+        index = cells.AddCell(place)
         for src, dst in cell.pairs:
             cells.AddLink(
-                number,
+                place,
                 index,
                 numbers[src],
                 numbers[dst],

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import math
 from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
-from radio_lab import run, scenario
+from radio_lab import arrived, run, scenario
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
+from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.measurement import MeasuredLink
 from ns3_scenarios.network import Ns3Network
+from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 WIFI, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")
 PAIRS = (WIFI, UPLINK, DOWNLINK)
@@ -55,6 +61,119 @@ def test_gain_and_noise_are_those_of_the_loss_law_and_the_receiver() -> None:
         assert -10 * math.log10(link.gain) == pytest.approx(loss_db, abs=0.05)
         noise = BOLTZMANN * KELVIN * 10 ** (noise_figure_db / 10)
         assert link.interference_w_hz == pytest.approx(noise, rel=0.01, abs=0)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A radio with antennas and noise of its own, a link over it, and what holds there."""
+
+    radios: dict[str, Any]
+    link: tuple[str, str]
+    distance_m: float
+    loss_at_1_m_db: float
+    antennas_db: float
+    noise_figure_db: float
+    bandwidth_hz: float
+    jammed: str
+
+    def scenario(self, *interferers: Jammer) -> ScenarioSpec:
+        return replace(scenario(), interferers=interferers, **self.radios)
+
+
+DEVICE = {"noise_figure_db": 6.0, "antenna_gain_db": 2.0}
+STATION = {"station_noise_figure_db": 3.0, "station_antenna_gain_db": 8.0}
+STACKS = {
+    "wifi": Stack({"d2d": WifiSpec(**DEVICE)}, WIFI, 5.0, 46.7, 4.0, 6.0, 80e6, "d2d"),
+    "side": Stack({"d2d": OfdmaSpec(**DEVICE)}, WIFI, 5.0, 38.9, 4.0, 6.0, 18e6, "d2d"),
+    "lte up": Stack(
+        {"d2e": LteSpec(**DEVICE, **STATION)}, UPLINK, 50.0, 38.9, 10.0, 3.0, 18e6, "uplink"
+    ),
+    "lte down": Stack(
+        {"d2e": LteSpec(**DEVICE, **STATION)}, DOWNLINK, 50.0, 38.9, 10.0, 6.0, 18e6, "downlink"
+    ),
+    "ofdma up": Stack(
+        {"d2e": OfdmaSpec(**DEVICE, **STATION)}, UPLINK, 50.0, 38.9, 10.0, 3.0, 18e6, "uplink"
+    ),
+    "ofdma down": Stack(
+        {"d2e": OfdmaSpec(engine="spectrum", **DEVICE, **STATION)},
+        DOWNLINK, 50.0, 38.9, 10.0, 6.0, 18e6, "downlink",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("by_data", [False, True])
+def test_every_radio_measures_the_same_things_in_the_same_units(name: str, by_data: bool) -> None:
+    """The loss law with antennas, kT·F, and SINR as p·g/(b·n); by sounding and by data alike."""
+    stack = STACKS[name]
+    with closing(network.build(stack.scenario())) as net:
+
+        async def main() -> None:
+            if by_data:
+                await net.transfer(*stack.link, 400_000)
+            else:
+                await net.sound([stack.link])
+            await asyncio.sleep(0.5)
+
+        run(net, main())
+        link = measured(net)[stack.link]
+    loss_db = stack.loss_at_1_m_db + 30 * math.log10(stack.distance_m) - stack.antennas_db
+    assert -10 * math.log10(link.gain) == pytest.approx(loss_db, abs=0.1)
+    noise = BOLTZMANN * KELVIN * 10 ** (stack.noise_figure_db / 10)
+    assert 10 * math.log10(link.interference_w_hz / noise) == pytest.approx(0.0, abs=0.1)
+    hertz = link.tx_power_w * link.gain / (link.sinr * link.interference_w_hz)
+    assert 180e3 * 0.99 <= hertz <= stack.bandwidth_hz * 1.01
+    if not by_data:
+        assert hertz == pytest.approx(stack.bandwidth_hz, rel=0.01)
+        assert link.tx_power_w == pytest.approx(1.0 if stack.link == DOWNLINK else 0.1)
+    # LTE's signals go out all the time; elsewhere nothing was measured for half a second.
+    assert link.age_s < 0.02 if name.startswith("lte") else 0.45 < link.age_s <= 0.6
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_goodput_and_loss_are_those_of_what_was_carried(name: str) -> None:
+    stack = STACKS[name]
+    with closing(network.build(stack.scenario())) as net:
+
+        async def main() -> None:
+            for _ in range(3):
+                await net.transfer(*stack.link, 150_000)
+                await asyncio.sleep(0.1)
+
+        run(net, main())
+        link = measured(net)[stack.link]
+        busy_s = sum(d.end_ns - d.start_ns for d in net.deliveries) * 1e-9
+        carried = sum(arrived(delivery) for delivery in net.deliveries)
+    assert link.goodput_bps == pytest.approx(8 * carried / busy_s)
+    assert link.loss == 0.0
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_within_an_episode_measurements_are_averaged(name: str) -> None:
+    """A jammer that comes on shows little by little, and in the end as what it is."""
+    stack = STACKS[name]
+    receiver_m = math.dist((70.0, 40.0), {"bs": (0, 0), "c0.cu": (0, 50), "c0.d0": (0, 55)}[
+        stack.link[1]
+    ])  # fmt: skip
+    antenna_db = stack.antennas_db / 2 if stack.jammed == "d2d" else (8.0 if "up" in name else 2.0)
+    gain = 10 ** ((antenna_db - stack.loss_at_1_m_db - 30 * math.log10(receiver_m)) / 10)
+    noise = BOLTZMANN * KELVIN * 10 ** (stack.noise_figure_db / 10)
+    watts = 9 * noise * stack.bandwidth_hz / gain
+    jammer = Jammer("jammer", (70.0, 40.0, 1.5), watts, stack.jammed, on_s=0.1)  # type: ignore[arg-type]
+    seen = []
+    with closing(network.build(stack.scenario(jammer))) as net:
+
+        async def main() -> None:
+            while net.now_ns() < 500_000_000:
+                await net.transfer(*stack.link, 4_000)
+                seen.append(measured(net)[stack.link].interference_w_hz / noise)
+
+        run(net, main())
+    assert seen[0] == pytest.approx(1.0, rel=0.02)
+    assert seen[-1] == pytest.approx(10.0, rel=0.02)
+    assert sum(2.0 < level < 9.5 for level in seen) >= 2
+    rising = [after >= before * (1 - 1e-9) for before, after in itertools.pairwise(seen)]
+    assert all(rising)
 
 
 def test_sounding_is_recorded_as_transfers_and_nothing_is_known_before() -> None:

@@ -10,16 +10,16 @@ import pytest
 from radio_lab import carry, node, scenario
 
 from ns3_scenarios import network
+from ns3_scenarios.channel import Channel, Fading, Shadowing
+from ns3_scenarios.checks import problems
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
     ClusterSpec,
-    LossModel,
     LteSpec,
     OfdmaSpec,
     ScenarioSpec,
     WifiSpec,
-    problems,
 )
 
 
@@ -140,8 +140,8 @@ def test_everything_that_ns3_does_not_know_is_listed_with_its_place() -> None:
             "ns3::TcpSocket::SegmentSize": "big",
             "ns3::TcpSocketBase::SndBufSize": 900,  # declared by TcpSocket
         },
-        d2d=OfdmaSpec(loss=LossModel("ns3::FriisLoss", {})),
-        d2e=LteSpec(loss=LossModel(attributes={"Exponant": 3, "ReferenceLoss": True})),
+        d2d=OfdmaSpec(propagation=Channel("ns3::FriisLoss")),
+        d2e=LteSpec(propagation=Channel(attributes={"Exponant": 3, "ReferenceLoss": True})),
     )
     found = dict(ns3_problems(spec))
     assert {path: word for path, word in EXPECTED.items() if word not in found.get(path, "")} == {}
@@ -151,9 +151,9 @@ def test_everything_that_ns3_does_not_know_is_listed_with_its_place() -> None:
 
 
 EXPECTED = {
-    "d2d.loss.type_name": "FriisPropagationLossModel",
-    "d2e.loss.attributes.Exponant": "Exponent",
-    "d2e.loss.attributes.ReferenceLoss": "expected a number",
+    "d2d.propagation.kind": "FriisPropagationLossModel",
+    "d2e.propagation.attributes.Exponant": "Exponent",
+    "d2e.propagation.attributes.ReferenceLoss": "expected a number",
     "ns3_defaults.ns3::TcpSocket::SegmentSiz": "SegmentSize",
     "ns3_defaults.ns3::TcpSocket::SegmentSize": "whole number",
     "ns3_defaults.ns3::TcpSocketBase::SndBufSize": "ns3::TcpSocket::SndBufSize",
@@ -188,3 +188,44 @@ def test_many_clusters_attach() -> None:
     with closing(network.build(scenario(clusters=12))) as net:
         net.advance(100_000_000)
         assert sum(link.dst == "bs" for link in net.link_state()) == 12
+
+
+def test_every_problem_of_a_channel_is_listed_with_its_place() -> None:
+    base = scenario()
+    ground = replace(base.clusters[0], cu=replace(base.clusters[0].cu, position=(0.0, 9.0, 0.0)))
+    spec = replace(
+        base,
+        clusters=(ground,),
+        d2d=WifiSpec(
+            noise_figure_db=-3.0,
+            antenna_gain_db=math.inf,
+            propagation=Channel("p1411", shadowing=Shadowing(-1.0, 0.0), fading=Fading(0.2)),
+        ),
+        d2e=OfdmaSpec(carrier_hz=0.4e9, propagation=Channel("umi")),
+    )
+    found = dict(problems(spec))
+    assert found.keys() == {
+        "d2d.noise_figure_db",
+        "d2d.antenna_gain_db",
+        "d2d.propagation.kind",
+        "d2d.propagation.shadowing.sigma_db",
+        "d2d.propagation.shadowing.distance_m",
+        "d2d.propagation.fading.m",
+        "d2e.propagation.kind",
+    }
+    assert "5e+08" in found["d2e.propagation.kind"]
+    bare = replace(base, d2e=LteSpec(propagation=Channel(shadowing=Shadowing(8.0))))
+    ((path, message),) = problems(bare)
+    assert (path, "expected metres" in message) == ("d2e.propagation.shadowing.distance_m", True)
+
+
+def test_a_channel_that_is_not_there_names_the_nearest() -> None:
+    for kind, nearest in (
+        ("UMi", "umi"),
+        ("FriisPropagationLossModel", "ns3::FriisPropagationLossModel"),
+        ("collapipe::PairChannel", ""),
+    ):
+        spec = replace(scenario(), d2e=LteSpec(propagation=Channel(kind)))
+        ((path, message),) = ns3_problems(spec)
+        assert path == "d2e.propagation.kind"
+        assert nearest in message

@@ -1,0 +1,47 @@
+#ifndef COLLAPIPE_PLACE_FIELD_H
+#define COLLAPIPE_PLACE_FIELD_H
+
+#include "ns3/vector.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace collapipe
+{
+
+/// A random value for every pair of places in the plane, standard normal and spatially consistent.
+///
+/// As either end moves by Δ its correlation falls to exp(-|Δ| / d): for one end Gudmundson's law
+/// (Correlation model for shadow fading in mobile radio systems, Electronics Letters 1991; TR
+/// 38.901, 7.4.4), for two the product of both (Wang, Tameh, Nix: Joint shadowing process in urban
+/// peer-to-peer radio channels, IEEE Trans. Vehicular Technology 2008). It is a sum of plane waves
+/// whose lengths and directions are drawn from the spectrum that has this correlation (Cai,
+/// Giannakis: A two-dimensional channel simulation model for shadowing processes, IEEE Trans.
+/// Vehicular Technology 2003), and so a function of the two places alone: it needs no memory of how
+/// they got there.
+class PlaceField
+{
+  public:
+    /// The field of this name in one of ns-3's runs.
+    PlaceField(const std::string& name, uint64_t run);
+
+    /// The value between two places for this correlation distance (m).
+    double At(const ns3::Vector& a, const ns3::Vector& b, double distance) const;
+
+  private:
+    struct Wave
+    {
+        double ax; // wave numbers of one end, in units of 1 / distance
+        double ay;
+        double bx; // and of the other
+        double by;
+        double phase;
+    };
+
+    std::vector<Wave> m_waves;
+};
+
+} // namespace collapipe
+
+#endif
