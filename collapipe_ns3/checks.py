@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from collapipe_ns3 import layout, schemes
-from collapipe_ns3.config import Propagation, StudyConfig
+from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
 from ns3_scenarios.checks import problems as scenario_problems
-from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.naming import asks_ns3, ns3_problems
 
 _MIB = 2**20
 
 #: The scenario's paths in terms of the study's keys.
 _RENAMED = (
     (r"^bs\b", "server"),
-    (r"\.max_tx_power_w$", ".tx_power_dbm"),
+    (r"\.(max_)?tx_power_w$", ".tx_power_dbm"),
     (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
     (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
@@ -34,7 +34,6 @@ def problems(config: StudyConfig) -> list[Problem]:
         *_model_problems(config),
         *_memory_problems(config),
         *_scheme_problems(config),
-        *_radio_problems(config),
         *_scenario_problems(config),
     ]
 
@@ -87,24 +86,22 @@ def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
             yield Problem(path_of(settings), problem.message)
 
 
-def _radio_problems(config: StudyConfig) -> Iterator[Problem]:
-    """Keys that only the OFDMA radio has, beside another stack."""
-    for name, radio in (("d2d", config.radio.d2d), ("d2e", config.radio.d2e)):
-        if radio.stack != "ofdma":
-            for key, value in radio:
-                if value is not None and key not in ("stack", "bandwidth_hz"):
-                    what = f"{radio.stack} has no such key, ofdma has"
-                    yield Problem(f"radio.{name}.{key}", what)
-
-
 def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
     spec = layout.scenario(config, config.seed, 0)
     found = scenario_problems(spec)
-    if (
-        config.ns3 or config.propagation != Propagation()
-    ):  # what is as we made it needs no questions
+    if asks_ns3(spec):
         found += ns3_problems(spec)
     for path, message in found:
-        for old, new in _RENAMED:
-            path = re.sub(old, new, path)
-        yield Problem(path, message)
+        yield Problem(_renamed(config, path), message)
+
+
+def _renamed(config: StudyConfig, path: str) -> str:
+    """A path in the scenario as the study has it."""
+    for old, new in _RENAMED:
+        path = re.sub(old, new, path)
+    # A control unit has its place and its motion from its cluster, where it has none of its own.
+    for n, cluster in enumerate(config.clusters):
+        for key in ("position", "motion"):
+            if getattr(cluster.cu, key) is None and getattr(cluster, key) is not None:
+                path = path.replace(f"clusters[{n}].cu.{key}", f"clusters[{n}].{key}")
+    return path

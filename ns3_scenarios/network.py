@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ns3_scenarios import runtime
-from ns3_scenarios.channel import KINDS, AttributeValue
+from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
 from ns3_scenarios.measurement import (
     Ended,
@@ -19,7 +19,7 @@ from ns3_scenarios.measurement import (
     ratio,
     take_ended,
 )
-from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
@@ -92,12 +92,7 @@ def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
     """
     found = problems(spec)
-    # What is as we made it needs no questions.
-    unusual = spec.ns3_defaults or any(
-        radio.propagation.attributes != type(radio)().propagation.attributes
-        or radio.propagation.kind not in KINDS
-        for radio in (spec.d2d, spec.d2e)
-    )
+    unusual = asks_ns3(spec)
     if unusual and not found:
         found = ns3_problems(spec)
     if found:
