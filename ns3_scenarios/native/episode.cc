@@ -96,6 +96,15 @@ Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
 }
 
 uint32_t
+Episode::AddHost(Ptr<Node> node, Ipv4Address address)
+{
+    m_nodes.push_back(node);
+    m_usage.emplace_back();
+    m_hosts[m_nodes.size() - 1] = address;
+    return m_nodes.size() - 1;
+}
+
+uint32_t
 Episode::AddChannel(const std::string& attributes,
                     const std::string& loss,
                     const std::string& lossAttributes,
@@ -284,6 +293,17 @@ Episode::Open(uint32_t src, uint32_t dst)
     if (auto* ofdma = OfdmaBetween(src, dst))
     {
         return ofdma->Open(src, dst, port);
+    }
+    if (const auto host = m_hosts.find(dst); host != m_hosts.end())
+    {
+        auto& link = m_links.emplace_back(RadioLink{src, dst, {}});
+        return std::make_unique<ByteStream>(m_nodes.at(src),
+                                            m_nodes.at(dst),
+                                            host->second,
+                                            port,
+                                            link,
+                                            m_clock,
+                                            m_ended);
     }
     auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr;
     const auto to = link ? m_wifi->Address(dst) : m_lte->Address(dst);
