@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from collapipe_ns3 import layout, schemes
+from collapipe_ns3 import keywords, layout, own_scenario, schemes
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
-from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
+from collapipe_ns3.problems import Problem, path_of
 from ns3_scenarios.checks import problems as scenario_problems
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 
@@ -34,6 +32,7 @@ def problems(config: StudyConfig) -> list[Problem]:
         *_model_problems(config),
         *_memory_problems(config),
         *_scheme_problems(config),
+        *_own_scenario_problems(config),
         *_scenario_problems(config),
     ]
 
@@ -78,12 +77,19 @@ def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
     except (schemes.UnknownScheme, schemes.SchemeFailed) as error:
         yield Problem("scheme.name", str(error))
         return
+    yield from keywords.problems(model, config.scheme.settings, ("scheme", "settings"))
+
+
+def _own_scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+    if config.scenario is None:
+        return
     try:
-        model.model_validate(dict(config.scheme.settings))
-    except ValidationError as error:
-        for place, problem in from_pydantic(error, lambda place: model.model_fields):
-            settings: Place = ("scheme", "settings", *place)
-            yield Problem(path_of(settings), problem.message)
+        function = own_scenario.find(config.scenario.function)
+        model = keywords.model_of(function, "scenario", skip=1)
+    except (own_scenario.BadScenario, TypeError, ValueError, NameError) as error:
+        yield Problem("scenario.function", str(error))
+        return
+    yield from keywords.problems(model, config.scenario.settings, ("scenario", "settings"))
 
 
 def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:

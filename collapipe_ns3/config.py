@@ -30,6 +30,17 @@ class Scheme(Section):
     """Keywords of the scheme's constructor."""
 
 
+class Scenario(Section):
+    """A function of the user's own that builds the network; see docs/own-scenario.md."""
+
+    shorthand = "function"
+
+    function: Annotated[str, Field(examples=["my_package.my_module:build"])]
+    """`module:function`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the function."""
+
+
 class Model(Section):
     """An encoder-decoder Transformer."""
 
@@ -175,6 +186,7 @@ class StudyConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     rounds: Count = 10
     scheme: Scheme = Scheme()
+    scenario: Scenario | None = None
     model: Model = Model()
     task: Task = Task()
     training: Training = Training()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collapipe_ns3.schemes import Medium
+from collapipe_ns3.stations import by_station
 from ns3_scenarios.radios import lte, ofdma
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
@@ -18,6 +19,7 @@ from ns3_scenarios.scenario import (
 
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
     """Every medium of a scenario: Wi-Fi's channels, LTE's two carriers, OFDMA's cells."""
+    known_as = {ends: pair for pair, ends in by_station(spec).items()}
     found: list[Medium] = []
     if isinstance(spec.d2d, WifiSpec):
         found += _channels(spec, spec.d2d)
@@ -30,7 +32,7 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
     found += (
         Medium(
             cell.name,
-            frozenset(cell.pairs),
+            frozenset(known_as.get(pair, pair) for pair in cell.pairs),
             band.blocks * BLOCK_HZ,
             grants=True,
             half_duplex=True,

@@ -24,6 +24,7 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.runner import Run
+from ns3_scenarios.traces import TraceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Replay:
     different: tuple[str, ...]
 
 
-def replay(run_dir: Path, number: int) -> Replay:
+def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
     """Runs round `number` of a run again; raises `StudyError` where there is none."""
     plans = _plans(run_dir)
     started_s = dict(pd.read_parquet(run_dir / "rounds")[["round", "start_s"]].to_numpy())
@@ -44,6 +45,7 @@ def replay(run_dir: Path, number: int) -> Replay:
         raise StudyError(str(run_dir), [Problem("--round", f"no round {number}; {there}")])
     run = Run(reading.read(str(run_dir / "study.yaml")), torch.device("cpu"))
     run.next_round = number
+    run.traces = traces
     run.now_ns = round(started_s[number] * 1e9)
     for earlier in plans[:number]:
         _leave_states(run, earlier)

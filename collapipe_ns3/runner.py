@@ -15,7 +15,7 @@ from torch import nn
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
-from collapipe_ns3 import layout, schemes
+from collapipe_ns3 import layout, networks, schemes
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.round import Training, run_round
@@ -33,7 +33,8 @@ from collapipe_ns3.schemes import Observation, Remembering
 from collapipe_ns3.streams import number
 from collapipe_ns3.tasks import Batch, Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
-from ns3_scenarios import network
+from ns3_scenarios.scenario import ScenarioSpec
+from ns3_scenarios.traces import TraceFiles
 
 
 class NoDevice(ValueError):
@@ -88,11 +89,13 @@ class Run:
         self.spec = _model_spec(config, self.task)
         self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
         self.profiles = layout.profiles(config)
-        self.media = media(layout.scenario(config, self.seed, 0))
+        # Of a network of the user's own nothing is known.
+        self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
         model = build(self.spec, number(self.seed, "weights")).to(device)
         self.state = TrainingState(model, _optimizer(config))
         self.next_round = 0
         self.now_ns = 0
+        self.traces: TraceFiles | None = None
         self.links: dict[tuple[str, str], Link] = {}
 
     def observation(self) -> Observation:
@@ -140,7 +143,7 @@ class Run:
         Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
         """
         plan = self.plan()
-        net = network.build(layout.scenario(self.config, self.seed, self.next_round))
+        net = networks.build(self.config, self._scenario())
         try:
             net.apply(plan.links)
         except ValueError as error:
@@ -195,7 +198,8 @@ class Run:
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> RoundOutcome:
         """Executes a plan in an episode of its own; the training state then holds the new model."""
-        net = network.build(layout.scenario(self.config, self.seed, plan.round), tried=True)
+        traces = self.traces and self.traces.of_round(plan.round)
+        net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
         steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
         done = itertools.count(1)
 
@@ -218,6 +222,10 @@ class Run:
             raise first_of(failures) from failures
         finally:
             net.close()
+
+    def _scenario(self) -> ScenarioSpec:
+        """The network of the next round."""
+        return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
 
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
         return (batch.to(self.device) for batch in self.task.batches(cluster, round))

@@ -7,7 +7,7 @@ the episode where terminals have to attach first.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,22 +22,28 @@ _MODULES = {"flowmon": "flow-monitor", "netanim": "netanim"}
 
 @dataclass(frozen=True, slots=True)
 class TraceFiles:
-    """Which traces of an episode are wanted, and the folder that they go to."""
+    """Which traces are wanted, and the folder that they go to."""
 
     folder: Path
     kinds: Collection[TraceKind]
 
+    def of_round(self, number: int) -> TraceFiles:
+        """The same for one round, in a folder of its own."""
+        return replace(self, folder=self.folder / f"{number:05}")
+
 
 def left_out(spec: ScenarioSpec, kinds: Collection[TraceKind]) -> Iterator[str]:
     """A line for each of the traces that a radio of this scenario can't give, or not in full."""
-    packets = [kind for kind in TRACE_KINDS if kind in kinds]
-    listed = ", ".join(packets)
+    packets = ", ".join(kind for kind in TRACE_KINDS if kind in kinds and kind != "netanim")
     for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+        if isinstance(radio, OfdmaSpec) and "netanim" in kinds:
+            yield f"netanim: the nodes of {tier}, but not what its radio carries between them"
         if isinstance(radio, OfdmaSpec) and radio.transport == "direct":
-            yield f"{listed}: {tier} carries bytes without packets (transport: direct), nothing of it"
-        elif "pcap" in packets and isinstance(radio, OfdmaSpec):
+            if packets:
+                yield f"{packets}: nothing of {tier}, which has no packets (transport: direct)"
+        elif isinstance(radio, OfdmaSpec) and "pcap" in kinds:
             yield f"pcap: {tier} as IP packets, for its link layer has no frames of a known format"
-        elif "pcap" in packets and isinstance(radio, LteSpec):
+        elif isinstance(radio, LteSpec) and "pcap" in kinds:
             yield f"pcap: {tier} as IP packets, for ns-3's LTE has no pcap of its radio"
 
 

@@ -6,7 +6,6 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.keywords import model_of
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plan import PlanError, RoundPlan
@@ -233,14 +233,4 @@ def make(name: str, settings: Mapping[str, Any]) -> Scheme:
 
 def settings_model(name: str) -> type[BaseModel]:
     """The settings that a scheme takes, as its constructor's parameters have them."""
-    parameters = inspect.signature(factory(name), eval_str=True).parameters.values()
-    fields: dict[str, Any] = {
-        each.name: (
-            Any if each.annotation is each.empty else each.annotation,
-            ... if each.default is each.empty else each.default,
-        )
-        for each in parameters
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    }
-    config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-    return create_model(f"{name}_settings", __config__=config, **fields)
+    return model_of(factory(name), name)
