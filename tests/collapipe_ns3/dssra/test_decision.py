@@ -109,7 +109,7 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
 
 def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
-    phases = Phases(*(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
+    phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
     rows = {row.what: row for row in compare(decision.prediction, phases, {"c0.cu": 2.0}, 2)}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)
