@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Run one study, and print its rounds."""
     with failures(study, as_json):
-        loaded = Study.load(study, sets or ()).with_(scheme=scheme, seed=seed, rounds=rounds)
+        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
         try:
             with _progress(loaded.config) as on_progress:

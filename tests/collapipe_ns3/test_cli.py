@@ -47,7 +47,7 @@ def test_json_is_one_object_and_all_there_is_on_stdout(study: str, tmp_path: Pat
     said = json.loads(done.stdout)
     assert (said["ok"], said["seed"], said["scheme"]) == (True, 3, "pipeline")
     assert said["directory"] == place
-    assert said["rounds"][0]["divergence"] is None
+    assert said["rounds"][0]["divergence"] == 1.0  # nothing was lost on the way
     assert analysis.load(place).rounds["loss"].tolist() == [said["rounds"][0]["loss"]]
     for command in (["studies"], ["show", study], ["validate", study], ["doctor"]):
         assert isinstance(json.loads(call(*command, "--json").stdout), dict)
