@@ -121,6 +121,7 @@ class CollaPipe:
         if self.decision is None or self._seen is None:
             return {}
         told = self.decision.to_json()
+        del told["plan"]
         if outcome is not None:
             rows = compare(
                 self.decision.prediction, outcome.phases, outcome.energy_j, self._seen.local_steps

@@ -237,3 +237,17 @@ def test_the_chart_of_one_cluster() -> None:
     assert "c1.cu" in names
     assert not any("c0" in name for name in names)
     assert "bs" in names
+
+
+def test_a_part_of_the_chart_has_what_goes_on_in_it() -> None:
+    made = decided(seen("own")).timeline
+    assert made is not None
+    times = made.clusters[0]
+    step = gantt.text(made, 40, 0, times.broadcast_ns, times.steps_ns[0]).splitlines()
+    bars = [
+        bar for row in gantt.rows(made, 0) for bar in row.bars
+        if bar.end_ns > times.broadcast_ns and bar.start_ns < times.steps_ns[0]
+    ]  # fmt: skip
+    assert len(step) - 1 == len({(bar.src, bar.dst) for bar in bars})
+    assert step[-1].split()[0] == f"{times.broadcast_ns / 1e9:.4g}"
+    assert step[-1].split()[2] == f"{times.steps_ns[0] / 1e9:.4g}"
