@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator
 
+from bridge.wire import Wire
 from collapipe_ns3.config_radio import Propagation, Radio
 from collapipe_ns3.config_surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
@@ -93,6 +94,8 @@ class Training(Section):
     """Sequences that a cluster takes in one local step, over all micro-batches."""
     local_steps: Count = 4
     """Steps of every cluster between two aggregations."""
+    wire: Wire = "fp32"
+    """Format of activations and gradients on the air; int8 rounds stochastically."""
 
 
 class Node(Section):

@@ -57,7 +57,7 @@ class _Radio(Section):
     noise_figure_db: Decibels | None = None
     antenna_gain_db: Decibels | None = None
     transport: Literal["tcp", "udp", "direct"] | None = None
-    """What carries the bytes; `direct` is the link layer alone, without IP."""
+    """What carries the bytes: TCP, UDP, or by default the link layer alone, without IP."""
     acknowledged: bool | None = None
     """Whether the link layer repeats what HARQ gave up on; by default unless transport is udp."""
     engine: Literal["tti", "spectrum"] | None = None
@@ -106,7 +106,7 @@ class DeviceRadio(_Radio):
         }
         if self.stack == "wifi":
             return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz, **common)
-        given = {"transport": "tcp", **self.given(*_OFDMA_KEYS, "reuse", "underlay")}
+        given = self.given(*_OFDMA_KEYS, "reuse", "underlay")
         return OfdmaSpec(ofdma_bandwidth_hz(self.bandwidth_hz), **common, **given)
 
 
@@ -133,7 +133,7 @@ class EdgeRadio(_Radio):
         }
         if self.stack == "lte":
             return LteSpec(self.bandwidth_hz or LteSpec().bandwidth_hz, **common)
-        given = {"transport": "tcp", **self.given(*_OFDMA_KEYS, "duplex")}
+        given = self.given(*_OFDMA_KEYS, "duplex")
         return OfdmaSpec(ofdma_bandwidth_hz(self.bandwidth_hz), **common, **given)
 
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from collapipe_ns3.checks import problems
-from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.config import Scheme, StudyConfig
 from collapipe_ns3.movement import with_ways
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Place, Problem, StudyError, from_pydantic
@@ -31,18 +31,29 @@ def bundled() -> dict[str, str]:
     return {name.removesuffix(".yaml"): each.read_text("utf-8") for name, each in sorted(texts)}
 
 
-def read(study: str, sets: Sequence[str] = ()) -> StudyConfig:
+def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
     """The study of this bundled name or in this file, with `a.b=value` settings put on top.
 
-    Raises `StudyError` with everything that is wrong.
+    With another scheme, and its own default settings, where one is named. Raises `StudyError` with
+    everything that is wrong.
     """
     text, folder = _text(study)
-    return parse(study, text, sets, folder)
+    return parse(study, text, sets, scheme, folder)
 
 
-def parse(study: str, text: str, sets: Sequence[str] = (), folder: Path = Path()) -> StudyConfig:
+def parse(
+    study: str,
+    text: str,
+    sets: Sequence[str] = (),
+    scheme: str | None = None,
+    folder: Path = Path(),
+) -> StudyConfig:
     """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
     data, found = _parsed(study, text), list[Problem]()
+    given = _spelled_out(data.get("scheme"), ("scheme",))
+    named = given.get("name", Scheme().name) if isinstance(given, dict) else None
+    if scheme not in (None, named):
+        data["scheme"] = {"name": scheme}
     for setting in sets:
         found += _put(data, setting)
     config, more = check(data, folder)

@@ -93,7 +93,8 @@ def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:
         defaults |= lte.defaults(spec, spec.d2e)
     for path, value in {**defaults, **spec.ns3_defaults}.items():
         runtime.set_default(path, value)
-    return Ns3Network(spec, traces)
+    with runtime.simulation_errors("building the network"):
+        return Ns3Network(spec, traces)
 
 
 def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:
