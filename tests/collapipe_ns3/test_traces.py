@@ -16,7 +16,10 @@ from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, left_out
 
 RADIOS: dict[str, dict[str, Any]] = {
     "wifi and lte": {"d2d": "wifi", "d2e": "lte"},
-    "ofdma": {"d2d": "ofdma", "d2e": {"stack": "ofdma", "transport": "udp"}},
+    "ofdma": {
+        "d2d": {"stack": "ofdma", "transport": "tcp"},
+        "d2e": {"stack": "ofdma", "transport": "udp"},
+    },
     "direct": {
         "d2d": {"stack": "ofdma", "transport": "direct"},
         "d2e": {"stack": "ofdma", "transport": "direct"},
