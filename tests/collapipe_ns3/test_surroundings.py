@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -288,3 +289,15 @@ def test_two_schemes_see_the_same_gains_in_the_same_round(
         for link in both:
             assert math.isclose(ours[link], theirs[link], rel_tol=1e-6), link
     assert all(before[link] != after[link] for before, after in pairwise(one) for link in before)
+
+
+def test_what_the_documents_show_is_sound(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    (tmp_path / "ways.csv").write_text("time_s,node,x_m,y_m\n0,c0.cu,3,4\n")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 6
+    for block in blocks:
+        keys = {key: value for key, value in yaml.safe_load(block).items() if key != "scenario"}
+        config, found = check(studies.tiny(**keys), tmp_path)
+        assert config is not None, found
+        assert not found
