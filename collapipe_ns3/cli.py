@@ -20,6 +20,7 @@ from rich.syntax import Syntax
 from collapipe_ns3 import display, doctor, layout, reading
 from collapipe_ns3.cli_compare import compare
 from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import WATCHDOG_S, Result, Study
 from collapipe_ns3.terminal import err, failures, out, print_json
 from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, TraceKind, left_out
@@ -115,7 +116,11 @@ def replay(
         # Only now, as in `Study.prepare`: torch takes seconds to import.
         from collapipe_ns3.replay import replay
 
-        again = replay(run_dir, number, TraceFiles(pcap, [TRACE_KINDS[0]]) if pcap else None)
+        try:
+            again = replay(run_dir, number, TraceFiles(pcap, [TRACE_KINDS[0]]) if pcap else None)
+        except OSError as error:
+            problem = Problem("--pcap", f"{pcap}: {error.strerror or error}")
+            raise StudyError(str(run_dir), [problem]) from None
         facts = {
             "ok": not again.different,
             "round": number,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from ns3_scenarios import runtime
@@ -48,7 +49,10 @@ def left_out(spec: ScenarioSpec, kinds: Collection[TraceKind]) -> Iterator[str]:
 
 
 class Tracing:
-    """Traces being written; to be finished before the simulation is destroyed."""
+    """Traces being written; to be finished before the simulation is destroyed.
+
+    Raises `OSError` where the folder can't be made or written: ns-3 would end the process.
+    """
 
     def __init__(self, files: TraceFiles, numbers: Mapping[str, int]) -> None:
         self._ns = runtime.load((*runtime.DEFAULT_MODULES, *_modules(files.kinds)))
@@ -57,6 +61,7 @@ class Tracing:
         self._flows: Any = None
         self._animation: Any = None
         files.folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=files.folder).close()
         nodes = {name: self._ns.NodeList.GetNode(number) for name, number in numbers.items()}
         if "pcap" in files.kinds:
             for name, node in nodes.items():

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import studies
+from typer.testing import CliRunner, Result
 
 from collapipe_ns3 import Study, layout
+from collapipe_ns3.cli import app
 from collapipe_ns3.replay import replay
 from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, left_out
 
@@ -28,6 +30,10 @@ RADIOS: dict[str, dict[str, Any]] = {
 RAW_IP, RADIOTAP = 101, 127  # LINKTYPE_RAW and LINKTYPE_IEEE802_11_RADIOTAP, tcpdump.org
 #: Columns that hold wall-clock time.
 WALL = ["wall_s", "planning_wall_s"]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80"})
 
 
 def packets(file: Path) -> tuple[int, list[bytes]]:
@@ -104,3 +110,21 @@ def test_what_cannot_be_traced_is_said(radios: str, says: list[str]) -> None:
     lines = list(left_out(spec, TRACE_KINDS))
     assert all(any(line.startswith(start) for line in lines) for start in says), lines
     assert not list(left_out(spec, []))
+
+
+def test_flags_write_traces_and_say_what_is_left_out(tmp_path: Path) -> None:
+    study, place = studies.write(tmp_path, rounds=1), str(tmp_path / "run")
+    done = call("run", study, "--out", place, "--pcap", "--netanim")
+    assert done.exit_code == 0, done.stderr
+    assert "pcap: nothing of d2d" in done.stderr
+    assert [f.name for f in (tmp_path / "run/traces/00000").iterdir()] == ["netanim.xml"]
+    assert call("run", study, "--out", str(tmp_path / "plain")).stderr == ""
+    assert not (tmp_path / "plain" / "traces").exists()
+
+
+def test_a_folder_for_traces_that_cannot_be_is_told(tmp_path: Path) -> None:
+    study, place = studies.write(tmp_path, rounds=1), str(tmp_path / "run")
+    assert call("run", study, "--out", place).exit_code == 0
+    done = call("replay", place, "--round", "0", "--pcap", study)  # a file
+    assert done.exit_code == 2
+    assert "--pcap: " in done.stderr
