@@ -37,9 +37,6 @@ Detach(const Ptr<Socket>& socket)
     socket->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
 }
 
-// A retransmission's place is looked up in 32-bit sequence numbers, which wrap around.
-constexpr uint64_t FIRST_DATA_BYTE = 1; // the SYN takes 0
-
 } // namespace
 
 ByteStream::ByteStream(Ptr<Node> src,
@@ -63,7 +60,6 @@ ByteStream::ByteStream(Ptr<Node> src,
 
 ByteStream::~ByteStream()
 {
-    m_link.head = nullptr;
     m_listener->SetAcceptCallback(MakeNullCallback<bool, Ptr<Socket>, const Address&>(),
                                   MakeNullCallback<void, Ptr<Socket>, const Address&>());
     Abandon(false);
@@ -72,9 +68,10 @@ ByteStream::~ByteStream()
 void
 ByteStream::Send(uint64_t id, uint64_t size)
 {
-    m_messages.push_back({id, size, m_asked, 0, {}});
+    Begin(id);
+    m_messages.push_back({id, size, m_asked});
     m_asked += size;
-    HeadChanged();
+    SetBusy(true);
     if (!m_sender)
     {
         Connect();
@@ -103,7 +100,7 @@ ByteStream::Cut(uint64_t id)
             message->size);
         EndMessage(*message, delivered, Ended::CUT);
         m_messages.erase(message);
-        HeadChanged();
+        SetBusy(!m_messages.empty());
         Abandon(true);
         if (!m_messages.empty())
         {
@@ -118,7 +115,7 @@ ByteStream::Cut(uint64_t id)
         later->begin -= message->size;
     }
     m_messages.erase(message);
-    HeadChanged();
+    SetBusy(!m_messages.empty());
 }
 
 void
@@ -192,12 +189,32 @@ ByteStream::Fill(Ptr<Socket> socket, uint32_t)
     while (m_connected && m_sent < m_asked)
     {
         const auto size = std::min<uint64_t>(m_asked - m_sent, socket->GetTxAvailable());
-        if (size == 0 || socket->Send(Create<Packet>(size), 0) < 0)
+        if (size == 0 || socket->Send(Marked(size), 0) < 0)
         {
             return; // Fill() is called again when there is room
         }
         m_sent += size;
     }
+}
+
+/// The next so many bytes of the stream, marked as those of their transfers.
+Ptr<Packet>
+ByteStream::Marked(uint32_t size) const
+{
+    const auto packet = Create<Packet>(size);
+    auto message = std::upper_bound(
+        m_messages.begin(),
+        m_messages.end(),
+        m_sent,
+        [](auto position, const auto& other) { return position < other.begin + other.size; });
+    for (const auto end = m_sent + size; message != m_messages.end() && message->begin < end;
+         ++message)
+    {
+        packet->AddByteTag(TransferTag(message->id),
+                           std::max(message->begin, m_sent) - m_sent,
+                           std::min(message->begin + message->size, end) - m_sent);
+    }
+    return packet;
 }
 
 void
@@ -231,32 +248,20 @@ ByteStream::Read(Ptr<Socket> socket)
     {
         EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
-        HeadChanged();
+        SetBusy(!m_messages.empty());
     }
 }
 
 void
-ByteStream::SentAgain(Ptr<const Packet> packet,
-                      const TcpHeader& header,
+ByteStream::SentAgain(Ptr<const Packet> segment,
+                      const TcpHeader&,
                       const Address&,
                       const Address&,
                       Ptr<const TcpSocketBase>)
 {
-    if (packet->GetSize() == 0)
-    {
-        return; // a SYN
-    }
-    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
-    const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
-    const auto position = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
-    for (auto& message : m_messages)
-    {
-        if (position < message.begin + message.size)
-        {
-            ++message.retransmissions;
-            return;
-        }
-    }
+    Cargo cargo;
+    cargo.Add(*segment, segment->GetSize());
+    m_link.SentAgain(cargo);
 }
 
 void
@@ -267,7 +272,7 @@ ByteStream::EndHead(Ended::Outcome outcome)
         const auto& head = m_messages.front();
         EndMessage(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
         m_messages.pop_front();
-        HeadChanged();
+        SetBusy(!m_messages.empty());
     }
     if (!m_messages.empty())
     {
@@ -283,19 +288,7 @@ ByteStream::EndMessage(const Message& message, uint64_t delivered, Ended::Outcom
     {
         lost.push_back({delivered, message.size});
     }
-    End(message.id, message.size, outcome, message.retransmissions, message.tally, lost);
-}
-
-void
-ByteStream::HeadChanged()
-{
-    auto* head = m_messages.empty() ? nullptr : &m_messages.front().tally;
-    if (head == m_link.head)
-    {
-        return;
-    }
-    SetBusy(head);
-    m_link.head = head;
+    End(message.id, message.size, outcome, lost);
 }
 
 } // namespace collapipe
