@@ -8,6 +8,7 @@
 #include "ns3/tcp-socket-factory.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace collapipe
 {
@@ -36,6 +37,10 @@ Detach(const Ptr<Socket>& socket)
     socket->SetSendCallback(MakeNullCallback<void, Ptr<Socket>, uint32_t>());
     socket->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
 }
+
+// A segment's place is looked up in 32-bit sequence numbers, which wrap around.
+constexpr uint64_t FIRST_DATA_BYTE = 1; // the SYN takes 0
+constexpr uint64_t NOBODY = std::numeric_limits<uint64_t>::max(); // in place of a transfer
 
 } // namespace
 
@@ -134,6 +139,7 @@ ByteStream::Connect()
     m_sender->SetCloseCallbacks(MakeCallback(&ByteStream::Broken, this),
                                 MakeCallback(&ByteStream::Broken, this));
     m_sender->SetSendCallback(MakeCallback(&ByteStream::Fill, this));
+    m_sender->TraceConnectWithoutContext("Tx", MakeCallback(&ByteStream::Sent, this));
     m_sender->TraceConnectWithoutContext("Retransmission",
                                          MakeCallback(&ByteStream::SentAgain, this));
     if (m_sender->Connect(m_to) != 0)
@@ -153,6 +159,9 @@ ByteStream::Abandon(bool abort)
     if (m_sender)
     {
         Detach(m_sender);
+        m_sender->TraceDisconnectWithoutContext("Tx", MakeCallback(&ByteStream::Sent, this));
+        m_sender->TraceDisconnectWithoutContext("Retransmission",
+                                                MakeCallback(&ByteStream::SentAgain, this));
         if (abort)
         {
             Aborting::Abort(*DynamicCast<TcpSocketBase>(m_sender));
@@ -189,32 +198,13 @@ ByteStream::Fill(Ptr<Socket> socket, uint32_t)
     while (m_connected && m_sent < m_asked)
     {
         const auto size = std::min<uint64_t>(m_asked - m_sent, socket->GetTxAvailable());
-        if (size == 0 || socket->Send(Marked(size), 0) < 0)
+        m_sent += size; // beforehand, as TCP sends at once
+        if (size == 0 || socket->Send(Create<Packet>(size), 0) < 0)
         {
+            m_sent -= size;
             return; // Fill() is called again when there is room
         }
-        m_sent += size;
     }
-}
-
-/// The next so many bytes of the stream, marked as those of their transfers.
-Ptr<Packet>
-ByteStream::Marked(uint32_t size) const
-{
-    const auto packet = Create<Packet>(size);
-    auto message = std::upper_bound(
-        m_messages.begin(),
-        m_messages.end(),
-        m_sent,
-        [](auto position, const auto& other) { return position < other.begin + other.size; });
-    for (const auto end = m_sent + size; message != m_messages.end() && message->begin < end;
-         ++message)
-    {
-        packet->AddByteTag(TransferTag(message->id),
-                           std::max(message->begin, m_sent) - m_sent,
-                           std::min(message->begin + message->size, end) - m_sent);
-    }
-    return packet;
 }
 
 void
@@ -249,6 +239,35 @@ ByteStream::Read(Ptr<Socket> socket)
         EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
         SetBusy(!m_messages.empty());
+    }
+}
+
+/// Marks what a segment carries, as TCP hands it down. Marked any earlier, the packets that TCP cuts
+/// and joins in its buffers would keep ever more marks.
+void
+ByteStream::Sent(Ptr<const Packet> segment, const TcpHeader& header, Ptr<const TcpSocketBase>)
+{
+    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
+    const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
+    const auto begin = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
+    const auto end = begin + segment->GetSize();
+    auto marked = begin;
+    const auto mark = [&](uint64_t until, uint64_t transfer) {
+        until = std::min(until, end);
+        if (marked < until)
+        {
+            segment->AddByteTag(TransferTag(transfer), marked - begin, until - begin);
+            marked = until;
+        }
+    };
+    auto message = std::partition_point(
+        m_messages.begin(),
+        m_messages.end(),
+        [begin](const auto& other) { return other.begin + other.size <= begin; });
+    for (; marked < end && message != m_messages.end(); ++message)
+    {
+        mark(message->begin, NOBODY); // what lies before has been delivered
+        mark(message->begin + message->size, message->id);
     }
 }
 

@@ -57,7 +57,9 @@ class ByteStream : public Stream
     void Fill(ns3::Ptr<ns3::Socket> socket, uint32_t space);
     void Accepted(ns3::Ptr<ns3::Socket> socket, const ns3::Address& from);
     void Read(ns3::Ptr<ns3::Socket> socket);
-    ns3::Ptr<ns3::Packet> Marked(uint32_t size) const;
+    void Sent(ns3::Ptr<const ns3::Packet> segment,
+              const ns3::TcpHeader& header,
+              ns3::Ptr<const ns3::TcpSocketBase> socket);
     void SentAgain(ns3::Ptr<const ns3::Packet> segment,
                    const ns3::TcpHeader& header,
                    const ns3::Address& local,

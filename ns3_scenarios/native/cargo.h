@@ -10,7 +10,7 @@
 namespace collapipe
 {
 
-/// Marks bytes of a packet as those of a transfer; a byte tag, which TCP, IP and RLC carry along.
+/// Marks bytes of a packet as those of a transfer; a byte tag, which IP and RLC carry along.
 class TransferTag : public ns3::Tag
 {
   public:
