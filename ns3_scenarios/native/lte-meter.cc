@@ -28,7 +28,7 @@ constexpr double RB_HZ = 180e3;
 constexpr double RE_HZ = 15e3; // a resource element; RSRP is a power per element
 // The data part of a subframe as ns-3's PHYs have it: behind three control symbols in the
 // downlink, before one for sounding in the uplink.
-constexpr double DL_DATA_S = 785714e-9;
+constexpr double DL_DATA_S = 785713e-9;
 constexpr double UL_DATA_S = 928570e-9;
 constexpr int64_t UL_GRANT_TTIS = 4; // from the grant's arrival to the transmission (PUSCH)
 
