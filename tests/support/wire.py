@@ -38,8 +38,7 @@ class Load(NamedTuple):
     size: float
     begin: int
     end: int
-    transfer: int  # where no packet says it
-    number: int  # of the packet
+    transfer: int  # its number, where no packet says whose they are
 
 
 @dataclass
@@ -221,7 +220,7 @@ class Wire:
             if bearer >= 0:
                 burst.loads += parser.pdu(bearer, number, burst.ns, begin, end)
             elif begin == end:
-                burst.loads.append(Load(None, size, 0, 0, number, 0))
+                burst.loads.append(Load(None, size, 0, 0, number))
             else:
                 burst.loads.append(parser.packet(number, size, begin + skip, end))
         return bursts
@@ -247,7 +246,7 @@ class _Parser:
     def packet(self, number: int, size: float, begin: int, end: int) -> Load:
         """A packet of which `size` bytes are on the air."""
         pair, first, payload = self.ip(self._raw[begin:end], number)
-        return Load(pair, size, first, first + payload, -1, number)
+        return Load(pair, size, first, first + payload, -1)
 
     def ip(self, header: bytes, number: int) -> tuple[Pair, int, int]:
         """Whose packet it is, where its data lie in the stream, and how many they are."""
@@ -313,11 +312,10 @@ class _Bearer:
                         first + max(low - data, 0),
                         first + max(high - data, 0),
                         -1,
-                        0,
                     )
                 )
         rest = end - max(begin, min(self.known, end))
-        return [*loads, Load(None, rest, 0, 0, -1, 0)] if rest else loads
+        return [*loads, Load(None, rest, 0, 0, -1)] if rest else loads
 
 
 class _Streams:
