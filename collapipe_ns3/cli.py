@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Run one study, and print its rounds."""
     with failures(study, as_json):
-        loaded = Study.load(study, sets or ()).with_(scheme=scheme, seed=seed, rounds=rounds)
+        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
         try:
             with _progress(loaded.config) as on_progress:
@@ -146,7 +146,29 @@ def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption =
             print_json({"ok": True, "study": study, "problems": []})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
-            out.print(str(run.plan()), markup=False)
+            out.print(str(run.try_out()[0]), markup=False)
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    scheme: SchemeOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the links, plan one round, and show the plan and its predicted timeline."""
+    with failures(study, as_json):
+        run = Study.load(study, sets or (), scheme=scheme).with_(seed=seed).prepare()
+        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.display_plan import print_preview
+        from collapipe_ns3.preview import preview
+
+        shown = preview(run)
+        if as_json:
+            print_json(shown.to_json())
+        else:
+            print_preview(out, shown)
 
 
 @app.command()

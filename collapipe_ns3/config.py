@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from bridge.wire import Wire
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
 from ns3_scenarios.channel import Channel, kind_of
@@ -131,6 +132,8 @@ class Training(Section):
     """Sequences that a cluster takes in one local step, over all micro-batches."""
     local_steps: Count = 4
     """Steps of every cluster between two aggregations."""
+    wire: Wire = "fp32"
+    """Format of activations and gradients on the air; int8 rounds stochastically."""
 
 
 class Node(Section):
@@ -205,7 +208,7 @@ class _Ofdma(Section):
     """Keys of the scheduled OFDMA radio, which the other stacks don't have."""
 
     transport: Literal["tcp", "udp", "direct"] | None = None
-    """What carries the bytes; `direct` is the link layer alone, without IP."""
+    """What carries the bytes: TCP, UDP, or by default the link layer alone, without IP."""
     engine: Literal["tti", "spectrum"] | None = None
     """`tti`: an event a TTI; `spectrum`: ns-3's spectrum channel. The results are the same."""
     carrier_hz: Annotated[Hertz, Field(gt=0)] | None = None
@@ -245,7 +248,7 @@ class DeviceRadio(_Ofdma):
             return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz)
         bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
         given = self._given(*_OFDMA_KEYS, "reuse", "underlay")
-        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **given)
 
 
 class EdgeRadio(_Ofdma):
@@ -268,7 +271,7 @@ class EdgeRadio(_Ofdma):
         bandwidth_hz = ofdma_bandwidth_hz(self.bandwidth_hz or OFDMA_CHANNEL_HZ)
         station = ("station_noise_figure_db", "station_antenna_gain_db")
         given = self._given(*_OFDMA_KEYS, "duplex", *station)
-        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **{"transport": "tcp", **given})
+        return OfdmaSpec(bandwidth_hz=bandwidth_hz, **given)
 
 
 OFDMA_CHANNEL_HZ = 20e6

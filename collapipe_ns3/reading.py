@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from collapipe_ns3.checks import problems
-from collapipe_ns3.config import Section, StudyConfig
+from collapipe_ns3.config import Scheme, Section, StudyConfig
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Place, Problem, StudyError, from_pydantic
 
@@ -29,17 +29,24 @@ def bundled() -> dict[str, str]:
     return {name.removesuffix(".yaml"): each.read_text("utf-8") for name, each in sorted(texts)}
 
 
-def read(study: str, sets: Sequence[str] = ()) -> StudyConfig:
+def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
     """The study of this bundled name or in this file, with `a.b=value` settings put on top.
 
-    Raises `StudyError` with everything that is wrong.
+    With another scheme, and its own default settings, where one is named. Raises `StudyError` with
+    everything that is wrong.
     """
-    return parse(study, _text(study), sets)
+    return parse(study, _text(study), sets, scheme)
 
 
-def parse(study: str, text: str, sets: Sequence[str] = ()) -> StudyConfig:
+def parse(
+    study: str, text: str, sets: Sequence[str] = (), scheme: str | None = None
+) -> StudyConfig:
     """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
     data, found = _parsed(study, text), list[Problem]()
+    given = _spelled_out(data.get("scheme"), ("scheme",))
+    named = given.get("name", Scheme().name) if isinstance(given, dict) else None
+    if scheme not in (None, named):
+        data["scheme"] = {"name": scheme}
     for setting in sets:
         found += _put(data, setting)
     config, more = check(data)

@@ -78,12 +78,15 @@ class Study:
     config: StudyConfig
 
     @classmethod
-    def load(cls, study: str | Path, sets: Sequence[str] = ()) -> Self:
+    def load(
+        cls, study: str | Path, sets: Sequence[str] = (), *, scheme: str | None = None
+    ) -> Self:
         """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
 
-        Raises `StudyError` with everything that is wrong.
+        Where another `scheme` is named, `sets` may be of its settings. Raises `StudyError` with
+        everything that is wrong.
         """
-        return cls(reading.read(str(study), sets))
+        return cls(reading.read(str(study), sets, scheme))
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:

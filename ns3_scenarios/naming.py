@@ -31,4 +31,4 @@ def _default_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         try:
             runtime.checked_default(path, value)
         except (UnknownName, BadValue) as error:
-            yield f"ns3_defaults.{path}", str(error)
+            yield f"ns3_defaults.{path}", str(error).removeprefix(f"{path}: ")

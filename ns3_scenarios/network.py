@@ -117,7 +117,8 @@ def _build(spec: ScenarioSpec) -> Ns3Network:
         defaults |= lte.defaults(spec, spec.d2e)
     for path, value in {**defaults, **spec.ns3_defaults}.items():
         runtime.set_default(path, value)
-    return Ns3Network(spec)
+    with runtime.simulation_errors("building the network"):
+        return Ns3Network(spec)
 
 
 def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:

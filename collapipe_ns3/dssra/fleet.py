@@ -14,7 +14,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.wire import Wire
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import loss_epsilon, wire_epsilon
 from collapipe_ns3.dssra.knowledge import Knowledge, Pair, Service, link_name
@@ -122,7 +121,7 @@ class Fleet:
         return int(self.flops_per_s.shape[1])
 
     @classmethod
-    def of(cls, observation: Observation, knowledge: Knowledge, wire: Wire = "fp32") -> Self:
+    def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
         """What an observation says, corrected by what was learned."""
         names = [(control_unit(n), *devices) for n, devices in enumerate(observation.devices)]
         place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
@@ -131,7 +130,8 @@ class Fleet:
         server = profiles[SERVER]
         speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
         power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
-        reader = _Reader(observation, knowledge, place, wire_epsilon(wire, observation.model.width))
+        epsilon = wire_epsilon(observation.wire, observation.model.width)
+        reader = _Reader(observation, knowledge, place, epsilon)
         medium_names = [reader.medium_of(row[0], row[1]) for row in names]
         numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
         return cls(

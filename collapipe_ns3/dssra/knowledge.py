@@ -79,13 +79,15 @@ class Knowledge:
 
         `granted` are the links that had a bandwidth of their own.
         """
-        efficiencies = _efficiencies(outcome.deliveries, outcome.links)
-        services = _services(outcome.deliveries, media, granted)
+        # Probes are short, and reference signals carry nothing: they say nothing of transfers.
+        carried = [each for each in outcome.deliveries if each.kind != "sounding"]
+        efficiencies = _efficiencies(carried, outcome.links)
+        services = _services(carried, media, granted)
         return Knowledge(
             speeds=_mixed(self.speeds, _speeds(outcome.computations, profiles), weight),
             efficiencies=_mixed(self.efficiencies, efficiencies, weight),
             services=_mixed_services(self.services, services, weight),
-            losses=_mixed(self.losses, losses(outcome.deliveries), weight),
+            losses=_mixed(self.losses, losses(carried), weight),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bridge.wire import Wire
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -23,7 +21,6 @@ class Settings:
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
     bands: Literal["any", "shared", "divided"] = "any"
     least_sinr_db: float = 5.0
-    wire: Wire = "fp32"
     most_sweeps: int = 6
     move_rounds: int = 5
     stale_s: float = 60.0

@@ -65,7 +65,7 @@ class Task:
 
 def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
     """The round's problem P_t, with the queues as prices."""
-    fleet = Fleet.of(observation, memory.knowledge, settings.wire)
+    fleet = Fleet.of(observation, memory.knowledge)
     if settings.memory_budget_bytes is not None:
         limited = np.minimum(fleet.memory_bytes, settings.memory_budget_bytes)
         fleet = replace(fleet, memory_bytes=limited)
@@ -96,7 +96,7 @@ def workload(observation: Observation, settings: Settings) -> Workload:
         optimizer=observation.optimizer,
         source_length=observation.source_length or longest,
         target_length=observation.target_length or longest,
-        wire=settings.wire,
+        wire=observation.wire,
     )
 
 

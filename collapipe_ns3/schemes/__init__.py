@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from bridge.wire import Wire
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.names import did_you_mean
@@ -75,7 +76,8 @@ class Observation:
     control units and the base station included; `links` is empty before anything was sent.
     `shares` are the clusters' parts of the training data, equal where it is empty; the lengths are
     what batches are usually padded to, in tokens, None for the task's longest. `media` says what
-    the radios are; a link in none of them is taken to have a channel of its own.
+    the radios are; a link in none of them is taken to have a channel of its own. `wire` is the
+    format of activations and gradients on the air.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -89,6 +91,7 @@ class Observation:
     source_length: int | None = None
     target_length: int | None = None
     media: tuple[Medium, ...] = ()
+    wire: Wire = "fp32"
 
 
 class Sent(Protocol):
@@ -146,6 +149,28 @@ class PhaseTimes(Protocol):
     def aggregate_ns(self) -> int: ...
 
 
+class Norms(Protocol):
+    """Norms of a step's gradient; see `collapipe_ns3.engine.outcome.GradientNorms`."""
+
+    @property
+    def sequences(self) -> int: ...
+    @property
+    def prefix_squares(self) -> Sequence[float]: ...
+
+
+class Distorted(Protocol):
+    """What the air did to a pipeline's tensors; see `collapipe_ns3.engine.outcome.Strayed`."""
+
+    @property
+    def weight(self) -> float: ...
+    @property
+    def sequences(self) -> int: ...
+    @property
+    def micro_batches(self) -> int: ...
+    @property
+    def distortion(self) -> float: ...
+
+
 class Outcome(Protocol):
     """What a scheme may learn from after its plan was executed."""
 
@@ -168,6 +193,10 @@ class Outcome(Protocol):
     def deliveries(self) -> Sequence[Sent]: ...
     @property
     def computations(self) -> Sequence[Computed]: ...
+    @property
+    def gradients(self) -> Sequence[Norms]: ...
+    @property
+    def strayed(self) -> Sequence[Distorted]: ...
 
 
 class Scheme(Protocol):
@@ -183,6 +212,28 @@ class Remembering(Protocol):
 
     def memory(self) -> dict[str, Any]: ...
     def remember(self, memory: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Sounding(Protocol):
+    """What a scheme has beside that wants links measured before it plans."""
+
+    def sounding(self, observation: Observation) -> Sequence[tuple[str, str]]:
+        """The links to sound at the beginning of the next round; that takes time and energy."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """What a scheme has beside that can say how its plans come about."""
+
+    def explain(self, outcome: Outcome | None) -> dict[str, Any]:
+        """How the last plan came about, and how it went if it was executed: plain data."""
+        ...
+
+    def energy_queues(self) -> Mapping[str, float]:
+        """Virtual energy queues by node, in budgets of a round, after what was learned last."""
+        ...
 
 
 class SchemeFailed(RuntimeError):

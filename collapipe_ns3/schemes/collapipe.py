@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.wire import Wire
 from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision, corrected
-from collapipe_ns3.dssra.divergence import GradientNoise, loss_epsilon, wire_epsilon
-from collapipe_ns3.dssra.knowledge import Knowledge, losses
-from collapipe_ns3.dssra.predict import used_links
+from collapipe_ns3.dssra.decision import Decision, compare, corrected
+from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, unmeasured
@@ -35,10 +33,10 @@ class CollaPipe:
     round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
     less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
     `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
-    take grants get any. Powers keep links above `least_sinr_db`. `wire` is the format of tensors
-    on the air. Coordinate descent takes `most_sweeps` at most. A plan that moves optimizer states
-    to other devices must pay within `move_rounds` rounds. Links of which nothing newer than
-    `stale_s` is known are asked to be sounded.
+    take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
+    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
+    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
+    sounded.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class CollaPipe:
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
         bands: Literal["any", "shared", "divided"] = "any",
         least_sinr_db: float = 5.0,
-        wire: Wire = "fp32",
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
         move_rounds: Annotated[int, Field(ge=1)] = 5,
         stale_s: _Positive = 60.0,
@@ -69,7 +66,6 @@ class CollaPipe:
             schedule=schedule,
             bands=bands,
             least_sinr_db=least_sinr_db,
-            wire=wire,
             most_sweeps=most_sweeps,
             move_rounds=move_rounds,
             stale_s=stale_s,
@@ -103,8 +99,10 @@ class CollaPipe:
             correction = corrected(
                 correction, self.decision.prediction, outcome.phases, settings.ewma
             )
+        noise = past.noise.learned(outcome.gradients)
         self.past = replace(
             past,
+            noise=noise,
             correction=correction,
             knowledge=past.knowledge.after(
                 outcome, seen.profiles, seen.media, granted, settings.ewma
@@ -112,33 +110,31 @@ class CollaPipe:
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
-                self._divergence(outcome, pipelines),
+                noise.measured(outcome.strayed),
                 settings.divergence_budget,
             ),
             pipelines=pipelines,
         )
 
-    def learn_gradients(self, prefix_squares: Sequence[float], sequences: int) -> None:
-        """Takes in a step's gradient norms, see `GradientNoise.after`."""
-        noise = self.past.noise.after(prefix_squares, sequences, self.settings.ewma)
-        self.past = replace(self.past, noise=noise)
-
-    def _divergence(self, outcome: Outcome, pipelines: Mapping[int, Pipeline]) -> float:
-        """Σ ρΓ of the round as it went, from the losses that it had."""
-        seen = self._seen
-        assert seen is not None
-        lost = losses(outcome.deliveries)
-        wire = wire_epsilon(self.settings.wire, seen.model.width)
-        shares = seen.shares or [1 / len(pipelines)] * len(pipelines)
-        total = 0.0
-        for cluster, pipe in pipelines.items():
-            distortion = sum(
-                wire + loss_epsilon(lost.get(pair, 0.0))
-                for pair in used_links(pipe, cluster, star=False)
+    def explain(self, outcome: Outcome | None) -> dict[str, Any]:
+        """The last plan's decision; after its execution, prediction beside measurement."""
+        if self.decision is None or self._seen is None:
+            return {}
+        told = self.decision.to_json()
+        del told["plan"]
+        if outcome is not None:
+            rows = compare(
+                self.decision.prediction, outcome.phases, outcome.energy_j, self._seen.local_steps
             )
-            gamma = self.past.noise.divergence(seen.batch_size, pipe.micro_batches, distortion)
-            total += shares[cluster] * float(gamma)
-        return total
+            told["measured"] = [
+                {"what": row.what, "predicted": row.predicted, "measured": row.measured}
+                for row in rows
+            ]
+        return told
+
+    def energy_queues(self) -> Mapping[str, float]:
+        """The virtual queue of every node that has an energy budget, in budgets."""
+        return self.past.queues.energy
 
     def memory(self) -> dict[str, Any]:
         """What the coming rounds depend on."""

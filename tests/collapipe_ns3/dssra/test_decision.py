@@ -109,7 +109,7 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
 
 def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
-    phases = Phases(*(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
+    phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
     rows = {row.what: row for row in compare(decision.prediction, phases, {"c0.cu": 2.0}, 2)}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)
@@ -237,3 +237,17 @@ def test_the_chart_of_one_cluster() -> None:
     assert "c1.cu" in names
     assert not any("c0" in name for name in names)
     assert "bs" in names
+
+
+def test_a_part_of_the_chart_has_what_goes_on_in_it() -> None:
+    made = decided(seen("own")).timeline
+    assert made is not None
+    times = made.clusters[0]
+    step = gantt.text(made, 40, 0, times.broadcast_ns, times.steps_ns[0]).splitlines()
+    bars = [
+        bar for row in gantt.rows(made, 0) for bar in row.bars
+        if bar.end_ns > times.broadcast_ns and bar.start_ns < times.steps_ns[0]
+    ]  # fmt: skip
+    assert len(step) - 1 == len({(bar.src, bar.dst) for bar in bars})
+    assert step[-1].split()[0] == f"{times.broadcast_ns / 1e9:.4g}"
+    assert step[-1].split()[2] == f"{times.steps_ns[0] / 1e9:.4g}"
