@@ -122,9 +122,11 @@ LteMeter::LteMeter(uint32_t blocks, SimClock& clock, std::vector<RadioUsage>& us
       m_usage(usage)
 {
     LteAmc amc;
+    // Blocks come in groups (TS 36.213, 7.1.6.1); several counts of single ones share a size.
+    const int group = blocks <= 10 ? 1 : blocks <= 26 ? 2 : blocks <= 63 ? 3 : 4;
     for (int mcs = 0; mcs <= 28; ++mcs)
     {
-        for (int used = 1; used <= static_cast<int>(blocks); ++used)
+        for (int used = group; used <= static_cast<int>(blocks); used += group)
         {
             m_blocksOf.emplace(std::pair(mcs, amc.GetDlTbSizeFromMcs(mcs, used) / 8), used);
         }
@@ -185,8 +187,9 @@ LteMeter::SetTxPower(uint32_t node, double watts)
     }
 }
 
-LteMeter::Ue*
-LteMeter::Find(uint16_t rnti)
+// Cling takes a private type for what a member returns behind its name alone.
+auto
+LteMeter::Find(uint16_t rnti) -> Ue*
 {
     if (m_byRnti.size() < m_ues.size()) // known once attached
     {
