@@ -156,7 +156,7 @@ def _efficiencies(deliveries: Iterable[Sent], links: Iterable[MeasuredLink]) -> 
         if link is None or not (link.gain > 0 and link.interference_w_hz > 0):
             continue
         bits[pair] = bits.get(pair, 0.0) + 8 * _arrived(each)
-        # What came in the tail of a frame that counted for another transfer has no airtime.
+        # What was cut while it queued has no airtime.
         if each.airtime_s > 0 and each.bandwidth_hz > 0:
             snr = each.tx_power_w * link.gain / link.interference_w_hz
             density = math.log2(1 + snr / each.bandwidth_hz)

@@ -19,6 +19,7 @@ DirectStream::DirectStream(Ptr<OfdmaRadio> radio,
 void
 DirectStream::Send(uint64_t id, uint64_t size)
 {
+    Begin(id);
     ++m_underWay;
     SetBusy(true);
     OfdmaItem item;
@@ -47,7 +48,8 @@ DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
 {
     --m_underWay;
     SetBusy(m_underWay > 0);
-    End(item.id, item.end - item.begin, outcome, item.retransmissions, item.tally, item.lost);
+    m_link.underWay.at(item.id) = {item.tally, item.retransmissions};
+    End(item.id, item.end - item.begin, outcome, item.lost);
 }
 
 } // namespace collapipe

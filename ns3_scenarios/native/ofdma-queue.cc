@@ -30,6 +30,19 @@ Tidy(std::vector<ByteRange>& ranges)
     ranges.swap(joined);
 }
 
+/// Calls with each of the items that has some of these bytes, and with these; `first` is the first.
+template <typename Items, typename Action>
+void
+ForEachFrom(std::size_t first, Items& items, ByteRange bytes, Action action)
+{
+    for (auto i = first; i < items.size() && items[i].begin < bytes.end; ++i)
+    {
+        auto& item = items[i];
+        action(item,
+               ByteRange{std::max(bytes.begin, item.begin), std::min(bytes.end, item.end)});
+    }
+}
+
 } // namespace
 
 OfdmaQueue::OfdmaQueue(uint32_t mostTries)
@@ -247,12 +260,14 @@ template <typename Action>
 void
 OfdmaQueue::ForEachWithin(ByteRange bytes, Action action)
 {
-    for (auto i = FirstWithin(bytes.begin); i < m_items.size() && m_items[i].begin < bytes.end; ++i)
-    {
-        auto& item = m_items[i];
-        action(item,
-               ByteRange{std::max(bytes.begin, item.begin), std::min(bytes.end, item.end)});
-    }
+    ForEachFrom(FirstWithin(bytes.begin), m_items, bytes, action);
+}
+
+void
+OfdmaQueue::ForEach(ByteRange bytes,
+                    const std::function<void(const OfdmaItem&, ByteRange)>& action) const
+{
+    ForEachFrom(FirstWithin(bytes.begin), m_items, bytes, action);
 }
 
 void
