@@ -65,13 +65,11 @@ class Task:
 
 def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
     """The round's problem P_t, with the queues as prices."""
-    fleet = Fleet.of(observation, memory.knowledge)
-    if settings.memory_budget_bytes is not None:
-        limited = np.minimum(fleet.memory_bytes, settings.memory_budget_bytes)
-        fleet = replace(fleet, memory_bytes=limited)
+    work = workload(observation, settings)
+    fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
     problem = Problem(
         fleet=fleet,
-        work=workload(observation, settings),
+        work=work,
         noise=memory.noise,
         second=settings.v,
         joule=_joule_prices(observation, memory.queues, settings, fleet),
@@ -84,6 +82,24 @@ def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
         least_sinr=10 ** (settings.least_sinr_db / 10),
     )
     return Task(observation, memory, settings, problem)
+
+
+def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
+    """The fleet with the memory that a plan may take.
+
+    The fair part is what the largest segment of an even split takes with the activations of a whole
+    batch, as GPipe keeps them. Clusters of which not every device has that are not held to it.
+    """
+    memory = fleet.memory_bytes
+    if settings.memory_budget_bytes is not None:
+        memory = np.minimum(memory, settings.memory_budget_bytes)
+    if settings.memory == "fair":
+        blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
+        fair = blocks * (work.held_bytes + work.batch_size * work.saved_bytes)
+        real = (np.arange(fleet.nodes) > 0) & (np.arange(fleet.nodes) <= fleet.size[:, None])
+        feasible = np.all(~real | (memory >= fair[:, None]), -1)
+        memory = np.where(feasible[:, None], np.minimum(memory, fair[:, None]), memory)
+    return replace(fleet, memory_bytes=memory)
 
 
 def workload(observation: Observation, settings: Settings) -> Workload:

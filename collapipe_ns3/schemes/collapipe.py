@@ -30,8 +30,11 @@ class CollaPipe:
     `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
     are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
-    less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
+    round's σ²/B. With `memory` "fair" no device is asked for more memory than an even split over all
+    of its cluster's devices would take of it, under GPipe and so with a whole batch's activations,
+    where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
+    project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
+    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest measurements.
     `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
     take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
     `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
@@ -45,6 +48,7 @@ class CollaPipe:
         energy_budget_j: _Positive | None = None,
         energy_budgets_j: dict[str, _Positive] | None = None,
         divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
+        memory: Literal["fair", "all"] = "fair",
         memory_budget_bytes: Annotated[int, Field(ge=1)] | None = None,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
@@ -60,6 +64,7 @@ class CollaPipe:
             energy_budget_j=energy_budget_j,
             energy_budgets_j=energy_budgets_j or {},
             divergence_budget=divergence_budget,
+            memory=memory,
             memory_budget_bytes=memory_budget_bytes,
             ewma=ewma,
             most_micro_batches=most_micro_batches,
