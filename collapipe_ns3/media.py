@@ -56,7 +56,7 @@ _WIFI_HZ = 20e6
 
 # What a transfer takes beside its airtime, as measured on such radios in round 0 of `quickstart`:
 # only where a run begins; every round's transfers then say better.
-_HARQ_S = 2e-3  # a retransmission takes 8 ms, and one transfer in four has one
+_HARQ_RTT_S = 8e-3
 _TCP_OVERHEAD, _TCP_LATENCY_S = 1.5, 4e-3  # acknowledgements in the same band
 _WIFI_OVERHEAD, _WIFI_LATENCY_S = 2.0, 1e-3  # preambles, acknowledgements, backoff, and TCP's
 _LTE_OVERHEAD, _LTE_LATENCY_S = 1.2, 10e-3  # grants, and TCP's window
@@ -93,7 +93,8 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
             slot_s=cell.spec.tti_s,
             densities=_lte_densities(0.0),
             overhead=1.0 if cell.spec.transport == "direct" else _TCP_OVERHEAD,
-            latency_s=_HARQ_S if cell.spec.transport == "direct" else _TCP_LATENCY_S,
+            latency_s=0.0 if cell.spec.transport == "direct" else _TCP_LATENCY_S,
+            repeat_s=_HARQ_RTT_S,
         )
         for radio in ofdma.radios(spec)
         for band in radio.bands

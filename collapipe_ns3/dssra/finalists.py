@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
+from collapipe_ns3.dssra.experience import doubtful
 from collapipe_ns3.dssra.objective import State, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
@@ -126,12 +127,13 @@ def _objective(task: Task, state: State) -> float:
     plan = RoundPlan(0, "", cluster_plans(state.segments, task.devices))
     made = predict(plan, task.devices, task.fleet, once, state.radio)
     more, moving = task.work.local_steps - 1, _moving_s(task, state)
-    ends = [
-        times.upload_ns / 1e9
-        + more * (times.steps_ns[0] - times.broadcast_ns) / 1e9
-        + moving.get(times.cluster, 0.0) / task.settings.move_rounds
-        for times in made.clusters
-    ]
+    tried, pipelines = task.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
+    ends = []
+    for times in made.clusters:
+        step_s = times.phases_ns[1] / 1e9
+        trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
+        moved_s = moving.get(times.cluster, 0.0) / task.settings.move_rounds
+        ends.append(times.upload_ns / 1e9 - step_s + trained_s + moved_s)
     round_s = max(ends) + aggregate_s(task.fleet, task.work)
     penalties = value(task.problem, state).penalties
     return task.settings.v * round_s + float(penalties.sum())

@@ -100,7 +100,8 @@ class Links:
 @dataclass(frozen=True)
 class Fleet:
     """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
-    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use."""
+    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use.
+    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length."""
 
     size: Ints
     share: Array
@@ -114,6 +115,7 @@ class Fleet:
     up: Links
     down: Links
     medium: Ints
+    fair_bytes: Array
     server_flops_per_s: float
     server_overhead_s: float
     server_power_w: float
@@ -169,6 +171,7 @@ class Fleet:
                 [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
             ),
             medium=np.array([numbers[name] for name in medium_names]),
+            fair_bytes=np.full(len(names), np.inf),
             server_flops_per_s=speed[SERVER],
             server_overhead_s=server.overhead_s,
             server_power_w=server.max_tx_power_w,
@@ -179,7 +182,7 @@ class Fleet:
         own = {
             key: getattr(self, key)[rows]
             for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
-                        "active_power_w", "rx_power_w", "max_power_w", "medium")
+                        "active_power_w", "rx_power_w", "max_power_w", "medium", "fair_bytes")
         }  # fmt: skip
         links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
         changes: dict[str, Any] = {**own, **links}
@@ -287,8 +290,12 @@ class _Reader:
         service = self._service(pair, medium)
         link = self.measured.get(pair)
         epsilon = self.wire_epsilon + loss_epsilon(self.knowledge.losses.get(pair, 0.0))
-        latency_s = self.knowledge.latencies.get(pair, service.latency_s) + _lost_s(medium)
-        rest = (latency_s, epsilon, 1 / service.overhead)
+        latency_s = self.knowledge.latencies.get(pair)
+        if latency_s is None:
+            latency_s = service.latency_s
+            if medium is not None and medium.repeat_s and link is not None:
+                latency_s = medium.late_s(link.sinr)
+        rest = (latency_s + _lost_s(medium), epsilon, 1 / service.overhead)
         if link is None or not (link.gain > 0 and link.interference_w_hz > 0 and link.sinr > 0):
             return (np.nan, np.nan, *rest, np.nan, np.nan)
         snr = link.gain / link.interference_w_hz

@@ -26,11 +26,13 @@ from collapipe_ns3.schemes import Observation
 class Memory:
     """What earlier rounds have left: figures, queues, and who held what in the last one.
 
-    `correction` is what phases measured over predicted, see `decision.Prediction`.
+    `correction` is what phases measured over predicted, see `decision.Prediction`; `tried` is how
+    plans did, see `experience`.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
     correction: Mapping[str, float] = field(default_factory=dict)
+    tried: Mapping[str, float] = field(default_factory=dict)
     noise: GradientNoise = field(default_factory=GradientNoise)
     queues: Queues = field(default_factory=Queues)
     pipelines: Mapping[int, Pipeline] | None = None
@@ -88,18 +90,24 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
     """The fleet with the memory that a plan may take.
 
     The fair part is what the largest segment of an even split takes with the activations of a whole
-    batch, as GPipe keeps them. Clusters of which not every device has that are not held to it.
+    batch, as GPipe keeps them, for batches of usual length as for the longest. Clusters of which
+    not every device has that are not held to it.
     """
-    memory = fleet.memory_bytes
+    memory, fair = fleet.memory_bytes, fleet.fair_bytes
     if settings.memory_budget_bytes is not None:
         memory = np.minimum(memory, settings.memory_budget_bytes)
     if settings.memory == "fair":
         blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
-        fair = blocks * (work.held_bytes + work.batch_size * work.saved_bytes)
-        real = (np.arange(fleet.nodes) > 0) & (np.arange(fleet.nodes) <= fleet.size[:, None])
-        feasible = np.all(~real | (memory >= fair[:, None]), -1)
-        memory = np.where(feasible[:, None], np.minimum(memory, fair[:, None]), memory)
-    return replace(fleet, memory_bytes=memory)
+        most, usual = (
+            blocks * (work.held_bytes + work.batch_size * saved)
+            for saved in (work.saved_bytes, work.block.activation_bytes)
+        )
+        nodes = np.arange(fleet.nodes)
+        lacking = (nodes > 0) & (nodes <= fleet.size[:, None]) & (memory < most[:, None])
+        feasible = ~lacking.any(-1)
+        memory = np.where(feasible[:, None], np.minimum(memory, most[:, None]), memory)
+        fair = np.where(feasible, usual, np.inf)
+    return replace(fleet, memory_bytes=memory, fair_bytes=fair)
 
 
 def workload(observation: Observation, settings: Settings) -> Workload:

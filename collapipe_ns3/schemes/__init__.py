@@ -28,6 +28,12 @@ from collapipe_ns3.plan import PlanError, RoundPlan
 GROUP = "collapipe_ns3.schemes"
 
 
+#: From so much spare SINR on, fading and interference break no block; without any, most transfers
+#: wait for one to come again (one block in ten is broken, and a transfer has several).
+_SPARE_DB = 15.0
+_OFTEN = 0.7
+
+
 class MeasuredLink(Protocol):
     """What was measured on a directed link, linear and SI; see `bridge.network.LinkState`."""
 
@@ -65,7 +71,9 @@ class Medium:
 
     The rest is what to expect before anything was sent: `densities` are points (SINR, bit/s/Hz) of
     what the radio carries while it sends, empty where nothing is known; a transfer holds its link
-    for `overhead` times its airtime, and arrives `latency_s` later.
+    for `overhead` times its airtime, and arrives `latency_s` later. Where `repeat_s` is not 0, that
+    is how much later what was broken is sent again, which links do the more often the less their
+    SINR is above what the best code needs.
     """
 
     name: str
@@ -78,6 +86,15 @@ class Medium:
     densities: tuple[tuple[float, float], ...] = ()
     overhead: float = 1.0
     latency_s: float = 5e-3
+    repeat_s: float = 0.0
+
+    def late_s(self, sinr: float) -> float:
+        """The latency to expect at a mean SINR."""
+        if not self.repeat_s or not self.densities:
+            return self.latency_s
+        spare_db = 10 * math.log10(max(sinr, 1e-9) / self.densities[-1][0])
+        often = min(max(1 - spare_db / _SPARE_DB, 0.0), 1.0) * _OFTEN
+        return self.latency_s + often * self.repeat_s
 
     def density(self, sinr: float) -> float:
         """Bits a second a hertz to expect at a SINR: between the points in dB, else Shannon's."""

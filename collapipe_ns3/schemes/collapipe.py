@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collapipe_ns3.dssra.decide import decide
+from collapipe_ns3.dssra.decide import decide, expected
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.experience import after, trained_s
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, unmeasured
+from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -105,13 +106,15 @@ class CollaPipe:
                 correction, self.decision.prediction, outcome.phases, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
+        knowledge = past.knowledge.after(
+            outcome, seen.profiles, seen.media, granted, settings.ewma
+        )
         self.past = replace(
             past,
             noise=noise,
             correction=correction,
-            knowledge=past.knowledge.after(
-                outcome, seen.profiles, seen.media, granted, settings.ewma
-            ),
+            knowledge=knowledge,
+            tried=self._tried(outcome, knowledge),
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
@@ -120,6 +123,24 @@ class CollaPipe:
             ),
             pipelines=pipelines,
         )
+
+    def _tried(self, outcome: Outcome, knowledge: Knowledge) -> Mapping[str, float]:
+        """How the round's plan did, against what is known now, its links and speeds included."""
+        assert self.decision is not None
+        assert self._seen is not None
+        links = {(link.src, link.dst): link for link in (*self._seen.links, *outcome.links)}
+        seen = replace(self._seen, links=tuple(links.values()))
+        todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
+        if self.decision.timeline is None or not outcome.computations:
+            return self.past.tried
+        clusters = {node: at[0] for node, at in todo.places.items()}
+        took_s = {
+            cluster: each_s / seen.local_steps
+            for cluster, each_s in trained_s(outcome.computations, clusters).items()
+            if cluster not in outcome.abandoned
+        }
+        made = expected(self.decision, todo)
+        return after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
 
     def explain(self, outcome: Outcome | None) -> dict[str, Any]:
         """The last plan's decision; after its execution, prediction beside measurement."""
@@ -146,6 +167,7 @@ class CollaPipe:
         return {
             "knowledge": past.knowledge.to_json(),
             "correction": dict(past.correction),
+            "tried": dict(past.tried),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
             "pipelines": None
@@ -167,6 +189,7 @@ class CollaPipe:
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
             correction=dict(memory["correction"]),
+            tried=dict(memory["tried"]),
             noise=GradientNoise.from_json(memory["noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None

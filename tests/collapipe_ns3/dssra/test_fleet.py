@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Service
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.task import unmeasured
 from collapipe_ns3.schemes import Observation
 

@@ -16,7 +16,8 @@ from collapipe_ns3.dssra import exact
 from collapipe_ns3.dssra.assess import Loads, Radio
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Service
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.tables import Cases, Prices, tables
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.schemes import Observation
