@@ -57,9 +57,9 @@ _WIFI_HZ = 20e6
 # What a transfer takes beside its airtime, as measured on such radios in round 0 of `quickstart`:
 # only where a run begins; every round's transfers then say better.
 _HARQ_RTT_S = 8e-3
-_TCP_OVERHEAD, _TCP_LATENCY_S = 1.5, 4e-3  # acknowledgements in the same band
-_WIFI_OVERHEAD, _WIFI_LATENCY_S = 2.0, 1e-3  # preambles, acknowledgements, backoff, and TCP's
-_LTE_OVERHEAD, _LTE_LATENCY_S = 1.2, 10e-3  # grants, and TCP's window
+_TCP_OVERHEAD, _TCP_LATENCY_S = 1.25, 1e-3  # acknowledgements in the same band
+_WIFI_OVERHEAD, _WIFI_LATENCY_S = 1.5, 5e-4  # preambles, acknowledgements, backoff, and TCP's
+_LTE_OVERHEAD, _LTE_LATENCY_S = 1.1, 8e-3  # grants, and TCP's window
 
 
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:

@@ -89,17 +89,21 @@ def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
 def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
     """The fleet with the memory that a plan may take.
 
-    The fair part is what the largest segment of an even split takes with the activations of a whole
-    batch, as GPipe keeps them, for batches of usual length as for the longest. Clusters of which
-    not every device has that are not held to it.
+    The fair part is less than what the largest segment of an even split takes with the activations
+    of a whole batch, as GPipe keeps them, for batches of usual length as for the longest. Clusters
+    of which not every device has that are not held to it. Where batches can't be cut into so many
+    micro-batches that 1F1B keeps fewer than all, it is just that.
     """
     memory, fair = fleet.memory_bytes, fleet.fair_bytes
     if settings.memory_budget_bytes is not None:
         memory = np.minimum(memory, settings.memory_budget_bytes)
     if settings.memory == "fair":
         blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
+        finest = segments.divisors(work.batch_size, settings.most_micro_batches)[-1]
+        # The first of an even split's segments keeps the most: one more than there are segments.
+        less = (settings.schedule != "gpipe") & (finest > fleet.size + 1)
         most, usual = (
-            blocks * (work.held_bytes + work.batch_size * saved)
+            blocks * (work.held_bytes + work.batch_size * saved) - less
             for saved in (work.saved_bytes, work.block.activation_bytes)
         )
         nodes = np.arange(fleet.nodes)

@@ -28,10 +28,10 @@ from collapipe_ns3.plan import PlanError, RoundPlan
 GROUP = "collapipe_ns3.schemes"
 
 
-#: From so much spare SINR on, fading and interference break no block; without any, most transfers
-#: wait for one to come again (one block in ten is broken, and a transfer has several).
+#: From so much spare SINR on, fading and interference break no block; without any, four
+#: transfers in ten wait for one to come again (one block in ten is broken, a transfer has several).
 _SPARE_DB = 15.0
-_OFTEN = 0.7
+_OFTEN = 0.4
 
 
 class MeasuredLink(Protocol):

@@ -31,8 +31,8 @@ class CollaPipe:
     `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
     are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. With `memory` "fair" no device is asked for more memory than an even split over all
-    of its cluster's devices would take of it, under GPipe and so with a whole batch's activations,
+    round's σ²/B. With `memory` "fair" every device is asked for less memory than an even split over
+    all of its cluster's devices would take, under GPipe and so with a whole batch's activations,
     where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
     project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
     training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest measurements.
@@ -106,9 +106,7 @@ class CollaPipe:
                 correction, self.decision.prediction, outcome.phases, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
-        knowledge = past.knowledge.after(
-            outcome, seen.profiles, seen.media, granted, settings.ewma
-        )
+        knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
         self.past = replace(
             past,
             noise=noise,

@@ -18,10 +18,10 @@ from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.plan import RoundPlan
 
 SERVICES = {
-    "channel": Service(1e-3, 1.5),
-    "up": Service(1e-2, 1.2),
+    "channel": Service(1e-3, 1.5, 1.5),
+    "up": Service(1e-2, 1.2, 1.2),
     "down": Service(5e-3, 1.0),
-    **{f"d2d {n}": Service(2e-3, 1.1) for n in range(3)},
+    **{f"d2d {n}": Service(2e-3, 1.1, 1.1) for n in range(3)},
 }
 
 

@@ -45,7 +45,7 @@ def test_half_the_power_costs_three_decibels() -> None:
 def test_what_was_learned_of_airtime_goes_before_goodput() -> None:
     observation = seen("shared")
     pair = ("c0.cu", "c0.d1")
-    knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5)})
+    knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5, 1.5)})
     d2d = Fleet.of(observation, knowledge).d2d
     assert d2d.efficiency[0, 0, 2] == pytest.approx(0.4)
     assert d2d.duty[0, 0, 2] == pytest.approx(1 / 1.5)

@@ -43,7 +43,7 @@ def problem(
         rng, 1, devices, radio=radio, blocks=blocks, batch_size=batch, memory=memory
     )
     losses = {(link.src, link.dst): rng.uniform(0, 0.2) for link in seen.links}
-    services = {"channel": Service(1e-3, 1.5), "d2d 0": Service(2e-3, 1.1)}
+    services = {"channel": Service(1e-3, 1.5, 1.5), "d2d 0": Service(2e-3, 1.1, 1.1)}
     fleet = Fleet.of(seen, Knowledge(services=services, losses=losses))
     work = Workload.of(
         seen.model,
