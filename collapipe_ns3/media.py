@@ -15,7 +15,6 @@ from ns3_scenarios.scenario import (
     wifi_channel,
 )
 
-
 #: SINR in dB from which a first transmission of 25 resource blocks arrives nine times in ten, by
 #: ns-3's LteMiErrorModel, and its bits in 1 ms, by LteAmc (3GPP TS 36.213, tables 8.6.1-1 and
 #: 7.1.7.2.1-1): MCS 0, 4, 9, 10, 16, 20, 24, 28.

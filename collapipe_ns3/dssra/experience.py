@@ -1,10 +1,10 @@
 """How plans that were tried did, against what would be expected of them by what is known now.
 
-A model's errors are a plan's own: of the order of its devices, of how often its links wait for each
-other. So for every cluster's pipeline that was executed the ratio is kept of its training's measured
-time to the event graph's with all that was learned in that round. A plan that was not tried is
-expected to err as those do that were, and a little more: it has to be better than the plan in use
-by more than the model is unsure of, and a plan that disappointed is not taken up again.
+A model's errors are a plan's own: of the order of its devices, of how often its links wait for
+each other. So for every cluster's pipeline that was executed the ratio is kept of its training's
+measured time to the event graph's with all that was learned in that round. A plan that was not
+tried is expected to err as those do that were, and a little more: it has to be better than the plan
+in use by more than the model is unsure of, and a plan that disappointed is not taken up again.
 """
 
 from __future__ import annotations

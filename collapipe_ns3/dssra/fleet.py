@@ -24,18 +24,15 @@ from collapipe_ns3.schemes import MeasuredLink, Medium, Observation
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
-#: What a link is taken for when nothing at all was measured: a poor one, so that whatever is
-#: planned on it will hold.
+#: What a link is taken for when nothing at all was measured: a poor one, so that plans will hold.
 _UNKNOWN_SINR = 1.0
 _UNKNOWN_EFFICIENCY = 0.5
 _UNKNOWN_HZ = 1e7
 
-#: What a transfer takes beside its airtime on a link in no medium before one was seen: enough to
-#: keep micro-batches few.
+#: What a transfer takes on a link in no medium at first: it keeps micro-batches few.
 _UNKNOWN = Service(latency_s=5e-3)
 
-#: Slots that a transfer loses to them on average: half to the wait for the next one, and half in
-#: the last one, which it fills only in part.
+#: Slots that a transfer loses: half to the wait for the next, half in the last, filled in part.
 _SLOTS_LOST = 1.0
 
 

@@ -59,7 +59,7 @@ class EventGraph:
     ) -> int:
         """A new task's number. Transfers that end at an instant do so before computations.
 
-        `lane` is a slotted band and the link on it that the task takes, `hold_ns` of the whole band.
+        `lane` is a slotted band and the link on it that the task takes, for `hold_ns` of all of it.
         """
         task = len(self.hold_ns)
         self.hold_ns.append(hold_ns)

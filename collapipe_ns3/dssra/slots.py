@@ -112,7 +112,7 @@ class SlottedBand:
         granted = sum(queue.lane.share for queue in active)
         open_ = sum(not queue.lane.share for queue in active)
         rest = max(1.0 - granted, 0.0) / open_ if open_ else 0.0
-        waited = []
+        waited: list[tuple[float, int, _Queue]] = []
         for queue in active:
             share = queue.lane.share or rest
             most = _MOST_OWED * share + _A_BLOCK

@@ -35,12 +35,13 @@ class CollaPipe:
     all of its cluster's devices would take, under GPipe and so with a whole batch's activations,
     where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
     project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
-    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest measurements.
+    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest
+    measurements.
     `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
     take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
     `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
     `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
-    sounded.
+    sounded, and all of a cluster one of whose links has changed much.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class CollaPipe:
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self.settings.stale_s)
+        return unmeasured(observation, self._seen, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best plan found; `decision` says how. Raises `PlanError` for lack of memory."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from collapipe_ns3.dssra.assess import Pace, Radio, Segments, aggregate_s, costs, round_ends
 from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.knowledge import Knowledge
-from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.planner import equal_shares, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.plan import RoundPlan
 

@@ -10,7 +10,6 @@ import lab
 import pytest
 
 from bridge.fixed import Link
-from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.dssra.knowledge import Knowledge, losses
 from collapipe_ns3.dssra.services import Service, link_name
 from collapipe_ns3.schemes import Medium
