@@ -1,7 +1,7 @@
 """How near DSSRA's predictions come to what ns-3 measures, from the records of runs.
 
-`python -m benchmarks.reality RUN_DIR… [--figure FILE]` reads the `plans.jsonl` of runs of the scheme
-`collapipe`, prints the errors of step and round times, and draws predictions over measurements.
+`python -m benchmarks.reality RUN_DIR… [--figure FILE]` reads the `plans.jsonl` of runs of the
+scheme `collapipe`, prints the errors of step and round times, and draws them over rounds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ def read(directory: Path) -> pd.DataFrame:
     rows = []
     for line in (directory / "plans.jsonl").read_text().splitlines():
         record = json.loads(line)
-        for row in record["explanation"].get("measured", ()):
-            if row["what"] in FIGURES:
-                rows.append({"study": directory.name, "round": record["round"], **row})
+        rows += [
+            {"study": directory.name, "round": record["round"], **row}
+            for row in record["explanation"].get("measured", ())
+            if row["what"] in FIGURES
+        ]
     return pd.DataFrame(rows, columns=["study", "round", "what", "predicted", "measured"])
 
 

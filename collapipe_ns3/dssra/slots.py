@@ -83,7 +83,7 @@ class SlottedBand:
             self.next_ns, self.given = -1, []
             return done
         alike = 0
-        if not waiting and not done:
+        if self.given and not waiting and not done:
             alike = int(min((queue.tasks[0][1] - _NOTHING) / part for queue, part in self.given))
         self.next_ns = now_ns + (alike + 1) * self.slot_ns
         return done
@@ -165,9 +165,11 @@ def _send(queue: _Queue, part: float, done: list[int]) -> None:
         task, work = queue.tasks[0]
         if work - part > _NOTHING:
             queue.tasks[0] = (task, work - part)
-            return
+            break
         part = max(part - work, 0.0)
         done.append(task)
         queue.tasks.popleft()
         if part <= _NOTHING:
-            return
+            break
+    # What rounding takes from the sum is still there to be sent.
+    queue.left = max(queue.left, queue.tasks[0][1]) if queue.tasks else 0.0
