@@ -9,15 +9,15 @@ import pytest
 
 from ns3_scenarios.scenario import NodeSpec, ScenarioSpec
 
-SINCE, ROUNDS = 2, 7
+SINCE, ROUNDS = 2, 6
 
 
 def moved(spec: ScenarioSpec) -> ScenarioSpec:
-    """The first cluster forty metres on, all but c0.d1, which holds its blocks."""
+    """The first cluster eighty metres on, all but c0.d1, which holds its blocks."""
 
     def on(node: NodeSpec) -> NodeSpec:
         east, north, height = node.position
-        return replace(node, position=(east + 40, north, height))
+        return replace(node, position=(east + 80, north, height))
 
     cluster = spec.clusters[0]
     devices = tuple(node if node.name == "c0.d1" else on(node) for node in cluster.devices)
