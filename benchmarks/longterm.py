@@ -225,7 +225,7 @@ def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> Histo
     return History(v, budget_j, np.array(durations), np.array(energies), np.array(queues))
 
 
-def budget(seed: int = 1, part: float = 0.24) -> float:
+def budget(seed: int = 1, part: float = 0.3) -> float:
     """A budget that binds: a part of what the hungriest device takes where nobody asks."""
     world = World(seed)
     plan = CollaPipe(memory="all").plan(0, world.observation())
