@@ -211,7 +211,7 @@ class History:
 def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> History:
     """`rounds` rounds of one world under the scheme with weight V and a device's energy budget."""
     world = World(seed)
-    scheme = CollaPipe(v=v, energy_budget_j=budget_j)
+    scheme = CollaPipe(v=v, energy_budget_j=budget_j, memory="all")
     names = [name for row in world.names() for name in row]
     durations, energies, queues = [], [], []
     for number in range(rounds):
@@ -225,10 +225,10 @@ def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> Histo
     return History(v, budget_j, np.array(durations), np.array(energies), np.array(queues))
 
 
-def budget(seed: int = 1, part: float = 0.2) -> float:
+def budget(seed: int = 1, part: float = 0.3) -> float:
     """A budget that binds: a part of what the hungriest device takes where nobody asks."""
     world = World(seed)
-    plan = CollaPipe().plan(0, world.observation())
+    plan = CollaPipe(memory="all").plan(0, world.observation())
     used = world.execute(plan).energy_j
     return part * max(used[name] for row in world.names() for name in row)
 

@@ -54,8 +54,9 @@ class LinkBook:
     def after(self, measured: Iterable[LinkState], passed_s: float) -> LinkBook:
         """After a round: moving averages of what was measured in it, the others older.
 
-        Gain and interference, goodput and loss are averaged with the weight 1/2 for the newest
-        round; SINR is what gain and interference give at the power and bandwidth measured last.
+        Interference, goodput and loss are averaged with the weight 1/2 for the newest round, and so
+        is gain, in decibels: that a link has become poor shows as soon as that it has become good.
+        SINR is what gain and interference give at the power and bandwidth measured last.
         """
         aged = {
             pair: dataclasses.replace(link, age_s=link.age_s + passed_s)
@@ -71,7 +72,9 @@ class LinkBook:
         old = self.links.get((new.src, new.dst))
         if old is None:
             return new
-        gain = _mean(old.gain, new.gain)
+        gain = new.gain
+        if old.gain > 0 and new.gain > 0:
+            gain = old.gain ** (1 - _NEWEST) * new.gain**_NEWEST
         interference = _mean(old.interference_w_hz, new.interference_w_hz)
         # Power and bandwidth are the newest, so that only what they are multiplied by changes.
         change = 1.0

@@ -15,6 +15,7 @@ class Settings:
     energy_budget_j: float | None = None
     energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
     divergence_budget: float = 1.5
+    memory: Literal["fair", "all"] = "fair"
     memory_budget_bytes: int | None = None
     ewma: float = 0.5
     most_micro_batches: int | None = None

@@ -6,11 +6,13 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +26,12 @@ from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plan import PlanError, RoundPlan
 
 GROUP = "collapipe_ns3.schemes"
+
+
+#: From so much spare SINR on, fading and interference break no block; without any, four
+#: transfers in ten wait for one to come again (one block in ten is broken, a transfer has several).
+_SPARE_DB = 15.0
+_OFTEN = 0.4
 
 
 class MeasuredLink(Protocol):
@@ -57,7 +65,15 @@ class Medium:
     whole band. Where it takes `grants`, a plan may give links bandwidths of their own, all together
     at most `bandwidth_hz`, and those that it gives none share what is left as on a shared medium.
     A medium that is neither has the whole band for every link. A `half_duplex` one has nodes that
-    send or receive, never both at once.
+    send or receive, never both at once. One of `slot_s` is given out in slots of that length: a
+    node sends or receives for whole slots, links may divide one, and what it carried has arrived
+    at its end.
+
+    The rest is what to expect before anything was sent: `densities` are points (SINR, bit/s/Hz) of
+    what the radio carries while it sends, empty where nothing is known; a transfer holds its link
+    for `overhead` times its airtime, and arrives `latency_s` later. Where `repeat_s` is not 0, that
+    is how much later what was broken is sent again, which links do the more often the less their
+    SINR is above what the best code needs.
     """
 
     name: str
@@ -66,6 +82,31 @@ class Medium:
     grants: bool = False
     shared: bool = False
     half_duplex: bool = False
+    slot_s: float = 0.0
+    densities: tuple[tuple[float, float], ...] = ()
+    overhead: float = 1.0
+    latency_s: float = 5e-3
+    repeat_s: float = 0.0
+
+    def late_s(self, sinr: float) -> float:
+        """The latency to expect at a mean SINR."""
+        if not self.repeat_s or not self.densities:
+            return self.latency_s
+        spare_db = 10 * math.log10(max(sinr, 1e-9) / self.densities[-1][0])
+        often = min(max(1 - spare_db / _SPARE_DB, 0.0), 1.0) * _OFTEN
+        return self.latency_s + often * self.repeat_s
+
+    def density(self, sinr: float) -> float:
+        """Bits a second a hertz to expect at a SINR: between the points in dB, else Shannon's."""
+        if not self.densities:
+            return math.log2(1 + sinr)
+        points = self.densities
+        if sinr <= points[0][0]:
+            return points[0][1] * sinr / points[0][0]
+        for (low, less), (high, more) in pairwise(points):
+            if sinr < high:
+                return less + (more - less) * math.log(sinr / low) / math.log(high / low)
+        return points[-1][1]
 
 
 @dataclass(frozen=True, slots=True)

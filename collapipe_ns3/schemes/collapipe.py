@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collapipe_ns3.dssra.decide import decide
+from collapipe_ns3.dssra.decide import decide, expected
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.experience import after, trained_s
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, unmeasured
+from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -30,13 +31,17 @@ class CollaPipe:
     `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
     are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
-    less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
+    round's σ²/B. With `memory` "fair" every device is asked for less memory than an even split over
+    all of its cluster's devices would take, under GPipe and so with a whole batch's activations,
+    where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
+    project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
+    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest
+    measurements.
     `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
     take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
     `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
     `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
-    sounded.
+    sounded, and all of a cluster one of whose links has changed much.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class CollaPipe:
         energy_budget_j: _Positive | None = None,
         energy_budgets_j: dict[str, _Positive] | None = None,
         divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
+        memory: Literal["fair", "all"] = "fair",
         memory_budget_bytes: Annotated[int, Field(ge=1)] | None = None,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
@@ -60,6 +66,7 @@ class CollaPipe:
             energy_budget_j=energy_budget_j,
             energy_budgets_j=energy_budgets_j or {},
             divergence_budget=divergence_budget,
+            memory=memory,
             memory_budget_bytes=memory_budget_bytes,
             ewma=ewma,
             most_micro_batches=most_micro_batches,
@@ -76,7 +83,7 @@ class CollaPipe:
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self.settings.stale_s)
+        return unmeasured(observation, self._seen, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best plan found; `decision` says how. Raises `PlanError` for lack of memory."""
@@ -100,13 +107,13 @@ class CollaPipe:
                 correction, self.decision.prediction, outcome.phases, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
+        knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
         self.past = replace(
             past,
             noise=noise,
             correction=correction,
-            knowledge=past.knowledge.after(
-                outcome, seen.profiles, seen.media, granted, settings.ewma
-            ),
+            knowledge=knowledge,
+            tried=self._tried(outcome, knowledge),
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
@@ -115,6 +122,24 @@ class CollaPipe:
             ),
             pipelines=pipelines,
         )
+
+    def _tried(self, outcome: Outcome, knowledge: Knowledge) -> Mapping[str, float]:
+        """How the round's plan did, against what is known now, its links and speeds included."""
+        assert self.decision is not None
+        assert self._seen is not None
+        links = {(link.src, link.dst): link for link in (*self._seen.links, *outcome.links)}
+        seen = replace(self._seen, links=tuple(links.values()))
+        todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
+        if self.decision.timeline is None or not outcome.computations:
+            return self.past.tried
+        clusters = {node: at[0] for node, at in todo.places.items()}
+        took_s = {
+            cluster: each_s / seen.local_steps
+            for cluster, each_s in trained_s(outcome.computations, clusters).items()
+            if cluster not in outcome.abandoned
+        }
+        made = expected(self.decision, todo)
+        return after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
 
     def explain(self, outcome: Outcome | None) -> dict[str, Any]:
         """The last plan's decision; after its execution, prediction beside measurement."""
@@ -142,6 +167,7 @@ class CollaPipe:
         return {
             "knowledge": past.knowledge.to_json(),
             "correction": dict(past.correction),
+            "tried": dict(past.tried),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
             "pipelines": None
@@ -163,6 +189,7 @@ class CollaPipe:
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
             correction=dict(memory["correction"]),
+            tried=dict(memory["tried"]),
             noise=GradientNoise.from_json(memory["noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None

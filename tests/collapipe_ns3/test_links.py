@@ -25,9 +25,9 @@ def test_rounds_are_averaged_and_sinr_follows_at_the_newest_power_and_bandwidth(
         loss=0.0, sinr=0.2 * 3e-8 / (2e6 * 5e-19),
     )  # fmt: skip
     link = book(OLD).after([new], 2.5).links["a", "b"]
-    assert link.gain == pytest.approx(2e-8)
+    assert link.gain == pytest.approx(gain := (1e-8 * 3e-8) ** 0.5)
     assert link.interference_w_hz == pytest.approx(3e-19)
-    assert link.sinr == pytest.approx(0.2 * 2e-8 / (2e6 * 3e-19))
+    assert link.sinr == pytest.approx(0.2 * gain / (2e6 * 3e-19))
     assert (link.goodput_bps, link.loss) == (pytest.approx(6e6), pytest.approx(0.1))
     assert (link.age_s, link.tx_power_w) == (0.0, 0.2)
 
