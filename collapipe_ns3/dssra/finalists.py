@@ -16,7 +16,7 @@ from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
 from collapipe_ns3.dssra.experience import doubtful
-from collapipe_ns3.dssra.objective import State, mixed, same, value
+from collapipe_ns3.dssra.objective import State, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
 from collapipe_ns3.dssra.task import Task
@@ -31,6 +31,9 @@ _FEW = 3
 
 #: Of a second that states move while others are waited for.
 _NEEDLESS = 0.02
+
+#: By what part a plan that moves states must be better: links that fade are others the next round.
+_FLEETING = 0.1
 
 #: How much the closed forms may be off, where they are estimates.
 _DOUBT = 1.15
@@ -57,15 +60,19 @@ def compared(
         Candidate(name, task, best.state),
         *(Candidate("all " + SCHEDULE[bool(o.segments.one_f[0])], task, o) for o in best.others),
     ]
+    # Moving nothing is always an alternative, whatever the closed forms say of it, which know
+    # nothing of what moving takes.
+    staying: list[Candidate] = []
     if (before := _before(task, best.state)) is not None:
-        different.append(Candidate("last round", task, before))
-        different += _partly(task, best.state, before)
-    different = [
+        staying.append(Candidate("last round", task, before))
+        staying += _partly(task, best.state, before)
+    near = _near(different)
+    different = [*near, *staying]
+    near = [
         candidate
         for place, candidate in enumerate(different)
         if not any(same(candidate.state, earlier.state) for earlier in different[:place])
     ]
-    near = _near(different)
     limit = _DOUBT * best.value.total
     near += [
         Candidate(name, task, other.state)
@@ -81,15 +88,32 @@ def compared(
 
 
 def _partly(task: Task, new: State, before: State) -> list[Candidate]:
-    """The new plan with one cluster as it was: what others wait for need not move."""
+    """The new plan where moving pays by the closed forms, and with one cluster as it was.
+
+    A cluster that waits for others need not move.
+    """
     clusters = task.fleet.clusters
-    if not 1 < clusters <= _FEW:
+    if clusters == 1:
         return []
-    each = np.eye(clusters, dtype=np.intp)
+    moving = _moving_s(task, new)
+    moved_s = np.array([moving.get(n, 0.0) for n in range(clusters)])
+    worth = [value(task.problem, _equal(task, state)) for state in (new, before)]
+    times = np.array([worth[0].times + moved_s / task.settings.move_rounds, worth[1].times])
+    needless = task.settings.v * _NEEDLESS * moved_s
+    penalties = np.array([worth[0].penalties + needless, worth[1].penalties])
+    paying = best_choice(times, penalties, task.settings.v)
+    mixtures = [("where moving pays", paying)]
+    if clusters <= _FEW:
+        each = np.eye(clusters, dtype=np.intp)
+        mixtures += [(f"cluster {n} as before", each[n]) for n in range(clusters)]
     return [
-        Candidate(f"cluster {n} as before", task, mixed(task.fleet, [new, before], each[n]))
-        for n in range(clusters)
+        Candidate(name, task, mixed(task.fleet, [new, before], which)) for name, which in mixtures
     ]
+
+
+def _equal(task: Task, state: State) -> State:
+    """The state at equal bandwidths, as plans are compared in closed form."""
+    return replace(state, radio=equal_shares(task.fleet, state.radio, state.segments))
 
 
 def _divided(candidate: Candidate, known: State) -> Candidate:
@@ -116,10 +140,7 @@ def moves(task: Task, state: State) -> dict[int, list[Move]]:
 
 def _near(candidates: list[Candidate]) -> list[Candidate]:
     """Those that the closed forms, at equal bandwidths, put near the first."""
-    totals = []
-    for each in candidates:
-        radio = equal_shares(each.task.fleet, each.state.radio, each.state.segments)
-        totals.append(value(each.task.problem, replace(each.state, radio=radio)).total)
+    totals = [value(each.task.problem, _equal(each.task, each.state)).total for each in candidates]
     limit = _DOUBT * totals[0]
     return [each for each, total in zip(candidates, totals, strict=True) if total <= limit]
 
@@ -156,6 +177,7 @@ def _objective(task: Task, state: State) -> float:
         moved_s = moving.get(times.cluster, 0.0) / task.settings.move_rounds
         ends.append(times.upload_ns / 1e9 - step_s + trained_s + moved_s)
     round_s = max(ends) + aggregate_s(task.fleet, task.work) + _NEEDLESS * sum(moving.values())
+    round_s *= 1 + _FLEETING * bool(moving)
     penalties = value(task.problem, state).penalties
     return task.settings.v * round_s + float(penalties.sum())
 

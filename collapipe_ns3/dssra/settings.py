@@ -23,8 +23,8 @@ class Settings:
     bands: Literal["any", "shared", "divided"] = "any"
     least_sinr_db: float = 5.0
     most_sweeps: int = 6
-    move_rounds: int = 5
-    stale_s: float = 60.0
+    move_rounds: int = 2
+    stale_s: float = 0.0
 
     def budgets_j(self, devices: tuple[tuple[str, ...], ...]) -> dict[str, float]:
         """The energy budget of every device that has one, by name."""

@@ -58,8 +58,8 @@ class CollaPipe:
         bands: Literal["any", "shared", "divided"] = "any",
         least_sinr_db: float = 5.0,
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
-        move_rounds: Annotated[int, Field(ge=1)] = 5,
-        stale_s: _Positive = 60.0,
+        move_rounds: Annotated[int, Field(ge=1)] = 2,
+        stale_s: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
         self.settings = Settings(
             v=v,
