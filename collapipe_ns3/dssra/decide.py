@@ -8,7 +8,7 @@ import numpy as np
 
 from collapipe_ns3.dssra import finalists, forecast, segments
 from collapipe_ns3.dssra.assess import Loads
-from collapipe_ns3.dssra.decision import Decision, Terms
+from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
 from collapipe_ns3.dssra.objective import value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
@@ -53,9 +53,13 @@ def decide(
         cluster_plans(state.segments, todo.devices),
         forecast.link_plans(todo, state, moves),
     )
-    timeline = None
-    if finalists.tasks(state, todo.work.local_steps) <= _MOST_TASKS:
-        timeline = predict(plan, todo.devices, todo.fleet, todo.work, state.radio, moves)
+
+    def foresee() -> tuple[Prediction, Timeline | None]:
+        timeline = None
+        if finalists.tasks(state, todo.work.local_steps) <= _MOST_TASKS:
+            timeline = predict(plan, todo.devices, todo.fleet, todo.work, state.radio, moves)
+        return forecast.prediction(todo, state, timeline), timeline
+
     now = value(todo.problem, state)
     return Decision(
         plan=plan,
@@ -63,12 +67,11 @@ def decide(
         moves=descent.moves,
         finalists=compared,
         terms=Terms(now.delay, float(now.energy.sum()), float(now.divergence.sum())),
-        prediction=forecast.prediction(todo, state, timeline),
         links=forecast.views(todo, state.radio, plan.links),
         energy_queues=dict(memory.queues.energy),
         divergence_queue=memory.queues.divergence,
-        timeline=timeline,
         state=state,
+        foresee=foresee,
     )
 
 

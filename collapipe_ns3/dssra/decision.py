@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from collapipe_ns3.dssra.objective import State
@@ -103,12 +104,12 @@ class LinkView:
     epsilon: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
-    """All of a round's planning. `timeline` is the event graph's, where there is one, `state` the
-    plan as the optimisation has it.
+    """All of a round's planning; `state` is the plan as the optimisation has it.
 
     `bands` says whether links were given bandwidths: shared, divided to the base station, divided.
+    `foresee` makes the prediction and its timeline, which a plan need not wait for.
     """
 
     plan: RoundPlan
@@ -116,21 +117,34 @@ class Decision:
     moves: tuple[Move, ...]
     finalists: tuple[Finalist, ...]
     terms: Terms
-    prediction: Prediction
     links: tuple[LinkView, ...]
     energy_queues: Mapping[str, float]
     divergence_queue: float
-    timeline: Timeline | None
     state: State
+    foresee: Callable[[], tuple[Prediction, Timeline | None]]
+
+    @cached_property
+    def _foreseen(self) -> tuple[Prediction, Timeline | None]:
+        return self.foresee()
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the round should take."""
+        return self._foreseen[0]
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """The event graph's, where there is one."""
+        return self._foreseen[1]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, timeline and state left out."""
         data = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("plan", "timeline", "state")
+            if field.name not in ("plan", "state", "foresee")
         }
-        return {"plan": self.plan.to_json(), **_plain(data)}
+        return {"plan": self.plan.to_json(), **_plain({**data, "prediction": self.prediction})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ blocks that move, which costs time once and must pay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
+from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.experience import doubtful
 from collapipe_ns3.dssra.objective import State, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
@@ -23,7 +24,8 @@ from collapipe_ns3.dssra.task import Task
 from collapipe_ns3.dssra.timeline import Move
 from collapipe_ns3.plan import RoundPlan
 
-#: Tasks up to which finalists are compared by their event graphs, one training step each.
+#: Tasks up to which finalists are compared by their event graphs, one training step each; those for
+#: which there is no time are left out.
 _MOST_TASKS = 3_000
 
 #: Clusters up to which each alone may stay as it was.
@@ -61,17 +63,15 @@ def compared(
         *(Candidate("all " + SCHEDULE[bool(o.segments.one_f[0])], task, o) for o in best.others),
     ]
     # Moving nothing is always an alternative, whatever the closed forms say of it, which know
-    # nothing of what moving takes.
-    staying: list[Candidate] = []
-    if (before := _before(task, best.state)) is not None:
-        staying.append(Candidate("last round", task, before))
-        staying += _partly(task, best.state, before)
+    # nothing of what moving takes. It comes second, so that there is time to look at it.
     near = _near(different)
-    different = [*near, *staying]
+    if (before := _before(task, best.state)) is not None:
+        staying = Candidate("last round", task, before)
+        near = [near[0], staying, *_partly(task, best.state, before), *near[1:]]
     near = [
         candidate
-        for place, candidate in enumerate(different)
-        if not any(same(candidate.state, earlier.state) for earlier in different[:place])
+        for place, candidate in enumerate(near)
+        if not any(same(candidate.state, earlier.state) for earlier in near[:place])
     ]
     limit = _DOUBT * best.value.total
     near += [
@@ -79,10 +79,15 @@ def compared(
         for name, task, other in planned[1:]
         if other.value.total <= limit
     ]
-    if len(near) == 1 or sum(tasks(each.state, 1) for each in near) > _MOST_TASKS:
+    count = np.cumsum([tasks(each.state, 1) for each in near])
+    affordable = int(np.searchsorted(count, _MOST_TASKS, side="right"))
+    # Where there is no time for two event graphs, the closed forms have to do.
+    ends = _graph_ends if affordable > 1 else _closed_ends
+    near = near[: max(affordable, 2)]
+    if len(near) == 1:
         return near[0], ()
     ready = [near[0], *(_divided(each, best.state) for each in near[1:])]
-    found = [(Finalist(each.name, _objective(each.task, each.state)), each) for each in ready]
+    found = [(Finalist(each.name, _objective(each, ends)), each) for each in ready]
     winner = min(found, key=lambda pair: pair[0].objective)
     return winner[1], tuple(finalist for finalist, _ in found)
 
@@ -160,26 +165,39 @@ def _before(task: Task, state: State) -> State | None:
     return State(segs, equal_shares(task.fleet, state.radio, segs))
 
 
-def _objective(task: Task, state: State) -> float:
-    """J with the round's time from the event graph of one training step, the rest alike.
+def _objective(candidate: Candidate, ends: Callable[[Task, State], Array]) -> float:
+    """J, with the round's time from when the clusters' uploads end by event graph or closed form.
 
     What moving states takes counts by its part of `move_rounds` rounds.
     """
+    task, state = candidate.task, candidate.state
+    moving = _moving_s(task, state)
+    done = ends(task, state)
+    for cluster, moved_s in moving.items():
+        done[cluster] += moved_s / task.settings.move_rounds
+    round_s = float(done.max()) + aggregate_s(task.fleet, task.work)
+    round_s = (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
+    penalties = value(task.problem, state).penalties
+    return task.settings.v * round_s + float(penalties.sum())
+
+
+def _closed_ends(task: Task, state: State) -> Array:
+    return value(task.problem, _equal(task, state)).times.copy()
+
+
+def _graph_ends(task: Task, state: State) -> Array:
+    """From the event graph of one training step, the others alike."""
     once = replace(task.work, local_steps=1)
     plan = RoundPlan(0, "", cluster_plans(state.segments, task.devices))
     made = predict(plan, task.devices, task.fleet, once, state.radio)
-    more, moving = task.work.local_steps - 1, _moving_s(task, state)
+    more = task.work.local_steps - 1
     tried, pipelines = task.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
-    ends = []
+    ends = np.zeros(task.fleet.clusters)
     for times in made.clusters:
         step_s = times.phases_ns[1] / 1e9
         trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
-        moved_s = moving.get(times.cluster, 0.0) / task.settings.move_rounds
-        ends.append(times.upload_ns / 1e9 - step_s + trained_s + moved_s)
-    round_s = max(ends) + aggregate_s(task.fleet, task.work) + _NEEDLESS * sum(moving.values())
-    round_s *= 1 + _FLEETING * bool(moving)
-    penalties = value(task.problem, state).penalties
-    return task.settings.v * round_s + float(penalties.sum())
+        ends[times.cluster] = times.upload_ns / 1e9 - step_s + trained_s
+    return ends
 
 
 def _moving_s(task: Task, state: State) -> dict[int, float]:
