@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from collapipe_ns3.dssra import finalists, forecast, segments
-from collapipe_ns3.dssra.assess import Loads
+from collapipe_ns3.dssra.assess import Loads, Segments
 from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
 from collapipe_ns3.dssra.objective import value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
@@ -28,9 +28,6 @@ OPENED = {
     "divided to the base station": (True, False),
     "divided": (False, False),
 }
-
-#: Of the best objective: what is above that after a sweep is not looked at further.
-_NEAR = 1.15
 
 
 def decide(
@@ -92,22 +89,19 @@ def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
     """Descents with bands shared and divided, the best by the closed forms first.
 
     A link with a grant is sure of it and limited to it; links without take turns at the whole of
-    what is left. Which is better depends on the load, so each is planned for: the first in full,
-    the others from its segments, and no further than one sweep where that is not near.
+    what is left. Which is better depends on the load, so each is planned for: with one sweep, the
+    others from the first's segments, and then the best of them in full.
     """
-    sweeps = todo.settings.most_sweeps
     found: list[tuple[str, Task, Planned]] = []
+    start: Segments | None = None
     for name, (inside, edge) in _variants(todo):
         problem = replace(todo.problem, fleet=todo.fleet.opened(d2d=inside, edge=edge))
-        if not found:
-            planned = optimise(problem, sweeps)
-        else:
-            first = found[0][2]
-            planned = optimise(problem, 1, first.state.segments)
-            if planned.value.total <= _NEAR * first.value.total:
-                planned = optimise(problem, sweeps, first.state.segments)
+        planned = optimise(problem, 1, start)
+        start = start or planned.state.segments
         found.append((name, replace(todo, problem=problem), planned))
-    return sorted(found, key=lambda each: each[2].value.total)
+    (name, task, quick), *others = sorted(found, key=lambda each: each[2].value.total)
+    planned = optimise(task.problem, todo.settings.most_sweeps, quick.state.segments)
+    return [(name, task, planned), *others]
 
 
 def _variants(todo: Task) -> list[tuple[str, tuple[bool, bool]]]:

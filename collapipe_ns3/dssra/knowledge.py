@@ -26,10 +26,11 @@ _OWN = Medium("", frozenset(), math.inf)
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Measured figures, each an exponentially weighted mean over rounds.
+    """Measured figures, each an exponentially weighted mean over rounds, but for speeds.
 
-    `speeds` are FLOP/s by node, `efficiencies` η by link, `services` by medium, or by link where a
-    link is in no medium, `latencies` seconds by link, `losses` shares of bytes by link.
+    `speeds` are FLOP/s by node, as in the last round, `efficiencies` η by link, `services` by
+    medium, or by link where a link is in no medium, `latencies` seconds by link, `losses` shares of
+    bytes by link.
     """
 
     speeds: Mapping[str, float] = field(default_factory=dict)
@@ -55,7 +56,8 @@ class Knowledge:
         efficiencies = _efficiencies(carried, outcome.links, media)
         services, latencies = learned(self.services, carried, media, granted)
         return Knowledge(
-            speeds=_mixed(self.speeds, _speeds(outcome.computations, profiles), weight),
+            # Means over all that a node computed in the round: what has changed has changed.
+            speeds={**self.speeds, **_speeds(outcome.computations, profiles)},
             efficiencies=_mixed(self.efficiencies, efficiencies, weight),
             services=_mixed_services(self.services, services, weight),
             latencies=_mixed(self.latencies, latencies, weight),
