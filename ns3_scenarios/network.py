@@ -24,12 +24,7 @@ from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
-from ns3_scenarios.scenario import (
-    BLOCK_HZ,
-    LteSpec,
-    ScenarioSpec,
-    WifiSpec,
-)
+from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, ScenarioSpec, WifiSpec
 from ns3_scenarios.surroundings import interferer_nodes
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
@@ -169,7 +164,9 @@ class Ns3Network:
         self._bandwidths = ofdma.Bandwidths(spec)
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
-        self._episode: Any = native.Episode(spec.start_ns, spec.lasting_run)
+        self._episode: Any = native.Episode(
+            spec.start_ns, spec.lasting_run, spec.fidelity == "sampled"
+        )
         self._numbers = add_nodes(spec, self._episode, native)
         others = add_interferers(interferer_nodes(spec), self._episode, native)
         everyone = {**self._numbers, **others}
@@ -389,6 +386,7 @@ class Ns3Network:
             bandwidth_hz=ratio(ended.bandwidth_time, ended.airtime_s),
             airtime_s=ended.airtime_s,
             energy_j=ended.energy_j,
+            extrapolated_bytes=ended.extrapolated_bytes,
         )
 
     def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:

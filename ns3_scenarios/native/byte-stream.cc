@@ -72,7 +72,7 @@ ByteStream::~ByteStream()
 void
 ByteStream::Send(uint64_t id, uint64_t size)
 {
-    m_messages.push_back({id, size, m_asked, 0, {}});
+    m_messages.push_back({id, size, m_asked, 0, {}, 0});
     m_asked += size;
     HeadChanged();
     if (!m_sender)
@@ -100,8 +100,8 @@ ByteStream::Cut(uint64_t id)
         const auto delivered = std::clamp<int64_t>(
             static_cast<int64_t>(m_received) - static_cast<int64_t>(message->begin),
             0,
-            message->size);
-        EndMessage(*message, delivered, Ended::CUT);
+            message->size - message->skipped);
+        EndMessage(*message, message->skipped + delivered, Ended::CUT);
         m_messages.erase(message);
         HeadChanged();
         Abandon(true);
@@ -121,6 +121,33 @@ ByteStream::Cut(uint64_t id)
     HeadChanged();
 }
 
+Progress
+ByteStream::Head() const
+{
+    if (m_messages.empty())
+    {
+        return {};
+    }
+    const auto& head = m_messages.front();
+    const auto unsent = m_connected ? head.End() - std::min(m_sent, head.End()) : 0;
+    return {head.id, m_received, unsent, 0, 0, 1, head.retransmissions, head.tally};
+}
+
+/// What is on its way then has later bytes in it than it had; all that is on the stream is alike.
+void
+ByteStream::Skip(const Extrapolated& skipped)
+{
+    auto& head = m_messages.front();
+    head.skipped += skipped.bytes;
+    head.retransmissions += skipped.retransmissions;
+    head.tally.Add(skipped.tally);
+    m_asked -= skipped.bytes;
+    for (auto later = std::next(m_messages.begin()); later != m_messages.end(); ++later)
+    {
+        later->begin -= skipped.bytes;
+    }
+}
+
 void
 ByteStream::Connect()
 {
@@ -128,6 +155,7 @@ ByteStream::Connect()
     for (auto& message : m_messages)
     {
         message.begin = m_asked;
+        message.skipped = 0;
         m_asked += message.size;
     }
     m_sender = Socket::CreateSocket(m_src, TcpSocketFactory::GetTypeId());
@@ -226,8 +254,7 @@ ByteStream::Read(Ptr<Socket> socket)
         }
         m_received += packet->GetSize();
     }
-    while (!m_messages.empty() &&
-           m_received >= m_messages.front().begin + m_messages.front().size)
+    while (!m_messages.empty() && m_received >= m_messages.front().End())
     {
         EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
@@ -251,7 +278,7 @@ ByteStream::SentAgain(Ptr<const Packet> packet,
     const auto position = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
     for (auto& message : m_messages)
     {
-        if (position < message.begin + message.size)
+        if (position < message.End())
         {
             ++message.retransmissions;
             return;
@@ -265,7 +292,8 @@ ByteStream::EndHead(Ended::Outcome outcome)
     if (!m_messages.empty())
     {
         const auto& head = m_messages.front();
-        EndMessage(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
+        const auto received = m_received > head.begin ? m_received - head.begin : 0;
+        EndMessage(head, head.skipped + received, outcome);
         m_messages.pop_front();
         HeadChanged();
     }
@@ -283,7 +311,13 @@ ByteStream::EndMessage(const Message& message, uint64_t delivered, Ended::Outcom
     {
         lost.push_back({delivered, message.size});
     }
-    End(message.id, message.size, outcome, message.retransmissions, message.tally, lost);
+    End(message.id,
+        message.size,
+        outcome,
+        message.retransmissions,
+        message.tally,
+        lost,
+        message.skipped);
 }
 
 void

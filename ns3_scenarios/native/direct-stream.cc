@@ -36,6 +36,18 @@ DirectStream::Cut(uint64_t id)
     }
 }
 
+Progress
+DirectStream::Head() const
+{
+    return m_ofdma.queue.Head();
+}
+
+void
+DirectStream::Skip(const Extrapolated& skipped)
+{
+    m_ofdma.queue.Skip(skipped);
+}
+
 void
 DirectStream::Left(const OfdmaItem& item)
 {
@@ -47,7 +59,7 @@ DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
 {
     --m_underWay;
     SetBusy(m_underWay > 0);
-    End(item.id, item.end - item.begin, outcome, item.retransmissions, item.tally, item.lost);
+    End(item.id, item.end - item.begin, outcome, item.retransmissions, item.tally, item.lost, item.skipped);
 }
 
 } // namespace collapipe

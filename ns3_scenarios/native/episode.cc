@@ -34,11 +34,15 @@ HasDevices(const Channel& channel)
 
 } // namespace
 
-Episode::Episode(int64_t runTime, uint64_t lastingRun)
+Episode::Episode(int64_t runTime, uint64_t lastingRun, bool sampled)
     : m_runTime(runTime),
       m_lastingRun(lastingRun),
       m_surroundings(m_nodes, m_wifi, m_lte)
 {
+    if (sampled)
+    {
+        m_sampling = std::make_unique<FastForward>(m_clock, m_links, m_usage, m_streams);
+    }
 }
 
 Episode::~Episode() = default;
@@ -197,12 +201,14 @@ Episode::Around()
 void
 Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 {
+    SampleAnew();
     radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
 }
 
 void
 Episode::SetMaxTxPower(uint32_t node, double watts)
 {
+    SampleAnew();
     m_lte->SetMaxTxPower(node, watts);
 }
 
@@ -248,6 +254,16 @@ Episode::Start(int64_t limit)
     return true;
 }
 
+/// What is done from outside changes what transfers go at.
+void
+Episode::SampleAnew()
+{
+    if (m_sampling)
+    {
+        m_sampling->Restart();
+    }
+}
+
 int64_t
 Episode::Now() const
 {
@@ -257,7 +273,7 @@ Episode::Now() const
 int
 Episode::Advance(int64_t until)
 {
-    return m_clock.Advance(until);
+    return m_sampling ? m_sampling->Advance(until) : m_clock.Advance(until);
 }
 
 void
@@ -299,7 +315,15 @@ Episode::Open(uint32_t src, uint32_t dst)
 void
 Episode::Cut(uint64_t id, uint32_t src, uint32_t dst)
 {
+    SampleAnew();
     m_streams.at({src, dst})->Cut(id);
+}
+
+Progress
+Episode::Head(uint32_t src, uint32_t dst) const
+{
+    const auto stream = m_streams.find({src, dst});
+    return stream == m_streams.end() ? Progress{} : stream->second->Head();
 }
 
 OfdmaCells*
@@ -318,12 +342,14 @@ Episode::OfdmaBetween(uint32_t src, uint32_t dst) const
 void
 Episode::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
 {
+    SampleAnew();
     OfdmaBetween(src, dst)->Grant(src, dst, watts, blocks);
 }
 
 void
 Episode::Sound(uint64_t id, uint32_t src, uint32_t dst)
 {
+    SampleAnew();
     OfdmaBetween(src, dst)->Sound(id, src, dst);
 }
 

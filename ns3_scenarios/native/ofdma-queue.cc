@@ -192,6 +192,42 @@ OfdmaQueue::Cut(uint64_t id, OfdmaItem& cut)
     return true;
 }
 
+Progress
+OfdmaQueue::Head() const
+{
+    if (m_items.empty())
+    {
+        return {};
+    }
+    const auto& head = m_items.front();
+    uint64_t lost = 0;
+    for (const auto& range : head.lost)
+    {
+        lost += range.Size();
+    }
+    // What has been sent once grows evenly, where what has arrived in order waits for gaps.
+    const auto unsent = m_sent < head.begin ? 0 : head.end - std::min(m_sent, head.end);
+    return {head.id, m_sent, unsent, lost, head.lost.size(), 1, head.retransmissions, head.tally};
+}
+
+void
+OfdmaQueue::Skip(const Extrapolated& skipped)
+{
+    auto& head = m_items.front();
+    for (const auto& range : skipped.lost)
+    {
+        const auto offset = m_sent - head.begin;
+        head.lost.push_back({offset + range.begin, offset + range.end});
+    }
+    head.skipped += skipped.bytes;
+    head.retransmissions += skipped.retransmissions;
+    head.tally.Add(skipped.tally);
+    const ByteRange bytes{m_sent, m_sent + skipped.bytes};
+    m_sent = bytes.end;
+    m_fresh -= skipped.bytes;
+    Resolve(bytes);
+}
+
 /// Takes an item out of the stream: what of it was not delivered is lost, and not sent any more.
 OfdmaItem
 OfdmaQueue::Remove(std::size_t index)

@@ -27,6 +27,15 @@ struct Tally
         rxTime += seconds;
         sinrTime += seconds * sinr;
     }
+
+    void Add(const Tally& other)
+    {
+        airtime += other.airtime;
+        energy += other.energy;
+        bandwidthTime += other.bandwidthTime;
+        sinrTime += other.sinrTime;
+        rxTime += other.rxTime;
+    }
 };
 
 /// A directed link between two nodes over one radio, as measured.

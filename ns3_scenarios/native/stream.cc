@@ -18,9 +18,10 @@ Stream::End(uint64_t id,
             Ended::Outcome outcome,
             uint32_t retransmissions,
             const Tally& tally,
-            const std::vector<ByteRange>& lost)
+            const std::vector<ByteRange>& lost,
+            uint64_t extrapolated)
 {
-    m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, tally}, lost);
+    m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, extrapolated, tally}, lost);
     uint64_t missing = 0;
     for (const auto& range : lost)
     {
