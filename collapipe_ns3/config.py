@@ -23,7 +23,7 @@ from pydantic import (
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Hertz, Metres, Seconds, Watts, to_w
 from ns3_scenarios.channel import Channel, kind_of
-from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, OfdmaSpec, WifiSpec
+from ns3_scenarios.scenario import BLOCK_HZ, Fidelity, LteSpec, OfdmaSpec, WifiSpec
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Decibels = Annotated[float, Field(ge=-100, le=100)]
@@ -327,6 +327,9 @@ class StudyConfig(Section):
     placement: Placement = Placement()
     radio: Radio = Radio()
     propagation: Propagation = Propagation()
+    fidelity: Fidelity = "packet"
+    """`packet`: every byte goes as packets; `sampled`: of long transfers a prefix does, until its
+    goodput has settled, and the rest is taken to go on like it."""
     ns3: dict[str, _Attribute] = Field(default_factory=dict)
     """Defaults of ns-3 attributes, `ns3::Type::Attribute` to value."""
 

@@ -57,6 +57,7 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
         d2e=d2e,
         run=number(seed, "ns-3", round),
         ns3_defaults=config.ns3,
+        fidelity=config.fidelity,
     )
 
 

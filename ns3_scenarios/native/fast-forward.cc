@@ -18,8 +18,8 @@ namespace
 {
 
 constexpr int64_t WINDOW_NS = 10'000'000;
-constexpr std::size_t FEWEST = 16;        // windows in the sample
-constexpr std::size_t WARM = 100;         // windows of a stream until its adaptation has settled
+constexpr std::size_t FEWEST = 10;        // windows in the sample
+constexpr std::size_t WARM = 50;          // windows of a stream until its adaptation has settled
 constexpr double MOST_ERROR = 0.015;      // standard, of a rate, relative
 constexpr double MOST_CHANGE = 0.03;      // of a rate, from the quarter before the sample
 constexpr int64_t MOST_SKIPPED = 25;      // times what was simulated
