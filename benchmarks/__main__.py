@@ -34,7 +34,7 @@ class Aim:
 
 
 #: Modules with a `measure()`; overlap early, while nothing else has warmed the machine.
-BENCHMARKS = ("startup", "overlap", "loop_roundtrip", "engine", "network_rate")
+BENCHMARKS = ("startup", "overlap", "loop_roundtrip", "engine", "network_rate", "sampled")
 
 AIMS = {
     "startup_ratio": Aim("≥", 10),
@@ -43,6 +43,8 @@ AIMS = {
     "lte_rate_ratio": Aim("≥", 0.95),
     "loop_roundtrip_us": Aim("≤", 6),
     "engine_ratio": Aim("≥", 0.8),
+    "sampled_speedup": Aim("≥", 10),
+    "sampled_round_error": Aim("≤", 0.03),
 }
 
 

@@ -18,11 +18,11 @@ namespace
 {
 
 constexpr int64_t WINDOW_NS = 10'000'000;
-constexpr std::size_t FEWEST = 10;        // windows in the sample
+constexpr std::size_t FEWEST = 16;        // windows in the sample
 constexpr std::size_t WARM = 50;          // windows of a stream until its adaptation has settled
 constexpr double MOST_ERROR = 0.015;      // standard, of a rate, relative
 constexpr double MOST_CHANGE = 0.03;      // of a rate, from the quarter before the sample
-constexpr int64_t MOST_SKIPPED = 25;      // times what was simulated
+constexpr int64_t MOST_SKIPPED = 60;      // times what was simulated
 constexpr uint64_t OWN_EVENTS = 4;        // of a stretch in which nothing else happens, at most
 
 // What is counted of a transfer, before its tally; and how many numbers a tally is.
