@@ -230,13 +230,16 @@ def _fidelity_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
                 f"expected packet: sampled is for interferers that are always on, and "
                 f"{interferer.name} is from {interferer.on_s:g} to {interferer.off_s:g} s",
             )
-        elif isinstance(interferer, Jammer) and interferer.duty_cycle < 1:
-            if interferer.period_s > SAMPLED_PERIOD_S:
-                yield (
-                    "fidelity",
-                    f"expected packet: sampled is for pulses with periods of {SAMPLED_PERIOD_S:g} "
-                    f"s or less, not {interferer.name}'s {interferer.period_s:g} s",
-                )
+        elif isinstance(interferer, Jammer) and _pulses_slowly(interferer):
+            yield (
+                "fidelity",
+                f"expected packet: sampled is for pulses with periods of {SAMPLED_PERIOD_S:g} s "
+                f"or less, not {interferer.name}'s {interferer.period_s:g} s",
+            )
+
+
+def _pulses_slowly(jammer: Jammer) -> bool:
+    return jammer.duty_cycle < 1 and jammer.period_s > SAMPLED_PERIOD_S
 
 
 def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:

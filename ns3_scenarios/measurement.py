@@ -95,9 +95,7 @@ def take_ended(episode: Any) -> Iterator[Ended]:
     lost = _RANGE.iter_unpack(block)
     for number, end_ns, outcome, retransmissions, its_ranges, skipped, *tally in ended:
         its_lost = tuple(itertools.islice(lost, its_ranges))
-        yield Ended(
-            number, end_ns, _OUTCOMES[outcome], retransmissions, its_lost, skipped, *tally
-        )
+        yield Ended(number, end_ns, _OUTCOMES[outcome], retransmissions, its_lost, skipped, *tally)
 
 
 def ratio(numerator: float, denominator: float) -> float:

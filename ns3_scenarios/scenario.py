@@ -177,8 +177,8 @@ class ScenarioSpec:
     `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
     `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `start_ns` is the run's
     own time at the episode's start. `stations` are further base stations, for clusters that name
-    them; with OFDMA as D2E. `interferers` are on its channels and no part of it. `fidelity`: whether
-    every byte goes as packets, or long transfers are sampled (`native/fast-forward.h`).
+    them; with OFDMA as D2E. `interferers` are on its channels and no part of it. By its
+    `fidelity` every byte goes as packets, or long transfers are sampled (`native/fast-forward.h`).
     """
 
     bs: NodeSpec

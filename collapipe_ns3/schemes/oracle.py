@@ -71,9 +71,7 @@ class Oracle:
         plans = (
             RoundPlan(round, "oracle", clusters, links) for clusters in itertools.product(*choices)
         )
-        return min(
-            plans, key=lambda plan: predict(plan, devices, fleet, todo.work, radio).total_ns
-        )
+        return min(plans, key=lambda plan: predict(plan, devices, fleet, todo.work, radio).total_ns)
 
     def _too_many(self, observation: Observation) -> Iterator[tuple[str, str]]:
         """Counted before any is made: there may be more than could be."""
@@ -138,9 +136,7 @@ def _fitting(round: int, observation: Observation) -> Iterator[list[ClusterPlan]
     """Each cluster's plans that its devices' memory allows."""
     blocks, batch_size = observation.model.encoder_blocks, observation.batch_size
     for number, devices in enumerate(observation.devices):
-        every = (
-            ClusterPlan(number, (each,)) for each in pipelines(devices, blocks, batch_size)
-        )
+        every = (ClusterPlan(number, (each,)) for each in pipelines(devices, blocks, batch_size))
         yield [
             each
             for each in every

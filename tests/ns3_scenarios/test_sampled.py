@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -87,7 +87,7 @@ def gather_and_upload(megabytes: int) -> list[Start]:
     return starts
 
 
-BASE = scenario(clusters=2, devices=2, cu_distance_m=120.0)
+BASE = scenario(clusters=2, devices=2, cu_distance_m=60.0)
 OFDMA = {
     transport: replace(
         BASE,
@@ -127,10 +127,9 @@ def check_alike(packet: Done, sampled: Done, least_skipped: float) -> None:
     total = sum(each.size_bytes for each in sampled.deliveries)
     assert sum(each.extrapolated_bytes for each in sampled.deliveries) > least_skipped * total
     assert all(each.extrapolated_bytes == 0 for each in packet.deliveries)
-    for name, used in packet.usage.items():
-        for figure in ("tx_airtime_s", "tx_energy_j", "rx_energy_j"):
-            expected = getattr(used, figure)
-            assert getattr(sampled.usage[name], figure) == pytest.approx(expected, rel=0.08)
+    for figure in ("tx_airtime_s", "rx_airtime_s", "tx_energy_j", "rx_energy_j"):
+        sums = [sum(getattr(u, figure) for u in done.usage.values()) for done in (packet, sampled)]
+        assert sums[1] == pytest.approx(sums[0], rel=0.06)
 
 
 @pytest.mark.slow
@@ -173,10 +172,9 @@ def test_what_starts_amid_a_skip_starts_on_time_and_ends_the_skip() -> None:
 @pytest.mark.parametrize("transport", ["udp", "direct"])
 def test_losses_go_on_at_their_rate_and_in_their_runs(transport: str) -> None:
     """No HARQ and nothing sent again: about a tenth of the blocks is lost."""
-    lossy = replace(
-        OFDMA["udp"].d2e, transport=transport, acknowledged=False, max_transmissions=1
-    )
-    spec = replace(OFDMA["udp"], d2e=lossy)
+    lossy = replace(OFDMA["udp"].d2e, transport=transport, acknowledged=False, max_transmissions=1)
+    far = scenario(devices=1, cu_distance_m=120.0)  # where links are no longer at their top rate
+    spec = replace(far, d2d=OfdmaSpec(), d2e=lossy)
     start = [Start("c0.cu", "bs", 40_000_000)]
     (packet,), (sampled,) = (
         carried(spec, fidelity, start).deliveries for fidelity in ("packet", "sampled")
@@ -239,36 +237,43 @@ def test_whatever_is_skipped_and_cut_every_byte_is_accounted_for(
             assert used.tx_airtime_s <= 2 * net.now_ns() * 1e-9 + 2e-3  # of two radios
 
 
-def test_the_same_again_whenever_it_is_interrupted() -> None:
+def test_the_same_again_wherever_it_is_interrupted() -> None:
+    """The watchdog and Ctrl-C make `advance` return at instants that wall time decides."""
     starts = gather_and_upload(10)
-    first = carried(OFDMA["tcp"], "sampled", starts)
+    undisturbed = carried(OFDMA["tcp"], "sampled", starts)
+    assert carried(OFDMA["tcp"], "sampled", starts) == undisturbed
     with closing(network.build(replace(OFDMA["tcp"], fidelity="sampled"))) as net:
-        advance = net.advance
-        calls = 0
 
-        def interrupted(until_ns: int | None) -> network.Advance:
-            """Stops in mid-air at many instants, as the loop's heartbeat does at a few."""
-            nonlocal calls
-            calls += 1
-            early_ns = net.now_ns() + 3_141_593
-            if until_ns is None or early_ns < until_ns:
-                ended = advance(early_ns)
-                return "interrupted" if ended == "reached" else ended
-            return advance(until_ns)
+        async def one(start: Start) -> RadioDelivery:
+            await asyncio.sleep(start.at_s)
+            return await net.transfer(start.src, start.dst, start.size_bytes)
 
-        del interrupted, calls
-        assert dataclasses.asdict(first) == dataclasses.asdict(
-            carried(OFDMA["tcp"], "sampled", starts)
-        )
+        async def main() -> list[RadioDelivery]:
+            return await asyncio.gather(*map(one, starts))
+
+        over = threading.Event()
+
+        def disturb() -> None:
+            while not over.wait(1e-3):
+                net.interrupt()
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            assert run(net, main()) == undisturbed.deliveries
+        finally:
+            over.set()
+            thread.join()
 
 
 def test_runs_of_losses_have_the_share_and_length_that_they_are_drawn_for() -> None:
-    random = runtime.load().CreateObject[runtime.load().UniformRandomVariable]()
+    ns = runtime.load()
+    random = ns.CreateObject[ns.UniformRandomVariable]()
     random.SetStream(3)
     size = 200_000_000
     lost = [
         (part.begin, part.end)
-        for part in runtime.native().LossRuns(size, 0.05, 3 * 1472.0, 1472, random)
+        for part in runtime.native().LossRuns(size, 0.05, 3 * 1472.0, 1472, random.__deref__())
     ]
     assert sum(end - begin for begin, end in lost) / size == pytest.approx(0.05, rel=0.05)
     assert len(lost) == pytest.approx(size * 0.05 / (3 * 1472), rel=0.05)
