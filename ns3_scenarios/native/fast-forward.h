@@ -21,15 +21,18 @@ namespace collapipe
 /// Simulates a prefix of what streams carry at once, and skips what would go on in the same way.
 ///
 /// While the same transfers are under way, with the same grants and powers, it looks at the radio
-/// every 10 ms. The first half of what it saw is warm-up. To the second half of each transfer's
-/// bytes against time a straight line is fitted; the transfer has settled where the line's slope
-/// is known to a standard error of 1.5 %, and the slopes of the two halves of that half differ by
-/// 5 % at most. When all have settled, the clock jumps (SimClock::Skip) to where the first of them
-/// has no byte left that the transport has not yet been given, or to the bound of Advance(): each
-/// transfer is taken to have gone on at its slope, and airtime, energy, retransmissions and losses
-/// as they were in the sample. ns-3 itself doesn't notice: whatever is queued, in flight or timed
-/// is there afterwards as it was before. The ends of transfers are simulated as packets again, and
-/// any change in what is under way begins a new sample.
+/// every 10 ms. The first half of what it saw is warm-up, the second the sample: of 160 ms or
+/// more, and none before each stream has been simulated for half a second in all, so that rates
+/// have adapted. To each transfer's bytes against time a straight line is fitted; the transfer has
+/// settled where the line's slope is known to a standard error of 1.5 %, and differs by 3 % at most
+/// from that of the quarter before the sample. When all have settled, the clock jumps
+/// (SimClock::Skip), to where the first transfer has no byte left that the transport has not yet
+/// been given, or to the bound of Advance(), but by no more in all than 60 times what was
+/// simulated since the sample began. Each transfer is taken to have gone on at its slope, and
+/// airtime, energy, retransmissions and losses as they were in the sample. ns-3 itself doesn't
+/// notice: whatever is queued, in flight or timed is there afterwards as it was before. The ends of
+/// transfers are simulated as packets again, looks go on, and any change in what is under way
+/// begins a new sample.
 ///
 /// It holds where the channel is stationary: no motion, nothing that is switched on or off.
 class FastForward
