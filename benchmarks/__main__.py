@@ -34,7 +34,16 @@ class Aim:
 
 
 #: Modules with a `measure()`; overlap early, while nothing else has warmed the machine.
-BENCHMARKS = ("startup", "overlap", "loop_roundtrip", "engine", "network_rate", "sampled")
+BENCHMARKS = (
+    "startup",
+    "overlap",
+    "loop_roundtrip",
+    "engine",
+    "network_rate",
+    "ofdma",
+    "planning",
+    "sampled",
+)
 
 AIMS = {
     "startup_ratio": Aim("≥", 10),
@@ -43,6 +52,10 @@ AIMS = {
     "lte_rate_ratio": Aim("≥", 0.95),
     "loop_roundtrip_us": Aim("≤", 6),
     "engine_ratio": Aim("≥", 0.8),
+    "ofdma_vs_lte_ratio": Aim("≥", 10),
+    "ofdma_direct_vs_lte_ratio": Aim("≥", 50),
+    "plan_1000_devices_s": Aim("≤", 1),
+    "plan_quickstart_ms": Aim("≤", 20),
     "sampled_speedup": Aim("≥", 10),
     "sampled_round_error": Aim("≤", 0.03),
 }

@@ -28,7 +28,7 @@ from collapipe_ns3.dssra.predict import predict, radio_of
 from collapipe_ns3.dssra.segments import segments_of
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import workload
-from collapipe_ns3.engine.outcome import Phases
+from collapipe_ns3.engine.outcome import GradientNorms, Phases, Strayed
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.plan import RoundPlan
@@ -71,6 +71,8 @@ class Outcome:
     links: Sequence[Link] = ()
     deliveries: Sequence[Sent] = ()
     computations: Sequence[Computed] = ()
+    gradients: Sequence[GradientNorms] = ()
+    strayed: Sequence[Strayed] = ()
 
 
 @dataclass
@@ -174,7 +176,11 @@ class World:
         }
         last = max(made.clusters, key=lambda times: times.upload_ns)
         phases = Phases(0, *last.phases_ns, made.total_ns - last.upload_ns)
-        return Outcome(made.total_ns, energy, phases)
+        strayed = [
+            Strayed(n, 1 / self.clusters, seen.batch_size, c.pipelines[0].micro_batches, 0.0)
+            for n, c in enumerate(plan.clusters)
+        ]
+        return Outcome(made.total_ns, energy, phases, strayed=strayed)
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ class History:
 def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> History:
     """`rounds` rounds of one world under the scheme with weight V and a device's energy budget."""
     world = World(seed)
-    scheme = CollaPipe(v=v, energy_budget_j=budget_j)
+    scheme = CollaPipe(v=v, energy_budget_j=budget_j, memory="all")
     names = [name for row in world.names() for name in row]
     durations, energies, queues = [], [], []
     for number in range(rounds):
@@ -219,10 +225,10 @@ def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> Histo
     return History(v, budget_j, np.array(durations), np.array(energies), np.array(queues))
 
 
-def budget(seed: int = 1, part: float = 0.2) -> float:
+def budget(seed: int = 1, part: float = 0.3) -> float:
     """A budget that binds: a part of what the hungriest device takes where nobody asks."""
     world = World(seed)
-    plan = CollaPipe().plan(0, world.observation())
+    plan = CollaPipe(memory="all").plan(0, world.observation())
     used = world.execute(plan).energy_j
     return part * max(used[name] for row in world.names() for name in row)
 

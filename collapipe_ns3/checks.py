@@ -5,22 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from collapipe_ns3 import layout, schemes
-from collapipe_ns3.config import Propagation, StudyConfig
+from collapipe_ns3 import keywords, layout, own_scenario, schemes
+from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
-from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
+from collapipe_ns3.problems import Problem, path_of
 from ns3_scenarios.checks import problems as scenario_problems
-from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.naming import asks_ns3, ns3_problems
 
 _MIB = 2**20
 
 #: The scenario's paths in terms of the study's keys.
 _RENAMED = (
     (r"^bs\b", "server"),
-    (r"\.max_tx_power_w$", ".tx_power_dbm"),
+    (r"\.(max_)?tx_power_w$", ".tx_power_dbm"),
     (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
     (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
@@ -34,7 +32,7 @@ def problems(config: StudyConfig) -> list[Problem]:
         *_model_problems(config),
         *_memory_problems(config),
         *_scheme_problems(config),
-        *_radio_problems(config),
+        *_own_scenario_problems(config),
         *_scenario_problems(config),
     ]
 
@@ -79,32 +77,37 @@ def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
     except (schemes.UnknownScheme, schemes.SchemeFailed) as error:
         yield Problem("scheme.name", str(error))
         return
+    yield from keywords.problems(model, config.scheme.settings, ("scheme", "settings"))
+
+
+def _own_scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+    if config.scenario is None:
+        return
     try:
-        model.model_validate(dict(config.scheme.settings))
-    except ValidationError as error:
-        for place, problem in from_pydantic(error, lambda place: model.model_fields):
-            settings: Place = ("scheme", "settings", *place)
-            yield Problem(path_of(settings), problem.message)
-
-
-def _radio_problems(config: StudyConfig) -> Iterator[Problem]:
-    """Keys that only the OFDMA radio has, beside another stack."""
-    for name, radio in (("d2d", config.radio.d2d), ("d2e", config.radio.d2e)):
-        if radio.stack != "ofdma":
-            for key, value in radio:
-                if value is not None and key not in ("stack", "bandwidth_hz"):
-                    what = f"{radio.stack} has no such key, ofdma has"
-                    yield Problem(f"radio.{name}.{key}", what)
+        function = own_scenario.find(config.scenario.function)
+        model = keywords.model_of(function, "scenario", skip=1)
+    except (own_scenario.BadScenario, TypeError, ValueError, NameError) as error:
+        yield Problem("scenario.function", str(error))
+        return
+    yield from keywords.problems(model, config.scenario.settings, ("scenario", "settings"))
 
 
 def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
     spec = layout.scenario(config, config.seed, 0)
     found = scenario_problems(spec)
-    if (
-        config.ns3 or config.propagation != Propagation()
-    ):  # what is as we made it needs no questions
+    if asks_ns3(spec):
         found += ns3_problems(spec)
     for path, message in found:
-        for old, new in _RENAMED:
-            path = re.sub(old, new, path)
-        yield Problem(path, message)
+        yield Problem(_renamed(config, path), message)
+
+
+def _renamed(config: StudyConfig, path: str) -> str:
+    """A path in the scenario as the study has it."""
+    for old, new in _RENAMED:
+        path = re.sub(old, new, path)
+    # A control unit has its place and its motion from its cluster, where it has none of its own.
+    for n, cluster in enumerate(config.clusters):
+        for key in ("position", "motion"):
+            if getattr(cluster.cu, key) is None and getattr(cluster, key) is not None:
+                path = path.replace(f"clusters[{n}].cu.{key}", f"clusters[{n}].{key}")
+    return path

@@ -17,11 +17,13 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
-from collapipe_ns3 import display, doctor, reading
+from collapipe_ns3 import display, doctor, layout, reading
 from collapipe_ns3.cli_compare import compare
 from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import WATCHDOG_S, Result, Study
 from collapipe_ns3.terminal import err, failures, out, print_json
+from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, TraceKind, left_out
 
 if TYPE_CHECKING:
     from collapipe_ns3.runner import Progress as Step
@@ -62,12 +64,19 @@ def run(
         float,
         typer.Option(metavar="SECONDS", min=1.0, help="Wall time in which something must happen."),
     ] = WATCHDOG_S,
+    pcap: Annotated[bool, typer.Option("--pcap", help="Write pcap files of every node.")] = False,
+    ascii_: Annotated[bool, typer.Option("--ascii", help="Write every IP packet as text.")] = False,
+    flowmon: Annotated[bool, typer.Option("--flowmon", help="Write FlowMonitor's XML.")] = False,
+    netanim: Annotated[bool, typer.Option("--netanim", help="Write NetAnim's XML.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run one study, and print its rounds."""
+    wanted = dict(zip(TRACE_KINDS, (pcap, ascii_, flowmon, netanim), strict=True))
+    traces = [kind for kind, on in wanted.items() if on]
     with failures(study, as_json):
-        loaded = Study.load(study, sets or ()).with_(scheme=scheme, seed=seed, rounds=rounds)
+        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
+        _tell_left_out(loaded.config, traces)
         try:
             with _progress(loaded.config) as on_progress:
                 result = loaded.run(
@@ -76,12 +85,14 @@ def run(
                     device=device,
                     watchdog_s=watchdog,
                     on_progress=on_progress,
+                    traces=traces,
                 )
         except KeyboardInterrupt:
             again = ["run", study, *(f"--set={each}" for each in sets or ())]
             again += [f"--scheme={scheme}"] * (scheme is not None)
             again += [f"--seed={seed}"] * (seed is not None)
             again += [f"--rounds={rounds}"] * (rounds is not None)
+            again += [f"--{kind}" for kind in traces]
             _interrupted(loaded.config, path, again, as_json)
         _show_result(loaded.config, result, as_json)
         if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
@@ -95,6 +106,9 @@ app.command()(compare)
 def replay(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
     number: Annotated[int, typer.Option("--round", metavar="N", help="The round, from 0.")],
+    pcap: Annotated[
+        Path | None, typer.Option("--pcap", metavar="DIR", help="Write pcap files of every node.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run one round of a run again, alone, and hold it against what was recorded."""
@@ -102,7 +116,11 @@ def replay(
         # Only now, as in `Study.prepare`: torch takes seconds to import.
         from collapipe_ns3.replay import replay
 
-        again = replay(run_dir, number)
+        try:
+            again = replay(run_dir, number, TraceFiles(pcap, [TRACE_KINDS[0]]) if pcap else None)
+        except OSError as error:
+            problem = Problem("--pcap", f"{pcap}: {error.strerror or error}")
+            raise StudyError(str(run_dir), [problem]) from None
         facts = {
             "ok": not again.different,
             "round": number,
@@ -146,7 +164,29 @@ def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption =
             print_json({"ok": True, "study": study, "problems": []})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
-            out.print(str(run.plan()), markup=False)
+            out.print(str(run.try_out()[0]), markup=False)
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    scheme: SchemeOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the links, plan one round, and show the plan and its predicted timeline."""
+    with failures(study, as_json):
+        run = Study.load(study, sets or (), scheme=scheme).with_(seed=seed).prepare()
+        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.display_plan import print_preview
+        from collapipe_ns3.preview import preview
+
+        shown = preview(run)
+        if as_json:
+            print_json(shown.to_json())
+        else:
+            print_preview(out, shown)
 
 
 @app.command()
@@ -176,6 +216,16 @@ def doctor_command(as_json: JsonOption = False) -> None:
     else:
         out.print(display.findings_table(findings))
     raise typer.Exit(0 if ok else 1)
+
+
+def _tell_left_out(config: StudyConfig, traces: Sequence[TraceKind]) -> None:
+    """Says which of the traces that are wanted the radios can't give."""
+    if config.scenario is not None and traces:
+        lines = [f"{', '.join(traces)}: none, for the study's own scenario writes its own"]
+    else:
+        lines = list(left_out(layout.scenario(config, config.seed, 0), traces))
+    for line in lines:
+        err.print(line, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

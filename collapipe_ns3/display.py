@@ -54,7 +54,7 @@ def nodes_table(config: StudyConfig) -> Table:
         column.justify = "right"
     profiles = layout.profiles(config)
     for node in layout.scenario(config, config.seed, 0).nodes:
-        profile = profiles[node.name]
+        profile = profiles.get(node.name, profiles[SERVER])  # further stations are alike
         east, north, _ = node.position
         table.add_row(
             node.name,

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from collapipe_ns3.config import Cluster, Node, StudyConfig
+from collapipe_ns3.config import MAST_M, Cluster, Node, StudyConfig
+from collapipe_ns3.config_surroundings import HEAD_HEIGHT_M, Motion, point
 from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.nodes import SERVER, control_unit, device
+from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.streams import number, stream
+from ns3_scenarios.mobility import Point, Way
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
-_HEAD_HEIGHT_M = 1.5
 _CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
-
-Point = tuple[float, float, float]
 
 
 def device_names(config: StudyConfig) -> tuple[tuple[str, ...], ...]:
@@ -37,26 +36,31 @@ def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
     return found
 
 
-def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
-    """The network of one round. Places are drawn from the seed, and are the same every round.
+def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:
+    """The network of one round, which begins at `start_ns` on the run's own clock.
 
-    ns-3's RngSeed stays 1, and its RngRun is a number drawn from the study's seed and the round.
+    Places are drawn from the seed, and are those of the run's time 0 in every round. ns-3's RngSeed
+    stays 1, and its RngRun is a number drawn from the study's seed and the round; what outlasts
+    rounds has one drawn from the seed alone.
     """
-    mast = _point(config.server.position or (0.0, 0.0, 10.0))
-    d2d, d2e = config.radio.d2d.spec(), config.radio.d2e.spec()
-    if config.propagation.d2d is not None:
-        d2d = replace(d2d, propagation=config.propagation.d2d.over(d2d.propagation))
-    if config.propagation.d2e is not None:
-        d2e = replace(d2e, propagation=config.propagation.d2e.over(d2e.propagation))
+    mast = point(config.server.position or (0.0, 0.0, MAST_M))
+    bs = _node(SERVER, config.server, mast)
     return ScenarioSpec(
-        bs=_node(SERVER, config.server, mast),
+        bs=bs,
         clusters=tuple(
             _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
         ),
-        d2d=d2d,
-        d2e=d2e,
+        d2d=config.radio.d2d.spec(config.propagation.d2d),
+        d2e=config.radio.d2e.spec(config.propagation.d2e),
         run=number(seed, "ns-3", round),
+        lasting_run=number(seed, "ns-3 over all rounds"),
+        start_ns=start_ns,
         ns3_defaults=config.ns3,
+        stations=tuple(
+            _moved(replace(bs, name=station(n)), point(each.position, MAST_M), each.motion)
+            for n, each in enumerate(config.stations, 1)
+        ),
+        interferers=tuple(each.interferer(n) for n, each in enumerate(config.interferers)),
         fidelity=config.fidelity,
     )
 
@@ -64,23 +68,29 @@ def scenario(config: StudyConfig, seed: int, round: int) -> ScenarioSpec:
 def _cluster(config: StudyConfig, seed: int, n: int, cluster: Cluster, mast: Point) -> ClusterSpec:
     random = stream(seed, "places", n)
     drawn = _drawn(random, mast, config.placement.cell_radius_m)
-    centre = _point(cluster.cu.position or cluster.position or drawn)
+    around = point(cluster.cu.position or cluster.position or drawn)
+    cu = _node(control_unit(n), cluster.cu, around, cluster.motion)
     devices = []
     for k, node in enumerate(cluster.devices):
         # Drawn even where it is given, so that one given place doesn't move the others.
-        drawn = _drawn(random, centre, config.placement.cluster_radius_m)
-        devices.append(_node(device(n, k), node, _point(node.position or drawn)))
-    return ClusterSpec(_node(control_unit(n), cluster.cu, centre), tuple(devices), cluster.channel)
+        drawn = _drawn(random, cu.position, config.placement.cluster_radius_m)
+        devices.append(_node(device(n, k), node, point(node.position or drawn)))
+    return ClusterSpec(cu, tuple(devices), cluster.channel, cluster.station, cluster.together)
 
 
-def _node(name: str, node: Node, point: Point) -> NodeSpec:
+def _node(name: str, node: Node, place: Point, motion: Motion | None = None) -> NodeSpec:
     profile = node.device_profile()
-    return NodeSpec(name, point, profile.max_tx_power_w, profile.rx_power_w)
+    standing = NodeSpec(name, place, profile.max_tx_power_w, profile.rx_power_w)
+    return _moved(standing, place, node.motion or motion)
 
 
-def _point(position: tuple[float, ...]) -> Point:
-    east, north, *height = position
-    return (east, north, height[0] if height else _HEAD_HEIGHT_M)
+def _moved(node: NodeSpec, place: Point, motion: Motion | None) -> NodeSpec:
+    """The node there, or where its way begins."""
+    if motion is None:
+        return replace(node, position=place, motion=None)
+    its = motion.motion(place[2])
+    begins = its.at_0() if isinstance(its, Way) and its.corners else place
+    return replace(node, position=begins, motion=its)
 
 
 def _drawn(random: np.random.Generator, centre: Point, radius_m: float) -> Point:
@@ -88,4 +98,4 @@ def _drawn(random: np.random.Generator, centre: Point, radius_m: float) -> Point
     distance = max(radius_m * math.sqrt(random.random()), _CLEARANCE_M)
     angle = 2 * math.pi * random.random()
     east, north = distance * math.cos(angle), distance * math.sin(angle)
-    return (centre[0] + east, centre[1] + north, _HEAD_HEIGHT_M)
+    return (centre[0] + east, centre[1] + north, HEAD_HEIGHT_M)

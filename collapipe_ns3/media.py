@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collapipe_ns3.schemes import Medium
+from collapipe_ns3.stations import by_station
 from ns3_scenarios.radios import lte, ofdma
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
@@ -15,9 +16,55 @@ from ns3_scenarios.scenario import (
     wifi_channel,
 )
 
+#: SINR in dB from which a first transmission of 25 resource blocks arrives nine times in ten, by
+#: ns-3's LteMiErrorModel, and its bits in 1 ms, by LteAmc (3GPP TS 36.213, tables 8.6.1-1 and
+#: 7.1.7.2.1-1): MCS 0, 4, 9, 10, 16, 20, 24, 28.
+_LTE_CODES = (
+    (-6.9, 680),
+    (-3.3, 1800),
+    (1.5, 4008),
+    (3.7, 4392),
+    (8.5, 7736),
+    (12.2, 10680),
+    (16.0, 13536),
+    (19.6, 18336),
+)
+_LTE_BLOCKS = 25
+
+#: What ns-3's LTE schedulers leave between SINR and the code they choose: Γ = -ln(5·BER)/1.5 at a
+#: BER of 5e-5 (Piro et al. 2010).
+_LTE_GAP_DB = 7.4
+
+#: SNR in dB that 802.11ax needs for its MCS 0 … 11, and the data rate of one spatial stream in
+#: 20 MHz at the guard interval of 3.2 µs, in Mb/s (IEEE 802.11ax-2021, table 27-55). The SNRs are
+#: what ns-3's IdealWifiManager asks for at a BER of 1e-6, to a decibel.
+_WIFI_CODES = (
+    (1.0, 7.3),
+    (4.0, 14.6),
+    (7.0, 21.9),
+    (10.0, 29.3),
+    (14.0, 43.9),
+    (18.0, 58.5),
+    (19.0, 65.8),
+    (21.0, 73.1),
+    (25.0, 87.8),
+    (27.0, 97.5),
+    (31.0, 109.7),
+    (33.0, 121.9),
+)
+_WIFI_HZ = 20e6
+
+# What a transfer takes beside its airtime, as measured on such radios in round 0 of `quickstart`:
+# only where a run begins; every round's transfers then say better.
+_HARQ_RTT_S = 8e-3
+_TCP_OVERHEAD, _TCP_LATENCY_S = 1.25, 1e-3  # acknowledgements in the same band
+_WIFI_OVERHEAD, _WIFI_LATENCY_S = 1.5, 5e-4  # preambles, acknowledgements, backoff, and TCP's
+_LTE_OVERHEAD, _LTE_LATENCY_S = 1.1, 8e-3  # grants, and TCP's window
+
 
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
     """Every medium of a scenario: Wi-Fi's channels, LTE's two carriers, OFDMA's cells."""
+    known_as = {ends: pair for pair, ends in by_station(spec).items()}
     found: list[Medium] = []
     if isinstance(spec.d2d, WifiSpec):
         found += _channels(spec, spec.d2d)
@@ -25,15 +72,30 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
         hertz = LTE_RESOURCE_BLOCKS[spec.d2e.bandwidth_hz] * BLOCK_HZ
         both = lte.pairs(spec)
         up = frozenset(pair for pair in both if pair[1] == spec.bs.name)
-        found.append(Medium("LTE uplink", up, hertz, shared=True))
-        found.append(Medium("LTE downlink", frozenset(both) - up, hertz, shared=True))
+        for name, links in (("uplink", up), ("downlink", frozenset(both) - up)):
+            found.append(
+                Medium(
+                    f"LTE {name}",
+                    links,
+                    hertz,
+                    shared=True,
+                    densities=_lte_densities(_LTE_GAP_DB),
+                    overhead=_LTE_OVERHEAD,
+                    latency_s=_LTE_LATENCY_S,
+                )
+            )
     found += (
         Medium(
             cell.name,
-            frozenset(cell.pairs),
+            frozenset(known_as.get(pair, pair) for pair in cell.pairs),
             band.blocks * BLOCK_HZ,
             grants=True,
             half_duplex=True,
+            slot_s=cell.spec.tti_s,
+            densities=_lte_densities(0.0),
+            overhead=1.0 if cell.spec.transport == "direct" else _TCP_OVERHEAD,
+            latency_s=0.0 if cell.spec.transport == "direct" else _TCP_LATENCY_S,
+            repeat_s=_HARQ_RTT_S,
         )
         for radio in ofdma.radios(spec)
         for band in radio.bands
@@ -50,4 +112,17 @@ def _channels(spec: ScenarioSpec, d2d: WifiSpec) -> Iterable[Medium]:
         pairs = {(a, b) for a in names for b in names if a != b}
         links.setdefault(wifi_channel(d2d, cluster), set()).update(pairs)
     for channel, pairs in links.items():
-        yield Medium(f"Wi-Fi channel {channel}", frozenset(pairs), d2d.bandwidth_hz, shared=True)
+        yield Medium(
+            f"Wi-Fi channel {channel}",
+            frozenset(pairs),
+            d2d.bandwidth_hz,
+            shared=True,
+            densities=tuple((10 ** (db / 10), rate * 1e6 / _WIFI_HZ) for db, rate in _WIFI_CODES),
+            overhead=_WIFI_OVERHEAD,
+            latency_s=_WIFI_LATENCY_S,
+        )
+
+
+def _lte_densities(gap_db: float) -> tuple[tuple[float, float], ...]:
+    hz = _LTE_BLOCKS * BLOCK_HZ
+    return tuple((10 ** ((db + gap_db) / 10), bits * 1e3 / hz) for db, bits in _LTE_CODES)

@@ -4,6 +4,11 @@ SERVER = "bs"
 """The base station with its edge server."""
 
 
+def station(number: int) -> str:
+    """The name of a further base station, counted from 1."""
+    return f"{SERVER}{number}"
+
+
 def control_unit(cluster: int) -> str:
     """The name of a cluster's control unit."""
     return f"c{cluster}.cu"

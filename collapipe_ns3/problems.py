@@ -69,7 +69,9 @@ def _message(detail: ErrorDetails, place: Place, keys_at: Callable[[Place], Iter
     given = _shown(detail["input"])
     if kind == "literal_error":
         valid = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return f"expected {context['expected']}, not {given}; " + did_you_mean(str(given), valid)
+        near = did_you_mean(str(detail["input"]), valid)
+        hint = f"; {near}" if near.startswith("did you mean") else ""
+        return f"expected {context['expected']}, not {given}{hint}"
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind].format_map(_Plain(context))}, not {given}"
     return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {given}"

@@ -30,6 +30,7 @@ _UNITS: Mapping[str, Mapping[str, Decimal]] = {
     "s": _scaled("s", "num"),
     "m": _scaled("m", "k"),
     "B": _scaled("B", "kMG") | {f"{prefix}B": Decimal(n) for prefix, n in _BINARY.items()},
+    "bit/s": _scaled("bit/s", "kMG"),
     "FLOP/s": _scaled("FLOP/s", "kMG") | {"TFLOP/s": Decimal("1e12")},
 }
 
@@ -93,6 +94,9 @@ Watts = Annotated[float, BeforeValidator(_reader("W")), WithJsonSchema(_schema("
 Dbm = Annotated[float, BeforeValidator(_reader("dBm")), WithJsonSchema(_schema("dBm"))]
 Seconds = Annotated[float, BeforeValidator(_reader("s")), WithJsonSchema(_schema("s"))]
 Metres = Annotated[float, BeforeValidator(_reader("m")), WithJsonSchema(_schema("m"))]
+BitsPerSecond = Annotated[
+    float, BeforeValidator(_reader("bit/s")), WithJsonSchema(_schema("bit/s"))
+]
 Bytes = Annotated[float, BeforeValidator(_reader("B")), WithJsonSchema(_schema("B"))]
 FlopsPerSecond = Annotated[
     float, BeforeValidator(_reader("FLOP/s")), WithJsonSchema(_schema("FLOP/s"))

@@ -14,9 +14,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from collapipe_ns3.checks import problems
-from collapipe_ns3.config import Section, StudyConfig
+from collapipe_ns3.config import Scheme, StudyConfig
+from collapipe_ns3.movement import with_ways
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Place, Problem, StudyError, from_pydantic
+from collapipe_ns3.section import Section, kind_problems
 
 _SUFFIXES = (".yaml", ".yml")
 _REPAIRS = 4  # looks at a study, each with what the last one found wrong repaired
@@ -29,44 +31,68 @@ def bundled() -> dict[str, str]:
     return {name.removesuffix(".yaml"): each.read_text("utf-8") for name, each in sorted(texts)}
 
 
-def read(study: str, sets: Sequence[str] = ()) -> StudyConfig:
+def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
     """The study of this bundled name or in this file, with `a.b=value` settings put on top.
 
-    Raises `StudyError` with everything that is wrong.
+    With another scheme, and its own default settings, where one is named. Raises `StudyError` with
+    everything that is wrong.
     """
-    return parse(study, _text(study), sets)
+    text, folder = _text(study)
+    return parse(study, text, sets, scheme, folder)
 
 
-def parse(study: str, text: str, sets: Sequence[str] = ()) -> StudyConfig:
+def parse(
+    study: str,
+    text: str,
+    sets: Sequence[str] = (),
+    scheme: str | None = None,
+    folder: Path = Path(),
+) -> StudyConfig:
     """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
     data, found = _parsed(study, text), list[Problem]()
+    given = _spelled_out(data.get("scheme"), ("scheme",))
+    named = given.get("name", Scheme().name) if isinstance(given, dict) else None
+    if scheme not in (None, named):
+        data["scheme"] = {"name": scheme}
     for setting in sets:
         found += _put(data, setting)
-    config, more = check(data)
+    config, more = check(data, folder)
     if config is None or found or more:
         raise StudyError(study, [*found, *more])
     return config
 
 
-def check(data: object) -> tuple[StudyConfig | None, list[Problem]]:
+def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list[Problem]]:
     """The configuration that `data` describes, and everything wrong with it.
 
     What is wrong in form is left out (a stand-in taken for what is needed), and the rest checked
     without it: one look shows all. The configuration is None where anything is wrong in form.
+    Paths in the study are relative to `folder`.
     """
-    found: list[Problem] = []
+    found: dict[Place, Problem] = {}
     for _ in range(_REPAIRS):
         try:
             config = StudyConfig.model_validate(data)
+            faults, in_form = list(kind_problems(config)), True
+            new = [fault for fault in faults if not _of_unknown_kind(fault[0], found)]
         except ValidationError as error:
-            faults = from_pydantic(error, _keys_at)
-            if not found:
-                found = [problem for _, problem in faults]
-            for place, _ in faults:
-                data = _repaired(data, place)
-        else:
-            return None if found else config, [*found, *problems(config)]
-    return None, found
+            faults, in_form = from_pydantic(error, _keys_at), False
+            new = [] if found else faults
+        if not faults:
+            moving, problems_of_trace = with_ways(config, folder)
+            said = [*found.values(), *problems_of_trace, *problems(moving)]
+            return None if found else moving, said
+        for place, problem in new:
+            found.setdefault(place, problem)
+        for place, _ in faults:
+            data = _repaired(data, place, replace=not in_form)
+    return None, list(found.values())
+
+
+def _of_unknown_kind(place: Place, found: Iterable[Place]) -> bool:
+    """Whether the kind of the section at this place was wrong, so that nobody knows its keys."""
+    section = _section_at(place[:-1])
+    return section is not None and (*place[:-1], section.chooses) in found
 
 
 def dump(config: StudyConfig) -> str:
@@ -103,11 +129,12 @@ def _yaml(text: str) -> Any:
         raise ValueError(f"a value can't be read: {error}") from None
 
 
-def _text(study: str) -> str:
+def _text(study: str) -> tuple[str, Path]:
+    """A study's text, and the folder that paths in it are relative to."""
     path = Path(study)
     try:
         if path.suffix in _SUFFIXES or "/" in study or path.is_file():
-            return path.read_text("utf-8")
+            return path.read_text("utf-8"), path.parent
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that can't be one
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise StudyError(study, [Problem("", f"can't be read: {reason}")]) from None
@@ -115,7 +142,7 @@ def _text(study: str) -> str:
     if study not in known:
         hint = did_you_mean(study, known)
         raise StudyError(study, [Problem("", f"no bundled study, and no such file; {hint}")])
-    return known[study]
+    return known[study], Path()
 
 
 def _parsed(study: str, text: str) -> dict[str, Any]:
@@ -205,8 +232,11 @@ def _section_in(annotation: Any) -> type[Section] | None:
     return None
 
 
-def _repaired(data: Any, place: Place) -> Any:
-    """A copy of `data` without what is at a place, or with the schema's example there."""
+def _repaired(data: Any, place: Place, *, replace: bool) -> Any:
+    """A copy of `data` without what is at a place, or with the schema's example there.
+
+    The example comes where something is missing; with `replace` in the place of what is there too.
+    """
     while place and isinstance(place[-1], int):  # lists go whole, for the others keep their index
         place = place[:-1]
     data = here = copy.deepcopy(data)
@@ -216,9 +246,9 @@ def _repaired(data: Any, place: Place) -> Any:
         here[part] = _spelled_out(here[part], place[:depth])
         here = here[part]
     if place and isinstance(here, dict):
-        here.pop(place[-1], None)
+        there = here.pop(place[-1], None) is not None
         section = _section_at(place[:-1])
         field = section.model_fields.get(str(place[-1])) if section is not None else None
-        if field is not None and field.examples:
+        if field is not None and field.examples and (replace or not there):
             here[place[-1]] = field.examples[0]
     return data

@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -80,7 +80,11 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One round as it is written down. `start_ns` is when it began on the run's own clock."""
+    """One round as it is written down. `start_ns` is when it began on the run's own clock.
+
+    `sounded` are the links that were measured before it was planned; `explanation` is what the
+    scheme says of its plan.
+    """
 
     plan: RoundPlan
     outcome: RoundOutcome
@@ -89,6 +93,10 @@ class RoundRecord:
     start_ns: int
     planning_wall_s: float
     seed: int
+    sounded: Sequence[tuple[str, str]] = ()
+    divergence: float = math.nan
+    energy_queues: Mapping[str, float] = field(default_factory=dict)
+    explanation: Mapping[str, Any] = field(default_factory=dict)
 
     def tables(self) -> dict[str, list[Row]]:
         """The rows of each table, `rounds` last."""
@@ -101,6 +109,11 @@ class RoundRecord:
         }
         run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
         return {name: [{**run, **row} for row in rows] for name, rows in tables.items()}
+
+    def line(self) -> Row:
+        """The round's line in `plans.jsonl`: the plan, what it was made from, how it came about."""
+        line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
+        return {**line, **({"explanation": self.explanation} if self.explanation else {})}
 
     def _seconds(self, time_ns: int) -> float:
         """An instant of the episode, in seconds since the run began."""
@@ -164,7 +177,7 @@ class RoundRecord:
                 "peak_memory_bytes": use.peak_memory_bytes,
                 "compute_energy_j": use.compute_energy_j,
                 "radio_energy_j": use.radio_energy_j,
-                "energy_queue": math.nan,
+                "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": "",
             }
         for absence in self.plan.absences:
@@ -175,7 +188,7 @@ class RoundRecord:
                 "peak_memory_bytes": 0,
                 "compute_energy_j": 0.0,
                 "radio_energy_j": 0.0,
-                "energy_queue": math.nan,
+                "energy_queue": self.energy_queues.get(absence.device, math.nan),
                 "sits_out": absence.reason,
             }
 
@@ -190,12 +203,12 @@ class RoundRecord:
             "gather_s": phases.gather_ns / 1e9,
             "upload_s": phases.upload_ns / 1e9,
             "aggregate_s": phases.aggregate_ns / 1e9,
-            "sounding_s": 0.0,
+            "sounding_s": phases.sounding_ns / 1e9,
             "planning_wall_s": self.planning_wall_s,
             "loss": outcome.loss,
             "metric": metric,
             "energy_j": outcome.total_energy_j,
-            "divergence": math.nan,
+            "divergence": self.divergence,
             "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
             "abandoned": "; ".join(f"cluster {n}: {why}" for n, why in outcome.abandoned.items()),
             **{f"test_{name}": value for name, value in self.figures.items()},
@@ -252,7 +265,7 @@ class RunDirectory:
     def write(self, record: RoundRecord, checkpoint: bytes) -> None:
         """Adds a round: its plan, its tables, its row in `rounds`, and where the run then is."""
         with (self.path / "plans.jsonl").open("a", encoding="utf-8") as plans:
-            plans.write(json.dumps(record.plan.to_json()) + "\n")
+            plans.write(json.dumps(record.line()) + "\n")
         for table, rows in record.tables().items():
             folder = self.path / table
             folder.mkdir(exist_ok=True)

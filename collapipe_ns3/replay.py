@@ -23,7 +23,8 @@ from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RoundRecord
-from collapipe_ns3.runner import Run
+from collapipe_ns3.runner import Pair, Run
+from ns3_scenarios.traces import TraceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Replay:
     different: tuple[str, ...]
 
 
-def replay(run_dir: Path, number: int) -> Replay:
+def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
     """Runs round `number` of a run again; raises `StudyError` where there is none."""
     plans = _plans(run_dir)
     started_s = dict(pd.read_parquet(run_dir / "rounds")[["round", "start_s"]].to_numpy())
@@ -44,20 +45,26 @@ def replay(run_dir: Path, number: int) -> Replay:
         raise StudyError(str(run_dir), [Problem("--round", f"no round {number}; {there}")])
     run = Run(reading.read(str(run_dir / "study.yaml")), torch.device("cpu"))
     run.next_round = number
+    run.traces = traces
     run.now_ns = round(started_s[number] * 1e9)
-    for earlier in plans[:number]:
+    for earlier, _ in plans[:number]:
         _leave_states(run, earlier)
-    plan = plans[number]
+    plan, sounded = plans[number]
     with TorchThread() as thread:
-        outcome = run.execute(plan, thread, CostBook())
+        outcome = run.execute(lambda links: plan, sounded, thread, CostBook()).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
     return Replay(plan, outcome, tuple(_differences(record, run_dir, number)))
 
 
-def _plans(run_dir: Path) -> list[RoundPlan]:
+def _plans(run_dir: Path) -> list[tuple[RoundPlan, list[Pair]]]:
+    """Every round's plan, and the links that were sounded before it was made."""
     try:
-        lines = (run_dir / "plans.jsonl").read_text("utf-8").splitlines()
-        return [RoundPlan.from_json(json.loads(line)) for line in lines]
+        text = (run_dir / "plans.jsonl").read_text("utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [
+            (RoundPlan.from_json(line), [(src, dst) for src, dst in line["sounded"]])
+            for line in lines
+        ]
     except OSError as error:
         raise StudyError(str(run_dir), [Problem("", f"no run: {error.strerror}")]) from None
     except (ValueError, KeyError, TypeError):

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +15,32 @@ from torch import nn
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
-from collapipe_ns3 import layout, schemes
+from bridge.network import Network
+from collapipe_ns3 import layout, networks, schemes
 from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.engine.outcome import RoundOutcome
-from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.round import Begun, Training, run_round
 from collapipe_ns3.engine.schedule import SCHEDULES
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.step import first_of
+from collapipe_ns3.links import Link, LinkBook
 from collapipe_ns3.media import media
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.models.transformer import build
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.records import RoundRecord, RunDirectory
-from collapipe_ns3.schemes import Observation, Remembering
+from collapipe_ns3.schemes import Explaining, Observation, Remembering, Sounding
 from collapipe_ns3.streams import number
 from collapipe_ns3.tasks import Batch, Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
-from ns3_scenarios import network
+from ns3_scenarios.scenario import ScenarioSpec
+from ns3_scenarios.traces import TraceFiles
+
+#: A directed link by its ends.
+Pair = tuple[str, str]
 
 
 class NoDevice(ValueError):
@@ -52,21 +59,6 @@ def torch_device(name: str) -> torch.device:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A measured link as the run remembers it; see `collapipe_ns3.schemes.MeasuredLink`."""
-
-    src: str
-    dst: str
-    gain: float
-    interference_w_hz: float
-    sinr: float
-    goodput_bps: float
-    loss: float
-    age_s: float
-    tx_power_w: float
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run has come: `step` of the round's `steps` (over all pipelines) has just ended."""
 
@@ -75,6 +67,16 @@ class Progress:
     steps: int
     simulated_s: float
     loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A round as it was planned, from what, and what came of it."""
+
+    shown: LinkBook
+    plan: RoundPlan
+    outcome: RoundOutcome
+    planning_wall_s: float
 
 
 class Run:
@@ -88,15 +90,18 @@ class Run:
         self.spec = _model_spec(config, self.task)
         self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
         self.profiles = layout.profiles(config)
-        self.media = media(layout.scenario(config, self.seed, 0))
+        # Of a network of the user's own nothing is known.
+        self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
         model = build(self.spec, number(self.seed, "weights")).to(device)
         self.state = TrainingState(model, _optimizer(config))
         self.next_round = 0
         self.now_ns = 0
-        self.links: dict[tuple[str, str], Link] = {}
+        self.traces: TraceFiles | None = None
+        self.links = LinkBook()
+        self.noise = GradientNoise()
 
-    def observation(self) -> Observation:
-        """What the scheme is shown before the next round."""
+    def observation(self, links: LinkBook | None = None) -> Observation:
+        """What the scheme is shown before the next round, if that is known of the links."""
         source, target = _lengths(self.task, len(self.config.clusters))
         return Observation(
             devices=layout.device_names(self.config),
@@ -105,16 +110,17 @@ class Run:
             batch_size=self.config.training.batch_size,
             local_steps=self.config.training.local_steps,
             optimizer=self.config.training.optimizer,
-            links=tuple(self.links.values()),
+            links=tuple((links or self.links).links.values()),
             shares=tuple(self.task.shares),
             source_length=source,
             target_length=target,
             media=self.media,
+            wire=self.config.training.wire,
         )
 
-    def plan(self) -> RoundPlan:
+    def plan(self, links: LinkBook | None = None) -> RoundPlan:
         """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
-        observation = self.observation()
+        observation = self.observation(links)
         name = self.config.scheme.name
         with schemes.failing_as(name, f"planning round {self.next_round}"):
             plan = self.scheme.plan(self.next_round, observation)
@@ -134,17 +140,30 @@ class Run:
             raise PlanError(plan, found)
         return plan
 
-    def try_out(self) -> None:
-        """Plans the next round and builds its network, and leaves all as it was.
+    def wanted(self) -> tuple[Pair, ...]:
+        """The links that the scheme wants sounded before the next round."""
+        if not isinstance(self.scheme, Sounding):
+            return ()
+        with schemes.failing_as(self.config.scheme.name, f"before round {self.next_round}"):
+            return tuple(self.scheme.sounding(self.observation()))
 
-        Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
+    def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
+        """Measures, plans the next round, builds its network, and leaves all as it was.
+
+        Sounds the links that the scheme wants unless others are named; returns the plan and what it
+        was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
         """
-        plan = self.plan()
-        net = network.build(layout.scenario(self.config, self.seed, self.next_round))
+        net = networks.build(self.config, self._scenario())
+        pairs = self.wanted() if sounded is None else sounded
+
+        async def measured() -> tuple[RoundPlan, LinkBook]:
+            links = await self._sounded(net, pairs)
+            plan = self.plan(links)
+            _apply(net, plan)
+            return plan, links
+
         try:
-            net.apply(plan.links)
-        except ValueError as error:
-            raise PlanError(plan, [("links", str(error))]) from None
+            return simulated.run(net, measured())
         finally:
             net.close()
 
@@ -167,71 +186,94 @@ class Run:
         watchdog_s: float | None,
         on_progress: Callable[[Progress], None],
     ) -> RoundRecord:
-        shown = tuple(self.links.values())
-        began = time.perf_counter()
-        plan = self.plan()
-        planning_wall_s = time.perf_counter() - began
-        outcome = self.execute(plan, thread, costs, watchdog_s, on_progress)
+        sounded = self.wanted()
+        episode = self.execute(self.plan, sounded, thread, costs, watchdog_s, on_progress)
+        plan, outcome = episode.plan, episode.outcome
+        self.noise = self.noise.learned(outcome.gradients)
         with schemes.failing_as(self.config.scheme.name, f"learning from round {plan.round}"):
+            told = self.scheme.explain(outcome) if isinstance(self.scheme, Explaining) else {}
             self.scheme.learn(outcome)
+            queues = self.scheme.energy_queues() if isinstance(self.scheme, Explaining) else {}
         record = RoundRecord(
             plan=plan,
             outcome=outcome,
-            shown=shown,
+            shown=tuple(episode.shown.links.values()),
             figures=thread.now(lambda: self.task.evaluate(self.state.model)),
             start_ns=self.now_ns,
-            planning_wall_s=planning_wall_s,
+            planning_wall_s=episode.planning_wall_s,
             seed=self.seed,
+            sounded=sounded,
+            divergence=self.noise.measured(outcome.strayed),
+            energy_queues=dict(queues),
+            explanation=told,
         )
-        self._remember(outcome)
+        self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
+        self.now_ns += outcome.duration_ns
+        self.next_round += 1
         return record
 
     def execute(
         self,
-        plan: RoundPlan,
+        plan_from: Callable[[LinkBook], RoundPlan],
+        sounded: Sequence[Pair],
         thread: TorchThread,
         costs: CostBook,
         watchdog_s: float | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
-    ) -> RoundOutcome:
-        """Executes a plan in an episode of its own; the training state then holds the new model."""
-        net = network.build(layout.scenario(self.config, self.seed, plan.round), tried=True)
-        steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
-        done = itertools.count(1)
+    ) -> Episode:
+        """The next round in an episode of its own: links are sounded, a plan made and executed.
 
-        def on_step(loss: float) -> None:
-            now_s = (self.now_ns + net.now_ns()) / 1e9
-            on_progress(Progress(plan.round, next(done), steps, now_s, loss))
+        Planning takes no simulated time. The training state then holds the new model.
+        """
+        traces = self.traces and self.traces.of_round(self.next_round)
+        net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
+        site = Site(net, self.profiles, thread, costs)
 
-        training = Training(
-            batches=self._batches,
-            shares=self.task.shares,
-            local_steps=self.config.training.local_steps,
-            optimizer=self.config.training.optimizer,
-            on_step=on_step,
-        )
+        async def episode() -> Episode:
+            begun = Begun.now(site)
+            links = await self._sounded(net, sounded)
+            began = time.perf_counter()
+            plan = plan_from(links)
+            planning_wall_s = time.perf_counter() - began
+            steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
+            done = itertools.count(1)
+
+            def on_step(loss: float) -> None:
+                now_s = (self.now_ns + net.now_ns()) / 1e9
+                on_progress(Progress(plan.round, next(done), steps, now_s, loss))
+
+            training = Training(
+                batches=self._batches,
+                shares=self.task.shares,
+                local_steps=self.config.training.local_steps,
+                optimizer=self.config.training.optimizer,
+                wire=self.config.training.wire,
+                seed=self.seed,
+                on_step=on_step,
+            )
+            outcome = await run_round(site, self.state, plan, training, begun)
+            return Episode(links, plan, outcome, planning_wall_s)
+
         try:
-            site = Site(net, self.profiles, thread, costs)
-            executed = run_round(site, self.state, plan, training)
-            return simulated.run(net, executed, watchdog_s=watchdog_s)
+            return simulated.run(net, episode(), watchdog_s=watchdog_s)
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
         finally:
             net.close()
 
+    async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
+        """What is known of the links once these have been sounded."""
+        if not pairs:
+            return self.links
+        await net.sound(pairs)
+        return self.links.sounded(net.link_state())
+
+    def _scenario(self) -> ScenarioSpec:
+        """The network of the next round."""
+        return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
         return (batch.to(self.device) for batch in self.task.batches(cluster, round))
-
-    def _remember(self, outcome: RoundOutcome) -> None:
-        """Moves on to the next round with what was measured in this one."""
-        for key, link in self.links.items():
-            aged_s = link.age_s + outcome.duration_ns / 1e9
-            self.links[key] = dataclasses.replace(link, age_s=aged_s)
-        for measured in outcome.links:
-            values = {f.name: getattr(measured, f.name) for f in dataclasses.fields(Link)}
-            self.links[measured.src, measured.dst] = Link(**values)
-        self.now_ns += outcome.duration_ns
-        self.next_round += 1
 
     def checkpoint(self) -> bytes:
         """All that the coming rounds depend on: tensors and plain data, as `torch.save` has it."""
@@ -239,7 +281,8 @@ class Run:
         kept = {
             "next_round": self.next_round,
             "now_ns": self.now_ns,
-            "links": [dataclasses.asdict(link) for link in self.links.values()],
+            "links": [dataclasses.asdict(link) for link in self.links.links.values()],
+            "noise": self.noise.to_json(),
             "scheme": memory,
             "training": self.state.to_checkpoint(),
         }
@@ -255,10 +298,18 @@ class Run:
 
     def _load(self, data: Mapping[str, Any]) -> None:
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
-        self.links = {(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]}
+        self.links = LinkBook({(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]})
+        self.noise = GradientNoise.from_json(data["noise"])
         if isinstance(self.scheme, Remembering):
             self.scheme.remember(data["scheme"])
         self.state.load_checkpoint(data["training"])
+
+
+def _apply(net: Network, plan: RoundPlan) -> None:
+    try:
+        net.apply(plan.links)
+    except ValueError as error:
+        raise PlanError(plan, [("links", str(error))]) from None
 
 
 def _task(config: StudyConfig) -> Numbers:

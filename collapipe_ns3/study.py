@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RunDirectory
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios.runtime import SimulationError
+from ns3_scenarios.traces import TraceFiles, TraceKind
 
 if TYPE_CHECKING:
     from collapipe_ns3.runner import Progress, Run
@@ -78,12 +79,15 @@ class Study:
     config: StudyConfig
 
     @classmethod
-    def load(cls, study: str | Path, sets: Sequence[str] = ()) -> Self:
+    def load(
+        cls, study: str | Path, sets: Sequence[str] = (), *, scheme: str | None = None
+    ) -> Self:
         """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
 
-        Raises `StudyError` with everything that is wrong.
+        Where another `scheme` is named, `sets` may be of its settings. Raises `StudyError` with
+        everything that is wrong.
         """
-        return cls(reading.read(str(study), sets))
+        return cls(reading.read(str(study), sets, scheme))
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
@@ -142,6 +146,7 @@ class Study:
         on_progress: OnProgress = lambda progress: None,
         on_round: Callable[[], None] = lambda: None,
         wait: bool = False,
+        traces: Collection[TraceKind] = (),
     ) -> Result:
         """Runs the study into a directory of its own, `out` or a new one under `runs/`.
 
@@ -154,7 +159,7 @@ class Study:
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
 
         def work(told: OnProgress) -> Result:
-            return study._run(out, resume, device, watchdog_s, told, on_round, wait)
+            return study._run(out, resume, device, watchdog_s, told, on_round, wait, traces)
 
         return _outside_any_loop(work, on_progress)
 
@@ -167,9 +172,11 @@ class Study:
         on_progress: OnProgress,
         on_round: Callable[[], None],
         wait: bool,
+        traces: Collection[TraceKind],
     ) -> Result:
         path = self.directory(out, resume=resume)
         run = self.prepare(device=device)
+        run.traces = TraceFiles(path / "traces", traces) if traces else None
         with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
             if resume:
                 self._resume(run, directory)

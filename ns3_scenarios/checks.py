@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ns3_scenarios.channel import channel_problems
 from ns3_scenarios.interferers import Background, Jammer, interferer_problems
@@ -94,8 +94,7 @@ def _d2d_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         if len(cluster.nodes) > WIFI_MOST_NODES:
             yield f"clusters[{n}].devices", f"expected at most {WIFI_MOST_NODES - 1}"
     if spec.d2d.bandwidth_hz not in WIFI_CHANNELS:
-        choices = ", ".join(f"{width:g}" for width in WIFI_CHANNELS)
-        yield "d2d.bandwidth_hz", f"expected one of {choices}, not {spec.d2d.bandwidth_hz:g}"
+        yield "d2d.bandwidth_hz", _not_among(WIFI_CHANNELS, spec.d2d.bandwidth_hz)
         return
     numbers = WIFI_CHANNELS[spec.d2d.bandwidth_hz]
     for n, cluster in enumerate(spec.clusters):
@@ -103,7 +102,7 @@ def _d2d_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             nearest = min(numbers, key=lambda number, to=cluster.channel: abs(number - to))  # type: ignore[misc]  # the default binds the loop's value
             yield (
                 f"clusters[{n}].channel",
-                f"expected a 5 GHz channel of {spec.d2d.bandwidth_hz:g} Hz, not "
+                f"expected a 5 GHz channel of {megahertz(spec.d2d.bandwidth_hz)}, not "
                 f"{cluster.channel}; the nearest is {nearest}",
             )
 
@@ -152,8 +151,17 @@ def _d2e_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     if len(spec.clusters) > LTE_MOST_UES:
         yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
     if spec.d2e.bandwidth_hz not in LTE_RESOURCE_BLOCKS:
-        choices = ", ".join(f"{width:g}" for width in LTE_RESOURCE_BLOCKS)
-        yield "d2e.bandwidth_hz", f"expected one of {choices}, not {spec.d2e.bandwidth_hz:g}"
+        yield "d2e.bandwidth_hz", _not_among(LTE_RESOURCE_BLOCKS, spec.d2e.bandwidth_hz)
+
+
+def megahertz(hertz: float) -> str:
+    """A bandwidth for people."""
+    return f"{hertz / 1e6:.6g} MHz"
+
+
+def _not_among(widths: Iterable[float], given_hz: float) -> str:
+    choices = ", ".join(f"{width / 1e6:g}" for width in widths)
+    return f"expected {choices} MHz, not {megahertz(given_hz)}"
 
 
 def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
@@ -165,7 +173,7 @@ def _ofdma_problems(path: str, ofdma: OfdmaSpec) -> Iterator[tuple[str, str]]:
         yield (
             f"{path}.bandwidth_hz",
             f"expected {OFDMA_FEWEST_BLOCKS} to {OFDMA_MOST_BLOCKS} resource blocks of 180 kHz, "
-            f"not {ofdma.bandwidth_hz:g} Hz; the nearest is {near * BLOCK_HZ:g} Hz",
+            f"not {megahertz(ofdma.bandwidth_hz)}; the nearest is {megahertz(near * BLOCK_HZ)}",
         )
     yield from _within(
         path,

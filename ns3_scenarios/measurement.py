@@ -36,9 +36,9 @@ class Ended(NamedTuple):
 class RadioDelivery:
     """What became of one transfer; see `bridge.network.Delivery`.
 
-    SINR, power and bandwidth are means over what was on the air for the transfer, weighted by
-    airtime; nan where nothing was. `extrapolated_bytes` were not simulated, see
-    `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
+    All is of what was on the air with the transfer's bytes in it, by its share of them. SINR, power
+    and bandwidth are means, weighted by airtime; nan where nothing was. `extrapolated_bytes` were
+    not simulated, see `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
     """
 
     src: str

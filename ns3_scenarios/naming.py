@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ns3_scenarios import runtime
+from ns3_scenarios.channel import KINDS
 from ns3_scenarios.propagation import channel_names
 from ns3_scenarios.protected import PROTECTED
 from ns3_scenarios.runtime import BadValue, UnknownName
 from ns3_scenarios.scenario import ScenarioSpec
+
+
+def asks_ns3(spec: ScenarioSpec) -> bool:
+    """Whether a scenario names or sets anything of ns-3 that this project doesn't by itself."""
+    return bool(spec.ns3_defaults) or any(
+        radio.propagation.attributes != type(radio)().propagation.attributes
+        if radio.propagation.kind == type(radio)().propagation.kind
+        else radio.propagation.attributes or radio.propagation.kind not in KINDS
+        for radio in (spec.d2d, spec.d2e)
+    )
 
 
 def ns3_problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
@@ -31,4 +42,4 @@ def _default_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         try:
             runtime.checked_default(path, value)
         except (UnknownName, BadValue) as error:
-            yield f"ns3_defaults.{path}", str(error)
+            yield f"ns3_defaults.{path}", str(error).removeprefix(f"{path}: ")

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from ns3_scenarios import runtime
-from ns3_scenarios.channel import KINDS, AttributeValue
+from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
-from ns3_scenarios.measurement import (
-    Ended,
-    MeasuredLink,
-    Outcome,
-    RadioDelivery,
-    RadioUsage,
-    ratio,
-    take_ended,
-)
-from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.episode_network import ENDINGS, EpisodeNetwork
+from ns3_scenarios.measurement import MeasuredLink, RadioDelivery, RadioUsage, ratio, take_ended
+from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, ScenarioSpec, WifiSpec
 from ns3_scenarios.surroundings import interferer_nodes
+from ns3_scenarios.traces import TraceFiles, Tracing
 
-Advance = Literal["reached", "completed", "interrupted", "exhausted"]
-
-_ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")
 _ATTACH_LIMIT_NS = 5_000_000_000
 _TRIED = 4  # transfers at once
 _TRIAL_BYTES = 100_000  # more than TCP begins with
@@ -68,18 +58,9 @@ class Grant(Protocol):
     def bandwidth_hz(self) -> float | None: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Transfer:
-    number: int
-    src: str
-    dst: str
-    kind: str
-    size_bytes: int
-    start_ns: int
-    future: asyncio.Future[RadioDelivery]
-
-
-def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
+def build(
+    spec: ScenarioSpec, *, tried: bool = False, traces: TraceFiles | None = None
+) -> Ns3Network:
     """Ends any earlier simulation and builds this one, attached and ready, at time 0.
 
     Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
@@ -87,12 +68,7 @@ def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
     """
     found = problems(spec)
-    # What is as we made it needs no questions.
-    unusual = spec.ns3_defaults or any(
-        radio.propagation.attributes != type(radio)().propagation.attributes
-        or radio.propagation.kind not in KINDS
-        for radio in (spec.d2d, spec.d2e)
-    )
+    unusual = asks_ns3(spec)
     if unusual and not found:
         found = ns3_problems(spec)
     if found:
@@ -100,10 +76,10 @@ def build(spec: ScenarioSpec, *, tried: bool = False) -> Ns3Network:
     if unusual and not tried:
         # Single values have been checked, but what they do together shows only when it runs.
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
-    return _build(spec)
+    return _build(spec, traces)
 
 
-def _build(spec: ScenarioSpec) -> Ns3Network:
+def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:
     runtime.reset(spec.seed, spec.run)
     defaults = dict(TCP_DEFAULTS)
     if isinstance(spec.d2d, WifiSpec):
@@ -112,7 +88,8 @@ def _build(spec: ScenarioSpec) -> Ns3Network:
         defaults |= lte.defaults(spec, spec.d2e)
     for path, value in {**defaults, **spec.ns3_defaults}.items():
         runtime.set_default(path, value)
-    return Ns3Network(spec)
+    with runtime.simulation_errors("building the network"):
+        return Ns3Network(spec, traces)
 
 
 def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:
@@ -140,7 +117,7 @@ def _try_out(spec: ScenarioSpec) -> None:
     for number, (src, dst) in enumerate(tried.values()):
         network._send(number, src, dst, _TRIAL_BYTES)
     left = len(tried)
-    while left and network._episode.Advance(_TRIAL_NS) == _ENDINGS.index("completed"):
+    while left and network._episode.Advance(_TRIAL_NS) == ENDINGS.index("completed"):
         left -= len(list(take_ended(network._episode)))
     if left:
         raise SimulationError(
@@ -149,77 +126,33 @@ def _try_out(spec: ScenarioSpec) -> None:
         )
 
 
-class Ns3Network:
+class Ns3Network(EpisodeNetwork):
     """The running network. Times are nanoseconds since all were attached."""
 
-    def __init__(self, spec: ScenarioSpec) -> None:
+    def __init__(self, spec: ScenarioSpec, traces: TraceFiles | None = None) -> None:
         native = runtime.native()
-        # Torch works while ns-3 runs.
-        native.Episode.Advance.__release_gil__ = True
-        self.deliveries: list[RadioDelivery] = []
+        episode = native.Episode(spec.start_ns, spec.lasting_run, spec.fidelity == "sampled")
+        numbers = add_nodes(spec, episode, native)
+        super().__init__(episode, numbers, _radios(spec), ofdma.unrepaired(spec))
         self._spec = spec
         self._nodes = {node.name: node for node in spec.nodes}
-        self._radio = _radios(spec)
-        self._unrepaired = ofdma.unrepaired(spec)
         self._bandwidths = ofdma.Bandwidths(spec)
-        self._transfers: dict[int, _Transfer] = {}
-        self._count = 0
-        self._episode: Any = native.Episode(
-            spec.start_ns, spec.lasting_run, spec.fidelity == "sampled"
-        )
-        self._numbers = add_nodes(spec, self._episode, native)
-        others = add_interferers(interferer_nodes(spec), self._episode, native)
-        everyone = {**self._numbers, **others}
+        everyone = {**numbers, **add_interferers(interferer_nodes(spec), episode, native)}
         if isinstance(spec.d2d, WifiSpec):
-            wifi.install(spec, spec.d2d, self._episode, everyone, native)
+            wifi.install(spec, spec.d2d, episode, everyone, native)
         if isinstance(spec.d2e, LteSpec):
-            lte.install(spec, spec.d2e, self._episode, everyone, native)
-        ofdma.install(spec, self._episode, everyone, native)
+            lte.install(spec, spec.d2e, episode, everyone, native)
+        ofdma.install(spec, episode, everyone, native)
         for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
             if radio != "ofdma":
                 self._set_first_power(name, radio)
-        if not self._episode.Start(_ATTACH_LIMIT_NS):
+        self._tracing = Tracing(traces, numbers) if traces else None
+        if not episode.Start(_ATTACH_LIMIT_NS):
             self.close()
             raise SimulationError(
                 f"not all control units could attach to {spec.bs.name} within "
                 f"{_ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
             )
-        self._names = {number: name for name, number in self._numbers.items()}
-
-    def now_ns(self) -> int:
-        return int(self._episode.Now())
-
-    def advance(self, until_ns: int | None) -> Advance:
-        ended: Advance = _ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
-        if ended == "completed":
-            self._collect()
-        return ended
-
-    def interrupt(self) -> None:
-        self._episode.Interrupt()
-
-    def in_flight(self) -> int:
-        return len(self._transfers)
-
-    def describe_in_flight(self) -> list[str]:
-        return [
-            f"{t.src} → {t.dst}, {t.size_bytes} bytes{t.kind and f' of {t.kind}'}, "
-            f"since {t.start_ns * 1e-9:.9f} s"
-            for t in self._transfers.values()
-        ]
-
-    def transfer(
-        self, src: str, dst: str, size_bytes: int, kind: str = ""
-    ) -> asyncio.Future[RadioDelivery]:
-        self._radio_between(src, dst)
-        if size_bytes < 1:
-            raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
-        transfer = self._begin(src, dst, size_bytes, kind)
-        transfer.future.add_done_callback(
-            lambda done: self._cut(transfer) if done.cancelled() else None
-        )
-        self._send(transfer.number, src, dst, size_bytes)
-        return transfer.future
 
     def apply(self, grants: Sequence[Grant]) -> None:
         scheduled = [g for g in grants if self._radio_between(g.src, g.dst) == "ofdma"]
@@ -279,28 +212,10 @@ class Ns3Network:
         }
 
     def close(self) -> None:
-        if self._episode is not None:
-            self._episode.__destruct__()
-            self._episode = None
-            self._transfers.clear()
-            runtime.load().Simulator.Destroy()
-
-    def _radio_between(self, src: str, dst: str) -> str:
-        for name in (src, dst):
-            if name not in self._nodes:
-                raise ValueError(f"no node {name!r}; there are {', '.join(self._nodes)}")
-        radio = self._radio.get((src, dst))
-        if radio is None:
-            reachable = ", ".join(to for frm, to in self._radio if frm == src)
-            raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
-        return radio
-
-    def _begin(self, src: str, dst: str, size_bytes: int, kind: str) -> _Transfer:
-        future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
-        self._count += 1
-        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
-        self._transfers[transfer.number] = transfer
-        return transfer
+        if self._tracing is not None:
+            self._tracing.finish()
+            self._tracing = None
+        super().close()
 
     def _sound(self, src: str, dst: str) -> asyncio.Future[RadioDelivery]:
         if self._radio_between(src, dst) != "ofdma":
@@ -337,9 +252,6 @@ class Ns3Network:
                 )
         return powers
 
-    def _send(self, number: int, src: str, dst: str, size_bytes: int) -> None:
-        self._episode.Send(number, self._numbers[src], self._numbers[dst], size_bytes)
-
     def _set_power(self, name: str, radio: str, watts: float) -> None:
         self._episode.SetTxPower(self._numbers[name], radio, watts)
 
@@ -353,46 +265,3 @@ class Ns3Network:
         if isinstance(power, FixedPower) and name != self._spec.bs.name:
             watts = min(watts, power.tx_power_w)
         self._set_power(name, radio, watts)
-
-    def _cut(self, transfer: _Transfer) -> None:
-        if transfer.number in self._transfers:
-            src, dst = self._numbers[transfer.src], self._numbers[transfer.dst]
-            self._episode.Cut(transfer.number, src, dst)
-            self._collect()
-
-    def _collect(self) -> None:
-        """Records what has ended and resolves its futures, in ns-3's order."""
-        for ended in take_ended(self._episode):
-            transfer = self._transfers.pop(ended.number)
-            delivery = self._delivery(transfer, ended)
-            self.deliveries.append(delivery)
-            if not transfer.future.done():
-                transfer.future.set_result(delivery)
-
-    def _delivery(self, transfer: _Transfer, ended: Ended) -> RadioDelivery:
-        return RadioDelivery(
-            src=transfer.src,
-            dst=transfer.dst,
-            kind=transfer.kind,
-            size_bytes=transfer.size_bytes,
-            start_ns=transfer.start_ns,
-            end_ns=ended.end_ns,
-            outcome=self._outcome(transfer, ended),
-            lost=ended.lost,
-            radio=self._radio[transfer.src, transfer.dst],
-            retransmissions=ended.retransmissions,
-            sinr=ratio(ended.sinr_time, ended.rx_time_s),
-            tx_power_w=ratio(ended.energy_j, ended.airtime_s),
-            bandwidth_hz=ratio(ended.bandwidth_time, ended.airtime_s),
-            airtime_s=ended.airtime_s,
-            energy_j=ended.energy_j,
-            extrapolated_bytes=ended.extrapolated_bytes,
-        )
-
-    def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
-        """The native code calls lost whatever isn't whole; with gaps it may still be of use."""
-        missing = sum(end - begin for begin, end in ended.lost)
-        gaps = ended.outcome == "lost" and missing < transfer.size_bytes
-        if gaps and (transfer.src, transfer.dst) in self._unrepaired:
-            return "partial"
-        return ended.outcome

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -11,3 +12,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Wall times on a busy machine say nothing about the code, and a check should repeat.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+# Where tests are started in a shell's background Ctrl-C is ignored, and what it does is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,11 +15,19 @@ from collapipe_ns3.dssra.predict import cluster_plans, predict
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.tables import Prices
 from collapipe_ns3.dssra.task import Memory, Task, task
+from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.schemes import Observation
 
 #: Tasks of an event graph up to which a whole round is predicted by it: some 50 ms of planning.
 _MOST_TASKS = 20_000
+
+#: Which links are left without grants, inside the clusters and to the base station.
+OPENED = {
+    "shared": (True, True),
+    "divided to the base station": (True, False),
+    "divided": (False, False),
+}
 
 #: Of the best objective: what is above that after a sweep is not looked at further.
 _NEAR = 1.15
@@ -60,7 +68,21 @@ def decide(
         energy_queues=dict(memory.queues.energy),
         divergence_queue=memory.queues.divergence,
         timeline=timeline,
+        state=state,
     )
+
+
+def expected(decision: Decision, todo: Task) -> Timeline:
+    """The timeline of a decision that was made before, by what is known in `todo`."""
+    inside, edge = OPENED[decision.bands]
+    fleet = todo.fleet.opened(d2d=inside, edge=edge)
+    radio = decision.state.radio
+    if not fleet.d2d.grants:
+        radio = radio.with_(d2d_hz=fleet.d2d.natural_hz)
+    if not fleet.up.grants:
+        radio = radio.with_(up_hz=fleet.up.natural_hz, down_hz=fleet.down.natural_hz)
+    once = replace(todo.work, local_steps=1)
+    return predict(decision.plan, todo.devices, fleet, once, radio)
 
 
 def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
@@ -88,14 +110,14 @@ def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
 def _variants(todo: Task) -> list[tuple[str, tuple[bool, bool]]]:
     """Which links are left without grants, inside the clusters and to the base station."""
     fleet, bands = todo.fleet, todo.settings.bands
-    variants = []
+    names = []
     if bands != "divided":
-        variants.append(("shared", (True, True)))
+        names.append("shared")
     if bands == "any" and fleet.d2d.grants and (fleet.up.grants or fleet.down.grants):
-        variants.append(("divided to the base station", (True, False)))
+        names.append("divided to the base station")
     if bands != "shared" and (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
-        variants.append(("divided", (False, False)))
-    return variants or [("shared", (True, True))]
+        names.append("divided")
+    return [(name, OPENED[name]) for name in names or ["shared"]]
 
 
 def _shortages(todo: Task, error: NoRoom) -> list[tuple[str, str]]:

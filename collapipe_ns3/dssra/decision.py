@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planner import Move
 from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.schemes import PhaseTimes
+
+#: Phases that are corrected: uploads depend on when clusters have trained, not on a factor.
+_CORRECTED = ("broadcast", "gather")
 
 PHASES = ("broadcast", "pipeline", "gather", "upload", "aggregate")
 
@@ -55,7 +59,8 @@ class Prediction:
 
     The phases are those of the cluster that ends last, as in the engine's outcome. `by` says
     whether they come from the event graph or, where that would be too large, the closed forms;
-    they are corrected by `correction`, what such phases have measured over predicted so far.
+    they are corrected by `correction`, what such phases have measured over predicted so far, and
+    the training by what such a plan's has (`collapipe_ns3.dssra.experience`).
     `divergence` is Σ ρΓ relative to a loss-free round's.
     """
 
@@ -100,7 +105,8 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All of a round's planning. `timeline` is the event graph's, where there is one.
+    """All of a round's planning. `timeline` is the event graph's, where there is one, `state` the
+    plan as the optimisation has it.
 
     `bands` says whether links were given bandwidths: shared, divided to the base station, divided.
     """
@@ -115,13 +121,14 @@ class Decision:
     energy_queues: Mapping[str, float]
     divergence_queue: float
     timeline: Timeline | None
+    state: State
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, the timeline left out."""
+        """Plain data, timeline and state left out."""
         data = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("plan", "timeline")
+            if field.name not in ("plan", "timeline", "state")
         }
         return {"plan": self.plan.to_json(), **_plain(data)}
 
@@ -167,6 +174,8 @@ def corrected(
     after = dict(before)
     for row in compare(prediction, phases, {}, 1)[: len(PHASES)]:
         name = row.what.removesuffix("_s")
+        if name not in _CORRECTED:
+            continue
         plain = row.predicted / prediction.correction.get(name, 1.0)
         if plain > 0 and row.measured > 0:
             ratio = min(max(row.measured / plain, 0.5), 2.0)

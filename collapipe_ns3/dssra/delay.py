@@ -103,16 +103,31 @@ def one_f_one_b_step_s(
 ) -> Array:
     """An estimate of a training step under 1F1B, where both directions run side by side.
 
-    The beat is that of the busiest resource with both directions to do, and, since stage i of N
-    keeps N - i micro-batches in flight at most, no shorter than the round trip from stage i to the
-    end and back divided by N - i.
+    The beat is that of the busiest resource with both directions to do, and no shorter than what
+    `window_beat_s` allows.
     """
+    beat = np.maximum(
+        one_f_one_b_beat_s(forward, backward, sharing), window_beat_s(forward, backward, sharing)
+    )
+    back, _ = _back(backward, sharing)
+    total: Array = fill_s(forward) + (micro_batches - 1) * beat + (back + steps).max(-1)
+    return total
+
+
+def one_f_one_b_beat_s(forward: Way, backward: Way, sharing: Sharing) -> Array:
+    """The least time between two micro-batches under 1F1B: the busiest resource's, both ways."""
     both = forward.hops + backward.hops
     half = np.where(sharing.half_duplex, hops_beat_s(both, sharing), 0.0)
     shared = np.where(sharing.medium, both.sum(-1), half)
     own = np.maximum(beat_s(forward, sharing), beat_s(backward, sharing))
     computed = (forward.stages + backward.stages).max(-1)
-    beat = np.maximum.reduce([own, computed, forward.floor + backward.floor, shared])
+    beat: Array = np.maximum.reduce([own, computed, forward.floor + backward.floor, shared])
+    return beat
+
+
+def window_beat_s(forward: Way, backward: Way, sharing: Sharing) -> Array:
+    """What 1F1B's windows allow: stage i of N keeps N - i micro-batches in flight at most, so that
+    a beat is no shorter than the round trip from stage i to the end and back divided by N - i."""
     back, _ = _back(backward, sharing)
     ahead = _from_end(forward.stages[..., :-1] + forward.hops + forward.hop_latency)
     rest = forward.edge + forward.edge_latency + forward.stages[..., -1]
@@ -123,9 +138,8 @@ def one_f_one_b_step_s(
     window = np.maximum(devices + 2 - stages, 1)
     window[..., -1] = 1
     used = (stages <= devices) | (stages == stages[-1])
-    beat = np.maximum(beat, np.where(used, trips / window, 0.0).max(-1))
-    total: Array = fill_s(forward) + (micro_batches - 1) * beat + (back + steps).max(-1)
-    return total
+    allowed: Array = np.where(used, trips / window, 0.0).max(-1)
+    return allowed
 
 
 def evenly_s(ready_s: Array, holds_s: Array) -> Array:

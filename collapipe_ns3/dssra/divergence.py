@@ -12,7 +12,8 @@ of mean square ‖∇F‖² + M·σ²/B, each hop adds ε of that, and the M mic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, overload
 
@@ -21,6 +22,9 @@ from scipy.special import ndtri
 
 from bridge.wire import Wire
 from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.schemes import Distorted, Norms
+
+_NEWEST_STEP = 0.1  # the weight of a step's norms among those before
 
 #: ε of rounding to nearest, as `bridge.wire.distortion` measures it on normal tensors.
 _ROUNDING: Mapping[Wire, float] = {"fp32": 0.0, "fp16": 4.3e-8, "bf16": 2.8e-6}
@@ -99,6 +103,21 @@ class GradientNoise:
         variance, square = max(self.variance, 1e-30), max(self.square, 0.0)
         signal = square * batch / variance
         return 1 + distortion * (1 + signal / micro_batches)
+
+    def learned(self, gradients: Iterable[Norms]) -> Self:
+        """The estimate after all steps of a round of which norms were taken."""
+        noise = self
+        for norms in gradients:
+            noise = noise.after(norms.prefix_squares, norms.sequences, _NEWEST_STEP)
+        return noise
+
+    def measured(self, strayed: Iterable[Distorted]) -> float:
+        """Σ ρΓ of a round from what really happened to its tensors; nan if nothing was trained."""
+        parts = [
+            (each.weight, self.divergence(each.sequences, each.micro_batches, each.distortion))
+            for each in strayed
+        ]
+        return math.fsum(weight * part for weight, part in parts) if parts else math.nan
 
     def to_json(self) -> dict[str, Any]:
         return {"variance": self.variance, "square": self.square, "seen": self.seen}

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
-from collapipe_ns3.dssra.objective import State, same, value
+from collapipe_ns3.dssra.experience import doubtful
+from collapipe_ns3.dssra.objective import State, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
 from collapipe_ns3.dssra.task import Task
@@ -22,6 +25,12 @@ from collapipe_ns3.plan import RoundPlan
 
 #: Tasks up to which finalists are compared by their event graphs, one training step each.
 _MOST_TASKS = 3_000
+
+#: Clusters up to which each alone may stay as it was.
+_FEW = 3
+
+#: Of a second that states move while others are waited for.
+_NEEDLESS = 0.02
 
 #: How much the closed forms may be off, where they are estimates.
 _DOUBT = 1.15
@@ -50,6 +59,7 @@ def compared(
     ]
     if (before := _before(task, best.state)) is not None:
         different.append(Candidate("last round", task, before))
+        different += _partly(task, best.state, before)
     different = [
         candidate
         for place, candidate in enumerate(different)
@@ -68,6 +78,18 @@ def compared(
     found = [(Finalist(each.name, _objective(each.task, each.state)), each) for each in ready]
     winner = min(found, key=lambda pair: pair[0].objective)
     return winner[1], tuple(finalist for finalist, _ in found)
+
+
+def _partly(task: Task, new: State, before: State) -> list[Candidate]:
+    """The new plan with one cluster as it was: what others wait for need not move."""
+    clusters = task.fleet.clusters
+    if not 1 < clusters <= _FEW:
+        return []
+    each = np.eye(clusters, dtype=np.intp)
+    return [
+        Candidate(f"cluster {n} as before", task, mixed(task.fleet, [new, before], each[n]))
+        for n in range(clusters)
+    ]
 
 
 def _divided(candidate: Candidate, known: State) -> Candidate:
@@ -126,13 +148,14 @@ def _objective(task: Task, state: State) -> float:
     plan = RoundPlan(0, "", cluster_plans(state.segments, task.devices))
     made = predict(plan, task.devices, task.fleet, once, state.radio)
     more, moving = task.work.local_steps - 1, _moving_s(task, state)
-    ends = [
-        times.upload_ns / 1e9
-        + more * (times.steps_ns[0] - times.broadcast_ns) / 1e9
-        + moving.get(times.cluster, 0.0) / task.settings.move_rounds
-        for times in made.clusters
-    ]
-    round_s = max(ends) + aggregate_s(task.fleet, task.work)
+    tried, pipelines = task.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
+    ends = []
+    for times in made.clusters:
+        step_s = times.phases_ns[1] / 1e9
+        trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
+        moved_s = moving.get(times.cluster, 0.0) / task.settings.move_rounds
+        ends.append(times.upload_ns / 1e9 - step_s + trained_s + moved_s)
+    round_s = max(ends) + aggregate_s(task.fleet, task.work) + _NEEDLESS * sum(moving.values())
     penalties = value(task.problem, state).penalties
     return task.settings.v * round_s + float(penalties.sum())
 

@@ -14,24 +14,26 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.wire import Wire
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import loss_epsilon, wire_epsilon
-from collapipe_ns3.dssra.knowledge import Knowledge, Pair, Service, link_name
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.services import Pair, Service, link_name
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.schemes import MeasuredLink, Medium, Observation
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
-#: What a link is taken for when nothing at all was measured: a poor one, so that whatever is
-#: planned on it will hold.
+#: What a link is taken for when nothing at all was measured: a poor one, so that plans will hold.
 _UNKNOWN_SINR = 1.0
 _UNKNOWN_EFFICIENCY = 0.5
 _UNKNOWN_HZ = 1e7
 
-#: What a transfer takes beside its airtime before one was seen: enough to keep micro-batches few.
+#: What a transfer takes on a link in no medium at first: it keeps micro-batches few.
 _UNKNOWN = Service(latency_s=5e-3)
+
+#: Slots that a transfer loses: half to the wait for the next, half in the last, filled in part.
+_SLOTS_LOST = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Links:
     `snr` is g/n in Hz/W. Without grants a link uses `natural_hz`, as the radio has it; with them
     the links of a cluster (or, to the base station, of all clusters) share `band_hz` (P,). `duty`
     is the part of a hold that is on the air; `bulk` (P,) how many times as long bytes in bulk
-    take. `measured` marks what was not guessed.
+    take. `measured` marks what was not guessed. `latency` has what is lost to slots of `slot_s` on
+    average. `efficiency` holds near a fair part of the band, `whole` where all of it is used.
     """
 
     snr: Array
     efficiency: Array
+    whole: Array
     latency: Array
     epsilon: Array
     duty: Array
@@ -56,6 +60,12 @@ class Links:
     shared: bool
     half_duplex: bool
     measured: Mask
+    slot_s: float = 0.0
+
+    @property
+    def own_latency(self) -> Array:
+        """Without what is lost to slots."""
+        return np.maximum(self.latency - _SLOTS_LOST * self.slot_s, 0.0)
 
     def seconds_per_byte(self, power_w: Array, bandwidth_hz: Array) -> Array:
         """8/r(b, p) of every link; infinite where there is no power or bandwidth."""
@@ -70,13 +80,15 @@ class Links:
             return self
         whole = self.band_hz.reshape(-1, *(1,) * (self.snr.ndim - 1))
         natural_hz = np.broadcast_to(whole, self.snr.shape)
-        return replace(self, natural_hz=natural_hz, grants=False, shared=True)
+        return replace(
+            self, efficiency=self.whole, natural_hz=natural_hz, grants=False, shared=True
+        )
 
     def take(self, rows: Ints) -> Links:
         """The links of these clusters."""
         arrays: dict[str, Any] = {
             key: getattr(self, key)[rows]
-            for key in ("snr", "efficiency", "latency", "epsilon", "duty", "natural_hz",
+            for key in ("snr", "efficiency", "whole", "latency", "epsilon", "duty", "natural_hz",
                         "band_hz", "bulk", "measured")
         }  # fmt: skip
         return replace(self, **arrays)
@@ -85,7 +97,8 @@ class Links:
 @dataclass(frozen=True)
 class Fleet:
     """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
-    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use."""
+    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use.
+    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length."""
 
     size: Ints
     share: Array
@@ -99,6 +112,7 @@ class Fleet:
     up: Links
     down: Links
     medium: Ints
+    fair_bytes: Array
     server_flops_per_s: float
     server_overhead_s: float
     server_power_w: float
@@ -122,7 +136,7 @@ class Fleet:
         return int(self.flops_per_s.shape[1])
 
     @classmethod
-    def of(cls, observation: Observation, knowledge: Knowledge, wire: Wire = "fp32") -> Self:
+    def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
         """What an observation says, corrected by what was learned."""
         names = [(control_unit(n), *devices) for n, devices in enumerate(observation.devices)]
         place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
@@ -131,7 +145,8 @@ class Fleet:
         server = profiles[SERVER]
         speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
         power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
-        reader = _Reader(observation, knowledge, place, wire_epsilon(wire, observation.model.width))
+        epsilon = wire_epsilon(observation.wire, observation.model.width)
+        reader = _Reader(observation, knowledge, place, epsilon)
         medium_names = [reader.medium_of(row[0], row[1]) for row in names]
         numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
         return cls(
@@ -153,6 +168,7 @@ class Fleet:
                 [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
             ),
             medium=np.array([numbers[name] for name in medium_names]),
+            fair_bytes=np.full(len(names), np.inf),
             server_flops_per_s=speed[SERVER],
             server_overhead_s=server.overhead_s,
             server_power_w=server.max_tx_power_w,
@@ -163,7 +179,7 @@ class Fleet:
         own = {
             key: getattr(self, key)[rows]
             for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
-                        "active_power_w", "rx_power_w", "max_power_w", "medium")
+                        "active_power_w", "rx_power_w", "max_power_w", "medium", "fair_bytes")
         }  # fmt: skip
         links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
         changes: dict[str, Any] = {**own, **links}
@@ -180,8 +196,9 @@ class Fleet:
         }  # fmt: skip
         inside: dict[str, Any] = {
             key: getattr(self.d2d, key)[rows[..., None], a, b]
-            for key in ("snr", "efficiency", "latency", "epsilon", "duty", "natural_hz", "measured")
-        }
+            for key in ("snr", "efficiency", "whole", "latency", "epsilon", "duty", "natural_hz",
+                        "measured")
+        }  # fmt: skip
         return replace(self, **own, d2d=replace(self.d2d, **inside))
 
 
@@ -209,7 +226,6 @@ class _Reader:
         self.knowledge = knowledge
         self.place = place
         self.wire_epsilon = wire_epsilon
-        self.usual = _usual(list(knowledge.services.values()))
 
     def medium_of(self, src: str, dst: str) -> str:
         """The name of the medium of a pair; that of the sender's own where there is none."""
@@ -221,11 +237,13 @@ class _Reader:
 
     def edge(self, pairs: Sequence[Pair], power_w: Array) -> Links:
         medium = self._medium(pairs[0])
-        values = [self._values(pair, medium) for pair in pairs]
+        fair = 1 / len(pairs) if medium and medium.grants else 1.0
+        values = [self._values(pair, medium, fair) for pair in pairs]
         links = _guess(np.array(values).T[:, :, None], power_w[:, None], medium)
         arrays = {key: value[:, 0] for key, value in links.items()}
         measured = ~np.isnan([row[0] for row in values])
-        bulk = np.array([self._service(pair, medium).bulk for pair in pairs])
+        services = [self._service(pair, medium) for pair in pairs]
+        bulk = np.array([service.bulk / service.overhead for service in services])
         # Up and down in one band, by turns: half of it for each, as far as grants go.
         both = medium is not None and (pairs[0][1], pairs[0][0]) in medium.links
         band = np.full(len(pairs), _band(medium) / (2 if both else 1))
@@ -238,13 +256,14 @@ class _Reader:
         for medium in media:
             if medium:
                 cells[medium.name] += 1
-        found = np.full((6, count, nodes, nodes), np.nan)
+        found = np.full((7, count, nodes, nodes), np.nan)
         found[3] = self.wire_epsilon
         place = self.place
         for cluster, medium in enumerate(media):
             # That of the medium for all its links; without one each has its own, if any is known.
             service = self._service(("", ""), medium)
-            found[2, cluster], found[4, cluster] = service.latency_s, 1 / service.overhead
+            found[2, cluster] = service.latency_s + _lost_s(medium)
+            found[4, cluster] = 1 / service.overhead
         for src, dst in self.measured:
             if src in place and dst in place and place[src][0] == place[dst][0]:
                 cluster, i = place[src]
@@ -257,25 +276,46 @@ class _Reader:
         if media[0] and media[0].grants:
             arrays["natural_hz"] = np.broadcast_to(band[:, None, None], measured.shape)
         services = [self._service((row[0], row[1]), m) for row, m in zip(names, media, strict=True)]
-        bulk = np.array([service.bulk for service in services])
+        bulk = np.array([service.bulk / service.overhead for service in services])
         return _links(arrays, media[0], measured, band, bulk)
 
-    def _values(self, pair: Pair, medium: Medium | None) -> tuple[float, ...]:
-        """snr, η, latency, ε, duty and bandwidth of a link; nan for what was not measured."""
+    def _values(self, pair: Pair, medium: Medium | None, fair: float = 1.0) -> tuple[float, ...]:
+        """snr, η, latency, ε, duty, bandwidth and η over the whole band; nan where not measured.
+
+        η is that over the part `fair` of the band.
+        """
         service = self._service(pair, medium)
         link = self.measured.get(pair)
         epsilon = self.wire_epsilon + loss_epsilon(self.knowledge.losses.get(pair, 0.0))
-        rest = (service.latency_s, epsilon, 1 / service.overhead)
+        latency_s = self.knowledge.latencies.get(pair)
+        if latency_s is None:
+            latency_s = service.latency_s
+            if medium is not None and medium.repeat_s and link is not None:
+                latency_s = medium.late_s(link.sinr)
+        rest = (latency_s + _lost_s(medium), epsilon, 1 / service.overhead)
         if link is None or not (link.gain > 0 and link.interference_w_hz > 0 and link.sinr > 0):
-            return (np.nan, np.nan, *rest, np.nan)
+            return (np.nan, np.nan, *rest, np.nan, np.nan)
         snr = link.gain / link.interference_w_hz
         used_hz = link.tx_power_w * snr / link.sinr
         natural_hz = medium.bandwidth_hz if medium and not medium.grants else used_hz
-        return (snr, self._efficiency(pair, link, used_hz, service), *rest, natural_hz)
+        if medium is None or not medium.densities:
+            efficiency = self._efficiency(pair, link, used_hz, service)
+            return (snr, efficiency, *rest, natural_hz, efficiency)
+        learned = self.knowledge.efficiencies.get(pair, 1.0) / service.overhead
+        part, whole = (
+            learned * medium.density(sinr) / np.log2(1 + sinr)
+            for sinr in (link.tx_power_w * snr / (x * medium.bandwidth_hz) for x in (fair, 1.0))
+        )
+        return (snr, part, *rest, natural_hz, whole)
 
     def _service(self, pair: Pair, medium: Medium | None) -> Service:
+        """That of the medium; before it was seen, what to expect of it, or of such as were."""
         name = medium.name if medium else link_name(*pair)
-        return self.knowledge.services.get(name, self.usual)
+        if (known := self.knowledge.services.get(name)) is not None:
+            return known
+        if medium is None:
+            return _usual(list(self.knowledge.services.values()))
+        return Service(medium.latency_s, medium.overhead, medium.overhead)
 
     def _efficiency(
         self, pair: Pair, link: MeasuredLink, used_hz: float, service: Service
@@ -298,6 +338,10 @@ def _usual(services: Sequence[Service]) -> Service:
     )
 
 
+def _lost_s(medium: Medium | None) -> float:
+    return _SLOTS_LOST * medium.slot_s if medium else 0.0
+
+
 def _band(medium: Medium | None) -> float:
     return medium.bandwidth_hz if medium else np.inf
 
@@ -313,26 +357,29 @@ def _links(
         shared=bool(medium and medium.shared),
         half_duplex=bool(medium and medium.half_duplex),
         measured=measured,
+        slot_s=medium.slot_s if medium else 0.0,
     )
 
 
 def _guess(found: Array, power_w: Array, medium: Medium | None) -> dict[str, Array]:
-    """Fills the gaps of [snr, η, latency, ε, duty, bandwidth].
+    """Fills the gaps of [snr, η, latency, ε, duty, bandwidth, η over the whole band].
 
     A link not measured has the gain of its other direction, or else the worst of its cluster, or
     else the worst of all. Where nothing was measured it is taken for a poor one.
     """
-    snr, efficiency, latency, epsilon, duty, natural = found
+    snr, efficiency, latency, epsilon, duty, natural, whole = found
     hz = medium.bandwidth_hz if medium else _UNKNOWN_HZ
     natural = _or_worst(natural, hz)
     if snr.ndim == 3:
         snr = np.where(np.isnan(snr), snr.swapaxes(1, 2), snr)
         efficiency = np.where(np.isnan(efficiency), efficiency.swapaxes(1, 2), efficiency)
+        whole = np.where(np.isnan(whole), whole.swapaxes(1, 2), whole)
     if np.isnan(snr).all():
         snr = _UNKNOWN_SINR * natural / power_w
     return {
         "snr": _or_worst(snr, np.nan),
         "efficiency": _or_worst(efficiency, _UNKNOWN_EFFICIENCY),
+        "whole": _or_worst(whole, _UNKNOWN_EFFICIENCY),
         "latency": latency,
         "epsilon": epsilon,
         "duty": duty,

@@ -10,6 +10,7 @@ import numpy as np
 from collapipe_ns3.dssra.assess import Radio, aggregate_s
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.experience import ratio
 from collapipe_ns3.dssra.fleet import Links
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.predict import cluster_plans, used_links
@@ -114,7 +115,15 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
         )
         aggregate = aggregate_s(task.fleet, task.work)
     correction = task.memory.correction
-    clusters = tuple(_corrected(cluster, correction) for cluster in clusters)
+    pipelines = {c.cluster: c.pipelines[0] for c in cluster_plans(state.segments, task.devices)}
+    clusters = tuple(
+        _corrected(
+            cluster,
+            correction,
+            ratio(task.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
+        )
+        for cluster in clusters
+    )
     slowest = clusters[int(np.argmax(ends))]
     return Prediction(
         by="event graph" if timeline is not None else "closed forms",
@@ -123,7 +132,7 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
         pipeline_s=slowest.pipeline_s,
         gather_s=slowest.gather_s,
         upload_s=slowest.upload_s,
-        aggregate_s=aggregate * correction.get("aggregate", 1.0),
+        aggregate_s=aggregate,
         clusters=clusters,
         energy_j={name: float(now.costs.energy[at]) for name, at in task.places.items()},
         divergence=float((task.fleet.share * now.gamma).sum()),
@@ -140,13 +149,14 @@ def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
     return tuple(found)
 
 
-def _corrected(cluster: ClusterPrediction, by: Mapping[str, float]) -> ClusterPrediction:
-    pipeline = by.get("pipeline", 1.0)
+def _corrected(
+    cluster: ClusterPrediction, by: Mapping[str, float], pipeline: float
+) -> ClusterPrediction:
     return ClusterPrediction(
         cluster=cluster.cluster,
         broadcast_s=cluster.broadcast_s * by.get("broadcast", 1.0),
         step_s=cluster.step_s * pipeline,
         pipeline_s=cluster.pipeline_s * pipeline,
         gather_s=cluster.gather_s * by.get("gather", 1.0),
-        upload_s=cluster.upload_s * by.get("upload", 1.0),
+        upload_s=cluster.upload_s,
     )

@@ -36,34 +36,45 @@ def rows(timeline: Timeline, cluster: int | None = None) -> list[Row]:
 
 
 def text(
-    timeline: Timeline, width: int = 80, cluster: int | None = None, until_ns: int | None = None
+    timeline: Timeline,
+    width: int = 80,
+    cluster: int | None = None,
+    since_ns: int = 0,
+    until_ns: int | None = None,
 ) -> str:
     """The chart. A column is darker the larger the part of its time that something went on in it.
 
-    Up to `until_ns`, or to the end; the last line has the times of its first and last column.
+    From `since_ns` to `until_ns`, or to the end, with a row for what does something then; the last
+    line has the times of its first and last column.
     """
-    chart = rows(timeline, cluster)
     end_ns = until_ns or timeline.total_ns
+    chart = [
+        row
+        for row in rows(timeline, cluster)
+        if any(bar.end_ns > since_ns and bar.start_ns < end_ns for bar in row.bars)
+    ]
     label = max((len(row.name) for row in chart), default=0)
-    lines = [f"{row.name:<{label}} │{_line(row.bars, width, end_ns)}│" for row in chart]
-    left, right = "0 s", f"{end_ns / 1e9:.4g} s"
+    lines = [f"{row.name:<{label}} │{_line(row.bars, width, since_ns, end_ns)}│" for row in chart]
+    left, right = f"{since_ns / 1e9:.4g} s", f"{end_ns / 1e9:.4g} s"
     lines.append(f"{'':<{label}}  {left}{right:>{max(width - len(left), 1)}}")
     return "\n".join(lines)
 
 
-def _line(bars: Iterable[Bar], width: int, end_ns: int) -> str:
+def _line(bars: Iterable[Bar], width: int, since_ns: int, end_ns: int) -> str:
     """One row's columns. What overlaps, as transfers over their latency do, counts once."""
     busy = [0.0] * width
-    column_ns = max(end_ns / width, 1e-9)
-    reached_ns = 0
+    column_ns = max((end_ns - since_ns) / width, 1e-9)
+    reached_ns = since_ns
     for bar in bars:
         start, stop = max(bar.start_ns, reached_ns), min(bar.end_ns, end_ns)
         reached_ns = max(reached_ns, bar.end_ns)
         if stop <= start:
             continue
-        first, last = int(start / column_ns), min(int(stop / column_ns), width - 1)
+        first = int((start - since_ns) / column_ns)
+        last = min(int((stop - since_ns) / column_ns), width - 1)
         for column in range(first, last + 1):
-            begin, finish = column * column_ns, (column + 1) * column_ns
+            begin = since_ns + column * column_ns
+            finish = begin + column_ns
             busy[column] += max(min(stop, finish) - max(start, begin), 0.0) / column_ns
     return "".join(_shade(part) for part in busy)
 

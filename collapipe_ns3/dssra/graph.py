@@ -4,7 +4,9 @@ A task is asked for once all that it needs has ended, waits for its resources fi
 served, holds them, and has ended a latency after it let go. That is what the engine's processors
 do, and the links of `bridge.fixed.FixedRateNetwork`. A radio channel that many links share is held
 evenly instead: of n tasks that hold it, each gets on at 1/n of its speed (processor sharing), as
-links do that contend for Wi-Fi or are given equal parts of LTE. Times are whole nanoseconds.
+links do that contend for Wi-Fi or are given equal parts of LTE. A band may also be given out slot
+by slot (`collapipe_ns3.dssra.slots`): what goes over it claims nothing else. Times are whole
+nanoseconds.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from collapipe_ns3.dssra.slots import Lane, SlottedBand
 
 
 class Hold(IntEnum):
@@ -40,6 +44,7 @@ class EventGraph:
     claims: list[tuple[tuple[int, Hold], ...]] = field(default_factory=list)
     needs: list[int] = field(default_factory=list)
     feeds: list[list[int]] = field(default_factory=list)
+    lanes: list[tuple[Hashable, Lane] | None] = field(default_factory=list)
     resources: dict[Hashable, int] = field(default_factory=dict)
 
     def add(
@@ -50,12 +55,17 @@ class EventGraph:
         latency_ns: int = 0,
         claims: Sequence[Claim] = (),
         transfer: bool = False,
+        lane: tuple[Hashable, Lane] | None = None,
     ) -> int:
-        """A new task's number. Transfers that end at an instant do so before computations."""
+        """A new task's number. Transfers that end at an instant do so before computations.
+
+        `lane` is a slotted band and the link on it that the task takes, for `hold_ns` of all of it.
+        """
         task = len(self.hold_ns)
         self.hold_ns.append(hold_ns)
         self.latency_ns.append(latency_ns)
         self.transfers.append(transfer)
+        self.lanes.append(lane)
         resources = self.resources
         self.claims.append(
             tuple([(resources.setdefault(key, len(resources)), how) for key, how in claims])
@@ -79,6 +89,7 @@ class EventGraph:
         self.latency_ns += self.latency_ns[these]
         self.transfers += self.transfers[these]
         self.claims += self.claims[these]
+        self.lanes += self.lanes[these]
         self.needs += self.needs[these]
         again = [fed + shift for fed in self.feeds[begin] if fed >= first]
         self.feeds += [[fed + shift for fed in feeds] for feeds in self.feeds[these]]
@@ -101,7 +112,7 @@ class Execution:
         return max(self.end_ns, default=0)
 
 
-_RELEASE, _END, _CHECK = 0, 1, 2
+_RELEASE, _END, _CHECK, _SLOT = 0, 1, 2, 3
 
 
 def execute(graph: EventGraph) -> Execution:
@@ -140,6 +151,8 @@ class _Run:
         self.mode = [Hold.ALONE] * resources
         self.waiting: list[deque[int]] = [deque() for _ in range(resources)]
         self.pools: dict[int, _Pool] = {}
+        self.bands: dict[Hashable, SlottedBand] = {}
+        self.slots: list[SlottedBand] = []  # as numbers in events have them
         # When, computation?, order, task or pool, what.
         self.events: list[tuple[int, bool, int, int, int]] = []
         self.order = 0
@@ -162,6 +175,9 @@ class _Run:
             if which == _CHECK:
                 self._look(task, order, now_ns, ready)
                 continue
+            if which == _SLOT:
+                self._slot(task, now_ns)
+                continue
             if which == _RELEASE:
                 self._release(task, now_ns)
                 if graph.latency_ns[task]:
@@ -180,11 +196,42 @@ class _Run:
                 ready.append(fed)
 
     def _ask(self, task: int, now_ns: int) -> None:
+        if (lane := self.graph.lanes[task]) is not None:
+            self._ask_for_slots(task, *lane, now_ns)
+            return
         claims = self.graph.claims[task]
         if claims and self.holders[first := claims[0][0]]:
             self.waiting[first].append(task)
         else:
             self._enter(task, now_ns)
+
+    def _ask_for_slots(self, task: int, name: Hashable, lane: Lane, now_ns: int) -> None:
+        band = self.bands.get(name)
+        if band is None:
+            band = self.bands[name] = SlottedBand(lane.slot_ns, len(self.slots))
+            self.slots.append(band)
+        before_ns = band.next_ns
+        band.ask(lane, task, self.graph.hold_ns[task], now_ns)
+        self.start_ns[task] = now_ns
+        if band.next_ns != before_ns:
+            self._note_slot(band)
+
+    def _note_slot(self, band: SlottedBand) -> None:
+        self.order += 1
+        # Before anything else that happens then: what is asked for at that instant comes too late.
+        heapq.heappush(self.events, (band.next_ns, False, -1, band.number, _SLOT))
+
+    def _slot(self, number: int, now_ns: int) -> None:
+        band = self.slots[number]
+        if band.next_ns != now_ns:
+            return  # an earlier one was asked for since
+        end_ns = now_ns + band.slot_ns
+        for task in band.slot(now_ns):
+            self.order += 1
+            arrives_ns = end_ns + self.graph.latency_ns[task]
+            heapq.heappush(self.events, (arrives_ns, False, self.order, task, _END))
+        if band.next_ns >= 0:
+            self._note_slot(band)
 
     def _enter(self, task: int, now_ns: int) -> None:
         """Takes the first claim, which is free, and begins if the others are."""

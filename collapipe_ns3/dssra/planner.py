@@ -122,7 +122,14 @@ def scheduled(
     """
     prices = Prices(problem.second * pace, problem.joule, problem.divergences)
     task = segments.Scheduling(
-        problem.fleet, problem.work, radio, prices, loads, problem.noise, problem.choices
+        problem.fleet,
+        problem.work,
+        radio,
+        prices,
+        loads,
+        problem.noise,
+        problem.choices,
+        windows=True,
     )
     found = segments.schedule(task, start.segments if start else None)
     short = np.all([~np.isfinite(j) for j, _ in found], axis=0)

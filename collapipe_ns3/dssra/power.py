@@ -52,10 +52,11 @@ def best_w(second: Array, joule: Array, gamma: Array, least_w: Array, most_w: Ar
 
 
 def needed_w(seconds_per_bit: Array, efficiency_hz: Array, gamma: Array) -> Array:
-    """The power at which a bit takes so long: (2^(1/(η·b·y)) - 1)/γ."""
-    with np.errstate(over="ignore", divide="ignore"):
+    """The power at which a bit takes so long: (2^(1/(η·b·y)) - 1)/γ; none without a band."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         watts: Array = np.expm1(np.log(2) / (efficiency_hz * seconds_per_bit)) / gamma
-    return watts
+    needed: Array = np.where(np.isnan(watts), 0.0, watts)
+    return needed
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from collapipe_ns3.dssra.assess import Pace, Radio, Segments
 from collapipe_ns3.dssra.fleet import Fleet, Links
-from collapipe_ns3.dssra.graph import Claim, Hold
+from collapipe_ns3.dssra.services import way
 from collapipe_ns3.dssra.timeline import Carriage, Move, Timeline, timeline
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.schemes import Medium
 
 Names = Sequence[Sequence[str]]
 
@@ -106,9 +107,12 @@ class _Predictor:
         self.place = _places(devices)
         pace = Pace.of(fleet, radio)
         # Looked up once a task: plain lists of floats are quicker than arrays.
-        self.d2d, self.d2d_latency = pace.d2d.tolist(), fleet.d2d.latency.tolist()
-        self.up, self.up_latency = pace.up.tolist(), fleet.up.latency.tolist()
-        self.down, self.down_latency = pace.down.tolist(), fleet.down.latency.tolist()
+        self.d2d, self.d2d_latency = pace.d2d.tolist(), fleet.d2d.own_latency.tolist()
+        self.up, self.up_latency = pace.up.tolist(), fleet.up.own_latency.tolist()
+        self.down, self.down_latency = pace.down.tolist(), fleet.down.own_latency.tolist()
+        self.d2d_hz, self.up_hz, self.down_hz = (
+            hz.tolist() for hz in (radio.d2d_hz, radio.up_hz, radio.down_hz)
+        )
         self.speed, self.fixed = fleet.flops_per_s.tolist(), fleet.overhead_s.tolist()
         self.medium = fleet.medium.tolist()
         self.carriages: dict[tuple[str, str, int, bool], Carriage] = {}
@@ -133,34 +137,36 @@ class _Predictor:
         return self.carriages[key]
 
     def _carriage(self, src: str, dst: str, size: int, bulk: bool) -> Carriage:
-        pair: tuple[str, str] = (src, dst)
         if dst == SERVER:
-            cluster = self.place[src][0]
-            pace, latency = self.up[cluster], self.up_latency[cluster]
-            links, claims = self.fleet.up, _claims(self.fleet.up, pair, "up")
+            at = self.place[src][0]
+            links, name, hz = self.fleet.up, "up", self.up_hz[at]
+            pace, latency = self.up[at], self.up_latency[at]
         elif src == SERVER:
-            cluster = self.place[dst][0]
-            pace, latency = self.down[cluster], self.down_latency[cluster]
-            links, claims = self.fleet.down, _claims(self.fleet.down, pair, "down")
+            at = self.place[dst][0]
+            links, name, hz = self.fleet.down, "down", self.down_hz[at]
+            pace, latency = self.down[at], self.down_latency[at]
         else:
-            (cluster, i), (_, j) = self.place[src], self.place[dst]
-            pace, latency = self.d2d[cluster][i][j], self.d2d_latency[cluster][i][j]
-            links = self.fleet.d2d
-            claims = _claims(links, pair, f"d2d {self.medium[cluster]}")
-        hold_s = size * pace * (float(links.bulk[cluster]) if bulk else 1.0)
-        return Carriage(round(hold_s * 1e9), round(latency * 1e9), claims)
+            (at, i), (_, j) = self.place[src], self.place[dst]
+            links, name, hz = self.fleet.d2d, f"d2d {self.medium[at]}", self.d2d_hz[at][i][j]
+            pace, latency = self.d2d[at][i][j], self.d2d_latency[at][i][j]
+        hold_s = size * pace * (float(links.bulk[at]) if bulk else 1.0)
+        band_hz = float(links.band_hz[at])
+        going = way((src, dst), _medium(links, name, band_hz), hz if links.grants else None)
+        if going.lane is not None and links.grants:
+            hold_s *= hz / band_hz  # of the whole band
+        return Carriage(round(hold_s * 1e9), round(latency * 1e9), going.claims, going.lane)
 
 
-def _claims(links: Links, pair: tuple[str, str], medium: str) -> tuple[Claim, ...]:
-    if links.shared:
-        return ((pair, Hold.ALONE), (medium, Hold.EVENLY))
-    if links.half_duplex:
-        return (
-            (pair, Hold.ALONE),
-            ((medium, pair[0]), Hold.SENDING),
-            ((medium, pair[1]), Hold.RECEIVING),
-        )
-    return ((pair, Hold.ALONE),)
+def _medium(links: Links, name: str, band_hz: float) -> Medium:
+    return Medium(
+        name,
+        frozenset(),
+        band_hz,
+        grants=links.grants,
+        shared=links.shared,
+        half_duplex=links.half_duplex,
+        slot_s=links.slot_s,
+    )
 
 
 def used_links(pipe: Pipeline, cluster: int, *, star: bool = True) -> list[tuple[str, str]]:

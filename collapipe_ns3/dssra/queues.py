@@ -9,6 +9,7 @@ joules and divergence alike. A queue that grows slower than t proves the budget 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -28,13 +29,17 @@ class Queues:
         divergence: float,
         divergence_budget: float,
     ) -> Self:
-        """The queues after a round that took so much energy and diverged so far, as measured."""
+        """The queues after a round that took so much energy and diverged so far, as measured.
+
+        Where nothing was trained divergence is nan, and its queue stays as it is.
+        """
+        strayed = divergence_budget if math.isnan(divergence) else divergence
         return type(self)(
             energy={
                 node: grown(self.energy.get(node, 0.0), energy_j.get(node, 0.0), budget)
                 for node, budget in budgets_j.items()
             },
-            divergence=grown(self.divergence, divergence, divergence_budget),
+            divergence=grown(self.divergence, strayed, divergence_budget),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -8,16 +8,16 @@ by search in larger ones. Memory is a limit, never a price.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from collapipe_ns3.dssra import exact, search
-from collapipe_ns3.dssra.assess import Loads, Radio, Segments
-from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.assess import Loads, Pace, Radio, Segments, ways
+from collapipe_ns3.dssra.delay import Array, one_f_one_b_beat_s, window_beat_s
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.fleet import Fleet, Ints, Mask
-from collapipe_ns3.dssra.tables import Cases, Prices, Tables, rooms, tables
+from collapipe_ns3.dssra.tables import Cases, Prices, Tables, nominal_pace, rooms, tables
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.plan import Pipeline
 
@@ -57,7 +57,11 @@ def divisors(batch: int, most: int | None = None) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Scheduling:
-    """What segments are scheduled for: all clusters, with the radio and the prices as they are."""
+    """What segments are scheduled for: all clusters, with the radio and the prices as they are.
+
+    The tables leave 1F1B's windows out. With `windows`, the best by the tables of every number of
+    micro-batches and of segments are compared with them.
+    """
 
     fleet: Fleet
     work: Workload
@@ -66,6 +70,7 @@ class Scheduling:
     loads: Loads
     noise: GradientNoise
     choices: Choices
+    windows: bool = False
 
 
 def schedule(problem: Scheduling, start: Segments | None = None) -> list[tuple[Array, Segments]]:
@@ -150,6 +155,8 @@ def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, S
         made = all_tables.take(slice(at_size * rows, (at_size + 1) * rows))
         below = np.repeat(np.minimum(limit, value), len(m))
         found, way, split = exact.best(made, int(size), below)
+        if one_f and problem.windows:
+            found = found + _held_up(problem, cluster, _segments(way, split, modes, one_f), found)
         at = every[np.arange(len(clusters)), found[every].argmin(-1)]
         better = found[at] < value
         value = np.where(better, found[at], value)
@@ -157,6 +164,35 @@ def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, S
         counts = np.where(better[:, None], split[at], counts)
         best_m = np.where(better, modes[at], best_m)
     return value, _segments(order, counts, best_m, one_f)
+
+
+def _held_up(problem: Scheduling, clusters: Ints, segments: Segments, value: Array) -> Array:
+    """What 1F1B's windows add to the J of these rows, each of one of the clusters."""
+    extra = np.zeros(len(clusters))
+    rows = np.flatnonzero(np.isfinite(value))
+    if not len(rows):
+        return extra
+    segs, at = segments.take(rows), clusters[rows]
+    width = problem.fleet.nodes - 1
+    room = ((0, 0), (0, width - segs.order.shape[1]))
+    segs = replace(segs, order=np.pad(segs.order, room), counts=np.pad(segs.counts, room))
+    fleet = problem.fleet.take(at)
+    cases = Cases(at, segs.micro_batches, segs.one_f, segs.size)
+    radio = problem.radio.take(at)
+    pace = Pace(
+        nominal_pace(problem.fleet, problem.radio, cases),
+        fleet.up.seconds_per_byte(radio.up_w, radio.up_hz),
+        fleet.down.seconds_per_byte(radio.down_w, radio.down_hz),
+    )
+    forward, backward, sharing = ways(fleet, problem.work, pace, segs)
+    floor = problem.loads.floor()[:, at] / segs.micro_batches
+    forward, backward = replace(forward, floor=floor[0]), replace(backward, floor=floor[1])
+    beat = one_f_one_b_beat_s(forward, backward, sharing)
+    more = np.maximum(window_beat_s(forward, backward, sharing) - beat, 0.0)
+    extra[rows] = (
+        problem.prices.time[at] * problem.work.local_steps * (segs.micro_batches - 1) * more
+    )
+    return extra
 
 
 def _nearly(

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bridge.wire import Wire
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -17,13 +15,13 @@ class Settings:
     energy_budget_j: float | None = None
     energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
     divergence_budget: float = 1.5
+    memory: Literal["fair", "all"] = "fair"
     memory_budget_bytes: int | None = None
     ewma: float = 0.5
     most_micro_batches: int | None = None
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
     bands: Literal["any", "shared", "divided"] = "any"
     least_sinr_db: float = 5.0
-    wire: Wire = "fp32"
     most_sweeps: int = 6
     move_rounds: int = 5
     stale_s: float = 60.0

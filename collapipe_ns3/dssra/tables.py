@@ -282,11 +282,16 @@ def _ends(
 def rooms(fleet: Fleet, work: Workload, cases: Cases) -> Array:
     """Micro-batches that a device has memory to keep beside 0 … N blocks in training, (R, K, N+1).
 
-    Negative where not even the blocks fit.
+    Negative where not even the blocks fit. What a device has must do for the longest batches, its
+    fair part for usual ones too.
     """
     memory = fleet.memory_bytes[cases.cluster][:, 1:, None]
+    fair, usual = fleet.fair_bytes[cases.cluster][:, None, None], work.block.activation_bytes
     blocks = np.arange(work.blocks + 1)
     sequences = (work.batch_size // cases.micro_batches)[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        room = np.floor((memory / blocks - work.held_bytes) / (work.saved_bytes * sequences) + 1e-9)
+        longest = (memory / blocks - work.held_bytes) / (work.saved_bytes * sequences)
+        room = np.floor(
+            np.minimum(longest, (fair / blocks - work.held_bytes) / (usual * sequences)) + 1e-9
+        )
     return np.where(blocks > 0, room, np.inf)

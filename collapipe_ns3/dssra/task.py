@@ -11,26 +11,32 @@ import numpy as np
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Pair
+from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.objective import Problem
 from collapipe_ns3.dssra.queues import Queues
+from collapipe_ns3.dssra.services import Pair
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Pipeline
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.schemes import MeasuredLink, Observation
+
+#: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
+_CHANGED = 4.0
 
 
 @dataclass(frozen=True)
 class Memory:
     """What earlier rounds have left: figures, queues, and who held what in the last one.
 
-    `correction` is what phases measured over predicted, see `decision.Prediction`.
+    `correction` is what phases measured over predicted, see `decision.Prediction`; `tried` is how
+    plans did, see `experience`.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
     correction: Mapping[str, float] = field(default_factory=dict)
+    tried: Mapping[str, float] = field(default_factory=dict)
     noise: GradientNoise = field(default_factory=GradientNoise)
     queues: Queues = field(default_factory=Queues)
     pipelines: Mapping[int, Pipeline] | None = None
@@ -65,13 +71,11 @@ class Task:
 
 def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
     """The round's problem P_t, with the queues as prices."""
-    fleet = Fleet.of(observation, memory.knowledge, settings.wire)
-    if settings.memory_budget_bytes is not None:
-        limited = np.minimum(fleet.memory_bytes, settings.memory_budget_bytes)
-        fleet = replace(fleet, memory_bytes=limited)
+    work = workload(observation, settings)
+    fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
     problem = Problem(
         fleet=fleet,
-        work=workload(observation, settings),
+        work=work,
         noise=memory.noise,
         second=settings.v,
         joule=_joule_prices(observation, memory.queues, settings, fleet),
@@ -86,6 +90,34 @@ def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
     return Task(observation, memory, settings, problem)
 
 
+def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
+    """The fleet with the memory that a plan may take.
+
+    The fair part is less than what the largest segment of an even split takes with the activations
+    of a whole batch, as GPipe keeps them, for batches of usual length as for the longest. Clusters
+    of which not every device has that are not held to it. Where batches can't be cut into so many
+    micro-batches that 1F1B keeps fewer than all, it is just that.
+    """
+    memory, fair = fleet.memory_bytes, fleet.fair_bytes
+    if settings.memory_budget_bytes is not None:
+        memory = np.minimum(memory, settings.memory_budget_bytes)
+    if settings.memory == "fair":
+        blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
+        finest = segments.divisors(work.batch_size, settings.most_micro_batches)[-1]
+        # The first of an even split's segments keeps the most: one more than there are segments.
+        less = np.where(settings.schedule == "gpipe", 0, finest > fleet.size + 1)
+        most, usual = (
+            blocks * (work.held_bytes + work.batch_size * saved) - less
+            for saved in (work.saved_bytes, work.block.activation_bytes)
+        )
+        nodes = np.arange(fleet.nodes)
+        lacking = (nodes > 0) & (nodes <= fleet.size[:, None]) & (memory < most[:, None])
+        feasible: Mask = np.logical_not(lacking.any(-1))
+        memory = np.where(feasible[:, None], np.minimum(memory, most[:, None]), memory)
+        fair = np.where(feasible, usual, np.inf)
+    return replace(fleet, memory_bytes=memory, fair_bytes=fair)
+
+
 def workload(observation: Observation, settings: Settings) -> Workload:
     """The work of a round, on batches as the observation has them."""
     longest = observation.model.max_length
@@ -96,19 +128,37 @@ def workload(observation: Observation, settings: Settings) -> Workload:
         optimizer=observation.optimizer,
         source_length=observation.source_length or longest,
         target_length=observation.target_length or longest,
-        wire=settings.wire,
+        wire=observation.wire,
     )
 
 
-def unmeasured(observation: Observation, stale_s: float) -> list[Pair]:
-    """The links that a plan might use of which nothing newer than `stale_s` is known."""
-    known = {(link.src, link.dst) for link in observation.links if link.age_s <= stale_s}
+def unmeasured(observation: Observation, before: Observation | None, stale_s: float) -> list[Pair]:
+    """The links that a plan might use of which nothing newer than `stale_s` is known.
+
+    Where a link's gain over interference has changed by more than `_CHANGED` since the last plan,
+    that holds for all links of its cluster: what is known of those that were not used is of before.
+    """
+    known = {(link.src, link.dst): link for link in observation.links if link.age_s <= stale_s}
+    was = {(link.src, link.dst): link for link in before.links} if before is not None else {}
     wanted: list[Pair] = []
     for row in _nodes(observation):
         names = [name for _, name in row]
-        wanted += [(a, b) for a in names for b in names if a != b]
-        wanted += [(names[0], SERVER), (SERVER, names[0])]
-    return [pair for pair in wanted if pair not in known]
+        inside = [(a, b) for a in names for b in names if a != b]
+        if any(
+            pair in known and pair in was and _changed(was[pair], known[pair]) for pair in inside
+        ):
+            wanted += inside
+        wanted += [pair for pair in inside if pair not in known]
+        edge = [(names[0], SERVER), (SERVER, names[0])]
+        wanted += [pair for pair in edge if pair not in known]
+    return list(dict.fromkeys(wanted))
+
+
+def _changed(old: MeasuredLink, new: MeasuredLink) -> bool:
+    quality = [link.gain / max(link.interference_w_hz, 1e-30) for link in (old, new)]
+    return new.age_s < old.age_s + 1e-9 and not (
+        quality[0] / _CHANGED <= quality[1] <= quality[0] * _CHANGED
+    )
 
 
 def _nodes(observation: Observation) -> list[list[tuple[int, str]]]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from collapipe_ns3.costs import StageCost
 from collapipe_ns3.dssra.graph import Claim, EventGraph, Execution, Hold, execute
+from collapipe_ns3.dssra.slots import Lane
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.engine.round import route
 from collapipe_ns3.engine.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
@@ -22,11 +23,15 @@ from collapipe_ns3.plan import Pipeline, RoundPlan
 
 @dataclass(frozen=True, slots=True)
 class Carriage:
-    """One transfer over one hop: how long it holds what it claims, and when after that it is in."""
+    """One transfer over one hop: how long it holds what it claims, and when after that it is in.
+
+    On a slotted band it holds nothing but takes a lane, and `hold_ns` is of the whole band.
+    """
 
     hold_ns: int
     latency_ns: int
     claims: tuple[Claim, ...]
+    lane: tuple[str, Lane] | None = None
 
 
 #: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
@@ -180,6 +185,7 @@ class _Round:
                 latency_ns=carriage.latency_ns,
                 claims=carriage.claims,
                 transfer=True,
+                lane=carriage.lane,
             )
             after = [task]
         return task

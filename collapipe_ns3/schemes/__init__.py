@@ -6,23 +6,32 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 
 from __future__ import annotations
 
-import inspect
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
+from bridge.wire import Wire
 from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.keywords import model_of
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plan import PlanError, RoundPlan
 
 GROUP = "collapipe_ns3.schemes"
+
+
+#: From so much spare SINR on, fading and interference break no block; without any, four
+#: transfers in ten wait for one to come again (one block in ten is broken, a transfer has several).
+_SPARE_DB = 15.0
+_OFTEN = 0.4
 
 
 class MeasuredLink(Protocol):
@@ -56,7 +65,15 @@ class Medium:
     whole band. Where it takes `grants`, a plan may give links bandwidths of their own, all together
     at most `bandwidth_hz`, and those that it gives none share what is left as on a shared medium.
     A medium that is neither has the whole band for every link. A `half_duplex` one has nodes that
-    send or receive, never both at once.
+    send or receive, never both at once. One of `slot_s` is given out in slots of that length: a
+    node sends or receives for whole slots, links may divide one, and what it carried has arrived
+    at its end.
+
+    The rest is what to expect before anything was sent: `densities` are points (SINR, bit/s/Hz) of
+    what the radio carries while it sends, empty where nothing is known; a transfer holds its link
+    for `overhead` times its airtime, and arrives `latency_s` later. Where `repeat_s` is not 0, that
+    is how much later what was broken is sent again, which links do the more often the less their
+    SINR is above what the best code needs.
     """
 
     name: str
@@ -65,6 +82,31 @@ class Medium:
     grants: bool = False
     shared: bool = False
     half_duplex: bool = False
+    slot_s: float = 0.0
+    densities: tuple[tuple[float, float], ...] = ()
+    overhead: float = 1.0
+    latency_s: float = 5e-3
+    repeat_s: float = 0.0
+
+    def late_s(self, sinr: float) -> float:
+        """The latency to expect at a mean SINR."""
+        if not self.repeat_s or not self.densities:
+            return self.latency_s
+        spare_db = 10 * math.log10(max(sinr, 1e-9) / self.densities[-1][0])
+        often = min(max(1 - spare_db / _SPARE_DB, 0.0), 1.0) * _OFTEN
+        return self.latency_s + often * self.repeat_s
+
+    def density(self, sinr: float) -> float:
+        """Bits a second a hertz to expect at a SINR: between the points in dB, else Shannon's."""
+        if not self.densities:
+            return math.log2(1 + sinr)
+        points = self.densities
+        if sinr <= points[0][0]:
+            return points[0][1] * sinr / points[0][0]
+        for (low, less), (high, more) in pairwise(points):
+            if sinr < high:
+                return less + (more - less) * math.log(sinr / low) / math.log(high / low)
+        return points[-1][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +117,8 @@ class Observation:
     control units and the base station included; `links` is empty before anything was sent.
     `shares` are the clusters' parts of the training data, equal where it is empty; the lengths are
     what batches are usually padded to, in tokens, None for the task's longest. `media` says what
-    the radios are; a link in none of them is taken to have a channel of its own.
+    the radios are; a link in none of them is taken to have a channel of its own. `wire` is the
+    format of activations and gradients on the air.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -89,6 +132,7 @@ class Observation:
     source_length: int | None = None
     target_length: int | None = None
     media: tuple[Medium, ...] = ()
+    wire: Wire = "fp32"
 
 
 class Sent(Protocol):
@@ -146,6 +190,28 @@ class PhaseTimes(Protocol):
     def aggregate_ns(self) -> int: ...
 
 
+class Norms(Protocol):
+    """Norms of a step's gradient; see `collapipe_ns3.engine.outcome.GradientNorms`."""
+
+    @property
+    def sequences(self) -> int: ...
+    @property
+    def prefix_squares(self) -> Sequence[float]: ...
+
+
+class Distorted(Protocol):
+    """What the air did to a pipeline's tensors; see `collapipe_ns3.engine.outcome.Strayed`."""
+
+    @property
+    def weight(self) -> float: ...
+    @property
+    def sequences(self) -> int: ...
+    @property
+    def micro_batches(self) -> int: ...
+    @property
+    def distortion(self) -> float: ...
+
+
 class Outcome(Protocol):
     """What a scheme may learn from after its plan was executed."""
 
@@ -168,6 +234,10 @@ class Outcome(Protocol):
     def deliveries(self) -> Sequence[Sent]: ...
     @property
     def computations(self) -> Sequence[Computed]: ...
+    @property
+    def gradients(self) -> Sequence[Norms]: ...
+    @property
+    def strayed(self) -> Sequence[Distorted]: ...
 
 
 class Scheme(Protocol):
@@ -183,6 +253,28 @@ class Remembering(Protocol):
 
     def memory(self) -> dict[str, Any]: ...
     def remember(self, memory: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Sounding(Protocol):
+    """What a scheme has beside that wants links measured before it plans."""
+
+    def sounding(self, observation: Observation) -> Sequence[tuple[str, str]]:
+        """The links to sound at the beginning of the next round; that takes time and energy."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """What a scheme has beside that can say how its plans come about."""
+
+    def explain(self, outcome: Outcome | None) -> dict[str, Any]:
+        """How the last plan came about, and how it went if it was executed: plain data."""
+        ...
+
+    def energy_queues(self) -> Mapping[str, float]:
+        """Virtual energy queues by node, in budgets of a round, after what was learned last."""
+        ...
 
 
 class SchemeFailed(RuntimeError):
@@ -233,14 +325,4 @@ def make(name: str, settings: Mapping[str, Any]) -> Scheme:
 
 def settings_model(name: str) -> type[BaseModel]:
     """The settings that a scheme takes, as its constructor's parameters have them."""
-    parameters = inspect.signature(factory(name), eval_str=True).parameters.values()
-    fields: dict[str, Any] = {
-        each.name: (
-            Any if each.annotation is each.empty else each.annotation,
-            ... if each.default is each.empty else each.default,
-        )
-        for each in parameters
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    }
-    config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-    return create_model(f"{name}_settings", __config__=config, **fields)
+    return model_of(factory(name), name)

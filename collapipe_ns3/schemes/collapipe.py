@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.wire import Wire
-from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision, corrected
-from collapipe_ns3.dssra.divergence import GradientNoise, loss_epsilon, wire_epsilon
-from collapipe_ns3.dssra.knowledge import Knowledge, losses
-from collapipe_ns3.dssra.predict import used_links
+from collapipe_ns3.dssra.decide import decide, expected
+from collapipe_ns3.dssra.decision import Decision, compare, corrected
+from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.experience import after, trained_s
+from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, unmeasured
+from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -32,13 +31,17 @@ class CollaPipe:
     `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
     are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
     `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. `memory_budget_bytes` is what training may take of any device, where that is
-    less than it has. `ewma` in (0, 1] is the weight of the newest measurements.
+    round's σ²/B. With `memory` "fair" every device is asked for less memory than an even split over
+    all of its cluster's devices would take, under GPipe and so with a whole batch's activations,
+    where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
+    project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
+    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest
+    measurements.
     `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
-    take grants get any. Powers keep links above `least_sinr_db`. `wire` is the format of tensors
-    on the air. Coordinate descent takes `most_sweeps` at most. A plan that moves optimizer states
-    to other devices must pay within `move_rounds` rounds. Links of which nothing newer than
-    `stale_s` is known are asked to be sounded.
+    take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
+    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
+    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
+    sounded, and all of a cluster one of whose links has changed much.
     """
 
     def __init__(
@@ -47,13 +50,13 @@ class CollaPipe:
         energy_budget_j: _Positive | None = None,
         energy_budgets_j: dict[str, _Positive] | None = None,
         divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
+        memory: Literal["fair", "all"] = "fair",
         memory_budget_bytes: Annotated[int, Field(ge=1)] | None = None,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
         bands: Literal["any", "shared", "divided"] = "any",
         least_sinr_db: float = 5.0,
-        wire: Wire = "fp32",
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
         move_rounds: Annotated[int, Field(ge=1)] = 5,
         stale_s: _Positive = 60.0,
@@ -63,13 +66,13 @@ class CollaPipe:
             energy_budget_j=energy_budget_j,
             energy_budgets_j=energy_budgets_j or {},
             divergence_budget=divergence_budget,
+            memory=memory,
             memory_budget_bytes=memory_budget_bytes,
             ewma=ewma,
             most_micro_batches=most_micro_batches,
             schedule=schedule,
             bands=bands,
             least_sinr_db=least_sinr_db,
-            wire=wire,
             most_sweeps=most_sweeps,
             move_rounds=move_rounds,
             stale_s=stale_s,
@@ -80,7 +83,7 @@ class CollaPipe:
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self.settings.stale_s)
+        return unmeasured(observation, self._seen, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best plan found; `decision` says how. Raises `PlanError` for lack of memory."""
@@ -103,42 +106,60 @@ class CollaPipe:
             correction = corrected(
                 correction, self.decision.prediction, outcome.phases, settings.ewma
             )
+        noise = past.noise.learned(outcome.gradients)
+        knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
         self.past = replace(
             past,
+            noise=noise,
             correction=correction,
-            knowledge=past.knowledge.after(
-                outcome, seen.profiles, seen.media, granted, settings.ewma
-            ),
+            knowledge=knowledge,
+            tried=self._tried(outcome, knowledge),
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
-                self._divergence(outcome, pipelines),
+                noise.measured(outcome.strayed),
                 settings.divergence_budget,
             ),
             pipelines=pipelines,
         )
 
-    def learn_gradients(self, prefix_squares: Sequence[float], sequences: int) -> None:
-        """Takes in a step's gradient norms, see `GradientNoise.after`."""
-        noise = self.past.noise.after(prefix_squares, sequences, self.settings.ewma)
-        self.past = replace(self.past, noise=noise)
+    def _tried(self, outcome: Outcome, knowledge: Knowledge) -> Mapping[str, float]:
+        """How the round's plan did, against what is known now, its links and speeds included."""
+        assert self.decision is not None
+        assert self._seen is not None
+        links = {(link.src, link.dst): link for link in (*self._seen.links, *outcome.links)}
+        seen = replace(self._seen, links=tuple(links.values()))
+        todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
+        if self.decision.timeline is None or not outcome.computations:
+            return self.past.tried
+        clusters = {node: at[0] for node, at in todo.places.items()}
+        took_s = {
+            cluster: each_s / seen.local_steps
+            for cluster, each_s in trained_s(outcome.computations, clusters).items()
+            if cluster not in outcome.abandoned
+        }
+        made = expected(self.decision, todo)
+        return after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
 
-    def _divergence(self, outcome: Outcome, pipelines: Mapping[int, Pipeline]) -> float:
-        """Σ ρΓ of the round as it went, from the losses that it had."""
-        seen = self._seen
-        assert seen is not None
-        lost = losses(outcome.deliveries)
-        wire = wire_epsilon(self.settings.wire, seen.model.width)
-        shares = seen.shares or [1 / len(pipelines)] * len(pipelines)
-        total = 0.0
-        for cluster, pipe in pipelines.items():
-            distortion = sum(
-                wire + loss_epsilon(lost.get(pair, 0.0))
-                for pair in used_links(pipe, cluster, star=False)
+    def explain(self, outcome: Outcome | None) -> dict[str, Any]:
+        """The last plan's decision; after its execution, prediction beside measurement."""
+        if self.decision is None or self._seen is None:
+            return {}
+        told = self.decision.to_json()
+        del told["plan"]
+        if outcome is not None:
+            rows = compare(
+                self.decision.prediction, outcome.phases, outcome.energy_j, self._seen.local_steps
             )
-            gamma = self.past.noise.divergence(seen.batch_size, pipe.micro_batches, distortion)
-            total += shares[cluster] * float(gamma)
-        return total
+            told["measured"] = [
+                {"what": row.what, "predicted": row.predicted, "measured": row.measured}
+                for row in rows
+            ]
+        return told
+
+    def energy_queues(self) -> Mapping[str, float]:
+        """The virtual queue of every node that has an energy budget, in budgets."""
+        return self.past.queues.energy
 
     def memory(self) -> dict[str, Any]:
         """What the coming rounds depend on."""
@@ -146,6 +167,7 @@ class CollaPipe:
         return {
             "knowledge": past.knowledge.to_json(),
             "correction": dict(past.correction),
+            "tried": dict(past.tried),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
             "pipelines": None
@@ -167,6 +189,7 @@ class CollaPipe:
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
             correction=dict(memory["correction"]),
+            tried=dict(memory["tried"]),
             noise=GradientNoise.from_json(memory["noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None

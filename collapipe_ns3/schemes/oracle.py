@@ -50,7 +50,7 @@ class Oracle:
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self.stale_s)
+        return unmeasured(observation, self._seen, self.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best of all plans. Raises `PlanError` where they are too many, or none fits."""

@@ -8,6 +8,7 @@
 #include "ns3/tcp-socket-factory.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace collapipe
 {
@@ -37,8 +38,9 @@ Detach(const Ptr<Socket>& socket)
     socket->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
 }
 
-// A retransmission's place is looked up in 32-bit sequence numbers, which wrap around.
+// A segment's place is looked up in 32-bit sequence numbers, which wrap around.
 constexpr uint64_t FIRST_DATA_BYTE = 1; // the SYN takes 0
+constexpr uint64_t NOBODY = std::numeric_limits<uint64_t>::max(); // in place of a transfer
 
 } // namespace
 
@@ -63,7 +65,6 @@ ByteStream::ByteStream(Ptr<Node> src,
 
 ByteStream::~ByteStream()
 {
-    m_link.head = nullptr;
     m_listener->SetAcceptCallback(MakeNullCallback<bool, Ptr<Socket>, const Address&>(),
                                   MakeNullCallback<void, Ptr<Socket>, const Address&>());
     Abandon(false);
@@ -72,9 +73,10 @@ ByteStream::~ByteStream()
 void
 ByteStream::Send(uint64_t id, uint64_t size)
 {
-    m_messages.push_back({id, size, m_asked, 0, {}, 0});
+    Begin(id);
+    m_messages.push_back({id, size, m_asked});
     m_asked += size;
-    HeadChanged();
+    SetBusy(true);
     if (!m_sender)
     {
         Connect();
@@ -103,7 +105,7 @@ ByteStream::Cut(uint64_t id)
             message->size - message->skipped);
         EndMessage(*message, message->skipped + delivered, Ended::CUT);
         m_messages.erase(message);
-        HeadChanged();
+        SetBusy(!m_messages.empty());
         Abandon(true);
         if (!m_messages.empty())
         {
@@ -118,7 +120,7 @@ ByteStream::Cut(uint64_t id)
         later->begin -= message->size;
     }
     m_messages.erase(message);
-    HeadChanged();
+    SetBusy(!m_messages.empty());
 }
 
 Progress
@@ -130,7 +132,7 @@ ByteStream::Head() const
     }
     const auto& head = m_messages.front();
     const auto unsent = m_connected ? head.End() - std::min(m_sent, head.End()) : 0;
-    return {head.id, m_received, unsent, 0, 0, 1, head.retransmissions, head.tally};
+    return {head.id, m_received, unsent, 0, 0, 1, m_link.underWay.at(head.id)};
 }
 
 /// What is on its way then has later bytes in it than it had; all that is on the stream is alike.
@@ -139,8 +141,7 @@ ByteStream::Skip(const Extrapolated& skipped)
 {
     auto& head = m_messages.front();
     head.skipped += skipped.bytes;
-    head.retransmissions += skipped.retransmissions;
-    head.tally.Add(skipped.tally);
+    m_link.underWay.at(head.id).Add(skipped.account);
     m_asked -= skipped.bytes;
     for (auto later = std::next(m_messages.begin()); later != m_messages.end(); ++later)
     {
@@ -165,6 +166,7 @@ ByteStream::Connect()
     m_sender->SetCloseCallbacks(MakeCallback(&ByteStream::Broken, this),
                                 MakeCallback(&ByteStream::Broken, this));
     m_sender->SetSendCallback(MakeCallback(&ByteStream::Fill, this));
+    m_sender->TraceConnectWithoutContext("Tx", MakeCallback(&ByteStream::Sent, this));
     m_sender->TraceConnectWithoutContext("Retransmission",
                                          MakeCallback(&ByteStream::SentAgain, this));
     if (m_sender->Connect(m_to) != 0)
@@ -184,6 +186,9 @@ ByteStream::Abandon(bool abort)
     if (m_sender)
     {
         Detach(m_sender);
+        m_sender->TraceDisconnectWithoutContext("Tx", MakeCallback(&ByteStream::Sent, this));
+        m_sender->TraceDisconnectWithoutContext("Retransmission",
+                                                MakeCallback(&ByteStream::SentAgain, this));
         if (abort)
         {
             Aborting::Abort(*DynamicCast<TcpSocketBase>(m_sender));
@@ -220,11 +225,12 @@ ByteStream::Fill(Ptr<Socket> socket, uint32_t)
     while (m_connected && m_sent < m_asked)
     {
         const auto size = std::min<uint64_t>(m_asked - m_sent, socket->GetTxAvailable());
+        m_sent += size; // beforehand, as TCP sends at once
         if (size == 0 || socket->Send(Create<Packet>(size), 0) < 0)
         {
+            m_sent -= size;
             return; // Fill() is called again when there is room
         }
-        m_sent += size;
     }
 }
 
@@ -258,32 +264,49 @@ ByteStream::Read(Ptr<Socket> socket)
     {
         EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
-        HeadChanged();
+        SetBusy(!m_messages.empty());
+    }
+}
+
+/// Marks what a segment carries, as TCP hands it down. Marked any earlier, the packets that TCP cuts
+/// and joins in its buffers would keep ever more marks.
+void
+ByteStream::Sent(Ptr<const Packet> segment, const TcpHeader& header, Ptr<const TcpSocketBase>)
+{
+    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
+    const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
+    const auto begin = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
+    const auto end = begin + segment->GetSize();
+    auto marked = begin;
+    const auto mark = [&](uint64_t until, uint64_t transfer) {
+        until = std::min(until, end);
+        if (marked < until)
+        {
+            segment->AddByteTag(TransferTag(transfer), marked - begin, until - begin);
+            marked = until;
+        }
+    };
+    auto message = std::partition_point(
+        m_messages.begin(),
+        m_messages.end(),
+        [begin](const auto& other) { return other.End() <= begin; });
+    for (; marked < end && message != m_messages.end(); ++message)
+    {
+        mark(message->begin, NOBODY); // what lies before has been delivered
+        mark(message->End(), message->id);
     }
 }
 
 void
-ByteStream::SentAgain(Ptr<const Packet> packet,
-                      const TcpHeader& header,
+ByteStream::SentAgain(Ptr<const Packet> segment,
+                      const TcpHeader&,
                       const Address&,
                       const Address&,
                       Ptr<const TcpSocketBase>)
 {
-    if (packet->GetSize() == 0)
-    {
-        return; // a SYN
-    }
-    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
-    const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
-    const auto position = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
-    for (auto& message : m_messages)
-    {
-        if (position < message.End())
-        {
-            ++message.retransmissions;
-            return;
-        }
-    }
+    Cargo cargo;
+    cargo.Add(*segment, segment->GetSize());
+    m_link.SentAgain(cargo);
 }
 
 void
@@ -295,7 +318,7 @@ ByteStream::EndHead(Ended::Outcome outcome)
         const auto received = m_received > head.begin ? m_received - head.begin : 0;
         EndMessage(head, head.skipped + received, outcome);
         m_messages.pop_front();
-        HeadChanged();
+        SetBusy(!m_messages.empty());
     }
     if (!m_messages.empty())
     {
@@ -311,25 +334,7 @@ ByteStream::EndMessage(const Message& message, uint64_t delivered, Ended::Outcom
     {
         lost.push_back({delivered, message.size});
     }
-    End(message.id,
-        message.size,
-        outcome,
-        message.retransmissions,
-        message.tally,
-        lost,
-        message.skipped);
-}
-
-void
-ByteStream::HeadChanged()
-{
-    auto* head = m_messages.empty() ? nullptr : &m_messages.front().tally;
-    if (head == m_link.head)
-    {
-        return;
-    }
-    SetBusy(head);
-    m_link.head = head;
+    End(message.id, message.size, outcome, lost, message.skipped);
 }
 
 } // namespace collapipe

@@ -50,9 +50,7 @@ class ByteStream : public Stream
         uint64_t id;
         uint64_t size;
         uint64_t begin; // on this connection's stream; all positions move on when it is replaced
-        uint32_t retransmissions;
-        Tally tally;
-        uint64_t skipped; // bytes of it that are not on the stream
+        uint64_t skipped{0}; // bytes of it that are not on the stream
 
         uint64_t End() const
         {
@@ -67,14 +65,16 @@ class ByteStream : public Stream
     void Fill(ns3::Ptr<ns3::Socket> socket, uint32_t space);
     void Accepted(ns3::Ptr<ns3::Socket> socket, const ns3::Address& from);
     void Read(ns3::Ptr<ns3::Socket> socket);
-    void SentAgain(ns3::Ptr<const ns3::Packet> packet,
+    void Sent(ns3::Ptr<const ns3::Packet> segment,
+              const ns3::TcpHeader& header,
+              ns3::Ptr<const ns3::TcpSocketBase> socket);
+    void SentAgain(ns3::Ptr<const ns3::Packet> segment,
                    const ns3::TcpHeader& header,
                    const ns3::Address& local,
                    const ns3::Address& peer,
                    ns3::Ptr<const ns3::TcpSocketBase> socket);
     void EndHead(Ended::Outcome outcome);
     void EndMessage(const Message& message, uint64_t delivered, Ended::Outcome outcome);
-    void HeadChanged();
 
     ns3::Ptr<ns3::Node> m_src;
     ns3::Ptr<ns3::Node> m_dst;
@@ -83,7 +83,7 @@ class ByteStream : public Stream
     ns3::Ptr<ns3::Socket> m_sender;   // null: not connected, nor trying
     ns3::Ptr<ns3::Socket> m_receiver; // null until accepted
     bool m_connected{false};
-    std::deque<Message> m_messages; // those that have not ended; a deque keeps the head's address
+    std::deque<Message> m_messages; // those that have not ended
     uint64_t m_asked{0};            // the stream's length, had everything been sent
     uint64_t m_sent{0};             // handed to TCP
     uint64_t m_received{0};         // read by the receiving application

@@ -38,7 +38,6 @@ DatagramStream::DatagramStream(Ptr<Node> src,
 
 DatagramStream::~DatagramStream()
 {
-    m_link.head = nullptr;
     m_device->TraceDisconnectWithoutContext("MacRxDrop",
                                             MakeCallback(&DatagramStream::Dropped, this));
     m_receiver->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
@@ -47,8 +46,9 @@ DatagramStream::~DatagramStream()
 void
 DatagramStream::Send(uint64_t id, uint64_t size)
 {
+    Begin(id);
     m_messages.push_back({id, size});
-    HeadChanged();
+    SetBusy(true);
     Fill();
 }
 
@@ -65,9 +65,9 @@ DatagramStream::Cut(uint64_t id)
     // What is on its way still arrives, and nobody waits for it.
     auto lost = message->lost;
     lost.push_back({message->passed, message->size});
-    End(id, message->size, Ended::CUT, 0, message->tally, lost, message->skipped);
+    End(id, message->size, Ended::CUT, lost, message->skipped);
     m_messages.erase(message);
-    HeadChanged();
+    SetBusy(!m_messages.empty());
     Fill();
 }
 
@@ -85,8 +85,7 @@ DatagramStream::Head() const
             head.lostBytes,
             head.lost.size(),
             DATAGRAM_BYTES,
-            0,
-            head.tally};
+            m_link.underWay.at(head.id)};
 }
 
 /// What is on its way then has later bytes in it than it had; datagrams don't differ else.
@@ -101,7 +100,7 @@ DatagramStream::Skip(const Extrapolated& skipped)
     head.passed += skipped.bytes;
     head.sent += skipped.bytes;
     head.skipped += skipped.bytes;
-    head.tally.Add(skipped.tally);
+    m_link.underWay.at(head.id).Add(skipped.account);
 }
 
 void
@@ -113,6 +112,7 @@ DatagramStream::Fill()
         {
             const auto size = std::min(DATAGRAM_BYTES, message.size - message.sent);
             const auto packet = Create<Packet>(size);
+            packet->AddByteTag(TransferTag(message.id));
             m_datagrams.push_back({packet->GetUid(), message.id, size});
             m_onTheWay += size;
             message.sent += size;
@@ -160,22 +160,13 @@ DatagramStream::Passed(bool arrived)
             End(message.id,
                 message.size,
                 message.lost.empty() ? Ended::DELIVERED : Ended::LOST,
-                0,
-                message.tally,
                 message.lost,
                 message.skipped);
             m_messages.pop_front();
-            HeadChanged();
+            SetBusy(!m_messages.empty());
         }
     }
     Fill();
-}
-
-void
-DatagramStream::HeadChanged()
-{
-    SetBusy(!m_messages.empty());
-    m_link.head = m_messages.empty() ? nullptr : &m_messages.front().tally;
 }
 
 } // namespace collapipe

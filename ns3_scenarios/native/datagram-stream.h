@@ -50,7 +50,6 @@ class DatagramStream : public Stream
         uint64_t size;
         uint64_t sent{0};   // handed to UDP
         uint64_t passed{0}; // arrived or lost
-        Tally tally{};
         std::vector<ByteRange> lost{};
         uint64_t lostBytes{0};
         uint64_t skipped{0}; // of those that passed
@@ -80,12 +79,11 @@ class DatagramStream : public Stream
     void Arrived(ns3::Ptr<ns3::Socket> socket);
     void Dropped(ns3::Ptr<const ns3::Packet> packet);
     void Passed(bool arrived);
-    void HeadChanged();
 
     ns3::Ptr<OfdmaNetDevice> m_device; // the receiver's
     ns3::Ptr<ns3::Socket> m_sender;
     ns3::Ptr<ns3::Socket> m_receiver;
-    std::deque<Message> m_messages;    // that have not ended; a deque keeps the head's address
+    std::deque<Message> m_messages;    // that have not ended
     std::deque<Datagram> m_datagrams;  // on their way
     uint64_t m_onTheWay{0};            // bytes
 };

@@ -19,6 +19,7 @@ DirectStream::DirectStream(Ptr<OfdmaRadio> radio,
 void
 DirectStream::Send(uint64_t id, uint64_t size)
 {
+    Begin(id);
     ++m_underWay;
     SetBusy(true);
     OfdmaItem item;
@@ -59,7 +60,8 @@ DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
 {
     --m_underWay;
     SetBusy(m_underWay > 0);
-    End(item.id, item.end - item.begin, outcome, item.retransmissions, item.tally, item.lost, item.skipped);
+    m_link.underWay.at(item.id) = {item.tally, item.retransmissions};
+    End(item.id, item.end - item.begin, outcome, item.lost, item.skipped);
 }
 
 } // namespace collapipe

@@ -37,12 +37,10 @@ HasDevices(const Channel& channel)
 Episode::Episode(int64_t runTime, uint64_t lastingRun, bool sampled)
     : m_runTime(runTime),
       m_lastingRun(lastingRun),
-      m_surroundings(m_nodes, m_wifi, m_lte)
+      m_surroundings(m_nodes, m_wifi, m_lte),
+      m_sampling(sampled ? std::make_unique<FastForward>(m_clock, m_links, m_usage, m_streams)
+                         : nullptr)
 {
-    if (sampled)
-    {
-        m_sampling = std::make_unique<FastForward>(m_clock, m_links, m_usage, m_streams);
-    }
 }
 
 Episode::~Episode() = default;
@@ -97,6 +95,15 @@ Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
     both->SetParent(leader); // first: with a child it would be told to stay where it is
     both->SetChild(own);
     return both;
+}
+
+uint32_t
+Episode::AddHost(Ptr<Node> node, Ipv4Address address)
+{
+    m_nodes.push_back(node);
+    m_usage.emplace_back();
+    m_hosts[m_nodes.size() - 1] = address;
+    return m_nodes.size() - 1;
 }
 
 uint32_t
@@ -301,15 +308,19 @@ Episode::Open(uint32_t src, uint32_t dst)
     {
         return ofdma->Open(src, dst, port);
     }
-    auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr;
-    const auto to = link ? m_wifi->Address(dst) : m_lte->Address(dst);
-    return std::make_unique<ByteStream>(m_nodes.at(src),
-                                        m_nodes.at(dst),
-                                        to,
-                                        port,
-                                        link ? *link : *m_lte->Link(src, dst),
-                                        m_clock,
-                                        m_ended);
+    const auto carry = [&](Ipv4Address to, RadioLink& link) {
+        const auto &from = m_nodes.at(src), &at = m_nodes.at(dst);
+        return std::make_unique<ByteStream>(from, at, to, port, link, m_clock, m_ended);
+    };
+    if (const auto host = m_hosts.find(dst); host != m_hosts.end())
+    {
+        return carry(host->second, m_links.emplace_back(RadioLink{src, dst, {}}));
+    }
+    if (auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr)
+    {
+        return carry(m_wifi->Address(dst), *link);
+    }
+    return carry(m_lte->Address(dst), *m_lte->Link(src, dst));
 }
 
 void

@@ -12,6 +12,7 @@
 #include "trail-mobility-model.h"
 #include "wifi-cells.h"
 
+#include "ns3/ipv4-address.h"
 #include "ns3/node.h"
 #include "ns3/ptr.h"
 
@@ -44,6 +45,9 @@ class Episode
                      double y,
                      double z,
                      const Motion& motion = {});
+    /// A node of somebody else's topology, which other such nodes reach by this address. It has the
+    /// Internet stack, and what it sends over is not for this episode to know.
+    uint32_t AddHost(ns3::Ptr<ns3::Node> node, ns3::Ipv4Address address);
     /// A channel between all nodes; they are numbered from 0. Its LastingRun is the episode's. The attributes of PairChannel and of
     /// the loss models are as attribute-table has them. `nlosLoss` and `condition` are empty where
     /// one loss always holds.
@@ -122,6 +126,7 @@ class Episode
     std::unique_ptr<LteCell> m_lte;
     std::vector<std::unique_ptr<OfdmaCells>> m_ofdma;
     Surroundings m_surroundings;
+    std::map<uint32_t, ns3::Ipv4Address> m_hosts; // by node
     FastForward::Streams m_streams;
     std::unique_ptr<FastForward> m_sampling; // where transfers are not simulated in full
 };

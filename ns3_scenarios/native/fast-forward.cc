@@ -161,8 +161,8 @@ FastForward::Count() const
                         {static_cast<double>(head.passed),
                          static_cast<double>(head.lost),
                          static_cast<double>(head.lostRuns),
-                         static_cast<double>(head.retransmissions)});
-        Append(counters, head.tally);
+                         static_cast<double>(head.account.retransmissions)});
+        Append(counters, head.account.tally);
     }
     for (const auto& link : m_links)
     {
@@ -279,8 +279,8 @@ FastForward::Went(std::size_t head, double duration, const double* change) const
     const auto now = m_heads[head].first->Head();
     Extrapolated went;
     went.bytes = std::min(static_cast<uint64_t>(m_rates[head] * duration), now.unsent);
-    went.tally = TallyAt(change + TALLY);
-    went.retransmissions = std::lround(change[RETRANSMISSIONS]);
+    went.account = {TallyAt(change + TALLY),
+                    static_cast<uint32_t>(std::lround(change[RETRANSMISSIONS]))};
     if (change[LOST] > 0)
     {
         const auto share = std::min(change[LOST] / change[PASSED], 1.0);

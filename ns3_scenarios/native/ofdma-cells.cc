@@ -64,6 +64,7 @@ struct OfdmaCells::Cells
     std::deque<RadioLink> unrecorded{}; // of background links
     std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
     std::map<uint32_t, Subnet> subnets{};
+    Cargo cargo{}; // of the transport block at hand
 
     Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
     {
@@ -96,14 +97,38 @@ struct OfdmaCells::Cells
 
     void Sent(const OfdmaTransmission& sent)
     {
-        joints[sent.link->number].record->Sent(sent.seconds, sent.watts, sent.blocks * BLOCK_HZ);
+        const auto& joint = joints[sent.link->number];
+        for (const auto& block : sent.link->OnAir())
+        {
+            Load(*sent.link, block);
+            const auto share = static_cast<double>(block.blocks) / sent.blocks;
+            joint.record->Sent(share * sent.seconds, sent.watts, sent.blocks * BLOCK_HZ, cargo);
+            if (joint.transport == UDP && block.transmissions > 1)
+            {
+                joint.record->SentAgain(cargo);
+            }
+        }
     }
 
     void Received(const OfdmaReception& received)
     {
         auto& record = *joints[received.link->number].record;
-        record.Received(received.seconds, received.block->sinr);
+        Load(*received.link, *received.block);
+        record.Received(received.seconds, received.block->sinr, cargo);
         Measured(*received.link, record);
+    }
+
+    /// Looks into a transport block for packets. What goes over the link layer by itself has its
+    /// books there.
+    void Load(const OfdmaLink& link, const OfdmaTransportBlock& block)
+    {
+        cargo.Clear();
+        link.queue.ForEach(block.bytes, [this](const OfdmaItem& item, ByteRange part) {
+            if (item.packet)
+            {
+                cargo.Add(*item.packet, part.Size());
+            }
+        });
     }
 
     void Measured(const OfdmaLink& link, RadioLink& record) const

@@ -195,11 +195,7 @@ OfdmaLink::Received(const double* wanted,
         }
         const auto share = static_cast<double>(block.blocks) / m_used;
         queue.ChargeReceived(block.bytes, share * m_settings.ttiSeconds, block.sinr);
-        if (block.arrived)
-        {
-            queue.Arrived(block.bytes);
-        }
-        else
+        if (!block.arrived)
         {
             block.history.push_back(m_codes.Remembered(block.mcs, block.blocks, information));
         }
@@ -214,6 +210,13 @@ OfdmaLink::Received(const double* wanted,
 void
 OfdmaLink::Await()
 {
+    for (const auto& block : m_onAir)
+    {
+        if (block.arrived)
+        {
+            queue.Arrived(block.bytes);
+        }
+    }
     std::move(m_onAir.begin(), m_onAir.end(), std::back_inserter(m_waiting));
     m_onAir.clear();
 }

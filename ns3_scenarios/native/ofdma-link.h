@@ -114,7 +114,7 @@ class OfdmaLink
                   double density,
                   int64_t tti,
                   ns3::RandomVariableStream& random);
-    /// Leaves what was on the air to its feedback.
+    /// Takes what has arrived of what was on the air out of the queue, and leaves it all to its feedback.
     void Await();
     /// Takes in a measurement over some resource blocks, sent at `density`; its quality (1/(W/Hz)).
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);

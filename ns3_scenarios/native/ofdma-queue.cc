@@ -30,6 +30,19 @@ Tidy(std::vector<ByteRange>& ranges)
     ranges.swap(joined);
 }
 
+/// Calls with each of the items that has some of these bytes, and with these; `first` is the first.
+template <typename Items, typename Action>
+void
+ForEachFrom(std::size_t first, Items& items, ByteRange bytes, Action action)
+{
+    for (auto i = first; i < items.size() && items[i].begin < bytes.end; ++i)
+    {
+        auto& item = items[i];
+        action(item,
+               ByteRange{std::max(bytes.begin, item.begin), std::min(bytes.end, item.end)});
+    }
+}
+
 } // namespace
 
 OfdmaQueue::OfdmaQueue(uint32_t mostTries)
@@ -215,7 +228,13 @@ OfdmaQueue::Head() const
     }
     // What has been sent once grows evenly, where what has arrived in order waits for gaps.
     const auto unsent = m_sent < head.begin ? 0 : head.end - std::min(m_sent, head.end);
-    return {head.id, m_sent, unsent, lost, head.lost.size(), 1, head.retransmissions, head.tally};
+    return {head.id,
+            m_sent,
+            unsent,
+            lost,
+            head.lost.size(),
+            1,
+            {head.tally, head.retransmissions}};
 }
 
 void
@@ -228,8 +247,8 @@ OfdmaQueue::Skip(const Extrapolated& skipped)
         head.lost.push_back({offset + range.begin, offset + range.end});
     }
     head.skipped += skipped.bytes;
-    head.retransmissions += skipped.retransmissions;
-    head.tally.Add(skipped.tally);
+    head.tally.Add(skipped.account.tally);
+    head.retransmissions += skipped.account.retransmissions;
     const ByteRange bytes{m_sent, m_sent + skipped.bytes};
     m_sent = bytes.end;
     m_fresh -= skipped.bytes;
@@ -291,12 +310,14 @@ template <typename Action>
 void
 OfdmaQueue::ForEachWithin(ByteRange bytes, Action action)
 {
-    for (auto i = FirstWithin(bytes.begin); i < m_items.size() && m_items[i].begin < bytes.end; ++i)
-    {
-        auto& item = m_items[i];
-        action(item,
-               ByteRange{std::max(bytes.begin, item.begin), std::min(bytes.end, item.end)});
-    }
+    ForEachFrom(FirstWithin(bytes.begin), m_items, bytes, action);
+}
+
+void
+OfdmaQueue::ForEach(ByteRange bytes,
+                    const std::function<void(const OfdmaItem&, ByteRange)>& action) const
+{
+    ForEachFrom(FirstWithin(bytes.begin), m_items, bytes, action);
 }
 
 void

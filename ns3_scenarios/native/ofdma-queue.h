@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -76,6 +77,10 @@ class OfdmaQueue
     void ChargeSent(ByteRange bytes, double seconds, double watts, double hertz);
     void ChargeReceived(ByteRange bytes, double seconds, double sinr);
     void CountRetransmission(ByteRange bytes);
+
+    /// Calls with each item that has some of these bytes and has not ended, and which they are.
+    void ForEach(ByteRange bytes,
+                 const std::function<void(const OfdmaItem&, ByteRange)>& action) const;
 
   private:
     struct Again

@@ -19,16 +19,14 @@ struct Progress
     uint64_t lost{0};       // bytes, for good
     uint64_t lostRuns{0};   // in so many ranges
     uint64_t unit{1};       // bytes that get lost together at least
-    uint32_t retransmissions{0};
-    Tally tally{};
+    Account account{};
 };
 
 /// What a transfer does in a time that is skipped.
 struct Extrapolated
 {
     uint64_t bytes{0};
-    uint32_t retransmissions{0};
-    Tally tally{};
+    Account account{};
     std::vector<ByteRange> lost{}; // of the bytes, counted from their first one
 };
 

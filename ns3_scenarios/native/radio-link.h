@@ -1,7 +1,10 @@
 #ifndef COLLAPIPE_RADIO_LINK_H
 #define COLLAPIPE_RADIO_LINK_H
 
+#include "cargo.h"
+
 #include <cstdint>
+#include <map>
 
 namespace collapipe
 {
@@ -38,17 +41,29 @@ struct Tally
     }
 };
 
+/// What is put to one transfer.
+struct Account
+{
+    Tally tally{};
+    uint32_t retransmissions{0};
+
+    void Add(const Account& other)
+    {
+        tally.Add(other.tally);
+        retransmissions += other.retransmissions;
+    }
+};
+
 /// A directed link between two nodes over one radio, as measured.
 ///
-/// What a link carries is put to the transfer at the head of its stream at that moment: a data
-/// frame on the link counts for it, whatever the frame holds (its bytes, or acknowledgements of
-/// the stream that runs the other way).
+/// What goes over the link is put to the transfers whose bytes are in it, as far as they have not
+/// ended; what belongs to none of them is in the total alone.
 struct RadioLink
 {
     uint32_t src;
     uint32_t dst;
-    Tally total;
-    Tally* head{nullptr}; // the transfer under way, if there is one
+    Tally total{};
+    std::map<uint64_t, Account> underWay{}; // by the transfers' ids
     // What was measured: moving averages, and what the latest measurement was made at.
     double gain{0};         // received over sent power, antennas included
     double interference{0}; // W/Hz, noise included
@@ -72,21 +87,37 @@ struct RadioLink
         measured = now;
     }
 
-    void Sent(double seconds, double watts, double hertz)
+    void Sent(double seconds, double watts, double hertz, const Cargo& cargo)
     {
         total.Sent(seconds, watts, hertz);
-        if (head)
-        {
-            head->Sent(seconds, watts, hertz);
-        }
+        ForEach(cargo, [&](Account& account, double share) {
+            account.tally.Sent(share * seconds, watts, hertz);
+        });
     }
 
-    void Received(double seconds, double value)
+    void Received(double seconds, double value, const Cargo& cargo)
     {
         total.Received(seconds, value);
-        if (head)
+        ForEach(cargo, [&](Account& account, double share) {
+            account.tally.Received(share * seconds, value);
+        });
+    }
+
+    /// All of this was sent before.
+    void SentAgain(const Cargo& cargo)
+    {
+        ForEach(cargo, [](Account& account, double) { ++account.retransmissions; });
+    }
+
+    template <typename Action>
+    void ForEach(const Cargo& cargo, Action action)
+    {
+        for (const auto& part : cargo.Parts())
         {
-            head->Received(seconds, value);
+            if (const auto found = underWay.find(part.transfer); found != underWay.end())
+            {
+                action(found->second, cargo.Share(part));
+            }
         }
     }
 };

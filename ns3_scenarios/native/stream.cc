@@ -13,14 +13,25 @@ Stream::Stream(RadioLink& link, SimClock& clock, EndedTransfers& ended)
 Stream::~Stream() = default;
 
 void
+Stream::Begin(uint64_t id)
+{
+    m_link.underWay.emplace(id, Account{});
+}
+
+void
 Stream::End(uint64_t id,
             uint64_t size,
             Ended::Outcome outcome,
-            uint32_t retransmissions,
-            const Tally& tally,
             const std::vector<ByteRange>& lost,
             uint64_t extrapolated)
 {
+    auto [tally, retransmissions] = m_link.underWay.extract(id).mapped();
+    if (outcome == Ended::DELIVERED && tally.rxTime == 0)
+    {
+        // Its bytes were read while the frame around them was still being received, of which the
+        // PHY tells at its end. What the link showed last, by the handshake at the least, is close.
+        tally.Received(tally.airtime, m_link.sinr);
+    }
     m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, extrapolated, tally}, lost);
     uint64_t missing = 0;
     for (const auto& range : lost)

@@ -26,7 +26,7 @@ struct Ended
     uint64_t id;
     int64_t end; // ns since time 0
     uint32_t outcome;
-    uint32_t retransmissions; // of TCP segments, or of transport blocks
+    uint32_t retransmissions; // of TCP segments, or of transport blocks, with bytes of it
     uint64_t lostRanges;      // how many
     uint64_t extrapolated;    // bytes that were not simulated
     Tally tally;
@@ -64,12 +64,12 @@ class Stream
     virtual void Skip(const Extrapolated& skipped) = 0;
 
   protected:
-    /// Puts on record that a transfer has ended, and which of its bytes are lost.
+    /// Opens a transfer's account on the link.
+    void Begin(uint64_t id);
+    /// Puts on record that a transfer has ended, what its account shows, and which bytes are lost.
     void End(uint64_t id,
              uint64_t size,
              Ended::Outcome outcome,
-             uint32_t retransmissions,
-             const Tally& tally,
              const std::vector<ByteRange>& lost,
              uint64_t extrapolated);
     /// Whether there is a transfer under way.

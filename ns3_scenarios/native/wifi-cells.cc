@@ -35,12 +35,12 @@ struct WifiCells::Radio
     Ipv4Address address;
     std::map<Mac48Address, RadioLink*> to; // by the receiver
     double txPower{0};                     // W
-    Time lastTx;                           // duration of the frame that the PHY just announced
 
     /// The PHY announces the frame before its state changes; only the latter knows how long.
     RadioLink* announced{nullptr};
     double announcedPower{0};
     double announcedBandwidth{0};
+    Cargo cargo{}; // of the frame that was announced last
 
     void TxBegin(WifiConstPsduMap psdus, WifiTxVector vector, double watts)
     {
@@ -50,6 +50,11 @@ struct WifiCells::Radio
         announced = data && link != to.end() ? link->second : nullptr;
         announcedPower = watts;
         announcedBandwidth = MHzToHz(vector.GetChannelWidth());
+        cargo.Clear();
+        for (std::size_t i = 0; announced && i < psdu->GetNMpdus(); ++i)
+        {
+            cargo.Add(*psdu->GetPayload(i), psdu->GetPayload(i)->GetSize());
+        }
     }
 
     void State(Time, Time duration, WifiPhyState state)
@@ -62,7 +67,7 @@ struct WifiCells::Radio
             usage.txEnergy += seconds * announcedPower;
             if (announced)
             {
-                announced->Sent(seconds, announcedPower, announcedBandwidth);
+                announced->Sent(seconds, announcedPower, announcedBandwidth, cargo);
             }
         }
         else if (state == WifiPhyState::RX)
@@ -94,7 +99,8 @@ struct WifiCells::Radio
         const auto hertz = MHzToHz(vector.GetChannelWidth());
         const auto density = received / signal.snr / hertz;
         link.Measured(received / watts, density, watts, hertz, cells.m_clock.Now());
-        link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr);
+        // The sender has begun no other frame: this one has only just been received.
+        link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr, sender->second->cargo);
     }
 };
 
@@ -141,7 +147,7 @@ WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& chann
         const auto device = DynamicCast<WifiNetDevice>(devices.Get(i));
         const auto node = device->GetNode()->GetId();
         auto& radio = m_radios[node];
-        radio.reset(new Radio{*this, node, device->GetPhy(), interfaces.GetAddress(i), {}, 0, {}});
+        radio.reset(new Radio{*this, node, device->GetPhy(), interfaces.GetAddress(i), {}});
         m_byMac[device->GetMac()->GetAddress()] = radio.get();
         cell.push_back(radio.get());
         const auto state = radio->phy->GetState();

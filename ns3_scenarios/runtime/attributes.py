@@ -112,6 +112,9 @@ def set_default(path: str, value: object) -> None:
 
 
 def _attribute(type_name: str, name: str) -> Attribute:
+    if not type_name:
+        expected = "an attribute with its type, as in ns3::TcpSocket::SegmentSize"
+        raise BadValue(name, name, expected)
     known = attributes(type_name)
     if name not in known:
         raise UnknownName("attribute", name, nearest(name, known), where=type_name)

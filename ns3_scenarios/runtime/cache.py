@@ -7,6 +7,7 @@ and renamed when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENVIRONMENT = "COLLAPIPE_NS3_CACHE"
+
+UNUSED_S = 30 * 24 * 3600.0
 
 
 class CacheUnavailable(RuntimeError):
@@ -67,12 +70,15 @@ def built(name: str, build: Callable[[Path], Path], announce: str) -> Path:
         raise CacheUnavailable(f"{error}") from error
     artefact = place / name
     if artefact.exists():
+        with contextlib.suppress(OSError):  # another's cache may be there to be read alone
+            artefact.touch()
         return artefact
     try:
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place / f"{name}.lock"):
             if not artefact.exists():  # another process may have built it while this one waited
                 _build(artefact, build, announce)
+                _drop_unused(place)
     except OSError as error:
         raise CacheUnavailable(f"{place}: {error.strerror or error}") from error
     return artefact
@@ -95,6 +101,14 @@ def clear_cache() -> CacheInfo:
 
 def _artefacts(place: Path) -> list[Path]:
     return [path for path in place.glob("*.*") if path.suffix in {".pch", ".so"}]
+
+
+def _drop_unused(place: Path) -> None:
+    """Removes what other versions left: what no process has asked for in a month."""
+    for path in _artefacts(place):
+        if time.time() - path.stat().st_mtime > UNUSED_S:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
 
 
 def _build(artefact: Path, build: Callable[[Path], Path], announce: str) -> None:

@@ -33,6 +33,10 @@ DEFAULT_MODULES = (
 )
 
 
+#: The project's own C++, see `ns3_scenarios.runtime.own_code`.
+SOURCES = Path(__file__).parent.parent / "native"
+
+
 def load(module_names: Iterable[str] = DEFAULT_MODULES) -> Any:
     """The C++ namespace `ns3` as a Python object, with at least these modules loaded.
 
@@ -117,7 +121,9 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _precompiled_header() -> Path | None:
-    name = f"ns3-{cache.digest({**facts(), 'modules': DEFAULT_MODULES})}.pch"
+    own = {path.name: path.read_text() for path in _own_headers()}
+    content = {"modules": DEFAULT_MODULES, "own": own, "place": SOURCES}
+    name = f"ns3-{cache.digest({**facts(), **content})}.pch"
     announce = "preparing ns-3's precompiled header, once (about 15 s)"
     try:
         return cache.built(name, _build_precompiled_header, announce)
@@ -129,19 +135,29 @@ def _precompiled_header() -> Path | None:
         return None
 
 
+def _own_headers() -> list[Path]:
+    return sorted(SOURCES.glob("*.h"))
+
+
 def _build_precompiled_header(workshop: Path) -> Path:
-    """Runs rootcling as cppyy's own makepch.py does, on its headers and ns-3's."""
+    """Runs rootcling as cppyy's own makepch.py does, on its headers, ns-3's and this project's.
+
+    Reading the last takes Cling as long as all else that a start does; once in the precompiled
+    header, their include guards skip them.
+    """
     place = installation()
     dictionary = place.cling / "etc" / "dictpch"
     umbrella = workshop / "all.h"
     includes = [f'#include "ns3/{name}-module.h"' for name in DEFAULT_MODULES]
+    includes.append("#pragma STDC FP_CONTRACT OFF")  # as in `own_code`
+    includes += [f'#include "{path}"' for path in _own_headers()]
     umbrella.write_text("\n".join([(dictionary / "allHeaders.h").read_text(), *includes, ""]))
     flags = (dictionary / "allCppflags.txt").read_text().split()
     command = [
         *("bin/rootcling", "-rootbuild", "-generate-pch", "-f", str(workshop / "allDict.cxx")),
         *("-noDictSelection", "-D__CLING__", "-DROOT_PCH"),
         *("-Iinclude", "-Ietc", "-Ietc/dictpch", "-Ietc/cling"),
-        *(f"-I{place.cling / 'include'}", f"-I{place.include}"),
+        *(f"-I{place.cling / 'include'}", f"-I{place.include}", f"-I{SOURCES}"),
         *("-cxxflags", " ".join(flags), str(umbrella), "etc/dictpch/allLinkDefs.h"),
     ]
     libraries = [str(place.cling / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]

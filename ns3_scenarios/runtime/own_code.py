@@ -15,9 +15,8 @@ from typing import Any
 
 from ns3_scenarios.runtime import cache
 from ns3_scenarios.runtime.installation import facts, installation, modules
-from ns3_scenarios.runtime.loader import DEFAULT_MODULES, interpreter, open_library
+from ns3_scenarios.runtime.loader import DEFAULT_MODULES, SOURCES, interpreter, open_library
 
-SOURCES = Path(__file__).parent.parent / "native"
 # Products and sums are rounded one by one, so that every compiler's code gives the same results.
 FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-Wall", "-ffp-contract=off", "-pthread")
 

@@ -47,7 +47,7 @@ def test_json_is_one_object_and_all_there_is_on_stdout(study: str, tmp_path: Pat
     said = json.loads(done.stdout)
     assert (said["ok"], said["seed"], said["scheme"]) == (True, 3, "pipeline")
     assert said["directory"] == place
-    assert said["rounds"][0]["divergence"] is None
+    assert said["rounds"][0]["divergence"] == 1.0  # nothing was lost on the way
     assert analysis.load(place).rounds["loss"].tolist() == [said["rounds"][0]["loss"]]
     for command in (["studies"], ["show", study], ["validate", study], ["doctor"]):
         assert isinstance(json.loads(call(*command, "--json").stdout), dict)
@@ -154,3 +154,29 @@ def test_the_doctor_finds_this_machine_well() -> None:
     done = call("doctor")
     assert done.exit_code == 0, done.stdout
     assert "one second simulated" in done.stdout
+
+
+@pytest.mark.parametrize("scheme", ["collapipe", "vanilla_fl"])
+def test_a_plan_is_shown_with_links_and_timeline(study: str, scheme: str) -> None:
+    done = call("plan", study, "--scheme", scheme)
+    assert done.exit_code == 0, done.stderr
+    parts = ["measured links", "plan", "predicted timeline"]
+    parts[2:2] = ["how it came about"] * (scheme == "collapipe")
+    assert [line for line in done.stdout.splitlines() if line in parts] == parts
+    assert "c0.cu → bs" in done.stdout
+    assert "█" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    said = json.loads(call("plan", study, "--scheme", scheme, "--json").stdout)
+    assert said["plan"]["scheme"] == scheme
+    assert {(link["src"], link["dst"]) for link in said["links"]} >= {("c0.cu", "bs")}
+    assert said["predicted"]["round_s"] > max(
+        pipeline["pipeline_s"] for pipeline in said["predicted"]["pipelines"]
+    )
+    assert bool(said["explanation"]) == (scheme == "collapipe")
+
+
+def test_settings_may_be_those_of_the_scheme_that_is_named(study: str) -> None:
+    own = ["--set", "scheme.settings.most_micro_batches=2"]
+    said = json.loads(call("plan", study, "--scheme", "collapipe", *own, "--json").stdout)
+    pipelines = [each for c in said["plan"]["clusters"] for each in c["pipelines"]]
+    assert max(each["micro_batches"] for each in pipelines) <= 2

@@ -229,7 +229,7 @@ def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str
         ({"task": {**studies.TINY["task"], "kinds": ["year", "year"]}}, "task.kinds", "once"),
         (
             {"server": {"profile": "edge-server", "position": [20, 10, 1.5]}},
-            "clusters[0].cu.position",
+            "clusters[0].position",
             "place of its own",
         ),
     ],

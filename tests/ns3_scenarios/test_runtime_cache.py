@@ -1,7 +1,9 @@
 """The cache: built once, whole or not at all, by whoever comes first."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,17 @@ def test_an_artefact_is_built_once_with_a_message(
     assert "making a" in said.err
     assert cache.built("a.so", refuse, "making a") == built
     assert capsys.readouterr().err == ""
+
+
+def test_what_nobody_used_for_a_month_goes_when_something_is_built(place: Path) -> None:
+    long_ago = time.time() - cache.UNUSED_S - 1
+    for name in ("old.so", "still-used.so"):
+        cache.built(name, write, "making it")
+        os.utime(place / name, (long_ago, long_ago))
+    cache.built("still-used.so", refuse, "making it")
+    cache.built("new.so", write, "making it")
+    assert set(cache.cache_info().artefacts) == {"still-used.so", "new.so"}
+    assert not (place / "old.so.lock").exists()
 
 
 def test_a_build_that_fails_leaves_nothing(place: Path) -> None:

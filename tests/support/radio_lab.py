@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -91,9 +92,13 @@ def check_books(deliveries: Sequence[RadioDelivery], now_ns: int) -> None:
         assert (delivery.outcome == "delivered") == (delivery.lost == ())
         assert all(0 <= begin < end <= delivery.size_bytes for begin, end in delivery.lost)
         assert 0 <= delivery.start_ns <= delivery.end_ns <= now_ns
-        assert delivery.airtime_s <= (delivery.end_ns - delivery.start_ns) * 1e-9 + 2e-3
+        took_s = (delivery.end_ns - delivery.start_ns) * 1e-9
+        if delivery.outcome == "delivered":
+            assert 0 < delivery.airtime_s <= took_s * (1 + 1e-9)
+            assert math.isfinite(delivery.sinr)
+        assert delivery.airtime_s <= took_s + 2e-3  # a subframe counts from its start
     assert all(before.end_ns <= after.end_ns for before, after in pairwise(deliveries))
     links = {(delivery.src, delivery.dst) for delivery in deliveries}
     for link in links:
         airtime_s = sum(d.airtime_s for d in deliveries if (d.src, d.dst) == link)
-        assert airtime_s <= now_ns * 1e-9 + 2e-3  # a subframe counts from its start
+        assert airtime_s <= now_ns * 1e-9 + 2e-3

@@ -16,7 +16,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3 import schemes
 from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.engine.outcome import GradientNorms, RoundOutcome
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
@@ -178,19 +178,34 @@ def test_losses_fill_the_divergence_queue() -> None:
     scheme, seen = CollaPipe(divergence_budget=1.0), observation(profiles())
     plan = scheme.plan(0, seen)
     outcome, _ = execute(plan, lab.fresh(lab.adamw), profiles())
-    lossy = [
-        dataclasses.replace(d, lost=((0, d.size_bytes // 4),)) if d.kind == "activation" else d
-        for d in outcome.deliveries
-    ]
-    scheme.learn(dataclasses.replace(outcome, deliveries=lossy))
+    strayed = [dataclasses.replace(each, distortion=0.5) for each in outcome.strayed]
+    scheme.learn(dataclasses.replace(outcome, strayed=strayed))
     assert scheme.past.queues.divergence > 0
 
 
 def test_gradients_teach_it_their_noise() -> None:
-    scheme = CollaPipe()
-    scheme.learn_gradients([3.0, 2.0, 5 / 3], 4)  # 1 + 2/m: ‖∇F‖² of 1 and σ²/4 of 2
+    scheme, seen = CollaPipe(), observation(profiles())
+    outcome, _ = execute(scheme.plan(0, seen), lab.fresh(lab.adamw), profiles())
+    norms = GradientNorms(0, 4, (3.0, 2.0, 5 / 3))  # 1 + 2/m: ‖∇F‖² of 1 and σ²/4 of 2
+    scheme.learn(dataclasses.replace(outcome, gradients=(norms,)))
     assert scheme.past.noise.variance == pytest.approx(8.0)
     assert scheme.past.noise.square == pytest.approx(1.0)
+
+
+def test_it_explains_a_plan_and_how_it_went() -> None:
+    scheme, seen = CollaPipe(energy_budget_j=1.0), observation(profiles())
+    assert scheme.explain(None) == {}
+    plan = scheme.plan(0, seen)
+    assert "measured" not in scheme.explain(None)
+    outcome, _ = execute(plan, lab.fresh(lab.adamw), profiles())
+    told = json.loads(json.dumps(scheme.explain(outcome)))
+    rows = {row["what"]: row for row in told["measured"]}
+    assert rows["round_s"]["measured"] == pytest.approx(outcome.duration_ns / 1e9)
+    assert rows["round_s"]["predicted"] == pytest.approx(told["prediction"]["broadcast_s"] + sum(
+        told["prediction"][f"{name}_s"] for name in ("pipeline", "gather", "upload", "aggregate")
+    ))  # fmt: skip
+    scheme.learn(outcome)
+    assert set(scheme.energy_queues()) == set(DEVICES[0])
 
 
 def test_it_asks_for_what_it_does_not_know() -> None:

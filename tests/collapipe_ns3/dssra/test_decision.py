@@ -21,8 +21,10 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, workload
 from collapipe_ns3.engine.outcome import Phases
 from collapipe_ns3.engine.schedule import SCHEDULES
-from collapipe_ns3.plan import PlanError, validate
+from collapipe_ns3.memory import predict_memory
+from collapipe_ns3.plan import Pipeline, PlanError, validate
 from collapipe_ns3.schemes import Observation
+from collapipe_ns3.schemes.pipeline import equal_segments
 
 
 def seen(radio: str = "ofdma", clusters: int = 2, **how: object) -> Observation:
@@ -30,8 +32,8 @@ def seen(radio: str = "ofdma", clusters: int = 2, **how: object) -> Observation:
     return fleets.observation(rng, clusters, 3, radio=radio, local_steps=2, **how)  # type: ignore[arg-type]
 
 
-def decided(observation: Observation, memory: Memory | None = None, **how: object) -> Decision:
-    return decide(4, "collapipe", observation, memory or Memory(), Settings(**how))  # type: ignore[arg-type]
+def decided(observation: Observation, past: Memory | None = None, /, **how: object) -> Decision:
+    return decide(4, "collapipe", observation, past or Memory(), Settings(**how))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
@@ -109,7 +111,7 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
 
 def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
-    phases = Phases(*(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
+    phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
     rows = {row.what: row for row in compare(decision.prediction, phases, {"c0.cu": 2.0}, 2)}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)
@@ -159,8 +161,8 @@ def test_what_is_lacking_is_named_with_numbers() -> None:
 
 def test_a_memory_budget_spreads_the_blocks() -> None:
     observation = seen("own", memory=20.0)
-    one = decided(observation, memory_budget_bytes=None)
-    spread = decided(observation, memory_budget_bytes=3 * 2**20)
+    one = decided(observation, memory="all")
+    spread = decided(observation, memory="all", memory_budget_bytes=3 * 2**20)
     most = [
         max(stage.blocks for c in d.plan.clusters for stage in c.pipelines[0].stages)
         for d in (one, spread)
@@ -169,10 +171,26 @@ def test_a_memory_budget_spreads_the_blocks() -> None:
     assert most[1] <= 3
 
 
+def test_a_fair_part_of_memory_is_less_than_an_even_split_takes() -> None:
+    """At usual lengths and at the longest, whatever the blocks and the schedule."""
+    observation = seen("own", memory=20.0, batch_size=48)
+    usual = observation.source_length
+    for tokens in (usual, observation.model.max_length):
+        assert tokens is not None
+        for cluster in decided(observation, memory="fair").plan.clusters:
+            devices = observation.devices[cluster.cluster]
+            even = Pipeline(equal_segments(devices, 6), 4, "gpipe")
+            most, needed = (
+                max(predict_memory(observation.model, pipe, 48, tokens, "adamw").values())
+                for pipe in (even, cluster.pipelines[0])
+            )
+            assert needed < most
+
+
 def test_moved_states_have_links_to_travel_on() -> None:
     """The last round's blocks were elsewhere: the way over the control unit gets its grants."""
     observation = seen("ofdma")
-    decision = decided(observation, bands="divided")
+    decision = decided(observation, bands="divided", memory="all")
     turned = {
         cluster.cluster: dataclasses.replace(
             cluster.pipelines[0],
@@ -181,7 +199,8 @@ def test_moved_states_have_links_to_travel_on() -> None:
         )
         for cluster, other in zip(decision.plan.clusters, _unused(decision), strict=True)
     }  # fmt: skip
-    again = decided(observation, Memory(pipelines=turned), move_rounds=10**9, bands="divided")
+    again = decided(observation, Memory(pipelines=turned), move_rounds=10**9, bands="divided",
+                    memory="all")  # fmt: skip
     granted = {(link.src, link.dst): link.bandwidth_hz for link in again.plan.links}
     assert again.timeline is not None
     states = [bar for bar in again.timeline.bars if bar.what == "states"]
@@ -237,3 +256,17 @@ def test_the_chart_of_one_cluster() -> None:
     assert "c1.cu" in names
     assert not any("c0" in name for name in names)
     assert "bs" in names
+
+
+def test_a_part_of_the_chart_has_what_goes_on_in_it() -> None:
+    made = decided(seen("own")).timeline
+    assert made is not None
+    times = made.clusters[0]
+    step = gantt.text(made, 40, 0, times.broadcast_ns, times.steps_ns[0]).splitlines()
+    bars = [
+        bar for row in gantt.rows(made, 0) for bar in row.bars
+        if bar.end_ns > times.broadcast_ns and bar.start_ns < times.steps_ns[0]
+    ]  # fmt: skip
+    assert len(step) - 1 == len({(bar.src, bar.dst) for bar in bars})
+    assert step[-1].split()[0] == f"{times.broadcast_ns / 1e9:.4g}"
+    assert step[-1].split()[2] == f"{times.steps_ns[0] / 1e9:.4g}"

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 
 from collapipe_ns3.dssra.assess import Pace, Radio, Segments, aggregate_s, costs, round_ends
 from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Service
+from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.planner import equal_shares, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.plan import RoundPlan
 
 SERVICES = {
-    "channel": Service(1e-3, 1.5),
-    "up": Service(1e-2, 1.2),
+    "channel": Service(1e-3, 1.5, 1.5),
+    "up": Service(1e-2, 1.2, 1.2),
     "down": Service(5e-3, 1.0),
-    **{f"d2d {n}": Service(2e-3, 1.1) for n in range(3)},
+    **{f"d2d {n}": Service(2e-3, 1.1, 1.1) for n in range(3)},
 }
 
 

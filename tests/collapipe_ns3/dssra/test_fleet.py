@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Service
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.task import unmeasured
 from collapipe_ns3.schemes import Observation
 
@@ -44,7 +45,7 @@ def test_half_the_power_costs_three_decibels() -> None:
 def test_what_was_learned_of_airtime_goes_before_goodput() -> None:
     observation = seen("shared")
     pair = ("c0.cu", "c0.d1")
-    knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5)})
+    knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5, 1.5)})
     d2d = Fleet.of(observation, knowledge).d2d
     assert d2d.efficiency[0, 0, 2] == pytest.approx(0.4)
     assert d2d.duty[0, 0, 2] == pytest.approx(1 / 1.5)
@@ -105,13 +106,13 @@ def test_a_band_of_several_clusters_is_shared_among_them() -> None:
 
 def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
     observation = seen(clusters=1)
-    assert unmeasured(observation, 60) == []
+    assert unmeasured(observation, None, 60) == []
     old = dataclasses.replace(observation.links[0], age_s=100.0)
     links = (old, *observation.links[2:])
     missing = dataclasses.replace(observation, links=links)
     gone = [(link.src, link.dst) for link in observation.links[:2]]
-    assert sorted(unmeasured(missing, 60)) == sorted(gone)
-    assert len(unmeasured(dataclasses.replace(observation, links=()), 60)) == 4 * 3 + 2
+    assert sorted(unmeasured(missing, None, 60)) == sorted(gone)
+    assert len(unmeasured(dataclasses.replace(observation, links=()), None, 60)) == 4 * 3 + 2
 
 
 def test_an_observation_has_no_place_for_a_position() -> None:
@@ -121,5 +122,5 @@ def test_an_observation_has_no_place_for_a_position() -> None:
     assert fields == measured
     assert {field.name for field in dataclasses.fields(Observation)} == {
         "devices", "profiles", "model", "batch_size", "local_steps", "optimizer", "links",
-        "shares", "source_length", "target_length", "media",
+        "shares", "source_length", "target_length", "media", "wire",
     }  # fmt: skip

@@ -10,8 +10,8 @@ import lab
 import pytest
 
 from bridge.fixed import Link
-from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.dssra.knowledge import Knowledge, Service, link_name, losses
+from collapipe_ns3.dssra.knowledge import Knowledge, losses
+from collapipe_ns3.dssra.services import Service, link_name
 from collapipe_ns3.schemes import Medium
 
 
@@ -70,14 +70,26 @@ def test_latency_and_rate_of_a_real_network() -> None:
         assert service.overhead == pytest.approx(1.0, rel=1e-3)
 
 
-def test_an_overhead_on_the_airtime_is_found() -> None:
+def rounds(
+    count: int, *transfers: Transfer, media: tuple[Medium, ...] = (), granted: object = ()
+) -> Knowledge:
+    """What is known when the same has happened so many times."""
+    found = Knowledge()
+    for _ in range(count):
+        found = found.after(Round(transfers), {}, media, granted, 1.0)  # type: ignore[arg-type]
+    return found
+
+
+def test_an_overhead_on_the_airtime_is_found_step_by_step() -> None:
+    """A step is a quarter at most, so that a round of chance does not carry the model away."""
     transfers = [
         Transfer(start, start + round((0.01 + 1.6 * air) * 1e9), 1000, air)
         for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
     ]
-    service = learned(*transfers).services[link_name("a", "b")]
-    assert service.latency_s == pytest.approx(0.01)
-    assert service.overhead == pytest.approx(1.6)
+    assert rounds(1, *transfers).services[link_name("a", "b")].overhead == pytest.approx(1.25)
+    found = rounds(8, *transfers)
+    assert found.services[link_name("a", "b")].overhead == pytest.approx(1.6, rel=0.05)
+    assert found.latencies["a", "b"] == pytest.approx(0.01, abs=0.006)
 
 
 def test_links_with_grants_have_their_own_turns_and_those_without_share() -> None:
@@ -86,29 +98,24 @@ def test_links_with_grants_have_their_own_turns_and_those_without_share() -> Non
         Transfer(0, 2 * 10**9, 1000, 2.0),
         Transfer(0, 2 * 10**9, 1000, 2.0, src="c", dst="d"),
     )
-    profiles: dict[str, DeviceProfile] = {}
-    alone, together = (
-        Knowledge().after(Round(both), profiles, (medium,), granted, 1.0).services["air"]  # type: ignore[arg-type]
-        for granted in (medium.links, ())
-    )
-    assert alone == Service(pytest.approx(0.0, abs=1e-6), pytest.approx(1.0))
-    # Of what they are on the air side by side, without grants, each has but half the band.
+    alone = rounds(1, *both, media=(medium,), granted=medium.links)
+    assert alone.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
+    # Without grants each has but half the band while both send.
     halved = tuple(dataclasses.replace(each, bandwidth_hz=0.5e6) for each in both)
-    shared = Knowledge().after(Round(halved), profiles, (medium,), (), 1.0).services["air"]  # type: ignore[arg-type]
-    assert shared.overhead == pytest.approx(1.0)
-    assert together.overhead == 1.0
+    shared = rounds(1, *halved, media=(medium,))
+    assert shared.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
 
 
 def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
     transfers = [
-        Transfer(start, start + round((0.01 + 1.2 * air) * 1e9), 1000, air)
+        Transfer(start, start + round((0.01 + air) * 1e9), 1000, air)
         for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
     ]
     bulk = Transfer(5 * 10**9, 5 * 10**9 + round(1.81 * 1e9), 1000, 1.0, kind="parameters")
-    service = learned(*transfers, bulk).services[link_name("a", "b")]
-    assert service.latency_s == pytest.approx(0.01, rel=1e-2)
-    assert service.overhead == pytest.approx(1.2, rel=1e-2)
-    assert service.bulk == pytest.approx(1.5, rel=1e-2)
+    service = rounds(6, *transfers, bulk).services[link_name("a", "b")]
+    assert service.latency_s == pytest.approx(0.01)
+    assert service.overhead == 1.0
+    assert service.bulk == pytest.approx(1.8, rel=0.05)
 
 
 def test_links_that_share_a_medium_are_busy_together() -> None:
@@ -120,11 +127,22 @@ def test_links_that_share_a_medium_are_busy_together() -> None:
         Transfer(3 * 10**9, 4 * 10**9, 1000, 1.0),
         Transfer(5 * 10**9, 5 * 10**9 + 10**8, 100, 0.1),
     ]
-    together = learned(*both, media=(medium,)).services["air"]
-    assert together.overhead == pytest.approx(1.0)
-    assert together.latency_s < 0.05
-    apart = learned(*both).services[link_name("c", "d")]
-    assert apart.overhead + apart.latency_s > 1.5
+    together = rounds(1, *both, media=(medium,))
+    assert together.services["air"].overhead == 1.0
+    assert max(together.latencies.values()) == pytest.approx(0.0, abs=1e-6)
+    apart = rounds(1, *both)
+    assert apart.services[link_name("c", "d")].overhead + apart.latencies["c", "d"] > 1.5
+
+
+def test_what_slots_cost_is_no_latency() -> None:
+    """Half a slot's worth that was asked for in the middle of one has arrived at the next's end."""
+    medium = Medium("air", frozenset({("a", "b")}), 1e6, grants=True, slot_s=1e-3)
+    sent = [
+        Transfer(start + 500_000, start + 2_000_000, 100, 5e-4) for start in (0, 10**7, 2 * 10**7)
+    ]
+    assert rounds(1, *sent, media=(medium,)).latencies["a", "b"] == pytest.approx(0.0, abs=1e-9)
+    late = [dataclasses.replace(each, end_ns=each.end_ns + 8_000_000) for each in sent]
+    assert rounds(1, *late, media=(medium,)).latencies["a", "b"] == pytest.approx(8e-3)
 
 
 def test_efficiency_is_bits_over_shannons_bound_for_the_time_on_air() -> None:

@@ -16,7 +16,8 @@ from collapipe_ns3.dssra import exact
 from collapipe_ns3.dssra.assess import Loads, Radio
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge, Service
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.tables import Cases, Prices, tables
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.schemes import Observation
@@ -42,7 +43,7 @@ def problem(
         rng, 1, devices, radio=radio, blocks=blocks, batch_size=batch, memory=memory
     )
     losses = {(link.src, link.dst): rng.uniform(0, 0.2) for link in seen.links}
-    services = {"channel": Service(1e-3, 1.5), "d2d 0": Service(2e-3, 1.1)}
+    services = {"channel": Service(1e-3, 1.5, 1.5), "d2d 0": Service(2e-3, 1.1, 1.1)}
     fleet = Fleet.of(seen, Knowledge(services=services, losses=losses))
     work = Workload.of(
         seen.model,

@@ -1,0 +1,49 @@
+"""What it takes to plan a round: for a hundred clusters of ten devices, and for `quickstart`.
+
+The large fleet is made up (`benchmarks.longterm`), with links all measured; that of `quickstart`
+is measured by sounding its links in ns-3. A plan is made by a scheme that has seen no round yet,
+which has nothing to start from. Time is that of the processor, so that neighbours do not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import replace
+
+from benchmarks.longterm import World
+from collapipe_ns3 import Study
+from collapipe_ns3.schemes import Observation
+from collapipe_ns3.schemes.collapipe import CollaPipe
+
+CLUSTERS, DEVICES, BLOCKS = 100, 10, 24
+REPEATS = 5
+
+
+def measure() -> dict[str, float]:
+    """Seconds for the large fleet, milliseconds for `quickstart`; medians."""
+    world = World(seed=1, clusters=CLUSTERS, devices=DEVICES).observation()
+    large = replace(world, model=replace(world.model, encoder_blocks=BLOCKS))
+    run = Study.load("quickstart", scheme="collapipe").prepare()
+    _, links = run.try_out()
+    return {
+        "plan_1000_devices_s": _seconds(large),
+        "plan_quickstart_ms": _seconds(run.observation(links)) * 1e3,
+    }
+
+
+def _seconds(observation: Observation) -> float:
+    """The median over several fresh schemes, with the caches of earlier plans warm."""
+    CollaPipe().plan(0, observation)
+    taken = []
+    for _ in range(REPEATS):
+        scheme = CollaPipe()
+        began = time.process_time()
+        scheme.plan(0, observation)
+        taken.append(time.process_time() - began)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(f"{name:28} {value:10.4f}")

@@ -1,0 +1,92 @@
+"""A plan on the terminal, 80 columns wide: links, the plan, how it came about, its timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby, pairwise
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from collapipe_ns3.dssra import gantt
+from collapipe_ns3.dssra.timeline import Timeline
+from collapipe_ns3.links import Link
+from collapipe_ns3.preview import Preview
+from collapipe_ns3.quantity import to_db, to_dbm
+
+_CHART_COLUMNS = 58
+_PHASES = ("broadcast", "pipeline", "gather", "upload")
+
+
+def print_preview(console: Console, shown: Preview) -> None:
+    """All of it, one below the other."""
+    console.print("[bold]measured links[/]")
+    console.print(_links(shown.links))
+    console.print("[bold]plan[/]")
+    console.print(str(shown.plan), markup=False)
+    if shown.explanation:
+        console.print("\n[bold]how it came about[/]")
+        _print_explanation(console, shown.explanation)
+    console.print("\n[bold]predicted timeline[/]")
+    _print_timeline(console, shown.timeline)
+
+
+def _links(links: Iterable[Link]) -> Table:
+    table = _table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB")
+    for link in links:
+        table.add_row(
+            f"{link.src} → {link.dst}",
+            f"{to_db(link.gain):.1f}",
+            f"{to_dbm(link.interference_w_hz):.1f}",
+            f"{to_dbm(link.tx_power_w):.1f}",
+            f"{to_db(link.sinr):.1f}",
+        )
+    return table
+
+
+def _print_explanation(console: Console, told: Mapping[str, Any]) -> None:
+    """What DSSRA tells; what another scheme tells is printed as it is."""
+    if not {"moves", "terms", "finalists"} <= told.keys():
+        for key, value in told.items():
+            console.print(f"{key}: {value}", markup=False)
+        return
+    table = _table("sweep", "sub-problem", "objective before", "after")
+    for move in told["moves"]:
+        table.add_row(
+            str(move["sweep"]), move["block"], f"{move['before']:.6g}", f"{move['after']:.6g}"
+        )
+    console.print(table)
+    terms = told["terms"]
+    console.print(
+        f"objective {sum(terms.values()):.6g}: delay {terms['delay']:.6g}, "
+        f"energy {terms['energy']:.6g}, divergence {terms['divergence']:.6g}"
+    )
+    console.print("in the event graph:")
+    for each in told["finalists"]:
+        console.print(f"  {each['objective']:.6g}  {each['name']}", markup=False)
+
+
+def _print_timeline(console: Console, timeline: Timeline) -> None:
+    table = _table("cluster", *(f"{name} s" for name in _PHASES), "step s")
+    for times in timeline.clusters:
+        steps = [times.broadcast_ns, *times.steps_ns]
+        step_s = sum(after - before for before, after in pairwise(steps)) / len(times.steps_ns)
+        phases = [f"{part / 1e9:.3f}" for part in times.phases_ns]
+        table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
+    console.print(table)
+    console.print(f"round {timeline.total_ns / 1e9:.3f} s; each cluster's first step:\n")
+    for number, pipelines in groupby(timeline.clusters, key=lambda times: times.cluster):
+        together = list(pipelines)
+        since_ns = min(each.broadcast_ns for each in together)
+        until_ns = max(each.steps_ns[0] for each in together)
+        chart = gantt.text(timeline, _CHART_COLUMNS, number, since_ns, until_ns)
+        console.print(chart + "\n", markup=False, soft_wrap=True)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    return table

@@ -1,0 +1,175 @@
+"""A band that is given out slot by slot, as the scheduler of `ns3_scenarios/native` gives out TTIs.
+
+Each slot, every link that has something to send is owed its share of the band: its grant, or an
+equal part of what grants leave. Who has waited longest for its share goes first; what is left goes
+to links without grants, evenly, and none gets more than it needs. On a half-duplex band a node that
+sends in a slot receives nothing in it. What was asked for before a slot began is in it, and what a
+slot carried has arrived at its end. Work is counted in nanoseconds of the whole band.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+_MOST_OWED = 4.0  # shares that a link may catch up on,
+_A_BLOCK = 0.2  # and a transport block's worth of the band (20 of 100 resource blocks)
+_NOTHING = 1e-6  # of a slot
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A link of a slotted band. `share` is its granted part of the band, 0 without a grant."""
+
+    src: Hashable
+    dst: Hashable
+    slot_ns: int
+    half_duplex: bool
+    share: float = 0.0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What a link has still to send, oldest first: [task, slots of the whole band]."""
+
+    lane: Lane
+    tasks: deque[tuple[int, float]] = field(default_factory=deque)
+    left: float = 0.0
+    credit: float = 0.0
+    emptied: int = 0  # the slot in which it last had nothing left
+
+
+@dataclass(slots=True)
+class SlottedBand:
+    """The links' queues, and when the next slot begins that has to be looked at, -1 for none."""
+
+    slot_ns: int
+    number: int = 0
+    next_ns: int = -1
+    queues: dict[tuple[Hashable, Hashable], _Queue] = field(default_factory=dict)
+    active: list[_Queue] = field(default_factory=list)
+    coming: list[tuple[Lane, int, int]] = field(default_factory=list)
+    given: list[tuple[_Queue, float]] = field(default_factory=list)
+    last_ns: int = 0
+
+    def ask(self, lane: Lane, task: int, work_ns: int, now_ns: int) -> None:
+        """Takes in a transfer, for the next slot that begins."""
+        self.coming.append((lane, task, work_ns))
+        first_ns = (now_ns // self.slot_ns + 1) * self.slot_ns
+        if self.next_ns < 0 or first_ns < self.next_ns:
+            self.next_ns = first_ns
+
+    def slot(self, now_ns: int) -> list[int]:
+        """The transfers that the slot beginning now carries to their end."""
+        number = now_ns // self.slot_ns
+        done: list[int] = []
+        # Slots passed over went as the last one that was looked at, and ended nothing.
+        passed = (now_ns - self.last_ns) // self.slot_ns - 1
+        if passed > 0:
+            for queue, part in self.given:
+                _send(queue, part * passed, done)
+        self._take_in(number)
+        self.given = self._divided()
+        for queue, part in self.given:
+            _send(queue, part, done)
+        for queue, _ in self.given:
+            if not queue.tasks:
+                queue.emptied = number
+        waiting = len(self.active) - len(self.given)
+        self.active = [queue for queue in self.active if queue.tasks]
+        self.last_ns = now_ns
+        if not self.active:
+            self.next_ns, self.given = -1, []
+            return done
+        alike = 0
+        if self.given and not waiting and not done:
+            alike = int(min((queue.tasks[0][1] - _NOTHING) / part for queue, part in self.given))
+        self.next_ns = now_ns + (alike + 1) * self.slot_ns
+        return done
+
+    def _take_in(self, number: int) -> None:
+        for lane, task, work_ns in self.coming:
+            key = (lane.src, lane.dst)
+            queue = self.queues.get(key)
+            if queue is None:
+                queue = self.queues[key] = _Queue(lane)
+            if not queue.tasks:
+                self.active.append(queue)
+                if number > queue.emptied + 1:
+                    queue.credit = 0.0  # what is not wanted is neither saved up nor owed
+            work = max(work_ns / self.slot_ns, 2 * _NOTHING)
+            queue.tasks.append((task, work))
+            queue.left += work
+        self.coming.clear()
+
+    def _divided(self) -> list[tuple[_Queue, float]]:
+        """What each link gets of this slot; those that get nothing are left out."""
+        active = self.active
+        if len(active) == 1:
+            only = active[0]
+            return [(only, min(only.lane.share or 1.0, only.left))]
+        granted = sum(queue.lane.share for queue in active)
+        open_ = sum(not queue.lane.share for queue in active)
+        rest = max(1.0 - granted, 0.0) / open_ if open_ else 0.0
+        waited: list[tuple[float, int, _Queue]] = []
+        for queue in active:
+            share = queue.lane.share or rest
+            most = _MOST_OWED * share + _A_BLOCK
+            queue.credit = min(max(queue.credit + share, -most), most)
+            waited.append((-queue.credit / share if share else 0.0, len(waited), queue))
+        waited.sort(key=lambda each: each[:2])
+        slot = _Slot()
+        for _, _, queue in waited:
+            slot.give(queue, queue.credit)
+        asking = [q for _, _, q in waited if not q.lane.share and slot.may(q) and slot.lacks(q)]
+        for place, queue in enumerate(asking):
+            slot.give(queue, slot.left / (len(asking) - place))
+        for queue, part in slot.given.values():
+            queue.credit -= part
+        return list(slot.given.values())
+
+
+class _Slot:
+    """One slot as it is given out."""
+
+    def __init__(self) -> None:
+        self.left = 1.0
+        self.given: dict[int, tuple[_Queue, float]] = {}
+        self.sends: set[Hashable] = set()
+        self.receives: set[Hashable] = set()
+
+    def may(self, queue: _Queue) -> bool:
+        lane = queue.lane
+        if not lane.half_duplex or id(queue) in self.given:
+            return True
+        return lane.src not in self.receives and lane.dst not in self.sends
+
+    def lacks(self, queue: _Queue) -> float:
+        return queue.left - self.given.get(id(queue), (queue, 0.0))[1]
+
+    def give(self, queue: _Queue, most: float) -> None:
+        part = min(most, self.left, self.lacks(queue))
+        if part > _NOTHING and self.may(queue):
+            self.left -= part
+            has = self.given.get(id(queue), (queue, 0.0))[1]
+            self.given[id(queue)] = (queue, has + part)
+            self.sends.add(queue.lane.src)
+            self.receives.add(queue.lane.dst)
+
+
+def _send(queue: _Queue, part: float, done: list[int]) -> None:
+    """Takes from what a link has to send; what is through goes to `done`."""
+    queue.left = max(queue.left - part, 0.0)
+    while queue.tasks:
+        task, work = queue.tasks[0]
+        if work - part > _NOTHING:
+            queue.tasks[0] = (task, work - part)
+            break
+        part = max(part - work, 0.0)
+        done.append(task)
+        queue.tasks.popleft()
+        if part <= _NOTHING:
+            break
+    # What rounding takes from the sum is still there to be sent.
+    queue.left = max(queue.left, queue.tasks[0][1]) if queue.tasks else 0.0

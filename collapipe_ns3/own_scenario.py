@@ -1,0 +1,144 @@
+"""A network of the user's own: a function in the user's package that builds it, named by a study.
+
+The function is called with the `ScenarioSpec` that the study describes, in a fresh simulation, and
+hands back what fulfils `bridge.network.Network` with the nodes of that name. See
+docs/own-scenario.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge import loop as simulated
+from bridge.network import Network
+from collapipe_ns3.names import did_you_mean
+from ns3_scenarios import runtime
+from ns3_scenarios.network import TCP_DEFAULTS
+from ns3_scenarios.runtime import SimulationError
+from ns3_scenarios.scenario import ScenarioSpec
+
+_TRIAL_BYTES = 1000
+
+#: The calls of `bridge.network.Network`.
+CALLS = tuple(name for name in dir(Network) if not name.startswith("_"))
+
+
+class BadScenario(ValueError):
+    """A scenario function that can't be found; the message says what was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnScenario:
+    """A user's function by its name (`package.module:function`), and its keywords."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    def build(self, spec: ScenarioSpec, *, tried: bool = False) -> Network:
+        """The network in a fresh simulation.
+
+        Unless `tried`, a copy of the process first builds it and sends a little over every link
+        that a round may use.
+
+        Raises `BadScenario`, and `SimulationError` where the function raises, hands back something
+        else, or ns-3 ends the process.
+        """
+        function = find(self.name)
+        runtime.native()  # before a copy is made: loading it takes time
+        if not tried:
+            runtime.rehearse(
+                lambda: _carry(self._built(function, spec), spec),
+                f"scenario {self.name}, being tried out",
+            )
+        return self._built(function, spec)
+
+    def _built(self, function: Callable[..., Any], spec: ScenarioSpec) -> Network:
+        runtime.reset(spec.seed, spec.run)
+        for path, value in {**TCP_DEFAULTS, **spec.ns3_defaults}.items():
+            runtime.set_default(path, value)
+        with _failing(f"scenario {self.name}"):
+            network = function(spec, **self.settings)
+        if lacking := [name for name in CALLS if not hasattr(network, name)]:
+            raise SimulationError(
+                f"scenario {self.name}: expected a Network, not {type(network).__name__}, which "
+                f"has no {', '.join(lacking)}"
+            )
+        found: Network = network
+        return found
+
+
+def find(name: str) -> Callable[..., Any]:
+    """The function of this name; modules in the working directory are found too.
+
+    Raises `BadScenario`.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise BadScenario(f"expected module:function, not {name!r}")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            there = "neither installed nor in the working directory"
+            raise BadScenario(f"no module {error.name!r}: it is {there}") from None
+        raise BadScenario(f"{module_name} needs {error.name!r}, which isn't installed") from None
+    except Exception as error:
+        raise BadScenario(f"{module_name} can't be imported: {_told(error)}") from None
+    finally:
+        sys.path.remove(here)
+    function: Callable[..., Any] | None = getattr(module, attribute, None)
+    if function is None or not callable(function):
+        defined = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module_name
+        ]
+        what = f"no function {attribute!r} in {module_name}"
+        raise BadScenario(f"{what}; {did_you_mean(attribute, defined)}")
+    return function
+
+
+def _carry(network: Network, spec: ScenarioSpec) -> None:
+    """Sends a little between each control unit, its devices and the base station, both ways."""
+    pairs = [
+        pair
+        for cluster in spec.clusters
+        for other in (*cluster.devices, spec.bs)
+        for pair in ((cluster.cu.name, other.name), (other.name, cluster.cu.name))
+    ]
+
+    async def carried() -> None:
+        await asyncio.gather(*(network.transfer(src, dst, _TRIAL_BYTES) for src, dst in pairs))
+
+    simulated.run(network, carried())
+    if failed := [each for each in network.deliveries if each.outcome != "delivered"]:
+        first = failed[0]
+        raise SimulationError(
+            f"of {first.size_bytes} bytes from {first.src} to {first.dst} nothing came through "
+            f"({first.outcome})"
+        )
+
+
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except SimulationError:
+        raise
+    except Exception as error:
+        raise SimulationError(f"{what}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"

@@ -1,0 +1,76 @@
+"""A round before it is run: the links measured, the plan made from them, and its timeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collapipe_ns3.dssra.decision import PHASES
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.predict import predict, radio_of
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.task import unmeasured, workload
+from collapipe_ns3.dssra.timeline import Timeline
+from collapipe_ns3.links import Link
+from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.runner import Run
+from collapipe_ns3.schemes import Explaining, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one."""
+
+    links: tuple[Link, ...]
+    plan: RoundPlan
+    explanation: Mapping[str, Any]
+    timeline: Timeline
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; of the timeline the phases of each pipeline."""
+        return {
+            "links": [dataclasses.asdict(link) for link in self.links],
+            "plan": self.plan.to_json(),
+            "explanation": dict(self.explanation),
+            "predicted": {
+                "round_s": self.timeline.total_ns / 1e9,
+                "pipelines": [
+                    {"cluster": times.cluster}
+                    | {
+                        f"{name}_s": part / 1e9
+                        for name, part in zip(PHASES, times.phases_ns, strict=False)
+                    }
+                    for times in self.timeline.clusters
+                ],
+            },
+        }
+
+
+def preview(run: Run) -> Preview:
+    """The first round of a run that has not begun.
+
+    All links that a plan may use are sounded. The timeline is that of the event graph on these
+    measurements, for a plan of any scheme. Raises what `Run.try_out` does.
+    """
+    plan, book = run.try_out(unmeasured(run.observation(), None, 0.0))
+    scheme = run.scheme
+    return Preview(
+        links=tuple(book.links.values()),
+        plan=plan,
+        explanation=scheme.explain(None) if isinstance(scheme, Explaining) else {},
+        timeline=expected(plan, run.observation(book)),
+    )
+
+
+def expected(plan: RoundPlan, seen: Observation) -> Timeline:
+    """The event graph's timeline of a plan of any scheme, with nothing learned from rounds yet."""
+    given = {SERVER in (link.src, link.dst) for link in plan.links if link.bandwidth_hz is not None}
+    fleet = Fleet.of(seen, Knowledge()).opened(d2d=False not in given, edge=True not in given)
+    work = workload(seen, Settings())
+    radio = radio_of(plan.links, seen.devices, fleet, start_radio(fleet, work))
+    return predict(plan, seen.devices, fleet, work, radio)

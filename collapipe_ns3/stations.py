@@ -1,0 +1,102 @@
+"""Several base stations of one edge server: a control unit reaches the server by its own.
+
+The core between the stations and the server takes no time, as LTE's does here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.network import Advance, Delivery, Grant, LinkState, Network, NodeUsage, Transfer
+from collapipe_ns3.nodes import SERVER
+from ns3_scenarios.scenario import ScenarioSpec
+
+Pair = tuple[str, str]
+
+
+def by_station(spec: ScenarioSpec) -> dict[Pair, Pair]:
+    """The links that the server's stand for: (control unit, server) to (control unit, station)."""
+    links: dict[Pair, Pair] = {}
+    for cluster in spec.clusters:
+        if cluster.station not in (None, SERVER):
+            cu, station = cluster.cu.name, str(cluster.station)
+            links[cu, SERVER], links[SERVER, cu] = (cu, station), (station, cu)
+    return links
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    tx_airtime_s: float
+    rx_airtime_s: float
+    tx_energy_j: float
+    rx_energy_j: float
+
+
+class StationNetwork:
+    """A network in which links to and from the server are those of control units' stations."""
+
+    def __init__(self, network: Network, links: Mapping[Pair, Pair]) -> None:
+        self._network = network
+        self._links = links
+        self._known_as = {ends: pair for pair, ends in links.items()}
+        self._stations = {name for ends in links.values() for name in ends} - {
+            name for pair in links for name in pair
+        }
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        return [self._renamed(delivery) for delivery in self._network.deliveries]
+
+    def now_ns(self) -> int:
+        return self._network.now_ns()
+
+    def advance(self, until_ns: int | None) -> Advance:
+        return self._network.advance(until_ns)
+
+    def interrupt(self) -> None:
+        self._network.interrupt()
+
+    def in_flight(self) -> int:
+        return self._network.in_flight()
+
+    def describe_in_flight(self) -> list[str]:
+        return self._network.describe_in_flight()
+
+    def transfer(self, src: str, dst: str, size_bytes: int, kind: str = "") -> Transfer:
+        return self._network.transfer(*self._links.get((src, dst), (src, dst)), size_bytes, kind)
+
+    def apply(self, grants: Sequence[Grant]) -> None:
+        self._network.apply([self._granted(grant) for grant in grants])
+
+    async def sound(self, pairs: Iterable[Pair]) -> None:
+        await self._network.sound([self._links.get(pair, pair) for pair in pairs])
+
+    def link_state(self) -> Sequence[LinkState]:
+        return [self._renamed(link) for link in self._network.link_state()]
+
+    def usage(self) -> Mapping[str, NodeUsage]:
+        """Of all nodes; the server's is all stations' together."""
+        used = dict(self._network.usage())
+        ours = [used.pop(name) for name in (SERVER, *sorted(self._stations)) if name in used]
+        if ours:
+            used[SERVER] = _Used(
+                *(
+                    sum(getattr(each, field.name) for each in ours)
+                    for field in dataclasses.fields(_Used)
+                )
+            )
+        return used
+
+    def close(self) -> None:
+        self._network.close()
+
+    def _granted(self, grant: Any) -> Any:
+        src, dst = self._links.get((grant.src, grant.dst), (grant.src, grant.dst))
+        return dataclasses.replace(grant, src=src, dst=dst)
+
+    def _renamed(self, of: Any) -> Any:
+        src, dst = self._known_as.get((of.src, of.dst), (of.src, of.dst))
+        return of if (src, dst) == (of.src, of.dst) else dataclasses.replace(of, src=src, dst=dst)

@@ -1,0 +1,161 @@
+"""What every network on an episode has: its clock, and the transfers under way on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ns3_scenarios import runtime
+from ns3_scenarios.measurement import Ended, Outcome, RadioDelivery, ratio, take_ended
+
+Advance = Literal["reached", "completed", "interrupted", "exhausted"]
+
+ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")  # those of C++
+
+#: A directed pair of nodes by their names.
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Transfer:
+    number: int
+    src: str
+    dst: str
+    kind: str
+    size_bytes: int
+    start_ns: int
+    future: asyncio.Future[RadioDelivery]
+
+
+class EpisodeNetwork:
+    """A `collapipe::Episode` under way, with its nodes by name.
+
+    `numbers` has the episode's number of each node, `radio` what joins each directed pair, and
+    `unrepaired` the pairs whose transfers may arrive with gaps. Times are nanoseconds since the
+    episode's time 0.
+    """
+
+    def __init__(
+        self,
+        episode: Any,
+        numbers: Mapping[str, int],
+        radio: Mapping[Pair, str],
+        unrepaired: Collection[Pair] = (),
+    ) -> None:
+        # Torch works while ns-3 runs.
+        runtime.native().Episode.Advance.__release_gil__ = True
+        self.deliveries: list[RadioDelivery] = []
+        self._episode = episode
+        self._numbers = numbers
+        self._names = {number: name for name, number in numbers.items()}
+        self._radio = radio
+        self._unrepaired = unrepaired
+        self._transfers: dict[int, _Transfer] = {}
+        self._count = 0
+
+    def now_ns(self) -> int:
+        return int(self._episode.Now())
+
+    def advance(self, until_ns: int | None) -> Advance:
+        ended: Advance = ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
+        if ended == "completed":
+            self._collect()
+        return ended
+
+    def interrupt(self) -> None:
+        self._episode.Interrupt()
+
+    def in_flight(self) -> int:
+        return len(self._transfers)
+
+    def describe_in_flight(self) -> list[str]:
+        return [
+            f"{t.src} → {t.dst}, {t.size_bytes} bytes{t.kind and f' of {t.kind}'}, "
+            f"since {t.start_ns * 1e-9:.9f} s"
+            for t in self._transfers.values()
+        ]
+
+    def transfer(
+        self, src: str, dst: str, size_bytes: int, kind: str = ""
+    ) -> asyncio.Future[RadioDelivery]:
+        self._radio_between(src, dst)
+        if size_bytes < 1:
+            raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
+        transfer = self._begin(src, dst, size_bytes, kind)
+        transfer.future.add_done_callback(
+            lambda done: self._cut(transfer) if done.cancelled() else None
+        )
+        self._send(transfer.number, src, dst, size_bytes)
+        return transfer.future
+
+    def close(self) -> None:
+        if self._episode is not None:
+            self._episode.__destruct__()
+            self._episode = None
+            self._transfers.clear()
+            runtime.load().Simulator.Destroy()
+
+    def _radio_between(self, src: str, dst: str) -> str:
+        for name in (src, dst):
+            if name not in self._numbers:
+                raise ValueError(f"no node {name!r}; there are {', '.join(self._numbers)}")
+        radio = self._radio.get((src, dst))
+        if radio is None:
+            reachable = ", ".join(to for frm, to in self._radio if frm == src)
+            raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
+        return radio
+
+    def _begin(self, src: str, dst: str, size_bytes: int, kind: str) -> _Transfer:
+        future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
+        self._transfers[transfer.number] = transfer
+        return transfer
+
+    def _send(self, number: int, src: str, dst: str, size_bytes: int) -> None:
+        self._episode.Send(number, self._numbers[src], self._numbers[dst], size_bytes)
+
+    def _cut(self, transfer: _Transfer) -> None:
+        if transfer.number in self._transfers:
+            src, dst = self._numbers[transfer.src], self._numbers[transfer.dst]
+            self._episode.Cut(transfer.number, src, dst)
+            self._collect()
+
+    def _collect(self) -> None:
+        """Records what has ended and resolves its futures, in ns-3's order."""
+        for ended in take_ended(self._episode):
+            transfer = self._transfers.pop(ended.number)
+            delivery = self._delivery(transfer, ended)
+            self.deliveries.append(delivery)
+            if not transfer.future.done():
+                transfer.future.set_result(delivery)
+
+    def _delivery(self, transfer: _Transfer, ended: Ended) -> RadioDelivery:
+        return RadioDelivery(
+            src=transfer.src,
+            dst=transfer.dst,
+            kind=transfer.kind,
+            size_bytes=transfer.size_bytes,
+            start_ns=transfer.start_ns,
+            end_ns=ended.end_ns,
+            outcome=self._outcome(transfer, ended),
+            lost=ended.lost,
+            radio=self._radio[transfer.src, transfer.dst],
+            retransmissions=ended.retransmissions,
+            sinr=ratio(ended.sinr_time, ended.rx_time_s),
+            tx_power_w=ratio(ended.energy_j, ended.airtime_s),
+            bandwidth_hz=ratio(ended.bandwidth_time, ended.airtime_s),
+            airtime_s=ended.airtime_s,
+            energy_j=ended.energy_j,
+            extrapolated_bytes=ended.extrapolated_bytes,
+        )
+
+    def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
+        """The native code calls lost whatever isn't whole; with gaps it may still be of use."""
+        missing = sum(end - begin for begin, end in ended.lost)
+        gaps = ended.outcome == "lost" and missing < transfer.size_bytes
+        if gaps and (transfer.src, transfer.dst) in self._unrepaired:
+            return "partial"
+        return ended.outcome
