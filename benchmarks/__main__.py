@@ -42,6 +42,7 @@ BENCHMARKS = (
     "network_rate",
     "ofdma",
     "planning",
+    "sampled",
 )
 
 AIMS = {
@@ -55,6 +56,8 @@ AIMS = {
     "ofdma_direct_vs_lte_ratio": Aim("≥", 50),
     "plan_1000_devices_s": Aim("≤", 1),
     "plan_quickstart_ms": Aim("≤", 20),
+    "sampled_speedup": Aim("≥", 10),
+    "sampled_round_error": Aim("≤", 0.03),
 }
 
 

@@ -58,6 +58,7 @@ class FixedDelivery:
     airtime_s: float
     energy_j: float
     radio: str = "fixed"
+    extrapolated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,11 @@ class Delivery(Protocol):
         """Energy sent out: transmit power × airtime."""
         ...
 
+    @property
+    def extrapolated_bytes(self) -> int:
+        """Bytes of the transfer that were not simulated, but taken to go as those that were."""
+        ...
+
 
 class Transfer(Awaitable[Delivery], Protocol):
     """A transfer under way, as an `asyncio.Future` has it (whose own type bars a narrower one)."""

@@ -17,6 +17,7 @@ from collapipe_ns3.config_surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from collapipe_ns3.section import Attribute, Count, Position, Section
+from ns3_scenarios.scenario import Fidelity
 
 MAST_M = 10.0  # of base stations, where a study says nothing of their height
 
@@ -201,6 +202,9 @@ class StudyConfig(Section):
     radio: Radio = Radio()
     propagation: Propagation = Propagation()
     interferers: Annotated[tuple[Interferer, ...], Strict(False)] = ()
+    fidelity: Fidelity = "packet"
+    """`packet`: every byte goes as packets; `sampled`: of long transfers a prefix does, until its
+    goodput has settled, and the rest is taken to go on like it."""
     ns3: dict[str, Attribute] = Field(default_factory=dict)
     """Defaults of ns-3 attributes, `ns3::Type::Attribute` to value."""
 

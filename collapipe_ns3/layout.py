@@ -61,6 +61,7 @@ def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> S
             for n, each in enumerate(config.stations, 1)
         ),
         interferers=tuple(each.interferer(n) for n, each in enumerate(config.interferers)),
+        fidelity=config.fidelity,
     )
 
 

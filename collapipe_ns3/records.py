@@ -52,6 +52,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         "transfers": [
             *[(key, _WORD) for key in ("kind", "src", "dst", "radio", "outcome")],
             *[(key, pa.int64()) for key in ("bytes", "lost_bytes", "retransmissions")],
+            ("extrapolated_bytes", pa.int64()),
             *[(key, pa.float64()) for key in ("start_s", "end_s", "sinr_db", "tx_power_dbm")],
             *[(key, pa.float64()) for key in ("bandwidth_hz", "airtime_s", "energy_j")],
         ],
@@ -143,6 +144,7 @@ class RoundRecord:
                 "bytes": each.size_bytes,
                 "lost_bytes": sum(end - begin for begin, end in each.lost),
                 "retransmissions": each.retransmissions,
+                "extrapolated_bytes": each.extrapolated_bytes,
                 "start_s": self._seconds(each.start_ns),
                 "end_s": self._seconds(each.end_ns),
                 "sinr_db": to_db(each.sinr),

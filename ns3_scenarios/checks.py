@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from ns3_scenarios.channel import channel_problems
-from ns3_scenarios.interferers import Background, interferer_problems
+from ns3_scenarios.interferers import Background, Jammer, interferer_problems
 from ns3_scenarios.mobility import Point, Way, motion_problems
 from ns3_scenarios.power import power_problems
 from ns3_scenarios.scenario import (
@@ -27,6 +27,8 @@ from ns3_scenarios.scenario import (
 _NOISE_AND_ANTENNAS = (("noise_figure_db", 0.0, 50.0), ("antenna_gain_db", -50.0, 50.0))
 _STATIONS = tuple((f"station_{name}", low, high) for name, low, high in _NOISE_AND_ANTENNAS)
 
+SAMPLED_PERIOD_S = 0.01  # what FastForward looks at the radio after
+
 
 def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
     """Everything that is wrong with a scenario, as (path in it, what was expected)."""
@@ -38,6 +40,7 @@ def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
         *_channel_problems(spec),
         *_power_problems(spec),
         *_interferer_problems(spec),
+        *_fidelity_problems(spec),
         *_seed_problems(spec),
     ]
 
@@ -216,6 +219,35 @@ def _interferer_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
                 f"{path}.band",
                 "expected d2d: other people's traffic is for Wi-Fi and OFDMA; on LTE take a jammer",
             )
+
+
+def _fidelity_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+    """What goes on in time can't be skipped."""
+    if spec.fidelity not in ("packet", "sampled"):
+        yield "fidelity", f"expected packet or sampled, not {spec.fidelity!r}"
+    if spec.fidelity != "sampled":
+        return
+    moving = [node.name for node in spec.nodes if node.motion is not None]
+    moving += [i.name for i in spec.interferers if isinstance(i, Jammer) and i.motion is not None]
+    if moving:
+        yield "fidelity", f"expected packet: sampled is for nodes that stand still, not {moving[0]}"
+    for interferer in spec.interferers:
+        if interferer.on_s > 0 or interferer.off_s < math.inf:
+            yield (
+                "fidelity",
+                f"expected packet: sampled is for interferers that are always on, and "
+                f"{interferer.name} is from {interferer.on_s:g} to {interferer.off_s:g} s",
+            )
+        elif isinstance(interferer, Jammer) and _pulses_slowly(interferer):
+            yield (
+                "fidelity",
+                f"expected packet: sampled is for pulses with periods of {SAMPLED_PERIOD_S:g} s "
+                f"or less, not {interferer.name}'s {interferer.period_s:g} s",
+            )
+
+
+def _pulses_slowly(jammer: Jammer) -> bool:
+    return jammer.duty_cycle < 1 and jammer.period_s > SAMPLED_PERIOD_S
 
 
 def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:

@@ -149,6 +149,7 @@ class EpisodeNetwork:
             bandwidth_hz=ratio(ended.bandwidth_time, ended.airtime_s),
             airtime_s=ended.airtime_s,
             energy_j=ended.energy_j,
+            extrapolated_bytes=ended.extrapolated_bytes,
         )
 
     def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
 _OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")  # those of C++
-_ENDED = struct.Struct("=QqIIQddddd")  # collapipe::Ended, without gaps
+_ENDED = struct.Struct("=QqIIQQddddd")  # collapipe::Ended, without gaps
 _RANGE = struct.Struct("=QQ")  # collapipe::ByteRange
 
 
@@ -24,6 +24,7 @@ class Ended(NamedTuple):
     outcome: Outcome
     retransmissions: int
     lost: tuple[tuple[int, int], ...]
+    extrapolated_bytes: int
     airtime_s: float
     energy_j: float
     bandwidth_time: float  # Hz·s
@@ -36,7 +37,8 @@ class RadioDelivery:
     """What became of one transfer; see `bridge.network.Delivery`.
 
     All is of what was on the air with the transfer's bytes in it, by its share of them. SINR, power
-    and bandwidth are means, weighted by airtime; nan where nothing was.
+    and bandwidth are means, weighted by airtime; nan where nothing was. `extrapolated_bytes` were
+    not simulated, see `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
     """
 
     src: str
@@ -54,6 +56,7 @@ class RadioDelivery:
     bandwidth_hz: float
     airtime_s: float
     energy_j: float
+    extrapolated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ def take_ended(episode: Any) -> Iterator[Ended]:
     ranges = sum(transfer[4] for transfer in ended)
     block = ctypes.string_at(episode.LostData(), ranges * _RANGE.size) if ranges else b""
     lost = _RANGE.iter_unpack(block)
-    for number, end_ns, outcome, retransmissions, its_ranges, *tally in ended:
+    for number, end_ns, outcome, retransmissions, its_ranges, skipped, *tally in ended:
         its_lost = tuple(itertools.islice(lost, its_ranges))
-        yield Ended(number, end_ns, _OUTCOMES[outcome], retransmissions, its_lost, *tally)
+        yield Ended(number, end_ns, _OUTCOMES[outcome], retransmissions, its_lost, skipped, *tally)
 
 
 def ratio(numerator: float, denominator: float) -> float:

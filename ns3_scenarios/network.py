@@ -16,12 +16,7 @@ from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.power import FixedPower
 from ns3_scenarios.radios import lte, ofdma, wifi
 from ns3_scenarios.runtime import SimulationError
-from ns3_scenarios.scenario import (
-    BLOCK_HZ,
-    LteSpec,
-    ScenarioSpec,
-    WifiSpec,
-)
+from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, ScenarioSpec, WifiSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.traces import TraceFiles, Tracing
 
@@ -136,7 +131,7 @@ class Ns3Network(EpisodeNetwork):
 
     def __init__(self, spec: ScenarioSpec, traces: TraceFiles | None = None) -> None:
         native = runtime.native()
-        episode = native.Episode(spec.start_ns, spec.lasting_run)
+        episode = native.Episode(spec.start_ns, spec.lasting_run, spec.fidelity == "sampled")
         numbers = add_nodes(spec, episode, native)
         super().__init__(episode, numbers, _radios(spec), ofdma.unrepaired(spec))
         self._spec = spec

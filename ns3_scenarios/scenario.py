@@ -43,6 +43,10 @@ BLOCK_HZ = 180e3
 OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # 1.08 to 99 MHz
 
 
+#: See `ScenarioSpec`.
+Fidelity = Literal["packet", "sampled"]
+
+
 def _log_distance(loss_at_1_m_db: float) -> Channel:
     """L = L0 + 10·n·log10(d / 1 m) with n = 3."""
     return Channel(attributes={"Exponent": 3.0, "ReferenceLoss": loss_at_1_m_db})
@@ -173,7 +177,8 @@ class ScenarioSpec:
     `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
     `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `start_ns` is the run's
     own time at the episode's start. `stations` are further base stations, for clusters that name
-    them; with OFDMA as D2E. `interferers` are on its channels and no part of it.
+    them; with OFDMA as D2E. `interferers` are on its channels and no part of it. By its
+    `fidelity` every byte goes as packets, or long transfers are sampled (`native/fast-forward.h`).
     """
 
     bs: NodeSpec
@@ -187,6 +192,7 @@ class ScenarioSpec:
     ns3_defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
     stations: tuple[NodeSpec, ...] = ()
     interferers: tuple[Interferer, ...] = ()
+    fidelity: Fidelity = "packet"
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:

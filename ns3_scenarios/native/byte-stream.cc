@@ -102,8 +102,8 @@ ByteStream::Cut(uint64_t id)
         const auto delivered = std::clamp<int64_t>(
             static_cast<int64_t>(m_received) - static_cast<int64_t>(message->begin),
             0,
-            message->size);
-        EndMessage(*message, delivered, Ended::CUT);
+            message->size - message->skipped);
+        EndMessage(*message, message->skipped + delivered, Ended::CUT);
         m_messages.erase(message);
         SetBusy(!m_messages.empty());
         Abandon(true);
@@ -123,6 +123,32 @@ ByteStream::Cut(uint64_t id)
     SetBusy(!m_messages.empty());
 }
 
+Progress
+ByteStream::Head() const
+{
+    if (m_messages.empty())
+    {
+        return {};
+    }
+    const auto& head = m_messages.front();
+    const auto unsent = m_connected ? head.End() - std::min(m_sent, head.End()) : 0;
+    return {head.id, m_received, unsent, 0, 0, 1, m_link.underWay.at(head.id)};
+}
+
+/// What is on its way then has later bytes in it than it had; all that is on the stream is alike.
+void
+ByteStream::Skip(const Extrapolated& skipped)
+{
+    auto& head = m_messages.front();
+    head.skipped += skipped.bytes;
+    m_link.underWay.at(head.id).Add(skipped.account);
+    m_asked -= skipped.bytes;
+    for (auto later = std::next(m_messages.begin()); later != m_messages.end(); ++later)
+    {
+        later->begin -= skipped.bytes;
+    }
+}
+
 void
 ByteStream::Connect()
 {
@@ -130,6 +156,7 @@ ByteStream::Connect()
     for (auto& message : m_messages)
     {
         message.begin = m_asked;
+        message.skipped = 0;
         m_asked += message.size;
     }
     m_sender = Socket::CreateSocket(m_src, TcpSocketFactory::GetTypeId());
@@ -233,8 +260,7 @@ ByteStream::Read(Ptr<Socket> socket)
         }
         m_received += packet->GetSize();
     }
-    while (!m_messages.empty() &&
-           m_received >= m_messages.front().begin + m_messages.front().size)
+    while (!m_messages.empty() && m_received >= m_messages.front().End())
     {
         EndMessage(m_messages.front(), m_messages.front().size, Ended::DELIVERED);
         m_messages.pop_front();
@@ -263,11 +289,11 @@ ByteStream::Sent(Ptr<const Packet> segment, const TcpHeader& header, Ptr<const T
     auto message = std::partition_point(
         m_messages.begin(),
         m_messages.end(),
-        [begin](const auto& other) { return other.begin + other.size <= begin; });
+        [begin](const auto& other) { return other.End() <= begin; });
     for (; marked < end && message != m_messages.end(); ++message)
     {
         mark(message->begin, NOBODY); // what lies before has been delivered
-        mark(message->begin + message->size, message->id);
+        mark(message->End(), message->id);
     }
 }
 
@@ -289,7 +315,8 @@ ByteStream::EndHead(Ended::Outcome outcome)
     if (!m_messages.empty())
     {
         const auto& head = m_messages.front();
-        EndMessage(head, m_received > head.begin ? m_received - head.begin : 0, outcome);
+        const auto received = m_received > head.begin ? m_received - head.begin : 0;
+        EndMessage(head, head.skipped + received, outcome);
         m_messages.pop_front();
         SetBusy(!m_messages.empty());
     }
@@ -307,7 +334,7 @@ ByteStream::EndMessage(const Message& message, uint64_t delivered, Ended::Outcom
     {
         lost.push_back({delivered, message.size});
     }
-    End(message.id, message.size, outcome, lost);
+    End(message.id, message.size, outcome, lost, message.skipped);
 }
 
 } // namespace collapipe

@@ -41,6 +41,8 @@ class ByteStream : public Stream
 
     void Send(uint64_t id, uint64_t size) override;
     void Cut(uint64_t id) override;
+    Progress Head() const override;
+    void Skip(const Extrapolated& skipped) override;
 
   private:
     struct Message
@@ -48,6 +50,12 @@ class ByteStream : public Stream
         uint64_t id;
         uint64_t size;
         uint64_t begin; // on this connection's stream; all positions move on when it is replaced
+        uint64_t skipped{0}; // bytes of it that are not on the stream
+
+        uint64_t End() const
+        {
+            return begin + size - skipped;
+        }
     };
 
     void Connect();

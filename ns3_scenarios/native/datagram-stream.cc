@@ -65,10 +65,42 @@ DatagramStream::Cut(uint64_t id)
     // What is on its way still arrives, and nobody waits for it.
     auto lost = message->lost;
     lost.push_back({message->passed, message->size});
-    End(id, message->size, Ended::CUT, lost);
+    End(id, message->size, Ended::CUT, lost, message->skipped);
     m_messages.erase(message);
     SetBusy(!m_messages.empty());
     Fill();
+}
+
+Progress
+DatagramStream::Head() const
+{
+    if (m_messages.empty())
+    {
+        return {};
+    }
+    const auto& head = m_messages.front();
+    return {head.id,
+            head.passed,
+            head.size - head.sent,
+            head.lostBytes,
+            head.lost.size(),
+            DATAGRAM_BYTES,
+            m_link.underWay.at(head.id)};
+}
+
+/// What is on its way then has later bytes in it than it had; datagrams don't differ else.
+void
+DatagramStream::Skip(const Extrapolated& skipped)
+{
+    auto& head = m_messages.front();
+    for (const auto& range : skipped.lost)
+    {
+        head.Lose({head.passed + range.begin, head.passed + range.end});
+    }
+    head.passed += skipped.bytes;
+    head.sent += skipped.bytes;
+    head.skipped += skipped.bytes;
+    m_link.underWay.at(head.id).Add(skipped.account);
 }
 
 void
@@ -119,20 +151,17 @@ DatagramStream::Passed(bool arrived)
         auto& message = m_messages.front();
         const ByteRange bytes{message.passed, message.passed + datagram.size};
         message.passed = bytes.end;
-        if (!arrived && !message.lost.empty() && message.lost.back().end == bytes.begin)
+        if (!arrived)
         {
-            message.lost.back().end = bytes.end;
-        }
-        else if (!arrived)
-        {
-            message.lost.push_back(bytes);
+            message.Lose(bytes);
         }
         if (message.passed == message.size)
         {
             End(message.id,
                 message.size,
                 message.lost.empty() ? Ended::DELIVERED : Ended::LOST,
-                message.lost);
+                message.lost,
+                message.skipped);
             m_messages.pop_front();
             SetBusy(!m_messages.empty());
         }

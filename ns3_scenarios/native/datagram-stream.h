@@ -40,6 +40,8 @@ class DatagramStream : public Stream
 
     void Send(uint64_t id, uint64_t size) override;
     void Cut(uint64_t id) override;
+    Progress Head() const override;
+    void Skip(const Extrapolated& skipped) override;
 
   private:
     struct Message
@@ -49,6 +51,21 @@ class DatagramStream : public Stream
         uint64_t sent{0};   // handed to UDP
         uint64_t passed{0}; // arrived or lost
         std::vector<ByteRange> lost{};
+        uint64_t lostBytes{0};
+        uint64_t skipped{0}; // of those that passed
+
+        void Lose(ByteRange bytes)
+        {
+            lostBytes += bytes.Size();
+            if (!lost.empty() && lost.back().end == bytes.begin)
+            {
+                lost.back().end = bytes.end;
+            }
+            else
+            {
+                lost.push_back(bytes);
+            }
+        }
     };
 
     struct Datagram

@@ -37,6 +37,18 @@ DirectStream::Cut(uint64_t id)
     }
 }
 
+Progress
+DirectStream::Head() const
+{
+    return m_ofdma.queue.Head();
+}
+
+void
+DirectStream::Skip(const Extrapolated& skipped)
+{
+    m_ofdma.queue.Skip(skipped);
+}
+
 void
 DirectStream::Left(const OfdmaItem& item)
 {
@@ -49,7 +61,7 @@ DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
     --m_underWay;
     SetBusy(m_underWay > 0);
     m_link.underWay.at(item.id) = {item.tally, item.retransmissions};
-    End(item.id, item.end - item.begin, outcome, item.lost);
+    End(item.id, item.end - item.begin, outcome, item.lost, item.skipped);
 }
 
 } // namespace collapipe

@@ -23,6 +23,8 @@ class DirectStream : public Stream
 
     void Send(uint64_t id, uint64_t size) override;
     void Cut(uint64_t id) override;
+    Progress Head() const override;
+    void Skip(const Extrapolated& skipped) override;
     /// The transfer has left the link.
     void Left(const OfdmaItem& item);
 

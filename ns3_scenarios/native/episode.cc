@@ -34,10 +34,12 @@ HasDevices(const Channel& channel)
 
 } // namespace
 
-Episode::Episode(int64_t runTime, uint64_t lastingRun)
+Episode::Episode(int64_t runTime, uint64_t lastingRun, bool sampled)
     : m_runTime(runTime),
       m_lastingRun(lastingRun),
-      m_surroundings(m_nodes, m_wifi, m_lte)
+      m_surroundings(m_nodes, m_wifi, m_lte),
+      m_sampling(sampled ? std::make_unique<FastForward>(m_clock, m_links, m_usage, m_streams)
+                         : nullptr)
 {
 }
 
@@ -206,12 +208,14 @@ Episode::Around()
 void
 Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 {
+    SampleAnew();
     radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
 }
 
 void
 Episode::SetMaxTxPower(uint32_t node, double watts)
 {
+    SampleAnew();
     m_lte->SetMaxTxPower(node, watts);
 }
 
@@ -257,6 +261,16 @@ Episode::Start(int64_t limit)
     return true;
 }
 
+/// What is done from outside changes what transfers go at.
+void
+Episode::SampleAnew()
+{
+    if (m_sampling)
+    {
+        m_sampling->Restart();
+    }
+}
+
 int64_t
 Episode::Now() const
 {
@@ -266,7 +280,7 @@ Episode::Now() const
 int
 Episode::Advance(int64_t until)
 {
-    return m_clock.Advance(until);
+    return m_sampling ? m_sampling->Advance(until) : m_clock.Advance(until);
 }
 
 void
@@ -294,32 +308,33 @@ Episode::Open(uint32_t src, uint32_t dst)
     {
         return ofdma->Open(src, dst, port);
     }
+    const auto carry = [&](Ipv4Address to, RadioLink& link) {
+        const auto &from = m_nodes.at(src), &at = m_nodes.at(dst);
+        return std::make_unique<ByteStream>(from, at, to, port, link, m_clock, m_ended);
+    };
     if (const auto host = m_hosts.find(dst); host != m_hosts.end())
     {
-        auto& link = m_links.emplace_back(RadioLink{src, dst, {}});
-        return std::make_unique<ByteStream>(m_nodes.at(src),
-                                            m_nodes.at(dst),
-                                            host->second,
-                                            port,
-                                            link,
-                                            m_clock,
-                                            m_ended);
+        return carry(host->second, m_links.emplace_back(RadioLink{src, dst, {}}));
     }
-    auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr;
-    const auto to = link ? m_wifi->Address(dst) : m_lte->Address(dst);
-    return std::make_unique<ByteStream>(m_nodes.at(src),
-                                        m_nodes.at(dst),
-                                        to,
-                                        port,
-                                        link ? *link : *m_lte->Link(src, dst),
-                                        m_clock,
-                                        m_ended);
+    if (auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr)
+    {
+        return carry(m_wifi->Address(dst), *link);
+    }
+    return carry(m_lte->Address(dst), *m_lte->Link(src, dst));
 }
 
 void
 Episode::Cut(uint64_t id, uint32_t src, uint32_t dst)
 {
+    SampleAnew();
     m_streams.at({src, dst})->Cut(id);
+}
+
+Progress
+Episode::Head(uint32_t src, uint32_t dst) const
+{
+    const auto stream = m_streams.find({src, dst});
+    return stream == m_streams.end() ? Progress{} : stream->second->Head();
 }
 
 OfdmaCells*
@@ -338,12 +353,14 @@ Episode::OfdmaBetween(uint32_t src, uint32_t dst) const
 void
 Episode::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
 {
+    SampleAnew();
     OfdmaBetween(src, dst)->Grant(src, dst, watts, blocks);
 }
 
 void
 Episode::Sound(uint64_t id, uint32_t src, uint32_t dst)
 {
+    SampleAnew();
     OfdmaBetween(src, dst)->Sound(id, src, dst);
 }
 

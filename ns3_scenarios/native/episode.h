@@ -1,6 +1,7 @@
 #ifndef COLLAPIPE_EPISODE_H
 #define COLLAPIPE_EPISODE_H
 
+#include "fast-forward.h"
 #include "lte-cell.h"
 #include "ofdma-cells.h"
 #include "pair-channel.h"
@@ -34,8 +35,8 @@ class Episode
 {
   public:
     /// `runTime`: what the run's own clock shows at time 0, in ns; `lastingRun`: ns-3's run from
-    /// which is drawn what outlasts an episode.
-    explicit Episode(int64_t runTime = 0, uint64_t lastingRun = 1);
+    /// which is drawn what outlasts an episode; `sampled`: long transfers are, by FastForward.
+    explicit Episode(int64_t runTime = 0, uint64_t lastingRun = 1, bool sampled = false);
     ~Episode();
 
     /// A node, and where it is at the run's own time 0 (m).
@@ -86,6 +87,8 @@ class Episode
 
     void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
     void Cut(uint64_t id, uint32_t src, uint32_t dst);
+    /// How far the transfer under way between these has come.
+    Progress Head(uint32_t src, uint32_t dst) const;
     /// For links of an OFDMA radio, as OfdmaCells has these.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
     void Sound(uint64_t id, uint32_t src, uint32_t dst);
@@ -104,6 +107,7 @@ class Episode
                                           ns3::Vector place,
                                           const Motion& motion);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
+    void SampleAnew();
     OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;
 
     int64_t m_runTime;
@@ -123,7 +127,8 @@ class Episode
     std::vector<std::unique_ptr<OfdmaCells>> m_ofdma;
     Surroundings m_surroundings;
     std::map<uint32_t, ns3::Ipv4Address> m_hosts; // by node
-    std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<Stream>> m_streams;
+    FastForward::Streams m_streams;
+    std::unique_ptr<FastForward> m_sampling; // where transfers are not simulated in full
 };
 
 } // namespace collapipe

@@ -173,7 +173,7 @@ struct OfdmaCells::Cells
                           tally.energy / tally.airtime,
                           tally.bandwidthTime / tally.airtime);
         Measured(*sounding.link, record);
-        ended.Add({sounding.id, clock.Now(), Ended::DELIVERED, 0, 0, tally}, {});
+        ended.Add({sounding.id, clock.Now(), Ended::DELIVERED, 0, 0, 0, tally}, {});
         clock.Complete();
     }
 };

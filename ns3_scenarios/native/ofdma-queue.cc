@@ -116,7 +116,15 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
     if (m_mostTries == 0)
     {
         ForEachWithin(bytes, [](OfdmaItem& item, ByteRange part) {
-            item.lost.push_back({part.begin - item.begin, part.end - item.begin});
+            const ByteRange gone{part.begin - item.begin, part.end - item.begin};
+            if (!item.lost.empty() && item.lost.back().end == gone.begin)
+            {
+                item.lost.back().end = gone.end;
+            }
+            else
+            {
+                item.lost.push_back(gone);
+            }
         });
         Resolve(bytes);
         return;
@@ -203,6 +211,48 @@ OfdmaQueue::Cut(uint64_t id, OfdmaItem& cut)
     }
     cut = Remove(found - m_items.begin());
     return true;
+}
+
+Progress
+OfdmaQueue::Head() const
+{
+    if (m_items.empty())
+    {
+        return {};
+    }
+    const auto& head = m_items.front();
+    uint64_t lost = 0;
+    for (const auto& range : head.lost)
+    {
+        lost += range.Size();
+    }
+    // What has been sent once grows evenly, where what has arrived in order waits for gaps.
+    const auto unsent = m_sent < head.begin ? 0 : head.end - std::min(m_sent, head.end);
+    return {head.id,
+            m_sent,
+            unsent,
+            lost,
+            head.lost.size(),
+            1,
+            {head.tally, head.retransmissions}};
+}
+
+void
+OfdmaQueue::Skip(const Extrapolated& skipped)
+{
+    auto& head = m_items.front();
+    for (const auto& range : skipped.lost)
+    {
+        const auto offset = m_sent - head.begin;
+        head.lost.push_back({offset + range.begin, offset + range.end});
+    }
+    head.skipped += skipped.bytes;
+    head.tally.Add(skipped.account.tally);
+    head.retransmissions += skipped.account.retransmissions;
+    const ByteRange bytes{m_sent, m_sent + skipped.bytes};
+    m_sent = bytes.end;
+    m_fresh -= skipped.bytes;
+    Resolve(bytes);
 }
 
 /// Takes an item out of the stream: what of it was not delivered is lost, and not sent any more.

@@ -2,6 +2,7 @@
 #define COLLAPIPE_OFDMA_QUEUE_H
 
 #include "byte-range.h"
+#include "progress.h"
 #include "radio-link.h"
 
 #include "ns3/packet.h"
@@ -28,6 +29,7 @@ struct OfdmaItem
     uint32_t retransmissions{0}; ///< transport blocks with bytes of it that were sent again
     Tally tally{};               ///< of a transfer
     std::vector<ByteRange> lost{}; ///< of its bytes, counted from its first one
+    uint64_t skipped{0}; ///< bytes of a transfer that were not simulated
 };
 
 /// The link layer of one directed link: one stream of bytes, out of which transport blocks take
@@ -65,6 +67,11 @@ class OfdmaQueue
     /// Takes a transfer out of the stream; false where it isn't (any longer) in it. What had not
     /// been delivered in order by now counts as lost.
     bool Cut(uint64_t id, OfdmaItem& cut);
+
+    /// The first transfer of those that have not ended.
+    Progress Head() const;
+    /// Takes bytes of it that were never sent for delivered, or lost where they are to be.
+    void Skip(const Extrapolated& skipped);
 
     /// What the PHY did for these bytes: `seconds` on the air at `watts` over `hertz`.
     void ChargeSent(ByteRange bytes, double seconds, double watts, double hertz);

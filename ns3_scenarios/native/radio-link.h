@@ -30,6 +30,15 @@ struct Tally
         rxTime += seconds;
         sinrTime += seconds * sinr;
     }
+
+    void Add(const Tally& other)
+    {
+        airtime += other.airtime;
+        energy += other.energy;
+        bandwidthTime += other.bandwidthTime;
+        sinrTime += other.sinrTime;
+        rxTime += other.rxTime;
+    }
 };
 
 /// What is put to one transfer.
@@ -37,6 +46,12 @@ struct Account
 {
     Tally tally{};
     uint32_t retransmissions{0};
+
+    void Add(const Account& other)
+    {
+        tally.Add(other.tally);
+        retransmissions += other.retransmissions;
+    }
 };
 
 /// A directed link between two nodes over one radio, as measured.

@@ -23,6 +23,12 @@ SimClock::Now() const
     return Simulator::Now().GetNanoSeconds() - m_start;
 }
 
+void
+SimClock::Skip(int64_t duration)
+{
+    m_start -= duration;
+}
+
 SimClock::Ending
 SimClock::Advance(int64_t until)
 {

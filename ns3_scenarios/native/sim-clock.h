@@ -26,6 +26,8 @@ class SimClock
     void Start();
     /// Nanoseconds since Start().
     int64_t Now() const;
+    /// Has the clock jump by `duration` ns. ns-3's own stays where it is, and so does all in it.
+    void Skip(int64_t duration);
     /// Simulates up to and including `until` (negative: no bound).
     Ending Advance(int64_t until);
     /// Called within an event: Advance() shall return at the end of this instant.

@@ -22,7 +22,8 @@ void
 Stream::End(uint64_t id,
             uint64_t size,
             Ended::Outcome outcome,
-            const std::vector<ByteRange>& lost)
+            const std::vector<ByteRange>& lost,
+            uint64_t extrapolated)
 {
     auto [tally, retransmissions] = m_link.underWay.extract(id).mapped();
     if (outcome == Ended::DELIVERED && tally.rxTime == 0)
@@ -31,7 +32,7 @@ Stream::End(uint64_t id,
         // PHY tells at its end. What the link showed last, by the handshake at the least, is close.
         tally.Received(tally.airtime, m_link.sinr);
     }
-    m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, tally}, lost);
+    m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, extrapolated, tally}, lost);
     uint64_t missing = 0;
     for (const auto& range : lost)
     {

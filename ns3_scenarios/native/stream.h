@@ -2,6 +2,7 @@
 #define COLLAPIPE_STREAM_H
 
 #include "byte-range.h"
+#include "progress.h"
 #include "radio-link.h"
 #include "sim-clock.h"
 
@@ -27,6 +28,7 @@ struct Ended
     uint32_t outcome;
     uint32_t retransmissions; // of TCP segments, or of transport blocks, with bytes of it
     uint64_t lostRanges;      // how many
+    uint64_t extrapolated;    // bytes that were not simulated
     Tally tally;
 };
 
@@ -56,6 +58,10 @@ class Stream
     virtual void Send(uint64_t id, uint64_t size) = 0;
     /// Ends a transfer, unless it has ended.
     virtual void Cut(uint64_t id) = 0;
+    /// The transfer under way.
+    virtual Progress Head() const = 0;
+    /// Has it come so much further, by bytes that were unsent and are not sent any more.
+    virtual void Skip(const Extrapolated& skipped) = 0;
 
   protected:
     /// Opens a transfer's account on the link.
@@ -64,7 +70,8 @@ class Stream
     void End(uint64_t id,
              uint64_t size,
              Ended::Outcome outcome,
-             const std::vector<ByteRange>& lost);
+             const std::vector<ByteRange>& lost,
+             uint64_t extrapolated);
     /// Whether there is a transfer under way.
     void SetBusy(bool busy);
 

@@ -1,0 +1,144 @@
+"""Oracle: every plan of a tiny instance, and of all of them the shortest round."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.predict import predict, radio_of
+from collapipe_ns3.dssra.segments import divisors
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.task import Memory, task, unmeasured
+from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
+from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.schemes.pipeline import full_power
+
+
+class Oracle:
+    """All segments, orders, micro-batch numbers and schedules, of all clusters at once, tried out.
+
+    Each plan that memory allows is predicted by its event graph, from the same measurements and
+    in the same way as DSSRA predicts what it plans, and the one with the shortest round is taken;
+    of several the first. Every node sends at its maximum power, and bands are shared as the radio
+    does it. So it is what DSSRA's choice of segments can be held against where energy and
+    divergence have no budget, and no more certain than the predictor is of the network. Moving
+    optimizer states is not counted.
+
+    A reference of this project's own, not a baseline of the paper's, for tiny instances alone:
+    `most_plans` bounds the plans of all clusters together.
+    """
+
+    def __init__(
+        self,
+        most_plans: Annotated[int, Field(ge=1)] = 2000,
+        ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        stale_s: Annotated[float, Field(gt=0)] = 60.0,
+    ) -> None:
+        self.most_plans = most_plans
+        self.ewma = ewma
+        self.stale_s = stale_s
+        self.knowledge = Knowledge()
+        self._seen: Observation | None = None
+
+    def sounding(self, observation: Observation) -> list[tuple[str, str]]:
+        """The links that should be measured before the next round is planned."""
+        return unmeasured(observation, self._seen, self.stale_s)
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """The best of all plans. Raises `PlanError` where they are too many, or none fits."""
+        self._seen = observation
+        problems = list(self._too_many(observation))
+        choices = [] if problems else list(_fitting(round, observation))
+        problems += [
+            (f"cluster {number}", "no plan fits its devices' memory")
+            for number, each in enumerate(choices)
+            if not each
+        ]
+        if problems:
+            raise PlanError(RoundPlan(round, "oracle", ()), problems)
+        todo = task(observation, Memory(knowledge=self.knowledge), Settings())
+        fleet, devices = todo.fleet.opened(d2d=True, edge=True), observation.devices
+        links = full_power(observation)
+        radio = radio_of(links, devices, fleet, start_radio(fleet, todo.work))
+        plans = (
+            RoundPlan(round, "oracle", clusters, links) for clusters in itertools.product(*choices)
+        )
+        return min(plans, key=lambda plan: predict(plan, devices, fleet, todo.work, radio).total_ns)
+
+    def _too_many(self, observation: Observation) -> Iterator[tuple[str, str]]:
+        """Counted before any is made: there may be more than could be."""
+        count = math.prod(
+            plan_count(len(names), observation.model.encoder_blocks, observation.batch_size)
+            for names in observation.devices
+        )
+        if count > self.most_plans:
+            yield (
+                "every cluster",
+                f"expected at most {self.most_plans} plans to try (most_plans), not {count}: take "
+                "fewer clusters, devices, encoder blocks, or divisors of the batch, or the scheme "
+                "collapipe, which needs not try all",
+            )
+
+    def learn(self, outcome: Outcome) -> None:
+        """Takes in what the round took: speeds and links, as DSSRA does."""
+        if self._seen is not None:
+            seen = self._seen
+            self.knowledge = self.knowledge.after(
+                outcome, seen.profiles, seen.media, set(), self.ewma
+            )
+
+    def memory(self) -> dict[str, Any]:
+        """What the coming rounds depend on."""
+        return {"knowledge": self.knowledge.to_json()}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Takes up what `memory` gave."""
+        self.knowledge = Knowledge.from_json(memory["knowledge"])
+
+
+def plan_count(devices: int, blocks: int, batch_size: int) -> int:
+    """How many pipelines a cluster may have: Σ_S K!/(K−S)! · C(L−1, S−1), each with every cut.
+
+    A cut is a number of micro-batches and a schedule; one micro-batch has one schedule.
+    """
+    cuts = len(SCHEDULES) * (len(divisors(batch_size)) - 1) + 1
+    lines = sum(
+        math.perm(devices, size) * math.comb(blocks - 1, size - 1)
+        for size in range(1, min(devices, blocks) + 1)
+    )
+    return lines * cuts
+
+
+def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[Pipeline]:
+    """Each of them, the ones of few segments first."""
+    for size in range(1, min(len(devices), blocks) + 1):
+        for order in itertools.permutations(devices, size):
+            for cuts in itertools.combinations(range(1, blocks), size - 1):
+                ends = [0, *cuts, blocks]
+                stages = tuple(
+                    Stage(device, first, end - 1)
+                    for device, (first, end) in zip(order, itertools.pairwise(ends), strict=True)
+                )
+                for m in divisors(batch_size):
+                    for schedule in SCHEDULES if m > 1 else list(SCHEDULES)[:1]:
+                        yield Pipeline(stages, m, schedule)
+
+
+def _fitting(round: int, observation: Observation) -> Iterator[list[ClusterPlan]]:
+    """Each cluster's plans that its devices' memory allows."""
+    blocks, batch_size = observation.model.encoder_blocks, observation.batch_size
+    for number, devices in enumerate(observation.devices):
+        every = (ClusterPlan(number, (each,)) for each in pipelines(devices, blocks, batch_size))
+        yield [
+            each
+            for each in every
+            if not any(memory_problems(RoundPlan(round, "oracle", (each,)), observation))
+        ]
