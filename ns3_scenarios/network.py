@@ -81,15 +81,22 @@ def build(
 
 def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:
     runtime.reset(spec.seed, spec.run)
+    for path, value in own_defaults(spec).items():
+        runtime.set_trusted_default(path, value)
+    for path, value in spec.ns3_defaults.items():
+        runtime.set_default(path, value)
+    with runtime.simulation_errors("building the network"):
+        return Ns3Network(spec, traces)
+
+
+def own_defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
+    """Attribute defaults of a scenario that differ from ns-3's."""
     defaults = dict(TCP_DEFAULTS)
     if isinstance(spec.d2d, WifiSpec):
         defaults |= wifi.defaults(spec.d2d)
     if isinstance(spec.d2e, LteSpec):
         defaults |= lte.defaults(spec, spec.d2e)
-    for path, value in {**defaults, **spec.ns3_defaults}.items():
-        runtime.set_default(path, value)
-    with runtime.simulation_errors("building the network"):
-        return Ns3Network(spec, traces)
+    return defaults
 
 
 def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:

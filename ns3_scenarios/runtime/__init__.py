@@ -8,6 +8,8 @@ from ns3_scenarios.runtime.attributes import (
     known_type,
     make,
     set_default,
+    set_trusted_default,
+    trusted_text,
     type_names,
 )
 from ns3_scenarios.runtime.cache import CacheInfo, cache_info, clear_cache
@@ -39,6 +41,8 @@ __all__ = [
     "rehearse",
     "reset",
     "set_default",
+    "set_trusted_default",
     "simulation_errors",
+    "trusted_text",
     "type_names",
 ]

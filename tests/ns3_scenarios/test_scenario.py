@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 from radio_lab import carry, node, scenario
 
-from ns3_scenarios import network
+from ns3_scenarios import network, runtime
 from ns3_scenarios.channel import Channel, Fading, Shadowing
 from ns3_scenarios.checks import problems
 from ns3_scenarios.naming import ns3_problems
+from ns3_scenarios.network import own_defaults
+from ns3_scenarios.power import OpenLoop
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
     ClusterSpec,
@@ -229,3 +231,10 @@ def test_a_channel_that_is_not_there_names_the_nearest() -> None:
         ((path, message),) = ns3_problems(spec)
         assert path == "d2e.propagation.kind"
         assert nearest in message
+
+
+@pytest.mark.parametrize("power", [None, OpenLoop(-80.0, 0.8)])
+def test_what_is_set_without_a_question_would_be_answered_with_yes(power: OpenLoop | None) -> None:
+    spec = replace(scenario(), d2d=WifiSpec(noise_figure_db=6.5), d2e=LteSpec(power=power))
+    for path, value in own_defaults(spec).items():
+        assert runtime.trusted_text(path, value) == runtime.checked_default(path, value)
