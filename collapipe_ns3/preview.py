@@ -57,7 +57,7 @@ def preview(run: Run) -> Preview:
     All links that a plan may use are sounded. The timeline is that of the event graph on these
     measurements, for a plan of any scheme. Raises what `Run.try_out` does.
     """
-    plan, book = run.try_out(unmeasured(run.observation(), None, 0.0))
+    plan, book = run.try_out(unmeasured(run.observation(), (), 0.0))
     scheme = run.scheme
     return Preview(
         links=tuple(book.links.values()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -132,14 +132,17 @@ def workload(observation: Observation, settings: Settings) -> Workload:
     )
 
 
-def unmeasured(observation: Observation, before: Observation | None, stale_s: float) -> list[Pair]:
+def unmeasured(
+    observation: Observation, before: Iterable[MeasuredLink], stale_s: float
+) -> list[Pair]:
     """The links that a plan might use of which nothing newer than `stale_s` is known.
 
-    Where a link's gain over interference has changed by more than `_CHANGED` since the last plan,
-    that holds for all links of its cluster: what is known of those that were not used is of before.
+    `before` are the links as the last plan was made from them. Where one's gain over interference
+    has changed by more than `_CHANGED` since, that holds for all links of its cluster: what is
+    known of those that were not used is of before.
     """
     known = {(link.src, link.dst): link for link in observation.links if link.age_s <= stale_s}
-    was = {(link.src, link.dst): link for link in before.links} if before is not None else {}
+    was = {(link.src, link.dst): link for link in before}
     wanted: list[Pair] = []
     for row in _nodes(observation):
         names = [name for _, name in row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, task, unmeasured
+from collapipe_ns3.links import Link
 from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 
@@ -80,10 +81,11 @@ class CollaPipe:
         self.past = Memory()
         self.decision: Decision | None = None
         self._seen: Observation | None = None
+        self._before: tuple[Link, ...] = ()
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self._seen, self.settings.stale_s)
+        return unmeasured(observation, self._before, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best plan found; `decision` says how. Raises `PlanError` for lack of memory."""
@@ -96,6 +98,7 @@ class CollaPipe:
         if self.decision is None or self._seen is None:
             return
         seen, settings, past = self._seen, self.settings, self.past
+        self._before = tuple(map(Link.of, seen.links))
         pipelines = {
             cluster.cluster: cluster.pipelines[0] for cluster in self.decision.plan.clusters
         }
@@ -170,6 +173,7 @@ class CollaPipe:
             "tried": dict(past.tried),
             "noise": past.noise.to_json(),
             "queues": past.queues.to_json(),
+            "before": [asdict(link) for link in self._before],
             "pipelines": None
             if past.pipelines is None
             else [
@@ -186,6 +190,7 @@ class CollaPipe:
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Takes up what `memory` gave."""
         held = memory["pipelines"]
+        self._before = tuple(Link(**link) for link in memory["before"])
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
             correction=dict(memory["correction"]),

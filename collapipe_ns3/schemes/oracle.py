@@ -40,17 +40,15 @@ class Oracle:
         self,
         most_plans: Annotated[int, Field(ge=1)] = 2000,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
-        stale_s: Annotated[float, Field(gt=0)] = 60.0,
     ) -> None:
         self.most_plans = most_plans
         self.ewma = ewma
-        self.stale_s = stale_s
         self.knowledge = Knowledge()
         self._seen: Observation | None = None
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
-        return unmeasured(observation, self._seen, self.stale_s)
+        return unmeasured(observation, (), 0.0)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best of all plans. Raises `PlanError` where they are too many, or none fits."""

@@ -222,3 +222,20 @@ def test_an_outcome_before_any_plan_teaches_nothing() -> None:
                          profiles())  # fmt: skip
     scheme.learn(outcome)
     assert scheme.memory() == CollaPipe().memory()
+
+
+def test_a_link_that_has_changed_has_its_cluster_sounded_before_and_after_a_restart() -> None:
+    scheme, seen = CollaPipe(stale_s=1e9), fleets.observation(np.random.default_rng(0), 1, 2)
+    outcome, _ = execute(CollaPipe().plan(0, observation(profiles())), lab.fresh(lab.adamw),
+                         profiles())  # fmt: skip
+    scheme.plan(0, seen)
+    scheme.learn(dataclasses.replace(outcome, computations=(), deliveries=(), links=()))
+    restarted = CollaPipe(stale_s=1e9)
+    restarted.remember(json.loads(json.dumps(scheme.memory())))
+    first = next(link for link in seen.links if "bs" not in (link.src, link.dst))
+    worse = dataclasses.replace(first, gain=first.gain / 10)
+    links = [worse if link is first else link for link in seen.links]
+    changed = dataclasses.replace(seen, links=tuple(links))
+    for each in (scheme, restarted):
+        assert each.sounding(seen) == []
+        assert len(each.sounding(changed)) == 3 * 2

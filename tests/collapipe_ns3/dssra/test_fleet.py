@@ -106,13 +106,13 @@ def test_a_band_of_several_clusters_is_shared_among_them() -> None:
 
 def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
     observation = seen(clusters=1)
-    assert unmeasured(observation, None, 60) == []
+    assert unmeasured(observation, (), 60) == []
     old = dataclasses.replace(observation.links[0], age_s=100.0)
     links = (old, *observation.links[2:])
     missing = dataclasses.replace(observation, links=links)
     gone = [(link.src, link.dst) for link in observation.links[:2]]
-    assert sorted(unmeasured(missing, None, 60)) == sorted(gone)
-    assert len(unmeasured(dataclasses.replace(observation, links=()), None, 60)) == 4 * 3 + 2
+    assert sorted(unmeasured(missing, (), 60)) == sorted(gone)
+    assert len(unmeasured(dataclasses.replace(observation, links=()), (), 60)) == 4 * 3 + 2
 
 
 def test_an_observation_has_no_place_for_a_position() -> None:
