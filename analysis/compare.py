@@ -33,7 +33,7 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "round_s": Metric("end-to-end delay", "s", 1.0, True),
-    "pipeline_s": Metric("pipeline delay", "s", 1.0, True),
+    "computation_s": Metric("computation delay", "s", 1.0, True),
     "time_to_loss_s": Metric("time to target loss", "s", 1.0, True),
     "metric_at_time": Metric("metric at equal time", "", 1.0, False),
     "final_metric": Metric("final metric", "", 1.0, False),
@@ -109,7 +109,7 @@ def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, flo
     spent = devices["compute_energy_j"].sum() + devices["radio_energy_j"].sum()
     return {
         "round_s": float(rounds["duration_s"].mean()),
-        "pipeline_s": float(rounds["pipeline_s"].mean()),
+        "computation_s": float(rounds["computation_s"].mean()),
         "time_to_loss_s": float(ends(run)[reached].min()) if reached.any() else math.nan,
         "metric_at_time": float(rounds["metric"][in_time].iloc[-1]) if in_time.any() else math.nan,
         "final_metric": float(rounds["metric"].iloc[-1]),

@@ -15,7 +15,7 @@ from analysis.paper import Finding, findings
 #: The metrics that the figure shows, a panel each.
 SHOWN = (
     "round_s",
-    "pipeline_s",
+    "computation_s",
     "peak_device_memory_bytes",
     "device_energy_j",
     "bytes_on_air",

@@ -196,6 +196,8 @@ def execute(cell: Cell, place: Path, on_round: Callable[[], None]) -> None:
         raise ValueError(f"{place} holds another run")
     # A process of a campaign that was killed may still be at its last round.
     study.run(out=place, resume=begun, on_round=on_round, wait=True)
+    # Gigabytes a cell at the paper's scale, and a finished cell is only ever read.
+    (place / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def run_on_dask(campaign: Campaign, scheduler: str) -> Iterator[Ended]:
@@ -237,6 +239,8 @@ def execute_packed(cell: Cell) -> tuple[bytes, str]:
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w") as archive:
             for file in sorted(place.rglob("*")):
+                if file.name == "checkpoint.pt":
+                    continue
                 archive.write(file, file.relative_to(place))
         return memory.getvalue(), ""
 

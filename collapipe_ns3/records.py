@@ -70,7 +70,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         "rounds": [
             *[(key, pa.float64()) for key in ("start_s", "duration_s", "broadcast_s")],
             *[(key, pa.float64()) for key in ("pipeline_s", "gather_s", "upload_s")],
-            *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "planning_wall_s")],
+            *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "computation_s")],
+            ("planning_wall_s", pa.float64()),
             *[(key, pa.float64()) for key in ("loss", "metric", "energy_j", "divergence")],
             *[("peak_device_memory_bytes", pa.int64()), ("abandoned", pa.string())],
         ],
@@ -204,6 +205,7 @@ class RoundRecord:
             "upload_s": phases.upload_ns / 1e9,
             "aggregate_s": phases.aggregate_ns / 1e9,
             "sounding_s": phases.sounding_ns / 1e9,
+            "computation_s": outcome.computation_ns / 1e9,
             "planning_wall_s": self.planning_wall_s,
             "loss": outcome.loss,
             "metric": metric,

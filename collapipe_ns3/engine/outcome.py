@@ -97,11 +97,14 @@ class RoundOutcome:
 
     `loss` is the training loss, the mean over local steps and clusters weighted by their data;
     nan where every cluster was abandoned. `abandoned` says for each cluster that sat out why.
+    `computation_ns` is the longest that a pipeline took for its local steps, the transfers between
+    its stages included: unlike `phases` it hides nothing behind another pipeline's broadcast.
     """
 
     round: int
     start_ns: int
     phases: Phases
+    computation_ns: int
     loss: float
     computations: Sequence[Computation]
     deliveries: Sequence[Delivery]

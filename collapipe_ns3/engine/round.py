@@ -135,6 +135,7 @@ async def run_round(
         phases=_phases(
             jobs, start_ns - begun.start_ns, start_ns, all_in_ns, simulated_loop().now_ns()
         ),
+        computation_ns=max((job.marks_ns[1] - job.marks_ns[0] for job in trained), default=0),
         loss=loss / weight if trained else math.nan,
         computations=site.computations[begun.computations :],
         deliveries=site.network.deliveries[begun.deliveries :],

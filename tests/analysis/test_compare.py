@@ -31,7 +31,7 @@ def run(
             "round": range(count),
             "start_s": begun,
             "duration_s": durations,
-            "pipeline_s": [each / 2 for each in durations],
+            "computation_s": [each / 2 for each in durations],
             "loss": losses,
             "test_loss": losses,
             "metric": [1 - each for each in losses],

@@ -81,6 +81,7 @@ def test_cells_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
     transfers = pd.read_parquet(made.place(cell) / "transfers")
     pd.testing.assert_frame_equal(transfers, by_hand.transfers, check_exact=True)
     assert list(campaign.run_here(made, jobs=2)) == []  # nothing is done again
+    assert not list(made.directory.rglob("checkpoint.pt"))  # gigabytes, at the paper's scale
 
 
 def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from collapipe_ns3.records import SCHEMAS, InUse, RoundRecord, RunDirectory
 #: What others script against.
 PROMISED = {
     "rounds": "round, duration_s, pipeline_s, gather_s, upload_s, aggregate_s, broadcast_s, "
-    "sounding_s, planning_wall_s, loss, metric, energy_j, peak_device_memory_bytes, divergence",
+    "sounding_s, computation_s, planning_wall_s, loss, metric, energy_j, "
+    "peak_device_memory_bytes, divergence",
     "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s",
     "transfers": "round, kind, src, dst, radio, bytes, start_s, end_s, retransmissions, "
     "lost_bytes, sinr_db, tx_power_dbm, bandwidth_hz, airtime_s, energy_j",

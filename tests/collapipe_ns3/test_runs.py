@@ -43,6 +43,12 @@ def conserve(result: Result) -> None:
     assert (busy <= busy.index.get_level_values("round").map(spans)).all()
     phases = ["broadcast_s", "pipeline_s", "gather_s", "upload_s", "aggregate_s", "sounding_s"]
     assert (rounds[phases].sum(axis=1) - rounds["duration_s"]).abs().max() < 1e-9
+    local = result.computes[result.computes["cluster"] >= 0]
+    # Under VanillaFL each device is a pipeline of its own; elsewhere a cluster has one.
+    alone = rounds["scheme"].iloc[0] == "vanilla_fl"
+    steps = local.groupby(["round", "cluster", *(["node"] if alone else [])], observed=True)
+    longest = (steps["end_s"].max() - steps["start_s"].min()).groupby("round").max()
+    assert (longest - rounds.set_index("round")["computation_s"]).abs().max() < 1e-9
     ends = rounds["start_s"] + rounds["duration_s"]
     assert ((ends.shift() - rounds["start_s"]).iloc[1:].abs() < 1e-9).all()
     energy = result.devices.groupby("round")[["compute_energy_j", "radio_energy_j"]].sum()
