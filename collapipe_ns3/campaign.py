@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,8 @@ def run_here(
             process.join()
         if process.exitcode and not error:
             error = f"its process ended with exit code {process.exitcode}"
+            if process.exitcode == -signal.SIGKILL:
+                error += ": killed, as by a system short of memory; fewer --jobs need less"
         return Ended(cell, error)
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from collapipe_ns3.quantity import Dbm, Hertz, Metres, Seconds, to_w
 from collapipe_ns3.section import Attribute, Count, Decibels, Keys, Section
 from ns3_scenarios import channel
 from ns3_scenarios.channel import Channel, kind_of
+from ns3_scenarios.checks import megahertz
 from ns3_scenarios.power import FixedPower, OpenLoop, PowerControl
-from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, OfdmaSpec, WifiSpec
+from ns3_scenarios.scenario import (
+    BLOCK_HZ,
+    OFDMA_FEWEST_BLOCKS,
+    OFDMA_MOST_BLOCKS,
+    LteSpec,
+    OfdmaSpec,
+    WifiSpec,
+)
 
 OFDMA_CHANNEL_HZ = 20e6
+OFDMA_FILLED = 0.9  # of a channel by its resource blocks; the rest are guard bands
+
+
+def _as_wide_as_ofdma(hertz: float, info: ValidationInfo) -> float:
+    """A channel whose resource blocks OFDMA can number."""
+    least, most = (n * BLOCK_HZ / OFDMA_FILLED for n in (OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS))
+    if info.data.get("stack") == "ofdma" and not least <= hertz <= most:
+        raise ValueError(
+            f"expected {megahertz(least)} to {megahertz(most)} for ofdma, not {megahertz(hertz)}"
+        )
+    return hertz
+
+
+ChannelHertz = Annotated[Hertz, Field(gt=0), AfterValidator(_as_wide_as_ofdma)]
 
 
 class Power(Section):
@@ -89,7 +111,7 @@ class DeviceRadio(_Radio):
     only: ClassVar[Keys] = dict.fromkeys((*_OFDMA_KEYS, "reuse", "underlay"), ("ofdma",))
 
     stack: Literal["ofdma", "wifi"] = "ofdma"
-    bandwidth_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    bandwidth_hz: ChannelHertz | None = None
     """Of the channel; 20 MHz for OFDMA, of which a tenth is guard band, and 80 MHz for Wi-Fi."""
     reuse: Count | None = None
     """OFDMA: how many sub-bands the clusters take in turn; with 1 they all interfere."""
@@ -116,7 +138,7 @@ class EdgeRadio(_Radio):
     only: ClassVar[Keys] = dict.fromkeys((*_OFDMA_KEYS, "duplex"), ("ofdma",))
 
     stack: Literal["ofdma", "lte"] = "ofdma"
-    bandwidth_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    bandwidth_hz: ChannelHertz | None = None
     """Of the channel, 20 MHz by default; a tenth of it is guard band."""
     duplex: Literal["fdd", "tdd"] | None = None
     """OFDMA: whether both ways have a band each, or take turns in one."""
@@ -143,7 +165,7 @@ def ofdma_bandwidth_hz(channel_hz: float | None) -> float:
     Of 5, 10, 15 and 20 MHz that is 25, 50, 75 and 100 blocks, as in LTE (3GPP TS 36.101, table
     5.6-1). None is 20 MHz.
     """
-    return max(int(0.9 * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9), 1) * BLOCK_HZ
+    return max(int(OFDMA_FILLED * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9), 1) * BLOCK_HZ
 
 
 class Radio(Section):

@@ -72,6 +72,7 @@ def test_bad_input_is_exit_code_2_with_every_error(tmp_path: Path, command: str)
         (["run", "quickstart", "--scheme", "pipelin"], "did you mean pipeline?"),
         (["run", "quickstart", "--rounds", "0"], "rounds: expected 1 or more"),
         (["run", "quickstart", "--set", "radio.d2e.bandwidth_hz=-5 MHz"], "more than 0"),
+        (["run", "quickstart", "--set", "radio.d2d.bandwidth_hz=400 MHz"], "1.2 MHz to 110 MHz"),
         (["run", "quickstart", "--set", "ns3.ns3::Nope::X=1"], "ns3::Nope"),
         (["run", "quickstart", "--device", "gpu"], "gpu"),
         (["run", "quickstart", "--rounds", "many"], "an integer"),
