@@ -13,6 +13,7 @@ from rich.table import Table
 from collapipe_ns3.dssra import gantt
 from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.links import Link
+from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.preview import Preview
 from collapipe_ns3.quantity import to_db, to_dbm
 
@@ -23,7 +24,10 @@ _PHASES = ("broadcast", "pipeline", "gather", "upload")
 def print_preview(console: Console, shown: Preview) -> None:
     """All of it, one below the other."""
     console.print("[bold]measured links[/]")
-    console.print(_links(shown.links))
+    console.print(_links(shown.links, shown.plan.links))
+    others = len(shown.links) - len(shown.plan.links)
+    if shown.plan.links and others > 0:
+        console.print(f"and {others} links that the plan doesn't use: see --json\n")
     console.print("[bold]plan[/]")
     console.print(str(shown.plan), markup=False)
     if shown.explanation:
@@ -33,15 +37,20 @@ def print_preview(console: Console, shown: Preview) -> None:
     _print_timeline(console, shown.timeline)
 
 
-def _links(links: Iterable[Link]) -> Table:
-    table = _table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB")
+def _links(links: Iterable[Link], planned: Iterable[LinkPlan]) -> Table:
+    """Those that are planned, beside what they are given; all, where the plan names none."""
+    grants = {(link.src, link.dst): link.grant for link in planned}
+    table = _table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")
     for link in links:
+        if grants and (link.src, link.dst) not in grants:
+            continue
         table.add_row(
             f"{link.src} → {link.dst}",
             f"{to_db(link.gain):.1f}",
             f"{to_dbm(link.interference_w_hz):.1f}",
             f"{to_dbm(link.tx_power_w):.1f}",
             f"{to_db(link.sinr):.1f}",
+            grants.get((link.src, link.dst), ""),
         )
     return table
 

@@ -90,12 +90,15 @@ class LinkPlan:
     bandwidth_hz: float | None = None
 
     def __str__(self) -> str:
-        text = f"{self.src} → {self.dst}:"
-        if self.tx_power_w is not None:
-            text += f" {to_dbm(self.tx_power_w):.1f} dBm"
-        if self.bandwidth_hz is not None:
-            text += f" {self.bandwidth_hz / 1e6:.2f} MHz"
-        return text
+        return f"{self.src} → {self.dst}"
+
+    @property
+    def grant(self) -> str:
+        """What it is given, for people."""
+        power, bandwidth = self.tx_power_w, self.bandwidth_hz
+        parts = [] if power is None else [f"{to_dbm(power):.1f} dBm"]
+        parts += [] if bandwidth is None else [f"{bandwidth / 1e6:.2f} MHz"]
+        return " ".join(parts) or "as the radio has it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,13 @@ class RoundPlan:
             pipes = map(str, cluster.pipelines) if cluster.pipelines else ["sits out"]
             lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in pipes]
         lines += [f"  {absence}" for absence in self.absences]
-        lines += [f"  {link}" for link in self.links]
+        grants: dict[str, list[str]] = {}
+        for link in self.links:
+            grants.setdefault(link.grant, []).append(str(link))
+        for grant, links in grants.items():
+            lines.append(
+                f"  {', '.join(links) if len(links) < 3 else f'{len(links)} links'}: {grant}"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

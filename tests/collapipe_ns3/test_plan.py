@@ -54,8 +54,14 @@ def test_it_prints_as_one_would_write_it_down() -> None:
         "  cluster 0: c0.d0[0-1] → c0.d1[2] → c0.d2[3-5], 4 micro-batches, gpipe",
         "  cluster 1: c1.d1[0-5], 1 micro-batches, 1f1b",
         "  c0.cu → bs: 23.0 dBm 5.00 MHz",
-        "  c0.cu → c0.d0:",
+        "  c0.cu → c0.d0: as the radio has it",
     ]
+
+
+def test_links_that_are_given_the_same_are_printed_once() -> None:
+    links = [LinkPlan(f"c0.d{n}", "c0.cu", 0.1) for n in range(3)]
+    some = RoundPlan(0, "mine", (), (*links, LinkPlan("c0.cu", "bs", 0.2)))
+    assert str(some).splitlines()[1:] == ["  3 links: 20.0 dBm", "  c0.cu → bs: 23.0 dBm"]
 
 
 def test_shares_are_printed_where_they_matter() -> None:
