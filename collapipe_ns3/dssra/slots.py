@@ -37,6 +37,7 @@ class _Queue:
     tasks: deque[tuple[int, float]] = field(default_factory=deque)
     left: float = 0.0
     credit: float = 0.0
+    part: float = 0.0  # of the slot that is being given out
     emptied: int = 0  # the slot in which it last had nothing left
 
 
@@ -118,44 +119,48 @@ class SlottedBand:
             most = _MOST_OWED * share + _A_BLOCK
             queue.credit = min(max(queue.credit + share, -most), most)
             waited.append((-queue.credit / share if share else 0.0, len(waited), queue))
-        waited.sort(key=lambda each: each[:2])
+        waited.sort()  # the second numbers differ: queues are never compared
         slot = _Slot()
         for _, _, queue in waited:
             slot.give(queue, queue.credit)
-        asking = [q for _, _, q in waited if not q.lane.share and slot.may(q) and slot.lacks(q)]
+        asking = [q for _, _, q in waited if not q.lane.share and q.left > q.part and slot.may(q)]
         for place, queue in enumerate(asking):
             slot.give(queue, slot.left / (len(asking) - place))
-        for queue, part in slot.given.values():
-            queue.credit -= part
-        return list(slot.given.values())
+        return slot.closed()
 
 
 class _Slot:
-    """One slot as it is given out."""
+    """One slot as it is given out; until it is closed, queues have what they were given."""
 
     def __init__(self) -> None:
         self.left = 1.0
-        self.given: dict[int, tuple[_Queue, float]] = {}
+        self.given: list[_Queue] = []
         self.sends: set[Hashable] = set()
         self.receives: set[Hashable] = set()
 
     def may(self, queue: _Queue) -> bool:
         lane = queue.lane
-        if not lane.half_duplex or id(queue) in self.given:
+        if not lane.half_duplex or queue.part:
             return True
         return lane.src not in self.receives and lane.dst not in self.sends
 
-    def lacks(self, queue: _Queue) -> float:
-        return queue.left - self.given.get(id(queue), (queue, 0.0))[1]
-
     def give(self, queue: _Queue, most: float) -> None:
-        part = min(most, self.left, self.lacks(queue))
+        part = min(most, self.left, queue.left - queue.part)
         if part > _NOTHING and self.may(queue):
+            if not queue.part:
+                self.given.append(queue)
+                self.sends.add(queue.lane.src)
+                self.receives.add(queue.lane.dst)
             self.left -= part
-            has = self.given.get(id(queue), (queue, 0.0))[1]
-            self.given[id(queue)] = (queue, has + part)
-            self.sends.add(queue.lane.src)
-            self.receives.add(queue.lane.dst)
+            queue.part += part
+
+    def closed(self) -> list[tuple[_Queue, float]]:
+        """Who got what of it, in the order in which they first did."""
+        parts = [(queue, queue.part) for queue in self.given]
+        for queue, part in parts:
+            queue.credit -= part
+            queue.part = 0.0
+        return parts
 
 
 def _send(queue: _Queue, part: float, done: list[int]) -> None:
