@@ -20,7 +20,9 @@ ROUNDS = 3
 
 
 def fresh(stacks: Sequence[str]) -> Run:
-    return Run(Study.load("quickstart", stacks).config, torch.device("cpu"))
+    return Run(
+        Study.load("quickstart", ["scheme.name=pipeline", *stacks]).config, torch.device("cpu")
+    )
 
 
 def as_episodes(run: Run) -> list[RoundOutcome]:

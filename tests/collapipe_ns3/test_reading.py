@@ -168,7 +168,7 @@ def test_settings_reach_every_key() -> None:
             "radio.d2e.bandwidth_hz=10 MHz",
             "clusters[0].devices[1].flops_per_s=7e9",
             "clusters.1.cu.memory_bytes=1 GiB",
-            "scheme.settings.micro_batches=8",
+            "scheme.settings.most_micro_batches=8",
             "propagation.d2d.attributes.Exponent=2.5",
             "ns3.ns3::TcpSocket::SegmentSize=1000",
         ],
@@ -179,7 +179,7 @@ def test_settings_reach_every_key() -> None:
     assert config.clusters[0].devices[1].profile == "phone-flagship"
     assert config.clusters[0].devices[1].flops_per_s == 7e9
     assert config.clusters[1].cu.memory_bytes == 2**30
-    assert config.scheme.settings == {"micro_batches": 8}
+    assert config.scheme.settings == {"most_micro_batches": 8}
     assert config.propagation.d2d is not None
     assert config.propagation.d2d.attributes == {"Exponent": 2.5}
     assert config.ns3 == {"ns3::TcpSocket::SegmentSize": 1000}
@@ -204,8 +204,8 @@ def test_a_shorthand_is_spelled_out_for_a_setting(tmp_path: Path) -> None:
         ("clusters[0].devices[9]=phone-midrange", "clusters[0].devices[9]", "there are 3"),
         ("round=3", "round", "did you mean rounds?"),
         ("scheme.settings.micro_batch=3", "scheme.settings.micro_batch", "micro_batches"),
-        ("scheme.settings.micro_batches=0", "scheme.settings.micro_batches", "1 or more"),
-        ("scheme.settings.schedule=gpip", "scheme.settings.schedule", "did you mean gpipe?"),
+        ("scheme.settings.most_micro_batches=0", "scheme.settings.most_micro_batches", "1 or more"),
+        ("scheme.settings.bands=divide", "scheme.settings.bands", "did you mean divided?"),
     ],
 )
 def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str) -> None:
