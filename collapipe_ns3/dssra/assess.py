@@ -18,7 +18,8 @@ from collapipe_ns3.dssra.delay import (
     gpipe_step_s,
     one_f_one_b_step_s,
 )
-from collapipe_ns3.dssra.fleet import Fleet, Ints, Mask
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.workload import Workload
 
 
@@ -156,7 +157,7 @@ def costs(
         spread=_together(out, latencies_out, fleet.d2d.shared),
         step=step,
         gather=_together(back, latencies_back, fleet.d2d.shared),
-        up=work.upload_bytes * fleet.up.bulk * pace.up,
+        up=work.upload_bytes * fleet.up.bulk * pace.up * fleet.up.crowded,
         energy=_energy(fleet, work, pace, radio, segments, forward, backward, steps, out, back),
         distortion=_distortion(fleet, segments),
     )

@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Ints, Mask
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.tables import Tables
 
 #: Combined cases held at once, so that memory stays bounded.

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Ints, Mask
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.tables import Tables
 
 _LEVELS = 16  # heights at which a set is filled

@@ -11,7 +11,7 @@ from collapipe_ns3.dssra.assess import Radio, aggregate_s
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.experience import ratio
-from collapipe_ns3.dssra.fleet import Links
+from collapipe_ns3.dssra.links import Links
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.predict import cluster_plans, used_links
 from collapipe_ns3.dssra.task import Task

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Mask
+from collapipe_ns3.dssra.links import Mask
 
 _LEAST = 1e-4  # of its band that a link is left at least
 _CENTRING = 0.15  # of the complementarity that a step aims to leave

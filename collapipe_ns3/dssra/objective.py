@@ -25,7 +25,8 @@ from collapipe_ns3.dssra.assess import (
 )
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet, Ints
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Ints
 from collapipe_ns3.dssra.segments import Choices
 from collapipe_ns3.dssra.workload import Workload
 

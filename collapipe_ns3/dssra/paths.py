@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Ints, Mask
+from collapipe_ns3.dssra.links import Ints, Mask
 
 
 def shortest(hop: Array) -> tuple[Array, Array]:

@@ -17,7 +17,8 @@ import numpy as np
 from collapipe_ns3.dssra import bandwidth, power, segments
 from collapipe_ns3.dssra.assess import Loads, Radio, Segments
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Mask
 from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.tables import Prices
 from collapipe_ns3.dssra.workload import Workload

@@ -27,7 +27,8 @@ from scipy.special import lambertw
 
 from collapipe_ns3.dssra.assess import Loads, Radio, Segments
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet, Ints
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Ints
 from collapipe_ns3.dssra.uses import Layout
 from collapipe_ns3.dssra.workload import Workload
 

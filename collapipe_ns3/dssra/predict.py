@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from collapipe_ns3.dssra.assess import Pace, Radio, Segments
-from collapipe_ns3.dssra.fleet import Fleet, Links
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Links
 from collapipe_ns3.dssra.services import way
 from collapipe_ns3.dssra.timeline import Carriage, Move, Timeline, timeline
 from collapipe_ns3.dssra.workload import Workload
@@ -151,7 +152,9 @@ class _Predictor:
             pace, latency = self.d2d[at][i][j], self.d2d_latency[at][i][j]
         hold_s = size * pace * (float(links.bulk[at]) if bulk else 1.0)
         band_hz = float(links.band_hz[at])
-        going = way((src, dst), _medium(links, name, band_hz), hz if links.grants else None)
+        granted_hz = hz if links.grants else None
+        spread = float(links.spread[at])
+        going = way((src, dst), _medium(links, name, band_hz), granted_hz, spread)
         if going.lane is not None and links.grants:
             hold_s *= hz / band_hz  # of the whole band
         return Carriage(round(hold_s * 1e9), round(latency * 1e9), going.claims, going.lane)

@@ -18,7 +18,7 @@ import numpy as np
 from collapipe_ns3.dssra import filling, paths
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.filling import Slopes
-from collapipe_ns3.dssra.fleet import Ints, Mask
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.tables import Tables, over
 
 #: Orders are found over all subsets, so this bounds the devices that are looked at.

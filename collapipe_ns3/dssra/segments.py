@@ -16,7 +16,8 @@ from collapipe_ns3.dssra import exact, search
 from collapipe_ns3.dssra.assess import Loads, Pace, Radio, Segments, ways
 from collapipe_ns3.dssra.delay import Array, one_f_one_b_beat_s, window_beat_s
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet, Ints, Mask
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.tables import Cases, Prices, Tables, nominal_pace, rooms, tables
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.plan import Pipeline

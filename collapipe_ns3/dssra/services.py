@@ -52,13 +52,17 @@ class Way:
     lane: tuple[str, Lane] | None
 
 
-def way(pair: Pair, medium: Medium | None, granted_hz: float | None) -> Way:
-    """What a transfer over this link claims: a lane of a slotted band, a turn, or its own link."""
+def way(pair: Pair, medium: Medium | None, granted_hz: float | None, spread: float = 0.0) -> Way:
+    """What a transfer over this link claims: a lane of a slotted band, a turn, or its own link.
+
+    `spread` is that of the lane without a grant.
+    """
     if medium is None:
         return Way(((pair, Hold.ALONE),), None)
     if medium.slot_s:
         share = granted_hz / medium.bandwidth_hz if granted_hz else 0.0
-        lane = Lane(*pair, round(medium.slot_s * 1e9), medium.half_duplex, share)
+        own = 0.0 if share else spread
+        lane = Lane(*pair, round(medium.slot_s * 1e9), medium.half_duplex, share, own)
         return Way((), (medium.name, lane))
     if medium.shared or (medium.grants and not granted_hz):
         return Way(((pair, Hold.ALONE), (medium.name, Hold.EVENLY)), None)

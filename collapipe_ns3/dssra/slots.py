@@ -20,13 +20,17 @@ _NOTHING = 1e-6  # of a slot
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A link of a slotted band. `share` is its granted part of the band, 0 without a grant."""
+    """A link of a slotted band. `share` is its granted part of the band, 0 without a grant.
+
+    Without one, part x of the band carries x^(1 − `spread`) of what all of it would.
+    """
 
     src: Hashable
     dst: Hashable
     slot_ns: int
     half_duplex: bool
     share: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(slots=True)
@@ -39,6 +43,13 @@ class _Queue:
     credit: float = 0.0
     part: float = 0.0  # of the slot that is being given out
     emptied: int = 0  # the slot in which it last had nothing left
+
+    def wants(self) -> float:
+        """How much more of the slot it could use."""
+        left, spread = self.left, self.lane.spread
+        if spread and left < 1:
+            left **= 1 / (1 - spread)
+        return left - self.part
 
 
 @dataclass(slots=True)
@@ -105,7 +116,7 @@ class SlottedBand:
         self.coming.clear()
 
     def _divided(self) -> list[tuple[_Queue, float]]:
-        """What each link gets of this slot; those that get nothing are left out."""
+        """What each link carries in this slot; those that get nothing are left out."""
         active = self.active
         if len(active) == 1:
             only = active[0]
@@ -123,7 +134,7 @@ class SlottedBand:
         slot = _Slot()
         for _, _, queue in waited:
             slot.give(queue, queue.credit)
-        asking = [q for _, _, q in waited if not q.lane.share and q.left > q.part and slot.may(q)]
+        asking = [q for _, _, q in waited if not q.lane.share and q.wants() > 0 and slot.may(q)]
         for place, queue in enumerate(asking):
             slot.give(queue, slot.left / (len(asking) - place))
         return slot.closed()
@@ -145,7 +156,7 @@ class _Slot:
         return lane.src not in self.receives and lane.dst not in self.sends
 
     def give(self, queue: _Queue, most: float) -> None:
-        part = min(most, self.left, queue.left - queue.part)
+        part = min(most, self.left, queue.wants())
         if part > _NOTHING and self.may(queue):
             if not queue.part:
                 self.given.append(queue)
@@ -155,12 +166,14 @@ class _Slot:
             queue.part += part
 
     def closed(self) -> list[tuple[_Queue, float]]:
-        """Who got what of it, in the order in which they first did."""
-        parts = [(queue, queue.part) for queue in self.given]
-        for queue, part in parts:
-            queue.credit -= part
+        """What each carries in it, in the order in which they first got something."""
+        carried = []
+        for queue in self.given:
+            spread = queue.lane.spread
+            carried.append((queue, queue.part ** (1 - spread) if spread else queue.part))
+            queue.credit -= queue.part
             queue.part = 0.0
-        return parts
+        return carried
 
 
 def _send(queue: _Queue, part: float, done: list[int]) -> None:

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from collapipe_ns3.dssra.assess import Loads, Radio
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet, Ints, Mask
+from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.workload import Workload
 
 

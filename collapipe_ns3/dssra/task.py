@@ -11,8 +11,9 @@ import numpy as np
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.links import Mask
 from collapipe_ns3.dssra.objective import Problem
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.services import Pair

@@ -9,8 +9,9 @@ import numpy as np
 
 from collapipe_ns3.dssra.assess import Loads, Pace, Radio, Segments, stage_seconds
 from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet, Mask
+from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.interior import Program
+from collapipe_ns3.dssra.links import Mask
 from collapipe_ns3.dssra.workload import Workload
 
 #: Links by number, and what a second a byte on each adds to a sum.
