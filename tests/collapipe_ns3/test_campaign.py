@@ -183,6 +183,12 @@ def test_the_command_prints_one_table_and_writes_the_files(tmp_path: Path) -> No
         (["--seeds", "4-1"], "--seeds: expected the smaller seed first"),
         (["--seeds", "one"], "--seeds: expected seeds as in 0-4"),
         (["--grid", "rounds"], "--grid: expected a grid as in"),
+        (["--grid", "seed=1,2"], "--grid: expected --seeds for seed"),
+        (["--grid", "scheme.name=titanic"], "--grid: expected --schemes"),
+        (["--grid", "rounds=1", "--grid", "rounds=2"], "--grid: expected all values of rounds"),
+        (["--grid", "rounds=1,2", "--rounds", "3"], "--grid: expected rounds here or in --rounds"),
+        (["--reference", "pipelin"], "--reference: no scheme 'pipelin' among them; did you mean"),
+        (["--target-loss", "nan"], "--target-loss: expected a number"),
         (["--schemes", "pipeline,titanik"], "did you mean titanic?"),
         (["--schemes", "pipeline", "--jobs", "0"], "--jobs"),
         (["--out", "/proc/nothing"], "--out: /proc/nothing"),
@@ -218,4 +224,19 @@ def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
 
 def test_seeds_and_grids_are_read_as_one_writes_them() -> None:
     assert parse_seeds("0-2, 7,1") == [0, 1, 2, 7]
-    assert parse_grid(["a.b=1,2", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
+    assert parse_grid(["a.b=1,2,1", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
+
+
+def test_wrong_options_and_wrong_schemes_are_told_together(tmp_path: Path) -> None:
+    options = ["--schemes", "pipeline,titanik", "--seeds", "4-1", "--grid", "rounds"]
+    done = call("compare", studies.write(tmp_path), *options)
+    assert done.exit_code == 2
+    for says in ("--seeds", "--grid", "did you mean titanic?"):
+        assert says in done.stderr
+
+
+def test_a_scheme_named_twice_is_run_once(tmp_path: Path) -> None:
+    study, out = studies.write(tmp_path), str(tmp_path / "out")
+    options = ["--schemes", "pipeline, pipeline", "--seeds", "1", "--rounds", "1", "--json"]
+    facts = json.loads(call("compare", study, *options, "--out", out).stdout)
+    assert len(facts["runs"]) == 1
