@@ -7,6 +7,8 @@ what is missing, and ends with the same tables.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import itertools
@@ -148,6 +150,22 @@ def _claim(campaign: Campaign, study: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise _out_error(study, campaign.directory, reason) from None
+
+
+@contextlib.contextmanager
+def held(campaign: Campaign, study: str) -> Iterator[None]:
+    """The campaign's directory for this process alone; raises `StudyError` where another has it.
+
+    Two that ran the same cells would write one over the other. The kernel lets go of the lock when
+    the process dies.
+    """
+    with (campaign.directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "another process is running this campaign"
+            raise _out_error(study, campaign.directory, what) from None
+        yield
 
 
 def _out_error(study: str, directory: Path, what: str) -> StudyError:

@@ -75,7 +75,8 @@ def compare(
             reference,
             target_loss,
         )
-        failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
+        with campaign.held(planned, study):
+            failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
         done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
         points = {cell.name: ", ".join(cell.sets) for cell in done}
         cells = comparing.load_campaign(planned.directory, points)

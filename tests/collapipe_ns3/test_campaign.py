@@ -222,6 +222,25 @@ def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
         planned(tmp_path, "other")
 
 
+def test_a_campaign_is_one_processes_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["compare", studies.write(tmp_path), "--schemes", "pipeline", "--seeds", "1"]
+    with campaign.held(planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]), "tiny"):
+        done = call(*command, "--out", str(out))
+    assert done.exit_code == 2
+    assert "another process is running this campaign" in " ".join(done.stderr.split())
+    assert not (out / "cells").exists()
+
+
+def test_a_cell_that_was_run_from_another_study_is_not_complete(tmp_path: Path) -> None:
+    made = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1], rounds=1)
+    (cell,) = made.cells
+    Study.load(studies.write(tmp_path)).run(seed=2, rounds=1, out=made.place(cell))
+    assert made.missing() == [cell]
+    (ended,) = campaign.run_here(made, jobs=1)
+    assert "holds another run" in ended.error
+
+
 def test_seeds_and_grids_are_read_as_one_writes_them() -> None:
     assert parse_seeds("0-2, 7,1") == [0, 1, 2, 7]
     assert parse_grid(["a.b=1,2,1", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
