@@ -60,7 +60,7 @@ def test_what_a_whole_model_needs_is_predicted(optimizer: str) -> None:
 
 
 def test_who_has_the_larger_part_of_an_uneven_batch_sets_what_is_needed() -> None:
-    """Twelve sequences on five devices: two of them have three, and the third is counted for all."""
+    """Twelve sequences on five devices: two of them have three, which is counted for all."""
     needed = predict_whole_model(observation([5], 4), 3)
     seen = observation([5], 4, changed={"c0.d0": {"memory_bytes": needed - 1}})
     assert [absence.device for absence in VanillaFL().plan(0, seen).absences] == ["c0.d0"]
