@@ -162,13 +162,22 @@ def least_loss(run: RunTables) -> float:
 
 
 def interval(values: Sequence[float] | np.ndarray) -> float:
-    """Half the width of the mean's confidence interval; nan for fewer than two values."""
+    """Half the width of the mean's confidence interval.
+
+    Nan for fewer than two values, and where one is not finite: those of the seeds that reached a
+    target say nothing of the others.
+    """
     known = np.asarray(values, float)
-    known = known[~np.isnan(known)]
-    if len(known) < 2:
+    if len(known) < 2 or not np.isfinite(known).all():
         return math.nan
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(known) - 1)
     return float(quantile * known.std(ddof=1) / math.sqrt(len(known)))
+
+
+def _mean(values: pd.Series) -> float:
+    """The mean, nan where any seed has no value."""
+    known = values.to_numpy(float)
+    return float(known.mean()) if len(known) and np.isfinite(known).all() else math.nan
 
 
 def _stations(run: RunTables) -> set[str]:
@@ -185,19 +194,21 @@ def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.
         for scheme in schemes:
             own = at_point[at_point["scheme"] == scheme].set_index("seed")
             for key in METRICS:
-                difference = (own[key] - base[key]).dropna()
-                relative = (100 * (own[key] / base[key] - 1)).dropna()
+                both = own.index.intersection(base.index)  # a cell may have failed
+                mine, its = own[key].loc[both], base[key].loc[both]
+                difference, relative = mine - its, 100 * (mine / its - 1)
                 rows.append(
                     {
                         "point": point,
                         "metric": key,
                         "scheme": scheme,
                         "seeds": len(own),
-                        "mean": own[key].mean(),
+                        "reached": int(own[key].notna().sum()),
+                        "mean": _mean(own[key]),
                         "ci95": interval(own[key].to_numpy()),
-                        "difference": difference.mean() if len(difference) else math.nan,
+                        "difference": _mean(difference),
                         "difference_ci95": interval(difference.to_numpy()),
-                        "percent": relative.mean() if len(relative) else math.nan,
+                        "percent": _mean(relative),
                         "percent_ci95": interval(relative.to_numpy()),
                     }
                 )

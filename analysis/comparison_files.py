@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.compare import METRICS, Comparison
+from analysis.compare import METRICS, Comparison, Metric
 from analysis.paper import Finding, findings
 
 #: The metrics that the figure shows, a panel each.
@@ -45,6 +45,23 @@ def told(mean: float, half: float) -> str:
     return f"{mean:.{decimals}f}±{half:.{decimals}f}"
 
 
+def shown(row: pd.Series, metric: Metric) -> str:
+    """A mean as it is told; where not every seed has a value, how many of them have."""
+    if 0 < row["reached"] < row["seeds"]:
+        return f"{row['reached']} of {row['seeds']}"
+    return told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
+
+
+def sitting_out(comparison: Comparison) -> list[str]:
+    """A line for every scheme under which devices sat out."""
+    runs = comparison.runs
+    mean = runs.groupby("scheme", sort=False)["devices_sitting_out"].mean()
+    return [
+        f"{scheme}: {count:.3g} devices a round sat out, for lack of memory"
+        for scheme, count in mean[mean > 0].items()
+    ]
+
+
 def grid_points(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(comparison.summary["point"]))
 
@@ -70,12 +87,10 @@ def markdown(comparison: Comparison, heading: str, command: str) -> str:
         lines += [f"Means over {seeds} seeds, ± half of the 95 % confidence interval.", ""]
         lines += _head(["", *names])
         for key, metric in METRICS.items():
-            values = [
-                told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
-                for row in (rows[key, name] for name in names)
-            ]
+            values = [shown(rows[key, name], metric) for name in names]
             unit = f", {metric.unit}" if metric.unit else ""
             lines.append(_row([f"{metric.label}{unit}", *values]))
+        lines += [f"\n{line}" for line in sitting_out(comparison)]
         others = [name for name in names if name != comparison.reference]
         lines += ["", f"Differences from {comparison.reference}, in percent, paired by seed:", ""]
         lines += _head(["", *others])

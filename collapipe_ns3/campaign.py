@@ -7,6 +7,8 @@ what is missing, and ends with the same tables.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import itertools
@@ -31,6 +33,9 @@ from collapipe_ns3.study import Study
 
 #: What a grid varies: keys of the study, and the values that each takes.
 Grid = Mapping[str, Sequence[str]]
+
+#: What has an option of its own, which would go before the grid's value.
+_ELSEWHERE = {"seed": "--seeds", "scheme": "--schemes", "scheme.name": "--schemes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,21 @@ def plan(
 
     The directory must be new, or hold the same campaign.
     """
-    cells: list[Cell] = []
+    made = cells(study, sets, schemes=schemes, seeds=seeds, grid=grid, rounds=rounds)
+    return claimed(study, made, directory)
+
+
+def cells(
+    study: str,
+    sets: Sequence[str],
+    *,
+    schemes: Sequence[str],
+    seeds: Sequence[int],
+    grid: Grid,
+    rounds: int | None,
+) -> tuple[Cell, ...]:
+    """The cells of a campaign that has no directory yet; raises `StudyError` for all wrong ones."""
+    made: list[Cell] = []
     problems: list[Problem] = []
     for values in itertools.product(*grid.values()):
         point = tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True))
@@ -99,10 +118,15 @@ def plan(
             except StudyError as error:
                 problems += error.problems
             else:
-                cells.append(Cell(scheme, seed, point, chosen.to_yaml()))
+                made.append(Cell(scheme, seed, point, chosen.to_yaml()))
     if problems:
         raise StudyError(study, dict.fromkeys(problems))
-    campaign = Campaign(directory, tuple(cells))
+    return tuple(made)
+
+
+def claimed(study: str, cells: tuple[Cell, ...], directory: Path) -> Campaign:
+    """These cells in a directory, which must be new or hold the same; raises `StudyError`."""
+    campaign = Campaign(directory, cells)
     _claim(campaign, study)
     return campaign
 
@@ -126,6 +150,22 @@ def _claim(campaign: Campaign, study: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise _out_error(study, campaign.directory, reason) from None
+
+
+@contextlib.contextmanager
+def held(campaign: Campaign, study: str) -> Iterator[None]:
+    """The campaign's directory for this process alone; raises `StudyError` where another has it.
+
+    Two that ran the same cells would write one over the other. The kernel lets go of the lock when
+    the process dies.
+    """
+    with (campaign.directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "another process is running this campaign"
+            raise _out_error(study, campaign.directory, what) from None
+        yield
 
 
 def _out_error(study: str, directory: Path, what: str) -> StudyError:
@@ -277,11 +317,16 @@ def parse_grid(options: Sequence[str]) -> dict[str, list[str]]:
     grid: dict[str, list[str]] = {}
     for option in options:
         key, given, values = option.partition("=")
+        key = key.strip()
+        if key in _ELSEWHERE:
+            raise ValueError(f"expected {_ELSEWHERE[key]} for {key}, not a grid")
+        if key in grid:
+            raise ValueError(f"expected all values of {key} in one grid, not in two")
         if not given or not key or not all(each.strip() for each in values.split(",")):
             raise ValueError(
                 f"expected a grid as in radio.d2e.bandwidth_hz=5e6,10e6, not {option!r}"
             )
-        grid[key] = [each.strip() for each in values.split(",")]
+        grid[key] = list(dict.fromkeys(each.strip() for each in values.split(",")))
     return grid
 
 

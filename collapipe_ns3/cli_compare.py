@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -17,6 +18,7 @@ from analysis import compare as comparing
 from analysis import comparison_files
 from collapipe_ns3 import campaign, display
 from collapipe_ns3.campaign import Campaign, Cell, Ended
+from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import RUNS, Study
 from collapipe_ns3.terminal import err, failures, out, print_json
@@ -61,14 +63,26 @@ def compare(
     A campaign that was stopped goes on where it was when the same command is given again.
     """
     with failures(study, as_json):
-        planned = _plan(study, schemes, seeds, grid or (), sets or (), rounds, out_dir)
-        failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
+        names = list(dict.fromkeys(name.strip() for name in schemes.split(",")))
+        planned = _plan(
+            study,
+            names,
+            seeds,
+            grid or (),
+            sets or (),
+            rounds,
+            out_dir,
+            reference,
+            target_loss,
+        )
+        with campaign.held(planned, study):
+            failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
         done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
         points = {cell.name: ", ".join(cell.sets) for cell in done}
         cells = comparing.load_campaign(planned.directory, points)
         if cells:
             compared = _compared(study, cells, reference, target_loss)
-            heading = f"{Study.load(study).config.name}: {', '.join(schemes.split(','))}"
+            heading = f"{Study.load(study, sets or ()).config.name}: {', '.join(names)}"
             files = comparison_files.write(compared, planned.directory, heading, _command())
             if as_json:
                 print_json(_facts(planned, compared, failed))
@@ -83,33 +97,41 @@ def compare(
 
 def _plan(
     study: str,
-    schemes: str,
+    schemes: Sequence[str],
     seeds: str,
     grid: Sequence[str],
     sets: Sequence[str],
     rounds: int | None,
     out_dir: Path | None,
+    reference: str | None,
+    target_loss: float | None,
 ) -> Campaign:
-    problems = []
+    """The campaign that these options describe; what is wrong with any is told at once."""
+    problems: list[Problem] = []
+    kept: dict[str, Any] = {"seeds": [0], "grid": {}}
     for option, read in (
-        ("--seeds", lambda: campaign.parse_seeds(seeds)),
-        ("--grid", lambda: campaign.parse_grid(grid)),
+        ("seeds", lambda: campaign.parse_seeds(seeds)),
+        ("grid", lambda: campaign.parse_grid(grid)),
     ):
         try:
-            read()
+            kept[option] = read()
         except ValueError as error:
-            problems.append(Problem(option, str(error)))
+            problems.append(Problem(f"--{option}", str(error)))
+    if "rounds" in kept["grid"] and rounds is not None:
+        problems.append(Problem("--grid", "expected rounds here or in --rounds, not in both"))
+    if reference is not None and reference not in schemes:
+        hint = did_you_mean(reference, schemes)
+        problems.append(Problem("--reference", f"no scheme {reference!r} among them; {hint}"))
+    if target_loss is not None and not math.isfinite(target_loss):
+        problems.append(Problem("--target-loss", f"expected a number, not {target_loss}"))
+    try:
+        cells = campaign.cells(study, sets, schemes=schemes, rounds=rounds, **kept)
+    except StudyError as error:
+        raise StudyError(study, [*problems, *error.problems]) from None
     if problems:
         raise StudyError(study, problems)
-    return campaign.plan(
-        study,
-        sets,
-        schemes=[name.strip() for name in schemes.split(",")],
-        seeds=campaign.parse_seeds(seeds),
-        grid=campaign.parse_grid(grid),
-        rounds=rounds,
-        directory=out_dir or RUNS / f"compare-{Study.load(study, sets).config.name}",
-    )
+    directory = out_dir or RUNS / f"compare-{Study.load(study, sets).config.name}"
+    return campaign.claimed(study, cells, directory)
 
 
 def _run(study: str, planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:

@@ -106,26 +106,31 @@ def _table(*headings: str) -> Table:
     return table
 
 
+#: Schemes beside each other in one table, so that no number is cut off.
+_ABREAST = 4
+
+
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """A table a grid point: a row a metric, a column a scheme."""
     names = comparison_files.schemes(comparison)
     for point in comparison_files.grid_points(comparison):
         if point:
             console.print(f"[bold]{escape(point)}[/]")
-        rows = comparison_files.cells_of(comparison, point)
-        table = _table("a round, the mean", *names)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for key, metric in METRICS.items():
-            means = [
-                comparison_files.told(row["mean"] * metric.scale, row["ci95"] * metric.scale)
-                for row in (rows[key, name] for name in names)
-            ]
-            unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
-            table.add_row(f"{metric.label}{unit}", *means)
-        console.print(table)
+        for first in range(0, len(names), _ABREAST):
+            console.print(_comparison(comparison, point, names[first : first + _ABREAST]))
     seeds = comparison.runs["seed"].nunique()
     console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
-    sitting = comparison.runs.groupby("scheme", sort=False)["devices_sitting_out"].mean()
-    for scheme, devices in sitting[sitting > 0].items():
-        console.print(f"[yellow]{scheme}[/]: {devices:g} devices sat out, for lack of memory")
+    for line in comparison_files.sitting_out(comparison):
+        console.print(f"[yellow]{escape(line)}[/]")
+
+
+def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
+    rows = comparison_files.cells_of(comparison, point)
+    table = _table("a round, the mean", *names)
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for key, metric in METRICS.items():
+        means = [comparison_files.shown(rows[key, name], metric) for name in names]
+        unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
+        table.add_row(f"{metric.label}{unit}", *means)
+    return table

@@ -17,3 +17,8 @@ def control_unit(cluster: int) -> str:
 def device(cluster: int, number: int) -> str:
     """The name of a cluster's device, both counted from 0."""
     return f"c{cluster}.d{number}"
+
+
+def cluster_of(node: str) -> int:
+    """The cluster of a control unit or a device, -1 for the base station."""
+    return -1 if node == SERVER else int(node[1:].partition(".")[0])

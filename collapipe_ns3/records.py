@@ -170,6 +170,7 @@ class RoundRecord:
             }
 
     def _devices(self) -> Iterator[Row]:
+        absent = {absence.device: absence.reason for absence in self.plan.absences}
         for use in self.outcome.devices:
             yield {
                 "device": use.device,
@@ -179,18 +180,7 @@ class RoundRecord:
                 "compute_energy_j": use.compute_energy_j,
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
-                "sits_out": "",
-            }
-        for absence in self.plan.absences:
-            yield {
-                "device": absence.device,
-                "cluster": absence.cluster,
-                "blocks": 0,
-                "peak_memory_bytes": 0,
-                "compute_energy_j": 0.0,
-                "radio_energy_j": 0.0,
-                "energy_queue": self.energy_queues.get(absence.device, math.nan),
-                "sits_out": absence.reason,
+                "sits_out": absent.get(use.device, ""),
             }
 
     def _round(self) -> Row:

@@ -137,7 +137,9 @@ def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, S
     limit = np.full(len(clusters), np.inf)
     if devices > _AT_ONCE_DEVICES:
         # A good plan shows early what need not be looked at.
-        limit, _ = _by_search(problem, clusters, one_f, closely=1)
+        limit, near = _by_search(problem, clusters, one_f, closely=1)
+        if one_f and problem.windows:  # what the tables put above it may lose less to windows
+            limit = limit + _held_up(problem, clusters, near, limit)
         limit = limit * (1 + 1e-9)
     value = np.full(len(clusters), np.inf)
     shape = (len(clusters), devices)

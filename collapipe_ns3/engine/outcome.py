@@ -130,4 +130,5 @@ class RoundOutcome:
     @property
     def peak_device_memory_bytes(self) -> int:
         """The most that any device (not control unit, not base station) held at once."""
-        return max((use.peak_memory_bytes for use in self.devices if use.blocks), default=0)
+        held = (use.peak_memory_bytes for use in self.devices if use.blocks and use.cluster >= 0)
+        return max(held, default=0)

@@ -26,7 +26,7 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
 from collapipe_ns3.engine.step import PipelineStep
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.nodes import SERVER, cluster_of, control_unit
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
 
@@ -302,11 +302,14 @@ def _energy(use: NodeUsage) -> float:
 
 
 def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
-    """A row for each node that took part, the base station last."""
-    held: dict[str, list[tuple[int, StageWorker]]] = {}
+    """A row for every node, the base station last.
+
+    What holds no stage may have relayed or been sounded, and that takes energy too.
+    """
+    held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
     for job in jobs:
         for worker in job.workers:
-            held.setdefault(worker.node, []).append((job.cluster, worker))
+            held[worker.node].append(worker)
     spent = {node: _energy(use) for node, use in site.network.usage().items()}
     radio = {node: energy - begun.energy_j.get(node, 0.0) for node, energy in spent.items()}
     busy: dict[str, list[float]] = {}
@@ -315,9 +318,9 @@ def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
     rows = [
         DeviceUse(
             device=node,
-            cluster=-1 if node == SERVER else stages[0][0],
-            blocks=sum(worker.blocks for _, worker in stages),
-            peak_memory_bytes=sum(worker.memory_bytes() for _, worker in stages),
+            cluster=cluster_of(node),
+            blocks=sum(worker.blocks for worker in stages),
+            peak_memory_bytes=sum(worker.memory_bytes() for worker in stages),
             compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
             radio_energy_j=radio.get(node, 0.0),
         )

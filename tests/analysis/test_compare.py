@@ -144,6 +144,36 @@ def test_intervals_are_students(values: list[float]) -> None:
         assert half == pytest.approx((high - low) / 2, rel=1e-9)
 
 
+def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
+    """The mean over those that reached it would favour who rarely does."""
+    missed = compare(
+        cells(
+            run("pipeline", 0, [1.0, 1.0], [0.9, 0.2]),
+            run("pipeline", 1, [1.0, 1.0], [0.9, 0.8]),
+            run("collapipe", 0, [2.0], [0.2]),
+            run("collapipe", 1, [2.0], [0.2]),
+        ),
+        target_loss=0.5,
+    )
+    assert math.isnan(value(missed, "time_to_loss_s", "pipeline", "mean"))
+    assert math.isnan(value(missed, "time_to_loss_s", "pipeline", "percent"))
+    assert value(missed, "time_to_loss_s", "collapipe", "mean") == 2.0
+    assert "| time to target loss, s | 1 of 2 | 2 |" in markdown(missed, "two", "compare two")
+
+
+def test_a_cell_that_failed_leaves_the_pairs_of_the_others() -> None:
+    runs = [run("pipeline", seed, [4.0], [0.5]) for seed in (0, 1)]
+    made = compare(cells(*runs, run("collapipe", 1, [2.0], [0.5])))
+    assert value(made, "round_s", "pipeline", "percent") == pytest.approx(100.0)
+
+
+def test_who_sat_out_is_told() -> None:
+    made = run("vanilla_fl", 0, [1.0], [0.5])
+    made.devices.loc[made.devices["device"] == "c0.d0", "sits_out"] = "too small"
+    text = markdown(compare(cells(made)), "one", "compare one")
+    assert "vanilla_fl: 1 devices a round sat out" in text
+
+
 def test_one_seed_has_no_interval() -> None:
     assert math.isnan(interval([1.0]))
     alone = compare(cells(run("pipeline", 0, [1.0], [0.5])))

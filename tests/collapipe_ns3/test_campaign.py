@@ -183,6 +183,12 @@ def test_the_command_prints_one_table_and_writes_the_files(tmp_path: Path) -> No
         (["--seeds", "4-1"], "--seeds: expected the smaller seed first"),
         (["--seeds", "one"], "--seeds: expected seeds as in 0-4"),
         (["--grid", "rounds"], "--grid: expected a grid as in"),
+        (["--grid", "seed=1,2"], "--grid: expected --seeds for seed"),
+        (["--grid", "scheme.name=titanic"], "--grid: expected --schemes"),
+        (["--grid", "rounds=1", "--grid", "rounds=2"], "--grid: expected all values of rounds"),
+        (["--grid", "rounds=1,2", "--rounds", "3"], "--grid: expected rounds here or in --rounds"),
+        (["--reference", "pipelin"], "--reference: no scheme 'pipelin' among them; did you mean"),
+        (["--target-loss", "nan"], "--target-loss: expected a number"),
         (["--schemes", "pipeline,titanik"], "did you mean titanic?"),
         (["--schemes", "pipeline", "--jobs", "0"], "--jobs"),
         (["--out", "/proc/nothing"], "--out: /proc/nothing"),
@@ -216,6 +222,40 @@ def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
         planned(tmp_path, "other")
 
 
+def test_a_campaign_is_one_processes_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["compare", studies.write(tmp_path), "--schemes", "pipeline", "--seeds", "1"]
+    with campaign.held(planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]), "tiny"):
+        done = call(*command, "--out", str(out))
+    assert done.exit_code == 2
+    assert "another process is running this campaign" in " ".join(done.stderr.split())
+    assert not (out / "cells").exists()
+
+
+def test_a_cell_that_was_run_from_another_study_is_not_complete(tmp_path: Path) -> None:
+    made = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1], rounds=1)
+    (cell,) = made.cells
+    Study.load(studies.write(tmp_path)).run(seed=2, rounds=1, out=made.place(cell))
+    assert made.missing() == [cell]
+    (ended,) = campaign.run_here(made, jobs=1)
+    assert "holds another run" in ended.error
+
+
 def test_seeds_and_grids_are_read_as_one_writes_them() -> None:
     assert parse_seeds("0-2, 7,1") == [0, 1, 2, 7]
-    assert parse_grid(["a.b=1,2", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
+    assert parse_grid(["a.b=1,2,1", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
+
+
+def test_wrong_options_and_wrong_schemes_are_told_together(tmp_path: Path) -> None:
+    options = ["--schemes", "pipeline,titanik", "--seeds", "4-1", "--grid", "rounds"]
+    done = call("compare", studies.write(tmp_path), *options)
+    assert done.exit_code == 2
+    for says in ("--seeds", "--grid", "did you mean titanic?"):
+        assert says in done.stderr
+
+
+def test_a_scheme_named_twice_is_run_once(tmp_path: Path) -> None:
+    study, out = studies.write(tmp_path), str(tmp_path / "out")
+    options = ["--schemes", "pipeline, pipeline", "--seeds", "1", "--rounds", "1", "--json"]
+    facts = json.loads(call("compare", study, *options, "--out", out).stdout)
+    assert len(facts["runs"]) == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.fixed import Link
 from collapipe_ns3.engine.round import schedule_of
 from collapipe_ns3.engine.state import TrainingState, federated_average
-from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 
 TWO = RoundPlan(
     0,
@@ -132,6 +132,25 @@ def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
         heard_s = sum(d.airtime_s for d in outcome.deliveries if d.dst == use.device)
         assert use.radio_energy_j == pytest.approx(0.1 * sent_s + 0.05 * heard_s)
     assert outcome.total_energy_j == pytest.approx(sum(outcome.energy_j.values()))
+
+
+def test_who_holds_nothing_and_relays_has_a_row_and_its_energy() -> None:
+    """Under VanillaFL control unit and base station pass models on; the last device is idle."""
+    alone = [
+        Pipeline((Stage(f"c0.d{k}", 0, 3),), 1, "gpipe", 0.5, f"c0.d{k}", f"c0.d{k}")
+        for k in range(2)
+    ]
+    idle = LinkPlan("c0.cu", "c0.d2", 0.1)
+    outcome = lab.run_one(RoundPlan(0, "test", (ClusterPlan(0, tuple(alone)),), (idle,)))
+    uses = {use.device: use for use in outcome.devices}
+    assert list(uses) == ["c0.cu", "c0.d0", "c0.d1", "c0.d2", "bs"]
+    assert [use.cluster for use in uses.values()] == [0, 0, 0, 0, -1]
+    on_air_s = sum(delivery.airtime_s for delivery in outcome.deliveries)
+    radio_j = sum(use.radio_energy_j for use in uses.values())
+    assert radio_j == pytest.approx((0.1 + 0.05) * on_air_s)
+    assert uses["c0.cu"].radio_energy_j > uses["c0.d0"].radio_energy_j > 0
+    assert uses["bs"].radio_energy_j > 0
+    assert uses["c0.d2"].radio_energy_j == 0
 
 
 def test_gpipe_keeps_every_micro_batch_and_1f1b_only_those_ahead() -> None:

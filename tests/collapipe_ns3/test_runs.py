@@ -101,6 +101,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_tables(study: Study, tmp_pat
     same(whole.directory, tmp_path / "stopped")
 
 
+def test_what_is_known_of_gradients_survives_a_stop(tmp_path: Path) -> None:
+    """Under int8 a round's divergence depends on the norms of all rounds before."""
+    wire = {"training": {"batch_size": 8, "local_steps": 1, "wire": "int8"}}
+    study = Study.load(studies.write(tmp_path, **wire))
+    whole = study.run(scheme="pipeline", rounds=2, out=tmp_path / "whole")
+    study.run(scheme="pipeline", rounds=1, out=tmp_path / "grown")
+    grown = study.run(scheme="pipeline", rounds=2, out=tmp_path / "grown", resume=True)
+    assert (whole.rounds["divergence"] > 1).all()
+    assert grown.rounds["divergence"].tolist() == whole.rounds["divergence"].tolist()
+
+
 def test_a_finished_run_can_be_made_longer(study: Study, tmp_path: Path) -> None:
     whole = study.run(rounds=2, out=tmp_path / "whole")
     study.run(rounds=1, out=tmp_path / "grown")

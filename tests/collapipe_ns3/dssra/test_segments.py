@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3.dssra import exact
+from collapipe_ns3.dssra import exact, segments
 from collapipe_ns3.dssra.assess import Loads, Radio
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.dssra.segments import Choices, Scheduling, schedule
 from collapipe_ns3.dssra.services import Service
 from collapipe_ns3.dssra.tables import Cases, Prices, tables
 from collapipe_ns3.dssra.workload import Workload
@@ -210,3 +211,37 @@ def test_the_best_segments_are_those_of_brute_force(
     if math.isfinite(least):
         assert objective(p, order, counts, m, schedule) == pytest.approx(least, rel=1e-9)
         assert sum(counts) == blocks
+
+
+def scheduled(p: Problem, one_f: bool, windows: bool) -> float:
+    """J of all that may be chosen: segments, orders, micro-batches."""
+    open_ = Choices((1, 2, 4, 12), gpipe=not one_f, one_f_one_b=one_f)
+    task = Scheduling(p.fleet, p.work, p.radio, p.prices, p.loads, NOISE, open_, windows=windows)
+    ((value, _),) = schedule(task)
+    return float(value[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_five_devices_are_scheduled_exactly(seed: int) -> None:
+    """Of larger clusters a search first says what need not be looked at."""
+    radio, one_f = ["own", "ofdma", "shared"][seed % 3], bool(seed % 2)
+    p = problem(np.random.default_rng(seed), 5, 4, radio, [1.0, 0.3][seed // 3])
+    least = min(
+        brute_force(p, m, "1f1b" if one_f else "gpipe", size)
+        for m in (1, 2, 4, 12)
+        for size in range(1, 5)
+    )
+    assert scheduled(p, one_f, windows=False) == pytest.approx(least, rel=1e-9)
+
+
+def test_a_search_hides_nothing_that_windows_would_choose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What tables put second may wait less for 1F1B's windows."""
+    for seed in range(12):
+        radio = ["own", "ofdma", "shared"][seed % 3]
+        p = problem(np.random.default_rng(2000 + seed), 5, 6, radio, [1.0, 0.3][seed % 2])
+        found = scheduled(p, one_f=True, windows=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(segments, "_AT_ONCE_DEVICES", 6)
+            assert found == pytest.approx(scheduled(p, one_f=True, windows=True), rel=1e-9)

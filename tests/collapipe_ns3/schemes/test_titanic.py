@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from fleets import Link
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scheming import observation
@@ -60,6 +61,19 @@ def test_fast_devices_hold_more_and_slow_ones_are_left_out() -> None:
     (pipe,) = cluster.pipelines
     assert [(stage.device, stage.blocks) for stage in pipe.stages] == [("c0.d1", 1), ("c0.d2", 5)]
     assert pipe.micro_batches == 1
+
+
+def test_a_device_behind_slow_links_is_left_out() -> None:
+    """Alike in everything else, the two of which more was measured to get through."""
+    nodes = ["c0.cu", "c0.d0", "c0.d1", "c0.d2"]
+    links = tuple(
+        Link(a, b, 1e-7, 1e-20, 100.0, 1e4 if "c0.d1" in (a, b) else 1e8, 0.0, 0.0, 0.1)
+        for a in nodes
+        for b in nodes
+        if a != b
+    )
+    (cluster,) = TITANIC().plan(0, observation([3], 6, links=links)).clusters
+    assert {stage.device for stage in cluster.pipelines[0].stages} == {"c0.d0", "c0.d2"}
 
 
 def test_memory_bounds_what_a_device_holds() -> None:

@@ -57,3 +57,10 @@ def test_what_a_whole_model_needs_is_predicted(optimizer: str) -> None:
     predicted = predict_memory(seen.model, pipe, sequences=6, tokens=6, optimizer=optimizer)
     held = next(use for use in outcome.devices if use.device == "c0.d0")
     assert predicted["c0.d0"] == pytest.approx(held.peak_memory_bytes, rel=0.05)
+
+
+def test_who_has_the_larger_part_of_an_uneven_batch_sets_what_is_needed() -> None:
+    """Twelve sequences on five devices: two of them have three, which is counted for all."""
+    needed = predict_whole_model(observation([5], 4), 3)
+    seen = observation([5], 4, changed={"c0.d0": {"memory_bytes": needed - 1}})
+    assert [absence.device for absence in VanillaFL().plan(0, seen).absences] == ["c0.d0"]
