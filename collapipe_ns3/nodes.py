@@ -17,3 +17,8 @@ def control_unit(cluster: int) -> str:
 def device(cluster: int, number: int) -> str:
     """The name of a cluster's device, both counted from 0."""
     return f"c{cluster}.d{number}"
+
+
+def cluster_of(node: str) -> int:
+    """The number of a node's cluster; -1 of a base station."""
+    return int(node[1:].partition(".")[0]) if "." in node else -1

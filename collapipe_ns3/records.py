@@ -170,6 +170,7 @@ class RoundRecord:
             }
 
     def _devices(self) -> Iterator[Row]:
+        absent = {absence.device: absence.reason for absence in self.plan.absences}
         for use in self.outcome.devices:
             yield {
                 "device": use.device,
@@ -179,9 +180,11 @@ class RoundRecord:
                 "compute_energy_j": use.compute_energy_j,
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
-                "sits_out": "",
+                "sits_out": absent.pop(use.device, ""),
             }
         for absence in self.plan.absences:
+            if absence.device not in absent:
+                continue
             yield {
                 "device": absence.device,
                 "cluster": absence.cluster,

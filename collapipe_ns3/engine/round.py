@@ -26,7 +26,7 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
 from collapipe_ns3.engine.step import PipelineStep
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.nodes import SERVER, cluster_of, control_unit
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
 
@@ -302,20 +302,23 @@ def _energy(use: NodeUsage) -> float:
 
 
 def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
-    """A row for each node that took part, the base station last."""
+    """A row for each node that held something or was on the air, the base station last."""
     held: dict[str, list[tuple[int, StageWorker]]] = {}
     for job in jobs:
         for worker in job.workers:
             held.setdefault(worker.node, []).append((job.cluster, worker))
     spent = {node: _energy(use) for node, use in site.network.usage().items()}
     radio = {node: energy - begun.energy_j.get(node, 0.0) for node, energy in spent.items()}
+    for node, energy in radio.items():
+        if energy > 0:  # those that were only sounded, too
+            held.setdefault(node, [])
     busy: dict[str, list[float]] = {}
     for done in site.computations[begun.computations :]:
         busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
     rows = [
         DeviceUse(
             device=node,
-            cluster=-1 if node == SERVER else stages[0][0],
+            cluster=cluster_of(node),
             blocks=sum(worker.blocks for _, worker in stages),
             peak_memory_bytes=sum(worker.memory_bytes() for _, worker in stages),
             compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
