@@ -14,6 +14,7 @@ from radio_lab import arrived, run, scenario
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
+from ns3_scenarios.channel import Channel
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.measurement import MeasuredLink
 from ns3_scenarios.network import Ns3Network
@@ -199,3 +200,20 @@ def test_a_power_that_the_device_does_not_have_is_refused_and_changes_nothing() 
             with pytest.raises(ValueError, match=says):
                 net.apply([good, bad])
         assert sound(net)[UPLINK].tx_power_w == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("underlay", [False, True], ids=["beside", "underlay"])
+def test_each_tier_has_its_own_channel_whoever_shares_its_blocks(underlay: bool) -> None:
+    between, edge = (
+        Channel(attributes={"Exponent": exponent, "ReferenceLoss": 40.0}) for exponent in (2.0, 3.0)
+    )
+    d2d = OfdmaSpec(underlay=underlay, propagation=between)
+    spec = replace(scenario(), d2d=d2d, d2e=OfdmaSpec(propagation=edge))
+    with closing(network.build(spec)) as net:
+        gains = {pair: link.gain for pair, link in sound(net).items()}
+    assert gains.keys() == set(PAIRS)
+    at = {node.name: node.position for node in spec.nodes}
+    for (src, dst), gain in gains.items():
+        exponent = 3.0 if "bs" in (src, dst) else 2.0
+        loss_db = 40.0 + 10 * exponent * math.log10(math.dist(at[src], at[dst]))
+        assert 10 * math.log10(gain) == pytest.approx(-loss_db, abs=1e-9)
