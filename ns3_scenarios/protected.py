@@ -25,6 +25,7 @@ PROTECTED: Mapping[str, str] = {
     "ns3::WifiPhy::TxPowerLevels": _POWER,
     "ns3::WifiPhy::TxGain": f"gains would go unrecorded, and {_POWER}",
     "ns3::WifiPhy::RxGain": "the measured link gain would include it twice",
+    "ns3::LteEnbPhy::UeSinrSamplePeriod": "uplinks are measured by what it traces",
     "ns3::LteSpectrumPhy::DataErrorModelEnabled": _RECORDS,
     "ns3::LteSpectrumPhy::CtrlErrorModelEnabled": _RECORDS,
 }
