@@ -126,8 +126,13 @@ def _sidelink_problems(spec: ScenarioSpec, d2d: OfdmaSpec) -> Iterator[tuple[str
         return
     if d2d.reuse != 1:
         yield "d2d.reuse", "expected 1: the underlay uses all of the uplink's blocks"
+    if d2d.blocks != spec.d2e.blocks:
+        yield (
+            "d2d.bandwidth_hz",
+            f"expected d2e's bandwidth, whose {spec.d2e.blocks} resource blocks it uses; "
+            f"not {d2d.blocks} blocks",
+        )
     for name in (
-        "bandwidth_hz",
         "carrier_hz",
         "tti_s",
         "target_bler",

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _POWER = "powers are set by the study's `tx_power_dbm` and the plan, and recorded so"
+_RADIO = "the study's `{}` sets it"
 _RECORDS = "transfers are recorded by what it traces"
 
 PROTECTED: Mapping[str, str] = {
+    "collapipe::OfdmaRadio::Tti": _RADIO.format("tti_s"),
+    "collapipe::OfdmaRadio::TargetBler": _RADIO.format("target_bler"),
+    "collapipe::OfdmaRadio::MaxTransmissions": _RADIO.format("max_transmissions"),
+    "collapipe::PairChannel::Sigma": _RADIO.format("shadowing"),
+    "collapipe::PairChannel::NlosSigma": _RADIO.format("shadowing"),
+    "collapipe::PairChannel::Fading": _RADIO.format("fading"),
+    "ns3::LteEnbNetDevice::UlBandwidth": _RADIO.format("bandwidth_hz"),
+    "ns3::LteEnbNetDevice::DlBandwidth": _RADIO.format("bandwidth_hz"),
     "ns3::LteUePhy::EnableUplinkPowerControl": _POWER,
     "ns3::LteUePhy::TxPower": _POWER,
     "ns3::LteEnbPhy::TxPower": _POWER,
@@ -16,6 +25,7 @@ PROTECTED: Mapping[str, str] = {
     "ns3::WifiPhy::TxPowerLevels": _POWER,
     "ns3::WifiPhy::TxGain": f"gains would go unrecorded, and {_POWER}",
     "ns3::WifiPhy::RxGain": "the measured link gain would include it twice",
+    "ns3::LteEnbPhy::UeSinrSamplePeriod": "uplinks are measured by what it traces",
     "ns3::LteSpectrumPhy::DataErrorModelEnabled": _RECORDS,
     "ns3::LteSpectrumPhy::CtrlErrorModelEnabled": _RECORDS,
 }

@@ -143,6 +143,8 @@ def test_names_that_no_file_can_have_are_told(name: str) -> None:
 def test_what_measurement_rests_on_cannot_be_changed() -> None:
     found = errors_of("quickstart", "ns3.ns3::LteUePhy::EnableUplinkPowerControl=true")
     assert "can't be changed" in found["ns3.ns3::LteUePhy::EnableUplinkPowerControl"]
+    found = errors_of("quickstart", "ns3.ns3::LteEnbPhy::UeSinrSamplePeriod=50")
+    assert "can't be changed" in found["ns3.ns3::LteEnbPhy::UeSinrSamplePeriod"]
 
 
 def test_yaml_floats_need_no_dot(tmp_path: Path) -> None:

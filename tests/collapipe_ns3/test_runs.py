@@ -53,11 +53,25 @@ def conserve(result: Result) -> None:
     assert ((ends.shift() - rounds["start_s"]).iloc[1:].abs() < 1e-9).all()
     energy = result.devices.groupby("round")[["compute_energy_j", "radio_energy_j"]].sum()
     assert (energy.sum(axis=1) - rounds.set_index("round")["energy_j"]).abs().max() < 1e-9
+    sent = transfers.groupby(["round", "src"], observed=True)["energy_j"].sum().to_dict()
+    spent = result.devices.set_index(["round", "device"])["radio_energy_j"].to_dict()
+    for node, joules in sent.items():  # whoever sends is charged, if it is for a sounding alone
+        assert joules <= spent[node] * (1 + 1e-9)
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return Study.load(studies.write(tmp_path))
+
+
+def test_devices_that_are_only_sounded_are_charged(tmp_path: Path) -> None:
+    model = {**studies.TINY["model"], "encoder_blocks": 1}  # for one of the two devices
+    study = Study.load(studies.write(tmp_path, model=model))
+    result = study.run(scheme="collapipe", rounds=1, out=tmp_path / "run")
+    conserve(result)
+    idle = result.devices.query("device in ['c0.d0', 'c0.d1'] and blocks == 0")
+    assert len(idle) == 1
+    assert (idle["radio_energy_j"] > 0).all()
 
 
 @pytest.mark.parametrize("radio", [{}, {"d2d": "wifi", "d2e": "lte"}], ids=["ofdma", "wifi-lte"])

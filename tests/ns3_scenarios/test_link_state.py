@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from radio_lab import arrived, run, scenario
+from radio_lab import arrived, carry, run, scenario
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
+from ns3_scenarios.channel import Channel
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.measurement import MeasuredLink
 from ns3_scenarios.network import Ns3Network
@@ -199,3 +200,48 @@ def test_a_power_that_the_device_does_not_have_is_refused_and_changes_nothing() 
             with pytest.raises(ValueError, match=says):
                 net.apply([good, bad])
         assert sound(net)[UPLINK].tx_power_w == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("underlay", [False, True], ids=["beside", "underlay"])
+def test_each_tier_has_its_own_channel_whoever_shares_its_blocks(underlay: bool) -> None:
+    between, edge = (
+        Channel(attributes={"Exponent": exponent, "ReferenceLoss": 40.0}) for exponent in (2.0, 3.0)
+    )
+    d2d = OfdmaSpec(underlay=underlay, propagation=between)
+    spec = replace(scenario(), d2d=d2d, d2e=OfdmaSpec(propagation=edge))
+    with closing(network.build(spec)) as net:
+        gains = {pair: link.gain for pair, link in sound(net).items()}
+    assert gains.keys() == set(PAIRS)
+    at = {node.name: node.position for node in spec.nodes}
+    for (src, dst), gain in gains.items():
+        exponent = 3.0 if "bs" in (src, dst) else 2.0
+        loss_db = 40.0 + 10 * exponent * math.log10(math.dist(at[src], at[dst]))
+        assert 10 * math.log10(gain) == pytest.approx(-loss_db, abs=1e-9)
+
+
+@pytest.mark.parametrize(("channels", "meet"), [((0, 1), False), ((1, 1), True)])
+def test_clusters_disturb_each_other_on_the_sub_band_that_both_chose(
+    channels: tuple[int, int], meet: bool
+) -> None:
+    pairs = (("c0.cu", "c0.d0"), ("c1.cu", "c1.d0"))
+    spec = replace(scenario(clusters=2, channels=channels), d2d=OfdmaSpec(reuse=2))
+    with closing(network.build(spec)) as net:
+
+        async def main() -> None:
+            await asyncio.gather(*(net.transfer(*pair, 500_000) for pair in pairs))
+
+        run(net, main())
+        links = measured(net)
+    thermal = BOLTZMANN * KELVIN * 10**0.9
+    for pair in pairs:
+        assert (links[pair].interference_w_hz > 2 * thermal) == meet
+
+
+def test_blocks_break_as_often_as_the_scenario_asks_for() -> None:
+    sent_again = []
+    for target in (0.02, 0.3):
+        spec = replace(scenario(cu_distance_m=200.0), d2d=OfdmaSpec())
+        spec = replace(spec, d2e=OfdmaSpec(target_bler=target))
+        (delivery,) = carry(spec, (*UPLINK, 2_000_000))
+        sent_again.append(delivery.retransmissions)
+    assert sent_again[1] > 5 * sent_again[0]

@@ -301,12 +301,13 @@ def test_a_file_that_is_not_there_is_told() -> None:
 
 
 def test_every_problem_of_a_motion_is_listed_with_its_place() -> None:
-    base = scenario(devices=3)
+    base = scenario(devices=4)
     cluster = base.clusters[0]
     motions = (
         RandomWaypoint(0.0, (0.0, 1.0), (3.0, 2.0), (math.nan, 0.0)),
         Way(()),
         Way(((1.0, 0.0, 0.0, 0.0), (1.0, 1.0, math.inf, 0.0), (0.5, 0.0, 0.0, 0.0))),
+        Way(((0.0, 1e300, 0.0, 0.0),)),
     )
     devices = tuple(
         replace(device, motion=motion)
@@ -322,5 +323,6 @@ def test_every_problem_of_a_motion_is_listed_with_its_place() -> None:
         f"{at}[1].motion.corners",
         f"{at}[2].motion.corners[1]",
         f"{at}[2].motion.corners[2]",
+        f"{at}[3].motion.corners[0]",
         "start_ns",
     }

@@ -443,3 +443,10 @@ def test_the_radios_attributes_can_be_set_by_name() -> None:
         network.build(replace(spec, ns3_defaults={"collapipe::OfdmaRadio::HarqRt": 3}))
     with pytest.raises(ValueError, match="HarqRtt"):
         network.build(replace(spec, ns3_defaults={"collapipe::OfdmaRadio::HarqRtt": 0}))
+
+
+def test_what_the_study_sets_itself_cannot_be_set_beside_it_in_vain() -> None:
+    for name, value in (("Tti", "500us"), ("TargetBler", 0.5), ("MaxTransmissions", 1)):
+        defaults = {f"collapipe::OfdmaRadio::{name}": value}
+        with pytest.raises(ValueError, match="can't be changed: the study's"):
+            network.build(replace(unsure("direct"), ns3_defaults=defaults))

@@ -117,8 +117,9 @@ def test_every_problem_of_an_ofdma_radio_is_listed_with_its_place() -> None:
 
 def test_an_underlay_is_like_the_radio_whose_blocks_it_uses() -> None:
     below = OfdmaSpec(underlay=True, bandwidth_hz=9e6, target_bler=0.2)
-    paths = {path for path, _ in problems(replace(scenario(), d2d=below, d2e=OfdmaSpec()))}
-    assert paths == {"d2d.bandwidth_hz", "d2d.target_bler"}
+    found = dict(problems(replace(scenario(), d2d=below, d2e=OfdmaSpec())))
+    assert found.keys() == {"d2d.bandwidth_hz", "d2d.target_bler"}
+    assert "100 resource blocks" in found["d2d.bandwidth_hz"]
     ((path, message),) = problems(replace(scenario(), d2d=below))
     assert (path, "OFDMA as d2e" in message) == ("d2d.underlay", True)
 
