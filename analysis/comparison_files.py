@@ -36,12 +36,15 @@ def write(comparison: Comparison, directory: Path, heading: str, command: str) -
 
 
 def told(mean: float, half: float) -> str:
-    """A mean with its interval, as `1.31±0.02`, to the interval's second digit; `-` for none."""
+    """A mean with its interval, as `1.31±0.02`, to the interval's second digit or to thousandths.
+
+    `-` for none.
+    """
     if math.isnan(mean):
         return "-"
     if math.isnan(half) or half <= 0:
         return f"{mean:.3g}"
-    decimals = min(max(1 - math.floor(math.log10(half)), 0), 4)
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
     return f"{mean:.{decimals}f}±{half:.{decimals}f}"
 
 

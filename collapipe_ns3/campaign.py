@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.schemes import SchemeFailed, UnknownScheme, failing_as, settings_model
 from collapipe_ns3.study import Study
 
 #: What a grid varies: keys of the study, and the values that each takes.
@@ -106,15 +107,22 @@ def cells(
     grid: Grid,
     rounds: int | None,
 ) -> tuple[Cell, ...]:
-    """The cells of a campaign that has no directory yet; raises `StudyError` for all wrong ones."""
+    """The cells of a campaign that has no directory yet; raises `StudyError` for all wrong ones.
+
+    Settings of a scheme go to the schemes that have them.
+    """
     made: list[Cell] = []
     problems: list[Problem] = []
+    known = {scheme: _settings_of(scheme) for scheme in schemes}
+    everyone = set().union(*known.values())
     for values in itertools.product(*grid.values()):
         point = tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True))
         for scheme, seed in itertools.product(schemes, seeds):
+            others = everyone - known[scheme]
+            own = [each for each in (*sets, *point) if _setting(each) not in others]
             try:
-                loaded = Study.load(study, [*sets, *point])
-                chosen = loaded.with_(scheme=scheme, seed=seed, rounds=rounds)
+                loaded = Study.load(study, own, scheme=scheme)
+                chosen = loaded.with_(seed=seed, rounds=rounds)
             except StudyError as error:
                 problems += error.problems
             else:
@@ -122,6 +130,21 @@ def cells(
     if problems:
         raise StudyError(study, dict.fromkeys(problems))
     return tuple(made)
+
+
+def _settings_of(scheme: str) -> set[str]:
+    try:
+        with failing_as(scheme, "being loaded"):
+            return set(settings_model(scheme).model_fields)
+    except (UnknownScheme, SchemeFailed):  # which the study says of itself
+        return set()
+
+
+def _setting(assignment: str) -> str:
+    """The scheme's setting that `a.b=value` is for, empty where it is for something else."""
+    key, _, _ = assignment.partition("=")
+    head, _, name = key.strip().partition("scheme.settings.")
+    return "" if head else name.partition(".")[0]
 
 
 def claimed(study: str, cells: tuple[Cell, ...], directory: Path) -> Campaign:

@@ -118,8 +118,12 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             console.print(f"[bold]{escape(point)}[/]")
         for first in range(0, len(names), _ABREAST):
             console.print(_comparison(comparison, point, names[first : first + _ABREAST]))
+        others = [name for name in names if name != comparison.reference]
+        for first in range(0, len(others), _ABREAST):
+            console.print(_differences(comparison, point, others[first : first + _ABREAST]))
     seeds = comparison.runs["seed"].nunique()
-    console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
+    if seeds > 1:
+        console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
     for line in comparison_files.sitting_out(comparison):
         console.print(f"[yellow]{escape(line)}[/]")
 
@@ -133,4 +137,16 @@ def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Tab
         means = [comparison_files.shown(rows[key, name], metric) for name in names]
         unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
         table.add_row(f"{metric.label}{unit}", *means)
+    return table
+
+
+def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
+    rows = comparison_files.cells_of(comparison, point)
+    table = _table(f"% from {comparison.reference}, by seed", *names)
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for key in comparison_files.SHOWN:
+        cells = [rows[key, name] for name in names]
+        told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]
+        table.add_row(METRICS[key].label, *told)
     return table

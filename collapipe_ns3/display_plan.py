@@ -39,7 +39,7 @@ def print_preview(console: Console, shown: Preview) -> None:
 
 def _links(links: Iterable[Link], planned: Iterable[LinkPlan]) -> Table:
     """Those that are planned, beside what they are given; all, where the plan names none."""
-    grants = {(link.src, link.dst): link.grant for link in planned}
+    grants = {(link.src, link.dst): link.given for link in planned}
     table = _table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")
     for link in links:
         if grants and (link.src, link.dst) not in grants:
@@ -69,10 +69,11 @@ def _print_explanation(console: Console, told: Mapping[str, Any]) -> None:
     console.print(table)
     terms = told["terms"]
     console.print(
-        f"objective {sum(terms.values()):.6g}: delay {terms['delay']:.6g}, "
+        f"by closed forms {sum(terms.values()):.6g}: delay {terms['delay']:.6g}, "
         f"energy {terms['energy']:.6g}, divergence {terms['divergence']:.6g}"
     )
-    console.print("in the event graph:")
+    if told["finalists"]:
+        console.print("by event graphs, where the least decides:")
     for each in told["finalists"]:
         console.print(f"  {each['objective']:.6g}  {each['name']}", markup=False)
 
@@ -85,7 +86,9 @@ def _print_timeline(console: Console, timeline: Timeline) -> None:
         phases = [f"{part / 1e9:.3f}" for part in times.phases_ns]
         table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
     console.print(table)
-    console.print(f"round {timeline.total_ns / 1e9:.3f} s; each cluster's first step:\n")
+    console.print(
+        f"round {timeline.total_ns / 1e9:.3f} s; each first step, the darker the busier:\n"
+    )
     for number, pipelines in groupby(timeline.clusters, key=lambda times: times.cluster):
         together = list(pipelines)
         since_ns = min(each.broadcast_ns for each in together)

@@ -52,12 +52,16 @@ class Pipeline:
 
     def __str__(self) -> str:
         line = " → ".join(map(str, self.stages))
-        if self.embedding is not None:
-            line = f"{self.embedding}[embedding] → {line}"
-        if self.decoder is not None:
-            line = f"{line} → {self.decoder}[decoder]"
+        if {self.embedding, self.decoder} == {stage.device for stage in self.stages}:
+            line = f"{self.embedding}[all]"
+        else:
+            line = f"{self.embedding}[embedding] → {line}" if self.embedding else line
+            line = f"{line} → {self.decoder}[decoder]" if self.decoder else line
         share = "" if self.share == 1.0 else f", {self.share:.0%} of the data"
-        return f"{line}, {self.micro_batches} micro-batches, {self.schedule}{share}"
+        parts = (
+            "1 micro-batch" if self.micro_batches == 1 else f"{self.micro_batches} micro-batches"
+        )
+        return f"{line}, {parts}, {self.schedule}{share}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +97,12 @@ class LinkPlan:
         return f"{self.src} → {self.dst}"
 
     @property
-    def grant(self) -> str:
-        """What it is given, for people."""
+    def given(self) -> str:
+        """Its power and bandwidth for people, empty where both are left open."""
         power, bandwidth = self.tx_power_w, self.bandwidth_hz
         parts = [] if power is None else [f"{to_dbm(power):.1f} dBm"]
         parts += [] if bandwidth is None else [f"{bandwidth / 1e6:.2f} MHz"]
-        return " ".join(parts) or "as the radio has it"
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class RoundPlan:
         lines += [f"  {absence}" for absence in self.absences]
         grants: dict[str, list[str]] = {}
         for link in self.links:
-            grants.setdefault(link.grant, []).append(str(link))
+            grants.setdefault(link.given or "as the radio has it", []).append(str(link))
         for grant, links in grants.items():
             lines.append(
                 f"  {', '.join(links) if len(links) < 3 else f'{len(links)} links'}: {grant}"

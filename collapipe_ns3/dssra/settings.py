@@ -16,7 +16,7 @@ class Settings:
     energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
     divergence_budget: float = 1.5
     memory: Literal["fair", "all"] = "fair"
-    memory_budget_bytes: int | None = None
+    memory_budget_bytes: float | None = None
     ewma: float = 0.5
     most_micro_batches: int | None = None
     schedule: Literal["any", "gpipe", "1f1b"] = "any"

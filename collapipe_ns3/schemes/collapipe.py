@@ -17,7 +17,9 @@ from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.links import Link
-from collapipe_ns3.plan import Pipeline, RoundPlan, Stage
+from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.plan import Pipeline, PlanError, RoundPlan, Stage
+from collapipe_ns3.quantity import Bytes, Seconds
 from collapipe_ns3.schemes import Observation, Outcome
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -52,7 +54,7 @@ class CollaPipe:
         energy_budgets_j: dict[str, _Positive] | None = None,
         divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
         memory: Literal["fair", "all"] = "fair",
-        memory_budget_bytes: Annotated[int, Field(ge=1)] | None = None,
+        memory_budget_bytes: Annotated[Bytes, Field(ge=1)] | None = None,
         ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
         schedule: Literal["any", "gpipe", "1f1b"] = "any",
@@ -60,7 +62,7 @@ class CollaPipe:
         least_sinr_db: float = 5.0,
         most_sweeps: Annotated[int, Field(ge=1)] = 6,
         move_rounds: Annotated[int, Field(ge=1)] = 2,
-        stale_s: Annotated[float, Field(ge=0)] = 0.0,
+        stale_s: Annotated[Seconds, Field(ge=0)] = 0.0,
     ) -> None:
         self.settings = Settings(
             v=v,
@@ -88,7 +90,15 @@ class CollaPipe:
         return unmeasured(observation, self._before, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The best plan found; `decision` says how. Raises `PlanError` for lack of memory."""
+        """The best plan found; `decision` says how.
+
+        Raises `PlanError` for lack of memory, and for a budget of a node that isn't there.
+        """
+        nodes = observation.profiles
+        if unknown := self.settings.energy_budgets_j.keys() - nodes:
+            where = "scheme.settings.energy_budgets_j"
+            wrong = [(where, f"no node {n!r}; {did_you_mean(n, nodes)}") for n in sorted(unknown)]
+            raise PlanError(RoundPlan(round, "collapipe", ()), wrong)
         self._seen = observation
         self.decision = decide(round, "collapipe", observation, self.past, self.settings)
         return self.decision.plan

@@ -19,7 +19,7 @@ from collapipe_ns3.engine.schedule import SCHEDULES
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
-from collapipe_ns3.schemes.pipeline import full_power
+from collapipe_ns3.schemes.pipeline import open_links
 
 
 class Oracle:
@@ -27,10 +27,9 @@ class Oracle:
 
     Each plan that memory allows is predicted by its event graph, from the same measurements and
     in the same way as DSSRA predicts what it plans, and the one with the shortest round is taken;
-    of several the first. Every node sends at its maximum power, and bands are shared as the radio
-    does it. So it is what DSSRA's choice of segments can be held against where energy and
-    divergence have no budget, and no more certain than the predictor is of the network. Moving
-    optimizer states is not counted.
+    of several the first. Power and bandwidth are as the radio has them. So it is what DSSRA's
+    choice of segments can be held against where energy and divergence have no budget, and no more
+    certain than the predictor is of the network. Moving optimizer states is not counted.
 
     A reference of this project's own, not a baseline of the paper's, for tiny instances alone:
     `most_plans` bounds the plans of all clusters together.
@@ -64,7 +63,7 @@ class Oracle:
             raise PlanError(RoundPlan(round, "oracle", ()), problems)
         todo = task(observation, Memory(knowledge=self.knowledge), Settings())
         fleet, devices = todo.fleet.opened(d2d=True, edge=True), observation.devices
-        links = full_power(observation)
+        links = open_links(observation)
         radio = radio_of(links, devices, fleet, start_radio(fleet, todo.work))
         plans = (
             RoundPlan(round, "oracle", clusters, links) for clusters in itertools.product(*choices)

@@ -16,9 +16,9 @@ class PipeLine:
     """Pipeline parallelism as GPipe does it (Huang et al., NeurIPS 2019).
 
     Contiguous segments of equal block count over a cluster's devices in the study's order, a
-    fixed number of micro-batches, every node at its maximum power, bandwidth as the radio shares
-    it. CollaPipe's paper names the baseline PipeLine without its full definition; equal parts and
-    fixed order are this project's reading (see the theory in the documentation).
+    fixed number of micro-batches, power and bandwidth as the radio has them: every node at its
+    maximum power, unless the study's `radio` says otherwise. CollaPipe's paper names the baseline
+    PipeLine without its full definition; equal parts and fixed order are this project's reading.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PipeLine:
             )
             for number, devices in enumerate(observation.devices)
         )
-        return RoundPlan(round, "pipeline", clusters, full_power(observation))
+        return RoundPlan(round, "pipeline", clusters, open_links(observation))
 
     def learn(self, outcome: Outcome) -> None:
         """Nothing: the plan never changes."""
@@ -65,8 +65,8 @@ def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def full_power(observation: Observation) -> tuple[LinkPlan, ...]:
-    """Every link of the pipelines, in both directions, at its sender's maximum power."""
+def open_links(observation: Observation) -> tuple[LinkPlan, ...]:
+    """Every link of the pipelines, in both directions, with power and bandwidth left open."""
     links = []
     for number, devices in enumerate(observation.devices):
         control = control_unit(number)
@@ -74,8 +74,5 @@ def full_power(observation: Observation) -> tuple[LinkPlan, ...]:
         pairs = [*pairwise(line), (control, SERVER)]
         pairs += [(dst, src) for src, dst in pairs]
         pairs += [(control, device) for device in devices] + [(d, control) for d in devices]
-        links += [
-            LinkPlan(src, dst, observation.profiles[src].max_tx_power_w)
-            for src, dst in dict.fromkeys(pairs)
-        ]
+        links += [LinkPlan(src, dst) for src, dst in dict.fromkeys(pairs)]
     return tuple(links)

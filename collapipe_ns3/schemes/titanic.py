@@ -16,7 +16,7 @@ from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
-from collapipe_ns3.schemes.pipeline import full_power
+from collapipe_ns3.schemes.pipeline import open_links
 
 
 class TITANIC:
@@ -31,7 +31,7 @@ class TITANIC:
     its time for a block's forward and backward, N_k the blocks that its memory holds, and h_k the
     time for an activation and its gradient over the links to it at the goodput last measured (0
     before that). The whole batch is one micro-batch (M = 1), stages are in the study's order, and
-    no radio resource is optimised: every node at maximum power, bandwidth as the radio shares it.
+    no radio resource is optimised: power and bandwidth as the radio has them.
 
     The paper's own program is not public; that the model is shared by at least `least_devices`
     (where a cluster has as many) and the objective above are this project's reading of "selects a
@@ -53,7 +53,7 @@ class TITANIC:
                     stages.append(Stage(device, first, first + count - 1))
                     first += count
             clusters.append(ClusterPlan(number, (Pipeline(tuple(stages), 1, "gpipe"),)))
-        return RoundPlan(round, "titanic", tuple(clusters), full_power(observation))
+        return RoundPlan(round, "titanic", tuple(clusters), open_links(observation))
 
     def learn(self, outcome: Outcome) -> None:
         """Nothing: it knows the links by the next observation."""

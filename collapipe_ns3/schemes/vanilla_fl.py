@@ -14,11 +14,12 @@ class VanillaFL:
     """Federated averaging (McMahan et al., AISTATS 2017) over all devices that can hold the model.
 
     Every device trains the whole model, embedding and decoder too, on an equal share of each of
-    its cluster's batches in one piece, and uploads all of it by its control unit; every node at
-    its maximum power, bandwidth as the radio shares it. A device that lacks the memory sits out,
-    and the others take its share. CollaPipe's paper names the baseline without its full
+    its cluster's batches in one piece, and uploads all of it by its control unit; power and
+    bandwidth as the radio has them: every node at its maximum power, unless the study's `radio`
+    says otherwise. A device that lacks the memory sits out, and the others take its share. The
+    model goes down and up once a device. CollaPipe's paper names the baseline without its full
     definition; that devices hold their share of the data from the start, and that control units
-    pass models on without averaging them, is this project's reading.
+    pass models on, one a device, without averaging them, is this project's reading.
     """
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
@@ -29,7 +30,7 @@ class VanillaFL:
             pipelines = tuple(_whole(device, len(able), observation) for device in able)
             clusters.append(ClusterPlan(number, pipelines))
             absences += unable
-        links = _full_power(observation)
+        links = _open_links(observation)
         return RoundPlan(round, "vanilla_fl", tuple(clusters), links, tuple(absences))
 
     def learn(self, outcome: Outcome) -> None:
@@ -66,12 +67,12 @@ def _whole(device: str, devices: int, observation: Observation) -> Pipeline:
     return Pipeline(every, 1, "gpipe", 1 / devices, embedding=device, decoder=device)
 
 
-def _full_power(observation: Observation) -> tuple[LinkPlan, ...]:
-    """The links between every device and the base station at their senders' maximum powers."""
+def _open_links(observation: Observation) -> tuple[LinkPlan, ...]:
+    """The links between every device and the base station, power and bandwidth left open."""
     links = []
     for number, devices in enumerate(observation.devices):
         control = control_unit(number)
         pairs = [(SERVER, control), (control, SERVER)]
         pairs += [pair for d in devices for pair in ((control, d), (d, control))]
-        links += [LinkPlan(a, b, observation.profiles[a].max_tx_power_w) for a, b in pairs]
+        links += [LinkPlan(a, b) for a, b in pairs]
     return tuple(links)

@@ -222,7 +222,7 @@ def test_a_comparison_is_written_as_tables_text_and_a_figure(
     [
         (1.234, 0.0213, "1.234±0.021"),
         (635.2, 270.0, "635±270"),
-        (0.0221, 1e-6, "0.0221±0.0000"),
+        (0.0221, 1e-6, "0.022±0.000"),
         (5.0, math.nan, "5"),
         (math.nan, math.nan, "-"),
     ],

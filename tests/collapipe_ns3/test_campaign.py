@@ -63,6 +63,26 @@ def test_cells_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) -
     assert (first.scheme.name, first.seed, first.radio.d2e.bandwidth_hz) == ("pipeline", 1, 5e6)
 
 
+def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -> None:
+    grid = {"scheme.settings.v": ["3", "30"], "scheme.settings.schedule": ["gpipe"]}
+    made = planned(
+        tmp_path, "out", schemes=["pipeline", "collapipe", "local"], grid=grid, seeds=[1]
+    )
+    settings = [
+        (cell.scheme, Study.from_yaml(cell.study).config.scheme.settings) for cell in made.cells
+    ]
+    assert settings == [
+        ("pipeline", {"schedule": "gpipe"}),
+        ("collapipe", {"v": 3, "schedule": "gpipe"}),
+        ("local", {}),
+        ("pipeline", {"schedule": "gpipe"}),
+        ("collapipe", {"v": 30, "schedule": "gpipe"}),
+        ("local", {}),
+    ]
+    with pytest.raises(StudyError, match="did you mean micro_batches"):
+        planned(tmp_path, "no", schemes=["pipeline"], grid={"scheme.settings.micro_batch": ["3"]})
+
+
 def test_every_wrong_cell_is_told_before_any_runs(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         planned(tmp_path, "out", schemes=["pipelin"], grid={"training.batch_size": ["8", "-1"]})

@@ -176,6 +176,15 @@ def test_a_plan_is_shown_with_links_and_timeline(study: str, scheme: str) -> Non
     assert bool(said["explanation"]) == (scheme == "collapipe")
 
 
+def test_budgets_are_of_nodes_that_there_are_in_units_as_one_writes_them(study: str) -> None:
+    wrong = "scheme.settings.energy_budgets_j={c0.d9: 1}"
+    done = call("validate", study, "--set", "scheme.name=collapipe", "--set", wrong)
+    assert done.exit_code == 2
+    assert "energy_budgets_j: no node 'c0.d9'; did you mean c0.d" in done.stderr.replace("\n", " ")
+    sized = ["--set", "scheme.settings.memory_budget_bytes=512 MiB"]
+    assert call("plan", study, "--scheme", "collapipe", *sized).exit_code == 0
+
+
 def test_settings_may_be_those_of_the_scheme_that_is_named(study: str) -> None:
     own = ["--set", "scheme.settings.most_micro_batches=2"]
     said = json.loads(call("plan", study, "--scheme", "collapipe", *own, "--json").stdout)

@@ -52,7 +52,7 @@ def test_it_prints_as_one_would_write_it_down() -> None:
     assert str(plan()).splitlines() == [
         "round 7, mine",
         "  cluster 0: c0.d0[0-1] → c0.d1[2] → c0.d2[3-5], 4 micro-batches, gpipe",
-        "  cluster 1: c1.d1[0-5], 1 micro-batches, 1f1b",
+        "  cluster 1: c1.d1[0-5], 1 micro-batch, 1f1b",
         "  c0.cu → bs: 23.0 dBm 5.00 MHz",
         "  c0.cu → c0.d0: as the radio has it",
     ]
