@@ -71,6 +71,15 @@ def test_a_grant_is_a_part_of_every_slot_and_no_more(work: int) -> None:
     assert rest == pytest.approx(13 * SLOT, abs=SLOT)
 
 
+@given(st.integers(20, 200))
+def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> None:
+    """Of two alike each carries √½ in its half, until the shorter is through."""
+    spread = [("band", Lane(name, "z", SLOT, True, spread=0.5)) for name in "ab"]
+    one, other = ends((1, work * SLOT, spread[0]), (1, 2 * work * SLOT, spread[1]))
+    assert one == pytest.approx((1 + work * 2**0.5) * SLOT, abs=2 * SLOT)
+    assert other == pytest.approx(one + work * SLOT, abs=2 * SLOT)
+
+
 @given(
     st.lists(
         st.tuples(
