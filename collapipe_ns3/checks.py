@@ -10,8 +10,10 @@ from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Problem, path_of
+from ns3_scenarios.channel import kind_of
 from ns3_scenarios.checks import problems as scenario_problems
 from ns3_scenarios.naming import asks_ns3, ns3_problems
+from ns3_scenarios.scenario import ScenarioSpec
 
 _MIB = 2**20
 
@@ -99,6 +101,22 @@ def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
         found += ns3_problems(spec)
     for path, message in found:
         yield Problem(_renamed(config, path), message)
+    if config.scenario is None:
+        yield from _idle_defaults(spec)
+
+
+def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
+    """Defaults of ns-3 that would change nothing, since every channel sets its own."""
+    for path in spec.ns3_defaults:
+        owner, _, name = path.rpartition("::")
+        tiers = {
+            tier: name in radio.propagation.attributes
+            for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e))
+            if owner in (kind_of(radio.propagation).loss, kind_of(radio.propagation).nlos_loss)
+        }
+        if tiers and all(tiers.values()):
+            keys = " and ".join(f"propagation.{tier}.attributes.{name}" for tier in tiers)
+            yield Problem(f"ns3.{path}", f"would change nothing: {keys} sets it; change that")
 
 
 def _renamed(config: StudyConfig, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ns3_scenarios import runtime
@@ -75,8 +76,23 @@ def build(
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
     if unusual and not tried:
         # Single values have been checked, but what they do together shows only when it runs.
-        runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
+        _rehearse(spec)
     return _build(spec, traces)
+
+
+def _rehearse(spec: ScenarioSpec) -> None:
+    """Raises `SimulationError` where ns-3 can't run it, and says where its defaults are why."""
+    try:
+        runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
+    except SimulationError as error:
+        if not spec.ns3_defaults:
+            raise
+        try:
+            runtime.rehearse(lambda: _try_out(replace(spec, ns3_defaults={})), "")
+        except SimulationError:
+            raise error from None
+        blamed = ", ".join(f"{path} = {value}" for path, value in spec.ns3_defaults.items())
+        raise SimulationError(f"{error}; without {blamed} it can") from None
 
 
 def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:

@@ -147,6 +147,14 @@ def test_what_measurement_rests_on_cannot_be_changed() -> None:
     assert "can't be changed" in found["ns3.ns3::LteEnbPhy::UeSinrSamplePeriod"]
 
 
+def test_a_default_of_ns3_that_would_change_nothing_is_told() -> None:
+    path = "ns3.ns3::LogDistancePropagationLossModel::Exponent"
+    found = errors_of("quickstart", f"{path}=2")
+    assert "propagation.d2d.attributes.Exponent and propagation.d2e" in found[path]
+    open_ = "ns3.ns3::LogDistancePropagationLossModel::ReferenceDistance"
+    assert read("quickstart", [f"{open_}=2.0"]).ns3
+
+
 def test_yaml_floats_need_no_dot(tmp_path: Path) -> None:
     data = studies.tiny(training={"batch_size": 8})
     text = yaml.safe_dump(data).replace("batch_size: 8", "batch_size: 8\n  learning_rate: 1e-3")

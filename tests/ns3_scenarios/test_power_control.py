@@ -144,6 +144,15 @@ def test_a_fixed_power_is_every_nodes_but_a_stations(
     assert after(spec, link)[0].tx_power_w == pytest.approx(watts)
 
 
+def test_a_sounding_is_sent_at_no_more_than_a_node_has() -> None:
+    with closing(network.build(edge(FixedPower(5.0), OfdmaSpec))) as net:
+        run(net, net.sound([UP]))
+        (link,) = [each for each in net.link_state() if (each.src, each.dst) == UP]
+        sounded = net.deliveries[-1]
+    assert link.tx_power_w == pytest.approx(0.1)
+    assert sounded.energy_j == pytest.approx(0.1 * sounded.airtime_s)
+
+
 def test_every_problem_of_a_power_control_is_listed_with_its_place() -> None:
     spec = replace(
         scenario(), d2d=WifiSpec(power=OpenLoop()), d2e=LteSpec(power=OpenLoop(-80.5, 0.3))
