@@ -230,6 +230,20 @@ def test_moving_states_must_pay() -> None:
     }
 
 
+@pytest.mark.parametrize(("rounds", "moves"), [(1, False), (5, True)])
+def test_what_moving_takes_is_spread_over_the_rounds_it_has_to_pay_in(
+    rounds: int, moves: bool
+) -> None:
+    """The device that has all blocks is slowed to a sixteenth: they leave it, if not for one."""
+    observation = seen("ofdma", clusters=1, memory=5.0)
+    (before,) = decided(observation, memory="all").plan.clusters[0].pipelines
+    (slowed,) = {stage.device for stage in before.stages}
+    slow = Knowledge(speeds={slowed: observation.profiles[slowed].flops_per_s / 16})
+    past = Memory(pipelines={0: before}, knowledge=slow)
+    (after,) = decided(observation, past, memory="all", move_rounds=rounds).plan.clusters
+    assert (after.pipelines[0].stages != before.stages) == moves
+
+
 def test_the_chart_shows_when_everything_is_busy() -> None:
     decision = decided(seen("own", clusters=1))
     made = decision.timeline
