@@ -47,8 +47,8 @@ class _Queue:
     def wants(self) -> float:
         """How much more of the slot it could use."""
         left, spread = self.left, self.lane.spread
-        if spread and left < 1:
-            left **= 1 / (1 - spread)
+        if spread and left < 1:  # never so little that nothing would be given
+            left = max(left ** (1 / (1 - spread)), 2 * _NOTHING)
         return left - self.part
 
 

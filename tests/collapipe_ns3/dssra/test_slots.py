@@ -80,6 +80,13 @@ def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> N
     assert other == pytest.approx(one + work * SLOT, abs=2 * SLOT)
 
 
+@given(st.floats(0, 0.9), st.integers(1, 3 * SLOT), st.integers(1, 3 * SLOT))
+def test_links_of_any_weakness_get_through(spread: float, first: int, second: int) -> None:
+    weak = [("band", Lane(name, "z", SLOT, True, spread=spread)) for name in "ab"]
+    one, other = ends((1, first, weak[0]), (1, second, weak[1]))
+    assert max(one, other) <= 2 * SLOT + first + second
+
+
 @given(
     st.lists(
         st.tuples(
