@@ -80,24 +80,6 @@ class Campaign:
         return [cell for cell in self.cells if not is_complete(self.place(cell), cell)]
 
 
-def plan(
-    study: str,
-    sets: Sequence[str],
-    *,
-    schemes: Sequence[str],
-    seeds: Sequence[int],
-    grid: Grid,
-    rounds: int | None,
-    directory: Path,
-) -> Campaign:
-    """Every scheme with every seed at every point of the grid; raises `StudyError`.
-
-    The directory must be new, or hold the same campaign.
-    """
-    made = cells(study, sets, schemes=schemes, seeds=seeds, grid=grid, rounds=rounds)
-    return claimed(study, made, directory)
-
-
 def cells(
     study: str,
     sets: Sequence[str],
@@ -107,9 +89,9 @@ def cells(
     grid: Grid,
     rounds: int | None,
 ) -> tuple[Cell, ...]:
-    """The cells of a campaign that has no directory yet; raises `StudyError` for all wrong ones.
+    """Every scheme with every seed at every point of the grid.
 
-    Settings of a scheme go to the schemes that have them.
+    Settings of a scheme go to the schemes that have them. Raises `StudyError` for all wrong cells.
     """
     made: list[Cell] = []
     problems: list[Problem] = []
@@ -262,7 +244,11 @@ def execute(cell: Cell, place: Path, on_round: Callable[[], None]) -> None:
         raise ValueError(f"{place} holds another run")
     # A process of a campaign that was killed may still be at its last round.
     study.run(out=place, resume=begun, on_round=on_round, wait=True)
-    # Gigabytes a cell at the paper's scale, and a finished cell is only ever read.
+    _shed_checkpoint(place)
+
+
+def _shed_checkpoint(place: Path) -> None:
+    """Gigabytes a cell at the paper's scale, and a finished cell is only ever read."""
     (place / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -304,9 +290,8 @@ def execute_packed(cell: Cell) -> tuple[bytes, str]:
             return b"", done.stderr.strip() or f"exit code {done.returncode}"
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w") as archive:
+            _shed_checkpoint(place)
             for file in sorted(place.rglob("*")):
-                if file.name == "checkpoint.pt":
-                    continue
                 archive.write(file, file.relative_to(place))
         return memory.getvalue(), ""
 

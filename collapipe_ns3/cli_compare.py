@@ -82,7 +82,7 @@ def compare(
         cells = comparing.load_campaign(planned.directory, points)
         if cells:
             compared = _compared(study, cells, reference, target_loss)
-            heading = f"{Study.load(study, sets or ()).config.name}: {', '.join(names)}"
+            heading = f"{_name_of(planned.cells)}: {', '.join(names)}"
             files = comparison_files.write(compared, planned.directory, heading, _command())
             if as_json:
                 print_json(_facts(planned, compared, failed))
@@ -130,8 +130,12 @@ def _plan(
         raise StudyError(study, [*problems, *error.problems]) from None
     if problems:
         raise StudyError(study, problems)
-    directory = out_dir or RUNS / f"compare-{Study.load(study, sets).config.name}"
-    return campaign.claimed(study, cells, directory)
+    return campaign.claimed(study, cells, out_dir or RUNS / f"compare-{_name_of(cells)}")
+
+
+def _name_of(cells: Sequence[Cell]) -> str:
+    """The study's own name, which all cells have."""
+    return Study.from_yaml(cells[0].study).config.name
 
 
 def _run(study: str, planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:

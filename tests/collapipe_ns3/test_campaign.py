@@ -35,12 +35,9 @@ def planned(folder: Path, out: str, **how: object) -> Campaign:
         "grid": {},
         "rounds": None,
     }
-    return campaign.plan(
-        studies.write(folder),
-        (),
-        directory=folder / out,
-        **{**chosen, **how},  # type: ignore[arg-type]
-    )
+    study = studies.write(folder)
+    cells = campaign.cells(study, (), **{**chosen, **how})  # type: ignore[arg-type]  # any of them
+    return campaign.claimed(study, cells, folder / out)
 
 
 def same_tables(one: Path, other: Path) -> None:
@@ -79,6 +76,10 @@ def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -
         ("collapipe", {"v": 30, "schedule": "gpipe"}),
         ("local", {}),
     ]
+    done = call("compare", studies.write(tmp_path, scheme="collapipe"), "--schemes", "pipeline",
+                "--seeds", "1", "--rounds", "1", "--set", "scheme.settings.micro_batches=2",
+                "--out", str(tmp_path / "other"))  # fmt: skip
+    assert done.exit_code == 0, done.stderr
     with pytest.raises(StudyError, match="did you mean micro_batches"):
         planned(tmp_path, "no", schemes=["pipeline"], grid={"scheme.settings.micro_batch": ["3"]})
 
