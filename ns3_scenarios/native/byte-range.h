@@ -2,6 +2,7 @@
 #define COLLAPIPE_BYTE_RANGE_H
 
 #include <cstdint>
+#include <vector>
 
 namespace collapipe
 {
@@ -17,6 +18,20 @@ struct ByteRange
         return end - begin;
     }
 };
+
+/// Appends a range, as one with the last where it goes on from there.
+inline void
+Append(std::vector<ByteRange>& ranges, ByteRange more)
+{
+    if (!ranges.empty() && ranges.back().end == more.begin)
+    {
+        ranges.back().end = more.end;
+    }
+    else
+    {
+        ranges.push_back(more);
+    }
+}
 
 } // namespace collapipe
 

@@ -57,14 +57,7 @@ class DatagramStream : public Stream
         void Lose(ByteRange bytes)
         {
             lostBytes += bytes.Size();
-            if (!lost.empty() && lost.back().end == bytes.begin)
-            {
-                lost.back().end = bytes.end;
-            }
-            else
-            {
-                lost.push_back(bytes);
-            }
+            Append(lost, bytes);
         }
     };
 

@@ -116,15 +116,7 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
     if (m_mostTries == 0)
     {
         ForEachWithin(bytes, [](OfdmaItem& item, ByteRange part) {
-            const ByteRange gone{part.begin - item.begin, part.end - item.begin};
-            if (!item.lost.empty() && item.lost.back().end == gone.begin)
-            {
-                item.lost.back().end = gone.end;
-            }
-            else
-            {
-                item.lost.push_back(gone);
-            }
+            Append(item.lost, {part.begin - item.begin, part.end - item.begin});
         });
         Resolve(bytes);
         return;
