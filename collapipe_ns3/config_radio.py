@@ -165,7 +165,7 @@ def ofdma_bandwidth_hz(channel_hz: float | None) -> float:
     Of 5, 10, 15 and 20 MHz that is 25, 50, 75 and 100 blocks, as in LTE (3GPP TS 36.101, table
     5.6-1). None is 20 MHz.
     """
-    return max(int(OFDMA_FILLED * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9), 1) * BLOCK_HZ
+    return int(OFDMA_FILLED * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9) * BLOCK_HZ
 
 
 class Radio(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -116,11 +116,10 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     for point in comparison_files.grid_points(comparison):
         if point:
             console.print(f"[bold]{escape(point)}[/]")
-        for first in range(0, len(names), _ABREAST):
-            console.print(_comparison(comparison, point, names[first : first + _ABREAST]))
-        others = [name for name in names if name != comparison.reference]
-        for first in range(0, len(others), _ABREAST):
-            console.print(_differences(comparison, point, others[first : first + _ABREAST]))
+        for some in _abreast(names):
+            console.print(_comparison(comparison, point, some))
+        for some in _abreast([name for name in names if name != comparison.reference]):
+            console.print(_differences(comparison, point, some))
     seeds = comparison.runs["seed"].nunique()
     if seeds > 1:
         console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
@@ -128,11 +127,22 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print(f"[yellow]{escape(line)}[/]")
 
 
-def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
-    rows = comparison_files.cells_of(comparison, point)
-    table = _table("a round, the mean", *names)
+def _abreast(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(names), _ABREAST):
+        yield names[first : first + _ABREAST]
+
+
+def _by_scheme(heading: str, names: Sequence[str]) -> Table:
+    """A table of figures, a column a scheme."""
+    table = _table(heading, *names)
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
+    return table
+
+
+def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
+    rows = comparison_files.cells_of(comparison, point)
+    table = _by_scheme("a round, the mean", names)
     for key, metric in METRICS.items():
         means = [comparison_files.shown(rows[key, name], metric) for name in names]
         unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
@@ -142,9 +152,7 @@ def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Tab
 
 def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.cells_of(comparison, point)
-    table = _table(f"% from {comparison.reference}, by seed", *names)
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
+    table = _by_scheme(f"% from {comparison.reference}, by seed", names)
     for key in comparison_files.SHOWN:
         cells = [rows[key, name] for name in names]
         told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]

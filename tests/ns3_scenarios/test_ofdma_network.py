@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from radio_lab import arrived, carry, check_books, node, run, scenario
+from radio_lab import arrived, carry, check_books, node, ofdma, run, scenario, transfer_or_cut
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
@@ -26,15 +22,6 @@ from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 SIDE, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")
 BLOCK_HZ = 180e3
 TTI_S = 1e-3
-
-
-def ofdma(
-    clusters: int = 1, devices: int = 2, *, d2d: OfdmaSpec | None = None, **d2e: Any
-) -> ScenarioSpec:
-    """Both radios OFDMA; keywords are D2E's."""
-    return replace(
-        scenario(clusters=clusters, devices=devices), d2d=d2d or OfdmaSpec(), d2e=OfdmaSpec(**d2e)
-    )
 
 
 @pytest.mark.parametrize("d2e", [LteSpec(), OfdmaSpec(), OfdmaSpec(duplex="tdd")], ids=str)
@@ -330,16 +317,8 @@ def test_whatever_is_sent_and_cut_every_byte_is_accounted_for(
     d2d = OfdmaSpec(transport=transport, underlay=underlay)
     with closing(network.build(ofdma(2, d2d=d2d, transport=transport))) as net:
 
-        async def one(pair: tuple[str, str], size: int, cut_ms: int) -> None:
-            transfer = net.transfer(*pair, size)
-            if cut_ms:
-                await asyncio.wait([transfer], timeout=cut_ms * 1e-3)
-                transfer.cancel()
-            else:
-                await transfer
-
         async def main() -> None:
-            await asyncio.gather(*(one(*start) for start in starts))
+            await asyncio.gather(*(transfer_or_cut(net, *start) for start in starts))
 
         run(net, main())
         assert sorted(d.size_bytes for d in net.deliveries) == sorted(s for _, s, _ in starts)
@@ -382,56 +361,6 @@ def test_time_division_takes_turns_where_frequency_division_does_both_at_once() 
         for duplex in ("fdd", "tdd")
     }
     assert ends["tdd"] > 1.7 * ends["fdd"]
-
-
-def test_both_engines_give_the_same_records() -> None:
-    assert fingerprint("tti") == fingerprint("spectrum")
-
-
-def fingerprint(engine: Any = "tti") -> str:
-    """A busy stretch of a co-channel network, cuts and soundings included, as text."""
-    d2d = OfdmaSpec(engine=engine, underlay=True)
-    spec = replace(ofdma(3, 2, d2d=d2d, engine=engine), seed=7)
-    with closing(network.build(spec)) as net:
-
-        async def main() -> None:
-            await net.sound([SIDE, UPLINK, ("c1.d1", "c1.cu")])
-            pairs = [SIDE, ("c0.d0", "c0.d1"), ("c1.d1", "c1.cu"), UPLINK, ("bs", "c1.cu")] * 2
-            transfers = [
-                net.transfer(src, dst, 60_000 + 1_000 * number)
-                for number, (src, dst) in enumerate(pairs)
-            ]
-            await asyncio.sleep(0.02)
-            transfers[-1].cancel()
-            net.apply([LinkPlan(*UPLINK, tx_power_w=0.02, bandwidth_hz=2.2e6)])
-            await asyncio.wait(transfers)
-
-        run(net, main())
-        return repr((net.deliveries, net.link_state(), dict(net.usage())))
-
-
-def test_the_same_seed_gives_the_same_deliveries_in_one_process_and_in_two() -> None:
-    first = fingerprint()
-    assert fingerprint() == first
-    assert fingerprint_elsewhere() == first
-
-
-@pytest.mark.slow
-def test_without_a_compiler_cling_gives_the_same_results_to_the_bit() -> None:
-    assert fingerprint_elsewhere(CXX="") == fingerprint()
-
-
-def fingerprint_elsewhere(**environment: str) -> str:
-    code = "import test_ofdma_network as test; print(test.fingerprint(), end='')"
-    here = [str(Path(__file__).parent), *sys.path]
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {here!r}; {code}"],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def test_the_radios_attributes_can_be_set_by_name() -> None:

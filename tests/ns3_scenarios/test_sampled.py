@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from radio_lab import arrived, check_books, node, run, scenario
+from radio_lab import arrived, check_books, disturbed, node, run, scenario, transfer_or_cut
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network, runtime
@@ -211,12 +210,7 @@ def test_whatever_is_skipped_and_cut_every_byte_is_accounted_for(
 
         async def one(pair: tuple[str, str], size: int, start_ms: int, cut_ms: int) -> None:
             await asyncio.sleep(start_ms * 1e-3)
-            transfer = net.transfer(*pair, size)
-            if cut_ms:
-                await asyncio.wait([transfer], timeout=cut_ms * 1e-3)
-                transfer.cancel()
-            else:
-                await transfer
+            await transfer_or_cut(net, pair, size, cut_ms)
 
         async def main() -> None:
             await asyncio.gather(*(one(*each) for each in starts))
@@ -251,19 +245,8 @@ def test_the_same_again_wherever_it_is_interrupted() -> None:
         async def main() -> list[RadioDelivery]:
             return await asyncio.gather(*map(one, starts))
 
-        over = threading.Event()
-
-        def disturb() -> None:
-            while not over.wait(1e-3):
-                net.interrupt()
-
-        thread = threading.Thread(target=disturb)
-        thread.start()
-        try:
+        with disturbed(net):
             assert run(net, main()) == undisturbed.deliveries
-        finally:
-            over.set()
-            thread.join()
 
 
 def test_runs_of_losses_have_the_share_and_length_that_they_are_drawn_for() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
-from radio_lab import run, scenario
+from radio_lab import disturbed, run, scenario
 
 from ns3_scenarios import network, runtime
 from ns3_scenarios.measurement import RadioDelivery
@@ -15,24 +13,6 @@ from ns3_scenarios.network import Ns3Network
 from ns3_scenarios.runtime.loader import interpreter
 
 MS = 1_000_000
-
-
-@contextmanager
-def disturbed(net: Ns3Network) -> Iterator[None]:
-    """Another thread interrupts every millisecond."""
-    over = threading.Event()
-
-    def disturb() -> None:
-        while not over.wait(1e-3):
-            net.interrupt()
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def deliveries(net: Ns3Network, step_ns: int | None = None) -> list[RadioDelivery]:

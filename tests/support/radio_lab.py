@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from bridge import loop as simulated
 from ns3_scenarios import network
 from ns3_scenarios.measurement import RadioDelivery
-from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, OfdmaSpec, ScenarioSpec
 
 T = TypeVar("T")
 
@@ -52,6 +54,15 @@ def scenario(
     )
 
 
+def ofdma(
+    clusters: int = 1, devices: int = 2, *, d2d: OfdmaSpec | None = None, **d2e: Any
+) -> ScenarioSpec:
+    """Both radios OFDMA; keywords are D2E's."""
+    return replace(
+        scenario(clusters=clusters, devices=devices), d2d=d2d or OfdmaSpec(), d2e=OfdmaSpec(**d2e)
+    )
+
+
 def run(net: network.Ns3Network, main: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine in the network's time."""
     return simulated.run(net, main)
@@ -65,6 +76,36 @@ def carry(spec: ScenarioSpec, *transfers: tuple[str, str, int]) -> tuple[RadioDe
             return await asyncio.gather(*(net.transfer(*transfer) for transfer in transfers))
 
         return tuple(run(net, main()))
+
+
+async def transfer_or_cut(
+    net: network.Ns3Network, pair: tuple[str, str], size_bytes: int, cut_ms: int
+) -> None:
+    """One transfer to its end, or until it is cut after so long; 0 is never."""
+    transfer = net.transfer(*pair, size_bytes)
+    if cut_ms:
+        await asyncio.wait([transfer], timeout=cut_ms * 1e-3)
+        transfer.cancel()
+    else:
+        await transfer
+
+
+@contextmanager
+def disturbed(net: network.Ns3Network) -> Iterator[None]:
+    """Another thread interrupts every millisecond."""
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.wait(1e-3):
+            net.interrupt()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def steady_rate_bps(spec: ScenarioSpec, src: str, dst: str, size_bytes: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import fleets
 import numpy as np
@@ -27,13 +28,13 @@ from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.pipeline import equal_segments
 
 
-def seen(radio: str = "ofdma", clusters: int = 2, **how: object) -> Observation:
+def seen(radio: str = "ofdma", clusters: int = 2, **how: Any) -> Observation:
     rng = np.random.default_rng(7)
-    return fleets.observation(rng, clusters, 3, radio=radio, local_steps=2, **how)  # type: ignore[arg-type]
+    return fleets.observation(rng, clusters, 3, radio=radio, local_steps=2, **how)
 
 
-def decided(observation: Observation, past: Memory | None = None, /, **how: object) -> Decision:
-    return decide(4, "collapipe", observation, past or Memory(), Settings(**how))  # type: ignore[arg-type]
+def decided(observation: Observation, past: Memory | None = None, /, **how: Any) -> Decision:
+    return decide(4, "collapipe", observation, past or Memory(), Settings(**how))
 
 
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
@@ -203,10 +204,11 @@ def test_moved_states_have_links_to_travel_on() -> None:
                     memory="all")  # fmt: skip
     granted = {(link.src, link.dst): link.bandwidth_hz for link in again.plan.links}
     assert again.timeline is not None
+    assert decision.timeline is not None
     states = [bar for bar in again.timeline.bars if bar.what == "states"]
     assert len(states) == 2 * 2 * 6  # two hops a block, two clusters
     assert all((granted[bar.src, bar.dst] or 0) > 0 for bar in states)
-    assert again.timeline.total_ns > decision.timeline.total_ns  # type: ignore[union-attr]
+    assert again.timeline.total_ns > decision.timeline.total_ns
 
 
 def _unused(decision: Decision) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import fleets
 import numpy as np
@@ -15,8 +16,8 @@ from collapipe_ns3.dssra.task import unmeasured
 from collapipe_ns3.schemes import Observation
 
 
-def seen(radio: str = "own", clusters: int = 2, **how: object) -> Observation:
-    return fleets.observation(np.random.default_rng(0), clusters, 3, radio=radio, **how)  # type: ignore[arg-type]
+def seen(radio: str = "own", clusters: int = 2, **how: Any) -> Observation:
+    return fleets.observation(np.random.default_rng(0), clusters, 3, radio=radio, **how)
 
 
 def test_at_the_measured_point_a_link_has_its_measured_goodput() -> None:
