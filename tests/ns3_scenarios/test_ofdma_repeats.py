@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from radio_lab import ofdma, run
+from radio_lab import in_another_process, ofdma, run
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
@@ -50,22 +46,9 @@ def fingerprint(engine: Any = "tti") -> str:
 def test_the_same_seed_gives_the_same_deliveries_in_one_process_and_in_two() -> None:
     first = fingerprint()
     assert fingerprint() == first
-    assert fingerprint_elsewhere() == first
+    assert in_another_process(fingerprint) == first
 
 
 @pytest.mark.slow
 def test_without_a_compiler_cling_gives_the_same_results_to_the_bit() -> None:
-    assert fingerprint_elsewhere(CXX="") == fingerprint()
-
-
-def fingerprint_elsewhere(**environment: str) -> str:
-    code = "import test_ofdma_repeats as test; print(test.fingerprint(), end='')"
-    here = [str(Path(__file__).parent), *sys.path]
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {here!r}; {code}"],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    assert in_another_process(fingerprint, CXX="") == fingerprint()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from radio_lab import arrived, carry, check_books, run, scenario
+from radio_lab import arrived, carry, check_books, in_another_process, run, scenario
 
 from ns3_scenarios import network
 from ns3_scenarios.measurement import RadioDelivery
@@ -194,12 +191,4 @@ def fingerprint() -> str:
 def test_the_same_seed_gives_the_same_deliveries_in_one_process_and_in_two() -> None:
     first = fingerprint()
     assert fingerprint() == first
-    code = "import test_transfers; print(test_transfers.fingerprint(), end='')"
-    here = [str(Path(__file__).parent), *sys.path]
-    again = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {here!r}; {code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert again.stdout == first
+    assert in_another_process(fingerprint) == first

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge import loop as simulated
@@ -106,6 +111,21 @@ def disturbed(net: network.Ns3Network) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def in_another_process(told: Callable[[], str], **environment: str) -> str:
+    """What a test module's function of that name says in a process of its own."""
+    module = told.__module__
+    code = f"import {module}; print({module}.{told.__name__}(), end='')"
+    here = [str(Path(inspect.getfile(told)).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {here!r}; {code}"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def steady_rate_bps(spec: ScenarioSpec, src: str, dst: str, size_bytes: int) -> float:
