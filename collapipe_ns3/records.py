@@ -36,6 +36,9 @@ class InUse(OSError):
     """A run directory that another process is writing."""
 
 
+#: What the energy of a node is made of.
+_ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
+
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
 
@@ -64,7 +67,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         "devices": [
             ("device", _WORD),
             *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
-            *[(key, pa.float64()) for key in ("compute_energy_j", "radio_energy_j")],
+            *[(key, pa.float64()) for key in _ENERGIES],
+            ("radio_energy_j", pa.float64()),  # of sending and receiving together
             *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
         ],
         "rounds": [
@@ -72,7 +76,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in ("pipeline_s", "gather_s", "upload_s")],
             *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "computation_s")],
             ("planning_wall_s", pa.float64()),
-            *[(key, pa.float64()) for key in ("loss", "metric", "energy_j", "divergence")],
+            *[(key, pa.float64()) for key in ("loss", "metric", "energy_j")],
+            *[(key, pa.float64()) for key in _ENERGIES],
+            ("divergence", pa.float64()),
             *[("peak_device_memory_bytes", pa.int64()), ("abandoned", pa.string())],
         ],
     }.items()
@@ -178,6 +184,8 @@ class RoundRecord:
                 "blocks": use.blocks,
                 "peak_memory_bytes": use.peak_memory_bytes,
                 "compute_energy_j": use.compute_energy_j,
+                "tx_energy_j": use.tx_energy_j,
+                "rx_energy_j": use.rx_energy_j,
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": absent.get(use.device, ""),
@@ -200,6 +208,7 @@ class RoundRecord:
             "loss": outcome.loss,
             "metric": metric,
             "energy_j": outcome.total_energy_j,
+            **{key: math.fsum(getattr(use, key) for use in outcome.devices) for key in _ENERGIES},
             "divergence": self.divergence,
             "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
             "abandoned": "; ".join(f"cluster {n}: {why}" for n, why in outcome.abandoned.items()),

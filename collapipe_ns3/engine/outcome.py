@@ -34,7 +34,17 @@ class DeviceUse:
     blocks: int
     peak_memory_bytes: int
     compute_energy_j: float
-    radio_energy_j: float
+    tx_energy_j: float
+    rx_energy_j: float
+
+    @property
+    def radio_energy_j(self) -> float:
+        return self.tx_energy_j + self.rx_energy_j
+
+    @property
+    def energy_j(self) -> float:
+        """Computation and radio."""
+        return self.compute_energy_j + self.radio_energy_j
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ class RoundOutcome:
     @property
     def energy_j(self) -> dict[str, float]:
         """Energy of each node, computation and radio."""
-        return {use.device: use.compute_energy_j + use.radio_energy_j for use in self.devices}
+        return {use.device: use.energy_j for use in self.devices}
 
     @property
     def total_energy_j(self) -> float:

@@ -10,7 +10,6 @@ from itertools import accumulate, pairwise
 from typing import Self
 
 from bridge.loop import simulated_loop
-from bridge.network import NodeUsage
 from bridge.wire import Wire
 from collapipe_ns3.costs import aggregation_flops
 from collapipe_ns3.engine.air import Air
@@ -76,12 +75,15 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Where a site was when a round began, which may be before its plan was made."""
+    """Where a site was when a round began, which may be before its plan was made.
+
+    `radio_j` has the joules that each node's radios had sent and received by then.
+    """
 
     start_ns: int
     computations: int
     deliveries: int
-    energy_j: Mapping[str, float]
+    radio_j: Mapping[str, tuple[float, float]]
 
     @classmethod
     def now(cls, site: Site) -> Self:
@@ -90,8 +92,16 @@ class Begun:
             simulated_loop().now_ns(),
             len(site.computations),
             len(site.network.deliveries),
-            {node: _energy(use) for node, use in site.network.usage().items()},
+            _radio_j(site),
         )
+
+    def radio_since_j(self, site: Site) -> dict[str, tuple[float, float]]:
+        """What each node's radios have sent and received since, in joules."""
+        none = (0.0, 0.0)
+        return {
+            node: (sent - self.radio_j.get(node, none)[0], heard - self.radio_j.get(node, none)[1])
+            for node, (sent, heard) in _radio_j(site).items()
+        }
 
 
 async def run_round(
@@ -297,8 +307,9 @@ def _phases(
     return Phases(sounding_ns, *(after - before for before, after in pairwise(ends)))
 
 
-def _energy(use: NodeUsage) -> float:
-    return use.tx_energy_j + use.rx_energy_j
+def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
+    usage = site.network.usage()
+    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in usage.items()}
 
 
 def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
@@ -310,8 +321,7 @@ def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
     for job in jobs:
         for worker in job.workers:
             held[worker.node].append(worker)
-    spent = {node: _energy(use) for node, use in site.network.usage().items()}
-    radio = {node: energy - begun.energy_j.get(node, 0.0) for node, energy in spent.items()}
+    radio_j = begun.radio_since_j(site)
     busy: dict[str, list[float]] = {}
     for done in site.computations[begun.computations :]:
         busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
@@ -322,7 +332,8 @@ def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
             blocks=sum(worker.blocks for worker in stages),
             peak_memory_bytes=sum(worker.memory_bytes() for worker in stages),
             compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
-            radio_energy_j=radio.get(node, 0.0),
+            tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
+            rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
         )
         for node, stages in held.items()
     ]

@@ -130,7 +130,9 @@ def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
         assert use.compute_energy_j == pytest.approx(5.0 * busy_ns / 1e9)
         sent_s = sum(d.airtime_s for d in outcome.deliveries if d.src == use.device)
         heard_s = sum(d.airtime_s for d in outcome.deliveries if d.dst == use.device)
-        assert use.radio_energy_j == pytest.approx(0.1 * sent_s + 0.05 * heard_s)
+        assert use.tx_energy_j == pytest.approx(0.1 * sent_s)
+        assert use.rx_energy_j == pytest.approx(0.05 * heard_s)
+        assert use.radio_energy_j == use.tx_energy_j + use.rx_energy_j
     assert outcome.total_energy_j == pytest.approx(sum(outcome.energy_j.values()))
 
 

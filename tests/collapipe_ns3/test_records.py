@@ -18,13 +18,13 @@ from collapipe_ns3.records import SCHEMAS, InUse, RoundRecord, RunDirectory
 PROMISED = {
     "rounds": "round, duration_s, pipeline_s, gather_s, upload_s, aggregate_s, broadcast_s, "
     "sounding_s, computation_s, planning_wall_s, loss, metric, energy_j, "
-    "peak_device_memory_bytes, divergence",
+    "peak_device_memory_bytes, divergence, compute_energy_j, tx_energy_j, rx_energy_j",
     "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s",
     "transfers": "round, kind, src, dst, radio, bytes, start_s, end_s, retransmissions, "
     "lost_bytes, sinr_db, tx_power_dbm, bandwidth_hz, airtime_s, energy_j",
     "links": "round, src, dst, gain_db, interference_dbm_hz, sinr_db, goodput_bps, loss, age_s",
     "devices": "round, device, cluster, blocks, peak_memory_bytes, compute_energy_j, "
-    "radio_energy_j, energy_queue",
+    "radio_energy_j, energy_queue, tx_energy_j, rx_energy_j",
 }
 
 PLAN = lab.one_cluster((2, 2), 2)
@@ -94,6 +94,21 @@ def test_phases_add_up_and_bytes_are_conserved(run: RunDirectory, outcome: Round
     assert row["test_exact_match"] == row["metric"] == 0.5
     transfers = pd.read_parquet(run.path / "transfers")
     assert transfers["bytes"].sum() == sum(d.size_bytes for d in outcome.deliveries)
+
+
+def test_energy_is_split_by_what_took_it_and_the_parts_add_up(
+    run: RunDirectory, outcome: RoundOutcome
+) -> None:
+    run.write(record(outcome), b"")
+    devices = pd.read_parquet(run.path / "devices")
+    row = pd.read_parquet(run.path / "rounds").iloc[0]
+    both = devices["tx_energy_j"] + devices["rx_energy_j"]
+    assert both.tolist() == pytest.approx(devices["radio_energy_j"].tolist())
+    parts = ["compute_energy_j", "tx_energy_j", "rx_energy_j"]
+    for part in parts:
+        assert row[part] == pytest.approx(devices[part].sum())
+        assert row[part] > 0
+    assert row[parts].sum() == pytest.approx(row["energy_j"])
 
 
 @pytest.mark.parametrize("failing", [*SCHEMAS, "checkpoint"])
