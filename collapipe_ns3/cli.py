@@ -22,7 +22,7 @@ from collapipe_ns3.cli_compare import compare
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import WATCHDOG_S, Result, Study
-from collapipe_ns3.terminal import err, failures, out, print_json
+from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, TraceKind, left_out
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(
     with failures(study, as_json):
         loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
+        warn(loaded.warnings)
         _tell_left_out(loaded.config, traces)
         try:
             with _progress(loaded.config) as on_progress:
@@ -94,7 +95,7 @@ def run(
             again += [f"--rounds={rounds}"] * (rounds is not None)
             again += [f"--{kind}" for kind in traces]
             _interrupted(loaded.config, path, again, as_json)
-        _show_result(loaded.config, result, as_json)
+        _show_result(loaded, result, as_json)
         if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
             raise typer.Exit(1)
 
@@ -159,9 +160,12 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
 def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
     with failures(study, as_json):
-        run = Study.load(study, sets or ()).prepare()
+        loaded = Study.load(study, sets or ())
+        run = loaded.prepare()
+        warn(loaded.warnings)
         if as_json:
-            print_json({"ok": True, "study": study, "problems": []})
+            warnings = listed(loaded.warnings)
+            print_json({"ok": True, "study": study, "problems": [], "warnings": warnings})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
             out.print(str(run.try_out()[0]), markup=False)
@@ -177,14 +181,16 @@ def plan(
 ) -> None:
     """Measure the links, plan one round, and show the plan and its predicted timeline."""
     with failures(study, as_json):
-        run = Study.load(study, sets or (), scheme=scheme).with_(seed=seed).prepare()
+        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed)
+        run = loaded.prepare()
         # Only now, as in `Study.prepare`: torch takes seconds to import.
         from collapipe_ns3.display_plan import print_preview
         from collapipe_ns3.preview import preview
 
+        warn(loaded.warnings)
         shown = preview(run)
         if as_json:
-            print_json(shown.to_json())
+            print_json({**shown.to_json(), "warnings": listed(loaded.warnings)})
         else:
             print_preview(out, shown)
 
@@ -257,8 +263,8 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         yield on_progress
 
 
-def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
-    rounds = result.rounds
+def _show_result(study: Study, result: Result, as_json: bool) -> None:
+    config, rounds = study.config, result.rounds
     if as_json:
         print_json(
             {
@@ -267,6 +273,7 @@ def _show_result(config: StudyConfig, result: Result, as_json: bool) -> None:
                 "scheme": config.scheme.name,
                 "seed": config.seed,
                 "directory": str(result.directory),
+                "warnings": listed(study.warnings),
                 "rounds": rounds.to_dict("records"),
             }
         )

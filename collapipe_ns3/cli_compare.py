@@ -21,7 +21,7 @@ from collapipe_ns3.campaign import Campaign, Cell, Ended
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import RUNS, Study
-from collapipe_ns3.terminal import err, failures, out, print_json
+from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
 SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
 
@@ -75,6 +75,8 @@ def compare(
             reference,
             target_loss,
         )
+        warnings = _warnings(planned.cells)
+        warn(warnings)
         with campaign.held(planned, study):
             failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
         done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
@@ -85,7 +87,7 @@ def compare(
             heading = f"{_name_of(planned.cells)}: {', '.join(names)}"
             files = comparison_files.write(compared, planned.directory, heading, _command())
             if as_json:
-                print_json(_facts(planned, compared, failed))
+                print_json(_facts(planned, compared, failed, warnings))
             else:
                 display.print_comparison(out, compared)
                 out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
@@ -131,6 +133,18 @@ def _plan(
     if problems:
         raise StudyError(study, problems)
     return campaign.claimed(study, cells, out_dir or RUNS / f"compare-{_name_of(cells)}")
+
+
+def _warnings(cells: Sequence[Cell]) -> list[Problem]:
+    """What is doubtful in any cell: of each place what is said of the first cell that has it.
+
+    Another scheme changes nothing of it; another seed may change figures in it.
+    """
+    found: list[Problem] = []
+    for cell in {(cell.seed, cell.sets): cell for cell in cells}.values():
+        known = {warning.path for warning in found}
+        found += [each for each in Study.from_yaml(cell.study).warnings if each.path not in known]
+    return found
 
 
 def _name_of(cells: Sequence[Cell]) -> str:
@@ -185,13 +199,17 @@ def _compared(
 
 
 def _facts(
-    planned: Campaign, compared: comparing.Comparison, failed: Sequence[Ended]
+    planned: Campaign,
+    compared: comparing.Comparison,
+    failed: Sequence[Ended],
+    warnings: Sequence[Problem],
 ) -> dict[str, Any]:
     return {
         "ok": not failed,
         "directory": str(planned.directory),
         "reference": compared.reference,
         "failed": {ended.cell.name: ended.error for ended in failed},
+        "warnings": listed(warnings),
         "summary": compared.summary.to_dict("records"),
         "runs": compared.runs.to_dict("records"),
     }

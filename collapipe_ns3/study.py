@@ -27,6 +27,7 @@ from collapipe_ns3.plan import PlanError
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RunDirectory
 from collapipe_ns3.schemes import SchemeFailed
+from collapipe_ns3.study_warnings import warnings_of
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.traces import TraceFiles, TraceKind
 
@@ -93,6 +94,11 @@ class Study:
     def from_yaml(cls, text: str) -> Self:
         """A study from the text of a study file; raises `StudyError`."""
         return cls(reading.parse("given as text", text))
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is doubtful in it, each with its place; it can be run nevertheless."""
+        return tuple(warnings_of(self.config))
 
     def to_yaml(self) -> str:
         """The whole study, defaults included; `from_yaml` gives the same again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
@@ -16,7 +16,7 @@ from bridge.loop import EndlessWait
 from collapipe_ns3 import display
 from collapipe_ns3.engine.schedule import ScheduleError
 from collapipe_ns3.plan import PlanError
-from collapipe_ns3.problems import StudyError
+from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
@@ -42,8 +42,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         yield
     except StudyError as error:
         if as_json:
-            problems = [{"path": p.path, "message": p.message} for p in error.problems]
-            print_json({"ok": False, "study": study, "problems": problems})
+            print_json({"ok": False, "study": study, "problems": listed(error.problems)})
         pairs = [(p.path, p.message) for p in error.problems]
         err.print(display.problem_lines(error.study, pairs), soft_wrap=True)
         raise typer.Exit(2) from None
@@ -57,6 +56,17 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         err.print(f"[bold red]study {escape(study)} failed:[/]")
         err.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def warn(warnings: Iterable[Problem]) -> None:
+    """Prints what is doubtful in a study on stderr."""
+    for each in warnings:
+        err.print(f"[yellow]warning[/]: {escape(str(each))}", soft_wrap=True)
+
+
+def listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    """Problems or warnings as `--json` has them."""
+    return [{"path": each.path, "message": each.message} for each in problems]
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,72 @@
+"""What is doubtful in a study that can be run.
+
+A command prints each warning once on stderr, and lists them under `warnings` with `--json`. What
+makes a study impossible is in `collapipe_ns3.checks` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collapipe_ns3.config import Node, StudyConfig
+from collapipe_ns3.devices import profile
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.quantity import to_dbm
+
+_FAR_ABOVE_DB = 10.0  # above the profile's power: 30 dBm of a phone, the most of any power class
+_DEVICE_DBM = 20.0  # what the bundled profiles of devices can radiate
+
+
+def warnings_of(config: StudyConfig) -> list[Problem]:
+    """Every warning of a study in which nothing is wrong."""
+    return [*_node_powers(config), *_fixed_powers(config), *_background_powers(config)]
+
+
+def _node_powers(config: StudyConfig) -> Iterator[Problem]:
+    """Nodes that radiate far more than devices of their profile can."""
+    for path, node in _nodes(config):
+        usual_dbm = to_dbm(profile(node.profile).max_tx_power_w)
+        if node.tx_power_dbm is not None and node.tx_power_dbm > usual_dbm + _FAR_ABOVE_DB:
+            yield Problem(
+                f"{path}.tx_power_dbm",
+                f"{node.tx_power_dbm:g} dBm is {node.tx_power_dbm - usual_dbm:.0f} dB more than "
+                f"the {usual_dbm:.0f} dBm of the profile {node.profile}",
+            )
+
+
+def _fixed_powers(config: StudyConfig) -> Iterator[Problem]:
+    """Fixed powers above what any node on that radio can radiate, which change nothing."""
+    units = [cluster.cu for cluster in config.clusters]
+    devices = [node for cluster in config.clusters for node in cluster.devices]
+    for tier, power, nodes in (
+        ("d2d", config.radio.d2d.power, [*units, *devices]),
+        ("d2e", config.radio.d2e.power, units),
+    ):
+        most_dbm = max(to_dbm(node.device_profile().max_tx_power_w) for node in nodes)
+        fixed_dbm = power.tx_power_dbm if power is not None else None
+        if fixed_dbm is not None and fixed_dbm > most_dbm + 1e-9:
+            yield Problem(
+                f"radio.{tier}.power.tx_power_dbm",
+                f"no node can radiate {fixed_dbm:g} dBm; each takes the most that it can, up to "
+                f"{most_dbm:.3g} dBm",
+            )
+
+
+def _background_powers(config: StudyConfig) -> Iterator[Problem]:
+    most_dbm = _DEVICE_DBM + _FAR_ABOVE_DB
+    for n, interferer in enumerate(config.interferers):
+        if interferer.kind == "background" and interferer.tx_power_dbm > most_dbm:
+            yield Problem(
+                f"interferers[{n}].tx_power_dbm",
+                f"{interferer.tx_power_dbm:g} dBm is more than other people's devices radiate, "
+                f"{most_dbm:.0f} dBm at most",
+            )
+
+
+def _nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:
+    """Every node with its place in the study."""
+    yield "server", config.server
+    for n, cluster in enumerate(config.clusters):
+        yield f"clusters[{n}].cu", cluster.cu
+        for k, node in enumerate(cluster.devices):
+            yield f"clusters[{n}].devices[{k}]", node
