@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-TABLES = ("rounds", "computes", "transfers", "links", "devices")
+TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
 
 
 class NotARun(ValueError):
@@ -33,6 +33,7 @@ class RunTables:
     computes: pd.DataFrame
     transfers: pd.DataFrame
     links: pd.DataFrame
+    pipelines: pd.DataFrame
     devices: pd.DataFrame
 
 

@@ -203,7 +203,7 @@ class FixedRateNetwork:
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
         for src, dst in pairs:
-            await self.transfer(src, dst, 1)
+            await self.transfer(src, dst, 1, "sounding")
 
     def link_state(self) -> list[FixedLinkState]:
         latest: dict[tuple[str, str], list[FixedDelivery]] = {}

@@ -275,6 +275,7 @@ def _show_result(study: Study, result: Result, as_json: bool) -> None:
                 "directory": str(result.directory),
                 "warnings": listed(study.warnings),
                 "rounds": rounds.to_dict("records"),
+                "failed_pipelines": result.pipelines.query("fate == 'failed'").to_dict("records"),
             }
         )
         return
@@ -287,8 +288,8 @@ def _show_result(study: Study, result: Result, as_json: bool) -> None:
         rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
     ].to_list():
         out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is no number")
-    for number, why in rounds.loc[rounds["abandoned"] != "", ["round", "abandoned"]].values:
-        out.print(f"[yellow]round {number}[/]: abandoned {why}", soft_wrap=True)
+    for line in display.failure_lines(result.pipelines):
+        out.print(line, soft_wrap=True)
     absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
     for device, why in absent.last().items():
         out.print(f"[yellow]{device} sat out[/]: {why}", soft_wrap=True)

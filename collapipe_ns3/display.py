@@ -47,6 +47,22 @@ def rounds_table(rounds: pd.DataFrame) -> Table:
     return table
 
 
+def failure_lines(pipelines: pd.DataFrame) -> Iterator[str]:
+    """A line for each cluster whose round was lost, and each pipeline that failed by itself."""
+    for (number, cluster), group in pipelines.groupby(["round", "cluster"]):
+        failed = group[group["fate"] == "failed"]
+        if len(failed) == len(group):
+            why = "; ".join(dict.fromkeys(failed["reason"]))
+            yield f"[yellow]round {number}[/]: abandoned cluster {cluster}: {escape(why)}"
+            continue
+        for _, row in failed.iterrows():
+            yield (
+                f"[yellow]round {number}[/]: pipeline {row['pipeline']} of cluster {cluster} "
+                f"({row['devices']}) failed, the cluster's other {len(group) - len(failed)} "
+                f"averaged: {escape(row['reason'])}"
+            )
+
+
 def nodes_table(config: StudyConfig) -> Table:
     """A study's nodes: what they are, where, and how strong."""
     table = _table("node", "profile", "east m", "north m", "dBm", "GFLOP/s", "memory GiB")

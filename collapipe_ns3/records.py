@@ -64,6 +64,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in ("gain_db", "interference_dbm_hz", "sinr_db")],
             *[(key, pa.float64()) for key in ("goodput_bps", "loss", "age_s", "tx_power_dbm")],
         ],
+        "pipelines": [
+            *[(key, pa.int64()) for key in ("cluster", "pipeline", "micro_batches")],
+            *[(key, _WORD) for key in ("devices", "schedule", "fate")],
+            *[(key, pa.float64()) for key in ("weight", "loss", "end_s")],
+            ("reason", pa.string()),
+        ],
         "devices": [
             ("device", _WORD),
             *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
@@ -72,14 +78,15 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
         ],
         "rounds": [
-            *[(key, pa.float64()) for key in ("start_s", "duration_s", "broadcast_s")],
+            *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s", "broadcast_s")],
             *[(key, pa.float64()) for key in ("pipeline_s", "gather_s", "upload_s")],
             *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "computation_s")],
             ("planning_wall_s", pa.float64()),
             *[(key, pa.float64()) for key in ("loss", "metric", "energy_j")],
             *[(key, pa.float64()) for key in _ENERGIES],
             ("divergence", pa.float64()),
-            *[("peak_device_memory_bytes", pa.int64()), ("abandoned", pa.string())],
+            *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
+            ("abandoned", pa.string()),
         ],
     }.items()
 }
@@ -111,6 +118,7 @@ class RoundRecord:
             "computes": list(self._computes()),
             "transfers": list(self._transfers()),
             "links": list(self._links()),
+            "pipelines": list(self._pipelines()),
             "devices": list(self._devices()),
             "rounds": [self._round()],
         }
@@ -175,6 +183,21 @@ class RoundRecord:
                 "tx_power_dbm": to_dbm(link.tx_power_w),
             }
 
+    def _pipelines(self) -> Iterator[Row]:
+        for each in self.outcome.pipelines:
+            yield {
+                "cluster": each.cluster,
+                "pipeline": each.index,
+                "devices": each.devices,
+                "micro_batches": each.pipeline.micro_batches,
+                "schedule": each.pipeline.schedule,
+                "fate": each.fate,
+                "weight": each.weight,
+                "loss": each.loss,
+                "end_s": self._seconds(each.end_ns),
+                "reason": each.reason,
+            }
+
     def _devices(self) -> Iterator[Row]:
         absent = {absence.device: absence.reason for absence in self.plan.absences}
         for use in self.outcome.devices:
@@ -196,6 +219,7 @@ class RoundRecord:
         metric = next(iter(self.figures.values()), math.nan)
         return {
             "start_s": self.start_ns / 1e9,
+            "end_s": (self.start_ns + outcome.duration_ns) / 1e9,
             "duration_s": outcome.duration_ns / 1e9,
             "broadcast_s": phases.broadcast_ns / 1e9,
             "pipeline_s": phases.pipeline_ns / 1e9,
@@ -211,6 +235,7 @@ class RoundRecord:
             **{key: math.fsum(getattr(use, key) for use in outcome.devices) for key in _ENERGIES},
             "divergence": self.divergence,
             "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
+            "failed_pipelines": sum(each.fate == "failed" for each in outcome.pipelines),
             "abandoned": "; ".join(f"cluster {n}: {why}" for n, why in outcome.abandoned.items()),
             **{f"test_{name}": value for name, value in self.figures.items()},
         }

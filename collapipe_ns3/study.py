@@ -66,6 +66,10 @@ class Result:
         return self._table("links")
 
     @property
+    def pipelines(self) -> pd.DataFrame:
+        return self._table("pipelines")
+
+    @property
     def devices(self) -> pd.DataFrame:
         return self._table("devices")
 

@@ -141,11 +141,15 @@ def _efficiencies(
 
 
 def losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
-    """The share of bytes that did not arrive, by link."""
+    """The share of bytes that did not arrive, below 1, by link.
+
+    Of transfers that were handed on, gaps included: one of which nothing arrived is sent again or
+    ends its pipeline, and distorts no tensor.
+    """
     sent: dict[Pair, int] = {}
     arrived: dict[Pair, int] = {}
     for each in deliveries:
-        if each.outcome != "cut":
+        if each.outcome in ("delivered", "partial"):
             pair = (each.src, each.dst)
             sent[pair] = sent.get(pair, 0) + each.size_bytes
             arrived[pair] = arrived.get(pair, 0) + _arrived(each)

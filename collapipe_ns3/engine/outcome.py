@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bridge.network import Delivery, LinkState
+from collapipe_ns3.plan import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,30 @@ class Strayed:
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineFate:
+    """What became of one pipeline in a round.
+
+    An averaged one has its `weight` in the average (those of all averaged pipelines add to 1) and
+    its `loss`, the mean over its local steps; a failed one has the weight 0, no loss, and a
+    `reason`. `end_ns` is when its last parameters had arrived, or when it failed.
+    """
+
+    cluster: int
+    index: int  # of the pipeline in its cluster
+    pipeline: Pipeline
+    fate: Literal["averaged", "failed"]
+    weight: float
+    loss: float
+    end_ns: int
+    reason: str = ""
+
+    @property
+    def devices(self) -> str:
+        """The devices of its segments in order, for people."""
+        return " → ".join(stage.device for stage in self.pipeline.stages)
+
+
+@dataclass(frozen=True, slots=True)
 class Phases:
     """Where the time of a round went: the phases of the cluster that finished last, in ns.
 
@@ -106,7 +131,7 @@ class RoundOutcome:
     """One executed round. Times are nanoseconds since the network's episode began.
 
     `loss` is the training loss, the mean over local steps and clusters weighted by their data;
-    nan where every cluster was abandoned. `abandoned` says for each cluster that sat out why.
+    nan where no pipeline was averaged. `pipelines` says of each pipeline what became of it.
     `computation_ns` is the longest that a pipeline took for its local steps, the transfers between
     its stages included: unlike `phases` it hides nothing behind another pipeline's broadcast.
     """
@@ -120,13 +145,23 @@ class RoundOutcome:
     deliveries: Sequence[Delivery]
     links: Sequence[LinkState]
     devices: Sequence[DeviceUse]
-    abandoned: Mapping[int, str]
+    pipelines: Sequence[PipelineFate]
     gradients: Sequence[GradientNorms] = ()
     strayed: Sequence[Strayed] = ()
 
     @property
     def duration_ns(self) -> int:
         return self.phases.total_ns
+
+    @property
+    def abandoned(self) -> dict[int, str]:
+        """Each cluster of which every pipeline failed, and why; the others' work was averaged."""
+        averaged = {each.cluster for each in self.pipelines if each.fate == "averaged"}
+        failed: dict[int, list[str]] = {}
+        for each in self.pipelines:
+            if each.cluster not in averaged:
+                failed.setdefault(each.cluster, []).append(each.reason)
+        return {cluster: "; ".join(reasons) for cluster, reasons in failed.items()}
 
     @property
     def energy_j(self) -> dict[str, float]:

@@ -17,6 +17,7 @@ from collapipe_ns3.engine.outcome import (
     DeviceUse,
     GradientNorms,
     Phases,
+    PipelineFate,
     RoundOutcome,
     Strayed,
 )
@@ -24,7 +25,7 @@ from collapipe_ns3.engine.schedule import Table, table
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
-from collapipe_ns3.engine.step import PipelineStep
+from collapipe_ns3.engine.step import PipelineStep, first_of
 from collapipe_ns3.nodes import SERVER, cluster_of, control_unit
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
@@ -67,6 +68,12 @@ class _Job:
     gradients: list[GradientNorms] = field(default_factory=list)
     distortions: list[float] = field(default_factory=list)
     failure: str | None = None
+    end_ns: int = 0  # of its last upload, or of the transfer that failed
+
+    @property
+    def loss(self) -> float:
+        """The mean over its local steps."""
+        return math.fsum(self.losses) / len(self.losses)
 
     def forget(self) -> None:
         for worker in self.workers:
@@ -115,9 +122,9 @@ async def run_round(
 
     Where the round has begun before, as with soundings, `begun` says when.
 
-    A cluster whose transfers fail for good is abandoned: its work of this round is dropped, it
-    sits out of the average, and the outcome says why. Every schedule is validated before anything
-    is sent; raises `ScheduleError`.
+    A pipeline one of whose transfers fails for good is abandoned: its work of this round is
+    dropped, it is left out of the average, and the outcome says why. The cluster's other pipelines
+    go on. Every schedule is validated before anything is sent; raises `ScheduleError`.
     """
     jobs = _jobs(state, plan, training)
     begun = begun or Begun.now(site)
@@ -138,7 +145,7 @@ async def run_round(
         )
         state.model.load_state_dict(average)
     weight = math.fsum(job.weight for job in trained)
-    loss = math.fsum(job.weight * math.fsum(job.losses) / len(job.losses) for job in trained)
+    loss = math.fsum(job.weight * job.loss for job in trained)
     return RoundOutcome(
         round=plan.round,
         start_ns=begun.start_ns,
@@ -151,7 +158,7 @@ async def run_round(
         deliveries=site.network.deliveries[begun.deliveries :],
         links=site.network.link_state(),
         devices=_uses(site, jobs, begun),
-        abandoned={job.cluster: job.failure for job in jobs if job.failure is not None},
+        pipelines=tuple(_fate(job, weight) for job in jobs),
         gradients=tuple(norms for job in trained for norms in job.gradients),
         strayed=tuple(_strayed(job, weight) for job in trained),
     )
@@ -192,9 +199,10 @@ async def _attempt(site: Site, job: _Job, training: Training) -> None:
     try:
         await _train(site, job, training)
     except* TransferFailed as failures:
-        job.failure = str(failures.exceptions[0])
+        job.failure = str(first_of(failures))
         # In the torch thread, so that it comes after the work that had begun by then.
         site.thread.now(job.forget)
+    job.end_ns = simulated_loop().now_ns()
 
 
 async def _train(site: Site, job: _Job, training: Training) -> None:
@@ -285,6 +293,13 @@ def route(src: str, dst: str, control: str) -> tuple[str, ...]:
 
 def _weights(worker: StageWorker) -> int:
     return sum(unit.parameter_bytes() for unit in worker.units)
+
+
+def _fate(job: _Job, total_weight: float) -> PipelineFate:
+    place = (job.cluster, job.index, job.pipeline)
+    if job.failure is not None:
+        return PipelineFate(*place, "failed", 0.0, math.nan, job.end_ns, job.failure)
+    return PipelineFate(*place, "averaged", job.weight / total_weight, job.loss, job.end_ns)
 
 
 def _strayed(job: _Job, total_weight: float) -> Strayed:

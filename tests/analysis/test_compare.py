@@ -73,8 +73,18 @@ def run(
     )
     computes = transfers.iloc[:0].assign(cluster=[])
     manifest = {"scheme": scheme, "seed": seed}
+    none = rounds.iloc[:0]
     return RunTables(
-        Path(), {}, manifest, [], rounds, computes, transfers, rounds.iloc[:0], devices
+        directory=Path(),
+        study={},
+        manifest=manifest,
+        plans=[],
+        rounds=rounds,
+        computes=computes,
+        transfers=transfers,
+        links=none,
+        pipelines=none,
+        devices=devices,
     )
 
 
