@@ -76,6 +76,14 @@ struct WifiCells::Radio
         }
     }
 
+    /// A frame's preamble and header have been received, which ns-3's state RX leaves out: it has
+    /// the payload alone, where TX has the whole frame.
+    void RxPayloadBegin(WifiTxVector vector, Time)
+    {
+        const auto before = WifiPhy::CalculatePhyPreambleAndHeaderDuration(vector);
+        cells.m_usage[node].rxAirtime += before.GetSeconds();
+    }
+
     /// One call a frame that was meant for anyone; the SINR in it has the interference in it.
     void RxOutcome(Ptr<const WifiPpdu> ppdu,
                    RxSignalInfo signal,
@@ -153,6 +161,8 @@ WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& chann
         const auto state = radio->phy->GetState();
         radio->phy->TraceConnectWithoutContext("PhyTxPsduBegin",
                                                MakeCallback(&Radio::TxBegin, radio.get()));
+        radio->phy->TraceConnectWithoutContext("PhyRxPayloadBegin",
+                                               MakeCallback(&Radio::RxPayloadBegin, radio.get()));
         state->TraceConnectWithoutContext("State", MakeCallback(&Radio::State, radio.get()));
         state->TraceConnectWithoutContext("RxOutcome",
                                           MakeCallback(&Radio::RxOutcome, radio.get()));

@@ -80,3 +80,31 @@ def test_what_transfers_took_adds_up_to_no_more_than_their_senders_sent(stack: s
             for delivery in of_it:
                 product = delivery.tx_power_w * delivery.airtime_s
                 assert delivery.energy_j == pytest.approx(product, rel=1e-9)
+
+
+@pytest.mark.parametrize("channels", [(42, 42), (42, 58)], ids=["one channel", "two channels"])
+def test_over_wifi_a_node_receives_whatever_others_send_on_its_channel(
+    channels: tuple[int, int],
+) -> None:
+    """As long as it was sent, from the preamble on: data, acknowledgements, what is for others.
+
+    But for frames that collide, none of which is received: some hundredths, between data and TCP's
+    acknowledgements.
+    """
+    spec = replace(scenario(2, 2, channels=channels), d2d=WifiSpec(), d2e=LteSpec())
+    with closing(network.build(spec)) as net:
+
+        async def main() -> None:
+            await net.transfer("c0.cu", "c0.d0", 1_000_000)
+            await net.transfer("c0.d0", "c0.d1", 900_000)
+            await net.transfer("c1.d1", "c1.cu", 700_000)
+
+        run(net, main())
+        usage = net.usage()
+        for cluster in spec.clusters:
+            here = {n.name for c in spec.clusters if c.channel == cluster.channel for n in c.nodes}
+            for node in cluster.nodes:
+                used = usage[node.name]
+                sent_s = math.fsum(usage[name].tx_airtime_s for name in here - {node.name})
+                assert 0.95 * sent_s < used.rx_airtime_s < (1 + 1e-9) * sent_s
+                assert used.rx_energy_j == pytest.approx(node.rx_power_w * used.rx_airtime_s)
