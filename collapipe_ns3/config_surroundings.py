@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Strict
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 from collapipe_ns3.quantity import BitsPerSecond, Dbm, Metres, Seconds, to_w
 from collapipe_ns3.section import Count, Keys, Position, Section
 from ns3_scenarios import interferers, mobility
 from ns3_scenarios.mobility import Point, RandomWaypoint, Way
+from ns3_scenarios.movement_files import TraceMapping
 
 HEAD_HEIGHT_M = 1.5
 
@@ -67,6 +68,18 @@ class Motion(Section):
         return RandomWaypoint(self.radius_m or 20.0, centre_m=centre, **given)
 
 
+def _as_text(name: object) -> object:
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+
+
+_FileNode = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+]
+_Height = Annotated[Metres, Field(ge=0, le=1e6)]
+
+
 class Mobility(Section):
     """A file of ways, in CSV (`time_s,node,x_m,y_m[,z_m]`) or as ns-2 has it (`setdest`).
 
@@ -77,6 +90,34 @@ class Mobility(Section):
     shorthand = "trace"
 
     trace: str | None = None
+    nodes: dict[str, _FileNode] | None = None
+    """The file's node that each node of the study is. Left out, a CSV file has the study's own
+    names, and `$node_(k)` of ns-2 is the k-th control unit or device, from 0, by clusters."""
+    offset_m: Annotated[
+        tuple[Annotated[Metres, Field(ge=-1e7, le=1e7)], ...],
+        Strict(False),
+        Field(min_length=2, max_length=2),
+    ] = (0.0, 0.0)
+    """Added to the file's places, after scaling: east and north."""
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """What the file's places are multiplied by; heights are not."""
+    time_shift_s: Annotated[Seconds, Field(ge=-1e7, le=1e7)] = 0.0
+    """Added to the file's times; with one below 0 the run begins in the midst of the file."""
+    height_m: _Height | None = None
+    """Of all nodes in the file, in place of what it says."""
+    heights_m: dict[str, _Height] = Field(default_factory=dict)
+    """Of single nodes of the study, in place of what the file or `height_m` says."""
+
+    def mapping(self) -> TraceMapping:
+        """As a file is read with it."""
+        return TraceMapping(
+            nodes=self.nodes,
+            offset_m=(self.offset_m[0], self.offset_m[1]),
+            scale=self.scale,
+            time_shift_s=self.time_shift_s,
+            height_m=self.height_m,
+            heights_m=self.heights_m,
+        )
 
 
 class Interferer(Section):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from collapipe_ns3 import layout
 from collapipe_ns3.config import Node, Station, StudyConfig
 from collapipe_ns3.config_surroundings import Mobility, Motion
+from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.problems import Problem
 from ns3_scenarios.mobility import Way
-from ns3_scenarios.movement_files import BadTrace, read_trace
+from ns3_scenarios.movement_files import TraceMapping, file_names, mapped, read_trace, walkers
+from ns3_scenarios.recording import BadTrace, Recording
+from ns3_scenarios.scenario import ScenarioSpec
 
 _N = TypeVar("_N", Node, Station)
 
@@ -20,17 +23,70 @@ _N = TypeVar("_N", Node, Station)
 def with_ways(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
     """The study with its nodes on their ways, so that it no longer needs the file.
 
-    The file's path is relative to `folder`. Where it can't be read the study stays as it is.
+    The file's path is relative to `folder`. Where it can't be read, or its nodes are not those of
+    the study, the study stays as it is.
     """
-    if config.mobility.trace is None:
-        return config, []
-    nodes = layout.scenario(config, config.seed, 0).nodes
+    mobility = config.mobility
+    if mobility.trace is None:
+        return config, list(_without_file(mobility))
+    path = folder / mobility.trace
     try:
-        path = folder / config.mobility.trace
-        ways = read_trace(path, {node.name: node.position for node in nodes})
+        recording = read_trace(path)
     except BadTrace as error:
         return config, [Problem("mobility.trace", str(error))]
-    return _on_ways(config, ways), []
+    scenario = layout.scenario(config, config.seed, 0)
+    mapping = mobility.mapping()
+    if found := list(_name_problems(path, recording, scenario, mapping)):
+        return config, found
+    return _on_ways(config, mapped(recording, scenario, mapping)), []
+
+
+def _without_file(mobility: Mobility) -> Iterator[Problem]:
+    if mobility != Mobility():
+        yield Problem("mobility.trace", "is missing: the other keys of mobility are of a file")
+
+
+def _name_problems(
+    path: Path, recording: Recording, scenario: ScenarioSpec, mapping: TraceMapping
+) -> Iterator[Problem]:
+    """Names that the study or the file doesn't have."""
+    names = [node.name for node in scenario.nodes]
+    moved = file_names(recording, scenario, mapping.nodes)
+    for name in mapping.heights_m:
+        if name not in moved:
+            what = f"no node {name!r} that the file moves; {did_you_mean(name, moved)}"
+            yield Problem("mobility.heights_m", what)
+    if mapping.nodes is None:
+        yield from _own_name_problems(path, recording, scenario)
+        return
+    taken: dict[str, str] = {}
+    for name, theirs in mapping.nodes.items():
+        if name not in names:
+            what = f"no node {name!r} in the study; {did_you_mean(name, names)}"
+            yield Problem("mobility.nodes", what)
+        if theirs not in recording.corners:
+            hint = did_you_mean(theirs, recording.corners)
+            yield Problem("mobility.nodes", f"{name}: no node {theirs} in {path}; {hint}")
+        elif (first := taken.setdefault(theirs, name)) != name:
+            what = f"{name}: expected another node of the file: {theirs} is {first}"
+            yield Problem("mobility.nodes", what)
+
+
+def _own_name_problems(
+    path: Path, recording: Recording, scenario: ScenarioSpec
+) -> Iterator[Problem]:
+    """Where no names are given: those of the file have to be the study's, or numbers from 0."""
+    if not file_names(recording, scenario, None):
+        what = (
+            f"is missing: without it, nodes of the file are 0 to {len(walkers(scenario)) - 1}, "
+            f"and {path} has none of those"
+        )
+        yield Problem("mobility.nodes", what)
+    names = [node.name for node in scenario.nodes]
+    for name, line in recording.lines.items():
+        if not recording.numbered and name not in names:
+            what = f"{path}: line {line}: no node {name!r}; {did_you_mean(name, names)}"
+            yield Problem("mobility.trace", what)
 
 
 def _on_ways(config: StudyConfig, ways: Mapping[str, Way]) -> StudyConfig:

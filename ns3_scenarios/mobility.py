@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 Point = tuple[float, float, float]
 
-_FARTHEST = 1e7  # in metres, and the longest in seconds
+#: The longest of a way, in metres and in seconds.
+FARTHEST = 1e7
 
 #: A time in seconds and a place.
 Corner = tuple[float, float, float, float]
@@ -68,13 +69,13 @@ def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
     if isinstance(motion, Way):
         yield from _way_problems(path, motion)
         return
-    if not 0 < motion.radius_m <= _FARTHEST:
+    if not 0 < motion.radius_m <= FARTHEST:
         yield f"{path}.radius_m", f"expected metres above 0, not {motion.radius_m}"
     slowest, fastest = motion.speed_m_s
     if not 0 < slowest <= fastest <= 1e4:
         yield f"{path}.speed_m_s", f"expected two speeds above 0, rising, not {motion.speed_m_s}"
     shortest, longest = motion.pause_s
-    if not 0 <= shortest <= longest <= _FARTHEST:
+    if not 0 <= shortest <= longest <= FARTHEST:
         yield f"{path}.pause_s", f"expected two times from 0 up, rising, not {motion.pause_s}"
     if motion.centre_m is not None and not all(map(math.isfinite, motion.centre_m)):
         yield f"{path}.centre_m", f"expected two finite metres, not {motion.centre_m}"
@@ -86,7 +87,7 @@ def _way_problems(path: str, way: Way) -> Iterator[tuple[str, str]]:
     for n, corner in enumerate(way.corners):
         if not all(map(math.isfinite, corner)):
             yield f"{path}.corners[{n}]", f"expected finite seconds and metres, not {corner}"
-        elif max(map(abs, corner)) > _FARTHEST:
-            yield f"{path}.corners[{n}]", f"expected at most {_FARTHEST:g} s and m, not {corner}"
+        elif max(map(abs, corner)) > FARTHEST:
+            yield f"{path}.corners[{n}]", f"expected at most {FARTHEST:g} s and m, not {corner}"
         elif n and round(corner[0] * 1e9) <= round(way.corners[n - 1][0] * 1e9):
             yield f"{path}.corners[{n}]", f"expected a time after {way.corners[n - 1][0]} s"

@@ -294,6 +294,8 @@ def test_two_schemes_see_the_same_gains_in_the_same_round(
 def test_what_the_documents_show_is_sound(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
     (tmp_path / "ways.csv").write_text("time_s,node,x_m,y_m\n0,c0.cu,3,4\n")
+    places = [f"$node_({n}) set {axis}_ {n}" for n in (3, 4, 12) for axis in "XYZ"]
+    (tmp_path / "ways.tcl").write_text("\n".join(places))
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 6
     for block in blocks:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy import stats
 from ns3_scenarios import network, runtime
 from ns3_scenarios.checks import problems
 from ns3_scenarios.mobility import Point, RandomWaypoint, Way
-from ns3_scenarios.movement_files import BadTrace, read_trace, with_ways
+from ns3_scenarios.movement_files import with_ways
 from ns3_scenarios.placing import add_nodes
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
@@ -215,89 +214,6 @@ def test_radios_measure_from_where_the_nodes_are(stack: str) -> None:
         expected_db = -(reference_db + 30.0 * math.log10(distance_m))
         # Measurements are averages over some frames, in which it walks half a metre or less.
         assert 10 * math.log10(link.gain) == pytest.approx(expected_db, abs=0.4)
-
-
-def test_a_csv_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "walk.csv"
-    path.write_text("time_s,node,x_m,y_m\n0,c0.cu,1,2\n5,c0.d0,3,4\n\n10,c0.cu,-1,2.5\n")
-    starts = {node.name: node.position for node in scenario().nodes}
-    assert read_trace(path, starts) == {
-        "c0.cu": Way(((0.0, 1.0, 2.0, 1.5), (10.0, -1.0, 2.5, 1.5))),
-        "c0.d0": Way(((5.0, 3.0, 4.0, 1.5),)),
-    }
-    path.write_text("time_s, node, x_m, y_m, z_m\n0, bs, 1, 2, 30\n")
-    assert read_trace(path, starts)["bs"].corners == ((0.0, 1.0, 2.0, 30.0),)
-
-
-NS2 = """# three nodes
-$node_(0) set X_ 10.0
-$node_(0) set Y_ 20.0
-$node_(0) set Z_ 0.0
-$node_(1) set X_ 100.0
-$node_(1) set Y_ -30.0
-$node_(1) set Z_ 0.0
-$ns_ at 2.0 "$node_(0) setdest 60.0 20.0 5.0"
-$ns_ at 4.0 "$node_(1) setdest 0.0 0.0 10.0"
-$ns_ at 7.0 "$node_(1) setdest 50.0 50.0 2.5"
-$ns_ at 8.5 "$node_(0) setdest 60.0 90.0 7.0"
-$ns_ at 9.0 "$node_(1) setdest 50.0 50.0 0.0"
-$ns_ at 12.0 "$node_(1) setdest 0.0 50.0 4.0"
-"""
-
-
-def test_a_movement_file_means_what_ns3s_own_helper_makes_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "walk.ns_movements"
-    path.write_text(NS2)
-    ways = read_trace(path, {"bs": (0.0, 0.0, 0.0), "c0.cu": (0.0, 0.0, 0.0)})
-    runtime.reset(1, 1)
-    ns = runtime.load()
-    nodes = ns.NodeContainer()
-    nodes.Create(2)
-    ns.Ns2MobilityHelper(str(path)).Install()
-    for tenth in range(300):
-        ns.Simulator.Stop(ns.MilliSeconds(100))
-        ns.Simulator.Run()
-        now_s = (tenth + 1) / 10
-        for number, way in enumerate(ways.values()):
-            place = nodes.Get(number).GetObject[ns.MobilityModel]().GetPosition()
-            times = [corner[0] for corner in way.corners]
-            for k, got in ((1, place.x), (2, place.y), (3, place.z)):
-                expected = np.interp(now_s, times, [corner[k] for corner in way.corners])
-                assert got == pytest.approx(expected, abs=1e-4)
-    nodes = None
-    ns.Simulator.Destroy()
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "says"),
-    [
-        ("a.csv", "", "time_s,node,x_m,y_m,z_m in the first line"),
-        ("a.csv", "time_s,node,x_m,y_m\n1,c0.cu,2\n", "line 2: expected 4 values, not 3"),
-        ("a.csv", "time_s,node,x_m,y_m\n1,c9.cu,2,3\n", "line 2: no node 'c9.cu'; there are bs"),
-        ("a.csv", "time_s,node,x_m,y_m\n1,bs,2,far\n", "line 2: expected a finite number"),
-        ("a.csv", "time_s,node,x_m,y_m\n1,bs,2,nan\n", "line 2: expected a finite number"),
-        ("a.csv", "time_s,node,x_m,y_m\n1,bs,2,3\n1,bs,4,5\n", "line 3: expected a time after"),
-        ("a.tcl", "$node_(9) set X_ 1\n", "line 1: no node 9; there are 3, from 0"),
-        ("a.tcl", "\n$god_ set-dist 0 1 2\n", "line 2: expected `"),
-        ("a.tcl", '$ns_ at -1 "$node_(0) setdest 1 2 3"\n', "line 1: expected a time from 0 up"),
-        ("a.tcl", '$ns_ at 1 "$node_(0) setdest 1 2 -3"\n', "line 1: expected a speed"),
-        ("a.tcl", '$ns_ at one "$node_(0) setdest 1 2 3"\n', "line 1: expected a finite number"),
-    ],
-)
-def test_what_cannot_be_read_is_told_with_its_line(
-    name: str, text: str, says: str, tmp_path: Path
-) -> None:
-    path = tmp_path / name
-    path.write_text(text)
-    with pytest.raises(BadTrace) as error:
-        read_trace(path, {node.name: node.position for node in scenario().nodes})
-    assert says in str(error.value)
-    assert str(error.value).startswith(str(path))
-
-
-def test_a_file_that_is_not_there_is_told() -> None:
-    with pytest.raises(BadTrace, match="No such file"):
-        read_trace(Path("nowhere.csv"), {})
 
 
 def test_every_problem_of_a_motion_is_listed_with_its_place() -> None:
