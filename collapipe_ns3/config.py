@@ -185,7 +185,10 @@ class Placement(Section):
 class StudyConfig(Section):
     """A study. Every run of it with the same seed gives the same bytes."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"])]
+    name: Annotated[
+        str,
+        Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"]),
+    ]
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     rounds: Count = 10

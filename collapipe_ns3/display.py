@@ -17,6 +17,7 @@ from collapipe_ns3 import layout
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.doctor import Finding
 from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.problems import StudyError
 from collapipe_ns3.quantity import to_dbm
 
 _MIB = 2**20
@@ -106,12 +107,12 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     return table
 
 
-def problem_lines(study: str, problems: Sequence[tuple[str, str]]) -> str:
-    """Errors of a study, one a line, with rich's markup."""
-    lines = [f"[bold red]study {escape(study)} can't be run:[/]"]
-    for path, message in problems:
-        lines.append(f"  [bold]{escape(path)}[/]: {escape(message)}" if path else
-                     f"  {escape(message)}")  # fmt: skip
+def problem_lines(error: StudyError) -> str:
+    """What is wrong with a study, a problem a line, with rich's markup."""
+    lines = [f"[bold red]study {escape(error.study)} can't be run:[/]"]
+    for problem in error.problems:
+        where = f"[bold]{escape(problem.where)}[/]: " if problem.where else ""
+        lines.append(f"  {where}{escape(problem.message)}")
     return "\n".join(lines)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,25 +14,64 @@ from collapipe_ns3.names import did_you_mean
 #: A place in a study: keys, and indices of lists.
 Place = tuple[str | int, ...]
 
+#: Problems in form, of which each is put into words.
+MOST_IN_FORM = 100
+_MOST_SHOWN = 200
+_LONGEST = 600  # characters of a message
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong at a place of the study (`clusters[0].devices[1].profile`)."""
+    """What is wrong at a place of the study (`clusters[0].devices[1].profile`).
+
+    `file` and `line` say where that, or the nearest around it, is written: in the study's file, or
+    in a `--set` option. Empty and None where it isn't known, or is in no file.
+    """
 
     path: str
     message: str
+    file: str = ""
+    line: int | None = None
+
+    @property
+    def where(self) -> str:
+        """`file:line: path`, as far as it is known."""
+        if self.file and self.line is not None:
+            source = f"{self.file}:{self.line}"
+        else:
+            source = self.file or ("" if self.line is None else f"line {self.line}")
+        return ": ".join(filter(None, (source, self.path)))
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `file` and `line` are null where they aren't known."""
+        return {
+            "path": self.path,
+            "message": self.message,
+            "file": self.file or None,
+            "line": self.line,
+        }
 
 
 class StudyError(ValueError):
-    """A study that can't be run; the message lists everything wrong with it."""
+    """A study that can't be run; the message lists what is wrong with it, up to a useful number."""
 
     def __init__(self, study: str, problems: Iterable[Problem]) -> None:
         self.study = study
-        self.problems = tuple(problems)
+        self.problems = tuple(_cut(tuple(problems)))
         super().__init__("\n  ".join([f"study {study}:", *map(str, self.problems)]))
+
+
+def _cut(problems: tuple[Problem, ...]) -> Iterator[Problem]:
+    """The problems as far as there is room for them."""
+    for problem in problems[:_MOST_SHOWN]:
+        text = problem.message
+        short = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-100:]}"
+        yield replace(problem, message=short)
+    if (more := len(problems) - _MOST_SHOWN) > 0:
+        yield Problem("", f"and {more} more")
 
 
 def path_of(place: Place) -> str:
@@ -46,13 +85,20 @@ def path_of(place: Place) -> str:
 def from_pydantic(
     error: ValidationError, keys_at: Callable[[Place], Iterable[str]]
 ) -> list[tuple[Place, Problem]]:
-    """Pydantic's errors in this project's words; `keys_at` has the valid keys of a section."""
+    """Pydantic's errors in this project's words, the first ones where there are very many.
+
+    `keys_at` has the valid keys of a section.
+    """
     found = []
-    places = [tuple(part for part in detail["loc"] if part != "[key]") for detail in error.errors()]
-    for place, detail in zip(places, error.errors(), strict=True):
-        inner = any(o[: len(place)] == place and len(o) > len(place) for o in places)
-        if detail["type"] == "too_short" and inner:
+    details = error.errors(include_url=False)
+    places = [tuple(part for part in detail["loc"] if part != "[key]") for detail in details]
+    around = {place[:depth] for place in places for depth in range(len(place))}
+    for number, (place, detail) in enumerate(zip(places, details, strict=True)):
+        if detail["type"] == "too_short" and place in around:
             continue  # pydantic counts the sound ones only
+        if number == MOST_IN_FORM:
+            found.append((place, Problem("", f"and {len(details) - number} more in form")))
+            break
         message = _message(detail, place, keys_at)
         found.append((place, Problem(path_of(place), message)))
     return found
@@ -104,6 +150,7 @@ _EXPECTED = {
     "less_than_equal": "{le} or less",
     "too_short": "at least {min_length} of them",
     "too_long": "at most {max_length} of them",
+    "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "letters, digits, dots, dashes and underscores",
 }
 

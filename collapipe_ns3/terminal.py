@@ -43,8 +43,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     except StudyError as error:
         if as_json:
             print_json({"ok": False, "study": study, "problems": listed(error.problems)})
-        pairs = [(p.path, p.message) for p in error.problems]
-        err.print(display.problem_lines(error.study, pairs), soft_wrap=True)
+        err.print(display.problem_lines(error), soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if as_json:
@@ -64,9 +63,9 @@ def warn(warnings: Iterable[Problem]) -> None:
         err.print(f"[yellow]warning[/]: {escape(str(each))}", soft_wrap=True)
 
 
-def listed(problems: Iterable[Problem]) -> list[dict[str, str]]:
+def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """Problems or warnings as `--json` has them."""
-    return [{"path": each.path, "message": each.message} for each in problems]
+    return [each.to_json() for each in problems]
 
 
 def print_json(value: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import studies
+import typer
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from collapipe_ns3 import reading
 from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import bundled, check, dump, read
+from collapipe_ns3.terminal import failures
 
 EVERYTHING_WRONG = """
 name: "bad name!"
@@ -91,21 +95,134 @@ def test_what_is_dumped_reads_the_same_again(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "path", "says"),
+    ("text", "line", "says"),
     [
-        ("rounds: [1", "line 1, column 11", "expected"),
-        ("rounds: 1\nrounds: 2", "line 1, column 1", "'rounds' stands twice"),
-        ("- a", "", "expected keys with values"),
-        ("", "", "expected keys with values"),
-        ("a: &x [*x]", "", ""),
+        ("rounds: [1", 1, "expected"),
+        ("name: a\nrounds: 1\nrounds: 2", 3, "the key 'rounds' stands twice, first in line 2"),
+        ("- a", 1, "expected keys with values"),
+        ("", 1, "expected keys with values"),
+        ("\na: &x [*x]", 2, "stands within what it names"),
+        ("a: *x", 1, "names nothing"),
+        ("name: a\n---\nname: b", 2, "expected one document"),
+        ("name: a\nrounds: !!bool maybe", 2, "'maybe' is no bool"),
+        ("rounds: !!int abc", 1, "'abc' is no int"),
+        ("rounds: !!int _", 1, "'_' is no int"),
+        ("seed: 1\nrounds: " + "9" * 5000, 2, "at most 100 digits"),
+        ("seed: 1\nrounds: !!int " + "9" * 5000, 2, "at most 100 digits"),
+        ("seed: !!int 0x" + "f" * 5000, 1, "at most 100 digits"),
+        ("rounds: !!python/name:os.system x", 1, "expected a plain value"),
+        ("a: !!set {x}", 1, "expected keys with values or a list, not !!set"),
+        ("? [1]\n: 2", 1, "expected a text as a key"),
+        ("? " + "k" * 300 + "\n: 2", 1, "at most 200 characters, not 300"),
+        ("<<: 3", 1, "to merge"),
+        ("a: 1\nb: \0", 2, "can't stand in YAML"),
+        ('name: "\\ud800"', 1, ""),
+        ("a: 1\nx: " + "[" * 50, 2, "nested too deep"),
+        ("a: 1\nx: " + "[" * 3000, 2, "depth"),
     ],
 )
-def test_what_is_no_study_at_all_is_told_too(
-    tmp_path: Path, text: str, path: str, says: str
+def test_what_is_no_study_at_all_is_reported_with_its_line(
+    tmp_path: Path, text: str, line: int, says: str
 ) -> None:
-    found = errors_of(written(tmp_path, text))
-    if path or says:
-        assert says in found[path]
+    file = written(tmp_path, text)
+    with pytest.raises(StudyError) as caught:
+        read(file)
+    assert (caught.value.problems[0].file, caught.value.problems[0].line) == (file, line)
+    assert says in caught.value.problems[0].message
+
+
+SCATTERED = """\
+name: scattered
+rounds: 0
+model:
+  width: 63
+  heads: 4
+  encoder_blocks: -1
+scheme: pipelin
+clusters:
+  - cu: jetson-nan
+    devices:
+      - raspberry-pi-4
+      - {profile: jetson-nano,
+         tx_power_dbm: 20 apples}
+  - devices: [raspberry-pi-4]
+ns3: {ns3::TcpSocket::SegmentSiz: 3,
+      ns3::TcpSocket::SegmentSize: big}
+"""
+
+
+def test_every_error_has_its_file_and_line(tmp_path: Path) -> None:
+    file = written(tmp_path, SCATTERED)
+    with pytest.raises(StudyError) as caught:
+        read(file, ["training.learning_rate=-1", "model.heads=5"])
+    assert {problem.path: (problem.file, problem.line) for problem in caught.value.problems} == {
+        "rounds": (file, 2),
+        "model.encoder_blocks": (file, 6),
+        "scheme.name": (file, 7),
+        "clusters[0].cu.profile": (file, 9),
+        "clusters[0].devices[1].tx_power_dbm": (file, 13),
+        "clusters[1].cu": (file, 14),
+        "ns3.ns3::TcpSocket::SegmentSiz": (file, 15),
+        "ns3.ns3::TcpSocket::SegmentSize": (file, 16),
+        "training.learning_rate": ("--set training.learning_rate=-1", None),
+        "model.heads": ("--set model.heads=5", None),
+    }
+    assert f"{file}:2: rounds: expected 1 or more, not 0" in str(caught.value)
+    assert "--set model.heads=5: model.heads: expected a divisor" in str(caught.value)
+
+
+def test_of_a_text_the_line_alone_is_known() -> None:
+    with pytest.raises(StudyError) as caught:
+        reading.parse("given as text", "name: x\nrounds: 0\nclusters: []")
+    assert str(caught.value).splitlines()[1] == "  line 2: rounds: expected 1 or more, not 0"
+
+
+def test_json_has_file_and_line_of_each_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = studies.write(tmp_path, rounds=0)
+    with pytest.raises(typer.Exit), failures(file, as_json=True):
+        read(file)
+    problem = json.loads(capsys.readouterr().out)["problems"][0]
+    line = Path(file).read_text().splitlines().index("rounds: 0") + 1
+    assert (problem["path"], problem["file"], problem["line"]) == ("rounds", file, line)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BOMB, "expected at most 1000000 values, aliases expanded"),
+        ("".join(f"k{n}: {n}\n" for n in range(20_000)), "and 19902 more in form"),
+        ("k: 1\n" * 20_000, "stands twice"),
+        ("rounds: " + "1" * 1_000_000, "at most 100 digits"),
+        ("name: '" + "1" * 1_000_000 + "'", "at most 100 characters"),
+        ("server: {memory_bytes: '" + "1" * 1_000_000 + "'}", "expected a number"),
+        ("server: " + "x" * 1_000_000, "no device profile"),
+        ("clusters: [" + "{cu: a, devices: [{}]}," * 2_000 + "]", "more in form"),
+        ("task: {kinds: [" + "x, " * 10_000 + "]}", "more in form"),
+    ],
+)
+def test_reading_takes_time_in_proportion(text: str, says: str) -> None:
+    began = time.process_time()
+    with pytest.raises(StudyError) as caught:
+        reading.parse("x", text)
+    assert time.process_time() - began < 10  # all but the first took minutes or more
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 100_000
+
+
+def test_what_an_alias_stands_for_is_a_copy() -> None:
+    text = yaml.safe_dump(studies.tiny()).replace("clusters:\n- ", "clusters:\n- &c\n  ")
+    text = text.replace("model:", "- <<: *c\n  position: [-9, 9]\nmodel:")
+    settings = ["clusters[1].cu=phone-midrange", "clusters[1].devices[1].position=[-8, 8]"]
+    config = reading.parse("x", text, settings)
+    assert [cluster.cu.profile for cluster in config.clusters] == ["jetson-nano", "phone-midrange"]
+    assert config.clusters[1].position == (-9, 9)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +325,10 @@ def test_a_shorthand_is_spelled_out_for_a_setting(tmp_path: Path) -> None:
         ("rounds", "", "expected a.b=value"),
         ("=3", "", "expected a.b=value"),
         ("rounds=[", "rounds", "no YAML value"),
+        ("rounds=!!bool maybe", "rounds", "'maybe' is no bool"),
+        ("clusters[²].cu=phone-midrange", "clusters[²].cu", "counted from 0"),
+        ("clusters[" + "9" * 5000 + "].cu=x", "", "no such key"),
+        (".".join("a" * 5000) + "=1", "", "no such key"),
         ("rounds.x=1", "rounds.x", "has no keys"),
         ("clusters[7].cu=phone-midrange", "clusters[7].cu", "there are 2, counted from 0"),
         ("clusters[x].cu=phone-midrange", "clusters[x].cu", "counted from 0"),
