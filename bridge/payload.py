@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bridge.wire import Encoded, Wire, decode, encode
+from bridge.formats import Wire
+from bridge.wire import Encoded, decode, encode
 
 #: Half-open byte ranges of a payload, in order.
 Ranges = Sequence[tuple[int, int]]

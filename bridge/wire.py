@@ -9,16 +9,14 @@ that the error has mean zero whatever the tensor (Gupta et al., ICML 2015).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Wire = Literal["fp32", "fp16", "bf16", "int8"]
+from bridge.formats import Wire
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _LEVELS = 127
-_SCALE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,3 @@ def distortion(sent: Tensor, received: Tensor) -> float:
     """ε = ‖received - sent‖² / ‖sent‖², zero for a tensor of zeros."""
     power = float(sent.square().sum())
     return float((received - sent).square().sum()) / power if power else 0.0
-
-
-def row_bytes(wire: Wire, elements: int) -> int:
-    """Bytes on air of a row of `elements` numbers, its scale included."""
-    if wire == "int8":
-        return elements + _SCALE_BYTES
-    return elements * _DTYPES[wire].itemsize

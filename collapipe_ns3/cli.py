@@ -3,6 +3,9 @@
 Long work shows how far it is on stderr; results go to stdout. With `--json` a command prints one
 JSON object there and nothing else. Exit codes: 0 when all went well, 1 where a simulation failed,
 2 for bad input, 130 after Ctrl-C.
+
+A command imports what it needs when it is called: pandas, torch and ns-3 take seconds, which
+`--help` need not wait for.
 """
 
 from __future__ import annotations
@@ -15,22 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.syntax import Syntax
 
-from collapipe_ns3 import display, doctor, layout, reading
+import collapipe_ns3
+from collapipe_ns3 import display
 from collapipe_ns3.cli_compare import compare
-from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.problems import Problem, StudyError
-from collapipe_ns3.study import WATCHDOG_S, Result, Study
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
-from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, TraceKind, left_out
 
 if TYPE_CHECKING:
+    from collapipe_ns3.config import StudyConfig
     from collapipe_ns3.runner import Progress as Step
+    from ns3_scenarios.traces import TraceKind
 
 app = typer.Typer(
     name="collapipe-ns3",
-    help="Collaborative pipeline training of Transformers over ns-3 wireless networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,6 +48,26 @@ SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with t
 SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(version("collapipe-ns3"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Collaborative pipeline training of Transformers over ns-3 wireless networks."""
+
+
 @app.command()
 def run(
     study: StudyArgument,
@@ -63,7 +83,7 @@ def run(
     watchdog: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=1.0, help="Wall time in which something must happen."),
-    ] = WATCHDOG_S,
+    ] = 3600.0,
     pcap: Annotated[bool, typer.Option("--pcap", help="Write pcap files of every node.")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Write every IP packet as text.")] = False,
     flowmon: Annotated[bool, typer.Option("--flowmon", help="Write FlowMonitor's XML.")] = False,
@@ -71,10 +91,13 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run one study, and print its rounds."""
-    wanted = dict(zip(TRACE_KINDS, (pcap, ascii_, flowmon, netanim), strict=True))
+    wanted: dict[TraceKind, bool] = {
+        "pcap": pcap, "ascii": ascii_, "flowmon": flowmon, "netanim": netanim
+    }  # fmt: skip
     traces = [kind for kind, on in wanted.items() if on]
     with failures(study, as_json):
-        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed, rounds=rounds)
+        loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme)
+        loaded = loaded.with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
         warn(loaded.warnings)
         _tell_left_out(loaded.config, traces)
@@ -114,11 +137,12 @@ def replay(
 ) -> None:
     """Run one round of a run again, alone, and hold it against what was recorded."""
     with failures(str(run_dir), as_json):
-        # Only now, as in `Study.prepare`: torch takes seconds to import.
+        from collapipe_ns3.problems import Problem, StudyError
         from collapipe_ns3.replay import replay
+        from ns3_scenarios.traces import TraceFiles
 
         try:
-            again = replay(run_dir, number, TraceFiles(pcap, [TRACE_KINDS[0]]) if pcap else None)
+            again = replay(run_dir, number, TraceFiles(pcap, ["pcap"]) if pcap else None)
         except OSError as error:
             problem = Problem("--pcap", f"{pcap}: {error.strerror or error}")
             raise StudyError(str(run_dir), [problem]) from None
@@ -144,7 +168,11 @@ def replay(
 def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Show a study as it is resolved, defaults included."""
     with failures(study, as_json):
-        config = Study.load(study, sets or ()).config
+        from rich.syntax import Syntax
+
+        from collapipe_ns3 import reading
+
+        config = collapipe_ns3.Study.load(study, sets or ()).config
         if as_json:
             print_json(config.model_dump(mode="json"))
         else:
@@ -160,15 +188,15 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
 def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
     """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
     with failures(study, as_json):
-        loaded = Study.load(study, sets or ())
-        run = loaded.prepare()
+        loaded = collapipe_ns3.Study.load(study, sets or ())
+        first = loaded.plan()
         warn(loaded.warnings)
         if as_json:
             warnings = listed(loaded.warnings)
             print_json({"ok": True, "study": study, "problems": [], "warnings": warnings})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
-            out.print(str(run.try_out()[0]), markup=False)
+            out.print(str(first), markup=False)
 
 
 @app.command()
@@ -181,14 +209,11 @@ def plan(
 ) -> None:
     """Measure the links, plan one round, and show the plan and its predicted timeline."""
     with failures(study, as_json):
-        loaded = Study.load(study, sets or (), scheme=scheme).with_(seed=seed)
-        run = loaded.prepare()
-        # Only now, as in `Study.prepare`: torch takes seconds to import.
         from collapipe_ns3.display_plan import print_preview
-        from collapipe_ns3.preview import preview
 
+        loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme).with_(seed=seed)
+        shown = loaded.preview()
         warn(loaded.warnings)
-        shown = preview(run)
         if as_json:
             print_json({**shown.to_json(), "warnings": listed(loaded.warnings)})
         else:
@@ -198,13 +223,17 @@ def plan(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files."""
+    from collapipe_ns3.config import StudyConfig
+
     print_json(StudyConfig.model_json_schema())
 
 
 @app.command()
 def studies(as_json: JsonOption = False) -> None:
     """List the bundled studies."""
-    configs = {name: Study.load(name).config for name in reading.bundled()}
+    from collapipe_ns3 import reading
+
+    configs = reading.catalogue()
     if as_json:
         print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
     else:
@@ -214,6 +243,8 @@ def studies(as_json: JsonOption = False) -> None:
 @app.command(name="doctor")
 def doctor_command(as_json: JsonOption = False) -> None:
     """Look whether this machine can run studies, down to a second of simulation."""
+    from collapipe_ns3 import doctor
+
     findings = list(doctor.examine())
     ok = all(each.ok for each in findings)
     if as_json:
@@ -226,6 +257,9 @@ def doctor_command(as_json: JsonOption = False) -> None:
 
 def _tell_left_out(config: StudyConfig, traces: Sequence[TraceKind]) -> None:
     """Says which of the traces that are wanted the radios can't give."""
+    from collapipe_ns3 import layout
+    from ns3_scenarios.traces import left_out
+
     if config.scenario is not None and traces:
         lines = [f"{', '.join(traces)}: none, for the study's own scenario writes its own"]
     else:
@@ -263,7 +297,7 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         yield on_progress
 
 
-def _show_result(study: Study, result: Result, as_json: bool) -> None:
+def _show_result(study: collapipe_ns3.Study, result: collapipe_ns3.Result, as_json: bool) -> None:
     config, rounds = study.config, result.rounds
     if as_json:
         print_json(

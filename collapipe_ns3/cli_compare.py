@@ -9,19 +9,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from analysis import compare as comparing
-from analysis import comparison_files
-from collapipe_ns3 import campaign, display
-from collapipe_ns3.campaign import Campaign, Cell, Ended
+import collapipe_ns3
 from collapipe_ns3.names import did_you_mean
-from collapipe_ns3.problems import Problem, StudyError
-from collapipe_ns3.study import RUNS, Study
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
+
+if TYPE_CHECKING:
+    from analysis.compare import Cell as ComparedCell
+    from analysis.compare import Comparison
+    from collapipe_ns3.campaign import Campaign, Cell, Ended
+    from collapipe_ns3.problems import Problem
 
 SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
 
@@ -62,6 +63,12 @@ def compare(
 
     A campaign that was stopped goes on where it was when the same command is given again.
     """
+    # Only now: pandas, scipy and matplotlib take seconds to import.
+    from analysis import comparison_files
+    from analysis.compare import load_campaign
+    from collapipe_ns3 import campaign
+    from collapipe_ns3.display_compare import print_comparison
+
     with failures(study, as_json):
         names = list(dict.fromkeys(name.strip() for name in schemes.split(",")))
         planned = _plan(
@@ -81,7 +88,7 @@ def compare(
             failed = [ended for ended in _run(study, planned, jobs, scheduler) if ended.error]
         done = [cell for cell in planned.cells if cell not in {each.cell for each in failed}]
         points = {cell.name: ", ".join(cell.sets) for cell in done}
-        cells = comparing.load_campaign(planned.directory, points)
+        cells = load_campaign(planned.directory, points)
         if cells:
             compared = _compared(study, cells, reference, target_loss)
             heading = f"{_name_of(planned.cells)}: {', '.join(names)}"
@@ -89,7 +96,7 @@ def compare(
             if as_json:
                 print_json(_facts(planned, compared, failed, warnings))
             else:
-                display.print_comparison(out, compared)
+                print_comparison(out, compared)
                 out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
         for ended in failed:
             err.print(f"[bold red]{ended.cell.name} failed[/]: ", end="")
@@ -109,6 +116,10 @@ def _plan(
     target_loss: float | None,
 ) -> Campaign:
     """The campaign that these options describe; what is wrong with any is told at once."""
+    from collapipe_ns3 import campaign
+    from collapipe_ns3.problems import Problem, StudyError
+    from collapipe_ns3.study import RUNS
+
     problems: list[Problem] = []
     kept: dict[str, Any] = {"seeds": [0], "grid": {}}
     for option, read in (
@@ -143,17 +154,24 @@ def _warnings(cells: Sequence[Cell]) -> list[Problem]:
     found: list[Problem] = []
     for cell in {(cell.seed, cell.sets): cell for cell in cells}.values():
         known = {warning.path for warning in found}
-        found += [each for each in Study.from_yaml(cell.study).warnings if each.path not in known]
+        found += [
+            each
+            for each in collapipe_ns3.Study.from_yaml(cell.study).warnings
+            if each.path not in known
+        ]
     return found
 
 
 def _name_of(cells: Sequence[Cell]) -> str:
     """The study's own name, which all cells have."""
-    return Study.from_yaml(cells[0].study).config.name
+    return collapipe_ns3.Study.from_yaml(cells[0].study).config.name
 
 
 def _run(study: str, planned: Campaign, jobs: int | None, scheduler: str | None) -> Iterator[Ended]:
     """Runs what is missing, with a bar on stderr."""
+    from collapipe_ns3 import campaign
+    from collapipe_ns3.problems import Problem, StudyError
+
     missing = planned.missing()
     with _bar(planned, missing) as on_round:
         if scheduler is None:
@@ -180,7 +198,7 @@ def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
         transient=True,
         disable=not err.is_terminal,
     )
-    rounds = sum(Study.from_yaml(cell.study).config.rounds for cell in missing)
+    rounds = sum(collapipe_ns3.Study.from_yaml(cell.study).config.rounds for cell in missing)
     with bar:
         task = bar.add_task("", total=rounds)
         yield lambda cell: bar.advance(task)
@@ -188,19 +206,22 @@ def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
 
 def _compared(
     study: str,
-    cells: Sequence[comparing.Cell],
+    cells: Sequence[ComparedCell],
     reference: str | None,
     target_loss: float | None,
-) -> comparing.Comparison:
+) -> Comparison:
+    from analysis.compare import compare as compared
+    from collapipe_ns3.problems import Problem, StudyError
+
     try:
-        return comparing.compare(cells, reference, target_loss)
+        return compared(cells, reference, target_loss)
     except ValueError as error:
         raise StudyError(study, [Problem("--reference", str(error))]) from None
 
 
 def _facts(
     planned: Campaign,
-    compared: comparing.Comparison,
+    compared: Comparison,
     failed: Sequence[Ended],
     warnings: Sequence[Problem],
 ) -> dict[str, Any]:

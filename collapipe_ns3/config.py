@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator
 
-from bridge.wire import Wire
+from bridge.formats import Wire
 from collapipe_ns3.config_radio import Propagation, Radio
 from collapipe_ns3.config_surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.devices import DeviceProfile, UnknownProfile, profile

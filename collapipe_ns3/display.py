@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis import comparison_files
-from analysis.compare import METRICS, Comparison
-from collapipe_ns3 import layout
-from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.doctor import Finding
-from collapipe_ns3.nodes import SERVER
-from collapipe_ns3.problems import StudyError
-from collapipe_ns3.quantity import to_dbm
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from collapipe_ns3.config import StudyConfig
+    from collapipe_ns3.doctor import Finding
+    from collapipe_ns3.problems import StudyError
 
 _MIB = 2**20
 
@@ -37,7 +33,7 @@ def rounds_table(rounds: pd.DataFrame) -> Table:
         "energy_j": ("J", "{:.1f}"),
         "peak_device_memory_bytes": ("MiB", "{:.1f}"),
     }
-    table = _table()
+    table = new_table()
     for heading, _ in columns.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for _, row in rounds.iterrows():
@@ -66,7 +62,11 @@ def failure_lines(pipelines: pd.DataFrame) -> Iterator[str]:
 
 def nodes_table(config: StudyConfig) -> Table:
     """A study's nodes: what they are, where, and how strong."""
-    table = _table("node", "profile", "east m", "north m", "dBm", "GFLOP/s", "memory GiB")
+    from collapipe_ns3 import layout
+    from collapipe_ns3.nodes import SERVER
+    from collapipe_ns3.quantity import to_dbm
+
+    table = new_table("node", "profile", "east m", "north m", "dBm", "GFLOP/s", "memory GiB")
     for column in table.columns[2:]:
         column.justify = "right"
     profiles = layout.profiles(config)
@@ -88,7 +88,7 @@ def nodes_table(config: StudyConfig) -> Table:
 
 def studies_table(studies: Mapping[str, StudyConfig]) -> Table:
     """The bundled studies."""
-    table = _table("study", "clusters", "devices", "rounds", "what it is")
+    table = new_table("study", "clusters", "devices", "rounds", "what it is")
     for name, config in studies.items():
         sizes = [len(cluster.devices) for cluster in config.clusters]
         table.add_row(
@@ -99,7 +99,7 @@ def studies_table(studies: Mapping[str, StudyConfig]) -> Table:
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """What the doctor found."""
-    table = _table("", "", "")
+    table = new_table("", "", "")
     for each in findings:
         mark = "[green]ok[/]" if each.ok else "[red]missing[/]"
         table.add_row(each.name, mark, escape(each.detail))
@@ -116,62 +116,9 @@ def problem_lines(error: StudyError) -> str:
     return "\n".join(lines)
 
 
-def _table(*headings: str) -> Table:
+def new_table(*headings: str) -> Table:
+    """An empty table in the style of all."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in headings:
         table.add_column(heading)
-    return table
-
-
-#: Schemes beside each other in one table, so that no number is cut off.
-_ABREAST = 4
-
-
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """A table a grid point: a row a metric, a column a scheme."""
-    names = comparison_files.schemes(comparison)
-    for point in comparison_files.grid_points(comparison):
-        if point:
-            console.print(f"[bold]{escape(point)}[/]")
-        for some in _abreast(names):
-            console.print(_comparison(comparison, point, some))
-        for some in _abreast([name for name in names if name != comparison.reference]):
-            console.print(_differences(comparison, point, some))
-    seeds = comparison.runs["seed"].nunique()
-    if seeds > 1:
-        console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
-    for line in comparison_files.sitting_out(comparison):
-        console.print(f"[yellow]{escape(line)}[/]")
-
-
-def _abreast(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(names), _ABREAST):
-        yield names[first : first + _ABREAST]
-
-
-def _by_scheme(heading: str, names: Sequence[str]) -> Table:
-    """A table of figures, a column a scheme."""
-    table = _table(heading, *names)
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-    return table
-
-
-def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
-    rows = comparison_files.cells_of(comparison, point)
-    table = _by_scheme("a round, the mean", names)
-    for key, metric in METRICS.items():
-        means = [comparison_files.shown(rows[key, name], metric) for name in names]
-        unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
-        table.add_row(f"{metric.label}{unit}", *means)
-    return table
-
-
-def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
-    rows = comparison_files.cells_of(comparison, point)
-    table = _by_scheme(f"% from {comparison.reference}, by seed", names)
-    for key in comparison_files.SHOWN:
-        cells = [rows[key, name] for name in names]
-        told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]
-        table.add_row(METRICS[key].label, *told)
     return table

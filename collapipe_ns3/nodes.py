@@ -22,3 +22,11 @@ def device(cluster: int, number: int) -> str:
 def cluster_of(node: str) -> int:
     """The cluster of a control unit or a device, -1 for the base station."""
     return -1 if node == SERVER else int(node[1:].partition(".")[0])
+
+
+def route(src: str, dst: str, control: str) -> tuple[str, ...]:
+    """The nodes from one of a cluster's to another: the base station is reached by `control`."""
+    if src == dst:
+        return (src,)
+    relayed = SERVER in (src, dst) and control not in (src, dst)
+    return (src, control, dst) if relayed else (src, dst)

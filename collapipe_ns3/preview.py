@@ -18,7 +18,7 @@ from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.links import Link
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.runner import Run
+from collapipe_ns3.planning import Planning
 from collapipe_ns3.schemes import Explaining, Observation
 
 
@@ -51,8 +51,8 @@ class Preview:
         }
 
 
-def preview(run: Run) -> Preview:
-    """The first round of a run that has not begun.
+def preview(run: Planning) -> Preview:
+    """The first round of a study.
 
     All links that a plan may use are sounded. The timeline is that of the event graph on these
     measurements, for a plan of any scheme. Raises what `Run.try_out` does.

@@ -13,9 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from collapipe_ns3 import yaml_text
-from collapipe_ns3.checks import problems
 from collapipe_ns3.config import Scheme, StudyConfig
-from collapipe_ns3.movement import with_ways
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.places import keys_at, section_at, spelled_out
@@ -32,6 +30,11 @@ def bundled() -> dict[str, str]:
     folder = files("collapipe_ns3") / "studies"
     texts = [(each.name, each) for each in folder.iterdir() if each.name.endswith(".yaml")]
     return {name.removesuffix(".yaml"): each.read_text("utf-8") for name, each in sorted(texts)}
+
+
+def catalogue() -> dict[str, StudyConfig]:
+    """The bundled studies by name, as they are written: that they can be run is tested."""
+    return {name: StudyConfig.model_validate(_yaml(text)) for name, text in bundled().items()}
 
 
 def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
@@ -98,6 +101,10 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
     without it: one look shows all. The configuration is None where anything is wrong in form.
     Paths in the study are relative to `folder`.
     """
+    # Only now: they import all that knows of radios and schemes.
+    from collapipe_ns3.checks import problems
+    from collapipe_ns3.movement import with_ways
+
     found: dict[Place, Problem] = {}
     for _ in range(_REPAIRS):
         try:

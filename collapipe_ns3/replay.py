@@ -21,9 +21,10 @@ from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.engine.stage import workers
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.planning import Pair
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.records import RoundRecord
-from collapipe_ns3.runner import Pair, Run
+from collapipe_ns3.runner import Run
 from ns3_scenarios.traces import TraceFiles
 
 

@@ -18,20 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import pandas as pd
-
 from collapipe_ns3 import reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.manifest import manifest
-from collapipe_ns3.plan import PlanError
+from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError
-from collapipe_ns3.records import RunDirectory
 from collapipe_ns3.schemes import SchemeFailed
 from collapipe_ns3.study_warnings import warnings_of
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.traces import TraceFiles, TraceKind
 
+# torch, pandas and pyarrow take seconds to import, which reading a study need not wait for: the
+# methods that need them import what does.
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from collapipe_ns3.preview import Preview
+    from collapipe_ns3.records import RunDirectory
     from collapipe_ns3.runner import Progress, Run
 
 RUNS = Path("runs")
@@ -74,6 +77,8 @@ class Result:
         return self._table("devices")
 
     def _table(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
         return pd.read_parquet(self.directory / name)
 
 
@@ -121,19 +126,44 @@ class Study:
             raise StudyError(self.config.name, found)
         return Study(config)
 
-    def prepare(self, *, device: str = "cpu") -> Run:
-        """The run before its first round, with that round's plan and network tried out.
+    def plan(self) -> RoundPlan:
+        """The first round's plan, its network tried out; raises `StudyError` where either fails."""
+        from collapipe_ns3.planning import Planning
 
-        Raises `StudyError` where either can't be.
+        with self._planning_errors():
+            return Planning(self.config).try_out()[0]
+
+    def preview(self) -> Preview:
+        """The first round's links, all of them measured, its plan and predicted timeline.
+
+        Raises `StudyError` where there can't be one.
         """
-        # Only now: torch takes seconds to import, which reading a study need not wait for.
+        from collapipe_ns3.planning import Planning
+        from collapipe_ns3.preview import preview
+
+        with self._planning_errors():
+            return preview(Planning(self.config))
+
+    def prepare(self, *, device: str = "cpu") -> Run:
+        """The run before its first round, which was tried out as `plan` does.
+
+        `device` is torch's for all tensors. Raises `StudyError`.
+        """
         from collapipe_ns3 import runner
 
-        try:
-            run = runner.Run(self.config, runner.torch_device(device))
+        with self._planning_errors():
+            try:
+                run = runner.Run(self.config, runner.torch_device(device))
+            except runner.NoDevice as error:
+                raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
             run.try_out()
-        except runner.NoDevice as error:
-            raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
+        return run
+
+    @contextlib.contextmanager
+    def _planning_errors(self) -> Iterator[None]:
+        """Turns what keeps the first round from being run into problems of the study."""
+        try:
+            yield
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise StudyError(self.config.name, problems) from None
@@ -141,7 +171,6 @@ class Study:
             raise StudyError(self.config.name, [Problem("scheme", str(error))]) from None
         except SimulationError as error:
             raise StudyError(self.config.name, [Problem("", str(error))]) from None
-        return run
 
     def run(
         self,
@@ -184,6 +213,8 @@ class Study:
         wait: bool,
         traces: Collection[TraceKind],
     ) -> Result:
+        from collapipe_ns3.records import RunDirectory
+
         path = self.directory(out, resume=resume)
         run = self.prepare(device=device)
         run.traces = TraceFiles(path / "traces", traces) if traces else None

@@ -6,30 +6,16 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bridge.loop import EndlessWait
 from collapipe_ns3 import display
-from collapipe_ns3.engine.schedule import ScheduleError
-from collapipe_ns3.plan import PlanError
-from collapipe_ns3.problems import Problem, StudyError
-from collapipe_ns3.schemes import SchemeFailed
-from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
-#: What is no fault of the study file.
-_FAILURES = (
-    SimulationError,
-    EndlessWait,
-    NotInstalled,
-    NativeBuildError,
-    PlanError,
-    ScheduleError,
-    SchemeFailed,
-)
+if TYPE_CHECKING:
+    from collapipe_ns3.problems import Problem
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -38,6 +24,14 @@ err = Console(stderr=True, highlight=False)
 @contextlib.contextmanager
 def failures(study: str, as_json: bool) -> Iterator[None]:
     """Turns what can go wrong into messages and exit codes."""
+    # Only now: `--help` needs none of what raises them.
+    from bridge.loop import EndlessWait
+    from collapipe_ns3.engine.schedule import ScheduleError
+    from collapipe_ns3.plan import PlanError
+    from collapipe_ns3.problems import StudyError
+    from collapipe_ns3.schemes import SchemeFailed
+    from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
+
     try:
         yield
     except StudyError as error:
@@ -49,7 +43,16 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         if as_json:
             print_json({"ok": False, "study": study, "error": "interrupted"})
         raise
-    except _FAILURES as error:
+    except (
+        # What is no fault of the study file.
+        SimulationError,
+        EndlessWait,
+        NotInstalled,
+        NativeBuildError,
+        PlanError,
+        ScheduleError,
+        SchemeFailed,
+    ) as error:
         if as_json:
             print_json({"ok": False, "study": study, "error": str(error)})
         err.print(f"[bold red]study {escape(study)} failed:[/]")

@@ -12,7 +12,6 @@ is ill-conditioned; there the root is found by Newton's method in log b.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import lambertw
 
 from collapipe_ns3.dssra.assess import Loads, Radio, Segments
@@ -63,6 +62,7 @@ def fastest(
     Without prices on energy that is all there is to dividing a band among transfers: bisection on
     T, each link given what T requires (Brent's method on the sum).
     """
+    from scipy.optimize import brentq  # half a second, which most studies' plans do without
 
     def needed(time: float) -> Array:
         return required_hz(bits / (efficiency * np.maximum(time - offset_s, 1e-300)), capacity_hz)

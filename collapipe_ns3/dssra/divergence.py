@@ -20,7 +20,7 @@ from typing import Any, Self, overload
 import numpy as np
 from scipy.special import ndtri
 
-from bridge.wire import Wire
+from bridge.formats import Wire
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.schemes import Distorted, Norms
 

@@ -15,9 +15,8 @@ from collapipe_ns3.costs import StageCost
 from collapipe_ns3.dssra.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.dssra.slots import Lane
 from collapipe_ns3.dssra.workload import Workload
-from collapipe_ns3.engine.round import route
 from collapipe_ns3.engine.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from bridge.wire import Wire, row_bytes
+from bridge.formats import Wire, row_bytes
 from collapipe_ns3.costs import StageCost, predict_blocks, predict_decoder, predict_embedding
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.optimizers import OPTIMIZER_FLOPS, OPTIMIZER_STATE, training_bytes

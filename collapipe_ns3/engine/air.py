@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bridge.wire import Wire
+from bridge.formats import Wire
 from collapipe_ns3.engine.schedule import Action
 from collapipe_ns3.streams import number
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Self
 
+from bridge.formats import Wire
 from bridge.loop import simulated_loop
-from bridge.wire import Wire
-from collapipe_ns3.costs import aggregation_flops
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.outcome import (
     DeviceUse,
@@ -26,7 +25,8 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
 from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
 from collapipe_ns3.engine.step import PipelineStep, first_of
-from collapipe_ns3.nodes import SERVER, cluster_of, control_unit
+from collapipe_ns3.measured import aggregation_flops
+from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.tasks import Batch
 
@@ -281,14 +281,6 @@ def _weights_by_node(job: _Job) -> dict[str, int]:
         if worker.node != SERVER:
             held[worker.node] = held.get(worker.node, 0) + _weights(worker)
     return held
-
-
-def route(src: str, dst: str, control: str) -> tuple[str, ...]:
-    """The nodes from one of a cluster's to another: the base station is reached by `control`."""
-    if src == dst:
-        return (src,)
-    relayed = SERVER in (src, dst) and control not in (src, dst)
-    return (src, control, dst) if relayed else (src, dst)
 
 
 def _weights(worker: StageWorker) -> int:

@@ -10,11 +10,12 @@ from functools import partial
 from torch import Tensor
 
 from bridge.payload import pack, receive, size_bytes
-from collapipe_ns3.costs import StageCost, optimizer_flops
+from collapipe_ns3.costs import StageCost
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.schedule import RECEIVES, Action, Kind, Table, receiver
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.measured import optimizer_flops
 from collapipe_ns3.tasks import Batch
 
 #: Tensors that travel together.

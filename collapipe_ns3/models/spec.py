@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Token numbers that every vocabulary has: padding, beginning and end of a sequence.
+PAD, BOS, EOS = 0, 1, 2
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

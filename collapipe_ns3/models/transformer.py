@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from collapipe_ns3.models.spec import ModelSpec
-
-PAD, BOS, EOS = 0, 1, 2
+from collapipe_ns3.models.spec import BOS, EOS, PAD, ModelSpec
 
 
 class TokenEmbedding(nn.Module):

@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
-from bridge.wire import Wire
+from bridge.formats import Wire
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.keywords import model_of
 from collapipe_ns3.models.spec import ModelSpec

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from collapipe_ns3.costs import predict_blocks
 from collapipe_ns3.nodes import control_unit
@@ -74,6 +73,9 @@ def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int
     Where all memory together does not hold the model, each device gets its even part, so that the
     check of memory names who lacks how much.
     """
+    # Half a second, for which a study that is only read need not wait.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     count = len(offers)
     most = np.array([min(offer.most_blocks, blocks) for offer in offers])
     usable = int((most > 0).sum())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+from collapipe_ns3.models.spec import PAD
 
-from collapipe_ns3.models.transformer import PAD, TranslationModel
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from collapipe_ns3.models.transformer import TranslationModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Task(Protocol):
     @property
     def shares(self) -> Sequence[float]:
         """Each cluster's part of all training data."""
+        ...
+
+    def lengths(self, cluster: int) -> tuple[int, int]:
+        """What a batch of this cluster is usually padded to, source and target, in tokens."""
         ...
 
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""English to German translation of number and date phrases, made with num2words.
+"""English to German translation of number and date phrases.
 
 No download, and yet a real translation: German turns tens and units around, writes numbers as one
 word, and inflects ordinals. Clusters get unlike mixtures of the kinds of phrase.
@@ -6,99 +6,21 @@ word, and inflects ordinals. Clusters get unlike mixtures of the kinds of phrase
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from num2words import num2words
-from sacrebleu.metrics.bleu import BLEU
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-
-from collapipe_ns3.models.transformer import BOS, EOS, PAD, TranslationModel, greedy
+from collapipe_ns3.models.spec import BOS, EOS, PAD
 from collapipe_ns3.streams import stream
 from collapipe_ns3.tasks import Batch
+from collapipe_ns3.tasks.phrases import KINDS, Pair, phrases
 
-Pair = tuple[tuple[str, ...], tuple[str, ...]]  # English and German tokens of one phrase
+if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
+    from torch import Tensor
 
-_MONTHS = {
-    "January": "Januar",
-    "February": "Februar",
-    "March": "März",
-    "April": "April",
-    "May": "Mai",
-    "June": "Juni",
-    "July": "Juli",
-    "August": "August",
-    "September": "September",
-    "October": "Oktober",
-    "November": "November",
-    "December": "Dezember",
-}
-_YEARS = range(1900, 2100)
+    from collapipe_ns3.models.transformer import TranslationModel
+
 _COMMA = ","
-
-
-def _german_atoms() -> list[str]:
-    """The words that German numbers are put together from, the longest first."""
-    cardinals = [num2words(n, lang="de") for n in [*range(21), *range(30, 101, 10), 1000]]
-    ordinals = [num2words(n, lang="de", to="ordinal") for n in (1, 3, 7, 8)]
-    # "einhundert" and "eintausend" are two each, and the rest of the ordinals take these endings.
-    atoms = {*cardinals, *ordinals, "ein", "und", "hundert", "tausend", "ste", "te"}
-    return sorted(atoms - {"einhundert", "eintausend"}, key=lambda atom: (-len(atom), atom))
-
-
-class GermanTokens:
-    """Splits German number words into morphemes, which a word as long as a phrase needs.
-
-    A trained sub-word vocabulary would do as well and make sequences longer; these are the units
-    that the grammar itself has, so a phrase of up to 9999 takes nine tokens at most.
-    """
-
-    def __init__(self) -> None:
-        self._morpheme = re.compile("|".join(_german_atoms()))
-
-    def split(self, text: str) -> tuple[str, ...]:
-        tokens: list[str] = []
-        for word in text.split():
-            parts = self._morpheme.findall(word)
-            # A month or an article is no number: it stays whole.
-            tokens += parts if "".join(parts) == word else [word]
-        return tuple(tokens)
-
-
-def english_tokens(text: str) -> tuple[str, ...]:
-    """Words, without commas and hyphens."""
-    return tuple(re.findall(r"\w+", text))
-
-
-def phrases(kind: str, limit: int) -> list[tuple[str, str]]:
-    """All phrases of a kind, English and German; `limit` bounds cardinals and ordinals."""
-    if kind == "cardinal":
-        return [(num2words(n), num2words(n, lang="de")) for n in range(limit)]
-    if kind == "ordinal":
-        return [
-            (num2words(n, to="ordinal"), num2words(n, lang="de", to="ordinal"))
-            for n in range(1, min(limit, 1000))
-        ]
-    years = [(num2words(y, to="year"), num2words(y, lang="de", to="year")) for y in _YEARS]
-    if kind == "year":
-        return [(f"in {english}", f"im Jahr {german}") for english, german in years]
-    if kind == "date":
-        days = [
-            (num2words(d, to="ordinal"), num2words(d, lang="de", to="ordinal"))
-            for d in range(1, 32)
-        ]
-        return [
-            (f"the {day} of {month}", f"der {tag} {monat}")
-            for day, tag in days
-            for month, monat in _MONTHS.items()
-        ]
-    raise ValueError(f"no kind of phrase {kind!r}; there are {', '.join(KINDS)}")
-
-
-KINDS = ("cardinal", "ordinal", "year", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +54,7 @@ class Numbers:
     _german: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        german = GermanTokens()
-        pools = [
-            [
-                (english_tokens(en), german.split(de))
-                for en, de in phrases(kind, self.settings.limit)
-            ]
-            for kind in self.settings.kinds
-        ]
+        pools = [phrases(kind, self.settings.limit) for kind in self.settings.kinds]
         every = [pair for pool in pools for pair in pool]
         between = () if self.settings.phrases == 1 else (_COMMA,)
         self._english = _numbered([between, *(source for source, _ in every)])
@@ -194,17 +109,28 @@ class Numbers:
         total = sum(map(len, self._data))
         return [len(data) / total for data in self._data]
 
+    def lengths(self, cluster: int) -> tuple[int, int]:
+        """Tokens that the cluster's first batch is padded to: source, and target."""
+        pairs = next(self._drawn_batches(cluster, 0))
+        return max(len(source) for source, _ in pairs), 2 + max(len(target) for _, target in pairs)
+
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:
         """The cluster's data in one random order after another, the last part batch left out."""
+        return map(self.batch, self._drawn_batches(cluster, round))
+
+    def _drawn_batches(self, cluster: int, round: int) -> Iterator[list[Pair]]:
         data = self._data[cluster]
         random = stream(self.seed, "batches", cluster, round)
         while True:
             order = random.permutation(len(data))
             for start in range(0, len(data) - self.batch_size + 1, self.batch_size):
-                yield self.batch([data[i] for i in order[start : start + self.batch_size]])
+                yield [data[i] for i in order[start : start + self.batch_size]]
 
     def batch(self, pairs: Sequence[Pair]) -> Batch:
         """Phrases as padded tensors."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
         sources = [torch.tensor([self._english[t] for t in source]) for source, _ in pairs]
         targets = [
             torch.tensor([BOS, *(self._german[t] for t in target), EOS]) for _, target in pairs
@@ -215,6 +141,11 @@ class Numbers:
 
     def evaluate(self, model: TranslationModel) -> dict[str, float]:
         """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
+        import torch
+        from sacrebleu.metrics.bleu import BLEU
+
+        from collapipe_ns3.models.transformer import greedy
+
         batch = self.batch(self._test).to(next(model.parameters()).device)
         with torch.no_grad():
             loss = float(

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.formats import Wire
 from bridge.payload import pack, receive, size_bytes, union
-from bridge.wire import Wire
 
 
 def test_size_is_that_of_the_elements() -> None:

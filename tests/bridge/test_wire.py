@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.formats import Wire, row_bytes
 from bridge.payload import size_bytes
-from bridge.wire import Wire, decode, distortion, encode, row_bytes
+from bridge.wire import decode, distortion, encode
 
 FORMATS: list[Wire] = ["fp32", "fp16", "bf16", "int8"]
 

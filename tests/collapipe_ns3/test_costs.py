@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3.costs import measure, optimizer_flops, predict_blocks
+from collapipe_ns3.costs import predict_blocks
 from collapipe_ns3.engine.schedule import table
 from collapipe_ns3.engine.stage import segment
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.measured import measure, optimizer_flops
 from collapipe_ns3.memory import most_in_flight, predict_memory
 from collapipe_ns3.models.transformer import build
 

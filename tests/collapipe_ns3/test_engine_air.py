@@ -9,7 +9,7 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork
-from bridge.wire import Wire
+from bridge.formats import Wire
 from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site

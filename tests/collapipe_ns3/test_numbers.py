@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from num2words import num2words
 
-from collapipe_ns3.models.transformer import BOS, EOS, PAD
-from collapipe_ns3.tasks.numbers import (
-    GermanTokens,
-    Numbers,
-    NumbersSettings,
-    english_tokens,
-    phrases,
-)
+from collapipe_ns3.models.spec import BOS, EOS, PAD
+from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
+from collapipe_ns3.tasks.phrases import english_tokens, german_tokens, phrases
 
 SMALL = NumbersSettings(limit=200, test_size=40)
 
@@ -25,9 +20,16 @@ SMALL = NumbersSettings(limit=200, test_size=40)
 @given(st.integers(0, 99_999))
 def test_german_words_come_apart_into_morphemes_and_together_again(number: int) -> None:
     for word in (num2words(number, lang="de"), num2words(number + 1, lang="de", to="ordinal")):
-        tokens = GermanTokens().split(word)
+        tokens = german_tokens(word)
         assert "".join(tokens) == word.replace(" ", "")
         assert all(len(token) <= len("siebzehn") for token in tokens)
+
+
+@given(st.integers(1, 99_999))
+def test_a_number_put_together_from_smaller_ones_is_said_as_num2words_says_it(number: int) -> None:
+    made = phrases("cardinal", number + 1)[number]
+    said = num2words(number), num2words(number, lang="de")
+    assert made == (english_tokens(said[0]), german_tokens(said[1]))
 
 
 def test_english_words_come_without_commas_and_hyphens() -> None:
@@ -92,6 +94,13 @@ def test_an_epoch_has_every_sequence_once() -> None:
     assert sorted(seen) == sorted(tuple(row.tolist()) for row in padded)
 
 
+def test_lengths_are_those_of_the_first_batch() -> None:
+    task = Numbers(SMALL, [64, 64], 16, seed=3)
+    for cluster in (0, 1):
+        first = next(task.batches(cluster, 0))
+        assert task.lengths(cluster) == (first.source.shape[1], first.target.shape[1])
+
+
 def test_a_sequence_of_many_phrases_is_as_long() -> None:
     short, long = (
         Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), [64], 8, seed=1)
@@ -105,17 +114,16 @@ def test_a_sequence_of_many_phrases_is_as_long() -> None:
 def test_a_perfect_model_scores_perfectly_and_a_dumb_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from collapipe_ns3.models import transformer
     from collapipe_ns3.models.spec import ModelSpec
-    from collapipe_ns3.models.transformer import build
-    from collapipe_ns3.tasks import numbers
 
     task = Numbers(SMALL, [64], 8, seed=1)
     spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 8, 2, 8, 1, 1, 40)
-    model = build(spec, 1)
-    monkeypatch.setattr(numbers, "greedy", lambda *_: task.batch(task._test).target)
+    model = transformer.build(spec, 1)
+    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).target)
     assert task.evaluate(model)["exact_match"] == 1.0
     assert task.evaluate(model)["bleu"] == pytest.approx(100.0)
-    monkeypatch.setattr(numbers, "greedy", lambda *_: task.batch(task._test).target.flip(0))
+    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).target.flip(0))
     assert task.evaluate(model)["exact_match"] < 0.1
 
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.payload import size_bytes
-from collapipe_ns3.costs import measure, predict_blocks, predict_decoder, predict_embedding
+from collapipe_ns3.costs import predict_blocks, predict_decoder, predict_embedding
 from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.engine.stage import segment
+from collapipe_ns3.measured import measure
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.models.transformer import build
 

@@ -1,0 +1,66 @@
+"""Comparisons on the terminal, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis import comparison_files
+from analysis.compare import METRICS, Comparison
+from collapipe_ns3.display import new_table
+
+#: Schemes beside each other in one table, so that no number is cut off.
+_ABREAST = 4
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """A table a grid point: a row a metric, a column a scheme."""
+    names = comparison_files.schemes(comparison)
+    for point in comparison_files.grid_points(comparison):
+        if point:
+            console.print(f"[bold]{escape(point)}[/]")
+        for some in _abreast(names):
+            console.print(_comparison(comparison, point, some))
+        for some in _abreast([name for name in names if name != comparison.reference]):
+            console.print(_differences(comparison, point, some))
+    seeds = comparison.runs["seed"].nunique()
+    if seeds > 1:
+        console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
+    for line in comparison_files.sitting_out(comparison):
+        console.print(f"[yellow]{escape(line)}[/]")
+
+
+def _abreast(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(names), _ABREAST):
+        yield names[first : first + _ABREAST]
+
+
+def _by_scheme(heading: str, names: Sequence[str]) -> Table:
+    """A table of figures, a column a scheme."""
+    table = new_table(heading, *names)
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    return table
+
+
+def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
+    rows = comparison_files.cells_of(comparison, point)
+    table = _by_scheme("a round, the mean", names)
+    for key, metric in METRICS.items():
+        means = [comparison_files.shown(rows[key, name], metric) for name in names]
+        unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
+        table.add_row(f"{metric.label}{unit}", *means)
+    return table
+
+
+def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
+    rows = comparison_files.cells_of(comparison, point)
+    table = _by_scheme(f"% from {comparison.reference}, by seed", names)
+    for key in comparison_files.SHOWN:
+        cells = [rows[key, name] for name in names]
+        told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]
+        table.add_row(METRICS[key].label, *told)
+    return table

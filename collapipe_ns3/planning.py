@@ -1,0 +1,151 @@
+"""Plans the rounds of a study: what its scheme is shown, and whether the plan can be executed.
+
+Nothing is trained here, and torch, which takes seconds to import, is not needed: `validate` and
+`plan` end here, and `collapipe_ns3.runner` goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge import loop as simulated
+from bridge.network import Network
+from collapipe_ns3 import layout, networks, schemes
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3.links import LinkBook
+from collapipe_ns3.media import media
+from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.schemes import Observation, Sounding
+from collapipe_ns3.tasks import Task
+from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
+from ns3_scenarios.scenario import ScenarioSpec
+
+#: A directed link by its ends.
+Pair = tuple[str, str]
+
+
+class Planning:
+    """A study before its next round: who takes part, and what is known of the links."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self.config = config
+        self.seed = config.seed
+        self.task: Task = _task(config)
+        self.spec = _model_spec(config, self.task)
+        self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
+        self.profiles = layout.profiles(config)
+        # Of a network of the user's own nothing is known.
+        self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
+        self.next_round = 0
+        self.now_ns = 0
+        self.links = LinkBook()
+
+    def observation(self, links: LinkBook | None = None) -> Observation:
+        """What the scheme is shown before the next round, if that is known of the links."""
+        source, target = _lengths(self.task, len(self.config.clusters))
+        return Observation(
+            devices=layout.device_names(self.config),
+            profiles=self.profiles,
+            model=self.spec,
+            batch_size=self.config.training.batch_size,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            links=tuple((links or self.links).links.values()),
+            shares=tuple(self.task.shares),
+            source_length=source,
+            target_length=target,
+            media=self.media,
+            wire=self.config.training.wire,
+        )
+
+    def plan(self, links: LinkBook | None = None) -> RoundPlan:
+        """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
+        observation = self.observation(links)
+        name = self.config.scheme.name
+        with schemes.failing_as(name, f"planning round {self.next_round}"):
+            plan = self.scheme.plan(self.next_round, observation)
+        if not isinstance(plan, RoundPlan) or plan.round != self.next_round:
+            what = f"of round {plan.round}" if isinstance(plan, RoundPlan) else f"but {plan!r}"
+            expected = f"expected a RoundPlan of round {self.next_round}, not one {what}"
+            raise schemes.SchemeFailed(f"scheme {name}: {expected}")
+        validate(
+            plan,
+            devices=observation.devices,
+            blocks=self.spec.encoder_blocks,
+            batch_size=observation.batch_size,
+            schedules=tuple(SCHEDULES),
+            max_tx_power_w={n: each.max_tx_power_w for n, each in self.profiles.items()},
+        )
+        if found := list(memory_problems(plan, observation)):
+            raise PlanError(plan, found)
+        return plan
+
+    def wanted(self) -> tuple[Pair, ...]:
+        """The links that the scheme wants sounded before the next round."""
+        if not isinstance(self.scheme, Sounding):
+            return ()
+        with schemes.failing_as(self.config.scheme.name, f"before round {self.next_round}"):
+            return tuple(self.scheme.sounding(self.observation()))
+
+    def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
+        """Measures, plans the next round, builds its network, and leaves all as it was.
+
+        Sounds the links that the scheme wants unless others are named; returns the plan and what it
+        was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
+        """
+        net = networks.build(self.config, self._scenario())
+        pairs = self.wanted() if sounded is None else sounded
+
+        async def measured() -> tuple[RoundPlan, LinkBook]:
+            links = await self._sounded(net, pairs)
+            plan = self.plan(links)
+            _apply(net, plan)
+            return plan, links
+
+        try:
+            return simulated.run(net, measured())
+        finally:
+            net.close()
+
+    async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
+        """What is known of the links once these have been sounded."""
+        if not pairs:
+            return self.links
+        await net.sound(pairs)
+        return self.links.sounded(net.link_state())
+
+    def _scenario(self) -> ScenarioSpec:
+        """The network of the next round."""
+        return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+
+
+def _apply(net: Network, plan: RoundPlan) -> None:
+    try:
+        net.apply(plan.links)
+    except ValueError as error:
+        raise PlanError(plan, [("links", str(error))]) from None
+
+
+def _task(config: StudyConfig) -> Numbers:
+    settings = NumbersSettings(**config.task.model_dump(exclude={"name", "cluster_size"}))
+    sizes = [cluster.size or config.task.cluster_size for cluster in config.clusters]
+    return Numbers(settings, sizes, config.training.batch_size, config.seed)
+
+
+def _lengths(task: Task, clusters: int) -> tuple[int, int]:
+    """What a batch is usually padded to, source and target: the mean over the clusters."""
+    lengths = [task.lengths(cluster) for cluster in range(clusters)]
+    source, target = (sum(each) / clusters for each in zip(*lengths, strict=True))
+    return round(source), round(target)
+
+
+def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:
+    return ModelSpec(
+        source_vocabulary=task.source_vocabulary,
+        target_vocabulary=task.target_vocabulary,
+        max_length=task.max_length,
+        **config.model.model_dump(exclude={"name"}),
+    )
