@@ -34,7 +34,8 @@ def bundled() -> dict[str, str]:
 
 def catalogue() -> dict[str, StudyConfig]:
     """The bundled studies by name, as they are written: that they can be run is tested."""
-    return {name: StudyConfig.model_validate(_yaml(text)) for name, text in bundled().items()}
+    documents = {name: yaml_text.parse(text)[0] for name, text in bundled().items()}
+    return {name: StudyConfig.model_validate(each.data) for name, each in documents.items()}
 
 
 def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
