@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from collapipe_ns3 import neighbours
+
 if TYPE_CHECKING:
     from collapipe_ns3.problems import StudyError
     from collapipe_ns3.study import Result, Study
+
+neighbours.check()
 
 __all__ = ["Result", "Study", "StudyError"]
 
