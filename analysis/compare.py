@@ -48,10 +48,14 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A run within a comparison: the grid's settings that it was made with, and its tables."""
+    """A run within a comparison: the grid's settings that it was made with, and its tables.
+
+    `stale` says what has changed in the code since the run was made; empty where nothing has.
+    """
 
     point: str
     run: RunTables
+    stale: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,17 @@ class Comparison:
     energy: pd.DataFrame
 
 
-def load_campaign(directory: str | Path, names: Mapping[str, str]) -> list[Cell]:
-    """The finished cells of a campaign: `names` maps directories under `cells` to grid points."""
-    return [Cell(point, load(Path(directory) / "cells" / name)) for name, point in names.items()]
+def load_campaign(
+    directory: str | Path, names: Mapping[str, str], stale: Mapping[str, str] | None = None
+) -> list[Cell]:
+    """The finished cells of a campaign: `names` maps directories under `cells` to grid points.
+
+    `stale` says of the directories in it what has changed in the code since.
+    """
+    folder, changed = Path(directory) / "cells", stale or {}
+    return [
+        Cell(point, load(folder / each), changed.get(each, "")) for each, point in names.items()
+    ]
 
 
 def compare(
@@ -86,15 +98,17 @@ def compare(
         raise ValueError(f"no run of {reference}; there are {', '.join(schemes)}")
     rows = []
     for point in dict.fromkeys(cell.point for cell in cells):
-        runs = [cell.run for cell in cells if cell.point == point]
-        target = target_loss if target_loss is not None else max(least_loss(run) for run in runs)
+        there = [cell for cell in cells if cell.point == point]
+        runs = [cell.run for cell in there]
+        target = target_loss if target_loss is not None else _common_loss(runs)
         # What uses no network would leave the others no time at all.
         timed = [run for run in runs if len(run.transfers)] or runs
         until_s = min(float(ends(run).iloc[-1]) for run in timed)
         rows += [
-            {"point": point, "scheme": scheme_of(run), "seed": seed_of(run)}
-            | figures(run, target, until_s)
-            for run in runs
+            {"point": point, "scheme": scheme_of(cell.run), "seed": seed_of(cell.run)}
+            | figures(cell.run, target, until_s)
+            | {"stale": cell.stale}
+            for cell in there
         ]
     frame = pd.DataFrame(rows)
     return Comparison(reference, frame, _summary(frame, schemes, reference), _energy(cells))
@@ -158,7 +172,14 @@ def losses(run: RunTables) -> pd.Series:
 
 
 def least_loss(run: RunTables) -> float:
+    """The least loss of a run, nan where no round has one: its training diverged at once."""
     return float(losses(run).min())
+
+
+def _common_loss(runs: Sequence[RunTables]) -> float:
+    """What each run reached that has a loss at all, nan where none has."""
+    least = [loss for loss in map(least_loss, runs) if not math.isnan(loss)]
+    return max(least, default=math.nan)
 
 
 def interval(values: Sequence[float] | np.ndarray) -> float:
@@ -204,6 +225,7 @@ def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.
                         "scheme": scheme,
                         "seeds": len(own),
                         "reached": int(own[key].notna().sum()),
+                        "stale": "; ".join(dict.fromkeys(filter(None, own["stale"]))),
                         "mean": _mean(own[key]),
                         "ci95": interval(own[key].to_numpy()),
                         "difference": _mean(difference),

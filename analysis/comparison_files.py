@@ -65,6 +65,24 @@ def sitting_out(comparison: Comparison) -> list[str]:
     ]
 
 
+def stale(comparison: Comparison, point: str) -> dict[str, str]:
+    """The schemes with runs at this point that other code made, and what has changed since."""
+    rows = comparison.summary[comparison.summary["point"] == point]
+    return {str(name): str(why) for name, why in rows[["scheme", "stale"]].to_numpy() if why}
+
+
+def marked(comparison: Comparison, point: str, names: Sequence[str]) -> list[str]:
+    """The schemes as headings, with a star where runs were made by other code."""
+    found = stale(comparison, point)
+    return [f"{name}*" if name in found else name for name in names]
+
+
+def stale_lines(comparison: Comparison, point: str) -> list[str]:
+    """What the stars mean: a line for every scheme that has one."""
+    found = stale(comparison, point)
+    return [f"* {name}: made by other code than the present: {found[name]}" for name in found]
+
+
 def grid_points(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(comparison.summary["point"]))
 
@@ -88,15 +106,16 @@ def markdown(comparison: Comparison, heading: str, command: str) -> str:
         seeds = int(comparison.summary.loc[comparison.summary["point"] == point, "seeds"].max())
         lines += [f"## {point or 'The study as it is'}", ""]
         lines += [f"Means over {seeds} seeds, ± half of the 95 % confidence interval.", ""]
-        lines += _head(["", *names])
+        lines += _head(["", *marked(comparison, point, names)])
         for key, metric in METRICS.items():
             values = [shown(rows[key, name], metric) for name in names]
             unit = f", {metric.unit}" if metric.unit else ""
             lines.append(_row([f"{metric.label}{unit}", *values]))
         lines += [f"\n{line}" for line in sitting_out(comparison)]
+        lines += [f"\n\\{line}" for line in stale_lines(comparison, point)]
         others = [name for name in names if name != comparison.reference]
         lines += ["", f"Differences from {comparison.reference}, in percent, paired by seed:", ""]
-        lines += _head(["", *others])
+        lines += _head(["", *marked(comparison, point, others)])
         for key, metric in METRICS.items():
             cells = [rows[key, name] for name in others]
             values = [told(row["percent"], row["percent_ci95"]) for row in cells]
@@ -146,6 +165,8 @@ def figure(comparison: Comparison) -> Figure:
     picture = Figure(figsize=(9, 5), layout="constrained")
     panels = picture.subplots(2, 3).flatten()
     width = 0.8 / len(points)
+    stars = {name for point in points for name in stale(comparison, point)}
+    ticks = [f"{name}*" if name in stars else name for name in names]
     for panel, key in zip(panels, SHOWN, strict=True):
         metric = METRICS[key]
         for place, point in enumerate(points):
@@ -156,9 +177,11 @@ def figure(comparison: Comparison) -> Figure:
             shown = [0.0 if math.isnan(half) else half for half in halves]
             panel.bar(at, means, width, yerr=shown, capsize=2, label=point or None)
         panel.set_title(f"{metric.label}{f' [{metric.unit}]' if metric.unit else ''}", fontsize=9)
-        panel.set_xticks(range(len(names)), names, rotation=20, fontsize=8)
+        panel.set_xticks(range(len(names)), ticks, rotation=20, fontsize=8)
         panel.tick_params(axis="y", labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
+    if stars:
+        picture.suptitle("* made by other code than the present", fontsize=8, ha="right", x=0.99)
     if any(points):
         picture.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return picture

@@ -1,8 +1,7 @@
 """Campaigns: one study under many schemes, seeds and settings, a run directory a cell.
 
-Cells run side by side in processes forked from one that has ns-3 and torch loaded, or on a Dask
-cluster. A cell that fails is reported and stops no other; a campaign that was killed goes on with
-what is missing, and ends with the same tables.
+A cell that fails is reported and stops no other; a campaign that was killed goes on with what is
+missing, and ends with the same tables.
 """
 
 from __future__ import annotations
@@ -10,21 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import io
 import itertools
 import json
-import multiprocessing
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +27,8 @@ Grid = Mapping[str, Sequence[str]]
 #: What has an option of its own, which would go before the grid's value.
 _ELSEWHERE = {"seed": "--seeds", "scheme": "--schemes", "scheme.name": "--schemes"}
 
+_LONGEST_NAME = 120
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -50,19 +41,17 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A directory's name: readable, and different for different cells."""
-        settings = "-".join(re.sub(r"[^\w.=+-]", "", each) for each in self.sets)
-        if len(settings) > 80:
-            settings = hashlib.sha256(settings.encode()).hexdigest()[:16]
-        return "-".join(filter(None, [self.scheme, f"seed{self.seed}", settings]))
+        """A directory's name: readable, and different for different cells.
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a cell ended: `error` is empty where all went well."""
-
-    cell: Cell
-    error: str
+        Where a name has to leave something out to be readable, a digest of all makes it unique.
+        """
+        parts = [self.scheme, f"seed{self.seed}", *self.sets]
+        shown = re.sub(r"[^A-Za-z0-9_.=+-]", "", "-".join(parts))[:_LONGEST_NAME]
+        # Joined by dashes, values with a further = in them could be read in two ways.
+        is_clear = all(each.count("=") == 1 for each in self.sets) and self.scheme[:1].isalnum()
+        if is_clear and shown == "-".join(parts):
+            return shown
+        return f"{shown.lstrip('.')}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,126 +173,6 @@ def is_complete(place: Path, cell: Cell) -> bool:
         return False
     rounds = Study.from_yaml(cell.study).config.rounds
     return len(list((place / "rounds").glob("*.parquet"))) >= rounds
-
-
-def run_here(
-    campaign: Campaign, jobs: int, on_round: Callable[[Cell], None] = lambda cell: None
-) -> Iterator[Ended]:
-    """Runs what is missing in `jobs` processes at a time, handing over each cell as it ends."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["collapipe_ns3.warm"])
-
-    def run(cell: Cell) -> Ended:
-        receiving, sending = context.Pipe(duplex=False)
-        process = context.Process(
-            target=work, args=(cell, campaign.place(cell), sending), daemon=True
-        )
-        process.start()
-        sending.close()
-        error = ""
-        try:
-            while True:
-                said: str = receiving.recv()
-                if said:
-                    error = said
-                else:
-                    on_round(cell)
-        except EOFError:
-            process.join()
-        if process.exitcode and not error:
-            error = f"its process ended with exit code {process.exitcode}"
-            if process.exitcode == -signal.SIGKILL:
-                error += ": killed, as by a system short of memory; fewer --jobs need less"
-        return Ended(cell, error)
-
-    with ThreadPoolExecutor(jobs) as pool:
-        pending = [pool.submit(run, cell) for cell in campaign.missing()]
-        try:
-            for done in as_completed(pending):
-                yield done.result()
-        finally:  # where the caller stops, what has not begun is not to
-            for future in pending:
-                future.cancel()
-
-
-def work(cell: Cell, place: Path, sending: Connection) -> None:
-    """A cell in a process of its own: says nothing for a round, or what went wrong."""
-    try:
-        execute(cell, place, lambda: sending.send(""))
-    except Exception as error:  # whatever it is, it is this cell's alone
-        sending.send(f"{type(error).__name__}: {error}")
-    finally:
-        sending.close()
-
-
-def execute(cell: Cell, place: Path, on_round: Callable[[], None]) -> None:
-    """Runs a cell to its end, from where it was stopped if it was."""
-    study = Study.from_yaml(cell.study)
-    begun = (place / "study.yaml").exists()
-    if begun and (place / "study.yaml").read_text("utf-8") != cell.study:
-        raise ValueError(f"{place} holds another run")
-    # A process of a campaign that was killed may still be at its last round.
-    study.run(out=place, resume=begun, on_round=on_round, wait=True)
-    _shed_checkpoint(place)
-
-
-def _shed_checkpoint(place: Path) -> None:
-    """Gigabytes a cell at the paper's scale, and a finished cell is only ever read."""
-    (place / "checkpoint.pt").unlink(missing_ok=True)
-
-
-def run_on_dask(campaign: Campaign, scheduler: str) -> Iterator[Ended]:
-    """The same on a Dask cluster, each cell in a process of its own beside a worker.
-
-    Needs the extra `dask`, and this package where the workers are; no shared disk. Raises
-    `OSError` where the scheduler can't be reached.
-    """
-    from distributed import Client
-    from distributed import as_completed as as_dask_completed
-
-    with Client(scheduler, timeout="10s") as client:
-        pending = {
-            client.submit(execute_packed, cell, pure=False): cell for cell in campaign.missing()
-        }
-        for future in as_dask_completed(list(pending)):
-            cell = pending[future]
-            if future.status != "finished":
-                yield Ended(cell, f"on the cluster: {future.exception()}")
-                continue
-            packed, error = future.result()
-            if not error:
-                _unpack(packed, campaign.place(cell))
-            yield Ended(cell, error)
-
-
-def execute_packed(cell: Cell) -> tuple[bytes, str]:
-    """Runs a cell in a new process on whatever machine this is: its directory zipped, or an error.
-
-    Not in the worker itself: ns-3 allows one simulation a process, and a worker has threads.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        study, place = Path(folder, "study.yaml"), Path(folder, "run")
-        study.write_text(cell.study, "utf-8")
-        command = [sys.executable, "-m", "collapipe_ns3", "run", str(study), "--out", str(place)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return b"", done.stderr.strip() or f"exit code {done.returncode}"
-        memory = io.BytesIO()
-        with zipfile.ZipFile(memory, "w") as archive:
-            _shed_checkpoint(place)
-            for file in sorted(place.rglob("*")):
-                archive.write(file, file.relative_to(place))
-        return memory.getvalue(), ""
-
-
-def _unpack(packed: bytes, place: Path) -> None:
-    """Puts a cell's directory in its place, whole or not at all."""
-    part = place.with_name(f".{place.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        archive.extractall(part)
-    shutil.rmtree(place, ignore_errors=True)
-    part.replace(place)
 
 
 def parse_seeds(text: str) -> list[int]:

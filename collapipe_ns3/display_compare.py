@@ -26,6 +26,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             console.print(_comparison(comparison, point, some))
         for some in _abreast([name for name in names if name != comparison.reference]):
             console.print(_differences(comparison, point, some))
+        for line in comparison_files.stale_lines(comparison, point):
+            console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     seeds = comparison.runs["seed"].nunique()
     if seeds > 1:
         console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
@@ -48,7 +50,7 @@ def _by_scheme(heading: str, names: Sequence[str]) -> Table:
 
 def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.cells_of(comparison, point)
-    table = _by_scheme("a round, the mean", names)
+    table = _by_scheme("a round, the mean", comparison_files.marked(comparison, point, names))
     for key, metric in METRICS.items():
         means = [comparison_files.shown(rows[key, name], metric) for name in names]
         unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
@@ -58,8 +60,9 @@ def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Tab
 
 def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.cells_of(comparison, point)
-    table = _by_scheme(f"% from {comparison.reference}, by seed", names)
-    for key in comparison_files.SHOWN:
+    heading = f"% from {comparison.reference}, by seed"
+    table = _by_scheme(heading, comparison_files.marked(comparison, point, names))
+    for key in METRICS:
         cells = [rows[key, name] for name in names]
         told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]
         table.add_row(METRICS[key].label, *told)

@@ -10,6 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from collapipe_ns3.code_identity import CodeIdentity
+
+#: Of the manifest's keys and what they mean. 1 has `code`, the identity of the code.
+SCHEMA_VERSION = 1
+
 PACKAGES = ("collapipe-ns3", "ns3", "cppyy", "torch", "numpy", "scipy", "pandas", "pyarrow")
 
 
@@ -18,9 +23,10 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def manifest(scheme: str, seed: int, device: str) -> dict[str, Any]:
+def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[str, Any]:
     """What a run directory keeps of the circumstances of its run."""
     return {
+        "schema_version": SCHEMA_VERSION,
         "scheme": scheme,
         "seed": seed,
         "device": device,
@@ -33,6 +39,7 @@ def manifest(scheme: str, seed: int, device: str) -> dict[str, Any]:
             "processor": platform.machine(),
             "cores": os.cpu_count(),
         },
+        "code": code.to_json(),
     }
 
 

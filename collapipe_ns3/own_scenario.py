@@ -83,10 +83,9 @@ def find(name: str) -> Callable[..., Any]:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise BadScenario(f"expected module:function, not {name!r}")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
-        module = importlib.import_module(module_name)
+        with working_directory_first():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and module_name.startswith(error.name):
             there = "neither installed nor in the working directory"
@@ -94,8 +93,6 @@ def find(name: str) -> Callable[..., Any]:
         raise BadScenario(f"{module_name} needs {error.name!r}, which isn't installed") from None
     except Exception as error:
         raise BadScenario(f"{module_name} can't be imported: {_told(error)}") from None
-    finally:
-        sys.path.remove(here)
     function: Callable[..., Any] | None = getattr(module, attribute, None)
     if function is None or not callable(function):
         defined = [
@@ -106,6 +103,17 @@ def find(name: str) -> Callable[..., Any]:
         what = f"no function {attribute!r} in {module_name}"
         raise BadScenario(f"{what}; {did_you_mean(attribute, defined)}")
     return function
+
+
+@contextmanager
+def working_directory_first() -> Iterator[None]:
+    """Modules in the working directory are found, before all others."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _carry(network: Network, spec: ScenarioSpec) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from collapipe_ns3 import reading
+from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.manifest import manifest
 from collapipe_ns3.plan import PlanError, RoundPlan
@@ -221,7 +221,8 @@ class Study:
         with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
             if resume:
                 self._resume(run, directory)
-            facts = manifest(self.config.scheme.name, self.config.seed, device)
+            code = code_identity.of_study(self.config)
+            facts = manifest(self.config.scheme.name, self.config.seed, device, code)
             directory.describe(self.to_yaml(), facts)
             for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
                 directory.write(record, run.checkpoint())

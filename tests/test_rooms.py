@@ -16,7 +16,7 @@ FORBIDDEN = {
 }
 
 #: The command line stands above all rooms and wires them: it alone hands runs to `analysis`.
-TOP = {"collapipe_ns3/cli_compare.py", "collapipe_ns3/display_compare.py"}
+TOP = {"collapipe_ns3/cli_compare_run.py", "collapipe_ns3/display_compare.py"}
 
 #: Rooms of `collapipe_ns3` that hold no knowledge of how a network is simulated.
 PURE = ("plan.py", "costs.py", "devices.py", "models", "tasks", "schemes", "engine")

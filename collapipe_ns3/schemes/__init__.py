@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -306,10 +306,19 @@ def names() -> list[str]:
 
 def factory(name: str) -> Callable[..., Scheme]:
     """The class of an installed scheme; raises `UnknownScheme`."""
+    found: Callable[..., Scheme] = _entry_point(name).load()
+    return found
+
+
+def target(name: str) -> str:
+    """Where an installed scheme is, as `module:Class`; raises `UnknownScheme`."""
+    return _entry_point(name).value
+
+
+def _entry_point(name: str) -> EntryPoint:
     for point in entry_points(group=GROUP):
         if point.name == name:
-            found: Callable[..., Scheme] = point.load()
-            return found
+            return point
     raise UnknownScheme(f"no scheme {name!r}; {did_you_mean(name, names())}")
 
 

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 import studies
 from distributed import LocalCluster
+from hypothesis import example, given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from collapipe_ns3 import Study, StudyError, campaign
-from collapipe_ns3.campaign import Campaign, parse_grid, parse_seeds
+from collapipe_ns3 import Study, StudyError, campaign, campaign_workers
+from collapipe_ns3.campaign import Campaign, Cell, parse_grid, parse_seeds
 from collapipe_ns3.cli import app
 
 WALL = {"computes": ["wall_s"], "rounds": ["planning_wall_s"]}
@@ -84,6 +86,35 @@ def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -
         planned(tmp_path, "no", schemes=["pipeline"], grid={"scheme.settings.micro_batch": ["3"]})
 
 
+_VALUES = st.text("aA1=-+. :/\\é'", min_size=1, max_size=6)
+_CELLS = st.builds(
+    Cell,
+    st.text("ab-./é", min_size=1, max_size=4),
+    st.integers(0, 12),
+    st.tuples(*(_VALUES.map(lambda value, key=key: f"{key}={value}") for key in ("a.b", "c"))),
+    st.just(""),
+)
+
+
+@given(_CELLS, _CELLS)
+@example(Cell("a", 1, ("a.b=1 0", "c=1"), ""), Cell("a", 1, ("a.b=10", "c=1"), ""))
+@example(Cell("a", 1, ("a.b=1:0", "c=1"), ""), Cell("a", 1, ("a.b=1/0", "c=1"), ""))
+@example(Cell("a", 1, ("a.b=1", "c=2-c=3"), ""), Cell("a", 1, ("a.b=1-c=2", "c=3"), ""))
+@example(Cell("a/b", 1, ("a.b=1", "c=2"), ""), Cell("ab", 1, ("a.b=1", "c=2"), ""))
+def test_different_cells_have_different_directories(one: Cell, other: Cell) -> None:
+    assert (one.name == other.name) == (one == other)
+    assert Path("cells", one.name).resolve().parent == Path("cells").resolve()
+    assert not one.name.startswith(".")
+
+
+def test_names_of_cells_are_readable_and_not_too_long() -> None:
+    cell = Cell("pipeline", 3, ("training.learning_rate=1e-3", "radio.d2e.stack=lte"), "")
+    assert cell.name == "pipeline-seed3-training.learning_rate=1e-3-radio.d2e.stack=lte"
+    far = [Cell("a" * 300, 3, (f"{'b' * 300}={each}",), "").name for each in (1, 2)]
+    assert len(set(far)) == 2
+    assert max(map(len, far)) <= 200
+
+
 def test_every_wrong_cell_is_told_before_any_runs(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         planned(tmp_path, "out", schemes=["pipelin"], grid={"training.batch_size": ["8", "-1"]})
@@ -93,7 +124,7 @@ def test_every_wrong_cell_is_told_before_any_runs(tmp_path: Path) -> None:
 
 def test_cells_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
     made = planned(tmp_path, "out")
-    assert [ended.error for ended in campaign.run_here(made, jobs=2)] == [""] * 4
+    assert [ended.error for ended in campaign_workers.run_here(made, jobs=2)] == [""] * 4
     assert made.missing() == []
     by_hand = Study.load(studies.write(tmp_path)).run(
         scheme="vanilla_fl", seed=2, out=tmp_path / "hand"
@@ -101,7 +132,7 @@ def test_cells_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
     cell = next(cell for cell in made.cells if cell.name == "vanilla_fl-seed2")
     transfers = pd.read_parquet(made.place(cell) / "transfers")
     pd.testing.assert_frame_equal(transfers, by_hand.transfers, check_exact=True)
-    assert list(campaign.run_here(made, jobs=2)) == []  # nothing is done again
+    assert list(campaign_workers.run_here(made, jobs=2)) == []  # nothing is done again
     assert not list(made.directory.rglob("checkpoint.pt"))  # gigabytes, at the paper's scale
 
 
@@ -112,16 +143,18 @@ def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
     made.place(held).parent.mkdir(parents=True)
     made.place(held).write_text("in the way")
     ended = {}
-    for each in campaign.run_here(made, jobs=1, on_round=lambda cell: kill_worker(cell == killed)):
+    for each in campaign_workers.run_here(
+        made, jobs=1, on_round=lambda cell: kill_worker(cell == killed)
+    ):
         ended[each.cell] = each.error
     assert "StudyError" in ended[held]
     assert "exit code -9" in ended[killed]
     assert [ended[cell] for cell in others] == ["", ""]
     assert made.missing() == [held, killed]
     made.place(held).unlink()
-    assert [each.error for each in campaign.run_here(made, jobs=2)] == ["", ""]
+    assert [each.error for each in campaign_workers.run_here(made, jobs=2)] == ["", ""]
     whole = planned(tmp_path, "whole")
-    list(campaign.run_here(whole, jobs=2))
+    list(campaign_workers.run_here(whole, jobs=2))
     same_tables(whole.directory, made.directory)
 
 
@@ -174,11 +207,11 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
 @pytest.mark.slow
 def test_a_dask_cluster_runs_the_same_cells(tmp_path: Path) -> None:
     here, there = planned(tmp_path, "here"), planned(tmp_path, "there")
-    list(campaign.run_here(here, jobs=2))
+    list(campaign_workers.run_here(here, jobs=2))
     with LocalCluster(  # worker processes, as on other machines
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        ended = list(campaign.run_on_dask(there, cluster.scheduler_address))
+        ended = list(campaign_workers.run_on_dask(there, cluster.scheduler_address))
     assert [each.error for each in ended] == [""] * 4
     same_tables(here.directory, there.directory)
 
@@ -258,7 +291,7 @@ def test_a_cell_that_was_run_from_another_study_is_not_complete(tmp_path: Path) 
     (cell,) = made.cells
     Study.load(studies.write(tmp_path)).run(seed=2, rounds=1, out=made.place(cell))
     assert made.missing() == [cell]
-    (ended,) = campaign.run_here(made, jobs=1)
+    (ended,) = campaign_workers.run_here(made, jobs=1)
     assert "holds another run" in ended.error
 
 
