@@ -11,10 +11,11 @@ micro-batches kept at stage i of N instead of all M.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from functools import lru_cache
 
 
 class Kind(StrEnum):
@@ -98,6 +99,7 @@ def _with_messages(orders: list[list[tuple[Kind, int]]]) -> Table:
     return tuple(table)
 
 
+@lru_cache(maxsize=256)  # a run executes and predicts the same few tables in every round
 def table(name: str, stages: int, micro_batches: int) -> Table:
     """The table of a schedule in `SCHEDULES`, validated and run dry; raises `ScheduleError`."""
     made = SCHEDULES[name](stages, micro_batches)
@@ -119,35 +121,34 @@ def validate(table: Table, micro_batches: int) -> None:
     """
     if len(table) < 2:
         raise ScheduleError(f"expected at least two stages, not {len(table)}")
-    for stage, actions in enumerate(table):
-        _check_stage(table, stage, actions, micro_batches)
+    # As sets GPipe's actions are those of every schedule.
+    for stage, expected in enumerate(gpipe(len(table), micro_batches)):
+        _check_stage(table, stage, micro_batches, set(expected))
     _run_dry(table)
 
 
-def _check_stage(table: Table, stage: int, actions: tuple[Action, ...], count: int) -> None:
+def _check_stage(table: Table, stage: int, count: int, expected: Set[Action]) -> None:
+    actions, last = table[stage], len(table) - 1
+    before: set[Action] = set()
     for place, action in enumerate(actions):
         if action.stage != stage:
             raise _error(table, f"{action} stands in the list of stage {stage}", {stage: place})
-        if action in actions[:place]:
+        if action in before:
             raise _error(table, f"{action} stands there twice", {stage: place})
         if not 0 <= action.micro_batch < count:
             raise _error(table, f"{action}: there are {count} micro-batches", {stage: place})
-        for need in _needs(action, stage, len(table) - 1):
-            if need not in actions[:place]:
+        for need in _needs(action, stage, last):
+            if need not in before:
                 raise _error(table, f"{action} without {need} before it", {stage: place})
-    expected = {action for other in _expected(len(table), count) for action in other}
-    if missing := sorted(str(a) for a in expected if a.stage == stage and a not in actions):
+        before.add(action)
+    if missing := sorted(map(str, expected - before)):
         raise _error(table, f"stage {stage} lacks {', '.join(missing)}", {stage: len(actions)})
-    for kind in Kind:
-        order = [a for a in actions if a.kind is kind]
-        for before, after in pairwise(order):
-            if after.micro_batch < before.micro_batch:
-                place = actions.index(after)
-                raise _error(table, f"{after} comes after {before}", {stage: place})
-
-
-def _expected(stages: int, micro_batches: int) -> Table:
-    return gpipe(stages, micro_batches)  # as a set: every schedule takes the same actions
+    latest: dict[Kind, Action] = {}
+    for place, action in enumerate(actions):
+        earlier = latest.get(action.kind, action)
+        if action.micro_batch < earlier.micro_batch:
+            raise _error(table, f"{action} comes after {earlier}", {stage: place})
+        latest[action.kind] = action
 
 
 def _needs(action: Action, stage: int, last: int) -> Iterator[Action]:
@@ -170,41 +171,47 @@ def _needs(action: Action, stage: int, last: int) -> Iterator[Action]:
 
 def sender(receive: Action, last: int) -> Action:
     """The send that feeds a receive, in a table whose last stage is `last`."""
-    return {
-        Kind.RECEIVE_ACTIVATION: Action(
-            receive.stage - 1, Kind.SEND_ACTIVATION, receive.micro_batch
-        ),
-        Kind.RECEIVE_GRADIENT: Action(receive.stage + 1, Kind.SEND_GRADIENT, receive.micro_batch),
-        Kind.RECEIVE_LABELS: Action(0, Kind.SEND_LABELS, receive.micro_batch),
-    }[receive.kind]
+    m = receive.micro_batch
+    if receive.kind is Kind.RECEIVE_ACTIVATION:
+        return Action(receive.stage - 1, Kind.SEND_ACTIVATION, m)
+    if receive.kind is Kind.RECEIVE_GRADIENT:
+        return Action(receive.stage + 1, Kind.SEND_GRADIENT, m)
+    return Action(0, Kind.SEND_LABELS, m)
 
 
 def receiver(send: Action, last: int) -> Action:
     """The receive that a send feeds, in a table whose last stage is `last`."""
-    return {
-        Kind.SEND_ACTIVATION: Action(send.stage + 1, Kind.RECEIVE_ACTIVATION, send.micro_batch),
-        Kind.SEND_GRADIENT: Action(send.stage - 1, Kind.RECEIVE_GRADIENT, send.micro_batch),
-        Kind.SEND_LABELS: Action(last, Kind.RECEIVE_LABELS, send.micro_batch),
-    }[send.kind]
+    m = send.micro_batch
+    if send.kind is Kind.SEND_ACTIVATION:
+        return Action(send.stage + 1, Kind.RECEIVE_ACTIVATION, m)
+    if send.kind is Kind.SEND_GRADIENT:
+        return Action(send.stage - 1, Kind.RECEIVE_GRADIENT, m)
+    return Action(last, Kind.RECEIVE_LABELS, m)
 
 
 def _run_dry(table: Table) -> None:
-    """Takes every action that can be taken until none is left, or none can be taken."""
+    """Takes every action that can be taken until none is left, or none can be taken.
+
+    A stage that waits for a send goes on once that was taken, so that every action is looked at
+    twice at most.
+    """
     last = len(table) - 1
-    places = dict.fromkeys(range(len(table)), 0)
+    places = [0] * len(table)
     done: set[Action] = set()
-    moved = True
-    while moved:
-        moved = False
-        for stage, actions in enumerate(table):
-            while places[stage] < len(actions):
-                action = actions[places[stage]]
-                if action.kind in RECEIVES and sender(action, last) not in done:
-                    break
-                done.add(action)
-                places[stage] += 1
-                moved = True
-    stuck = {stage: place for stage, place in places.items() if place < len(table[stage])}
+    waiting: dict[Action, int] = {}
+    ready = deque(range(len(table)))
+    while ready:
+        stage = ready.popleft()
+        while places[stage] < len(table[stage]):
+            action = table[stage][places[stage]]
+            if action.kind in RECEIVES and (send := sender(action, last)) not in done:
+                waiting[send] = stage
+                break
+            done.add(action)
+            places[stage] += 1
+            if action in waiting:
+                ready.append(waiting.pop(action))
+    stuck = {stage: place for stage, place in enumerate(places) if place < len(table[stage])}
     if stuck:
         waits = "; ".join(
             f"{table[s][p]} waits for {sender(table[s][p], last)}" for s, p in stuck.items()

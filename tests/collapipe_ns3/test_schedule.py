@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +104,23 @@ def test_backwards_out_of_order_are_refused_as_gradients_would_add_up_differentl
     swapped = (*last[:6], last[8], last[9], last[6], last[7])
     with pytest.raises(ScheduleError, match="1B0 comes after 1B1"):
         validate((table[0], swapped), 2)
+
+
+def calls_to_validate(micro_batches: int) -> int:
+    """How many Python functions are called for twelve stages: repeats to the digit."""
+    table, calls = gpipe(12, micro_batches), 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        validate(table, micro_batches)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_validation_is_linear_in_micro_batches() -> None:
+    assert calls_to_validate(64) < 4.2 * calls_to_validate(16)
