@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -68,14 +69,21 @@ class TorchThread:
         """
         loop = simulated_loop()
         start_ns = loop.now_ns()
-        pending = self._executor.submit(_timed, work)
+        pending = self.later(partial(_timed, work))
         await sleep_ns(lasting_ns)
         result, wall_s = pending.result()
         return Computed(result, start_ns, loop.now_ns(), wall_s)
 
+    def later(self, work: Callable[[], T]) -> Future[T]:
+        """Has `work` done in the same thread, after all that was asked for before.
+
+        Nobody waits for it: what is asked for afterwards finds it done.
+        """
+        return self._executor.submit(work)
+
     def now(self, work: Callable[[], T]) -> T:
         """Does `work` at once, in the same thread, taking no simulated time."""
-        return self._executor.submit(work).result()
+        return self.later(work).result()
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bridge.formats import Wire
+from bridge.formats import Wire, row_bytes
 from bridge.wire import Encoded, decode, encode
 
 #: Half-open byte ranges of a payload, in order.
@@ -20,17 +20,22 @@ def size_bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+def bytes_on_air(tensors: Sequence[Tensor], wire: Wire = "fp32") -> int:
+    """Bytes of these tensors once packed: by their shapes alone, whose values need not be there."""
+    return sum(
+        tensor.numel() // tensor.shape[-1] * row_bytes(wire, tensor.shape[-1])
+        if tensor.is_floating_point()
+        else size_bytes([tensor])
+        for tensor in tensors
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """Tensors that travel together: floating-point ones encoded, others in their own formats."""
 
     sent: tuple[Tensor, ...]
     encoded: tuple[Encoded, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on air."""
-        return sum(size_bytes(each.tensors) for each in self.encoded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, TypeVar
 
+import torch
+
 from bridge.compute import Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network
@@ -41,12 +43,21 @@ class CostBook:
 
     entries: dict[tuple[object, ...], StageCost] = field(default_factory=dict)
 
-    def of(self, worker: StageWorker, inputs: Sequence[object], thread: TorchThread) -> StageCost:
-        """FLOPs and memory of a stage's forward and backward on these inputs."""
-        key = (*worker.shape, *(tuple(getattr(i, "shape", ())) for i in inputs))
+    def of(
+        self,
+        worker: StageWorker,
+        shapes: Sequence[torch.Size],
+        inputs: Callable[[], Sequence[object]],
+        thread: TorchThread,
+    ) -> StageCost:
+        """FLOPs and memory of a stage's forward and backward on inputs of these shapes.
+
+        `inputs` is called in the torch thread, where the cost has not been measured yet.
+        """
+        key = (*worker.shape, *map(tuple, shapes))
         if key not in self.entries:
             self.entries[key] = thread.now(
-                lambda: measure(worker.function, worker.parameters, inputs)
+                lambda: measure(worker.function, worker.parameters, inputs())
             )
         return self.entries[key]
 

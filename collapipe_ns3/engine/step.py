@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from bridge.payload import pack, receive, size_bytes
+from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs import StageCost
-from collapipe_ns3.engine.air import Air
+from collapipe_ns3.engine.air import Air, Message, Payload
 from collapipe_ns3.engine.schedule import RECEIVES, Action, Kind, Table, receiver
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage import StageWorker
 from collapipe_ns3.measured import optimizer_flops
 from collapipe_ns3.tasks import Batch
-
-#: Tensors that travel together.
-Payload = tuple[Tensor, ...]
 
 _KIND_ON_AIR = {
     Kind.SEND_ACTIVATION: "activation",
@@ -52,7 +50,7 @@ class PipelineStep:
     air: Air
     squares: list[float] | None = None
     losses: dict[int, float] = field(default_factory=dict)
-    inbox: dict[Action, asyncio.Future[Payload]] = field(default_factory=dict)
+    inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
 
     async def run(self) -> float:
         """Executes the table; returns the batch's mean token loss. Raises `TransferFailed`."""
@@ -66,23 +64,25 @@ class PipelineStep:
         return sum(self.losses[m] for m in sorted(self.losses))
 
     async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
-        """Takes the actions of one stage in order. `held` has what waits to be used or sent."""
-        held: dict[Action, Payload] = {}
+        """Takes the actions of one stage in order."""
+        arrived: dict[Action, Message] = {}
+        to_send: dict[Action, Payload] = {}
         costs: dict[int, StageCost] = {}
         if stage == 0:
             for m, part in enumerate(self.parts):
-                held[Action(0, Kind.RECEIVE_ACTIVATION, m)] = (part.source, part.source_padding)
-                held[Action(0, Kind.SEND_LABELS, m)] = (part.target,)
+                source = (part.source, part.source_padding)
+                arrived[Action(0, Kind.RECEIVE_ACTIVATION, m)] = Message.unchanged(source)
+                to_send[Action(0, Kind.SEND_LABELS, m)] = (part.target,)
         for action in self.table[stage]:
             m = action.micro_batch
             if action.kind in RECEIVES:
-                held[action] = await self._slot(action)
+                arrived[action] = await self._slot(action)
             elif action.kind is Kind.FORWARD:
-                costs[m] = await self._forward(stage, m, held)
+                costs[m] = await self._forward(stage, m, arrived, to_send)
             elif action.kind is Kind.BACKWARD:
-                await self._backward(stage, m, held, costs[m])
+                await self._backward(stage, m, arrived, to_send, costs[m])
             else:
-                payload = held.pop(action)
+                payload = to_send.pop(action)
                 group.create_task(
                     self._ship(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
@@ -90,34 +90,56 @@ class PipelineStep:
         flops = optimizer_flops(self.optimizer, worker.parameters)
         await self.site.compute(self._place(stage), "step", -1, flops, worker.step)
 
-    async def _forward(self, stage: int, m: int, held: dict[Action, Payload]) -> StageCost:
+    async def _forward(
+        self,
+        stage: int,
+        m: int,
+        arrived: dict[Action, Message],
+        to_send: dict[Action, Payload],
+    ) -> StageCost:
         worker, last = self.workers[stage], len(self.workers) - 1
-        first, padding = held.pop(Action(stage, Kind.RECEIVE_ACTIVATION, m))
-        inputs: tuple[object, ...] = () if stage == 0 else (padding,)
+        message = arrived.pop(Action(stage, Kind.RECEIVE_ACTIVATION, m))
+        labels = Message.unchanged(())
         if stage == last:
-            (target,) = held.pop(Action(stage, Kind.RECEIVE_LABELS, m))
-            inputs = (padding, target, self.tokens)
-        cost = self.site.costs.of(worker, (first, *inputs), self.site.thread)
-        work = partial(worker.forward, m, cost.activation_bytes, first, *inputs)
-        output = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
+            labels = arrived.pop(Action(stage, Kind.RECEIVE_LABELS, m))
+
+        def inputs() -> tuple[Any, ...]:
+            first, padding = message.tensors()
+            if stage == 0:
+                return (first,)
+            return (first, padding, *((*labels.tensors(), self.tokens) if stage == last else ()))
+
+        def work() -> Payload:
+            output = worker.forward(m, cost.activation_bytes, *inputs())
+            return output, message.tensors()[1]
+
+        shapes = (*message.shapes, *labels.shapes)
+        cost = self.site.costs.of(worker, shapes, inputs, self.site.thread)
+        output, padding = await self.site.compute(
+            self._place(stage), "F", m, cost.forward_flops, work
+        )
         if stage == last:
             self.losses[m] = float(output)
         else:
-            held[Action(stage, Kind.SEND_ACTIVATION, m)] = (output, padding)
+            to_send[Action(stage, Kind.SEND_ACTIVATION, m)] = (output, padding)
         return cost
 
     async def _backward(
-        self, stage: int, m: int, held: dict[Action, Payload], cost: StageCost
+        self,
+        stage: int,
+        m: int,
+        arrived: dict[Action, Message],
+        to_send: dict[Action, Payload],
+        cost: StageCost,
     ) -> None:
-        worker = self.workers[stage]
-        (gradient,) = held.pop(Action(stage, Kind.RECEIVE_GRADIENT, m), (None,))
-        work = partial(self._backward_work, worker, m, gradient)
+        gradient = arrived.pop(Action(stage, Kind.RECEIVE_GRADIENT, m), None)
+        work = partial(self._backward_work, self.workers[stage], m, gradient)
         result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
         if result is not None:
-            held[Action(stage, Kind.SEND_GRADIENT, m)] = (result,)
+            to_send[Action(stage, Kind.SEND_GRADIENT, m)] = (result,)
 
-    def _backward_work(self, worker: StageWorker, m: int, gradient: Tensor | None) -> Tensor | None:
-        result = worker.backward(m, gradient)
+    def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Tensor | None:
+        result = worker.backward(m, None if message is None else message.tensors()[0])
         if self.squares is not None:
             self.squares[m] += worker.gradient_square()
         return result
@@ -134,28 +156,16 @@ class PipelineStep:
             route = self.routes[target.stage][::-1]
         else:
             route = self.routes[-1][::-1]
-        kind = _KIND_ON_AIR[send.kind]
+        kind, message = _KIND_ON_AIR[send.kind], Message.unchanged(payload)
         if send.kind is Kind.SEND_LABELS:
             await self.site.send(route, size_bytes(payload), kind)
         elif len(route) > 1:  # what stays on its node is left as it is
-            payload = await self._over_the_air(route, payload, kind, send)
-        self._slot(target).set_result(payload)
+            size = bytes_on_air(payload, self.air.wire)
+            lost = await self.site.send_once(route, size, kind)
+            message = self.air.arrived(payload, lost, send, self.site.thread)
+        self._slot(target).set_result(message)
 
-    async def _over_the_air(
-        self, route: Sequence[str], payload: Payload, kind: str, send: Action
-    ) -> Payload:
-        """What arrives of a payload; how far it is off is noted for the link that sent it."""
-        thread, air = self.site.thread, self.air
-        roundings = air.roundings(send, payload[0].device)
-        packed = thread.now(lambda: pack(payload, air.wire, roundings))
-        lost = await self.site.send_once(route, packed.size_bytes, kind)
-        if air.wire == "fp32" and not lost:
-            return payload
-        received = thread.now(lambda: receive(packed, lost))
-        air.distortions.append(received.distortion)
-        return received.tensors
-
-    def _slot(self, receive: Action) -> asyncio.Future[Payload]:
+    def _slot(self, receive: Action) -> asyncio.Future[Message]:
         """Where a message is put down and waited for, whichever happens first."""
         if receive not in self.inbox:
             self.inbox[receive] = asyncio.get_running_loop().create_future()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.formats import Wire
-from bridge.payload import pack, receive, size_bytes, union
+from bridge.payload import bytes_on_air, pack, receive, size_bytes, union
 
 
 def test_size_is_that_of_the_elements() -> None:
@@ -68,7 +68,9 @@ def test_the_formats_take_as_many_bytes_as_they_say() -> None:
     tensors = [torch.randn(4, 6), torch.zeros(5, dtype=torch.bool)]
     sizes: dict[Wire, int] = {"fp32": 96, "fp16": 48, "bf16": 48, "int8": 24 + 4 * 4}
     for wire, size in sizes.items():
-        assert pack(tensors, wire).size_bytes == size + 5
+        assert bytes_on_air(tensors, wire) == size + 5
+        sent = (part for each in pack(tensors, wire).encoded for part in each.tensors)
+        assert size_bytes(list(sent)) == size + 5
 
 
 def test_in_int8_a_row_goes_with_its_scale_and_an_element_with_its_byte() -> None:
