@@ -100,7 +100,7 @@ def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
     if asks_ns3(spec):
         found += ns3_problems(spec)
     for path, message in found:
-        yield Problem(_renamed(config, path), message)
+        yield Problem(renamed(config, path), message)
     if config.scenario is None:
         yield from _idle_defaults(spec)
 
@@ -119,7 +119,7 @@ def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
             yield Problem(f"ns3.{path}", f"would change nothing: {keys} sets it; change that")
 
 
-def _renamed(config: StudyConfig, path: str) -> str:
+def renamed(config: StudyConfig, path: str) -> str:
     """A path in the scenario as the study has it."""
     for old, new in _RENAMED:
         path = re.sub(old, new, path)

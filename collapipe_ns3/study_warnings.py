@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collapipe_ns3 import layout
+from collapipe_ns3.checks import renamed
 from collapipe_ns3.config import Node, StudyConfig
 from collapipe_ns3.devices import profile
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.quantity import to_dbm
+from ns3_scenarios.validity import validity_warnings
 
 _FAR_ABOVE_DB = 10.0  # above the profile's power: 30 dBm of a phone, the most of any power class
 _DEVICE_DBM = 20.0  # what the bundled profiles of devices can radiate
@@ -19,7 +22,12 @@ _DEVICE_DBM = 20.0  # what the bundled profiles of devices can radiate
 
 def warnings_of(config: StudyConfig) -> list[Problem]:
     """Every warning of a study in which nothing is wrong."""
-    return [*_node_powers(config), *_fixed_powers(config), *_background_powers(config)]
+    return [
+        *_node_powers(config),
+        *_fixed_powers(config),
+        *_background_powers(config),
+        *_extrapolations(config),
+    ]
 
 
 def _node_powers(config: StudyConfig) -> Iterator[Problem]:
@@ -61,6 +69,13 @@ def _background_powers(config: StudyConfig) -> Iterator[Problem]:
                 f"{interferer.tx_power_dbm:g} dBm is more than other people's devices radiate, "
                 f"{most_dbm:.0f} dBm at most",
             )
+
+
+def _extrapolations(config: StudyConfig) -> Iterator[Problem]:
+    """Propagation models outside what they hold for; a scenario of the user's own has others."""
+    if config.scenario is None:
+        for path, message in validity_warnings(layout.scenario(config, config.seed, 0)):
+            yield Problem(renamed(config, path), message)
 
 
 def _nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:

@@ -66,13 +66,10 @@ class Kind:
     shadowing: tuple[float, float] = (0.0, math.nan)
     nlos_shadowing: tuple[float, float] = (0.0, math.nan)
     square_m: float = 50.0
-    carriers_hz: tuple[float, float] = (0.0, math.inf)
-    on_the_ground: bool = True  # whether a height of 0 m will do
 
 
 _CONDITION = "ns3::ThreeGpp{}ChannelConditionModel"
 _THREE_GPP = "ns3::ThreeGpp{}PropagationLossModel"
-_THREE_GPP_HZ = (0.5e9, 100e9)  # TR 38.901, 1
 
 #: Kinds of channel that have a name of their own. 3GPP's have their path loss from TR 38.901, table
 #: 7.4.1-1, line of sight from table 7.4.2-1, shadowing from tables 7.4.1-1 and 7.5-6 (its
@@ -88,7 +85,6 @@ KINDS: Mapping[str, Kind] = {
         _CONDITION.format("UmiStreetCanyon"),
         (4.0, 10.0),
         (7.82, 13.0),
-        carriers_hz=_THREE_GPP_HZ,
     ),
     "uma": Kind(
         _THREE_GPP.format("Uma"),
@@ -96,7 +92,6 @@ KINDS: Mapping[str, Kind] = {
         _CONDITION.format("Uma"),
         (4.0, 37.0),
         (6.0, 50.0),
-        carriers_hz=_THREE_GPP_HZ,
     ),
     "indoor": Kind(
         _THREE_GPP.format("IndoorOffice"),
@@ -105,7 +100,6 @@ KINDS: Mapping[str, Kind] = {
         (3.0, 10.0),
         (8.03, 6.0),
         square_m=10.0,
-        carriers_hz=_THREE_GPP_HZ,
     ),
     "p1411": Kind(
         "ns3::ItuR1411LosPropagationLossModel",
@@ -113,8 +107,6 @@ KINDS: Mapping[str, Kind] = {
         _CONDITION.format("UmiStreetCanyon"),
         (3.0, 9.0),
         (4.0, 12.0),
-        carriers_hz=(0.3e9, 100e9),
-        on_the_ground=False,
     ),
 }
 
@@ -137,22 +129,11 @@ def shadowing_of(channel: Channel) -> tuple[tuple[float, float], tuple[float, fl
     return with_own(kind.shadowing), with_own(kind.nlos_shadowing)
 
 
-def channel_problems(
-    path: str, channel: Channel, carrier_hz: float, lowest_m: float
-) -> Iterator[tuple[str, str]]:
+def channel_problems(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
     """Everything wrong with a channel but for what only ns-3 knows, as `checks.problems` has it.
 
-    `lowest_m` is the height of the lowest node that the channel is asked about.
+    Where its model holds is in `ns3_scenarios.validity`.
     """
-    kind = kind_of(channel)
-    low, high = kind.carriers_hz
-    if not low <= carrier_hz <= high:
-        yield (
-            f"{path}.kind",
-            f"{channel.kind} holds for carriers of {low:g} to {high:g} Hz, not {carrier_hz:g} Hz",
-        )
-    if not kind.on_the_ground and not lowest_m > 0:
-        yield f"{path}.kind", f"{channel.kind} needs nodes above ground, not at {lowest_m:g} m"
     if channel.shadowing is not None:
         yield from _shadowing_problems(f"{path}.shadowing", channel)
     if channel.fading is not None and not 0.5 <= channel.fading.m <= 1000:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ns3_scenarios.channel import channel_problems
 from ns3_scenarios.interferers import Background, Jammer, interferer_problems
-from ns3_scenarios.mobility import Point, Way, motion_problems
+from ns3_scenarios.mobility import Point, motion_problems
 from ns3_scenarios.power import power_problems
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
@@ -23,6 +23,8 @@ from ns3_scenarios.scenario import (
     ScenarioSpec,
     WifiSpec,
 )
+from ns3_scenarios.surroundings import interferer_nodes
+from ns3_scenarios.validity import validity_problems
 
 _NOISE_AND_ANTENNAS = (("noise_figure_db", 0.0, 50.0), ("antenna_gain_db", -50.0, 50.0))
 _STATIONS = tuple((f"station_{name}", low, high) for name, low, high in _NOISE_AND_ANTENNAS)
@@ -256,24 +258,21 @@ def _pulses_slowly(jammer: Jammer) -> bool:
 
 
 def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
-    heights_m = [height_m for node in spec.nodes for height_m in _heights_m(node)]
-    around = [place for interferer in spec.interferers for place in interferer.places.values()]
-    lowest_m = min(heights_m + [place[-1] for place in around if place])
     for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
-        place = f"{path}.propagation"
-        yield from channel_problems(place, radio.propagation, radio.carrier_hz, lowest_m)
+        yield from channel_problems(f"{path}.propagation", radio.propagation)
+    if all(map(_is_somewhere, (*spec.nodes, *interferer_nodes(spec)))):
+        yield from validity_problems(spec)
+
+
+def _is_somewhere(node: NodeSpec) -> bool:
+    sound = len(node.position) == 3 and all(map(math.isfinite, node.position))
+    return sound and (node.motion is None or not any(motion_problems("", node.motion)))
 
 
 def _power_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
     for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
         stack = {WifiSpec: "wifi", LteSpec: "lte", OfdmaSpec: "ofdma"}[type(radio)]
         yield from power_problems(f"{path}.power", radio.power, stack)
-
-
-def _heights_m(node: NodeSpec) -> Iterator[float]:
-    yield node.position[-1] if node.position else 0.0
-    if isinstance(node.motion, Way):
-        yield from (corner[3] for corner in node.motion.corners)
 
 
 def _within(

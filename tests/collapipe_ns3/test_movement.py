@@ -112,6 +112,23 @@ def test_a_mapping_is_set_from_the_command_line(tmp_path: Path) -> None:
     assert begins(spec) == {"c0.d0": (10, 2, 2)}
 
 
+def test_heights_of_0_are_an_error_where_a_model_has_none_and_a_key_raises_them(
+    tmp_path: Path,
+) -> None:
+    """As SUMO exports have them; UMi's breakpoint is then at a distance below 0."""
+    (tmp_path / "walk.tcl").write_text(movement(3, height_m=0))
+    umi = {"propagation": {"d2e": "umi"}}
+    with pytest.raises(StudyError) as caught:
+        reading.read(studies.write(tmp_path, mobility="walk.tcl", **umi))
+    ((problem),) = caught.value.problems
+    assert problem.path == "propagation.d2e.model"
+    assert "terminals 1.5 to 22.5 m above ground (3GPP TR 38.901, table 7.4.1-1)" in str(problem)
+    assert "not for c0.cu at 0 m" in str(problem)
+    assert "height_m of a file" in str(problem)
+    mobility = {"trace": "walk.tcl", "height_m": 1.5}
+    reading.read(studies.write(tmp_path, mobility=mobility, **umi))
+
+
 def test_what_a_mapping_may_be_is_in_the_schema() -> None:
     schema = reading.StudyConfig.model_json_schema()
     nodes = schema["$defs"]["Mobility"]["properties"]["nodes"]
