@@ -1,0 +1,174 @@
+"""Whether another commit of this repository gives the same results, bit for bit.
+
+`python -m benchmarks.same_bytes COMMIT` runs that commit beside the present working tree, on the
+same machine and with the same packages, and compares all tables (the columns that both have, wall
+clock ones aside) and the tensors and numbers of the checkpoints. Messages, manifests and
+explanations are not compared. Names after the commit choose cases (`quickstart-seed1-lte`, or a
+part of a name). Exit code 0 where all cases are the same, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+ROOT = Path(__file__).parent.parent
+ROUNDS = 2
+SEEDS = (1, 2)
+SCHEMES = ("local", "oracle", "pipeline", "titanic", "vanilla_fl")
+STUDIES = ("quickstart", "dense-interference", "mobile", "paper-bert", "paper-transformer")
+STACKS = {
+    "wifi": ("radio.d2d.stack=wifi",),
+    "lte": ("radio.d2e.stack=lte",),
+    "tcp": ("radio.d2d.transport=tcp", "radio.d2e.transport=tcp"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run, as the command line takes it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What differs in a case; nothing where the results are the same."""
+
+    case: Case
+    different: tuple[str, ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every bundled study, and `quickstart` over each radio stack and under each scheme."""
+    for seed in SEEDS:
+        common = (f"--seed={seed}", f"--rounds={ROUNDS}")
+        for study in STUDIES:
+            yield Case(f"{study}-seed{seed}", (study, *common))
+        for name, settings in STACKS.items():
+            sets = (f"--set={setting}" for setting in settings)
+            yield Case(f"quickstart-seed{seed}-{name}", ("quickstart", *common, *sets))
+        for scheme in SCHEMES:
+            name = f"quickstart-seed{seed}-{scheme}"
+            yield Case(name, ("quickstart", *common, f"--scheme={scheme}"))
+
+
+def compare(case: Case, trees: Sequence[Path], folder: Path) -> Verdict:
+    """Runs a case from both trees and compares what they wrote."""
+    places = [folder / f"{case.name}-{number}" for number in range(len(trees))]
+    failed = []
+    for tree, place in zip(trees, places, strict=True):
+        done = _run(case, tree, place)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            failed.append(f"{tree}: {said[-1]}")
+    return Verdict(case, tuple(failed) or tuple(differences(*places)))
+
+
+def _run(case: Case, tree: Path, place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "collapipe_ns3", "run", *case.arguments, "--out", str(place)],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def differences(one: Path, other: Path) -> Iterator[str]:
+    """What two run directories have in common and not alike."""
+    for table in sorted(each.name for each in one.iterdir() if each.is_dir()):
+        if (other / table).is_dir():
+            frames = (pd.read_parquet(place / table) for place in (one, other))
+            yield from (f"{table}.{column}" for column in different_columns(*frames))
+    before, after = (
+        torch.load(place / "checkpoint.pt", weights_only=True) for place in (one, other)
+    )
+    yield from different_values(before, after, "checkpoint")
+
+
+def different_columns(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    """The columns of both frames that differ; one named `rows` where their lengths do."""
+    if len(one) != len(other):
+        return ["rows"]
+    common = [name for name in one.columns if name in other.columns and "wall" not in name]
+    return [name for name in common if not _plain(one[name]).equals(_plain(other[name]))]
+
+
+def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Categories as text: which there are of them depends on the other rows."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    return column.reset_index(drop=True)
+
+
+def different_values(one: Any, other: Any, where: str) -> Iterator[str]:
+    """The places of nested data that both have and that are not equal to the bit."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in one:
+            if key in other:
+                yield from different_values(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            yield f"{where}: {len(one)} and {len(other)} of them"
+            return
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            yield from different_values(a, b, f"{where}[{index}]")
+    elif not _same(one, other):
+        yield where
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        alike = one.dtype == other.dtype and one.shape == other.shape
+        return alike and one.numpy().tobytes() == other.numpy().tobytes()
+    return bool(one == other) or (one != one and other != other)  # nan is nan
+
+
+def extracted(commit: str, folder: Path) -> Path:
+    """The files of a commit; raises `CalledProcessError` where there is no such commit."""
+    packed = subprocess.run(
+        ["git", "archive", "--format=tar", commit], cwd=ROOT, capture_output=True, check=True
+    )
+    with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compares with the commit that is named first; prints a line a case as it ends."""
+    if not arguments:
+        print("name a commit: python -m benchmarks.same_bytes COMMIT [CASE …]", file=sys.stderr)
+        return 2
+    commit, *wanted = arguments
+    chosen = [case for case in cases() if not wanted or any(part in case.name for part in wanted)]
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        folder = Path(scratch)
+        try:
+            trees = [extracted(commit, folder / "tree"), ROOT]
+        except subprocess.CalledProcessError as error:
+            print(error.stderr.decode().strip(), file=sys.stderr)
+            return 2
+        same = True
+        for verdict in pool.map(lambda case: compare(case, trees, folder), chosen):
+            same = same and not verdict.different
+            print(f"{verdict.case.name:32} {', '.join(verdict.different) or 'same'}", flush=True)
+    return 0 if chosen and same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
