@@ -1,5 +1,5 @@
 """Reads run directories as tidy pandas frames; knows the record schema and nothing else."""
 
-from analysis.load import RunTables, load
+from analysis.load import NotARun, NotWhole, RunTables, load
 
-__all__ = ["RunTables", "load"]
+__all__ = ["NotARun", "NotWhole", "RunTables", "load"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
+from run_directory.tables import read_table
+from run_directory.whole import STUDY, TABLES, NotARun, NotWhole, WholeRun, examine
 
-
-class NotARun(ValueError):
-    """A path that is no run directory."""
+__all__ = ["TABLES", "NotARun", "NotWhole", "RunTables", "load"]
 
 
 @dataclass(frozen=True)
@@ -38,25 +37,32 @@ class RunTables:
 
 
 def load(run_dir: str | Path) -> RunTables:
-    """The run in this directory, whole rounds only; raises `NotARun`.
+    """The run in this directory, whole rounds only.
 
-    A run that is under way or was killed may have written part of a round beside them.
+    A run that is under way or was killed may have written part of a round beside them. Raises
+    `NotARun` where there is no run or no finished round, and `NotWhole` with every file that is
+    missing, damaged or unreadable. Warns of a directory that an earlier version wrote without
+    digests, where damage to a file's content may go unnoticed.
     """
-    path = Path(run_dir)
-    try:
-        study = yaml.safe_load((path / "study.yaml").read_text("utf-8"))
-        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
-    except OSError as error:
-        raise NotARun(f"{path} is no run directory: {error.strerror or error}") from None
-    if not (path / "rounds").is_dir():
-        raise NotARun(f"{path} holds no finished round")
-    tables = {name: pd.read_parquet(path / name) for name in TABLES}
-    whole = tables["rounds"]["round"]
-    lines = (path / "plans.jsonl").read_text("utf-8").splitlines()
+    run = examine(Path(run_dir))
+    tables = {name: read_table(run, name) for name in TABLES}
+    if run.digests is None:
+        told = "was written by an earlier version, without digests: only the number of its files "
+        warnings.warn(f"{run_dir} {told}could be checked, not their content", stacklevel=2)
     return RunTables(
-        directory=path,
-        study=study,
-        manifest=manifest,
-        plans=[json.loads(line) for line in lines[: len(whole)]],
-        **{name: table[table["round"].isin(whole)] for name, table in tables.items()},
+        directory=run.directory,
+        study=_study(run),
+        manifest=dict(run.manifest),
+        plans=[dict(plan) for plan in run.plans],
+        **tables,
     )
+
+
+def _study(run: WholeRun) -> dict[str, Any]:
+    try:
+        study = yaml.safe_load(run.study)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        study = None
+    if not isinstance(study, dict):
+        raise NotWhole(run.directory, [(STUDY, "can't be read as YAML")])
+    return study

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.schemes import SchemeFailed, UnknownScheme, failing_as, settings_model
 from collapipe_ns3.study import Study
+from run_directory.files import make_folder, replace
+from run_directory.whole import NotWhole, examine, is_begun
 
 #: What a grid varies: keys of the study, and the values that each takes.
 Grid = Mapping[str, Sequence[str]]
@@ -65,8 +67,22 @@ class Campaign:
         return self.directory / "cells" / cell.name
 
     def missing(self) -> list[Cell]:
-        """Cells that have not all of their rounds yet."""
-        return [cell for cell in self.cells if not is_complete(self.place(cell), cell)]
+        """Cells that have not all of their rounds yet.
+
+        Raises `StudyError` with every file of any cell that is missing or damaged.
+        """
+        missing: list[Cell] = []
+        problems: list[Problem] = []
+        for cell in self.cells:
+            try:
+                if not is_complete(self.place(cell), cell):
+                    missing.append(cell)
+            except NotWhole as error:
+                problems += of_run_directory(error)
+        if problems:
+            what = "remove the directories of these cells to have them run again"
+            raise StudyError(str(self.directory), [*problems, Problem("", what)])
+        return missing
 
 
 def cells(
@@ -131,16 +147,16 @@ def _claim(campaign: Campaign, study: str) -> None:
     text = json.dumps({"study": study, "cells": cells}, indent=2)
     file = campaign.directory / "campaign.json"
     try:
-        campaign.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(campaign.directory)
         if file.exists():
-            if file.read_text("utf-8") != text:
-                raise _out_error(study, campaign.directory, "holds another campaign")
-        elif any(campaign.directory.iterdir()):
-            raise _out_error(study, campaign.directory, "is not empty and holds no campaign")
+            if file.read_bytes() != text.encode():
+                what = "holds another campaign, or its campaign.json was changed or damaged"
+                raise _out_error(study, campaign.directory, what)
+        elif any(campaign.directory.glob("[!.]*")):
+            what = "is not empty and holds no campaign.json"
+            raise _out_error(study, campaign.directory, what)
         else:
-            part = file.with_suffix(".part")
-            part.write_text(text, "utf-8")
-            part.replace(file)
+            replace(file, text.encode())
     except OSError as error:
         reason = error.strerror or str(error)
         raise _out_error(study, campaign.directory, reason) from None
@@ -167,12 +183,14 @@ def _out_error(study: str, directory: Path, what: str) -> StudyError:
 
 
 def is_complete(place: Path, cell: Cell) -> bool:
-    """Whether a cell's directory has all its rounds, and its study is the cell's."""
-    study = place / "study.yaml"
-    if not study.exists() or study.read_text("utf-8") != cell.study:
+    """Whether a cell's directory has all its rounds, and its study is the cell's.
+
+    Raises `NotWhole` where any of its files is missing or damaged.
+    """
+    if not is_begun(place):
         return False
-    rounds = Study.from_yaml(cell.study).config.rounds
-    return len(list((place / "rounds").glob("*.parquet"))) >= rounds
+    there = examine(place)
+    return there.study == cell.study and there.rounds >= Study.from_yaml(cell.study).config.rounds
 
 
 def parse_seeds(text: str) -> list[int]:

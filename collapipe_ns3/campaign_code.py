@@ -12,8 +12,8 @@ from collapipe_ns3 import code_identity
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.code_identity import CodeIdentity
 from collapipe_ns3.problems import Problem, StudyError
-from collapipe_ns3.records import RunDirectory
 from collapipe_ns3.study import Study
+from run_directory.writing import RunDirectory
 
 #: What changed since a cell was made, in words.
 Stale = Mapping[Cell, tuple[str, ...]]

@@ -26,6 +26,9 @@ from pathlib import Path
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.code_identity import CodeIdentity
 from collapipe_ns3.study import Study
+from run_directory.files import part_of, place_parts, sync
+from run_directory.whole import examine, is_begun
+from run_directory.writing import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,14 @@ def execute(
     other_code: bool = False,
 ) -> None:
     """Runs a cell's study to its end, from where it was stopped if it was."""
-    kept = place / "study.yaml"
-    begun = kept.exists()
-    if begun and kept.read_text("utf-8") != study:
+    begun = is_begun(place)
+    if begun and examine(place).study != study:
         raise ValueError(f"{place} holds another run")
     # A process of a campaign that was killed may still be at its last round.
     Study.from_yaml(study).run(out=place, resume=begun, on_round=on_round, wait=True)
     # Gigabytes a cell at the paper's scale, and a finished cell is only ever read.
-    (place / "checkpoint.pt").unlink(missing_ok=True)
+    with RunDirectory(place, wait=True) as directory:
+        directory.delete_checkpoint(examine(place))
 
 
 def run_on_dask(
@@ -185,9 +188,10 @@ def execute_packed(study: str, expected_code: Mapping[str, object] | None) -> tu
 
 def _unpack(packed: bytes, place: Path) -> None:
     """Puts a cell's directory in its place, whole or not at all."""
-    part = place.with_name(f".{place.name}.part")
+    part = part_of(place)
     shutil.rmtree(part, ignore_errors=True)
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         archive.extractall(part)
+    sync(part)
     shutil.rmtree(place, ignore_errors=True)
-    part.replace(place)
+    place_parts([place])

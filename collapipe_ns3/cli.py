@@ -331,7 +331,9 @@ def _show_result(study: collapipe_ns3.Study, result: collapipe_ns3.Result, as_js
 
 
 def _interrupted(config: StudyConfig, path: Path, again: Sequence[str], as_json: bool) -> NoReturn:
-    done = len(list((path / "rounds").glob("*.parquet")))
+    from run_directory.whole import rounds_done
+
+    done = rounds_done(path)
     if as_json:
         facts = {"ok": False, "error": "interrupted", "directory": str(path)}
         print_json({**facts, "rounds_done": done})

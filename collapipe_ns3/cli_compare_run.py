@@ -23,9 +23,10 @@ from collapipe_ns3.campaign_workers import Ended
 from collapipe_ns3.code_identity import CodeIdentity
 from collapipe_ns3.display_compare import print_comparison
 from collapipe_ns3.names import did_you_mean
-from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.study import RUNS, Study
 from collapipe_ns3.terminal import err, listed, out, print_json, warn
+from run_directory.whole import NotARun, NotWhole
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def compare(wanted: Wanted) -> bool:
     warn(warnings)
     present = campaign_code.present_code(planned.cells)
     with campaign.held(planned, wanted.study):
+        planned.missing()  # raises where a cell is damaged, of which nothing else can be said
         stale = campaign_code.stale_cells(planned, present)
         if wanted.fresh:
             campaign_code.discard(planned, stale)
@@ -226,11 +228,14 @@ def _compared(
 ) -> comparing.Comparison | None:
     """What came out, None where no run is finished."""
     without = {each.cell for each in failed}
-    cells = comparing.load_campaign(
-        planned.directory,
-        {cell.name: ", ".join(cell.sets) for cell in planned.cells if cell not in without},
-        {cell.name: "; ".join(changed) for cell, changed in stale.items()},
-    )
+    try:
+        cells = comparing.load_campaign(
+            planned.directory,
+            {cell.name: ", ".join(cell.sets) for cell in planned.cells if cell not in without},
+            {cell.name: "; ".join(changed) for cell, changed in stale.items()},
+        )
+    except (NotARun, NotWhole) as error:  # something wrote to a cell after it was looked at
+        raise StudyError(str(planned.directory), of_run_directory(error)) from None
     if not cells:
         return None
     try:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from collapipe_ns3.names import did_you_mean
+from run_directory.whole import NotARun, NotWhole
 
 #: A place in a study: keys, and indices of lists.
 Place = tuple[str | int, ...]
@@ -72,6 +73,13 @@ def _cut(problems: tuple[Problem, ...]) -> Iterator[Problem]:
         yield replace(problem, message=short)
     if (more := len(problems) - _MOST_SHOWN) > 0:
         yield Problem("", f"and {more} more")
+
+
+def of_run_directory(error: NotARun | NotWhole) -> list[Problem]:
+    """What is wrong with a run directory, each with the file that it is wrong with."""
+    if isinstance(error, NotARun):
+        return [Problem("", str(error))]
+    return [Problem(str(error.directory / name), what) for name, what in error.problems]
 
 
 def path_of(place: Place) -> str:

@@ -1,25 +1,12 @@
-"""What a run leaves on disk: tables as Parquet, a file a round, and what is needed to go on.
-
-A run directory holds `study.yaml` (the study as resolved), `manifest.json` (versions, seeds,
-machine), `plans.jsonl` (a line a round), `checkpoint.pt`, and a folder a table with a Parquet file
-a round, so that `pandas.read_parquet("RUN_DIR/transfers")` reads the whole table. Every file is
-written under another name and renamed when it is whole; a round's row in `rounds` comes last, and
-a round without it does not count.
-"""
+"""What is recorded of a round: its rows in each table, and its plan. `run_directory` keeps it."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import json
+import io
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,10 +17,6 @@ from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.schemes import MeasuredLink
 
 Row = dict[str, Any]
-
-
-class InUse(OSError):
-    """A run directory that another process is writing."""
 
 
 #: What the energy of a node is made of.
@@ -124,6 +107,10 @@ class RoundRecord:
         }
         run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
         return {name: [{**run, **row} for row in rows] for name, rows in tables.items()}
+
+    def files(self) -> dict[str, bytes]:
+        """The Parquet file of each table."""
+        return {name: _parquet(name, rows) for name, rows in self.tables().items()}
 
     def line(self) -> Row:
         """The round's line in `plans.jsonl`: the plan, what it was made from, how it came about."""
@@ -241,88 +228,11 @@ class RoundRecord:
         }
 
 
-class RunDirectory:
-    """A run's files, for one process at a time. Use as a context manager.
-
-    Raises `OSError` where the directory can't be made or written, and `InUse` where another
-    process has it; with `wait` that process's end is waited for.
-    """
-
-    def __init__(self, path: Path, *, wait: bool = False) -> None:
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = (path / ".lock").open("w")  # the kernel lets go of it when the process dies
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            self._lock.close()
-            raise InUse(errno.EBUSY, "another process is writing a run there") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.close()
-
-    def describe(self, study: str, manifest: Mapping[str, Any]) -> None:
-        """Writes down what the run is."""
-        _write_text(self.path / "study.yaml", study)
-        _write_text(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    def keep(self, rounds: int) -> None:
-        """Drops everything of rounds from this number on: what a killed run left half done."""
-        for table in SCHEMAS:
-            for file in (self.path / table).glob("*.parquet"):
-                if file.stem.isdigit() and int(file.stem) >= rounds:
-                    file.unlink()
-        plans = self.path / "plans.jsonl"
-        if plans.exists():
-            _write_text(plans, "".join(plans.read_text().splitlines(keepends=True)[:rounds]))
-
-    def write(self, record: RoundRecord, checkpoint: bytes) -> None:
-        """Adds a round: its plan, its tables, its row in `rounds`, and where the run then is."""
-        with (self.path / "plans.jsonl").open("a", encoding="utf-8") as plans:
-            plans.write(json.dumps(record.line()) + "\n")
-        for table, rows in record.tables().items():
-            folder = self.path / table
-            folder.mkdir(exist_ok=True)
-            with _whole(folder / f"{record.plan.round:05}.parquet") as file:
-                pq.write_table(_table(table, rows), file)
-        with _whole(self.checkpoint) as file:
-            file.write(checkpoint)
-
-
-def _table(name: str, rows: Sequence[Row]) -> pa.Table:
+def _parquet(name: str, rows: Sequence[Row]) -> bytes:
     schema = SCHEMAS[name]
     extra = [key for key in (rows[0] if rows else {}) if key not in schema.names]
     for key in extra:  # the task's own figures
         schema = schema.append(pa.field(key, pa.float64()))
-    return pa.Table.from_pylist(list(rows), schema)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with _whole(path) as file:
-        file.write(text.encode())
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), file)
+    return file.getvalue()

@@ -7,7 +7,7 @@ are. Losses are therefore not those of the run; transfers and computations are, 
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,15 @@ from collapipe_ns3.engine.stage import workers
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Pair
-from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.runner import Run
 from ns3_scenarios.traces import TraceFiles
+from run_directory.tables import read_round
+from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
+
+#: The tables that a round which runs again fills as it did.
+_COMPARED = ("transfers", "computes", "devices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +43,46 @@ class Replay:
 
 
 def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
-    """Runs round `number` of a run again; raises `StudyError` where there is none."""
-    plans = _plans(run_dir)
-    started_s = dict(pd.read_parquet(run_dir / "rounds")[["round", "start_s"]].to_numpy())
-    if number not in started_s:
-        there = f"there are rounds 0 to {len(started_s) - 1}"
-        raise StudyError(str(run_dir), [Problem("--round", f"no round {number}; {there}")])
-    run = Run(reading.read(str(run_dir / "study.yaml")), torch.device("cpu"))
+    """Runs round `number` of a run again.
+
+    Raises `StudyError` where there is no such round, or the directory is no run's or not whole.
+    """
+    try:
+        return _replay(examine(run_dir), number, traces)
+    except (NotARun, NotWhole) as error:
+        raise StudyError(str(run_dir), of_run_directory(error)) from None
+
+
+def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
+    if not 0 <= number < there.rounds:
+        rounds = f"there are rounds 0 to {there.rounds - 1}" if there.rounds else "it has none"
+        raise StudyError(str(there.directory), [Problem("--round", f"no round {number}; {rounds}")])
+    plans = _plans(there)
+    recorded = {name: read_round(there, name, number) for name in ("rounds", *_COMPARED)}
+    config = reading.parse(str(there.directory / STUDY), there.study, folder=there.directory)
+    run = Run(config, torch.device("cpu"))
     run.next_round = number
     run.traces = traces
-    run.now_ns = round(started_s[number] * 1e9)
+    run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for earlier, _ in plans[:number]:
         _leave_states(run, earlier)
     plan, sounded = plans[number]
     with TorchThread() as thread:
         outcome = run.execute(lambda links: plan, sounded, thread, CostBook()).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
-    return Replay(plan, outcome, tuple(_differences(record, run_dir, number)))
+    return Replay(plan, outcome, tuple(_differences(record, recorded)))
 
 
-def _plans(run_dir: Path) -> list[tuple[RoundPlan, list[Pair]]]:
+def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
     """Every round's plan, and the links that were sounded before it was made."""
     try:
-        text = (run_dir / "plans.jsonl").read_text("utf-8")
-        lines = [json.loads(line) for line in text.splitlines()]
         return [
             (RoundPlan.from_json(line), [(src, dst) for src, dst in line["sounded"]])
-            for line in lines
+            for line in there.plans
         ]
-    except OSError as error:
-        raise StudyError(str(run_dir), [Problem("", f"no run: {error.strerror}")]) from None
     except (ValueError, KeyError, TypeError):
-        problem = Problem("plans.jsonl", "can't be read; another version may have written it")
-        raise StudyError(str(run_dir), [problem]) from None
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
 
 
 def _leave_states(run: Run, plan: RoundPlan) -> None:
@@ -88,11 +100,11 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
                         unit.optimizer.zero_grad()
 
 
-def _differences(record: RoundRecord, run_dir: Path, number: int) -> list[str]:
+def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:
     """The tables whose rows are not those recorded, wall-clock columns aside."""
     different = []
-    for table in ("transfers", "computes", "devices"):
-        was = pd.read_parquet(run_dir / table / f"{number:05}.parquet")
+    for table in _COMPARED:
+        was = recorded[table]
         now = pd.DataFrame(record.tables()[table], columns=was.columns).astype(was.dtypes)
         columns = [name for name in was.columns if "wall" not in name and name != "energy_queue"]
         if not was[columns].equals(now[columns]):

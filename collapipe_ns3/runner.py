@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from collapipe_ns3.links import Link, LinkBook
 from collapipe_ns3.models.transformer import build
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Pair, Planning
-from collapipe_ns3.records import RoundRecord, RunDirectory
+from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.schemes import Explaining, Remembering
 from collapipe_ns3.streams import number
 from collapipe_ns3.tasks import Batch
@@ -193,13 +194,9 @@ class Run(Planning):
         torch.save(kept, file)
         return file.getvalue()
 
-    def resume(self, directory: RunDirectory) -> None:
-        """Goes on where the directory's checkpoint was taken; later rounds in it are dropped."""
-        if directory.checkpoint.exists():
-            self._load(torch.load(directory.checkpoint, weights_only=True))
-        directory.keep(self.next_round)
-
-    def _load(self, data: Mapping[str, Any]) -> None:
+    def resume(self, checkpoint: Path) -> None:
+        """Goes on where `checkpoint` was taken."""
+        data: Mapping[str, Any] = torch.load(checkpoint, weights_only=True)
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
         self.links = LinkBook({(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]})
         self.noise = GradientNoise.from_json(data["noise"])

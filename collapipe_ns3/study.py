@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,11 +24,24 @@ from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.manifest import manifest
 from collapipe_ns3.plan import PlanError, RoundPlan
-from collapipe_ns3.problems import Problem, StudyError
+from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.schemes import SchemeFailed
 from collapipe_ns3.study_warnings import warnings_of
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.traces import TraceFiles, TraceKind
+from run_directory.whole import (
+    CHECKPOINT,
+    DIGESTS,
+    MANIFEST,
+    STUDY,
+    NotARun,
+    NotWhole,
+    WholeRun,
+    examine,
+    is_begun,
+    rounds_done,
+)
+from run_directory.writing import LOCK, RunDirectory
 
 # torch, pandas and pyarrow take seconds to import, which reading a study need not wait for: the
 # methods that need them import what does.
@@ -34,7 +49,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from collapipe_ns3.preview import Preview
-    from collapipe_ns3.records import RunDirectory
     from collapipe_ns3.runner import Progress, Run
 
 RUNS = Path("runs")
@@ -48,7 +62,10 @@ WATCHDOG_S = 3600.0
 
 @dataclass(frozen=True)
 class Result:
-    """A run's tables, read from its directory as they are asked for."""
+    """A run's tables, read from its directory as they are asked for.
+
+    Raises `NotARun` or `NotWhole` where that is no run directory or not whole.
+    """
 
     directory: Path
 
@@ -77,9 +94,13 @@ class Result:
         return self._table("devices")
 
     def _table(self, name: str) -> pd.DataFrame:
-        import pandas as pd
+        from run_directory.tables import read_table
 
-        return pd.read_parquet(self.directory / name)
+        return read_table(self._run, name)
+
+    @cached_property
+    def _run(self) -> WholeRun:
+        return examine(self.directory)
 
 
 @dataclass(frozen=True)
@@ -213,56 +234,83 @@ class Study:
         wait: bool,
         traces: Collection[TraceKind],
     ) -> Result:
-        from collapipe_ns3.records import RunDirectory
-
         path = self.directory(out, resume=resume)
         run = self.prepare(device=device)
         run.traces = TraceFiles(path / "traces", traces) if traces else None
         with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
-            if resume:
-                self._resume(run, directory)
+            # Only what is found under the lock is sure to stay as it is.
+            if not resume:
+                self._expect_free(path)
+            elif there := self._to_resume(path):
+                if there.is_closed and there.rounds >= self.config.rounds:
+                    return Result(path)
+                self._resume(run, directory, there)
+                if run.next_round >= self.config.rounds:
+                    return Result(path)
             code = code_identity.of_study(self.config)
             facts = manifest(self.config.scheme.name, self.config.seed, device, code)
             directory.describe(self.to_yaml(), facts)
             for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
-                directory.write(record, run.checkpoint())
+                directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
                 on_round()
         return Result(path)
 
     def directory(self, out: str | Path | None, *, resume: bool) -> Path:
         """Where a run goes: a directory that holds none yet, or the one to resume.
 
-        Raises `StudyError` where there is one and shouldn't be, or none and should.
+        Raises `StudyError` where there is one and shouldn't be, or none and should, or where it
+        can't be resumed.
         """
         config = self.config
         name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
         path = Path(out) if out is not None else RUNS / name
         with self._directory_errors(path):
-            path.exists()  # a name may be too long to ask for
-        if resume:
-            kept = path / "study.yaml"
-            if not kept.exists():
-                raise self._out_error(path, "holds no run to resume")
-            if _without_rounds(reading.read(str(kept))) != _without_rounds(config):
-                raise self._out_error(path, "holds a run of another study, scheme or seed")
-            if any((path / "rounds").glob("*.parquet")) and not (path / "checkpoint.pt").exists():
-                raise self._out_error(path, "has lost its checkpoint.pt and can't go on")
-            return path
-        if out is None:
-            numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
-            return next(p for p in itertools.chain([path], numbered) if not p.exists())
-        if path.exists() and not _is_free(path):
-            raise self._out_error(path, "is not empty: name another, or resume the run in it")
+            if resume:
+                self._to_resume(path)
+            elif out is None:
+                numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
+                return next(p for p in itertools.chain([path], numbered) if not p.exists())
+            else:
+                self._expect_free(path)
         return path
 
-    def _resume(self, run: Run, directory: RunDirectory) -> None:
+    def _expect_free(self, path: Path) -> None:
+        """Raises `StudyError` unless a run may be written there, one without rounds overwritten."""
+        if not path.exists():
+            return
+        names = {each.name for each in path.glob("[!.]*")} if path.is_dir() else {path.name}
+        if names - {STUDY, MANIFEST, DIGESTS} or rounds_done(path):
+            raise self._out_error(path, "is not empty: name another, or resume the run in it")
+
+    def _to_resume(self, path: Path) -> WholeRun | None:
+        """The run there, None where it was stopped before anything of it was written.
+
+        Raises `StudyError` unless it is one of this study, scheme and seed, and whole.
+        """
+        if not is_begun(path) and (path / LOCK).exists():
+            return None
+        if not is_begun(path):
+            raise self._out_error(path, "holds no run to resume")
+        there = examine(path)
+        if there.digests is None:
+            what = "was written by an earlier version, without the digests that resuming needs"
+            raise self._out_error(path, what)
+        kept = reading.parse(str(path / STUDY), there.study, folder=path)
+        if _without_rounds(kept) != _without_rounds(self.config):
+            raise self._out_error(path, "holds a run of another study, scheme or seed")
+        return there
+
+    def _resume(self, run: Run, directory: RunDirectory, there: WholeRun) -> None:
+        """Takes the run up where it was stopped."""
+        checkpoint = directory.go_on(there)
         try:
-            run.resume(directory)
+            if checkpoint:
+                run.resume(checkpoint)
         except OSError:
             raise
-        except Exception as error:  # whatever torch says of a file that is none of its own
-            what = f"checkpoint.pt can't be read: {str(error).splitlines()[0]}"
-            raise self._out_error(directory.path, what) from None
+        except Exception as error:  # whatever torch says of what another version of it wrote
+            what = f"can't be read: {str(error).splitlines()[0]}"
+            raise NotWhole(directory.path, [(CHECKPOINT, what)]) from None
 
     @contextlib.contextmanager
     def _directory_errors(self, path: Path) -> Iterator[None]:
@@ -270,6 +318,8 @@ class Study:
             yield
         except OSError as error:
             raise self._out_error(path, error.strerror or str(error)) from None
+        except (NotARun, NotWhole) as error:
+            raise StudyError(self.config.name, of_run_directory(error)) from None
 
     def _out_error(self, path: Path, what: str) -> StudyError:
         return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
@@ -302,13 +352,6 @@ def _outside_any_loop(work: Callable[[OnProgress], Result], on_progress: OnProgr
         except KeyboardInterrupt:
             interrupted.set()
             raise
-
-
-def _is_free(path: Path) -> bool:
-    """Whether a run may be written there: nothing is, or what a run left that had no round."""
-    if not path.is_dir():
-        return False
-    return {each.name for each in path.glob("[!.]*")} <= {"study.yaml", "manifest.json"}
 
 
 def _without_rounds(config: StudyConfig) -> StudyConfig:

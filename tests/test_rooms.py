@@ -7,10 +7,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+ROOMS = {"analysis", "collapipe_ns3", "bridge", "ns3_scenarios", "run_directory"}
+
 #: What each room may never import (top-level module names).
 FORBIDDEN = {
-    "ns3_scenarios": {"torch", "bridge", "collapipe_ns3", "analysis"},
-    "bridge": {"ns3_scenarios", "collapipe_ns3", "analysis", "cppyy", "ns"},
+    "run_directory": {
+        "torch",
+        "cppyy",
+        "ns",
+        "bridge",
+        "ns3_scenarios",
+        "collapipe_ns3",
+        "analysis",
+    },
+    "ns3_scenarios": {"torch", "bridge", "collapipe_ns3", "analysis", "run_directory"},
+    "bridge": {"ns3_scenarios", "collapipe_ns3", "analysis", "run_directory", "cppyy", "ns"},
     "collapipe_ns3": {"cppyy", "ns", "analysis"},
     "analysis": {"torch", "cppyy", "ns", "bridge", "ns3_scenarios", "collapipe_ns3"},
 }

@@ -18,6 +18,7 @@ from collapipe_ns3 import campaign, campaign_code
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.cli import app
 from collapipe_ns3.problems import StudyError
+from run_directory.writing import RunDirectory
 
 #: A scheme in a package of its own: PipeLine with a number of micro-batches from another module.
 PACKAGE = {
@@ -49,16 +50,13 @@ def planned(folder: Path) -> Campaign:
     return campaign.claimed(study, cells, folder / "out")
 
 
-def leave(made: Campaign, cell: Cell, manifest: dict[str, Any] | None, rounds: int = 2) -> Path:
+def leave(made: Campaign, cell: Cell, manifest: dict[str, Any], rounds: int = 2) -> Path:
     """What a run of this cell leaves, as far as it says by which code it is."""
-    place = made.place(cell)
-    (place / "rounds").mkdir(parents=True)
-    (place / "study.yaml").write_text(cell.study)
-    if manifest is not None:
-        (place / "manifest.json").write_text(json.dumps(manifest))
-    for number in range(rounds):
-        (place / "rounds" / f"{number:05}.parquet").touch()
-    return place
+    with RunDirectory(made.place(cell)) as directory:
+        directory.describe(cell.study, manifest)
+        for _ in range(rounds):
+            directory.add({"rounds": b""}, "{}", b"")
+    return made.place(cell)
 
 
 def test_cells_that_other_code_made_are_found_whether_finished_or_not(tmp_path: Path) -> None:
@@ -75,10 +73,8 @@ def test_cells_that_other_code_made_are_found_whether_finished_or_not(tmp_path: 
     assert change.startswith("numpy 1.0 → ")
 
 
-@pytest.mark.parametrize("manifest", [None, {"scheme": "pipeline"}])
-def test_a_cell_of_unknown_code_does_not_fit(
-    tmp_path: Path, manifest: dict[str, Any] | None
-) -> None:
+@pytest.mark.parametrize("manifest", [{}, {"scheme": "pipeline"}])
+def test_a_cell_of_unknown_code_does_not_fit(tmp_path: Path, manifest: dict[str, Any]) -> None:
     """As those that an earlier version left."""
     made = planned(tmp_path)
     place = leave(made, made.cells[0], manifest)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import analysis
 from collapipe_ns3 import reading
 from collapipe_ns3.cli import app
+from run_directory.whole import rounds_done
 
 BAD = "rounds: 0\nsceme: x\nclusters: [{cu: jetson-nan, devices: []}]\nname: bad\n"
 
@@ -118,7 +119,7 @@ def test_ctrl_c_leaves_a_readable_run_that_can_be_resumed(study: str, tmp_path: 
     running = subprocess.Popen(
         [*command, "--rounds", "200"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (place / "rounds" / "00001.parquet").exists():
+    while rounds_done(place) < 2:
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)

@@ -1,0 +1,82 @@
+"""Writes that survive a killed process, a full disk and a loss of power.
+
+A file gets its content under a temporary name and is renamed when that is on disk, so that it is
+there whole or not at all. Whatever is written is synced, and so is the folder whose entry changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def part_of(path: Path) -> Path:
+    """The temporary name of a file."""
+    return path.with_name(f".{path.name}.part")
+
+
+def write_parts(contents: Mapping[Path, bytes]) -> None:
+    """Writes and syncs each file under its temporary name."""
+    for path, content in contents.items():
+        _write(part_of(path), content, os.O_TRUNC)
+
+
+def place_parts(paths: Iterable[Path]) -> None:
+    """Renames these files from their temporary names, and syncs their folders."""
+    placed = list(paths)
+    for path in placed:
+        part_of(path).replace(path)
+    for folder in dict.fromkeys(path.parent for path in placed):
+        sync_folder(folder)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Gives a file this content, whole or not at all."""
+    write_parts({path: content})
+    place_parts([path])
+
+
+def append(path: Path, size: int, content: bytes) -> None:
+    """Cuts the file to `size` bytes, writes `content` behind them, and syncs it."""
+    _write(path, content, size=size)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are missing."""
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        sync_folder(each.parent)
+
+
+def sync(folder: Path) -> None:
+    """Syncs everything that is in a folder."""
+    for path in (folder, *folder.rglob("*")):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def sync_folder(path: Path) -> None:
+    """Syncs the entries of a folder: which files there are, and under what names."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, content: bytes, flags: int = 0, *, size: int = 0) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+    try:
+        os.ftruncate(file, size)
+        os.lseek(file, size, os.SEEK_SET)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)

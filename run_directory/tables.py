@@ -1,0 +1,48 @@
+"""Tables of a run that has been examined, as pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from run_directory.whole import NotARun, NotWhole, WholeRun
+
+
+def read_table(run: WholeRun, name: str) -> pd.DataFrame:
+    """A table's rows of all rounds; none of a table that the run's version didn't know.
+
+    Raises `NotARun` where there is no round yet, and `NotWhole` for a file that can't be read.
+    """
+    if not run.rounds:
+        raise NotARun(f"{run.directory} holds no finished round")
+    return _read(run, run.table(name))
+
+
+def read_round(run: WholeRun, name: str, number: int) -> pd.DataFrame:
+    """A table's rows of one round; raises `NotWhole`."""
+    return _read(run, run.table(name)[number : number + 1])
+
+
+def _read(run: WholeRun, files: Sequence[Path]) -> pd.DataFrame:
+    if not files:
+        return pd.DataFrame()
+    try:
+        frame: pd.DataFrame = pq.read_table([str(file) for file in files]).to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        wrong = [name for file in files if (name := _unreadable(run, file))]
+        what = f"can't be read as Parquet: {str(error).splitlines()[0]}"
+        raise NotWhole(run.directory, [(name, what) for name in wrong or ["tables"]]) from None
+    return frame
+
+
+def _unreadable(run: WholeRun, file: Path) -> str:
+    """The file's name where it is one that can't be read, else empty."""
+    try:
+        pq.read_table(file)
+    except (pa.ArrowException, OSError, ValueError):
+        return str(file.relative_to(run.directory))
+    return ""

@@ -1,0 +1,166 @@
+"""Writes a run directory, a round at a time, so that it can be gone on with whatever happens.
+
+A round is added in one order, each step on disk before the next: its tables, its line in
+`plans.jsonl`, its checkpoint under a temporary name; `digests.json`, from which moment the round
+is there; then the checkpoint is renamed. Study and manifest change in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from run_directory.digests import FORMAT, Digests, RoundDigests, sha256
+from run_directory.files import (
+    append,
+    make_folder,
+    part_of,
+    place_parts,
+    replace,
+    sync_folder,
+    write_parts,
+)
+from run_directory.whole import (
+    CHECKPOINT,
+    DIGESTS,
+    MANIFEST,
+    PLANS,
+    STUDY,
+    TABLES,
+    WholeRun,
+    checkpoint_of,
+    table_file,
+)
+
+LOCK = ".lock"
+
+
+class InUse(OSError):
+    """A run directory that another process is writing."""
+
+
+class RunDirectory:
+    """A run's files, for one process at a time. Use as a context manager.
+
+    Raises `OSError` where the directory can't be made or written, and `InUse` where another
+    process has it; with `wait` that process's end is waited for. After an `OSError` of any method
+    the directory holds what it held before, and a new `RunDirectory` goes on with it.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
+        self.path = path
+        self._digests = Digests("", "")
+        self._plans_bytes = 0
+        make_folder(path)
+        self._lock = (path / LOCK).open("w")  # the kernel lets go of it when the process dies
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            self._lock.close()
+            raise InUse(errno.EBUSY, "another process is writing a run there") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def describe(self, study: str, manifest: Mapping[str, Any]) -> None:
+        """Writes down what the run is: at its beginning, and as it goes on otherwise."""
+        text = json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
+        files = {self.path / STUDY: study.encode(), self.path / MANIFEST: text.encode()}
+        write_parts(files)
+        digests = Digests(sha256(study.encode()), sha256(text.encode()), self._digests.rounds)
+        self._commit(digests, files)
+
+    def add(self, tables: Mapping[str, bytes], plan: str, checkpoint: bytes) -> None:
+        """Adds a round: its file of each table, its plan as a line of JSON, where the run is."""
+        number = len(self._digests.rounds)
+        files = {self.path / table_file(name, number): file for name, file in tables.items()}
+        line = f"{plan}\n".encode()
+        for file in files:
+            make_folder(file.parent)
+        write_parts({**files, self._checkpoint: checkpoint})
+        place_parts(files)
+        append(self.path / PLANS, self._plans_bytes, line)
+        of_tables = {name: sha256(file) for name, file in tables.items()}
+        added = RoundDigests(sha256(line), of_tables, sha256(checkpoint))
+        rounds = (*self._digests.rounds, added)
+        self._commit(dataclasses.replace(self._digests, rounds=rounds), [self._checkpoint])
+        self._plans_bytes += len(line)
+
+    def go_on(self, run: WholeRun) -> Path | None:
+        """Takes up the run that is there; the checkpoint to go on from, None at its beginning.
+
+        What a process that was killed had begun is brought to its end, or dropped. Raises
+        `NotWhole` where the checkpoint is missing or damaged.
+        """
+        assert run.digests is not None, "nothing is known of what was written"
+        rounds, checkpoint = checkpoint_of(run) if run.rounds else (0, None)
+        sizes = [len(line) for line in self._plan_lines(rounds)]
+        self._plans_bytes = sum(sizes)
+        self._digests = dataclasses.replace(
+            run.digests, rounds=run.digests.rounds[:rounds], checkpoint_deleted=False
+        )
+        if self._digests != run.digests:
+            self._commit(self._digests, [])
+        if checkpoint == part_of(self._checkpoint):
+            place_parts([self._checkpoint])
+        self._place_described()
+        self._drop_the_rest()
+        return self._checkpoint if checkpoint else None
+
+    def delete_checkpoint(self, run: WholeRun) -> None:
+        """Deletes the checkpoint of a run that is not to be made longer."""
+        assert run.digests is not None, "nothing is known of what was written"
+        self._commit(dataclasses.replace(run.digests, checkpoint_deleted=True), [])
+        for path in (self._checkpoint, part_of(self._checkpoint)):
+            path.unlink(missing_ok=True)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / CHECKPOINT
+
+    def _plan_lines(self, rounds: int) -> list[bytes]:
+        if not rounds:
+            return []
+        with (self.path / PLANS).open("rb") as plans:
+            return plans.readlines()[:rounds]
+
+    def _commit(self, digests: Digests, files: Iterable[Path]) -> None:
+        """Makes these digests count, and with them the files that wait under temporary names."""
+        sync_folder(self.path)
+        replace(self.path / DIGESTS, digests.to_bytes())
+        self._digests = digests
+        place_parts(files)
+
+    def _place_described(self) -> None:
+        """Renames study and manifest where it is their temporary names that hold what counts."""
+        kept = {STUDY: self._digests.study, MANIFEST: self._digests.manifest}
+        for name, digest in kept.items():
+            part = part_of(self.path / name)
+            if part.exists() and sha256(part.read_bytes()) == digest:
+                place_parts([self.path / name])
+
+    def _drop_the_rest(self) -> None:
+        """Removes what is of no round: files that were being written, and whole ones too many."""
+        rounds = range(len(self._digests.rounds))
+        kept = {self.path / table_file(table, n) for table in TABLES for n in rounds}
+        folders = [self.path, *(self.path / table for table in TABLES)]
+        parts = [part for folder in folders for part in folder.glob(".*.part")]
+        files = [file for table in TABLES for file in (self.path / table).glob("*.parquet")]
+        for path in {*parts, *files} - kept:
+            path.unlink()
+        if (self.path / PLANS).exists():
+            append(self.path / PLANS, self._plans_bytes, b"")
