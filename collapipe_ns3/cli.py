@@ -21,7 +21,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 import collapipe_ns3
 from collapipe_ns3 import display
+from collapipe_ns3.cli_catalogue import profiles, schemes, studies
 from collapipe_ns3.cli_compare import compare
+from collapipe_ns3.cli_options import (
+    JsonOption,
+    SchemeOption,
+    SeedOption,
+    SetOption,
+    StudyArgument,
+)
+from collapipe_ns3.display_tables import print_table
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
 if TYPE_CHECKING:
@@ -35,17 +44,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-StudyArgument = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A bundled study's name, or a YAML file.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=VALUE", help="Overrides a key of the study; repeatable."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with this scheme.")]
-SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -172,7 +170,7 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
 
         from collapipe_ns3 import reading
 
-        config = collapipe_ns3.Study.load(study, sets or ()).config
+        config = reading.resolved(collapipe_ns3.Study.load(study, sets or ()).config)
         if as_json:
             print_json(config.model_dump(mode="json"))
         else:
@@ -181,7 +179,7 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
                 out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
             else:  # as it is, so that it can be kept as a study file
                 print(text, end="")
-            err.print(display.nodes_table(config))
+            print_table(err, display.nodes_table(config))
 
 
 @app.command()
@@ -228,16 +226,8 @@ def schema() -> None:
     print_json(StudyConfig.model_json_schema())
 
 
-@app.command()
-def studies(as_json: JsonOption = False) -> None:
-    """List the bundled studies."""
-    from collapipe_ns3 import reading
-
-    configs = reading.catalogue()
-    if as_json:
-        print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
-    else:
-        out.print(display.studies_table(configs))
+for command in (studies, profiles, schemes):
+    app.command()(command)
 
 
 @app.command(name="doctor")
@@ -251,7 +241,7 @@ def doctor_command(as_json: JsonOption = False) -> None:
         listed = {f.name: {"ok": f.ok, "detail": f.detail} for f in findings}
         print_json({"ok": ok, "findings": listed})
     else:
-        out.print(display.findings_table(findings))
+        print_table(out, display.findings_table(findings))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -317,7 +307,7 @@ def _show_result(study: collapipe_ns3.Study, result: collapipe_ns3.Result, as_js
         f"[bold]{config.name}[/]: {config.scheme.name}, seed {config.seed}, "
         f"{rounds['duration_s'].sum():.2f} s simulated"
     )
-    out.print(display.rounds_table(rounds))
+    print_table(out, display.rounds_table(rounds))
     if diverged := rounds.loc[
         rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
     ].to_list():

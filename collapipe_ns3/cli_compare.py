@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
+from collapipe_ns3.cli_options import JsonOption, SetOption, StudyArgument
 from collapipe_ns3.terminal import failures
 
 SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
 
 
 def compare(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A bundled study's name, or a YAML file.")
-    ],
+    study: StudyArgument,
     schemes: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = SCHEMES,
     seeds: Annotated[str, typer.Option(metavar="0-4", help="Seeds, as a range or a list.")] = "0-4",
     rounds: Annotated[int | None, typer.Option(metavar="N", help="How many rounds.")] = None,
@@ -23,10 +22,7 @@ def compare(
         list[str] | None,
         typer.Option(metavar="A.B=1,2", help="A key of the study to vary; repeatable."),
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=VALUE", help="Overrides a key; repeatable."),
-    ] = None,
+    sets: SetOption = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes at a time.")
     ] = None,
@@ -48,7 +44,7 @@ def compare(
     keep_stale: Annotated[
         bool, typer.Option("--keep-stale", help="Use what other code made, and mark it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a study under several schemes and seeds, and compare them.
 

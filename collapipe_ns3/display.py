@@ -1,13 +1,14 @@
-"""Tables for the terminal, 80 columns wide."""
+"""What commands print, as tables and lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
+
+from collapipe_ns3.display_tables import new_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +34,8 @@ def rounds_table(rounds: pd.DataFrame) -> Table:
         "energy_j": ("J", "{:.1f}"),
         "peak_device_memory_bytes": ("MiB", "{:.1f}"),
     }
-    table = new_table()
-    for heading, _ in columns.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(*(heading for heading, _ in columns.values()))
+    table.columns[0].justify = "right"
     for _, row in rounds.iterrows():
         values: dict[str, Any] = dict(row)
         values["round"] = int(values["round"])
@@ -67,8 +67,7 @@ def nodes_table(config: StudyConfig) -> Table:
     from collapipe_ns3.quantity import to_dbm
 
     table = new_table("node", "profile", "east m", "north m", "dBm", "GFLOP/s", "memory GiB")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table.columns[1].justify = "left"
     profiles = layout.profiles(config)
     for node in layout.scenario(config, config.seed, 0).nodes:
         profile = profiles.get(node.name, profiles[SERVER])  # further stations are alike
@@ -86,20 +85,9 @@ def nodes_table(config: StudyConfig) -> Table:
     return table
 
 
-def studies_table(studies: Mapping[str, StudyConfig]) -> Table:
-    """The bundled studies."""
-    table = new_table("study", "clusters", "devices", "rounds", "what it is")
-    for name, config in studies.items():
-        sizes = [len(cluster.devices) for cluster in config.clusters]
-        table.add_row(
-            name, str(len(sizes)), str(sum(sizes)), str(config.rounds), escape(config.description)
-        )
-    return table
-
-
 def findings_table(findings: Iterable[Finding]) -> Table:
     """What the doctor found."""
-    table = new_table("", "", "")
+    table = new_table("finding", "state", "detail", texts=["state", "detail"])
     for each in findings:
         mark = "[green]ok[/]" if each.ok else "[red]missing[/]"
         table.add_row(each.name, mark, escape(each.detail))
@@ -114,11 +102,3 @@ def problem_lines(error: StudyError) -> str:
         where = f"[bold]{escape(problem.where)}[/]: " if problem.where else ""
         lines.append(f"  {where}{escape(problem.message)}")
     return "\n".join(lines)
-
-
-def new_table(*headings: str) -> Table:
-    """An empty table in the style of all."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in headings:
-        table.add_column(heading)
-    return table

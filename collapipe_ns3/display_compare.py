@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,10 +10,7 @@ from rich.table import Table
 
 from analysis import comparison_files
 from analysis.compare import METRICS, Comparison
-from collapipe_ns3.display import new_table
-
-#: Schemes beside each other in one table, so that no number is cut off.
-_ABREAST = 4
+from collapipe_ns3.display_tables import new_table, print_table
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -22,10 +19,10 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     for point in comparison_files.grid_points(comparison):
         if point:
             console.print(f"[bold]{escape(point)}[/]")
-        for some in _abreast(names):
-            console.print(_comparison(comparison, point, some))
-        for some in _abreast([name for name in names if name != comparison.reference]):
-            console.print(_differences(comparison, point, some))
+        print_table(console, _comparison(comparison, point, names))
+        others = [name for name in names if name != comparison.reference]
+        if others:
+            print_table(console, _differences(comparison, point, others))
         for line in comparison_files.stale_lines(comparison, point):
             console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     seeds = comparison.runs["seed"].nunique()
@@ -35,22 +32,10 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print(f"[yellow]{escape(line)}[/]")
 
 
-def _abreast(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(names), _ABREAST):
-        yield names[first : first + _ABREAST]
-
-
-def _by_scheme(heading: str, names: Sequence[str]) -> Table:
-    """A table of figures, a column a scheme."""
-    table = new_table(heading, *names)
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-    return table
-
-
 def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.cells_of(comparison, point)
-    table = _by_scheme("a round, the mean", comparison_files.marked(comparison, point, names))
+    marked = comparison_files.marked(comparison, point, names)
+    table = new_table("a round, the mean", *marked)
     for key, metric in METRICS.items():
         means = [comparison_files.shown(rows[key, name], metric) for name in names]
         unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
@@ -60,8 +45,8 @@ def _comparison(comparison: Comparison, point: str, names: Sequence[str]) -> Tab
 
 def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.cells_of(comparison, point)
-    heading = f"% from {comparison.reference}, by seed"
-    table = _by_scheme(heading, comparison_files.marked(comparison, point, names))
+    marked = comparison_files.marked(comparison, point, names)
+    table = new_table(f"% from {comparison.reference}, by seed", *marked)
     for key in METRICS:
         cells = [rows[key, name] for name in names]
         told = [comparison_files.told(row["percent"], row["percent_ci95"]) for row in cells]

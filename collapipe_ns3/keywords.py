@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
 
@@ -24,6 +25,29 @@ def model_of(function: Callable[..., Any], name: str, skip: int = 0) -> type[Bas
     }
     config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
     return create_model(f"{name}_settings", __config__=config, **fields)
+
+
+def plain_defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """The defaults by name, those that are plain data which a study file may say as well."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            continue
+        try:
+            plain = to_jsonable_python(field.default)
+        except PydanticSerializationError:
+            continue
+        if not _refuses(model, name, plain):
+            found[name] = plain
+    return found
+
+
+def _refuses(model: type[BaseModel], name: str, value: object) -> bool:
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return any(each["loc"][:1] == (name,) for each in error.errors())
+    return False
 
 
 def problems(model: type[BaseModel], settings: Mapping[str, Any], at: Place) -> Iterator[Problem]:

@@ -133,6 +133,24 @@ def _of_unknown_kind(place: Place, found: Iterable[Place]) -> bool:
     return section is not None and (*place[:-1], section.chooses) in found
 
 
+def resolved(config: StudyConfig) -> StudyConfig:
+    """The study with the settings of its scheme, and of its own scenario, that it leaves out.
+
+    Those of which the default can't be written in a study file are still left out.
+    """
+    from collapipe_ns3 import keywords, own_scenario, schemes
+
+    model = schemes.settings_model(config.scheme.name)
+    settings = {**keywords.plain_defaults(model), **config.scheme.settings}
+    changes: dict[str, Any] = {"scheme": config.scheme.model_copy(update={"settings": settings})}
+    if config.scenario is not None:
+        function = own_scenario.find(config.scenario.function)
+        model = keywords.model_of(function, "scenario", skip=1)
+        settings = {**keywords.plain_defaults(model), **config.scenario.settings}
+        changes["scenario"] = config.scenario.model_copy(update={"settings": settings})
+    return config.model_copy(update=changes)
+
+
 def dump(config: StudyConfig) -> str:
     """The whole configuration as YAML, defaults included; reading it gives the same again."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -31,38 +31,78 @@ class CollaPipe:
     Each round minimises V·T + Σ (Q/Ē)·E + (Z/Γ̄)·Σ ρΓ: the round's time against energy and
     divergence, which virtual queues make dearer the more their budgets were overdrawn so far.
 
-    `v` is the weight of a second (the larger, the shorter the rounds and the longer until budgets
-    are kept). `energy_budget_j` is a device's budget a round, for all (None: none), and
-    `energy_budgets_j` those of nodes by name. `divergence_budget` is Γ̄ in units of a loss-free
-    round's σ²/B. With `memory` "fair" every device is asked for less memory than an even split over
-    all of its cluster's devices would take, under GPipe and so with a whole batch's activations,
-    where that is feasible: that no device needs much is CollaPipe's point, and this rule is this
-    project's reading of it; with "all" a plan may take what there is. `memory_budget_bytes` is what
-    training may take of any device in either case. `ewma` in (0, 1] is the weight of the newest
-    measurements.
-    `most_micro_batches` bounds M, `schedule` fixes the schedule, and `bands` whether links that
-    take grants get any. Powers keep links above `least_sinr_db`. Coordinate descent takes
-    `most_sweeps` at most. A plan that moves optimizer states to other devices must pay within
-    `move_rounds` rounds. Links of which nothing newer than `stale_s` is known are asked to be
-    sounded, and all of a cluster one of whose links has changed much.
+    With `memory` "fair" every device is asked for less memory than an even split over all of its
+    cluster's devices would take, under GPipe and so with a whole batch's activations, where that is
+    feasible: that no device needs much is CollaPipe's point, and this rule is this project's
+    reading of it. All links of a cluster are sounded, too, once one of them has changed much.
     """
 
     def __init__(
         self,
-        v: _Positive = 10.0,
-        energy_budget_j: _Positive | None = None,
-        energy_budgets_j: dict[str, _Positive] | None = None,
-        divergence_budget: Annotated[float, Field(ge=1)] = 1.5,
-        memory: Literal["fair", "all"] = "fair",
-        memory_budget_bytes: Annotated[Bytes, Field(ge=1)] | None = None,
-        ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
-        most_micro_batches: Annotated[int, Field(ge=1)] | None = None,
-        schedule: Literal["any", "gpipe", "1f1b"] = "any",
-        bands: Literal["any", "shared", "divided"] = "any",
-        least_sinr_db: float = 5.0,
-        most_sweeps: Annotated[int, Field(ge=1)] = 6,
-        move_rounds: Annotated[int, Field(ge=1)] = 2,
-        stale_s: Annotated[Seconds, Field(ge=0)] = 0.0,
+        v: Annotated[
+            float,
+            Field(
+                gt=0,
+                description="Weight of a second: the larger, the shorter the rounds, and the "
+                "longer until budgets are kept.",
+            ),
+        ] = 10.0,
+        energy_budget_j: Annotated[
+            _Positive | None,
+            Field(description="Budget of each device's energy a round; null: none."),
+        ] = None,
+        energy_budgets_j: Annotated[
+            dict[str, _Positive] | None,
+            Field(description="Budgets of single nodes by name, which replace the one for all."),
+        ] = None,
+        divergence_budget: Annotated[
+            float,
+            Field(ge=1, description="Γ̄, in units of a loss-free round's σ²/B."),
+        ] = 1.5,
+        memory: Annotated[
+            Literal["fair", "all"],
+            Field(
+                description="fair: no device takes more than an even split over all devices "
+                "would, where that is feasible; all: what there is."
+            ),
+        ] = "fair",
+        memory_budget_bytes: Annotated[
+            Annotated[Bytes, Field(ge=1)] | None,
+            Field(description="What training may take of any device; null: its memory."),
+        ] = None,
+        ewma: Annotated[
+            float, Field(gt=0, le=1, description="Weight of the newest measurements.")
+        ] = 0.5,
+        most_micro_batches: Annotated[
+            Annotated[int, Field(ge=1)] | None,
+            Field(description="The most micro-batches of a pipeline; null: the batch size."),
+        ] = None,
+        schedule: Annotated[
+            Literal["any", "gpipe", "1f1b"],
+            Field(description="The pipeline schedule; any: the better one."),
+        ] = "any",
+        bands: Annotated[
+            Literal["any", "shared", "divided"],
+            Field(description="Whether links get bandwidths of their own; any: where it pays."),
+        ] = "any",
+        least_sinr_db: Annotated[
+            float, Field(description="No power is lowered so far that a link's SINR is below this.")
+        ] = 5.0,
+        most_sweeps: Annotated[
+            int, Field(ge=1, description="The most sweeps of the coordinate descent.")
+        ] = 6,
+        move_rounds: Annotated[
+            int,
+            Field(
+                ge=1,
+                description="Rounds within which it must pay to move optimizer states to other "
+                "devices.",
+            ),
+        ] = 2,
+        stale_s: Annotated[
+            Annotated[Seconds, Field(ge=0)],
+            Field(description="The age above which what is known of a link is measured again."),
+        ] = 0.0,
     ) -> None:
         self.settings = Settings(
             v=v,

@@ -37,8 +37,12 @@ class Oracle:
 
     def __init__(
         self,
-        most_plans: Annotated[int, Field(ge=1)] = 2000,
-        ewma: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        most_plans: Annotated[
+            int, Field(ge=1, description="The most plans of all clusters together.")
+        ] = 2000,
+        ewma: Annotated[
+            float, Field(gt=0, le=1, description="Weight of the newest measurements.")
+        ] = 0.5,
     ) -> None:
         self.most_plans = most_plans
         self.ewma = ewma

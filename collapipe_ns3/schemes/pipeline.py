@@ -23,8 +23,12 @@ class PipeLine:
 
     def __init__(
         self,
-        micro_batches: Annotated[int, Field(ge=1)] = 4,
-        schedule: Literal["gpipe", "1f1b"] = "gpipe",
+        micro_batches: Annotated[
+            int, Field(ge=1, description="Equal parts that a batch is cut into.")
+        ] = 4,
+        schedule: Annotated[
+            Literal["gpipe", "1f1b"], Field(description="The pipeline schedule.")
+        ] = "gpipe",
     ) -> None:
         self.micro_batches = micro_batches
         self.schedule = schedule

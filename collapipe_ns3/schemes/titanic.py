@@ -37,7 +37,12 @@ class TITANIC:
     subset of clients with an integer program and partitions the model over them".
     """
 
-    def __init__(self, least_devices: Annotated[int, Field(ge=1)] = 2) -> None:
+    def __init__(
+        self,
+        least_devices: Annotated[
+            int, Field(ge=1, description="The fewest devices of a cluster that share its model.")
+        ] = 2,
+    ) -> None:
         self.least_devices = least_devices
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:

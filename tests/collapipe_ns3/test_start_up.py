@@ -38,6 +38,7 @@ def loaded_by(*arguments: str) -> set[str]:
         ["--version"],
         ["studies"],
         ["studies", "--json"],
+        ["profiles"],
         ["schema"],
         ["run", "--help"],
         ["compare", "--help"],

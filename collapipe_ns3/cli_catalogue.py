@@ -1,0 +1,42 @@
+"""The commands that list what there is: studies, device profiles, schemes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from collapipe_ns3 import display_catalogue as display
+from collapipe_ns3.cli_options import JsonOption
+from collapipe_ns3.terminal import out, print_json
+
+
+def studies(as_json: JsonOption = False) -> None:
+    """List the bundled studies."""
+    from collapipe_ns3 import reading
+
+    configs = reading.catalogue()
+    if as_json:
+        print_json({name: config.model_dump(mode="json") for name, config in configs.items()})
+    else:
+        display.print_studies(out, configs)
+
+
+def profiles(as_json: JsonOption = False) -> None:
+    """List the device profiles: their figures, and where these come from."""
+    from collapipe_ns3 import devices
+
+    known = devices.profiles()
+    if as_json:
+        print_json({name: dataclasses.asdict(each) for name, each in known.items()})
+    else:
+        display.print_profiles(out, known.values())
+
+
+def schemes(as_json: JsonOption = False) -> None:
+    """List the installed schemes: their settings, with types and defaults."""
+    from collapipe_ns3.schemes.catalogue import catalogue
+
+    known = list(catalogue())
+    if as_json:
+        print_json({each.name: dataclasses.asdict(each) for each in known})
+    else:
+        display.print_schemes(out, known)
