@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 
 #: The top-level packages of this project beside `collapipe_ns3`.
-NEIGHBOURS = ("analysis", "bridge", "ns3_scenarios")
+NEIGHBOURS = ("analysis", "bridge", "ns3_scenarios", "run_directory")
 
 
 def check() -> None:
