@@ -35,6 +35,7 @@ from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
 if TYPE_CHECKING:
     from collapipe_ns3.config import StudyConfig
+    from collapipe_ns3.problems import Problem
     from collapipe_ns3.runner import Progress as Step
     from ns3_scenarios.traces import TraceKind
 
@@ -94,11 +95,13 @@ def run(
     }  # fmt: skip
     traces = [kind for kind, on in wanted.items() if on]
     with failures(study, as_json):
+        from collapipe_ns3.study_warnings import trace_warnings
+
         loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme)
         loaded = loaded.with_(seed=seed, rounds=rounds)
         path = loaded.directory(out_dir, resume=resume)
-        warn(loaded.warnings)
-        _tell_left_out(loaded.config, traces)
+        warnings = [*loaded.warnings, *trace_warnings(loaded.config, traces)]
+        warn(warnings)
         try:
             with _progress(loaded.config) as on_progress:
                 result = loaded.run(
@@ -116,7 +119,7 @@ def run(
             again += [f"--rounds={rounds}"] * (rounds is not None)
             again += [f"--{kind}" for kind in traces]
             _interrupted(loaded.config, path, again, as_json)
-        _show_result(loaded, result, as_json)
+        _show_result(loaded.config, result, warnings, as_json)
         if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
             raise typer.Exit(1)
 
@@ -150,7 +153,9 @@ def replay(
             "duration_s": again.outcome.duration_ns / 1e9,
             "transfers": len(again.outcome.deliveries),
             "different": list(again.different),
+            "warnings": listed(again.warnings),
         }
+        warn(again.warnings)
         if as_json:
             print_json(facts)
         else:
@@ -245,19 +250,6 @@ def doctor_command(as_json: JsonOption = False) -> None:
     raise typer.Exit(0 if ok else 1)
 
 
-def _tell_left_out(config: StudyConfig, traces: Sequence[TraceKind]) -> None:
-    """Says which of the traces that are wanted the radios can't give."""
-    from collapipe_ns3 import layout
-    from ns3_scenarios.traces import left_out
-
-    if config.scenario is not None and traces:
-        lines = [f"{', '.join(traces)}: none, for the study's own scenario writes its own"]
-    else:
-        lines = list(left_out(layout.scenario(config, config.seed, 0), traces))
-    for line in lines:
-        err.print(line, markup=False, soft_wrap=True)
-
-
 @contextlib.contextmanager
 def _progress(config: StudyConfig) -> Iterator[Any]:
     """A bar on stderr with the round, the simulated time and the latest loss."""
@@ -287,8 +279,10 @@ def _progress(config: StudyConfig) -> Iterator[Any]:
         yield on_progress
 
 
-def _show_result(study: collapipe_ns3.Study, result: collapipe_ns3.Result, as_json: bool) -> None:
-    config, rounds = study.config, result.rounds
+def _show_result(
+    config: StudyConfig, result: collapipe_ns3.Result, warnings: Sequence[Problem], as_json: bool
+) -> None:
+    rounds = result.rounds
     if as_json:
         print_json(
             {
@@ -297,7 +291,7 @@ def _show_result(study: collapipe_ns3.Study, result: collapipe_ns3.Result, as_js
                 "scheme": config.scheme.name,
                 "seed": config.seed,
                 "directory": str(result.directory),
-                "warnings": listed(study.warnings),
+                "warnings": listed(warnings),
                 "rounds": rounds.to_dict("records"),
                 "failed_pipelines": result.pipelines.query("fate == 'failed'").to_dict("records"),
             }

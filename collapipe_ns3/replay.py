@@ -25,6 +25,7 @@ from collapipe_ns3.planning import Pair
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.runner import Run
+from collapipe_ns3.study_warnings import trace_warnings
 from ns3_scenarios.traces import TraceFiles
 from run_directory.tables import read_round
 from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
@@ -35,11 +36,15 @@ _COMPARED = ("transfers", "computes", "devices")
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A round as it went again, and in which tables it differs from what was recorded."""
+    """A round as it went again, and in which tables it differs from what was recorded.
+
+    `warnings` says which of the traces that were wanted are not there, or not in full.
+    """
 
     plan: RoundPlan
     outcome: RoundOutcome
     different: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
@@ -70,7 +75,8 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     with TorchThread() as thread:
         outcome = run.execute(lambda links: plan, sounded, thread, CostBook()).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
-    return Replay(plan, outcome, tuple(_differences(record, recorded)))
+    warnings = trace_warnings(config, traces.kinds if traces else ())
+    return Replay(plan, outcome, tuple(_differences(record, recorded)), tuple(warnings))
 
 
 def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:

@@ -6,7 +6,7 @@ makes a study impossible is in `collapipe_ns3.checks` instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from collapipe_ns3 import layout
 from collapipe_ns3.checks import renamed
@@ -14,6 +14,7 @@ from collapipe_ns3.config import Node, StudyConfig
 from collapipe_ns3.devices import profile
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.quantity import to_dbm
+from ns3_scenarios.traces import TraceKind, left_out
 from ns3_scenarios.validity import validity_warnings
 
 _FAR_ABOVE_DB = 10.0  # above the profile's power: 30 dBm of a phone, the most of any power class
@@ -28,6 +29,15 @@ def warnings_of(config: StudyConfig) -> list[Problem]:
         *_background_powers(config),
         *_extrapolations(config),
     ]
+
+
+def trace_warnings(config: StudyConfig, kinds: Collection[TraceKind]) -> list[Problem]:
+    """Which of the traces that are wanted the study's radios can't give, or not in full."""
+    if config.scenario is not None and kinds:
+        what = f"{', '.join(kinds)}: none, for the study's own scenario writes its own"
+        return [Problem("", what)]
+    spec = layout.scenario(config, config.seed, 0)
+    return [Problem("", line) for line in left_out(spec, kinds)]
 
 
 def _node_powers(config: StudyConfig) -> Iterator[Problem]:

@@ -18,6 +18,8 @@ from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec
 TraceKind = Literal["pcap", "ascii", "flowmon", "netanim"]
 TRACE_KINDS: tuple[TraceKind, ...] = ("pcap", "ascii", "flowmon", "netanim")
 
+_NO_LIMIT = 2**64 - 1  # of packets in a file, after which NetAnim would stop writing
+
 _MODULES = {"flowmon": "flow-monitor", "netanim": "netanim"}
 
 
@@ -107,6 +109,7 @@ class Tracing:
             if not node.GetObject[self._ns.MobilityModel]():  # it would be given a random place
                 animation.SetConstantPosition(node, 0.0, 0.0)
         self._animation = animation(str(self._files.folder / "netanim.xml"))
+        self._animation.SetMaxPktsPerTraceFile(_NO_LIMIT)
         for name, node in nodes.items():
             self._animation.UpdateNodeDescription(node, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,7 +15,8 @@ from typer.testing import CliRunner, Result
 from collapipe_ns3 import Study, layout
 from collapipe_ns3.cli import app
 from collapipe_ns3.replay import replay
-from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, left_out
+from ns3_scenarios import runtime
+from ns3_scenarios.traces import TRACE_KINDS, TraceFiles, Tracing, left_out
 
 RADIOS: dict[str, dict[str, Any]] = {
     "wifi and lte": {"d2d": "wifi", "d2e": "lte"},
@@ -120,6 +122,51 @@ def test_flags_write_traces_and_say_what_is_left_out(tmp_path: Path) -> None:
     assert [f.name for f in (tmp_path / "run/traces/00000").iterdir()] == ["netanim.xml"]
     assert call("run", study, "--out", str(tmp_path / "plain")).stderr == ""
     assert not (tmp_path / "plain" / "traces").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_both_commands_say_which_traces_there_are_none_of(command: str, tmp_path: Path) -> None:
+    study, place = studies.write(tmp_path, rounds=1), str(tmp_path / "run")
+    done = call("run", study, "--out", place, *["--pcap"] * (command == "run"), "--json")
+    if command == "replay":
+        assert json.loads(done.stdout)["warnings"] == []
+        pcap = ["--pcap", str(tmp_path / "pcap")]
+        done = call("replay", place, "--round", "0", *pcap, "--json")
+    assert done.exit_code == 0, done.stderr
+    said = [each["message"] for each in json.loads(done.stdout)["warnings"]]
+    assert [line[:21] for line in said] == ["pcap: nothing of d2d,", "pcap: nothing of d2e,"]
+    assert all(done.stderr.count(f"warning: {line}") == 1 for line in said)
+
+
+def test_netanim_is_given_every_packet(tmp_path: Path) -> None:
+    """By itself ns-3 stops the animation after 100 000 of them."""
+    runtime.reset(1, 1)
+    ns = runtime.load((*runtime.DEFAULT_MODULES, "netanim"))
+    nodes = ns.NodeContainer()
+    nodes.Create(2)
+    for number in range(2):
+        nodes.Get(number).AggregateObject(ns.CreateObject[ns.ConstantPositionMobilityModel]())
+    cable = ns.PointToPointHelper()
+    cable.SetDeviceAttribute("DataRate", ns.StringValue("1Gbps"))
+    devices = cable.Install(nodes)
+    ns.PacketSocketHelper().Install(nodes)
+    to = ns.PacketSocketAddress()
+    to.SetSingleDevice(devices.Get(0).GetIfIndex())
+    to.SetPhysicalAddress(devices.Get(1).GetAddress())
+    to.SetProtocol(0x0800)
+    client = ns.CreateObject[ns.PacketSocketClient]()
+    client.SetRemote(to)
+    for name, value in (("PacketSize", 10), ("MaxPackets", 100_500)):
+        client.SetAttribute(name, ns.UintegerValue(value))
+    client.SetAttribute("Interval", ns.TimeValue(ns.MicroSeconds(1)))
+    nodes.Get(0).AddApplication(client)
+    tracing = Tracing(TraceFiles(tmp_path, ["netanim"]), {"a": 0, "b": 1})
+    ns.Simulator.Stop(ns.Seconds(1))
+    ns.Simulator.Run()
+    tracing.finish()
+    client = devices = nodes = None
+    ns.Simulator.Destroy()
+    assert (tmp_path / "netanim.xml").read_text().count("<p ") == 100_500
 
 
 def test_a_folder_for_traces_that_cannot_be_is_told(tmp_path: Path) -> None:
