@@ -17,6 +17,9 @@ from ns3_scenarios.movement_files import TraceMapping, file_names, mapped, read_
 from ns3_scenarios.recording import BadTrace, Recording
 from ns3_scenarios.scenario import ScenarioSpec
 
+#: The resolved study has them all, and has to be read again.
+MOST_CORNERS = 100_000
+
 _N = TypeVar("_N", Node, Station)
 
 
@@ -38,7 +41,11 @@ def with_ways(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Prob
     mapping = mobility.mapping()
     if found := list(_name_problems(path, recording, scenario, mapping)):
         return config, found
-    return _on_ways(config, mapped(recording, scenario, mapping)), []
+    ways = mapped(recording, scenario, mapping)
+    if (corners := sum(len(way.corners) for way in ways.values())) > MOST_CORNERS:
+        what = f"expected at most {MOST_CORNERS} corners of this study's nodes, not {corners}"
+        return config, [Problem("mobility.trace", f"{path}: {what}")]
+    return _on_ways(config, ways), []
 
 
 def _without_file(mobility: Mobility) -> Iterator[Problem]:

@@ -13,6 +13,8 @@ from ns3_scenarios.movement_ns2 import read_ns2
 from ns3_scenarios.recording import BadTrace, Recording
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
+MOST_BYTES = 256 * 2**20  # of a file, which is read whole
+
 
 @dataclass(frozen=True, slots=True)
 class TraceMapping:
@@ -42,7 +44,13 @@ def read_trace(path: Path) -> Recording:
     any other is an ns-2 movement file.
     """
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe might never end
+            raise BadTrace(f"{path}: can't be read: is no file")
+        if path.stat().st_size > MOST_BYTES:
+            raise BadTrace(f"{path}: expected at most {MOST_BYTES // 2**20} MiB")
         text = path.read_text("utf-8-sig")
+    except BadTrace:
+        raise
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that can't be one
         reason = getattr(error, "strerror", None) or "no text in UTF-8"
         raise BadTrace(f"{path}: can't be read: {reason}") from None
@@ -58,8 +66,9 @@ def mapped(recording: Recording, spec: ScenarioSpec, mapping: TraceMapping) -> d
     ways = {}
     for name, theirs in file_names(recording, spec, mapping.nodes).items():
         height_m = mapping.heights_m.get(name, mapping.height_m)
-        corners = recording.corners[theirs]
-        ways[name] = Way(tuple(_taken(c, mapping, height_m, own_m[name]) for c in corners))
+        corners = [_taken(c, mapping, height_m, own_m[name]) for c in recording.corners[theirs]]
+        passed = sum(corner[0] <= 0 for corner in corners)  # where it was before changes nothing
+        ways[name] = Way(tuple(corners[max(passed - 1, 0) :]))
     return ways
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import studies
 
-from collapipe_ns3 import layout, reading
+from collapipe_ns3 import layout, movement, reading
+from collapipe_ns3.movement import MOST_CORNERS
 from collapipe_ns3.problems import StudyError
+from collapipe_ns3.yaml_text import MOST_VALUES
 from ns3_scenarios.mobility import Point, Way
 from ns3_scenarios.scenario import ScenarioSpec
 
 
-def movement(count: int, first: int = 0, height_m: float = 1.5) -> str:
+def walk(count: int, first: int = 0, height_m: float = 1.5) -> str:
     """An ns-2 file of this many nodes that walk east, each a metre north of the one before."""
     lines = []
     for n in range(first, first + count):
@@ -46,7 +48,7 @@ def test_node_0_of_a_file_is_the_first_control_unit_and_no_base_station_moves(
     tmp_path: Path,
 ) -> None:
     """And of a file with more nodes than the study has, as many are taken as it has."""
-    spec = resolved(tmp_path, "walk.tcl", movement(50), stations=[{"position": [400, 0]}])
+    spec = resolved(tmp_path, "walk.tcl", walk(50), stations=[{"position": [400, 0]}])
     assert begins(spec) == {f"c0.{x}": (10, n, 1.5) for n, x in enumerate(("cu", "d0", "d1"))}
     assert spec.bs.position == (0, 0, 10)
     assert spec.bs.motion is None
@@ -62,16 +64,27 @@ def test_a_mapping_takes_some_nodes_of_a_file_elsewhere_and_later(tmp_path: Path
         "height_m": 3,
         "heights_m": {"bs": 12},
     }
-    spec = resolved(tmp_path, mobility, movement(50, height_m=0.0))
+    spec = resolved(tmp_path, mobility, walk(50, height_m=0.0))
     assert begins(spec) == {"c0.d1": (1020, 55, 3), "bs": (1020, 9, 12)}
     way = spec.clusters[0].devices[1].motion
     assert isinstance(way, Way)
-    assert way.corners == ((-1, 1020, 55, 3), (0, 1020, 55, 3), (5, 1040, 55, 3))
+    assert way.corners == ((0, 1020, 55, 3), (5, 1040, 55, 3))
+
+
+def test_a_resolved_study_with_as_many_corners_as_there_may_be_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(movement, "MOST_CORNERS", 6)
+    resolved(tmp_path, "walk.tcl", walk(2))
+    said = problems(tmp_path, "walk.tcl", walk(3))
+    assert "at most 6 corners of this study's nodes, not 9" in said["mobility.trace"]
+    values_of_a_corner = 5
+    assert MOST_CORNERS * values_of_a_corner < MOST_VALUES
 
 
 def test_names_that_study_or_file_do_not_have_are_all_reported(tmp_path: Path) -> None:
     mobility = {"trace": "walk.tcl", "nodes": {"c0.d9": 0, "c0.d0": 1, "c0.d1": 1, "c0.cu": 77}}
-    (tmp_path / "walk.tcl").write_text(movement(3))
+    (tmp_path / "walk.tcl").write_text(walk(3))
     with pytest.raises(StudyError) as caught:
         reading.read(studies.write(tmp_path, mobility={**mobility, "heights_m": {"bs": 9}}))
     said = [str(problem) for problem in caught.value.problems]
@@ -86,7 +99,7 @@ def test_names_that_study_or_file_do_not_have_are_all_reported(tmp_path: Path) -
 
 
 def test_a_file_that_moves_nobody_is_an_error(tmp_path: Path) -> None:
-    said = problems(tmp_path, "walk.tcl", movement(3, first=40))
+    said = problems(tmp_path, "walk.tcl", walk(3, first=40))
     assert said.keys() == {"mobility.nodes"}
     assert "nodes of the file are 0 to 2" in said["mobility.nodes"]
     said = problems(tmp_path, "walk.tcl", "# nothing\n$god_ set-dist 0 1 2\n")
@@ -105,7 +118,7 @@ def test_a_csv_file_may_have_names_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_mapping_is_set_from_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "walk.tcl").write_text(movement(3))
+    (tmp_path / "walk.tcl").write_text(walk(3))
     study = studies.write(tmp_path)
     sets = ["mobility.trace=walk.tcl", "mobility.nodes={c0.d0: 2}", "mobility.height_m=2"]
     spec = layout.scenario(reading.read(study, sets), 1, 0)
@@ -116,7 +129,7 @@ def test_heights_of_0_are_an_error_where_a_model_has_none_and_a_key_raises_them(
     tmp_path: Path,
 ) -> None:
     """As SUMO exports have them; UMi's breakpoint is then at a distance below 0."""
-    (tmp_path / "walk.tcl").write_text(movement(3, height_m=0))
+    (tmp_path / "walk.tcl").write_text(walk(3, height_m=0))
     umi = {"propagation": {"d2e": "umi"}}
     with pytest.raises(StudyError) as caught:
         reading.read(studies.write(tmp_path, mobility="walk.tcl", **umi))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from radio_lab import scenario
 
 from ns3_scenarios import runtime
 from ns3_scenarios.mobility import Corner, Point, Way
-from ns3_scenarios.movement_files import TraceMapping, mapped, read_trace
+from ns3_scenarios.movement_files import MOST_BYTES, TraceMapping, mapped, read_trace
 from ns3_scenarios.recording import BadTrace, Recording
 
 REAL = Path("/work/shared/data/mobility/sumo-real50.tcl")
@@ -237,6 +239,9 @@ def test_a_mapping_says_who_is_who_where_and_when(tmp_path: Path) -> None:
         "bs": Way(((-3.0, -49.5, 6.0, spec.bs.position[2]),)),
         "c0.d0": Way(((-3.0, 0.0, -10.0, 0.0), (2.0, 0.0, -10.0, 0.0), (12.0, 0.0, 0.0, 0.0))),
     }
+    # What lies before the run is left out, but for where it begins.
+    late = mapped(recording, spec, replace(mapping, time_shift_s=-10.0))
+    assert late["c0.d0"].corners == ((-5.0, 0.0, -10.0, 0.0), (5.0, 0.0, 0.0, 0.0))
     high = TraceMapping(nodes={"bs": "7", "c0.d0": "1"}, height_m=2.0, heights_m={"bs": 25.0})
     ways = mapped(recording, spec, high)
     assert {corner[3] for corner in ways["c0.d0"].corners} == {2.0}
@@ -287,6 +292,13 @@ def test_what_cannot_be_read_is_reported_with_its_line(
 def test_what_is_no_text_or_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadTrace, match="No such file"):
         read_trace(Path("nowhere.csv"))
+    os.mkfifo(tmp_path / "pipe.tcl")
+    with pytest.raises(BadTrace, match="is no file"):
+        read_trace(tmp_path / "pipe.tcl")
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(BadTrace, match="at most 256 MiB"):
+        read_trace(tmp_path / "large.csv")
     with pytest.raises(BadTrace, match="no text in UTF-8"):
         read(tmp_path, "é", encoding="latin-1")
     with pytest.raises(BadTrace, match="can't be read"):
