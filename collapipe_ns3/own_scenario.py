@@ -8,18 +8,19 @@ docs/own-scenario.md.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bridge import loop as simulated
 from bridge.network import Network
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.plugins import RAISED, PluginFailed, described
 from ns3_scenarios import runtime
 from ns3_scenarios.network import TCP_DEFAULTS
 from ns3_scenarios.runtime import SimulationError
@@ -35,6 +36,10 @@ class BadScenario(ValueError):
     """A scenario function that can't be found; the message says what was looked for."""
 
 
+class ScenarioFailed(PluginFailed):
+    """A scenario's own code raised, built no network, or had ns-3 end the process."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnScenario:
     """A user's function by its name (`package.module:function`), and its keywords."""
@@ -46,33 +51,66 @@ class OwnScenario:
         """The network in a fresh simulation.
 
         Unless `tried`, a copy of the process first builds it and sends a little over every link
-        that a round may use.
+        that a round may use. Whatever a call of the network raises later is `ScenarioFailed` too.
 
-        Raises `BadScenario`, and `SimulationError` where the function raises, hands back something
+        Raises `BadScenario`, and `ScenarioFailed` where the function raises, hands back something
         else, or ns-3 ends the process.
         """
         function = find(self.name)
         runtime.native()  # before a copy is made: loading it takes time
         if not tried:
-            runtime.rehearse(
-                lambda: _carry(self._built(function, spec), spec),
-                f"scenario {self.name}, being tried out",
-            )
+            try:
+                runtime.rehearse(
+                    lambda: _carry(self._built(function, spec), spec), "being tried out"
+                )
+            except SimulationError as error:
+                what = str(error).replace(f"scenario {self.name}: ", "")
+                raise ScenarioFailed(f"scenario {self.name}, {what}") from None
         return self._built(function, spec)
 
     def _built(self, function: Callable[..., Any], spec: ScenarioSpec) -> Network:
         runtime.reset(spec.seed, spec.run)
         for path, value in {**TCP_DEFAULTS, **spec.ns3_defaults}.items():
             runtime.set_default(path, value)
-        with _failing(f"scenario {self.name}"):
+        with failing_as(self.name):
             network = function(spec, **self.settings)
-        if lacking := [name for name in CALLS if not hasattr(network, name)]:
-            raise SimulationError(
+            lacking = [name for name in CALLS if not hasattr(network, name)]
+        if lacking:
+            raise ScenarioFailed(
                 f"scenario {self.name}: expected a Network, not {type(network).__name__}, which "
                 f"has no {', '.join(lacking)}"
             )
-        found: Network = network
-        return found
+        return cast("Network", _Guarded(network, self.name))
+
+
+class _Guarded:
+    """The calls of a user's network; what they raise is `ScenarioFailed`.
+
+    `ValueError` stays what it is: it is how a network refuses a transfer or a grant.
+    """
+
+    def __init__(self, network: Network, name: str) -> None:
+        self._network, self._name = network, name
+        for call in CALLS:
+            if call != "deliveries":
+                setattr(self, call, self._guarded(getattr(network, call)))
+
+    @property
+    def deliveries(self) -> Any:
+        with failing_as(self._name):
+            return self._network.deliveries
+
+    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            try:  # not `with`, which costs more than the call
+                return call(*arguments, **named)
+            except ValueError:
+                raise
+            except RAISED as error:
+                raise _failed(self._name, error) from error
+
+        return guarded
 
 
 def find(name: str) -> Callable[..., Any]:
@@ -91,8 +129,8 @@ def find(name: str) -> Callable[..., Any]:
             there = "neither installed nor in the working directory"
             raise BadScenario(f"no module {error.name!r}: it is {there}") from None
         raise BadScenario(f"{module_name} needs {error.name!r}, which isn't installed") from None
-    except Exception as error:
-        raise BadScenario(f"{module_name} can't be imported: {_told(error)}") from None
+    except RAISED as error:
+        raise BadScenario(f"{module_name} can't be imported: {described(error)}") from None
     function: Callable[..., Any] | None = getattr(module, attribute, None)
     if function is None or not callable(function):
         defined = [
@@ -138,15 +176,15 @@ def _carry(network: Network, spec: ScenarioSpec) -> None:
 
 
 @contextmanager
-def _failing(what: str) -> Iterator[None]:
+def failing_as(name: str) -> Iterator[None]:
+    """Turns what a scenario's code raises into `ScenarioFailed`."""
     try:
         yield
-    except SimulationError:
-        raise
-    except Exception as error:
-        raise SimulationError(f"{what}: {_told(error)}") from error
+    except RAISED as error:
+        raise _failed(name, error) from error
 
 
-def _told(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+def _failed(name: str, error: BaseException) -> ScenarioFailed:
+    """The error in words; what ns-3 said is told without the place in this project's code."""
+    ours = isinstance(error, SimulationError | ScenarioFailed)
+    return ScenarioFailed(f"scenario {name}: {error if ours else described(error)}")

@@ -229,6 +229,9 @@ def _problems(
         if not 0 <= cluster.cluster < len(devices):
             yield where, f"there are {len(devices)} clusters"
             continue
+        if wrong := [pipe.share for pipe in cluster.pipelines if not 0 <= pipe.share <= 1]:
+            yield where, f"expected a pipeline's share from 0 to 1, not {wrong[0]:g}"
+            continue
         share = math.fsum(pipe.share for pipe in cluster.pipelines)
         if cluster.pipelines and not math.isclose(share, 1.0):
             yield where, f"expected the pipelines' shares to add to 1, not {share:g}"
@@ -273,9 +276,9 @@ def _link_problems(
 def _pipeline_problems(
     pipe: Pipeline, blocks: int, sequences: int, schedules: Sequence[str]
 ) -> Iterator[str]:
-    placed = [block for stage in pipe.stages for block in range(stage.first, stage.last + 1)]
-    empty = [stage for stage in pipe.stages if stage.blocks < 1]
-    if empty or placed != list(range(blocks)):
+    fit = all(0 <= stage.first <= stage.last < blocks for stage in pipe.stages)
+    placed = [b for stage in pipe.stages for b in range(stage.first, stage.last + 1)] if fit else []
+    if placed != list(range(blocks)):
         yield f"expected blocks 0 to {blocks - 1} in order, each once, not {pipe}"
     if sequences < 1:
         yield f"expected a share of at least one sequence of each batch, not {pipe.share:g}"

@@ -18,7 +18,8 @@ from collapipe_ns3.media import media
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
-from collapipe_ns3.schemes import Observation, Sounding
+from collapipe_ns3.schemes import Observation
+from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.tasks import Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 from ns3_scenarios.scenario import ScenarioSpec
@@ -35,7 +36,9 @@ class Planning:
         self.seed = config.seed
         self.task: Task = _task(config)
         self.spec = _model_spec(config, self.task)
-        self.scheme = schemes.make(config.scheme.name, config.scheme.settings)
+        self.scheme = GuardedScheme(
+            config.scheme.name, schemes.make(config.scheme.name, config.scheme.settings)
+        )
         self.profiles = layout.profiles(config)
         # Of a network of the user's own nothing is known.
         self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
@@ -64,13 +67,7 @@ class Planning:
     def plan(self, links: LinkBook | None = None) -> RoundPlan:
         """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
         observation = self.observation(links)
-        name = self.config.scheme.name
-        with schemes.failing_as(name, f"planning round {self.next_round}"):
-            plan = self.scheme.plan(self.next_round, observation)
-        if not isinstance(plan, RoundPlan) or plan.round != self.next_round:
-            what = f"of round {plan.round}" if isinstance(plan, RoundPlan) else f"but {plan!r}"
-            expected = f"expected a RoundPlan of round {self.next_round}, not one {what}"
-            raise schemes.SchemeFailed(f"scheme {name}: {expected}")
+        plan = self.scheme.plan(self.next_round, observation)
         validate(
             plan,
             devices=observation.devices,
@@ -85,10 +82,7 @@ class Planning:
 
     def wanted(self) -> tuple[Pair, ...]:
         """The links that the scheme wants sounded before the next round."""
-        if not isinstance(self.scheme, Sounding):
-            return ()
-        with schemes.failing_as(self.config.scheme.name, f"before round {self.next_round}"):
-            return tuple(self.scheme.sounding(self.observation()))
+        return self.scheme.sounding(self.next_round, self.observation())
 
     def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
         """Measures, plans the next round, builds its network, and leaves all as it was.

@@ -19,7 +19,7 @@ from collapipe_ns3.links import Link
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Planning
-from collapipe_ns3.schemes import Explaining, Observation
+from collapipe_ns3.schemes import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,10 @@ def preview(run: Planning) -> Preview:
     measurements, for a plan of any scheme. Raises what `Run.try_out` does.
     """
     plan, book = run.try_out(unmeasured(run.observation(), (), 0.0))
-    scheme = run.scheme
     return Preview(
         links=tuple(book.links.values()),
         plan=plan,
-        explanation=scheme.explain(None) if isinstance(scheme, Explaining) else {},
+        explanation=run.scheme.explain(plan.round, None),
         timeline=expected(plan, run.observation(book)),
     )
 

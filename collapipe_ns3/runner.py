@@ -16,7 +16,7 @@ from torch import nn
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
-from collapipe_ns3 import networks, schemes
+from collapipe_ns3 import networks
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.engine.outcome import RoundOutcome
@@ -29,7 +29,6 @@ from collapipe_ns3.models.transformer import build
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Pair, Planning
 from collapipe_ns3.records import RoundRecord
-from collapipe_ns3.schemes import Explaining, Remembering
 from collapipe_ns3.streams import number
 from collapipe_ns3.tasks import Batch
 from ns3_scenarios.traces import TraceFiles
@@ -105,10 +104,8 @@ class Run(Planning):
         episode = self.execute(self.plan, sounded, thread, costs, watchdog_s, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)
-        with schemes.failing_as(self.config.scheme.name, f"learning from round {plan.round}"):
-            told = self.scheme.explain(outcome) if isinstance(self.scheme, Explaining) else {}
-            self.scheme.learn(outcome)
-            queues = self.scheme.energy_queues() if isinstance(self.scheme, Explaining) else {}
+        explanation = self.scheme.explain(plan.round, outcome)
+        self.scheme.learn(outcome)
         record = RoundRecord(
             plan=plan,
             outcome=outcome,
@@ -119,8 +116,8 @@ class Run(Planning):
             seed=self.seed,
             sounded=sounded,
             divergence=self.noise.measured(outcome.strayed),
-            energy_queues=dict(queues),
-            explanation=told,
+            energy_queues=self.scheme.energy_queues(plan.round, self.profiles),
+            explanation=explanation,
         )
         self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
@@ -181,13 +178,12 @@ class Run(Planning):
 
     def checkpoint(self) -> bytes:
         """All that the coming rounds depend on: tensors and plain data, as `torch.save` has it."""
-        memory = self.scheme.memory() if isinstance(self.scheme, Remembering) else {}
         kept = {
             "next_round": self.next_round,
             "now_ns": self.now_ns,
             "links": [dataclasses.asdict(link) for link in self.links.links.values()],
             "noise": self.noise.to_json(),
-            "scheme": memory,
+            "scheme": self.scheme.memory(self.next_round),
             "training": self.state.to_checkpoint(),
         }
         file = io.BytesIO()
@@ -200,8 +196,7 @@ class Run(Planning):
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
         self.links = LinkBook({(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]})
         self.noise = GradientNoise.from_json(data["noise"])
-        if isinstance(self.scheme, Remembering):
-            self.scheme.remember(data["scheme"])
+        self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
 
 

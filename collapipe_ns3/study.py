@@ -188,8 +188,6 @@ class Study:
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise StudyError(self.config.name, problems) from None
-        except SchemeFailed as error:
-            raise StudyError(self.config.name, [Problem("scheme", str(error))]) from None
         except SimulationError as error:
             raise StudyError(self.config.name, [Problem("", str(error))]) from None
 
@@ -306,7 +304,7 @@ class Study:
         try:
             if checkpoint:
                 run.resume(checkpoint)
-        except OSError:
+        except (OSError, SchemeFailed):
             raise
         except Exception as error:  # whatever torch says of what another version of it wrote
             what = f"can't be read: {str(error).splitlines()[0]}"

@@ -28,8 +28,8 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     from bridge.loop import EndlessWait
     from collapipe_ns3.engine.schedule import ScheduleError
     from collapipe_ns3.plan import PlanError
+    from collapipe_ns3.plugins import PluginFailed
     from collapipe_ns3.problems import StudyError
-    from collapipe_ns3.schemes import SchemeFailed
     from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
     try:
@@ -51,7 +51,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         NativeBuildError,
         PlanError,
         ScheduleError,
-        SchemeFailed,
+        PluginFailed,
     ) as error:
         if as_json:
             print_json({"ok": False, "study": study, "error": str(error)})

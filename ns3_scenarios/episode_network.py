@@ -59,7 +59,12 @@ class EpisodeNetwork:
         return int(self._episode.Now())
 
     def advance(self, until_ns: int | None) -> Advance:
-        ended: Advance = ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
+        try:
+            ended: Advance = ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
+        except Exception as error:  # only here, as a context manager would cost more than the call
+            doing = f"ns-3, at simulated time {self.now_ns() * 1e-9:.9f} s"
+            with runtime.simulation_errors(doing):
+                raise error from None
         if ended == "completed":
             self._collect()
         return ended

@@ -7,16 +7,14 @@ needs no change here. Its constructor takes the study's scheme settings as keywo
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from bridge.formats import Wire
 from collapipe_ns3.devices import DeviceProfile
@@ -24,6 +22,7 @@ from collapipe_ns3.keywords import model_of
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plan import PlanError, RoundPlan
+from collapipe_ns3.plugins import RAISED, PluginFailed, described
 
 GROUP = "collapipe_ns3.schemes"
 
@@ -277,8 +276,8 @@ class Explaining(Protocol):
         ...
 
 
-class SchemeFailed(RuntimeError):
-    """A scheme's own code raised, or gave no plan; the message says where."""
+class SchemeFailed(PluginFailed):
+    """A scheme's own code raised, or handed back what it may not; the message says where."""
 
 
 @contextmanager
@@ -286,13 +285,10 @@ def failing_as(name: str, doing: str) -> Iterator[None]:
     """Turns what a scheme's code raises into `SchemeFailed`, but for refused plans."""
     try:
         yield
-    except (PlanError, UnknownScheme, ValidationError):
+    except (PlanError, UnknownScheme, SchemeFailed):
         raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise SchemeFailed(f"scheme {name}, {doing}: {what} ({where})") from error
+    except RAISED as error:
+        raise SchemeFailed(f"scheme {name}, {doing}: {described(error)}") from error
 
 
 class UnknownScheme(ValueError):
@@ -327,8 +323,10 @@ def make(name: str, settings: Mapping[str, Any]) -> Scheme:
 
     Raises `UnknownScheme`, and pydantic's `ValidationError` for settings it can't take.
     """
+    with failing_as(name, "being loaded"):
+        model = settings_model(name)
+    checked = model.model_validate(dict(settings))
     with failing_as(name, "being made"):
-        checked = settings_model(name).model_validate(dict(settings))
         return factory(name)(**{key: getattr(checked, key) for key in settings})
 
 

@@ -10,7 +10,7 @@ import studies
 import yaml
 
 from collapipe_ns3 import Study
-from collapipe_ns3.problems import StudyError
+from collapipe_ns3.own_scenario import ScenarioFailed
 from collapipe_ns3.reading import check
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own-scenario.md"
@@ -114,7 +114,8 @@ def test_what_is_no_network_is_told_before_the_first_round(
 ) -> None:
     module = write_module(tmp_path, "strange", text)
     study = Study(studies.config(scenario=f"{module}:build"))
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(ScenarioFailed) as caught:
         study.run(out="run")
     assert says in str(caught.value)
+    assert str(caught.value).startswith(f"scenario {module}:build, being tried out: ")
     assert not Path("run").exists()

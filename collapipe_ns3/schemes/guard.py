@@ -1,0 +1,117 @@
+"""A scheme as a run uses it: what it is shown is its own, and what it hands back is checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.schemes import Observation, Scheme, SchemeFailed, failing_as
+from collapipe_ns3.schemes.plain import (
+    NotPlain,
+    read_figures,
+    read_json,
+    read_memory,
+    read_pairs,
+    read_plan,
+)
+
+T = TypeVar("T")
+
+
+class GuardedScheme:
+    """Calls a scheme that the study names so; every call raises `SchemeFailed` where it fails.
+
+    A call fails where the scheme's code raises (`SystemExit` too) or hands back something else
+    than the protocols in `collapipe_ns3.schemes` say. The scheme gets collections of its own, so
+    that what it does to them changes nothing for others. The calls that a scheme need not have
+    give nothing where it hasn't. Raises `SchemeFailed` where one of a pair of calls is missing.
+    """
+
+    def __init__(self, name: str, scheme: Scheme) -> None:
+        self.name = name
+        self._scheme = scheme
+        lacking = [call for call in ("plan", "learn") if not hasattr(scheme, call)]
+        remembers = [call for call in ("memory", "remember") if hasattr(scheme, call)]
+        if len(remembers) == 1:
+            lacking += {"memory", "remember"} - set(remembers)
+        if lacking:
+            raise SchemeFailed(f"scheme {name}: expected it to have {'() and '.join(lacking)}()")
+
+    def sounding(self, round: int, observation: Observation) -> tuple[tuple[str, str], ...]:
+        """The links that it wants sounded before a round."""
+        nodes = observation.profiles.keys()
+        return self._optional(
+            "sounding",
+            f"choosing links to sound before round {round}",
+            lambda value: read_pairs(value, nodes),
+            (),
+            _own_observation(observation),
+        )
+
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """Its plan for a round, under the study's name for it, of the right types."""
+        doing = f"planning round {round}"
+        own = _own_observation(observation)
+        plan = self._checked(doing, lambda: self._scheme.plan(round, own), read_plan)
+        if plan.round != round:
+            what = f"expected a RoundPlan of round {round}, not one of round {plan.round}"
+            raise SchemeFailed(f"scheme {self.name}, {doing}: {what}")
+        return dataclasses.replace(plan, scheme=self.name)
+
+    def explain(self, round: int, outcome: RoundOutcome | None) -> dict[str, Any]:
+        """How its plan for this round came about; what JSON can hold."""
+        own = outcome and _own_outcome(outcome)
+        return self._optional("explain", f"explaining round {round}", read_json, {}, own)
+
+    def learn(self, outcome: RoundOutcome) -> None:
+        """Has it learn from a round."""
+        with failing_as(self.name, f"learning from round {outcome.round}"):
+            self._scheme.learn(_own_outcome(outcome))
+
+    def energy_queues(self, round: int, nodes: Mapping[str, object]) -> dict[str, float]:
+        """Its virtual energy queues after a round, by node."""
+        return self._optional(
+            "energy_queues",
+            f"reporting its energy queues after round {round}",
+            lambda value: read_figures(value, nodes.keys()),
+            {},
+        )
+
+    def memory(self, rounds: int) -> dict[str, Any]:
+        """What it remembers after so many rounds, which a checkpoint can hold."""
+        doing = f"giving its memory after {rounds} rounds"
+        return self._optional("memory", doing, read_memory, {})
+
+    def remember(self, rounds: int, memory: Mapping[str, Any]) -> None:
+        """Has it take up what `memory` gave after so many rounds."""
+        doing = f"remembering what it knew after {rounds} rounds"
+        self._optional("remember", doing, lambda value: None, None, memory)
+
+    def _optional(
+        self, call: str, doing: str, read: Callable[[object], T], absent: T, *arguments: object
+    ) -> T:
+        """What a call hands back, `absent` where the scheme doesn't have it."""
+        if not hasattr(self._scheme, call):
+            return absent
+        return self._checked(doing, lambda: getattr(self._scheme, call)(*arguments), read)
+
+    def _checked(self, doing: str, call: Callable[[], object], read: Callable[[object], T]) -> T:
+        with failing_as(self.name, doing):
+            try:
+                return read(call())
+            except NotPlain as error:
+                raise SchemeFailed(f"scheme {self.name}, {doing}: {error}") from None
+
+
+def _own_observation(observation: Observation) -> Observation:
+    return dataclasses.replace(observation, profiles=dict(observation.profiles))
+
+
+def _own_outcome(outcome: RoundOutcome) -> RoundOutcome:
+    values = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    lists: dict[str, Any] = {key: tuple(v) for key, v in values.items() if isinstance(v, list)}
+    mappings: dict[str, Any] = {key: dict(v) for key, v in values.items() if isinstance(v, dict)}
+    return dataclasses.replace(outcome, **lists, **mappings)
