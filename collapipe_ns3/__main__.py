@@ -6,20 +6,32 @@ import sys
 from io import TextIOWrapper
 from typing import NoReturn
 
+from collapipe_ns3 import stdout
+
 
 def main() -> NoReturn:
     """Runs the command line; exits with 130 where it was interrupted."""
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")  # a terminal may know no arrows
+        stdout.keep_for_results()
+        if isinstance(sys.stderr, TextIOWrapper):
+            sys.stderr.reconfigure(errors="replace")  # a terminal may know no arrows
 
         from collapipe_ns3.cli import app  # takes a second, in which one may press Ctrl-C
 
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except stdout.StdoutFailed as error:
+        print(f"standard output can't be written: {error}", file=sys.stderr)
+        stdout.discard()
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the results has seen enough
+        stdout.discard()
+        sys.exit(1)
     sys.exit(0)
 
 

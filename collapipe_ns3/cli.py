@@ -183,7 +183,7 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
             if out.is_terminal:
                 out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
             else:  # as it is, so that it can be kept as a study file
-                print(text, end="")
+                print(text, end="", file=out.file)
             print_table(err, display.nodes_table(config))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import typer
 from rich.console import Console
@@ -23,7 +24,10 @@ err = Console(stderr=True, highlight=False)
 
 @contextlib.contextmanager
 def failures(study: str, as_json: bool) -> Iterator[None]:
-    """Turns what can go wrong into messages and exit codes."""
+    """Turns what can go wrong into messages and exit codes.
+
+    Within, `out` and `print_json` have stdout to themselves: what a plug-in prints goes to stderr.
+    """
     # Only now: `--help` needs none of what raises them.
     from bridge.loop import EndlessWait
     from collapipe_ns3.engine.schedule import ScheduleError
@@ -33,7 +37,8 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
     try:
-        yield
+        with _stdout_alone():
+            yield
     except StudyError as error:
         if as_json:
             print_json({"ok": False, "study": study, "problems": listed(error.problems)})
@@ -55,9 +60,19 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     ) as error:
         if as_json:
             print_json({"ok": False, "study": study, "error": str(error)})
-        err.print(f"[bold red]study {escape(study)} failed:[/]")
+        err.print(f"[bold red]study {escape(study)} failed:[/]", soft_wrap=True)
         err.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _stdout_alone() -> Iterator[None]:
+    out.file = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        out.file = cast("IO[str]", None)  # whatever sys.stdout is by then
 
 
 def warn(warnings: Iterable[Problem]) -> None:
@@ -72,7 +87,7 @@ def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False), file=out.file, flush=True)
 
 
 def _plain(value: Any) -> Any:
