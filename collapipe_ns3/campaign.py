@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.schemes import SchemeFailed, UnknownScheme, failing_as, settings_model
 from collapipe_ns3.study import Study
@@ -143,6 +144,8 @@ def claimed(study: str, cells: tuple[Cell, ...], directory: Path) -> Campaign:
 
 def _claim(campaign: Campaign, study: str) -> None:
     """Writes the campaign down, or checks that the same is there already."""
+    if not is_utf8(campaign.directory):
+        raise _out_error(study, campaign.directory, NOT_UTF8)
     cells = {cell.name: cell.study for cell in campaign.cells}
     text = json.dumps({"study": study, "cells": cells}, indent=2)
     file = campaign.directory / "campaign.json"

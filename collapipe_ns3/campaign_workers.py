@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from pathlib import Path
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.code_identity import CodeIdentity
 from collapipe_ns3.study import Study
+from ns3_scenarios import runtime
 from run_directory.files import part_of, place_parts, sync
 from run_directory.whole import examine, is_begun
 from run_directory.writing import RunDirectory
@@ -59,14 +61,16 @@ def run_here(
 
     def run(cell: Cell) -> Ended:
         receiving, sending = context.Pipe(duplex=False)
+        last, dying = context.Pipe(duplex=False)
         process = context.Process(
-            target=work, args=(cell, campaign.place(cell), sending, other_code), daemon=True
+            target=work, args=(cell, campaign.place(cell), sending, dying, other_code), daemon=True
         )
         process.start()
         running.add(process)
         if stopped.is_set():
             process.terminate()
         sending.close()
+        dying.close()
         error = ""
         try:
             while True:
@@ -78,6 +82,8 @@ def run_here(
         except EOFError:
             process.join()
         running.discard(process)
+        if process.exitcode and not error and (words := os.read(last.fileno(), 1 << 16)):
+            error = json.loads(words)
         if process.exitcode and not error:
             error = f"its process ended with exit code {process.exitcode}"
             if process.exitcode == -signal.SIGKILL:
@@ -106,10 +112,14 @@ def _start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def work(cell: Cell, place: Path, sending: Connection, other_code: bool) -> None:
-    """A cell in a process of its own: says nothing for a round, or what went wrong."""
+def work(cell: Cell, place: Path, sending: Connection, dying: Connection, other_code: bool) -> None:
+    """A cell in a process of its own: sends nothing for a round, or what went wrong.
+
+    Where ns-3 ends the process, `dying` is written the message, as a JSON string.
+    """
     try:
-        execute(cell.study, place, lambda: sending.send(""), other_code=other_code)
+        with runtime.reporting(descriptor=dying.fileno(), before='"', after='"'):
+            execute(cell.study, place, lambda: sending.send(""), other_code=other_code)
     except Exception as error:  # whatever it is, it is this cell's alone
         sending.send(f"{type(error).__name__}: {error}")
     finally:

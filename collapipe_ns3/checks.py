@@ -10,6 +10,7 @@ from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Problem, path_of
+from ns3_scenarios import runtime
 from ns3_scenarios.channel import kind_of
 from ns3_scenarios.checks import problems as scenario_problems
 from ns3_scenarios.naming import asks_ns3, ns3_problems
@@ -98,7 +99,8 @@ def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
     spec = layout.scenario(config, config.seed, 0)
     found = scenario_problems(spec)
     if asks_ns3(spec):
-        found += ns3_problems(spec)
+        with runtime.alone():
+            found += ns3_problems(spec)
     for path, message in found:
         yield Problem(renamed(config, path), message)
     if config.scenario is None:

@@ -265,4 +265,5 @@ def _facts(
 
 
 def _command() -> str:
-    return shlex.join(["collapipe-ns3", *sys.argv[1:]])
+    words = shlex.join(["collapipe-ns3", *sys.argv[1:]])
+    return os.fsencode(words).decode("utf-8", "backslashreplace")  # a path may not be UTF-8

@@ -6,7 +6,8 @@ Nothing is trained here, and torch, which takes seconds to import, is not needed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from bridge import loop as simulated
 from bridge.network import Network
@@ -17,11 +18,14 @@ from collapipe_ns3.links import LinkBook
 from collapipe_ns3.media import media
 from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.own_scenario import ScenarioFailed
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.tasks import Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
+from ns3_scenarios import runtime
+from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import ScenarioSpec
 
 #: A directed link by its ends.
@@ -90,6 +94,10 @@ class Planning:
         Sounds the links that the scheme wants unless others are named; returns the plan and what it
         was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
         """
+        with self._simulating():
+            return self._tried_out(sounded)
+
+    def _tried_out(self, sounded: Sequence[Pair] | None) -> tuple[RoundPlan, LinkBook]:
         net = networks.build(self.config, self._scenario())
         pairs = self.wanted() if sounded is None else sounded
 
@@ -104,11 +112,29 @@ class Planning:
         finally:
             net.close()
 
+    @contextmanager
+    def _simulating(self) -> Iterator[None]:
+        """ns-3 for this run alone; where it ends the process, or fails, that names the round."""
+        own = self.config.scenario and f"scenario {self.config.scenario.function}"
+        doing = f"{own}, round {self.next_round}" if own else f"round {self.next_round}"
+        with runtime.alone(), runtime.last_words(doing):
+            try:
+                yield
+            except SimulationError as error:
+                raise SimulationError(f"{doing}: {error}") from None
+            except ScenarioFailed as error:
+                raise ScenarioFailed(f"{doing}{str(error).removeprefix(own or '')}") from None
+
     async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
         """What is known of the links once these have been sounded."""
         if not pairs:
             return self.links
-        await net.sound(pairs)
+        try:
+            await net.sound(pairs)
+        except ValueError as error:  # a pair that shares no radio
+            name, number = self.config.scheme.name, self.next_round
+            what = f"choosing links to sound before round {number}: {error}"
+            raise schemes.SchemeFailed(f"scheme {name}, {what}") from None
         return self.links.sounded(net.link_state())
 
     def _scenario(self) -> ScenarioSpec:

@@ -20,6 +20,7 @@ from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.engine.stage import workers
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Pair
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -52,6 +53,9 @@ def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Repl
 
     Raises `StudyError` where there is no such round, or the directory is no run's or not whole.
     """
+    for option, path in (("", run_dir), ("--pcap", traces and traces.folder)):
+        if path and not is_utf8(path):
+            raise StudyError(str(run_dir), [Problem(option, f"{path}: {NOT_UTF8}")])
     try:
         return _replay(examine(run_dir), number, traces)
     except (NotARun, NotWhole) as error:

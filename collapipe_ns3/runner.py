@@ -137,6 +137,18 @@ class Run(Planning):
 
         Planning takes no simulated time. The training state then holds the new model.
         """
+        with self._simulating():
+            return self._executed(plan_from, sounded, thread, costs, watchdog_s, on_progress)
+
+    def _executed(
+        self,
+        plan_from: Callable[[LinkBook], RoundPlan],
+        sounded: Sequence[Pair],
+        thread: TorchThread,
+        costs: CostBook,
+        watchdog_s: float | None,
+        on_progress: Callable[[Progress], None],
+    ) -> Episode:
         traces = self.traces and self.traces.of_round(self.next_round)
         net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
         site = Site(net, self.profiles, thread, costs)

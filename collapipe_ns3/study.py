@@ -20,13 +20,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.manifest import manifest
+from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.schemes import SchemeFailed
 from collapipe_ns3.study_warnings import warnings_of
+from ns3_scenarios import runtime
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.traces import TraceFiles, TraceKind
 from run_directory.whole import (
@@ -248,9 +251,11 @@ class Study:
             code = code_identity.of_study(self.config)
             facts = manifest(self.config.scheme.name, self.config.seed, device, code)
             directory.describe(self.to_yaml(), facts)
-            for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
-                directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
-                on_round()
+            kept = f"the rounds before it are kept in {path}; go on there with --resume\n"
+            with runtime.reporting(hint=kept):
+                for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
+                    directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
+                    on_round()
         return Result(path)
 
     def directory(self, out: str | Path | None, *, resume: bool) -> Path:
@@ -262,6 +267,8 @@ class Study:
         config = self.config
         name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
         path = Path(out) if out is not None else RUNS / name
+        if not is_utf8(path):
+            raise self._out_error(path, NOT_UTF8)
         with self._directory_errors(path):
             if resume:
                 self._to_resume(path)
@@ -333,9 +340,11 @@ def _outside_any_loop(work: Callable[[OnProgress], Result], on_progress: OnProgr
     Notebooks run their cells in such a loop, and a simulation needs one of its own.
     """
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return work(on_progress)
+    if isinstance(loop, SimulatedLoop):
+        raise RuntimeError("a study can't be run from within a round of another")  # noqa: TRY004  # the call is misplaced, not its argument
     interrupted = threading.Event()
 
     def told(progress: Progress) -> None:

@@ -37,7 +37,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
     try:
-        with _stdout_alone():
+        with _stdout_alone(), _last_words(study, as_json):
             yield
     except StudyError as error:
         if as_json:
@@ -63,6 +63,21 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         err.print(f"[bold red]study {escape(study)} failed:[/]", soft_wrap=True)
         err.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _last_words(study: str, as_json: bool) -> Iterator[None]:
+    """The same messages where ns-3 ends the process amid a simulation."""
+    from ns3_scenarios import runtime
+
+    heading = f"study {study} failed:\n"
+    before = json.dumps({"ok": False, "study": study, "error": ""})[:-2]
+    try:
+        descriptor = out.file.fileno() if as_json else -1
+    except OSError:  # a stream that is no file
+        descriptor = -1
+    with runtime.reporting(heading=heading, descriptor=descriptor, before=before, after='"}\n'):
+        yield
 
 
 @contextlib.contextmanager

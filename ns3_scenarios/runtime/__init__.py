@@ -15,9 +15,10 @@ from ns3_scenarios.runtime.attributes import (
 from ns3_scenarios.runtime.cache import CacheInfo, cache_info, clear_cache
 from ns3_scenarios.runtime.errors import BadValue, SimulationError, UnknownName
 from ns3_scenarios.runtime.installation import NotInstalled
+from ns3_scenarios.runtime.last_words import last_words, reporting
 from ns3_scenarios.runtime.loader import DEFAULT_MODULES, load
 from ns3_scenarios.runtime.own_code import NativeBuildError, compiler, native
-from ns3_scenarios.runtime.simulation import rehearse, reset, simulation_errors
+from ns3_scenarios.runtime.simulation import alone, rehearse, reset, simulation_errors
 
 __all__ = [
     "DEFAULT_MODULES",
@@ -28,6 +29,7 @@ __all__ = [
     "NotInstalled",
     "SimulationError",
     "UnknownName",
+    "alone",
     "attributes",
     "cache_info",
     "checked_attributes",
@@ -35,10 +37,12 @@ __all__ = [
     "clear_cache",
     "compiler",
     "known_type",
+    "last_words",
     "load",
     "make",
     "native",
     "rehearse",
+    "reporting",
     "reset",
     "set_default",
     "set_trusted_default",

@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,17 @@ _DEADLY = (
     signal.SIGTRAP,
 )
 
+#: Held by the thread that uses ns-3, whose state is the process's.
+_SIMULATOR = threading.RLock()
+
 SEED_LIMIT = 2**32  # ns-3 keeps its seed in 32 bits and takes 0 for none
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """ns-3 for this thread alone, from building a network to its end: other threads wait."""
+    with _SIMULATOR:
+        yield
 
 
 def reset(seed: int, run: int) -> None:

@@ -117,5 +117,5 @@ def test_what_is_no_network_is_told_before_the_first_round(
     with pytest.raises(ScenarioFailed) as caught:
         study.run(out="run")
     assert says in str(caught.value)
-    assert str(caught.value).startswith(f"scenario {module}:build, being tried out: ")
+    assert str(caught.value).startswith(f"scenario {module}:build, round 0, being tried out: ")
     assert not Path("run").exists()
