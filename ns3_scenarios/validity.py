@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ns3_scenarios.channel import Channel, kind_of
+from ns3_scenarios.channel import AttributeValue, Channel, kind_of
 from ns3_scenarios.scenario import OfdmaSpec, ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.tracks import (
@@ -123,6 +123,7 @@ class _Use:
     carrier_hz: float
     loss: str
     holds: Validity
+    defaults: Mapping[str, AttributeValue]  # of ns-3's attributes, by type and name
 
     @property
     def path(self) -> str:
@@ -140,7 +141,7 @@ class _Use:
 
     @property
     def frequency_hz(self) -> float:
-        return self.number("Frequency", self.carrier_hz)
+        return _number(self.channel.attributes.get("Frequency"), self.carrier_hz)
 
     @property
     def distance_m(self) -> _Range:
@@ -150,11 +151,16 @@ class _Use:
         return (-math.inf if kind.condition and self.loss != kind.loss else nearest, farthest)
 
     def number(self, attribute: str, usual: float) -> float:
-        """An attribute's value where it is given."""
-        try:
-            return float(self.channel.attributes.get(attribute, usual))
-        except ValueError:  # which is reported of the attribute itself
-            return usual
+        """An attribute's value where it is given, for the channel or as a default."""
+        default = self.defaults.get(f"{self.loss}::{attribute}")
+        return _number(self.channel.attributes.get(attribute, default), usual)
+
+
+def _number(value: AttributeValue | None, usual: float) -> float:
+    try:
+        return usual if value is None else float(value)
+    except ValueError:  # which is reported of the attribute itself
+        return usual
 
 
 def validity_problems(spec: ScenarioSpec) -> Iterator[Finding]:
@@ -287,7 +293,8 @@ def _uses(spec: ScenarioSpec) -> Iterator[_Use]:
         kind = kind_of(radio.propagation)
         for loss in dict.fromkeys((kind.loss, kind.nlos_loss)):
             if loss in VALIDITY:
-                yield _Use(tier, radio.propagation, radio.carrier_hz, loss, VALIDITY[loss])
+                channel, holds = radio.propagation, VALIDITY[loss]
+                yield _Use(tier, channel, radio.carrier_hz, loss, holds, spec.ns3_defaults)
 
 
 def _members(spec: ScenarioSpec, tier: str) -> Iterator[Track]:

@@ -102,6 +102,10 @@ def test_heights_of_terminals_have_to_be_those_of_the_model(
 def test_heights_count_from_where_the_model_has_them() -> None:
     two_ray = network("ns3::TwoRayGroundPropagationLossModel", HeightAboveZ=1.5)
     assert problems(moved(two_ray, "cu", position=(0.0, 50.0, 0.0))) == []
+    two_ray = network("ns3::TwoRayGroundPropagationLossModel")
+    raised = {"ns3::TwoRayGroundPropagationLossModel::HeightAboveZ": 1.5}
+    by_default = replace(two_ray, ns3_defaults=raised)
+    assert problems(moved(by_default, "cu", position=(0.0, 50.0, 0.0))) == []
 
 
 def test_heights_of_all_that_are_on_a_channel_count_and_of_nobody_else() -> None:
