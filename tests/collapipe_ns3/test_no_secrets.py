@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import studies
 
-from collapipe_ns3 import Study, layout, runner, schemes
+from collapipe_ns3 import Study, layout, schemes
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.pipeline import PipeLine
@@ -88,7 +88,7 @@ class Spy(PipeLine):
 
 def given_to(config: StudyConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
-    monkeypatch.setattr(runner.schemes, "make", lambda name, settings: spy)
+    monkeypatch.setattr(schemes, "make", lambda name, settings: spy)
     Study(config).run(out=folder / "run")
     return spy
 

@@ -13,7 +13,7 @@ import pytest
 import studies
 import yaml
 
-from collapipe_ns3 import Study, layout, reading, runner, schemes
+from collapipe_ns3 import Study, layout, reading, schemes
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import check
@@ -264,7 +264,7 @@ def gains_seen(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner.schemes, "make", watched)
+        patched.setattr(schemes, "make", watched)
         Study(config).run(scheme=scheme, out=folder / scheme)
     return seen
 
