@@ -23,7 +23,12 @@ from ns3_scenarios.movement_files import MOST_BYTES, TraceMapping, mapped, read_
 from ns3_scenarios.movement_ns2 import read_ns2
 from ns3_scenarios.recording import BadTrace, Recording
 
-REAL = Path("/work/shared/data/mobility/sumo-real50.tcl")
+#: Files of other programs, which lie in a folder beside the checkout where there are any.
+FOREIGN = [
+    file
+    for folder in Path(__file__).resolve().parents
+    for file in sorted((folder / "shared/data/mobility").glob("*.tcl"))
+]
 NAN = math.nan
 NUMBERS = re.compile(r"[0-9]+\.?[0-9]*")
 
@@ -162,9 +167,10 @@ def test_whatever_is_accepted_puts_nodes_where_ns3_has_them(
     assert_as_ns3(path, sorted([*range(0, 60, 3), *times_s]), fastest)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="needs the SUMO export, which is not distributed")
-def test_a_real_sumo_export_is_read_as_ns3_reads_it() -> None:
-    assert_as_ns3(REAL, [3.7 * k for k in range(150)], 20.0)
+@pytest.mark.skipif(not FOREIGN, reason="needs files of other programs, which are not distributed")
+def test_real_files_of_other_programs_are_read_as_ns3_reads_them() -> None:
+    for file in FOREIGN:
+        assert_as_ns3(file, [3.7 * k for k in range(150)], 20.0)
 
 
 SETDEST = """#
