@@ -28,7 +28,7 @@ from collapipe_ns3.dssra.predict import predict, radio_of
 from collapipe_ns3.dssra.segments import segments_of
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import workload
-from collapipe_ns3.engine.outcome import GradientNorms, Phases, Strayed
+from collapipe_ns3.engine.outcome import DeviceUse, GradientNorms, Phases, Strayed
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.plan import RoundPlan
@@ -64,7 +64,7 @@ class Outcome:
     """What a round took; see `collapipe_ns3.schemes.Outcome`."""
 
     duration_ns: int
-    energy_j: dict[str, float]
+    devices: Sequence[DeviceUse]
     phases: Phases
     abandoned: dict[int, str] = field(default_factory=dict)
     loss: float = 0.0
@@ -73,6 +73,10 @@ class Outcome:
     computations: Sequence[Computed] = ()
     gradients: Sequence[GradientNorms] = ()
     strayed: Sequence[Strayed] = ()
+
+    @property
+    def energy_j(self) -> dict[str, float]:
+        return {use.device: use.energy_j for use in self.devices}
 
 
 @dataclass
@@ -169,18 +173,21 @@ class World:
         made = predict(plan, seen.devices, fleet, work, radio)
         segments = segments_of([c.pipelines[0] for c in plan.clusters], seen.devices)
         found, _ = costs(fleet, work, Pace.of(fleet, radio), radio, segments)
-        energy = {
-            name: float(found.energy[n, k])
+        spent = found.spent
+        uses = [
+            DeviceUse(
+                name, n, 0, 0, *(float(each[n, k]) for each in (spent.compute, spent.tx, spent.rx))
+            )
             for n, row in enumerate(seen.devices)
             for k, name in enumerate([control_unit(n), *row])
-        }
+        ]
         last = max(made.clusters, key=lambda times: times.upload_ns)
         phases = Phases(0, *last.phases_ns, made.total_ns - last.upload_ns)
         strayed = [
             Strayed(n, 1 / self.clusters, seen.batch_size, c.pipelines[0].micro_batches, 0.0)
             for n, c in enumerate(plan.clusters)
         ]
-        return Outcome(made.total_ns, energy, phases, strayed=strayed)
+        return Outcome(made.total_ns, uses, phases, strayed=strayed)
 
 
 @dataclass(frozen=True)

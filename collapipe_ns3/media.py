@@ -58,8 +58,11 @@ _WIFI_HZ = 20e6
 # only where a run begins; every round's transfers then say better.
 _HARQ_RTT_S = 8e-3
 _TCP_OVERHEAD, _TCP_LATENCY_S = 1.25, 1e-3  # acknowledgements in the same band
-_WIFI_OVERHEAD, _WIFI_LATENCY_S = 1.5, 5e-4  # preambles, acknowledgements, backoff, and TCP's
+_TCP_REPLIES = 0.4  # a slot for each, however small
+_WIFI_OVERHEAD, _WIFI_LATENCY_S = 1.25, 5e-4  # acknowledgements, backoff, and TCP's
+_WIFI_EFFICIENCY, _WIFI_REPLIES = 0.7, 0.25  # preambles and headers; acknowledgements of both kinds
 _LTE_OVERHEAD, _LTE_LATENCY_S = 1.1, 8e-3  # grants, and TCP's window
+_LTE_REPLIES = {"uplink": 0.35, "downlink": 0.5}  # a subframe for each, however small
 
 
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
@@ -79,8 +82,10 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
                     links,
                     hertz,
                     shared=True,
+                    at_once=True,
                     densities=_lte_densities(_LTE_GAP_DB),
                     overhead=_LTE_OVERHEAD,
+                    replies=_LTE_REPLIES[name],
                     latency_s=_LTE_LATENCY_S,
                 )
             )
@@ -94,6 +99,7 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
             slot_s=cell.spec.tti_s,
             densities=_lte_densities(0.0),
             overhead=1.0 if cell.spec.transport == "direct" else _TCP_OVERHEAD,
+            replies=_TCP_REPLIES if cell.spec.transport == "tcp" else 0.0,
             latency_s=0.0 if cell.spec.transport == "direct" else _TCP_LATENCY_S,
             repeat_s=_HARQ_RTT_S,
         )
@@ -117,8 +123,11 @@ def _channels(spec: ScenarioSpec, d2d: WifiSpec) -> Iterable[Medium]:
             frozenset(pairs),
             d2d.bandwidth_hz,
             shared=True,
+            overhear=frozenset(name for pair in pairs for name in pair),
             densities=tuple((10 ** (db / 10), rate * 1e6 / _WIFI_HZ) for db, rate in _WIFI_CODES),
+            efficiency=_WIFI_EFFICIENCY,
             overhead=_WIFI_OVERHEAD,
+            replies=_WIFI_REPLIES,
             latency_s=_WIFI_LATENCY_S,
         )
 

@@ -6,7 +6,7 @@ Nothing is trained here, and torch, which takes seconds to import, is not needed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bridge import loop as simulated
@@ -31,6 +31,9 @@ from ns3_scenarios.scenario import ScenarioSpec
 #: A directed link by its ends.
 Pair = tuple[str, str]
 
+#: By node, the joules that its radios have sent and received.
+RadioJoules = Mapping[str, tuple[float, float]]
+
 
 class Planning:
     """A study before its next round: who takes part, and what is known of the links."""
@@ -50,8 +53,13 @@ class Planning:
         self.now_ns = 0
         self.links = LinkBook()
 
-    def observation(self, links: LinkBook | None = None) -> Observation:
-        """What the scheme is shown before the next round, if that is known of the links."""
+    def observation(
+        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+    ) -> Observation:
+        """What the scheme is shown before the next round, if that is known of the links.
+
+        `sounding_j` is what nodes' radios have sent and received in it so far.
+        """
         source, target = _lengths(self.task, len(self.config.clusters))
         return Observation(
             devices=layout.device_names(self.config),
@@ -66,11 +74,14 @@ class Planning:
             target_length=target,
             media=self.media,
             wire=self.config.training.wire,
+            sounding_j=sounding_j or {},
         )
 
-    def plan(self, links: LinkBook | None = None) -> RoundPlan:
+    def plan(
+        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+    ) -> RoundPlan:
         """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
-        observation = self.observation(links)
+        observation = self.observation(links, sounding_j)
         plan = self.scheme.plan(self.next_round, observation)
         validate(
             plan,
@@ -103,7 +114,7 @@ class Planning:
 
         async def measured() -> tuple[RoundPlan, LinkBook]:
             links = await self._sounded(net, pairs)
-            plan = self.plan(links)
+            plan = self.plan(links, spent_j(net))
             _apply(net, plan)
             return plan, links
 
@@ -140,6 +151,11 @@ class Planning:
     def _scenario(self) -> ScenarioSpec:
         """The network of the next round."""
         return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+
+
+def spent_j(net: Network) -> RadioJoules:
+    """What nodes' radios have sent and received since the episode began."""
+    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in net.usage().items()}
 
 
 def _apply(net: Network, plan: RoundPlan) -> None:

@@ -77,7 +77,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_states(run, earlier)
     plan, sounded = plans[number]
     with TorchThread() as thread:
-        outcome = run.execute(lambda links: plan, sounded, thread, CostBook()).outcome
+        outcome = run.execute(lambda links, sounding_j: plan, sounded, thread, CostBook()).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
     warnings = trace_warnings(config, traces.kinds if traces else ())
     return Replay(plan, outcome, tuple(_differences(record, recorded)), tuple(warnings))

@@ -27,7 +27,7 @@ from collapipe_ns3.engine.step import first_of
 from collapipe_ns3.links import Link, LinkBook
 from collapipe_ns3.models.transformer import build
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.planning import Pair, Planning
+from collapipe_ns3.planning import Pair, Planning, RadioJoules, spent_j
 from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.streams import number
 from collapipe_ns3.tasks import Batch
@@ -126,7 +126,7 @@ class Run(Planning):
 
     def execute(
         self,
-        plan_from: Callable[[LinkBook], RoundPlan],
+        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
         costs: CostBook,
@@ -142,7 +142,7 @@ class Run(Planning):
 
     def _executed(
         self,
-        plan_from: Callable[[LinkBook], RoundPlan],
+        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
         costs: CostBook,
@@ -157,7 +157,7 @@ class Run(Planning):
             begun = Begun.now(site)
             links = await self._sounded(net, sounded)
             began = time.perf_counter()
-            plan = plan_from(links)
+            plan = plan_from(links, spent_j(net))
             planning_wall_s = time.perf_counter() - began
             steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
             done = itertools.count(1)

@@ -18,6 +18,7 @@ from collapipe_ns3.dssra.delay import (
     gpipe_step_s,
     one_f_one_b_step_s,
 )
+from collapipe_ns3.dssra.energy import Energy, Transfers, spent
 from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.workload import Workload
@@ -116,8 +117,8 @@ class Loads:
 class Costs:
     """What each row costs in a round, apart from what it waits for others.
 
-    Times in seconds: `down` and `up` are holds of the hop to the base station. `energy` (R, n) is
-    joules by node. `divergence` is relative to a loss-free round's.
+    Times in seconds: `down` and `up` are holds of the hop to the base station. `spent` has every
+    node's joules. `distortion` is Σ ε over the hops of a micro-batch.
     """
 
     down: Array
@@ -125,8 +126,13 @@ class Costs:
     step: Array
     gather: Array
     up: Array
-    energy: Array
+    spent: Energy
     distortion: Array
+
+    @property
+    def energy(self) -> Array:
+        """Joules by node, (R, n)."""
+        return self.spent.total
 
 
 def costs(
@@ -158,7 +164,7 @@ def costs(
         step=step,
         gather=_together(back, latencies_back, fleet.d2d.shared),
         up=work.upload_bytes * fleet.up.bulk * pace.up * fleet.up.crowded,
-        energy=_energy(fleet, work, pace, radio, segments, forward, backward, steps, out, back),
+        spent=_energy(fleet, work, pace, radio, segments, forward, backward, steps, out, back),
         distortion=_distortion(fleet, segments),
     )
     return found, asked
@@ -310,39 +316,35 @@ def _energy(
     steps: Array,
     out: Array,
     back: Array,
-) -> Array:
-    """Joules by node: active power while computing, radio power while sending and receiving."""
+) -> Energy:
+    """Joules by node. In slots a transfer takes half of one more: that of its last, on average."""
     rows = np.arange(len(segments.order))[:, None]
     m = segments.micro_batches[:, None].astype(float)
-    computing = work.local_steps * (m * (forward.stages + backward.stages) + steps)[:, :-1]
     a, b = _hops(segments)
-    times = work.local_steps * m
-    energy = np.zeros_like(fleet.flops_per_s)
-    nodes = a  # control unit, then the devices in order: the stages without the decoder
-    np.add.at(energy, (rows, nodes), _at2(fleet.active_power_w, nodes) * computing)
-    zero = np.zeros_like(segments.order)
-    sent = [
-        (a, b, times * forward.hops),
-        (b, a, times * backward.hops),
-        (zero, segments.order, out),
-        (segments.order, zero, back),
-    ]
-    for src, dst, hold in sent:
-        air = hold * _at(fleet.d2d.duty, src, dst)
-        np.add.at(energy, (rows, src), _at(radio.d2d_w, src, dst) * air)
-        np.add.at(energy, (rows, dst), _at2(fleet.rx_power_w, dst) * air)
+    computing = np.zeros_like(fleet.flops_per_s)
+    # Control unit, then the devices in order: the stages without the decoder.
+    stages = work.local_steps * (m * (forward.stages + backward.stages) + steps)[:, :-1]
+    np.add.at(computing, (rows, a), stages)
+    zero, times = np.zeros_like(segments.order), work.local_steps * m
+    rest = fleet.d2d.slot_s / 2
+    transfers = []
+    for src, dst, hold, count in (
+        (a, b, forward.hops, times),
+        (b, a, backward.hops, times),
+        (zero, segments.order, out, 1.0),
+        (segments.order, zero, back, 1.0),
+    ):
+        air_s = count * (hold + rest * (hold > 0)) * _at(fleet.d2d.duty, src, dst)
+        watts = [_at(radio.d2d_w, *ends) for ends in ((src, dst), (dst, src))]
+        transfers.append(Transfers(src, dst, air_s, *watts))
+    count = times[:, 0]
     labels = work.batch_size * work.labels_bytes * pace.up
-    up = work.local_steps * (m[:, 0] * forward.edge + labels)
-    up = up + work.upload_bytes * fleet.up.bulk * pace.up
-    down = work.local_steps * m[:, 0] * backward.edge
-    down = down + work.upload_bytes * fleet.down.bulk * pace.down
-    energy[:, 0] += radio.up_w * up * fleet.up.duty
-    energy[:, 0] += fleet.rx_power_w[:, 0] * down * fleet.down.duty
-    return energy
-
-
-def _at2(values: Array, columns: Ints) -> Array:
-    return np.take_along_axis(values, columns, -1)
+    up = count * (forward.edge + fleet.up.slot_s / 2) + work.local_steps * labels
+    up = up + work.upload_bytes * fleet.up.bulk * pace.up * fleet.up.together
+    down = count * (backward.edge + fleet.down.slot_s / 2)
+    down = down + work.upload_bytes * fleet.down.bulk * pace.down * fleet.down.together
+    up_s, down_s = up * fleet.up.duty, down * fleet.down.duty
+    return spent(fleet, computing, transfers, up_s, radio.up_w, down_s)
 
 
 def _distortion(fleet: Fleet, segments: Segments) -> Array:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from collapipe_ns3.dssra import finalists, forecast, segments
+from collapipe_ns3.dssra.account import Joules
 from collapipe_ns3.dssra.assess import Loads, Segments
 from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
-from collapipe_ns3.dssra.objective import value
+from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
 from collapipe_ns3.dssra.settings import Settings
@@ -73,7 +74,24 @@ def decide(
 
 
 def expected(decision: Decision, todo: Task) -> Timeline:
-    """The timeline of a decision that was made before, by what is known in `todo`."""
+    """The timeline of an earlier decision, with one training step, by what is known in `todo`."""
+    known, state = _known(decision, todo)
+    once = replace(todo.work, local_steps=1)
+    return predict(decision.plan, todo.devices, known.fleet, once, state.radio)
+
+
+def expected_joules(decision: Decision, todo: Task) -> dict[str, Joules]:
+    """What such a decision should have taken of each node, soundings left out."""
+    known, state = _known(decision, todo)
+    timeline = None
+    if decision.timeline is not None:
+        moves = finalists.moves(known, state)
+        timeline = predict(decision.plan, todo.devices, known.fleet, todo.work, state.radio, moves)
+    return forecast.joules(known, state, timeline)
+
+
+def _known(decision: Decision, todo: Task) -> tuple[Task, State]:
+    """A decision that was made before, on links as they are known in `todo`."""
     inside, edge = OPENED[decision.bands]
     fleet = todo.fleet.opened(d2d=inside, edge=edge)
     radio = decision.state.radio
@@ -81,8 +99,8 @@ def expected(decision: Decision, todo: Task) -> Timeline:
         radio = radio.with_(d2d_hz=fleet.d2d.natural_hz)
     if not fleet.up.grants:
         radio = radio.with_(up_hz=fleet.up.natural_hz, down_hz=fleet.down.natural_hz)
-    once = replace(todo.work, local_steps=1)
-    return predict(decision.plan, todo.devices, fleet, once, radio)
+    problem = replace(todo.problem, fleet=fleet)
+    return replace(todo, problem=problem), replace(decision.state, radio=radio)
 
 
 def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
@@ -124,7 +142,7 @@ def _shortages(todo: Task, error: NoRoom) -> list[tuple[str, str]]:
         fleet,
         todo.work,
         start_radio(fleet, todo.work),
-        Prices(none[0], todo.problem.joule, none[0]),
+        Prices.of(fleet, none[0], todo.problem.joule, none[0]),
         Loads(none, none, none),
         todo.memory.noise,
         todo.problem.choices,

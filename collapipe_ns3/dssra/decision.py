@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from collapipe_ns3.dssra.account import Joules
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planner import Move
 from collapipe_ns3.dssra.timeline import Timeline
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.schemes import PhaseTimes
+from collapipe_ns3.schemes import PhaseTimes, Spent
 
 #: Phases that are corrected: uploads depend on when clusters have trained, not on a factor.
 _CORRECTED = ("broadcast", "gather")
+
+#: What the figures of a round are named by, beside those of nodes.
+ROUND = "round"
 
 PHASES = ("broadcast", "pipeline", "gather", "upload", "aggregate")
 
@@ -62,7 +66,8 @@ class Prediction:
     whether they come from the event graph or, where that would be too large, the closed forms;
     they are corrected by `correction`, what such phases have measured over predicted so far, and
     the training by what such a plan's has (`collapipe_ns3.dssra.experience`).
-    `divergence` is Σ ρΓ relative to a loss-free round's.
+    `joules` has every node's energy, that of soundings included. `divergence` is Σ ρΓ relative to a
+    loss-free round's.
     """
 
     by: str
@@ -73,8 +78,31 @@ class Prediction:
     upload_s: float
     aggregate_s: float
     clusters: tuple[ClusterPrediction, ...]
-    energy_j: Mapping[str, float]
+    joules: Mapping[str, Joules]
     divergence: float
+
+    @property
+    def energy_j(self) -> dict[str, float]:
+        """By node."""
+        return {node: each.total_j for node, each in self.joules.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        data = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "joules"
+        }
+        by_node = {
+            key: {node: getattr(each, name) for node, each in self.joules.items()}
+            for key, name in (
+                ("energy_j", "total_j"),
+                ("compute_energy_j", "compute_j"),
+                ("tx_energy_j", "tx_j"),
+                ("rx_energy_j", "rx_j"),
+                ("idle_energy_j", "idle_j"),
+            )
+        }
+        plain: dict[str, Any] = _plain({**data, **by_node})
+        return plain
 
     @property
     def round_s(self) -> float:
@@ -144,36 +172,62 @@ class Decision:
             for field in dataclasses.fields(self)
             if field.name not in ("plan", "state", "foresee")
         }
-        return {"plan": self.plan.to_json(), **_plain({**data, "prediction": self.prediction})}
+        data["prediction"] = self.prediction.to_json()
+        return {"plan": self.plan.to_json(), **_plain(data)}
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One figure, predicted and measured; `error` is relative to the measured one."""
+    """One figure, predicted and measured; `error` is relative to the measured one.
 
-    what: str
+    `quantity` is what it is, with its unit, and `name` of what: the round, or a node.
+    """
+
+    name: str
+    quantity: str
     predicted: float
     measured: float
+
+    @property
+    def what(self) -> str:
+        """Both in one."""
+        return self.quantity if self.name == ROUND else f"{self.name} {self.quantity}"
 
     @property
     def error(self) -> float:
         return self.predicted / self.measured - 1 if self.measured else math.nan
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "what": self.what,
+            "name": self.name,
+            "quantity": self.quantity,
+            "predicted": self.predicted,
+            "measured": self.measured,
+        }
+
 
 def compare(
-    prediction: Prediction, phases: PhaseTimes, energy_j: Mapping[str, float], local_steps: int
+    prediction: Prediction, phases: PhaseTimes, devices: Sequence[Spent], local_steps: int
 ) -> list[Comparison]:
-    """The prediction beside what was measured: phases, the step, the round, energy by node."""
+    """The prediction beside what was measured: phases, the step, the round, energies by node."""
     measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in PHASES}
-    rows = [Comparison(f"{n}_s", getattr(prediction, f"{n}_s"), measured[n]) for n in PHASES]
-    step_s = (prediction.pipeline_s / local_steps, measured["pipeline"] / local_steps)
-    rows.append(Comparison("step_s", *step_s))
-    rows.append(Comparison("round_s", prediction.round_s, math.fsum(measured.values())))
-    rows += [
-        Comparison(f"{node} energy_j", joules, energy_j[node])
-        for node, joules in prediction.energy_j.items()
-        if node in energy_j
-    ]
+    figures = {f"{n}_s": (getattr(prediction, f"{n}_s"), measured[n]) for n in PHASES}
+    figures["step_s"] = (prediction.pipeline_s / local_steps, measured["pipeline"] / local_steps)
+    figures["round_s"] = (prediction.round_s, math.fsum(measured.values()))
+    rows = [Comparison(ROUND, quantity, *both) for quantity, both in figures.items()]
+    for use in devices:
+        if (joules := prediction.joules.get(use.device)) is None:
+            continue
+        parts = {
+            "compute_energy_j": (joules.compute_j, use.compute_energy_j),
+            "tx_energy_j": (joules.tx_j, use.tx_energy_j),
+            "rx_energy_j": (joules.rx_j, use.rx_energy_j),
+        }
+        total = (joules.total_j, math.fsum(joule for _, joule in parts.values()))
+        figures = {"energy_j": total, **parts}
+        rows += [Comparison(use.device, quantity, *both) for quantity, both in figures.items()]
     return rows
 
 
@@ -186,8 +240,8 @@ def corrected(
     round that went quite otherwise says nothing of the next.
     """
     after = dict(before)
-    for row in compare(prediction, phases, {}, 1)[: len(PHASES)]:
-        name = row.what.removesuffix("_s")
+    for row in compare(prediction, phases, (), 1)[: len(PHASES)]:
+        name = row.quantity.removesuffix("_s")
         if name not in _CORRECTED:
             continue
         plain = row.predicted / prediction.correction.get(name, 1.0)

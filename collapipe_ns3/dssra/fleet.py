@@ -14,7 +14,7 @@ import numpy as np
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import wire_epsilon
 from collapipe_ns3.dssra.knowledge import Knowledge
-from collapipe_ns3.dssra.links import Ints, Links, Reader
+from collapipe_ns3.dssra.links import Ints, Links, Mask, Reader
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.schemes import Observation
 
@@ -23,7 +23,9 @@ from collapipe_ns3.schemes import Observation
 class Fleet:
     """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
     clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use.
-    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length."""
+    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length.
+    `overhears` marks who receives whatever is sent on its cluster's medium. `tx_ratio` and
+    `rx_power_w`, and the base station's, are as found in earlier rounds (`Knowledge.spending`)."""
 
     size: Ints
     share: Array
@@ -32,6 +34,8 @@ class Fleet:
     memory_bytes: Array
     active_power_w: Array
     rx_power_w: Array
+    tx_ratio: Array
+    overhears: Mask
     max_power_w: Array
     d2d: Links
     up: Links
@@ -41,6 +45,9 @@ class Fleet:
     server_flops_per_s: float
     server_overhead_s: float
     server_power_w: float
+    server_active_power_w: float
+    server_rx_power_w: float
+    server_tx_ratio: float
 
     def opened(self, *, d2d: bool, edge: bool) -> Fleet:
         """The fleet with links inside the clusters, or to the base station, left without grants."""
@@ -60,6 +67,12 @@ class Fleet:
         """Nodes of the largest cluster: its control unit and devices."""
         return int(self.flops_per_s.shape[1])
 
+    def on_air(self, seconds: Array) -> Array:
+        """Sums (P,) over all clusters on each one's medium."""
+        same = self.medium[:, None] == self.medium[None, :]
+        total: Array = same @ seconds
+        return total
+
     @classmethod
     def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
         """What an observation says, corrected by what was learned."""
@@ -68,6 +81,11 @@ class Fleet:
         shape = (len(names), max(map(len, names)))
         profiles = observation.profiles
         server = profiles[SERVER]
+        none = (1.0, 1.0)
+        tx_ratio, rx_ratio = (
+            {node: knowledge.spending.get(node, none)[which] for node in profiles}
+            for which in (0, 1)
+        )
         speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
         power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
         epsilon = wire_epsilon(observation.wire, observation.model.width)
@@ -85,7 +103,11 @@ class Fleet:
             active_power_w=_column(
                 shape, place, {n: p.active_power_w for n, p in profiles.items()}, 0.0
             ),
-            rx_power_w=_column(shape, place, {n: p.rx_power_w for n, p in profiles.items()}, 0.0),
+            rx_power_w=_column(
+                shape, place, {n: p.rx_power_w * rx_ratio[n] for n, p in profiles.items()}, 0.0
+            ),
+            tx_ratio=_column(shape, place, tx_ratio, 1.0),
+            overhears=reader.overhears(names, shape),
             max_power_w=power,
             d2d=reader.inside(names, power),
             up=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
@@ -97,6 +119,9 @@ class Fleet:
             server_flops_per_s=speed[SERVER],
             server_overhead_s=server.overhead_s,
             server_power_w=server.max_tx_power_w,
+            server_active_power_w=server.active_power_w,
+            server_rx_power_w=server.rx_power_w * rx_ratio[SERVER],
+            server_tx_ratio=tx_ratio[SERVER],
         )
 
     def take(self, rows: Ints) -> Fleet:
@@ -104,7 +129,8 @@ class Fleet:
         own = {
             key: getattr(self, key)[rows]
             for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
-                        "active_power_w", "rx_power_w", "max_power_w", "medium", "fair_bytes")
+                        "active_power_w", "rx_power_w", "tx_ratio", "overhears", "max_power_w",
+                        "medium", "fair_bytes")
         }  # fmt: skip
         links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
         changes: dict[str, Any] = {**own, **links}
@@ -117,7 +143,7 @@ class Fleet:
         own: dict[str, Any] = {
             key: getattr(self, key)[rows, nodes]
             for key in ("flops_per_s", "overhead_s", "memory_bytes", "active_power_w",
-                        "rx_power_w", "max_power_w")
+                        "rx_power_w", "tx_ratio", "overhears", "max_power_w")
         }  # fmt: skip
         inside: dict[str, Any] = {
             key: getattr(self.d2d, key)[rows[..., None], a, b]

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from collapipe_ns3.dssra.account import Joules, of_costs, of_timeline
 from collapipe_ns3.dssra.assess import Radio, aggregate_s
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.delay import Array
@@ -134,9 +135,19 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
         upload_s=slowest.upload_s,
         aggregate_s=aggregate,
         clusters=clusters,
-        energy_j={name: float(now.costs.energy[at]) for name, at in task.places.items()},
+        joules={
+            node: each.with_sounding(task.observation.sounding_j.get(node, (0.0, 0.0)))
+            for node, each in joules(task, state, timeline).items()
+        },
         divergence=float((task.fleet.share * now.gamma).sum()),
     )
+
+
+def joules(task: Task, state: State, timeline: Timeline | None) -> dict[str, Joules]:
+    """What the round should take of each node, soundings left out."""
+    if timeline is None:
+        return of_costs(value(task.problem, state).costs, task.places)
+    return of_timeline(timeline, task.places, task.fleet, state.radio)
 
 
 def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:

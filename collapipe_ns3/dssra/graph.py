@@ -102,10 +102,11 @@ class EventGraph:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """When each task got its resources and when it had ended, in nanoseconds."""
+    """When each task got its resources and had ended, in nanoseconds; how slots were used."""
 
     start_ns: Sequence[int]
     end_ns: Sequence[int]
+    bands: Sequence[SlottedBand] = ()
 
     @property
     def makespan_ns(self) -> int:
@@ -185,7 +186,7 @@ class _Run:
             self._end(task, now_ns, ready)
         if stuck := sum(end < 0 for end in end_ns):
             raise ValueError(f"{stuck} tasks wait for each other in a circle")
-        return Execution(self.start_ns, end_ns)
+        return Execution(self.start_ns, end_ns, self.slots)
 
     def _end(self, task: int, now_ns: int, ready: list[int]) -> None:
         self.end_ns[task] = now_ns

@@ -30,7 +30,8 @@ class Knowledge:
 
     `speeds` are FLOP/s by node, as in the last round, `efficiencies` η by link, `services` by
     medium, or by link where a link is in no medium, `latencies` seconds by link, `losses` shares of
-    bytes by link.
+    bytes by link, `spending` by node how many times as many joules its radios sent and received as
+    the model has it (`collapipe_ns3.dssra.account.ratios`).
     """
 
     speeds: Mapping[str, float] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Knowledge:
     services: Mapping[str, Service] = field(default_factory=dict)
     latencies: Mapping[Pair, float] = field(default_factory=dict)
     losses: Mapping[Pair, float] = field(default_factory=dict)
+    spending: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def after(
         self,
@@ -62,6 +64,7 @@ class Knowledge:
             services=_mixed_services(self.services, services, weight),
             latencies=_mixed(self.latencies, latencies, weight),
             losses=_mixed(self.losses, losses(carried), weight),
+            spending=self.spending,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ class Knowledge:
             "services": {k: [s.latency_s, s.overhead, s.bulk] for k, s in self.services.items()},
             "latencies": [[*pair, value] for pair, value in self.latencies.items()],
             "losses": [[*pair, value] for pair, value in self.losses.items()],
+            "spending": {node: list(both) for node, both in self.spending.items()},
         }
 
     @classmethod
@@ -82,6 +86,9 @@ class Knowledge:
             services={key: Service(*values) for key, values in data["services"].items()},
             latencies={(src, dst): value for src, dst, value in data["latencies"]},
             losses={(src, dst): value for src, dst, value in data["losses"]},
+            spending={
+                node: (sent, received) for node, (sent, received) in data["spending"].items()
+            },
         )
 
 

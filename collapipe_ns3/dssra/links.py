@@ -48,7 +48,8 @@ class Links:
     take. `measured` marks what was not guessed. `latency` has what is lost to slots of `slot_s` on
     average. `efficiency` holds near a fair part of the band, `whole` where all of it is used.
     Without a grant, part x of the band carries x^(1 − `spread`) of what all of it would, as its
-    power is then spread over less; 0 where power is bound to the band.
+    power is then spread over less; 0 where power is bound to the band. `at_once` and `replies` are
+    the medium's.
     """
 
     snr: Array
@@ -66,6 +67,8 @@ class Links:
     measured: Mask
     spread: Array
     slot_s: float = 0.0
+    at_once: bool = False
+    replies: float = 0.0
 
     @property
     def own_latency(self) -> Array:
@@ -76,6 +79,13 @@ class Links:
     def crowded(self) -> Array:
         """By what part of its hold a link that all others share the band with holds it."""
         return len(self.spread) ** -self.spread if self.shared else np.ones_like(self.spread)
+
+    @property
+    def together(self) -> Array:
+        """How many times as long a link is on the air while all others share the band with it."""
+        if self.shared and (self.at_once or self.slot_s):
+            return len(self.spread) * self.crowded
+        return np.ones_like(self.spread)
 
     def seconds_per_byte(self, power_w: Array, bandwidth_hz: Array) -> Array:
         """8/r(b, p) of every link; infinite where there is no power or bandwidth."""
@@ -127,6 +137,14 @@ class Reader:
 
     def _medium(self, pair: Pair) -> Medium | None:
         return next((medium for medium in self.media if pair in medium.links), None)
+
+    def overhears(self, names: Sequence[Sequence[str]], shape: tuple[int, int]) -> Mask:
+        """Which nodes receive whatever is sent over their cluster's medium."""
+        found = np.zeros(shape, dtype=bool)
+        for cluster, row in enumerate(names):
+            if medium := self._medium((row[0], row[1])):
+                found[cluster, : len(row)] = [name in medium.overhear for name in row]
+        return found
 
     def edge(self, pairs: Sequence[Pair], power_w: Array) -> Links:
         medium = self._medium(pairs[0])
@@ -196,7 +214,8 @@ class Reader:
         if medium is None or not medium.densities:
             efficiency = self._efficiency(pair, link, used_hz, service)
             return (snr, efficiency, *rest, natural_hz, efficiency)
-        learned = self.knowledge.efficiencies.get(pair, 1.0) / service.overhead
+        usual = medium.efficiency
+        learned = self.knowledge.efficiencies.get(pair, usual) / service.overhead
         part, whole = (
             learned * medium.density(sinr) / np.log2(1 + sinr)
             for sinr in (link.tx_power_w * snr / (x * medium.bandwidth_hz) for x in (fair, 1.0))
@@ -254,6 +273,8 @@ def _links(
         measured=measured,
         spread=np.zeros(len(measured)),
         slot_s=medium.slot_s if medium else 0.0,
+        at_once=bool(medium and medium.at_once),
+        replies=medium.replies if medium else 0.0,
     )
 
 

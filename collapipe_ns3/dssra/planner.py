@@ -121,7 +121,7 @@ def scheduled(
 
     A cluster that has none under one schedule has that of the other.
     """
-    prices = Prices(problem.second * pace, problem.joule, problem.divergences)
+    prices = Prices.of(problem.fleet, problem.second * pace, problem.joule, problem.divergences)
     task = segments.Scheduling(
         problem.fleet,
         problem.work,

@@ -280,7 +280,7 @@ class _Narrowed:
         power = problem.radio.d2d_w[rows, nodes[:, :, None], nodes[:, None, :]]
         self.radio = problem.radio.with_(d2d_w=power)
         energy = np.take_along_axis(problem.prices.energy, nodes, -1)
-        self.prices = Prices(problem.prices.time, energy, problem.prices.divergence)
+        self.prices = replace(problem.prices, energy=energy)
 
     def build(self, cases: Cases) -> Tables:
         p = self.problem

@@ -63,6 +63,7 @@ class SlottedBand:
     active: list[_Queue] = field(default_factory=list)
     coming: list[tuple[Lane, int, int]] = field(default_factory=list)
     given: list[tuple[_Queue, float]] = field(default_factory=list)
+    history: list[tuple[list[tuple[_Queue, float]], int]] = field(default_factory=list)
     last_ns: int = 0
 
     def ask(self, lane: Lane, task: int, work_ns: int, now_ns: int) -> None:
@@ -78,11 +79,13 @@ class SlottedBand:
         done: list[int] = []
         # Slots passed over went as the last one that was looked at, and ended nothing.
         passed = (now_ns - self.last_ns) // self.slot_ns - 1
-        if passed > 0:
+        if passed > 0 and self.given:
+            self.history.append((self.given, passed))
             for queue, part in self.given:
                 _send(queue, part * passed, done)
         self._take_in(number)
         self.given = self._divided()
+        self.history.append((self.given, 1))
         for queue, part in self.given:
             _send(queue, part, done)
         for queue, _ in self.given:
@@ -99,6 +102,13 @@ class SlottedBand:
             alike = int(min((queue.tasks[0][1] - _NOTHING) / part for queue, part in self.given))
         self.next_ns = now_ns + (alike + 1) * self.slot_ns
         return done
+
+    def used(self) -> list[tuple[list[Lane], int]]:
+        """The links that were on the air together, and for how long in ns, in order."""
+        return [
+            ([queue.lane for queue, _ in given], count * self.slot_ns)
+            for given, count in self.history
+        ]
 
     def _take_in(self, number: int) -> None:
         for lane, task, work_ns in self.coming:

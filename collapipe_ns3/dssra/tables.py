@@ -20,7 +20,7 @@ Rows are cases (a cluster, a number of micro-batches, a schedule, a number of se
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from collapipe_ns3.dssra.assess import Loads, Radio
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
+from collapipe_ns3.dssra.energy import heard, listening
 from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.links import Ints, Mask
 from collapipe_ns3.dssra.workload import Workload
@@ -36,14 +37,22 @@ from collapipe_ns3.dssra.workload import Workload
 @dataclass(frozen=True)
 class Prices:
     """What the objective charges: `time` (P,) a second of a cluster's round, `energy` (P, n) a
-    joule of a node, `divergence` (P,) a unit of it."""
+    joule of a node, `divergence` (P,) a unit of it. `listening` (P,) is what a second on the air
+    costs those who overhear it (`collapipe_ns3.dssra.energy.listening`)."""
 
     time: Array
     energy: Array
     divergence: Array
+    listening: Array
+
+    @classmethod
+    def of(cls, fleet: Fleet, time: Array, energy: Array, divergence: Array) -> Self:
+        return cls(time, energy, divergence, listening(fleet, energy))
 
     def take(self, rows: Ints) -> Prices:
-        return Prices(self.time[rows], self.energy[rows], self.divergence[rows])
+        return Prices(
+            self.time[rows], self.energy[rows], self.divergence[rows], self.listening[rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -197,9 +206,10 @@ def tables(
     watts = (energy * active)[:, 1:, None]
     device = device + watts * steps * (m[:, None, None] * both + optimizer)
 
-    d2d = fleet.d2d.take(rows)
-    power, rx = radio.d2d_w[rows], fleet.rx_power_w[rows]
-    air = d2d.duty * (energy[:, :, None] * power + (energy * rx)[:, None, :])
+    those = fleet.take(rows)
+    d2d, power = those.d2d, radio.d2d_w[rows]
+    sent = (energy * those.tx_ratio)[:, :, None] * power
+    air = d2d.duty * (sent + heard(those, energy, price.listening, power))
     size = blocks * work.block.parameter_bytes * d2d.bulk[:, None, None]
     out_pace, back_pace = pace[:, 0, 1:, None], pace[:, 1:, 0, None]
     out, back = size * np.where(used, out_pace, 0.0), size * np.where(used, back_pace, 0.0)
@@ -215,12 +225,12 @@ def tables(
 
     there = u[:, None, None] * work.activation_bytes * pace
     home = (u[:, None, None] * work.gradient_bytes * pace).swapaxes(1, 2)
-    latency = d2d.latency + d2d.latency.swapaxes(1, 2)
+    latency, rest_s = d2d.latency + d2d.latency.swapaxes(1, 2), d2d.slot_s / 2
     signal = noise.divergence(work.batch_size, m, np.ones(len(m))) - 1
     distorted = (price.divergence * signal)[:, None, None]
     hop = (
         v[:, None, None] * (there + home + latency)
-        + steps * m[:, None, None] * (air * there + air.swapaxes(1, 2) * home)
+        + steps * m[:, None, None] * (air * (there + rest_s) + air.swapaxes(1, 2) * (home + rest_s))
         + distorted * (d2d.epsilon + d2d.epsilon.swapaxes(1, 2))
     )
     together = there + home if d2d.shared or d2d.half_duplex else np.maximum(there, home)

@@ -89,6 +89,7 @@ class Timeline:
 
     clusters: tuple[ClusterTimes, ...]
     total_ns: int
+    graph: EventGraph
     execution: Execution
     names: Sequence[Name | None]
 
@@ -135,6 +136,7 @@ def timeline(
             for number, marks in jobs
         ),
         total_ns=done.makespan_ns,
+        graph=made.graph,
         execution=done,
         names=made.names,
     )

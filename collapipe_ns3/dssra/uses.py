@@ -9,6 +9,7 @@ import numpy as np
 
 from collapipe_ns3.dssra.assess import Loads, Pace, Radio, Segments, stage_seconds
 from collapipe_ns3.dssra.delay import Array
+from collapipe_ns3.dssra.energy import heard, listening
 from collapipe_ns3.dssra.fleet import Fleet
 from collapipe_ns3.dssra.interior import Program
 from collapipe_ns3.dssra.links import Mask
@@ -147,16 +148,20 @@ class Layout:
             for link, kind, count in cluster.carried:
                 carried[n, link] += count * sizes[kind]
         air = carried * self.inside(fleet.d2d.duty)
-        watt = air * energy[self.rows_at, self.src]
-        heard = energy[self.rows_at, self.dst] * fleet.rx_power_w[self.rows_at, self.dst]
-        total = watt * self.inside(radio.d2d_w) + air * heard
+        sent = energy * fleet.tx_ratio
+        watt = air * sent[self.rows_at, self.src]
+        others = heard(fleet, energy, listening(fleet, energy), radio.d2d_w)
+        total = watt * self.inside(radio.d2d_w) + air * self.inside(others)
         steps = work.local_steps * work.batch_size
         stream = steps * (work.activation_bytes + work.labels_bytes)
-        up = stream + work.upload_bytes * fleet.up.bulk
-        down = steps * work.gradient_bytes + work.upload_bytes * fleet.down.bulk
-        watt[:, -2], watt[:, -1] = up * fleet.up.duty * energy[:, 0], 0.0
-        total[:, -2] = watt[:, -2] * radio.up_w
-        total[:, -1] = down * fleet.down.duty * energy[:, 0] * fleet.rx_power_w[:, 0]
+        bulk = work.upload_bytes * fleet.up.bulk * fleet.up.together
+        up = (stream + bulk) * fleet.up.duty
+        bulk = work.upload_bytes * fleet.down.bulk * fleet.down.together
+        down = (steps * work.gradient_bytes + bulk) * fleet.down.duty
+        received = energy[:, 0] * fleet.rx_power_w[:, 0]
+        watt[:, -2], watt[:, -1] = up * sent[:, 0], 0.0
+        total[:, -2] = watt[:, -2] * radio.up_w + up * fleet.up.replies * received
+        total[:, -1] = down * (received + fleet.down.replies * sent[:, 0] * radio.up_w)
         return total, watt
 
     def radio(self, hz: Array) -> Radio:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -61,18 +61,23 @@ class Medium:
     """A band that directed links have in common, and how a plan may divide it.
 
     A `shared` medium carries one transfer at a time, in effect: all its links take turns at the
-    whole band. Where it takes `grants`, a plan may give links bandwidths of their own, all together
-    at most `bandwidth_hz`, and those that it gives none share what is left as on a shared medium.
-    A medium that is neither has the whole band for every link. A `half_duplex` one has nodes that
-    send or receive, never both at once. One of `slot_s` is given out in slots of that length: a
-    node sends or receives for whole slots, links may divide one, and what it carried has arrived
-    at its end.
+    whole band. With `at_once` they are really on the air together, each over a part of the band and
+    for as long as it takes. Where it takes `grants`, a plan may give links bandwidths of their own,
+    all together at most `bandwidth_hz`, and those that it gives none share the rest as on a shared
+    medium. A medium that is neither has the whole band for every link. A `half_duplex` one has
+    nodes that send or receive, never both at once. One of `slot_s` is given out in slots of that
+    length: a node sends or receives for whole slots, links may divide one, and what it carried has
+    arrived at its end.
+
+    What is sent is received by the node that it is for. Those that `overhear` a medium receive all
+    that is sent over it; they are nodes of clusters whose devices use it among themselves.
 
     The rest is what to expect before anything was sent: `densities` are points (SINR, bit/s/Hz) of
-    what the radio carries while it sends, empty where nothing is known; a transfer holds its link
-    for `overhead` times its airtime, and arrives `latency_s` later. Where `repeat_s` is not 0, that
-    is how much later what was broken is sent again, which links do the more often the less their
-    SINR is above what the best code needs.
+    what the radio carries while it sends, empty where nothing is known, of which `efficiency` is
+    payload; a transfer holds its link for `overhead` times its airtime, arrives `latency_s` after,
+    and its receiver acknowledges it for `replies` times its airtime. Where `repeat_s` is not 0,
+    that is how much later what was broken is sent again, which links do the more often the less
+    their SINR is above what the best code needs.
     """
 
     name: str
@@ -80,10 +85,14 @@ class Medium:
     bandwidth_hz: float
     grants: bool = False
     shared: bool = False
+    at_once: bool = False
     half_duplex: bool = False
     slot_s: float = 0.0
+    overhear: frozenset[str] = frozenset()
     densities: tuple[tuple[float, float], ...] = ()
+    efficiency: float = 1.0
     overhead: float = 1.0
+    replies: float = 0.0
     latency_s: float = 5e-3
     repeat_s: float = 0.0
 
@@ -117,7 +126,8 @@ class Observation:
     `shares` are the clusters' parts of the training data, equal where it is empty; the lengths are
     what batches are usually padded to, in tokens, None for the task's longest. `media` says what
     the radios are; a link in none of them is taken to have a channel of its own. `wire` is the
-    format of activations and gradients on the air.
+    format of activations and gradients on the air. `sounding_j` are the joules that each node's
+    radios have sent and received in this round's soundings.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -132,6 +142,7 @@ class Observation:
     target_length: int | None = None
     media: tuple[Medium, ...] = ()
     wire: Wire = "fp32"
+    sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Sent(Protocol):
@@ -172,6 +183,19 @@ class Computed(Protocol):
     def end_ns(self) -> int: ...
     @property
     def flops(self) -> float: ...
+
+
+class Spent(Protocol):
+    """What a node spent in a round; see `collapipe_ns3.engine.outcome.DeviceUse`."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def compute_energy_j(self) -> float: ...
+    @property
+    def tx_energy_j(self) -> float: ...
+    @property
+    def rx_energy_j(self) -> float: ...
 
 
 class PhaseTimes(Protocol):
@@ -223,6 +247,8 @@ class Outcome(Protocol):
         """Energy of each node in the round, computation and radio."""
         ...
 
+    @property
+    def devices(self) -> Sequence[Spent]: ...
     @property
     def phases(self) -> PhaseTimes: ...
     @property

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collapipe_ns3.dssra.decide import decide, expected
+from collapipe_ns3.dssra.account import ratios
+from collapipe_ns3.dssra.decide import decide, expected, expected_joules
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.experience import after, trained_s
@@ -161,12 +162,13 @@ class CollaPipe:
             )
         noise = past.noise.learned(outcome.gradients)
         knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
+        tried, knowledge = self._compared(outcome, knowledge)
         self.past = replace(
             past,
             noise=noise,
             correction=correction,
             knowledge=knowledge,
-            tried=self._tried(outcome, knowledge),
+            tried=tried,
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
@@ -176,15 +178,29 @@ class CollaPipe:
             pipelines=pipelines,
         )
 
-    def _tried(self, outcome: Outcome, knowledge: Knowledge) -> Mapping[str, float]:
-        """How the round's plan did, against what is known now, its links and speeds included."""
+    def _compared(
+        self, outcome: Outcome, knowledge: Knowledge
+    ) -> tuple[Mapping[str, float], Knowledge]:
+        """How the round's plan did, against what is known now, its links and speeds included.
+
+        How plans did so far, and the knowledge with what nodes' radios took.
+        """
         assert self.decision is not None
         assert self._seen is not None
         links = {(link.src, link.dst): link for link in (*self._seen.links, *outcome.links)}
         seen = replace(self._seen, links=tuple(links.values()))
         todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
+        if not outcome.abandoned:  # of what was cut off too little is known
+            spending = ratios(
+                knowledge.spending,
+                expected_joules(self.decision, todo),
+                outcome.devices,
+                self._seen.sounding_j,
+                self.settings.ewma,
+            )
+            knowledge = replace(knowledge, spending=spending)
         if self.decision.timeline is None or not outcome.computations:
-            return self.past.tried
+            return self.past.tried, knowledge
         clusters = {node: at[0] for node, at in todo.places.items()}
         took_s = {
             cluster: each_s / seen.local_steps
@@ -192,7 +208,8 @@ class CollaPipe:
             if cluster not in outcome.abandoned
         }
         made = expected(self.decision, todo)
-        return after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
+        tried = after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
+        return tried, knowledge
 
     def explain(self, outcome: Outcome | None) -> dict[str, Any]:
         """The last plan's decision; after its execution, prediction beside measurement."""
@@ -202,12 +219,9 @@ class CollaPipe:
         del told["plan"]
         if outcome is not None:
             rows = compare(
-                self.decision.prediction, outcome.phases, outcome.energy_j, self._seen.local_steps
+                self.decision.prediction, outcome.phases, outcome.devices, self._seen.local_steps
             )
-            told["measured"] = [
-                {"what": row.what, "predicted": row.predicted, "measured": row.measured}
-                for row in rows
-            ]
+            told["measured"] = [row.to_json() for row in rows]
         return told
 
     def energy_queues(self) -> Mapping[str, float]:

@@ -53,7 +53,8 @@ def observation(
     optimizer: str = "adamw",
     memory: float = 1.0,
 ) -> Observation:
-    """Random clusters. `radio`: a channel a link (`own`), granted (`ofdma`) or `shared` media.
+    """Random clusters. `radio`: a channel a link (`own`), granted (`ofdma`) or `shared` media,
+    which are `overheard` by all.
 
     `memory` scales what devices have: with 1 each has room for everything.
     """
@@ -66,7 +67,8 @@ def observation(
             speed = 10 ** rng.uniform(9.5, 11)
             room = int(memory * rng.uniform(0.5, 1.5) * 8 * 2**20)
             profiles[name] = profile(name, speed, rng.uniform(5e-4, 3e-3), room, 0.1)
-    media = {"own": (), "ofdma": ofdma(names), "shared": shared(names)}[radio]
+    media = {"own": (), "ofdma": ofdma(names), "shared": shared(names),
+             "overheard": overheard(names)}[radio]  # fmt: skip
     bands = {pair: medium for medium in media for pair in medium.links}
     links = []
     for src, dst in pairs(names):
@@ -130,6 +132,13 @@ def shared(names: tuple[tuple[str, ...], ...]) -> tuple[Medium, ...]:
     """One channel for all devices, one up and one down, and everybody takes turns."""
     everywhere = [pair for n, row in enumerate(names) for pair in inside([control_unit(n), *row])]
     return (Medium("channel", frozenset(everywhere), 40e6, shared=True), *edges(names, shared=True))
+
+
+def overheard(names: tuple[tuple[str, ...], ...]) -> tuple[Medium, ...]:
+    """As `shared`, but that all nodes of the clusters receive whatever goes over the channel."""
+    channel, *others = shared(names)
+    nodes = frozenset(node for pair in channel.links for node in pair)
+    return (replace(channel, overhear=nodes, replies=0.25), *others)
 
 
 def edges(names: tuple[tuple[str, ...], ...], **how: bool) -> tuple[Medium, ...]:

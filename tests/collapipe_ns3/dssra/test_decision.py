@@ -20,7 +20,7 @@ from collapipe_ns3.dssra.predict import predict, radio_of
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, workload
-from collapipe_ns3.engine.outcome import Phases
+from collapipe_ns3.engine.outcome import DeviceUse, Phases
 from collapipe_ns3.engine.schedule import SCHEDULES
 from collapipe_ns3.memory import predict_memory
 from collapipe_ns3.plan import Pipeline, PlanError, validate
@@ -113,10 +113,21 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
 def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
     phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
-    rows = {row.what: row for row in compare(decision.prediction, phases, {"c0.cu": 2.0}, 2)}
+    use = DeviceUse("c0.cu", 0, 0, 0, 1.0, 0.25, 0.75)
+    found = compare(decision.prediction, phases, [use], 2)
+    rows = {row.what: row for row in found}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)
-    assert rows["c0.cu energy_j"].predicted == decision.prediction.energy_j["c0.cu"]
+    total = rows["c0.cu energy_j"]
+    assert (total.name, total.quantity, total.measured) == ("c0.cu", "energy_j", 2.0)
+    assert total.predicted == decision.prediction.energy_j["c0.cu"]
+    parts = [rows[f"c0.cu {what}_energy_j"] for what in ("compute", "tx", "rx")]
+    assert [part.measured for part in parts] == [1.0, 0.25, 0.75]
+    assert sum(part.predicted for part in parts) == pytest.approx(total.predicted)
+    assert {row.name for row in found} == {"round", "c0.cu"}
+    assert rows["upload_s"].to_json().keys() == {
+        *("what", "name", "quantity", "predicted", "measured")
+    }
     upload = rows["upload_s"]
     assert upload.error == pytest.approx(upload.predicted / 0.25 - 1)
 

@@ -123,5 +123,5 @@ def test_an_observation_has_no_place_for_a_position() -> None:
     assert fields == measured
     assert {field.name for field in dataclasses.fields(Observation)} == {
         "devices", "profiles", "model", "batch_size", "local_steps", "optimizer", "links",
-        "shares", "source_length", "target_length", "media", "wire",
+        "shares", "source_length", "target_length", "media", "wire", "sounding_j",
     }  # fmt: skip

@@ -153,7 +153,8 @@ def test_efficiency_is_bits_over_shannons_bound_for_the_time_on_air() -> None:
 def test_losses_are_shares_of_bytes() -> None:
     transfers = [
         Transfer(0, 1, 300, 0.1),
-        Transfer(0, 1, 100, 0.1, outcome="lost", lost=((20, 60),)),
+        Transfer(0, 1, 100, 0.1, outcome="partial", lost=((20, 60),)),
+        Transfer(0, 1, 200, 0.1, outcome="lost", lost=((0, 200),)),
         Transfer(0, 1, 500, 0.1, outcome="cut", lost=((0, 500),)),
     ]
     assert losses(transfers) == {("a", "b"): pytest.approx(0.1)}

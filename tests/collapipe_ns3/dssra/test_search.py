@@ -42,7 +42,7 @@ def scheduling(
         target_length=10,
     )
     joule = rng.uniform(0, 0.5, (clusters, devices + 1)) * (rng.random() < 0.5)
-    prices = Prices(np.full(clusters, 1.0), joule, np.zeros(clusters))
+    prices = Prices.of(fleet, np.full(clusters, 1.0), joule, np.zeros(clusters))
     none = np.zeros((2, clusters))
     return Scheduling(
         fleet,

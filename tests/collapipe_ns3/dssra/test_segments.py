@@ -64,7 +64,7 @@ def problem(
         down_hz=np.array([5e6]),
     )
     joule = rng.uniform(0, 1, (1, n)) * (rng.random() < 0.7)
-    prices = Prices(rng.uniform(0, 10, 1), joule, rng.uniform(0, 1, 1))
+    prices = Prices.of(fleet, rng.uniform(0, 10, 1), joule, rng.uniform(0, 1, 1))
     asked = Loads(*(rng.uniform(0, 0.05, (2, 1)) for _ in range(3)))
     return Problem(seen, fleet, work, radio_set, prices, asked, blocks)
 

@@ -47,6 +47,24 @@ def test_a_node_sends_or_receives_for_a_whole_slot() -> None:
     assert ends((1, 100, full[0]), (1, 100, full[1])) == [2 * SLOT, 2 * SLOT]
 
 
+def test_who_was_on_the_air_and_for_how_long() -> None:
+    """Whole slots, however little is in them, those that were passed over included."""
+    graph = EventGraph()
+    for at, work, where in (
+        (1, 2 * SLOT + SLOT // 2, lane("a", "b")),
+        (1, 1, lane("c", "b")),
+        (20 * SLOT + 1, 10 * SLOT, lane("c", "d")),
+    ):
+        asked = graph.add(latency_ns=at)
+        graph.add([asked], hold_ns=work, lane=where, transfer=True)
+    (band,) = execute(graph).bands
+    used = [({(part.src, part.dst) for part in lanes}, ns) for lanes, ns in band.used()]
+    assert sum(ns for pairs, ns in used if ("a", "b") in pairs) == 3 * SLOT
+    assert sum(ns for pairs, ns in used if ("c", "b") in pairs) == SLOT
+    assert sum(ns for pairs, ns in used if ("c", "d") in pairs) == 10 * SLOT
+    assert sum(ns for pairs, ns in used if pairs) == 13 * SLOT
+
+
 def test_links_that_exclude_each_other_take_turns() -> None:
     ab, ba = lane("a", "b"), lane("b", "a")
     one, other = ends((1, 5 * SLOT, ab), (1, 5 * SLOT, ba))
