@@ -40,6 +40,7 @@ METRICS: Mapping[str, Metric] = {
     "final_loss": Metric("final loss", "", 1.0, True),
     "peak_device_memory_bytes": Metric("device memory", "MiB", 2.0**-20, True),
     "device_energy_j": Metric("device energy", "J", 1.0, True),
+    "energy_j": Metric("energy of all nodes", "J", 1.0, True),
     "bytes_on_air": Metric("payload on air", "MB", 1e-6, True),
     "fairness": Metric("fairness", "", 1.0, False),
 }
@@ -120,7 +121,6 @@ def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, flo
     reached = losses(run) <= target_loss
     in_time = ends(run) <= until_s + 1e-9
     devices = run.devices[~run.devices["device"].astype(str).isin(_stations(run))]
-    spent = devices["compute_energy_j"].sum() + devices["radio_energy_j"].sum()
     return {
         "round_s": float(rounds["duration_s"].mean()),
         "computation_s": float(rounds["computation_s"].mean()),
@@ -129,7 +129,8 @@ def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, flo
         "final_metric": float(rounds["metric"].iloc[-1]),
         "final_loss": float(rounds["loss"].iloc[-1]),
         "peak_device_memory_bytes": float(devices["peak_memory_bytes"].max()),
-        "device_energy_j": float(spent) / count,
+        "device_energy_j": float(_energy_of(devices).sum()) / count,
+        "energy_j": float(_energy_of(run.devices).sum()) / count,
         "bytes_on_air": float(run.transfers["bytes"].sum()) / count,
         "fairness": fairness(run),
         "devices_sitting_out": float((run.devices["sits_out"] != "").sum()) / count,
@@ -201,6 +202,11 @@ def _mean(values: pd.Series) -> float:
     return float(known.mean()) if len(known) and np.isfinite(known).all() else math.nan
 
 
+def _energy_of(devices: pd.DataFrame) -> pd.Series:
+    """What each row's node spent on computing and on its radio, in joules."""
+    return devices["compute_energy_j"] + devices["radio_energy_j"]
+
+
 def _stations(run: RunTables) -> set[str]:
     """Control units and base stations, which are no devices of the clusters."""
     names = set(run.devices["device"].astype(str))
@@ -242,8 +248,9 @@ def _energy(cells: Sequence[Cell]) -> pd.DataFrame:
     parts = []
     for cell in cells:
         devices = cell.run.devices
-        spent = devices["compute_energy_j"] + devices["radio_energy_j"]
-        each = spent.groupby(devices["device"].astype(str)).sum() / len(cell.run.rounds)
+        each = _energy_of(devices).groupby(devices["device"].astype(str)).sum() / len(
+            cell.run.rounds
+        )
         parts.append(
             pd.DataFrame(
                 {

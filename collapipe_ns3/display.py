@@ -31,7 +31,7 @@ def rounds_table(rounds: pd.DataFrame) -> Table:
         "upload_s": ("upload", "{:.2f}"),
         "loss": ("loss", "{:.3f}"),
         "metric": ("metric", "{:.3f}"),
-        "energy_j": ("J", "{:.1f}"),
+        "device_energy_j": ("dev. J", "{:.1f}"),
         "peak_device_memory_bytes": ("MiB", "{:.1f}"),
     }
     table = new_table(*(heading for heading, _ in columns.values()))

@@ -19,6 +19,11 @@ def device(cluster: int, number: int) -> str:
     return f"c{cluster}.d{number}"
 
 
+def is_device(node: str) -> bool:
+    """Whether this is a cluster's device: neither control unit nor base station."""
+    return node.startswith("c") and not node.endswith(".cu")
+
+
 def cluster_of(node: str) -> int:
     """The cluster of a control unit or a device, -1 for the base station."""
     return -1 if node == SERVER else int(node[1:].partition(".")[0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bridge.network import Delivery, LinkState
+from collapipe_ns3.nodes import is_device
 from collapipe_ns3.plan import Pipeline
 
 
@@ -171,6 +172,11 @@ class RoundOutcome:
     @property
     def total_energy_j(self) -> float:
         return math.fsum(self.energy_j.values())
+
+    @property
+    def device_energy_j(self) -> float:
+        """Energy of the clusters' devices: of all nodes but control units and base stations."""
+        return math.fsum(joules for node, joules in self.energy_j.items() if is_device(node))
 
     @property
     def peak_device_memory_bytes(self) -> int:

@@ -122,7 +122,41 @@ def test_means_and_paired_differences_are_those_done_by_hand(compared: Compariso
     assert value(compared, "round_s", "collapipe", "difference") == 0.0
     assert value(compared, "bytes_on_air", "pipeline", "mean") == 1e6
     assert value(compared, "device_energy_j", "pipeline", "mean") == 6.0
+    assert value(compared, "energy_j", "pipeline", "mean") == 15.0
     assert value(compared, "peak_device_memory_bytes", "collapipe", "mean") == 40
+
+
+def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
+    """Its training diverged at once; the others are compared as they would be without it."""
+    runs = [
+        run("vanilla_fl", 0, [1.0], [math.nan]),
+        run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
+        run("collapipe", 0, [2.0, 2.0], [0.6, 0.4]),
+    ]
+    for order in (runs, runs[::-1]):
+        compared = compare([Cell("", each) for each in order])
+        times = compared.runs.set_index("scheme")["time_to_loss_s"]
+        assert (times["pipeline"], times["collapipe"]) == (8.0, 4.0)
+        assert math.isnan(times["vanilla_fl"])
+
+
+def test_what_other_code_made_is_marked_everywhere(tmp_path: Path) -> None:
+    why = "torch 2.12 → 2.13"
+    cells = [
+        Cell("", run("pipeline", 0, [4.0], [0.5]), why),
+        Cell("", run("pipeline", 1, [4.0], [0.5])),
+        Cell("", run("collapipe", 0, [2.0], [0.5])),
+        Cell("", run("collapipe", 1, [2.0], [0.5])),
+    ]
+    compared = compare(cells)
+    assert compared.runs["stale"].tolist() == [why, "", "", ""]
+    by_scheme = compared.summary.groupby("scheme")["stale"].unique()
+    assert (list(by_scheme["pipeline"]), list(by_scheme["collapipe"])) == ([why], [""])
+    text = markdown(compared, "heading", "command")
+    assert "| pipeline* | collapipe |" in text
+    assert f"\\* pipeline: made by other code than the present: {why}" in text
+    ticks = [each.get_text() for each in figure(compared).axes[0].get_xticklabels()]
+    assert ticks == ["pipeline*", "collapipe"]
 
 
 def test_the_target_is_what_the_slowest_learner_reached(compared: Comparison) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from collapipe_ns3 import Study, StudyError, campaign, campaign_workers
+from collapipe_ns3 import Study, StudyError, campaign, campaign_code, campaign_workers
 from collapipe_ns3.campaign import Campaign, Cell, parse_grid, parse_seeds
 from collapipe_ns3.cli import app
 
@@ -204,6 +206,43 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
     same_tables(tmp_path / "whole", killed)
 
 
+def diverging(folder: Path) -> str:
+    """A study whose weights are beyond all bounds after its first step."""
+    training = {"batch_size": 8, "local_steps": 9, "optimizer": "sgd", "learning_rate": 1000}
+    return studies.write(folder, training=training)
+
+
+@pytest.mark.slow
+def test_a_cell_that_diverged_is_a_result_here_and_on_dask(tmp_path: Path) -> None:
+    study = diverging(tmp_path)
+    cells = campaign.cells(study, (), schemes=["pipeline"], seeds=[1], grid={}, rounds=None)
+    here, there = (campaign.claimed(study, cells, tmp_path / name) for name in ("here", "there"))
+    assert [each.error for each in campaign_workers.run_here(here, jobs=1)] == [""]
+    packed, error = campaign_workers.execute_packed(cells[0].study, None)
+    assert error == ""
+    campaign_workers._unpack(packed, there.place(cells[0]))
+    assert there.missing() == []
+    same_tables(here.directory, there.directory)
+    assert pd.read_parquet(here.place(cells[0]) / "rounds")["loss"].isna().all()
+
+
+@pytest.mark.slow
+def test_a_machine_of_a_cluster_with_other_code_runs_no_cell_unless_that_is_wanted(
+    tmp_path: Path,
+) -> None:
+    cell = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]).cells[0]
+    code = campaign_code.present_code([cell])[cell].to_json()
+    packed, error = campaign_workers.execute_packed(cell.study, code)
+    assert error == ""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["code"] == code
+    assert (manifest["schema_version"], "checkpoint.pt" in archive.namelist()) == (1, False)
+    older = {**code, "versions": {**code["versions"], "torch": "1.13"}}
+    _, error = campaign_workers.execute_packed(cell.study, older)
+    assert error == f"this machine has other code: torch 1.13 → {code['versions']['torch']}"
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_runs_the_same_cells(tmp_path: Path) -> None:
     here, there = planned(tmp_path, "here"), planned(tmp_path, "there")
@@ -223,6 +262,7 @@ def test_the_command_prints_one_table_and_writes_the_files(tmp_path: Path) -> No
     done = call(*command, "--out", str(out))
     assert done.exit_code == 0, done.stderr
     assert "end-to-end delay" in done.stdout
+    assert done.stdout.count("time to target loss") == 2  # means, and differences
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
     names = {"comparison.parquet", "runs.parquet", "comparison.md", "comparison.png"}
     assert names <= {file.name for file in out.iterdir()}

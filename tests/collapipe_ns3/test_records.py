@@ -18,7 +18,8 @@ from run_directory.writing import RunDirectory
 PROMISED = {
     "rounds": "round, duration_s, pipeline_s, gather_s, upload_s, aggregate_s, broadcast_s, "
     "sounding_s, computation_s, planning_wall_s, loss, metric, energy_j, "
-    "peak_device_memory_bytes, divergence, compute_energy_j, tx_energy_j, rx_energy_j",
+    "peak_device_memory_bytes, divergence, compute_energy_j, tx_energy_j, rx_energy_j, "
+    "device_energy_j",
     "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s",
     "transfers": "round, kind, src, dst, radio, bytes, start_s, end_s, retransmissions, "
     "lost_bytes, sinr_db, tx_power_dbm, bandwidth_hz, airtime_s, energy_j",
@@ -104,3 +105,7 @@ def test_energy_is_split_by_what_took_it_and_the_parts_add_up(
         assert row[part] == pytest.approx(devices[part].sum())
         assert row[part] > 0
     assert row[parts].sum() == pytest.approx(row["energy_j"])
+    of_stations = devices["device"].isin(["bs", "c0.cu", "c1.cu"])
+    own = devices.loc[~of_stations, parts].to_numpy().sum()
+    assert row["device_energy_j"] == pytest.approx(own)
+    assert 0 < own < row["energy_j"]
