@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from collapipe_ns3 import code_identity
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.code_identity import CodeIdentity
+from collapipe_ns3.manifest import code_changes
 from collapipe_ns3.problems import Problem, StudyError
 from collapipe_ns3.study import Study
+from run_directory.files import part_of
+from run_directory.whole import NotARun, NotWhole, RunHead, head
 from run_directory.writing import RunDirectory
 
 #: What changed since a cell was made, in words.
@@ -40,19 +40,27 @@ def stale_cells(
     """The cells with rounds that other code than the present made, and what changed since."""
     found = {}
     for cell in campaign.cells:
-        place = campaign.place(cell)
-        if not is_begun(place, cell):
+        there = _head(campaign, cell)
+        if there is None:
             continue
-        if changed := code_identity.changes_of_any(_manifest(place), present[cell]):
+        if changed := code_changes(there.manifest, range(there.rounds), present[cell]):
             found[cell] = changed
     return found
 
 
-def is_begun(place: Path, cell: Cell) -> bool:
+def has_rounds(campaign: Campaign, cell: Cell) -> bool:
     """Whether a cell's directory has any of its rounds."""
-    study = place / "study.yaml"
-    is_its_own = study.exists() and study.read_text("utf-8") == cell.study
-    return is_its_own and any((place / "rounds").glob("*.parquet"))
+    there = _head(campaign, cell)
+    return there is not None and there.rounds > 0
+
+
+def _head(campaign: Campaign, cell: Cell) -> RunHead | None:
+    """The run in a cell's directory, None where it isn't the cell's, or can't be read."""
+    try:
+        there = head(campaign.place(cell))
+    except (NotARun, NotWhole, OSError):
+        return None
+    return there if there.study == cell.study else None
 
 
 def refuse(study: str, campaign: Campaign, stale: Stale) -> None:
@@ -75,7 +83,7 @@ def discard(campaign: Campaign, cells: Iterable[Cell]) -> None:
     """Removes what there is of these cells."""
     for cell in cells:
         place = campaign.place(cell)
-        aside = place.with_name(f".{place.name}.part")
+        aside = part_of(place)
         shutil.rmtree(aside, ignore_errors=True)
         # A process of a campaign that was killed may still be at its last round.
         with RunDirectory(place, wait=True):
@@ -93,12 +101,3 @@ def _by_change(stale: Stale) -> dict[tuple[str, ...], list[Cell]]:
 def _listed(cells: Sequence[Cell]) -> str:
     more = [f"and {len(cells) - _MOST_CELLS} more"] if len(cells) > _MOST_CELLS else []
     return ", ".join([*(cell.name for cell in cells[:_MOST_CELLS]), *more])
-
-
-def _manifest(place: Path) -> dict[str, Any]:
-    """A cell's manifest, empty where it can't be read: nothing is then known of its code."""
-    try:
-        read = json.loads((place / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}

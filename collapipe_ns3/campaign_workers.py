@@ -138,7 +138,9 @@ def execute(
     if begun and examine(place).study != study:
         raise ValueError(f"{place} holds another run")
     # A process of a campaign that was killed may still be at its last round.
-    Study.from_yaml(study).run(out=place, resume=begun, on_round=on_round, wait=True)
+    Study.from_yaml(study).run(
+        out=place, resume=begun, other_code=other_code, on_round=on_round, wait=True
+    )
     # Gigabytes a cell at the paper's scale, and a finished cell is only ever read.
     with RunDirectory(place, wait=True) as directory:
         directory.delete_checkpoint(examine(place))

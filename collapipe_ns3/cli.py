@@ -78,6 +78,9 @@ def run(
     ] = None,
     sets: SetOption = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in DIR.")] = False,
+    other_code: Annotated[
+        bool, typer.Option("--other-code", help="Resume though other code made its rounds.")
+    ] = False,
     device: Annotated[str, typer.Option(help="torch's device for all tensors.")] = "cpu",
     watchdog: Annotated[
         float,
@@ -95,11 +98,14 @@ def run(
     }  # fmt: skip
     traces = [kind for kind, on in wanted.items() if on]
     with failures(study, as_json):
+        from collapipe_ns3.problems import Problem, StudyError
         from collapipe_ns3.study_warnings import trace_warnings
 
         loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme)
         loaded = loaded.with_(seed=seed, rounds=rounds)
-        path = loaded.directory(out_dir, resume=resume)
+        if other_code and not resume:
+            raise StudyError(study, [Problem("--other-code", "expected only with --resume")])
+        path = loaded.directory(out_dir, resume=resume, other_code=other_code)
         warnings = [*loaded.warnings, *trace_warnings(loaded.config, traces)]
         warn(warnings)
         try:
@@ -107,6 +113,7 @@ def run(
                 result = loaded.run(
                     out=path,
                     resume=resume,
+                    other_code=other_code,
                     device=device,
                     watchdog_s=watchdog,
                     on_progress=on_progress,
@@ -117,6 +124,7 @@ def run(
             again += [f"--scheme={scheme}"] * (scheme is not None)
             again += [f"--seed={seed}"] * (seed is not None)
             again += [f"--rounds={rounds}"] * (rounds is not None)
+            again += ["--other-code"] * other_code
             again += [f"--{kind}" for kind in traces]
             _interrupted(loaded.config, path, again, as_json)
         _show_result(loaded.config, result, warnings, as_json)
@@ -153,6 +161,7 @@ def replay(
             "duration_s": again.outcome.duration_ns / 1e9,
             "transfers": len(again.outcome.deliveries),
             "different": list(again.different),
+            "other_code": list(again.other_code),
             "warnings": listed(again.warnings),
         }
         warn(again.warnings)
@@ -164,6 +173,9 @@ def replay(
             out.print(
                 f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
             )
+            for changed in again.other_code:
+                line = f"other code than the round was made by: {changed}"
+                out.print(line, markup=False, soft_wrap=True)
         raise typer.Exit(1 if again.different else 0)
 
 

@@ -60,12 +60,13 @@ def compare(wanted: Wanted) -> bool:
     present = campaign_code.present_code(planned.cells)
     with campaign.held(planned, wanted.study):
         planned.missing()  # raises where a cell is damaged, of which nothing else can be said
+        missing = planned.missing()
         stale = campaign_code.stale_cells(planned, present)
         if wanted.fresh:
             campaign_code.discard(planned, stale)
+            missing = [cell for cell in planned.cells if cell in stale or cell in missing]
         elif not wanted.keep_stale:
             campaign_code.refuse(wanted.study, planned, stale)
-        missing = planned.missing()
         try:
             with closing(_run(wanted, planned, missing, present)) as ended:
                 failed = [each for each in ended if each.error]
@@ -208,8 +209,9 @@ def _say(line: str) -> None:
 
 def _interrupted(wanted: Wanted, planned: Campaign) -> NoReturn:
     """Ends as `run` does: what is kept, and how to go on."""
-    total, done = len(planned.cells), len(planned.cells) - len(planned.missing())
-    begun = sum(campaign_code.is_begun(planned.place(cell), cell) for cell in planned.missing())
+    missing = planned.missing()
+    total, done = len(planned.cells), len(planned.cells) - len(missing)
+    begun = sum(campaign_code.has_rounds(planned, cell) for cell in missing)
     if wanted.as_json:
         facts = {"ok": False, "study": wanted.study, "error": "interrupted"}
         counts = {"cells": total, "cells_done": done, "cells_begun": begun}

@@ -27,7 +27,7 @@ from collapipe_ns3.config import StudyConfig
 PROJECT = "collapipe-ns3"
 
 #: The packages of this project whose files are part of the code; `analysis` only reads runs.
-ROOMS = ("bridge", "collapipe_ns3", "ns3_scenarios")
+ROOMS = ("bridge", "collapipe_ns3", "ns3_scenarios", "run_directory")
 
 #: Files of theirs that change no result: they start runs, read them or show them, and nothing that
 #: a run is made by imports them. A new file is part of the code unless it is listed here.
@@ -113,13 +113,6 @@ def plug_ins(config: StudyConfig) -> dict[str, str]:
     return used
 
 
-def recorded(manifest: Mapping[str, Any]) -> list[CodeIdentity | None]:
-    """The codes that made a run, in the order of its rounds; None where that isn't known."""
-    others = manifest.get("other_code", [])
-    later = [each.get("code") for each in others if isinstance(each, dict)]
-    return [CodeIdentity.from_json(each) for each in (manifest.get("code"), *later)]
-
-
 def changes(was: CodeIdentity | None, now: CodeIdentity) -> tuple[str, ...]:
     """What differs between the code that made a run and another, in words; nothing if none does."""
     if was is None:
@@ -137,12 +130,6 @@ def changes(was: CodeIdentity | None, now: CodeIdentity) -> tuple[str, ...]:
         if before != after:
             found.append(f"{package} {before or 'none'} → {after or 'none'}")
     return tuple(found)
-
-
-def changes_of_any(manifest: Mapping[str, Any], now: CodeIdentity) -> tuple[str, ...]:
-    """The same for all codes that made a run's rounds, as its manifest has them."""
-    told = (each for code in recorded(manifest) for each in changes(code, now))
-    return tuple(dict.fromkeys(told))
 
 
 def _changed_files(was: Digests, now: Digests, most: int = 3) -> str:

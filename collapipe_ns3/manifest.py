@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from collapipe_ns3.code_identity import CodeIdentity
-
-#: Of the manifest's keys and what they mean. 1 has `code`, the identity of the code.
-SCHEMA_VERSION = 1
+from collapipe_ns3.code_identity import CodeIdentity, changes
 
 PACKAGES = ("collapipe-ns3", "ns3", "cppyy", "torch", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -26,7 +24,6 @@ def versions() -> dict[str, str | None]:
 def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[str, Any]:
     """What a run directory keeps of the circumstances of its run."""
     return {
-        "schema_version": SCHEMA_VERSION,
         "scheme": scheme,
         "seed": seed,
         "device": device,
@@ -41,6 +38,44 @@ def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[st
         },
         "code": code.to_json(),
     }
+
+
+def going_on(
+    facts: dict[str, Any], earlier: Mapping[str, Any], rounds: int, code: CodeIdentity
+) -> dict[str, Any]:
+    """The manifest of a run that goes on after so many rounds, which the `earlier` one describes.
+
+    What code made those stays recorded; where the present is another, `other_code` has it, with the
+    round that it begins at.
+    """
+    if not rounds:
+        return facts
+    made = [each for each in _codes(earlier) if each[0] < rounds]
+    if changes(CodeIdentity.from_json(made[-1][1]), code):
+        made.append((rounds, code.to_json()))
+    first, *others = made
+    listed = [{"from_round": begun, "code": code} for begun, code in others]
+    return {**facts, "code": first[1], **({"other_code": listed} if listed else {})}
+
+
+def code_changes(
+    manifest: Mapping[str, Any], rounds: Iterable[int], present: CodeIdentity
+) -> tuple[str, ...]:
+    """What differs, in words, between the present code and those that made these rounds."""
+    made = _codes(manifest)
+    of_rounds = [[code for begun, code in made if begun <= each][-1] for each in rounds]
+    known = [CodeIdentity.from_json(code) for code in of_rounds]
+    return tuple(dict.fromkeys(told for each in known for told in changes(each, present)))
+
+
+def _codes(manifest: Mapping[str, Any]) -> list[tuple[int, Any]]:
+    """The code of a run's rounds, as it was written down, from the round on that it made first."""
+    made = [(0, manifest.get("code"))]
+    try:
+        made += [(int(each["from_round"]), each["code"]) for each in manifest.get("other_code", [])]
+    except (LookupError, TypeError, ValueError):  # then nothing is known of any
+        return [(0, None)]
+    return made
 
 
 def _version(package: str) -> str | None:

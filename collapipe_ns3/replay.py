@@ -15,10 +15,11 @@ import pandas as pd
 import torch
 
 from bridge.compute import TorchThread
-from collapipe_ns3 import reading
+from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.engine.stage import workers
+from collapipe_ns3.manifest import code_changes
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import RoundPlan
@@ -39,12 +40,15 @@ _COMPARED = ("transfers", "computes", "devices")
 class Replay:
     """A round as it went again, and in which tables it differs from what was recorded.
 
+    `other_code` says what has changed in the code since the round was made.
+
     `warnings` says which of the traces that were wanted are not there, or not in full.
     """
 
     plan: RoundPlan
     outcome: RoundOutcome
     different: tuple[str, ...]
+    other_code: tuple[str, ...]
     warnings: tuple[Problem, ...] = ()
 
 
@@ -80,7 +84,14 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         outcome = run.execute(lambda links, sounding_j: plan, sounded, thread, CostBook()).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
     warnings = trace_warnings(config, traces.kinds if traces else ())
-    return Replay(plan, outcome, tuple(_differences(record, recorded)), tuple(warnings))
+    present = code_identity.of_study(config)
+    return Replay(
+        plan,
+        outcome,
+        tuple(_differences(record, recorded)),
+        code_changes(there.manifest, [number], present),
+        tuple(warnings),
+    )
 
 
 def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.manifest import manifest
+from collapipe_ns3.manifest import code_changes, going_on, manifest
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -202,6 +202,7 @@ class Study:
         rounds: int | None = None,
         out: str | Path | None = None,
         resume: bool = False,
+        other_code: bool = False,
         device: str = "cpu",
         watchdog_s: float | None = WATCHDOG_S,
         on_progress: OnProgress = lambda progress: None,
@@ -212,15 +213,18 @@ class Study:
         """Runs the study into a directory of its own, `out` or a new one under `runs/`.
 
         With `resume` the run in that directory goes on from its last whole round, to the same
-        tables as if it had never stopped; with `wait` that of another process is waited for.
-        `on_progress` is told of every step, `on_round` of every round that is written. Raises
-        `StudyError` for what can't be run, and `SimulationError` or `EndlessWait` where a
-        simulation fails.
+        tables as if it had never stopped; where other code made that round, only with
+        `other_code`, and the manifest then says which code made which rounds. With `wait` a run
+        of another process there is waited for. `on_progress` is told of every step, `on_round` of
+        every round that is written. Raises `StudyError` for what can't be run, and
+        `SimulationError` or `EndlessWait` where a simulation fails.
         """
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
 
         def work(told: OnProgress) -> Result:
-            return study._run(out, resume, device, watchdog_s, told, on_round, wait, traces)
+            return study._run(
+                out, resume, other_code, device, watchdog_s, told, on_round, wait, traces
+            )
 
         return _outside_any_loop(work, on_progress)
 
@@ -228,6 +232,7 @@ class Study:
         self,
         out: str | Path | None,
         resume: bool,
+        other_code: bool,
         device: str,
         watchdog_s: float | None,
         on_progress: OnProgress,
@@ -235,21 +240,22 @@ class Study:
         wait: bool,
         traces: Collection[TraceKind],
     ) -> Result:
-        path = self.directory(out, resume=resume)
+        path = self.directory(out, resume=resume, other_code=other_code)
+        code = code_identity.of_study(self.config)
         run = self.prepare(device=device)
         run.traces = TraceFiles(path / "traces", traces) if traces else None
         with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
             # Only what is found under the lock is sure to stay as it is.
+            facts = manifest(self.config.scheme.name, self.config.seed, device, code)
             if not resume:
                 self._expect_free(path)
-            elif there := self._to_resume(path):
+            elif there := self._to_resume(path, other_code):
                 if there.is_closed and there.rounds >= self.config.rounds:
                     return Result(path)
                 self._resume(run, directory, there)
                 if run.next_round >= self.config.rounds:
                     return Result(path)
-            code = code_identity.of_study(self.config)
-            facts = manifest(self.config.scheme.name, self.config.seed, device, code)
+                facts = going_on(facts, there.manifest, run.next_round, code)
             directory.describe(self.to_yaml(), facts)
             kept = f"the rounds before it are kept in {path}; go on there with --resume\n"
             with runtime.reporting(hint=kept):
@@ -258,11 +264,11 @@ class Study:
                     on_round()
         return Result(path)
 
-    def directory(self, out: str | Path | None, *, resume: bool) -> Path:
+    def directory(self, out: str | Path | None, *, resume: bool, other_code: bool = False) -> Path:
         """Where a run goes: a directory that holds none yet, or the one to resume.
 
         Raises `StudyError` where there is one and shouldn't be, or none and should, or where it
-        can't be resumed.
+        can't be resumed, as with rounds by other code unless `other_code`.
         """
         config = self.config
         name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
@@ -271,7 +277,7 @@ class Study:
             raise self._out_error(path, NOT_UTF8)
         with self._directory_errors(path):
             if resume:
-                self._to_resume(path)
+                self._to_resume(path, other_code)
             elif out is None:
                 numbered = (RUNS / f"{name}-{number}" for number in itertools.count(2))
                 return next(p for p in itertools.chain([path], numbered) if not p.exists())
@@ -287,10 +293,10 @@ class Study:
         if names - {STUDY, MANIFEST, DIGESTS} or rounds_done(path):
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
 
-    def _to_resume(self, path: Path) -> WholeRun | None:
+    def _to_resume(self, path: Path, other_code: bool) -> WholeRun | None:
         """The run there, None where it was stopped before anything of it was written.
 
-        Raises `StudyError` unless it is one of this study, scheme and seed, and whole.
+        Raises `StudyError` unless it is whole, of this study, scheme and seed, and by this code.
         """
         if not is_begun(path) and (path / LOCK).exists():
             return None
@@ -303,6 +309,11 @@ class Study:
         kept = reading.parse(str(path / STUDY), there.study, folder=path)
         if _without_rounds(kept) != _without_rounds(self.config):
             raise self._out_error(path, "holds a run of another study, scheme or seed")
+        present, last = code_identity.of_study(self.config), range(there.rounds)[-1:]
+        if not other_code and (changed := code_changes(there.manifest, last, present)):
+            told = f"its rounds were made by other code than the present: {'; '.join(changed)}"
+            hint = "--other-code goes on with the present, and the manifest then says so"
+            raise self._out_error(path, f"{told}; {hint}")
         return there
 
     def _resume(self, run: Run, directory: RunDirectory, there: WholeRun) -> None:

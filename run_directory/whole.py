@@ -85,6 +85,15 @@ class WholeRun:
         return [self.directory / table_file(name, n) for n, each in listed if name in each.tables]
 
 
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """What a run is and how many rounds it lists; of these nothing was looked at."""
+
+    study: str
+    manifest: Mapping[str, Any]
+    rounds: int
+
+
 def table_file(table: str, number: int) -> str:
     """The name of a round's file of a table, within the run directory."""
     return f"{table}/{number:05}.parquet"
@@ -103,19 +112,26 @@ def rounds_done(directory: Path) -> int:
         return 0
 
 
+def head(directory: Path) -> RunHead:
+    """What the run in this directory is, without a look at its rounds.
+
+    Raises `NotARun`, and `NotWhole` where study or manifest is missing or damaged.
+    """
+    look, study, manifest, digests = _begin(directory)
+    if look.problems:
+        raise NotWhole(directory, look.problems)
+    written = (directory / "rounds").glob("[0-9]*.parquet")
+    rounds = len(digests.rounds if digests else list(written))
+    return RunHead(study.decode(errors="replace"), manifest, rounds)
+
+
 def examine(directory: Path) -> WholeRun:
     """The run in this directory, all its files but the checkpoint checked against their digests.
 
     A round that was being written when the process ended does not count, whatever is left of it.
     Raises `NotARun`, and `NotWhole` with everything that is missing or damaged.
     """
-    if not is_begun(directory):
-        reason = "it has no study.yaml" if directory.is_dir() else "there is no such directory"
-        raise NotARun(f"{directory} is no run directory: {reason}")
-    look = _Look(directory)
-    digests = look.digests()
-    study = look.content(STUDY, digests.study if digests else None)
-    manifest = look.manifest(digests.manifest if digests else None)
+    look, study, manifest, digests = _begin(directory)
     if digests is None:
         if "format" in manifest:
             look.problems.insert(0, (DIGESTS, _MISSING))
@@ -133,6 +149,18 @@ def examine(directory: Path) -> WholeRun:
         raise NotWhole(directory, [(STUDY, "is not UTF-8")]) from None
     plans = [json.loads(line) for line in lines]
     return WholeRun(directory, digests, text, manifest, plans, sum(map(len, lines)))
+
+
+def _begin(directory: Path) -> tuple[_Look, bytes, Mapping[str, Any], Digests | None]:
+    """Study and manifest as they were read, and the digests; `NotARun` where there are none."""
+    if not is_begun(directory):
+        reason = "it has no study.yaml" if directory.is_dir() else "there is no such directory"
+        raise NotARun(f"{directory} is no run directory: {reason}")
+    look = _Look(directory)
+    digests = look.digests()
+    study = look.content(STUDY, digests.study if digests else None)
+    manifest = look.manifest(digests.manifest if digests else None)
+    return look, study, manifest, digests
 
 
 def checkpoint_of(run: WholeRun) -> tuple[int, Path]:

@@ -8,6 +8,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from collapipe_ns3 import code_identity, own_scenario
 from collapipe_ns3.code_identity import NO_PART_OF_A_RUN, PROJECT, CodeIdentity, changes
+from collapipe_ns3.manifest import code_changes, going_on
 
 ROOT = Path(code_identity.__file__).parent.parent
 
@@ -46,6 +48,12 @@ def test_every_source_is_part_of_the_code_unless_it_is_listed() -> None:
     assert {"collapipe_ns3/plan.py", "ns3_scenarios/native/episode.cc"} <= project()
     assert project() == {name for name in sources() if not listed(name)}
     assert not any(name.startswith("analysis/") for name in project())
+
+
+def test_every_package_of_this_project_but_the_analysis_makes_runs() -> None:
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {each.rstrip("*") for each in shipped["packages"]["find"]["include"]}
+    assert packages - {"analysis"} == set(code_identity.ROOMS)
 
 
 def test_a_new_module_is_part_of_the_code(tmp_path: Path) -> None:
@@ -140,15 +148,37 @@ def test_changes_are_told_in_words() -> None:
     )
 
 
+def older(identity: CodeIdentity, torch: str) -> CodeIdentity:
+    return dataclasses.replace(identity, versions={**identity.versions, "torch": torch})
+
+
 def test_a_manifest_without_an_identity_is_of_unknown_code() -> None:
     present = code_identity.of_plug_ins({})
-    assert code_identity.changes_of_any({}, present) == ("its code is not recorded",)
-    kept = present.to_json()
-    assert code_identity.changes_of_any({"code": kept}, present) == ()
-    other = {"parts": kept["parts"], "versions": {**kept["versions"], "torch": "0.1"}}
-    mixed = {"code": kept, "other_code": [{"from_round": 1, "code": other}]}
-    (change,) = code_identity.changes_of_any(mixed, present)
-    assert change.startswith("torch 0.1 → ")
+    for manifest in ({}, {"code": 3}, {"code": present.to_json(), "other_code": 3}):
+        assert code_changes(manifest, [0], present) == ("its code is not recorded",)
+    assert code_changes({"code": present.to_json()}, [0, 1], present) == ()
+    assert code_changes({}, [], present) == ()
+
+
+def test_a_manifest_says_which_code_made_which_rounds() -> None:
+    present = code_identity.of_plug_ins({})
+    first, second = older(present, "1.0"), older(present, "2.0")
+    begun = {"seed": 1, "code": first.to_json()}
+    assert going_on(begun, {}, 0, first) == begun  # nothing is left of what there was
+    same = going_on({"seed": 1, "code": first.to_json()}, begun, 2, first)
+    assert same == begun
+    later = going_on({"seed": 1, "code": second.to_json()}, begun, 2, second)
+    assert later["code"] == first.to_json()
+    assert later["other_code"] == [{"from_round": 2, "code": second.to_json()}]
+    now = present.versions["torch"]
+    assert code_changes(later, [1], present) == (f"torch 1.0 → {now}",)
+    assert code_changes(later, [2], present) == (f"torch 2.0 → {now}",)
+    assert code_changes(later, range(3), present) == (f"torch 1.0 → {now}", f"torch 2.0 → {now}")
+    # It was killed before it made a round, and goes on by the first code: that made all rounds.
+    again = going_on({"seed": 1, "code": first.to_json()}, later, 2, first)
+    assert again == begun
+    unknown = going_on({"seed": 1, "code": second.to_json()}, {"seed": 1}, 1, second)
+    assert (unknown["code"], unknown["other_code"][0]["from_round"]) == (None, 1)
 
 
 def package(folder: Path, name: str) -> Path:
