@@ -10,14 +10,12 @@ A command imports what it needs when it is called: pandas, torch and ns-3 take s
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import collapipe_ns3
 from collapipe_ns3 import display
@@ -31,12 +29,12 @@ from collapipe_ns3.cli_options import (
     StudyArgument,
 )
 from collapipe_ns3.display_tables import print_table
+from collapipe_ns3.progress import shown
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
 if TYPE_CHECKING:
     from collapipe_ns3.config import StudyConfig
     from collapipe_ns3.problems import Problem
-    from collapipe_ns3.runner import Progress as Step
     from ns3_scenarios.traces import TraceKind
 
 app = typer.Typer(
@@ -109,7 +107,7 @@ def run(
         warnings = [*loaded.warnings, *trace_warnings(loaded.config, traces)]
         warn(warnings)
         try:
-            with _progress(loaded.config) as on_progress:
+            with shown(loaded.config.rounds, err) as on_progress:
                 result = loaded.run(
                     out=path,
                     resume=resume,
@@ -260,35 +258,6 @@ def doctor_command(as_json: JsonOption = False) -> None:
     else:
         print_table(out, display.findings_table(findings))
     raise typer.Exit(0 if ok else 1)
-
-
-@contextlib.contextmanager
-def _progress(config: StudyConfig) -> Iterator[Any]:
-    """A bar on stderr with the round, the simulated time and the latest loss."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(
-            "", total=config.rounds, round=0, rounds=config.rounds, state="getting ready"
-        )
-
-        def on_progress(step: Step) -> None:
-            bar.update(
-                task,
-                completed=step.round + step.step / step.steps,
-                round=step.round + 1,
-                state=f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}",
-            )
-
-        yield on_progress
 
 
 def _show_result(

@@ -1,8 +1,10 @@
-"""Settings put on top of a study's data: `a.b[0].c=value`."""
+"""Values put on top of a study's data, by path: `a.b[0].c`."""
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 from collapipe_ns3 import yaml_text
@@ -13,7 +15,7 @@ _LONGEST_SHOWN = 60
 
 
 class Overrides:
-    """What `--set` options change in `data`, in place, and which option each change is of."""
+    """What options and keywords change in `data`, in place, and which of them each change is of."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.problems: list[Problem] = []
@@ -21,10 +23,20 @@ class Overrides:
         self._options: dict[str, str] = {}  # by path, the latest last
 
     def put(self, setting: str) -> None:
-        """Sets one key; whatever is wrong with that is in `problems`."""
+        """Sets one key by `a.b=value`, with YAML; whatever is wrong with that is in `problems`."""
+        path, given, text = setting.partition("=")
         option = f"--set {_short(setting)}"
+        self._put(option, path if given else "", lambda: _value(path, text))
+
+    def put_value(self, path: str, value: Any) -> None:
+        """The same from Python, with a value of plain data, or a number or an array of numpy's."""
+        plain = value.tolist() if hasattr(value, "tolist") else value
+        option = _short(f"{path} = {plain!r}")
+        self._put(option, path, lambda: copy.deepcopy(plain))
+
+    def _put(self, option: str, path: str, read: Callable[[], Any]) -> None:
         try:
-            place = self._put(setting)
+            place = self._set(path, read)
         except _BadOverride as error:
             self.problems.append(Problem(error.path, str(error), option))
         else:
@@ -39,16 +51,15 @@ class Overrides:
         )
         return next(found, None)
 
-    def _put(self, setting: str) -> Place:
-        path, given, text = setting.partition("=")
+    def _set(self, path: str, read: Callable[[], Any]) -> Place:
         parts = [part for part in re.split(r"[.\[\]]+", path) if part]
         if path.startswith("ns3.") and "::" in path:  # attribute names are one key
             parts = ["ns3", path.removeprefix("ns3.")]
-        if not given or not parts:
+        if not parts:
             raise _BadOverride("", "expected a.b=value")
         if len(parts) > yaml_text.DEEPEST or max(map(len, parts)) > yaml_text.LONGEST_KEY:
             raise _BadOverride("", "no such key")
-        value = _value(path, text)
+        value = read()
         here: Any = self._data
         place: Place = ()
         for part in parts[:-1]:

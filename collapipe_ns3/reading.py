@@ -48,6 +48,16 @@ def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> Stu
     return parse(study, text, sets, scheme, folder, file=study)
 
 
+def written_scheme(study: str) -> Scheme:
+    """The scheme that a study is written with, its default where that is none in form."""
+    document, _ = yaml_text.parse(_text(study)[0])
+    data = document.data if isinstance(document.data, dict) else {}
+    try:
+        return Scheme.model_validate(data.get("scheme", {}))
+    except ValidationError:
+        return Scheme()
+
+
 def parse(
     study: str,
     text: str,

@@ -13,17 +13,19 @@ import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
 
 from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.manifest import code_changes, going_on, manifest
+from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -49,9 +51,8 @@ from run_directory.writing import LOCK, RunDirectory
 # torch, pandas and pyarrow take seconds to import, which reading a study need not wait for: the
 # methods that need them import what does.
 if TYPE_CHECKING:
-    import pandas as pd
-
     from collapipe_ns3.preview import Preview
+    from collapipe_ns3.result import Result
     from collapipe_ns3.runner import Progress, Run
 
 RUNS = Path("runs")
@@ -64,69 +65,39 @@ WATCHDOG_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Result:
-    """A run's tables, read from its directory as they are asked for.
+class Study:
+    """A study that has been checked.
 
-    Raises `NotARun` or `NotWhole` where that is no run directory or not whole.
+    `settings` remembers those of schemes that the study had before its present one.
     """
 
-    directory: Path
-
-    @property
-    def rounds(self) -> pd.DataFrame:
-        return self._table("rounds")
-
-    @property
-    def computes(self) -> pd.DataFrame:
-        return self._table("computes")
-
-    @property
-    def transfers(self) -> pd.DataFrame:
-        return self._table("transfers")
-
-    @property
-    def links(self) -> pd.DataFrame:
-        return self._table("links")
-
-    @property
-    def pipelines(self) -> pd.DataFrame:
-        return self._table("pipelines")
-
-    @property
-    def devices(self) -> pd.DataFrame:
-        return self._table("devices")
-
-    def _table(self, name: str) -> pd.DataFrame:
-        from run_directory.tables import read_table
-
-        return read_table(self._run, name)
-
-    @cached_property
-    def _run(self) -> WholeRun:
-        return examine(self.directory)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study that has been checked."""
-
     config: StudyConfig
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(
-        cls, study: str | Path, sets: Sequence[str] = (), *, scheme: str | None = None
-    ) -> Self:
+        cls,
+        study: str | Path,
+        sets: Sequence[str] = (),
+        *,
+        scheme: str | None = None,
+        **keys: Any,
+    ) -> Study:
         """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
 
-        Where another `scheme` is named, `sets` may be of its settings. Raises `StudyError` with
-        everything that is wrong.
+        Where another `scheme` is named, `sets` may be of its settings. `keys` are as in `with_`:
+        `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with everything
+        that is wrong.
         """
-        return cls(reading.read(str(study), sets, scheme))
+        config = reading.read(str(study), sets, scheme)
+        written = reading.written_scheme(str(study)) if scheme is not None else config.scheme
+        loaded = cls(config, {written.name: written.settings})
+        return loaded.with_(**keys) if keys else loaded
 
     @classmethod
-    def from_yaml(cls, text: str) -> Self:
-        """A study from the text of a study file; raises `StudyError`."""
-        return cls(reading.parse("given as text", text))
+    def from_yaml(cls, text: str, called: str = "given as text") -> Self:
+        """A study from the text of a study file, which errors call so; raises `StudyError`."""
+        return cls(reading.parse(called, text))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -138,17 +109,37 @@ class Study:
         return reading.dump(self.config)
 
     def with_(
-        self, *, scheme: str | None = None, seed: int | None = None, rounds: int | None = None
+        self,
+        *,
+        scheme: str | None = None,
+        seed: int | None = None,
+        rounds: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        **keys: Any,
     ) -> Study:
-        """The same study with another scheme (and its own default settings), seed or length."""
-        data = self.config.model_dump()
-        if scheme is not None and scheme != self.config.scheme.name:
-            data["scheme"] = {"name": scheme}
+        """The same study with another scheme, seed or length, or with other values of any keys.
+
+        `set` has them by path, `{"training.local_steps": 3, "clusters[0].size": 100}`; as `keys`
+        they have two underscores for a dot, `training__local_steps=3`. Another scheme comes with
+        the settings that the study had for it, else with its defaults, and paths may be of these.
+        Raises `StudyError` with everything that is wrong.
+        """
+        now = self.config.scheme
+        known = {**self.settings, now.name: now.settings}
+        data = self.config.model_dump(mode="json")
+        if scheme is not None and scheme != now.name:
+            data["scheme"] = {"name": scheme, "settings": known.get(scheme, {})}
         data |= {key: v for key, v in {"seed": seed, "rounds": rounds}.items() if v is not None}
+        overrides = Overrides(data)
+        for path, value in keys.items():
+            overrides.put_value(path.replace("__", "."), value)
+        for path, value in (set or {}).items():
+            overrides.put_value(path, value)
         config, found = reading.check(data)
-        if config is None or found:
-            raise StudyError(self.config.name, found)
-        return Study(config)
+        if config is None or found or overrides.problems:
+            located = [replace(p, file=overrides.option_of(p.path) or "") for p in found]
+            raise StudyError(self.config.name, [*overrides.problems, *located])
+        return Study(config, known)
 
     def plan(self) -> RoundPlan:
         """The first round's plan, its network tried out; raises `StudyError` where either fails."""
@@ -205,6 +196,7 @@ class Study:
         other_code: bool = False,
         device: str = "cpu",
         watchdog_s: float | None = WATCHDOG_S,
+        progress: bool = False,
         on_progress: OnProgress = lambda progress: None,
         on_round: Callable[[], None] = lambda: None,
         wait: bool = False,
@@ -215,18 +207,34 @@ class Study:
         With `resume` the run in that directory goes on from its last whole round, to the same
         tables as if it had never stopped; where other code made that round, only with
         `other_code`, and the manifest then says which code made which rounds. With `wait` a run
-        of another process there is waited for. `on_progress` is told of every step, `on_round` of
-        every round that is written. Raises `StudyError` for what can't be run, and
-        `SimulationError` or `EndlessWait` where a simulation fails.
+        of another process there is waited for. `progress` shows how far the run is: a bar on a
+        terminal, in a notebook a line that changes, else a line a round on stderr. `on_progress`
+        is called with every step, `on_round` after every round that was written. Raises
+        `StudyError` for what can't be run, and `SimulationError` or `EndlessWait` where a
+        simulation fails.
         """
+        from collapipe_ns3.progress import shown
+        from collapipe_ns3.result import Result
+
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
 
-        def work(told: OnProgress) -> Result:
+        def work(on_step: OnProgress) -> Path:
             return study._run(
-                out, resume, other_code, device, watchdog_s, told, on_round, wait, traces
+                out, resume, other_code, device, watchdog_s, on_step, on_round, wait, traces
             )
 
-        return _outside_any_loop(work, on_progress)
+        display: contextlib.AbstractContextManager[OnProgress] = (
+            shown(study.config.rounds, Console(stderr=True))
+            if progress
+            else contextlib.nullcontext(lambda step: None)
+        )
+        with display as show:
+
+            def told(step: Progress) -> None:
+                show(step)
+                on_progress(step)
+
+            return Result(_outside_any_loop(work, told))
 
     def _run(
         self,
@@ -239,7 +247,7 @@ class Study:
         on_round: Callable[[], None],
         wait: bool,
         traces: Collection[TraceKind],
-    ) -> Result:
+    ) -> Path:
         path = self.directory(out, resume=resume, other_code=other_code)
         code = code_identity.of_study(self.config)
         run = self.prepare(device=device)
@@ -251,10 +259,10 @@ class Study:
                 self._expect_free(path)
             elif there := self._to_resume(path, other_code):
                 if there.is_closed and there.rounds >= self.config.rounds:
-                    return Result(path)
+                    return path
                 self._resume(run, directory, there)
                 if run.next_round >= self.config.rounds:
-                    return Result(path)
+                    return path
                 facts = going_on(facts, there.manifest, run.next_round, code)
             directory.describe(self.to_yaml(), facts)
             kept = f"the rounds before it are kept in {path}; go on there with --resume\n"
@@ -262,7 +270,7 @@ class Study:
                 for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
                     directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
                     on_round()
-        return Result(path)
+        return path
 
     def directory(self, out: str | Path | None, *, resume: bool, other_code: bool = False) -> Path:
         """Where a run goes: a directory that holds none yet, or the one to resume.
@@ -345,7 +353,7 @@ class _Interrupted(RuntimeError):
     """Ends a run in another thread than the one that was interrupted."""
 
 
-def _outside_any_loop(work: Callable[[OnProgress], Result], on_progress: OnProgress) -> Result:
+def _outside_any_loop(work: Callable[[OnProgress], Path], on_progress: OnProgress) -> Path:
     """Does the work here, or in a thread of its own where this one has an event loop running.
 
     Notebooks run their cells in such a loop, and a simulation needs one of its own.

@@ -15,7 +15,7 @@ import studies
 import analysis
 from collapipe_ns3 import Study, StudyError
 from collapipe_ns3.replay import replay
-from collapipe_ns3.study import Result
+from collapipe_ns3.result import Result
 
 WALL = {"computes": ["wall_s"], "rounds": ["planning_wall_s"]}
 TABLES = ("rounds", "computes", "transfers", "links", "devices")

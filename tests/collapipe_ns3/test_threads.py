@@ -12,8 +12,8 @@ import studies
 from collapipe_ns3 import Study
 from collapipe_ns3.own_scenario import ScenarioFailed
 from collapipe_ns3.replay import replay
+from collapipe_ns3.result import Result
 from collapipe_ns3.schemes import SchemeFailed
-from collapipe_ns3.study import Result
 
 
 def test_studies_in_threads_come_to_what_they_come_to_alone(tmp_path: Path) -> None:
