@@ -20,6 +20,7 @@ import typer
 import collapipe_ns3
 from collapipe_ns3 import display
 from collapipe_ns3.cli_catalogue import profiles, schemes, studies
+from collapipe_ns3.cli_check import check
 from collapipe_ns3.cli_compare import compare
 from collapipe_ns3.cli_options import (
     JsonOption,
@@ -131,6 +132,7 @@ def run(
 
 
 app.command()(compare)
+app.command()(check)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import dataclasses
 
 from collapipe_ns3 import display_catalogue as display
 from collapipe_ns3.cli_options import JsonOption
-from collapipe_ns3.terminal import out, print_json
+from collapipe_ns3.terminal import out, print_json, stdout_alone
 
 
 def studies(as_json: JsonOption = False) -> None:
@@ -35,7 +35,8 @@ def schemes(as_json: JsonOption = False) -> None:
     """List the installed schemes: their settings, with types and defaults."""
     from collapipe_ns3.schemes.catalogue import catalogue
 
-    known = list(catalogue())
+    with stdout_alone():  # their modules are imported, and may print
+        known = list(catalogue())
     if as_json:
         print_json({each.name: dataclasses.asdict(each) for each in known})
     else:

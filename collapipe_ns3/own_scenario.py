@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,16 +155,19 @@ def working_directory_first() -> Iterator[None]:
         sys.path.remove(here)
 
 
+def round_pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:
+    """The links that a round may use: within clusters, and with the base station, both ways."""
+    nodes = [[node.name for node in cluster.nodes] for cluster in spec.clusters]
+    within = [pair for names in nodes for pair in permutations(names, 2)]
+    station, controls = spec.bs.name, [cluster.cu.name for cluster in spec.clusters]
+    return within + [pair for cu in controls for pair in ((cu, station), (station, cu))]
+
+
 def _carry(network: Network, spec: ScenarioSpec) -> None:
-    """Sends a little between each control unit, its devices and the base station, both ways."""
-    pairs = [
-        pair
-        for cluster in spec.clusters
-        for other in (*cluster.devices, spec.bs)
-        for pair in ((cluster.cu.name, other.name), (other.name, cluster.cu.name))
-    ]
+    """Sends a little over every link that a round may use."""
 
     async def carried() -> None:
+        pairs = round_pairs(spec)
         await asyncio.gather(*(network.transfer(src, dst, _TRIAL_BYTES) for src, dst in pairs))
 
     simulated.run(network, carried())

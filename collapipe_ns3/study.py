@@ -151,7 +151,7 @@ class Study:
     def preview(self) -> Preview:
         """The first round's links, all of them measured, its plan and predicted timeline.
 
-        Raises `StudyError` where there can't be one.
+        Raises `StudyError` where there can't be one, `PluginFailed` where the user's code fails.
         """
         from collapipe_ns3.planning import Planning
         from collapipe_ns3.preview import preview
@@ -162,7 +162,7 @@ class Study:
     def prepare(self, *, device: str = "cpu") -> Run:
         """The run before its first round, which was tried out as `plan` does.
 
-        `device` is torch's for all tensors. Raises `StudyError`.
+        `device` is torch's for all tensors. Raises what `preview` does.
         """
         from collapipe_ns3 import runner
 
@@ -210,8 +210,9 @@ class Study:
         of another process there is waited for. `progress` shows how far the run is: a bar on a
         terminal, in a notebook a line that changes, else a line a round on stderr. `on_progress`
         is called with every step, `on_round` after every round that was written. Raises
-        `StudyError` for what can't be run, and `SimulationError` or `EndlessWait` where a
-        simulation fails.
+        `StudyError` for what can't be run, `PluginFailed` where the user's own code fails, and
+        `SimulationError` or `EndlessWait` where a simulation fails; what ends ns-3 ends the process
+        too. Studies in several threads of one process take turns, round by round.
         """
         from collapipe_ns3.progress import shown
         from collapipe_ns3.result import Result

@@ -26,7 +26,7 @@ err = Console(stderr=True, highlight=False)
 def failures(study: str, as_json: bool) -> Iterator[None]:
     """Turns what can go wrong into messages and exit codes.
 
-    Within, `out` and `print_json` have stdout to themselves: what a plug-in prints goes to stderr.
+    Within, what a plug-in prints goes to stderr.
     """
     # Only now: `--help` needs none of what raises them.
     from bridge.loop import EndlessWait
@@ -37,7 +37,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
     try:
-        with _stdout_alone(), _last_words(study, as_json):
+        with stdout_alone(), _last_words(study, as_json):
             yield
     except StudyError as error:
         if as_json:
@@ -81,7 +81,8 @@ def _last_words(study: str, as_json: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stdout_alone() -> Iterator[None]:
+def stdout_alone() -> Iterator[None]:
+    """Within, only `out` and `print_json` print on stdout: other prints go to stderr."""
     out.file = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):

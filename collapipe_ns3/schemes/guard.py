@@ -80,14 +80,14 @@ class GuardedScheme:
             {},
         )
 
-    def memory(self, rounds: int) -> dict[str, Any]:
-        """What it remembers after so many rounds, which a checkpoint can hold."""
-        doing = f"giving its memory after {rounds} rounds"
+    def memory(self, round: int) -> dict[str, Any]:
+        """What it remembers before a round, which a checkpoint can hold."""
+        doing = f"giving its memory before round {round}"
         return self._optional("memory", doing, read_memory, {})
 
-    def remember(self, rounds: int, memory: Mapping[str, Any]) -> None:
-        """Has it take up what `memory` gave after so many rounds."""
-        doing = f"remembering what it knew after {rounds} rounds"
+    def remember(self, round: int, memory: Mapping[str, Any]) -> None:
+        """Has it take up what `memory` gave before this round."""
+        doing = f"taking up its memory before round {round}"
         self._optional("remember", doing, lambda value: None, None, memory)
 
     def _optional(

@@ -1,0 +1,129 @@
+"""What a scenario promises: the study's nodes, its links, and the same for the same seed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import loop as simulated
+from bridge.network import Network
+from collapipe_ns3 import layout
+from collapipe_ns3.contract import Breach, Step
+from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
+from collapipe_ns3.own_scenario import OwnScenario, round_pairs
+from collapipe_ns3.records import RoundRecord
+from ns3_scenarios import runtime
+from ns3_scenarios.scenario import ScenarioSpec
+
+#: More than a segment, so that a transfer takes several packets.
+_BYTES = 5000
+
+_CLUSTERS = (NEAR, ("jetson-nano",))
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioContract:
+    """The checks of a scenario function that is found by `name`, with its default settings."""
+
+    name: str
+    function: Callable[..., Any]
+
+    def stages(self) -> Iterator[list[Step]]:
+        """The checks, those that need others to hold after these."""
+        yield [("settings have types and defaults", self._settings)]
+        yield [("builds a network that carries on every link", self._carries)]
+        yield [
+            ("begins at time 0", self._begins),
+            ("refuses nodes that there are not", self._refuses),
+            ("builds the same for the same seed", self._repeats),
+            ("can be closed twice", self._closes),
+        ]
+        yield [("runs rounds, the same twice", self._runs)]
+
+    def _settings(self) -> None:
+        spec, *settings = inspect.signature(self.function).parameters.values()
+        del spec
+        for each in settings:
+            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+                raise Breach(f"*{each.name}: expected settings by name, so that they are checked")
+            if each.annotation is each.empty:
+                raise Breach(f"{each.name}: expected a type, so that a study's value is checked")
+            if each.default is each.empty:
+                raise Breach(f"{each.name}: expected a default, so that a study may leave it out")
+
+    def _spec(self) -> ScenarioSpec:
+        config = tiny(_CLUSTERS)
+        return layout.scenario(config, config.seed, 0)
+
+    def _network(self, *, tried: bool = True) -> Network:
+        return OwnScenario(self.name, {}).build(self._spec(), tried=tried)
+
+    def _carries(self) -> None:
+        with runtime.alone():
+            self._network(tried=False).close()
+
+    def _begins(self) -> None:
+        with runtime.alone():
+            network = self._network()
+            now_ns, sent = network.now_ns(), len(network.deliveries)
+            network.close()
+        if now_ns or sent:
+            raise Breach(f"expected time 0 and nothing sent, not {now_ns} ns and {sent} transfers")
+
+    def _refuses(self) -> None:
+        async def send(network: Network) -> None:
+            network.transfer("bs", "nobody", _BYTES)
+
+        with runtime.alone():
+            network = self._network()
+            try:
+                simulated.run(network, send(network))
+            except ValueError:
+                return
+            finally:
+                network.close()
+        raise Breach("expected a transfer to a node that the study has not to raise ValueError")
+
+    def _sent(self) -> list[tuple[object, ...]]:
+        """What became of a transfer on every link that a round uses, all at once."""
+        spec = self._spec()
+
+        async def sent() -> None:
+            pairs = round_pairs(spec)
+            await asyncio.gather(*(network.transfer(*pair, _BYTES) for pair in pairs))
+
+        with runtime.alone():
+            network = self._network()
+            try:
+                simulated.run(network, sent())
+                return [
+                    (each.src, each.dst, each.start_ns, each.end_ns, each.outcome)
+                    for each in network.deliveries
+                ]
+            finally:
+                network.close()
+
+    def _repeats(self) -> None:
+        for one, other in zip(self._sent(), self._sent(), strict=True):
+            if one != other:
+                raise Breach(f"the same transfers went differently: {one} and {other}")
+
+    def _closes(self) -> None:
+        with runtime.alone():
+            network = self._network()
+            network.close()
+            network.close()
+
+    def _runs(self) -> None:
+        first, again = self._rounds(), self._rounds()
+        if found := list(differences(first, again)):
+            raise Breach(f"two runs of one study differ: {'; '.join(found[:3])}")
+        for record in first:
+            if abandoned := record.outcome.abandoned:
+                raise Breach(f"round {record.plan.round}: {next(iter(abandoned.values()))}")
+
+    def _rounds(self) -> list[RoundRecord]:
+        return rounds(lambda: cpu_run(tiny(_CLUSTERS, scenario=self.name, scheme="pipeline")))

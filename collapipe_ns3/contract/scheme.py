@@ -1,0 +1,232 @@
+"""What a scheme promises: plans that can be executed, the same for the same, and a whole memory."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.compute import TorchThread
+from collapipe_ns3.contract import Breach, Step
+from collapipe_ns3.contract.study import (
+    NEAR,
+    cpu_run,
+    differences,
+    links,
+    rounds,
+    tiny,
+)
+from collapipe_ns3.engine.outcome import PipelineFate, RoundOutcome
+from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3.engine.site import CostBook
+from collapipe_ns3.links import LinkBook
+from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.planning import Planning
+from collapipe_ns3.runner import Run
+from collapipe_ns3.schemes import Observation, Scheme, failing_as
+from collapipe_ns3.schemes.guard import GuardedScheme
+
+_SLOW = {"profile": "raspberry-pi-4", "flops_per_s": 1e8}
+_FULL = {"profile": "raspberry-pi-4", "memory_bytes": 1}
+_MANY = (NEAR, ("jetson-nano",), (*NEAR, "jetson-nano", "phone-flagship"))
+
+#: Situations to plan in: the clusters' devices, and the gain and loss of all links.
+_SITUATIONS: Mapping[str, tuple[tuple[tuple[object, ...], ...], float, float]] = {
+    "one cluster": ((NEAR,), 1e-7, 0.0),
+    "several clusters": (_MANY, 1e-7, 0.0),
+    "devices of unequal speed": ((("jetson-xavier-nx", _SLOW),), 1e-7, 0.0),
+    "a device without memory": ((("jetson-nano", _FULL),), 1e-7, 0.0),
+    "weak links": ((NEAR,), 1e-13, 0.9),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeContract:
+    """The checks of a scheme of this name, which `make` makes with its default settings."""
+
+    name: str
+    make: Callable[..., Scheme]
+
+    def stages(self) -> Iterator[list[Step]]:
+        """The checks, those that need others to hold after these."""
+        yield [("settings have types and defaults", self._settings)]
+        yield [("has the calls of a scheme", self._calls)]
+        yield [("asks for soundings of links that there are", self._sounds)]
+        first, *others = _SITUATIONS
+        yield [(f"plans for {first}", self._planner(first))]
+        yield [
+            *((f"plans for {what}", self._planner(what)) for what in others),
+            ("plans for links of which nothing is known", self._unmeasured),
+            ("plans the same for the same", self._repeats),
+            ("leaves what it sees as it is", self._leaves),
+        ]
+        yield [("learns from a round", self._learns)]
+        yield [
+            ("learns from a round in which pipelines failed", self._learns_from_failures),
+            ("explains in what JSON can hold", self._explains),
+            ("reports energy queues of nodes that there are", self._queues),
+        ]
+        yield [("remembers what its next plan depends on", self._remembers)]
+        yield [
+            ("runs the same twice", self._runs_twice),
+            ("goes on after a stop as if there had been none", self._resumes),
+        ]
+
+    def _settings(self) -> None:
+        parameters = inspect.signature(self.make).parameters.values()
+        for each in parameters:
+            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+                raise Breach(f"*{each.name}: expected settings by name, so that they are checked")
+            if each.annotation is each.empty:
+                raise Breach(f"{each.name}: expected a type, so that a study's value is checked")
+            if each.default is each.empty:
+                raise Breach(f"{each.name}: expected a default, so that a study may leave it out")
+
+    def _calls(self) -> None:
+        self._new()
+
+    def _raw(self) -> Scheme:
+        with failing_as(self.name, "being made"):
+            return self.make()
+
+    def _new(self) -> GuardedScheme:
+        return GuardedScheme(self.name, self._raw())
+
+    def _planning(self, situation: str = "one cluster") -> tuple[Planning, LinkBook]:
+        clusters, gain, loss = _SITUATIONS[situation]
+        config = tiny(clusters)
+        return Planning(config), links(config, gain, loss)
+
+    def _planner(self, situation: str) -> Callable[[], str | None]:
+        return lambda: self._plans(
+            *self._planning(situation), may_refuse=situation != "one cluster"
+        )
+
+    def _unmeasured(self) -> str | None:
+        planning, _ = self._planning()
+        return self._plans(planning, LinkBook(), may_refuse=True)
+
+    def _sounds(self) -> None:
+        planning, book = self._planning()
+        for known in (LinkBook(), book):
+            self._new().sounding(0, planning.observation(known))
+
+    def _plans(self, planning: Planning, book: LinkBook, may_refuse: bool) -> str | None:
+        """Plans a round; one that lacks memory is a plan that a run refuses."""
+        seen = planning.observation(book)
+        try:
+            plan = self._new().plan(0, seen)
+        except PlanError as refused:
+            if not may_refuse:
+                raise
+            return f"refuses: {refused}"
+        _validate(plan, seen)
+        lacking = [f"{where}: {what}" for where, what in memory_problems(plan, seen)]
+        return f"a run would refuse this plan: {'; '.join(lacking)}" if lacking else None
+
+    def _repeats(self) -> None:
+        planning, book = self._planning()
+        plans = [self._new().plan(0, planning.observation(book)) for _ in range(2)]
+        if plans[0] != plans[1]:
+            raise Breach(f"two plans for the same round:\n{plans[0]}\n{plans[1]}")
+
+    def _leaves(self) -> None:
+        planning, book = self._planning()
+        seen = planning.observation(book)
+        seen = dataclasses.replace(seen, profiles=dict(seen.profiles))
+        before, scheme = copy.deepcopy(seen), self._raw()
+        with failing_as(self.name, "planning round 0"):
+            scheme.plan(0, seen)
+        if changed := [
+            field.name
+            for field in dataclasses.fields(seen)
+            if getattr(seen, field.name) != getattr(before, field.name)
+        ]:
+            raise Breach(f"it changed {', '.join(changed)} of its observation")
+
+    def _run(self) -> Run:
+        """A run of a tiny study with a new scheme of this kind."""
+        run = cpu_run(tiny())
+        run.scheme = self._new()
+        return run
+
+    def _executed(self) -> tuple[GuardedScheme, RoundOutcome, Observation]:
+        """A scheme whose plan was executed, with the outcome, and what it sees before the next."""
+        run = self._run()
+        with TorchThread() as thread:
+            outcome = run.execute(run.plan, run.wanted(), thread, CostBook()).outcome
+        known = run.links.after(outcome.links, outcome.duration_ns / 1e9)
+        return run.scheme, outcome, run.observation(known)
+
+    def _learns(self) -> None:
+        scheme, outcome, seen = self._executed()
+        scheme.learn(outcome)
+        _validate(scheme.plan(1, seen), seen)
+
+    def _learns_from_failures(self) -> None:
+        scheme, outcome, seen = self._executed()
+        failed = [_failed(each) for each in outcome.pipelines]
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("computations", "links", "gradients", "strayed"), ()
+        )
+        scheme.learn(dataclasses.replace(outcome, loss=math.nan, pipelines=failed, **nothing))
+        _validate(scheme.plan(1, seen), seen)
+
+    def _explains(self) -> None:
+        scheme, outcome, _ = self._executed()
+        for each in (None, outcome):
+            scheme.explain(0, each)
+
+    def _queues(self) -> None:
+        scheme, outcome, seen = self._executed()
+        scheme.learn(outcome)
+        scheme.energy_queues(0, seen.profiles)
+
+    def _remembers(self) -> None:
+        scheme, outcome, seen = self._executed()
+        scheme.learn(outcome)
+        again = self._new()
+        again.remember(1, scheme.memory(1))
+        _same("soundings", *(each.sounding(1, seen) for each in (scheme, again)))
+        _same("plan", *(each.plan(1, seen) for each in (scheme, again)))
+        _same("memory", *(each.memory(1) for each in (scheme, again)))
+
+    def _runs_twice(self) -> None:
+        _same_rounds("two runs of one study", rounds(self._run), rounds(self._run))
+
+    def _resumes(self) -> None:
+        whole, parts = rounds(self._run), rounds(self._run, stopped=True)
+        _same_rounds("a run and one that was stopped after each round", whole, parts)
+
+
+def _validate(plan: RoundPlan, seen: Observation) -> None:
+    validate(
+        plan,
+        devices=seen.devices,
+        blocks=seen.model.encoder_blocks,
+        batch_size=seen.batch_size,
+        schedules=tuple(SCHEDULES),
+        max_tx_power_w={node: each.max_tx_power_w for node, each in seen.profiles.items()},
+    )
+
+
+def _failed(fate: PipelineFate) -> PipelineFate:
+    reason = "c0.cu → c0.d0: model of 1000 bytes was lost 3 times"
+    return dataclasses.replace(fate, fate="failed", weight=0.0, loss=math.nan, reason=reason)
+
+
+def _same(what: str, learned: object, remembered: object) -> None:
+    # As text, which shows nan as nan.
+    if repr(learned) != repr(remembered):
+        raise Breach(f"its next {what} is not the same once its memory was taken up again:\n"
+                     f"{learned}\n{remembered}")  # fmt: skip
+
+
+def _same_rounds(what: str, some: Any, others: Any) -> None:
+    if found := list(differences(some, others)):
+        raise Breach(f"{what} differ: {'; '.join(found[:3])}")

@@ -1,0 +1,108 @@
+"""The tiny studies that a plug-in is tried with, and what is known of their links."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from collapipe_ns3 import layout, reading
+from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.contract import Breach
+from collapipe_ns3.links import Link, LinkBook
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.records import RoundRecord
+from collapipe_ns3.runner import Run
+
+#: Rounds of a trial: in the second one a scheme has learned from the first.
+ROUNDS = 2
+
+#: Thermal noise at 290 K and a noise figure of 6 dB, in W/Hz.
+_NOISE_W_HZ = 1.6e-20
+
+_TINY: dict[str, Any] = {
+    "name": "contract",
+    "rounds": ROUNDS,
+    "model": {
+        "width": 16,
+        "heads": 2,
+        "feed_forward": 32,
+        "encoder_blocks": 2,
+        "decoder_blocks": 1,
+    },
+    "task": {"limit": 100, "kinds": ["cardinal"], "test_size": 10, "cluster_size": 32},
+    "training": {"batch_size": 12, "local_steps": 1},
+}
+
+#: Devices that are near their control unit.
+NEAR = ("raspberry-pi-4", "phone-midrange")
+
+
+def tiny(clusters: Sequence[Sequence[object]] = (NEAR,), **changes: object) -> StudyConfig:
+    """A study of these devices a cluster, which are profiles or nodes as a study has them."""
+    described = [{"cu": "jetson-nano", "devices": list(devices)} for devices in clusters]
+    config, found = reading.check({**copy.deepcopy(_TINY), "clusters": described, **changes})
+    if config is None or found:
+        raise Breach("; ".join(map(str, found)))
+    return config
+
+
+def links(config: StudyConfig, gain: float, loss: float = 0.0) -> LinkBook:
+    """All links of the study as if they had been measured, with this gain (linear)."""
+    book: dict[tuple[str, str], Link] = {}
+    for number, devices in enumerate(layout.device_names(config)):
+        control = control_unit(number)
+        pairs = [*permutations((control, *devices), 2), (control, SERVER), (SERVER, control)]
+        book |= {pair: _link(*pair, gain, loss) for pair in pairs}
+    return LinkBook(book)
+
+
+def _link(src: str, dst: str, gain: float, loss: float) -> Link:
+    power_w, bandwidth_hz = 0.1, 1e6
+    sinr = power_w * gain / (bandwidth_hz * _NOISE_W_HZ)
+    goodput_bps = bandwidth_hz * min(sinr, 1.0) * (1 - loss)
+    return Link(src, dst, gain, _NOISE_W_HZ, sinr, goodput_bps, loss, 0.0, power_w)
+
+
+def rounds(make: Callable[[], Run], stopped: bool = False) -> list[RoundRecord]:
+    """Runs a trial's rounds; where it is `stopped` after each, from its checkpoint in a new run."""
+    run, records = make(), []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "checkpoint.pt")
+        while run.next_round < ROUNDS:
+            records.append(next(run.rounds(ROUNDS)))
+            checkpoint.write_bytes(run.checkpoint())
+            if stopped:
+                run = make()
+                run.resume(checkpoint)
+    return records
+
+
+def differences(some: Sequence[RoundRecord], others: Sequence[RoundRecord]) -> Iterator[str]:
+    """The first difference in each table of two trials, wall-clock columns aside."""
+    for one, other in zip(some, others, strict=True):
+        tables = other.tables()
+        for name, rows in one.tables().items():
+            if len(rows) != len(tables[name]):
+                yield f"round {one.plan.round}, {name}: {len(rows)} rows and {len(tables[name])}"
+                continue
+            for row, twin in zip(rows, tables[name], strict=True):
+                if changed := [key for key in row if _differs(key, row, twin)]:
+                    key = changed[0]
+                    yield f"round {one.plan.round}, {name}.{key}: {row[key]} and {twin[key]}"
+                    break
+
+
+def _differs(key: str, row: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
+    # As text, since nan is what a round without a loss has both times.
+    return "wall" not in key and repr(row[key]) != repr(twin[key])
+
+
+def cpu_run(config: StudyConfig) -> Run:
+    """A run of the study on the processor."""
+    return Run(config, torch.device("cpu"))
