@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <utility>
 
 namespace collapipe
@@ -92,8 +91,13 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     {
         if (link->openLoop.p0 > 0)
         {
-            const auto* gain = gains.Of(link->from, link->to);
-            link->FollowGain(std::accumulate(gain, gain + blocks, 0.0) / blocks);
+            const auto gain = gains.Of(link->from, link->to);
+            double sum = 0;
+            for (uint32_t block = 0; block < blocks; ++block)
+            {
+                sum += gain[block];
+            }
+            link->FollowGain(sum / blocks);
         }
     }
     StartSoundings();

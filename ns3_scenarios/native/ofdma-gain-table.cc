@@ -65,6 +65,7 @@ OfdmaGainTable::Refresh()
     {
         return;
     }
+    std::vector<double> gains(m_blocks);
     for (const auto& from : m_senders)
     {
         for (const auto& to : m_receivers)
@@ -73,18 +74,39 @@ OfdmaGainTable::Refresh()
             {
                 continue;
             }
-            m_gains.resize(std::max<std::size_t>(m_gains.size(), from.node + 1));
-            auto& row = m_gains[from.node];
-            row.resize(std::max<std::size_t>(row.size(), to.node + 1));
-            auto& gains = row[to.node];
-            if (gains.empty())
+            auto& flat = Place(from.node, to.node);
+            const std::pair pair{from.node, to.node};
+            if (std::isnan(flat) && !m_selective.count(pair))
             {
-                gains.resize(m_blocks);
                 m_gain->Evaluate(from.place, to.place, gains);
             }
             Evaluate(from, to, gains);
+            if (std::count(gains.begin(), gains.end(), gains.front()) == m_blocks)
+            {
+                flat = gains.front();
+                m_selective.erase(pair);
+            }
+            else
+            {
+                flat = std::nan("");
+                m_selective[pair] = gains;
+            }
         }
     }
+}
+
+/// Where the gain of a flat channel from one node to another is kept.
+double&
+OfdmaGainTable::Place(uint32_t from, uint32_t to)
+{
+    m_flat.resize(std::max<std::size_t>(m_flat.size(), from + 1));
+    auto& row = m_flat[from];
+    if (row.size() <= to)
+    {
+        row.reserve(m_receivers.back().node + 1); // receivers are in order: this is all it takes
+        row.resize(to + 1, std::nan(""));
+    }
+    return row[to];
 }
 
 void
@@ -104,10 +126,12 @@ OfdmaGainTable::Apply(double antennas, std::vector<double>& gains)
     }
 }
 
-const double*
+OfdmaGains
 OfdmaGainTable::Of(uint32_t from, uint32_t to) const
 {
-    return m_gains[from][to].data();
+    const auto& flat = m_flat[from][to];
+    return std::isnan(flat) ? OfdmaGains{m_selective.at({from, to}).data(), 1}
+                            : OfdmaGains{&flat, 0};
 }
 
 const OfdmaGainTable::End*
@@ -126,8 +150,13 @@ OfdmaGainTable::Between(Ptr<const MobilityModel> from, Ptr<const MobilityModel> 
     const auto* receiver = At(m_receivers, PeekPointer(to));
     if (sender && receiver)
     {
-        const auto* gains = Of(sender->node, receiver->node);
-        return {gains, gains + m_blocks};
+        const auto known = Of(sender->node, receiver->node);
+        std::vector<double> gains(m_blocks);
+        for (uint32_t block = 0; block < m_blocks; ++block)
+        {
+            gains[block] = known[block];
+        }
+        return gains;
     }
     std::vector<double> gains(m_blocks);
     // Loss models take places that they may change, and don't.

@@ -7,10 +7,23 @@
 
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace collapipe
 {
+
+/// The gains from one node to another, one a resource block; a flat channel has one for all.
+struct OfdmaGains
+{
+    const double* first;
+    uint32_t step; // from a block to the next: 0 where the channel is flat
+
+    double operator[](uint32_t block) const
+    {
+        return first[block * step];
+    }
+};
 
 /// The gains of one band between all that send and all that receive in it, antennas included.
 ///
@@ -28,8 +41,8 @@ class OfdmaGainTable
     /// Evaluates the pairs that are new, and those of which one has moved.
     void Refresh();
 
-    /// The gains from a sender to a receiver, one a resource block.
-    const double* Of(uint32_t from, uint32_t to) const;
+    /// The gains from a sender to a receiver; valid until the next Refresh().
+    OfdmaGains Of(uint32_t from, uint32_t to) const;
 
     /// The gains between any two places, such as those of devices that aren't this radio's;
     /// antennas of its own nodes included.
@@ -54,13 +67,16 @@ class OfdmaGainTable
     static bool LookForMoves(std::vector<End>& ends);
     static const End* At(const std::vector<End>& ends, const ns3::MobilityModel* place);
     void Evaluate(const End& from, const End& to, std::vector<double>& gains) const;
+    double& Place(uint32_t from, uint32_t to);
     static void Apply(double antennas, std::vector<double>& gains);
 
     ns3::Ptr<OfdmaGain> m_gain;
     uint32_t m_blocks;
     std::vector<End> m_senders;   // by node
     std::vector<End> m_receivers; // by node
-    std::vector<std::vector<std::vector<double>>> m_gains; // [from][to][block]
+    // Pairs are as many as nodes squared, so that a number a block for each would soon be too much.
+    std::vector<std::vector<double>> m_flat; // [from][to]; nan where it isn't known, or not flat
+    std::map<std::pair<uint32_t, uint32_t>, std::vector<double>> m_selective; // by block
 };
 
 } // namespace collapipe
