@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from collapipe_ns3 import keywords, layout, own_scenario, schemes
 from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.footprint import MOST_BYTES, footprint
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.problems import Problem, path_of
+from collapipe_ns3.tasks.sizes import test_sequences
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import kind_of
 from ns3_scenarios.checks import problems as scenario_problems
@@ -30,9 +32,15 @@ _RENAMED = (
 
 
 def problems(config: StudyConfig) -> list[Problem]:
-    """Everything that is wrong with a study whose every key is right in form."""
+    """Everything that is wrong with a study whose every key is right in form.
+
+    Of a study that takes more memory than any may, not every node is looked at.
+    """
+    if too_large := footprint(config).problem(MOST_BYTES, "a study may take"):
+        return [*_model_problems(config), *_task_problems(config), too_large]
     return [
         *_model_problems(config),
+        *_task_problems(config),
         *_memory_problems(config),
         *_scheme_problems(config),
         *_own_scenario_problems(config),
@@ -49,6 +57,17 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
     if training.batch_size > smallest:
         what = f"expected at most a cluster's {smallest} sequences, not {training.batch_size}"
         yield Problem("training.batch_size", what)
+
+
+def _task_problems(config: StudyConfig) -> Iterator[Problem]:
+    """A test set without a sequence, on which nothing could be judged."""
+    task = config.task
+    if not test_sequences(task.kinds, task.limit, task.phrases, task.test_size):
+        yield Problem(
+            "task.phrases",
+            f"too many for a test: what is held out for it, at most half of the phrases below "
+            f"{task.limit} and of each kind, doesn't make a sequence of {task.phrases}",
+        )
 
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:

@@ -22,6 +22,10 @@ from ns3_scenarios.scenario import Fidelity
 MAST_M = 10.0  # of base stations, where a study says nothing of their height
 
 
+_Blocks = Annotated[int, Field(ge=1, le=1000)]
+_Sequences = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 class Scheme(Section):
     """What plans the rounds, by name, with settings of its own."""
 
@@ -49,11 +53,11 @@ class Model(Section):
     shorthand = "name"
 
     name: Literal["transformer"] = "transformer"
-    width: Count = 64
-    heads: Count = 4
-    feed_forward: Count = 256
-    encoder_blocks: Count = 6
-    decoder_blocks: Count = 2
+    width: Annotated[int, Field(ge=1, le=65_536)] = 64
+    heads: Annotated[int, Field(ge=1, le=65_536)] = 4
+    feed_forward: Annotated[int, Field(ge=1, le=262_144)] = 256
+    encoder_blocks: _Blocks = 6
+    decoder_blocks: _Blocks = 2
 
 
 class Task(Section):
@@ -71,9 +75,9 @@ class Task(Section):
     ] = ("cardinal", "ordinal", "year", "date")
     phrases: Annotated[int, Field(ge=1, le=100)] = 1
     """Phrases in a sequence, for sequences as long as sentences or paragraphs."""
-    test_size: Annotated[int, Field(ge=10)] = 500
+    test_size: Annotated[int, Field(ge=10, le=1_000_000)] = 500
     """Sequences of phrases that no cluster has, on which the model is judged."""
-    cluster_size: Count = 4000
+    cluster_size: _Sequences = 4000
     """Sequences that each cluster has."""
     dirichlet_alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """How alike the clusters' mixtures of kinds are: the smaller, the less."""
@@ -91,9 +95,9 @@ class Training(Section):
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
-    batch_size: Count = 64
+    batch_size: _Sequences = 64
     """Sequences that a cluster takes in one local step, over all micro-batches."""
-    local_steps: Count = 4
+    local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
     """Steps of every cluster between two aggregations."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
@@ -150,7 +154,9 @@ class Cluster(Section):
 
     cu: Annotated[Node, Field(examples=["jetson-nano"])]
     devices: Annotated[
-        tuple[Node, ...], Strict(False), Field(min_length=1, examples=[["raspberry-pi-4"]])
+        tuple[Node, ...],
+        Strict(False),
+        Field(min_length=1, max_length=1000, examples=[["raspberry-pi-4"]]),
     ]
     position: Position | None = None
     """Where the control unit is; drawn within the cell where it is left out."""
@@ -162,7 +168,7 @@ class Cluster(Section):
     """The base station that serves it: `bs`, or one of the `stations`, `bs1` and so on."""
     channel: int | None = None
     """A Wi-Fi channel number or an OFDMA sub-band; clusters without one share the same."""
-    size: Count | None = None
+    size: _Sequences | None = None
     """Sequences that this cluster has, where that is not the task's `cluster_size`."""
 
 
@@ -183,13 +189,17 @@ class Placement(Section):
 
 
 class StudyConfig(Section):
-    """A study. Every run of it with the same seed gives the same bytes."""
+    """A study. Every run of it with the same seed gives the same bytes.
+
+    What it takes of memory where it runs is predicted, from its model, nodes and data, and may be
+    256 GiB at most.
+    """
 
     name: Annotated[
         str,
         Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"]),
     ]
-    description: str = ""
+    description: Annotated[str, Field(max_length=10_000)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     rounds: Count = 10
     scheme: Scheme = Scheme()
@@ -197,14 +207,14 @@ class StudyConfig(Section):
     model: Model = Model()
     task: Task = Task()
     training: Training = Training()
-    clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1)]
+    clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1, max_length=1000)]
     server: Server = Server(position=(0.0, 0.0, MAST_M))
-    stations: Annotated[tuple[Station, ...], Strict(False)] = ()
+    stations: Annotated[tuple[Station, ...], Strict(False), Field(max_length=1000)] = ()
     placement: Placement = Placement()
     mobility: Mobility = Mobility()
     radio: Radio = Radio()
     propagation: Propagation = Propagation()
-    interferers: Annotated[tuple[Interferer, ...], Strict(False)] = ()
+    interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
     fidelity: Fidelity = "packet"
     """`packet`: every byte goes as packets; `sampled`: of long transfers a prefix does, until its
     goodput has settled, and the rest is taken to go on like it."""

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from rich.console import Console
 from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.footprint import footprint
 from collapipe_ns3.manifest import code_changes, going_on, manifest
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
@@ -145,8 +147,11 @@ class Study:
         """The first round's plan, its network tried out; raises `StudyError` where either fails."""
         from collapipe_ns3.planning import Planning
 
+        self._expect_memory()
         with self._planning_errors():
-            return Planning(self.config).try_out()[0]
+            plan = Planning(self.config).try_out()[0]
+        self._expect_memory(plan)
+        return plan
 
     def preview(self) -> Preview:
         """The first round's links, all of them measured, its plan and predicted timeline.
@@ -166,13 +171,25 @@ class Study:
         """
         from collapipe_ns3 import runner
 
+        self._expect_memory()
         with self._planning_errors():
             try:
                 run = runner.Run(self.config, runner.torch_device(device))
             except runner.NoDevice as error:
                 raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
-            run.try_out()
+            plan = run.try_out()[0]
+        self._expect_memory(plan)
         return run
+
+    def _expect_memory(self, plan: RoundPlan | None = None) -> None:
+        """Raises `StudyError` where this machine hasn't the memory that the study takes at least.
+
+        Of a study that is planned it is known how many pipelines there are.
+        """
+        pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters) if plan else None
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if problem := footprint(self.config, pipelines).problem(there, "this machine has"):
+            raise StudyError(self.config.name, [problem])
 
     @contextlib.contextmanager
     def _planning_errors(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from collapipe_ns3.models.spec import BOS, EOS, PAD
 from collapipe_ns3.streams import stream
 from collapipe_ns3.tasks import Batch
 from collapipe_ns3.tasks.phrases import KINDS, Pair, phrases
+from collapipe_ns3.tasks.sizes import held_out
 
 if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
     from torch import Tensor
@@ -59,12 +60,11 @@ class Numbers:
         between = () if self.settings.phrases == 1 else (_COMMA,)
         self._english = _numbered([between, *(source for source, _ in every)])
         self._german = _numbered([between, *(target for _, target in every)])
-        # Every kind has the same part of the test set, and at most half of its phrases there.
         wanted = self.settings.test_size * self.settings.phrases
         test, rest = [], []
         for index, pool in enumerate(pools):
             order = stream(self.seed, "test", index).permutation(len(pool))
-            held = min(wanted // len(pools), len(pool) // 2)
+            held = held_out(len(pool), wanted, len(pools))
             test += [pool[i] for i in order[:held]]
             rest.append([pool[i] for i in order[held:]])
         self._test = self._sequences(test, "test sequences")

@@ -12,6 +12,8 @@ from functools import cache
 
 from num2words import num2words
 
+from collapipe_ns3.tasks.sizes import MOST_ORDINALS, YEARS
+
 Tokens = tuple[str, ...]
 Pair = tuple[Tokens, Tokens]  # English and German tokens of one phrase
 
@@ -31,7 +33,6 @@ _MONTHS = {
     "November": "November",
     "December": "Dezember",
 }
-_YEARS = range(1900, 2100)
 
 
 def english_tokens(text: str) -> Tokens:
@@ -70,9 +71,9 @@ def phrases(kind: str, limit: int) -> list[Pair]:
         small = [_said(n, "cardinal") for n in range(min(limit, 1000))]
         return [_cardinal(n, small) for n in range(limit)]
     if kind == "ordinal":
-        return [_said(n, "ordinal") for n in range(1, min(limit, 1000))]
+        return [_said(n, "ordinal") for n in range(1, min(limit, MOST_ORDINALS))]
     if kind == "year":
-        years = [_said(year, "year") for year in _YEARS]
+        years = [_said(year, "year") for year in YEARS]
         return [(("in", *english), ("im", "Jahr", *german)) for english, german in years]
     if kind == "date":
         days = [_said(day, "ordinal") for day in range(1, 32)]

@@ -51,3 +51,10 @@ def write(folder: Path, **changes: Any) -> str:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny(**changes)))
     return str(path)
+
+
+def many(clusters: int, devices: int, **changes: Any) -> dict[str, Any]:
+    """The tiny study with so many clusters, drawn within 500 m, of so many devices each."""
+    cluster = {"cu": "jetson-nano", "devices": ["raspberry-pi-4"] * devices}
+    everyone = [copy.deepcopy(cluster) for _ in range(clusters)]
+    return tiny(clusters=everyone, placement={"cell_radius_m": 500}, **changes)
