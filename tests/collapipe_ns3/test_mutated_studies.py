@@ -13,6 +13,7 @@ from typing import NoReturn
 import mutants
 import pytest
 import typer
+import yaml
 
 from collapipe_ns3 import Study, StudyError, reading
 from collapipe_ns3.terminal import failures
@@ -25,7 +26,7 @@ _LONGEST_S = 10.0  # of processor time, to read one study
 
 def unread(seed: int) -> str:
     """What went wrong in reading a mutated study, empty where nothing did."""
-    study = mutants.text(seed, mutants.mutant(seed, mutants.bundled))
+    study = mutants.text(seed, mutants.mutant(seed))
     began = time.process_time()
     try:
         config = reading.parse("mutant", study)
@@ -57,7 +58,7 @@ def unrun(seed: int, folder: Path, longest_s: int = 120) -> tuple[str, int]:
 
     It is run in a copy of this process, for whatever ends that ends it alone.
     """
-    text = mutants.text(seed, mutants.mutant(seed, mutants.small, most=2))
+    text = yaml.safe_dump(mutants.small_mutant(seed))
     said = folder / f"{seed}.txt"
     child = os.fork()
     if child == 0:

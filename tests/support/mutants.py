@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -75,14 +75,25 @@ _PARTS: tuple[tuple[str, Any], ...] = (
 )  # fmt: skip
 
 
-def mutant(
-    seed: int, base: Callable[[random.Random], dict[str, Any]], most: int = 4
-) -> dict[str, Any]:
-    """A study with one to `most` things changed, the same for the same seed."""
+#: Changes `data`, or what is at the key `last` of a part of it.
+Change = Callable[[Any, Any, Any, random.Random], None]
+
+
+def mutant(seed: int) -> dict[str, Any]:
+    """A bundled study with one to four things changed in whatever way, the same for a seed."""
     chance = random.Random(seed)
-    data = base(chance)
-    for _ in range(chance.randint(1, most)):
-        _mutate(data, chance)
+    data = bundled(chance)
+    for _ in range(chance.randint(1, 4)):
+        _mutate(data, chance, _CHANGES)
+    return data
+
+
+def small_mutant(seed: int) -> dict[str, Any]:
+    """A small study with one to three things changed, often such that it can be run."""
+    chance = random.Random(seed)
+    data = small(chance)
+    for _ in range(chance.randint(1, 3)):
+        _mutate(data, chance, _MILD_CHANGES if chance.random() < 0.9 else _CHANGES)
     return data
 
 
@@ -134,11 +145,7 @@ def text(seed: int, data: dict[str, Any]) -> str:
     return "".join(lines)
 
 
-def _mutate(data: dict[str, Any], chance: random.Random) -> None:
-    if chance.random() < 0.15:
-        key, part = chance.choice(_PARTS)
-        data[key] = copy.deepcopy(part)
-        return
+def _mutate(data: dict[str, Any], chance: random.Random, changes: Sequence[Change]) -> None:
     places = _places(data)
     if not places:
         return
@@ -146,9 +153,7 @@ def _mutate(data: dict[str, Any], chance: random.Random) -> None:
     here: Any = data
     for step in way:
         here = here[step]
-    chance.choice(
-        (_drop, _duplicate, _swap, _add, _retype, _rename, _scale, _scale, _number, _text)
-    )(data, here, last, chance)
+    chance.choice(changes)(data, here, last, chance)
 
 
 def _places(data: Any, here: Place = ()) -> list[Place]:
@@ -215,3 +220,23 @@ def _number(data: Any, here: Any, last: Any, chance: random.Random) -> None:
 
 def _text(data: Any, here: Any, last: Any, chance: random.Random) -> None:
     here[last] = chance.choice(_TEXTS)
+
+
+def _part(data: Any, here: Any, last: Any, chance: random.Random) -> None:
+    key, part = chance.choice(_PARTS)
+    data[key] = copy.deepcopy(part)
+
+
+def _somewhat(data: Any, here: Any, last: Any, chance: random.Random) -> None:
+    """A number up to twice or half of what it is."""
+    value = here[last]
+    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
+        here[last] = type(value)(value * chance.choice((0.5, 0.9, 1.1, 2)))
+    else:
+        _part(data, here, last, chance)
+
+
+_CHANGES: tuple[Change, ...] = (
+    _drop, _duplicate, _swap, _add, _retype, _rename, _scale, _scale, _number, _text, _part, _part,
+)  # fmt: skip
+_MILD_CHANGES: tuple[Change, ...] = (_part, _part, _somewhat, _somewhat, _somewhat, _scale)
