@@ -7,12 +7,14 @@ other, the data, and what the model makes of the test set. Activations come on t
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.models.spec import block_parameters
 from collapipe_ns3.optimizers import training_bytes
+from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.tasks.sizes import test_sequences
 
@@ -62,6 +64,16 @@ def footprint(config: StudyConfig, pipelines: int | None = None) -> Footprint:
     """Of a study whose plans have so many pipelines; one a cluster where that isn't known."""
     pipelines = pipelines or len(config.clusters)
     return Footprint(_training(config, pipelines), _simulation(config), _data(config))
+
+
+def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem | None:
+    """That this machine has less memory than the study takes at least.
+
+    Of a study that is planned it is known how many pipelines there are.
+    """
+    pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters) if plan else None
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return footprint(config, pipelines).problem(there, "this machine has")
 
 
 def _training(config: StudyConfig, pipelines: int) -> int:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from rich.console import Console
 from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.footprint import footprint
+from collapipe_ns3.footprint import lacking_here
 from collapipe_ns3.manifest import code_changes, going_on, manifest
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
@@ -182,14 +181,9 @@ class Study:
         return run
 
     def _expect_memory(self, plan: RoundPlan | None = None) -> None:
-        """Raises `StudyError` where this machine hasn't the memory that the study takes at least.
-
-        Of a study that is planned it is known how many pipelines there are.
-        """
-        pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters) if plan else None
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if problem := footprint(self.config, pipelines).problem(there, "this machine has"):
-            raise StudyError(self.config.name, [problem])
+        """Raises `StudyError` where this machine hasn't the memory that the study takes."""
+        if lacking := lacking_here(self.config, plan):
+            raise StudyError(self.config.name, [lacking])
 
     @contextlib.contextmanager
     def _planning_errors(self) -> Iterator[None]:
