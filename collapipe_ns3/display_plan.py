@@ -34,7 +34,10 @@ def print_preview(console: Console, shown: Preview) -> None:
         console.print("\n[bold]how it came about[/]")
         _print_explanation(console, shown.explanation)
     console.print("\n[bold]predicted timeline[/]")
-    _print_timeline(console, shown.timeline)
+    if shown.timeline is None:
+        console.print("none: links are so slow that the round would take hours")
+    else:
+        _print_timeline(console, shown.timeline)
 
 
 def _links(links: Iterable[Link], planned: Iterable[LinkPlan]) -> Table:

@@ -13,6 +13,10 @@ from bridge.network import LinkState
 _NEWEST = 0.5
 
 
+#: Gain, interference, SINR, goodput, loss, age and power of a link whose sounding was lost.
+_SILENT = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A measured link as the run remembers it; see `collapipe_ns3.schemes.MeasuredLink`."""
@@ -39,9 +43,16 @@ class LinkBook:
 
     links: Mapping[tuple[str, str], Link] = field(default_factory=dict)
 
-    def sounded(self, measured: Iterable[LinkState]) -> LinkBook:
-        """With what soundings show. They are of the round that is planned, so they stand alone."""
-        fresh = {(state.src, state.dst): Link.of(state) for state in measured}
+    def sounded(
+        self, measured: Iterable[LinkState], lost: Iterable[tuple[str, str]] = ()
+    ) -> LinkBook:
+        """With what soundings show. They are of the round that is planned, so they stand alone.
+
+        Of the links in `lost` the sounding never arrived: unless something else was measured, their
+        gain is 0 and their loss 1.
+        """
+        silent = {pair: Link(*pair, *_SILENT) for pair in lost}
+        fresh = silent | {(state.src, state.dst): Link.of(state) for state in measured}
         kept = {
             pair: dataclasses.replace(
                 link,
@@ -70,7 +81,7 @@ class LinkBook:
 
     def _averaged(self, new: Link) -> Link:
         old = self.links.get((new.src, new.dst))
-        if old is None:
+        if old is None or not old.gain > 0:
             return new
         gain = new.gain
         if old.gain > 0 and new.gain > 0:

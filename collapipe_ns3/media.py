@@ -102,6 +102,7 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
             replies=_TCP_REPLIES if cell.spec.transport == "tcp" else 0.0,
             latency_s=0.0 if cell.spec.transport == "direct" else _TCP_LATENCY_S,
             repeat_s=_HARQ_RTT_S,
+            least_hz=BLOCK_HZ,
         )
         for radio in ofdma.radios(spec)
         for band in radio.bands

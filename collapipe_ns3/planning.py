@@ -146,7 +146,12 @@ class Planning:
             name, number = self.config.scheme.name, self.next_round
             what = f"choosing links to sound before round {number}: {error}"
             raise schemes.SchemeFailed(f"scheme {name}, {what}") from None
-        return self.links.sounded(net.link_state())
+        lost = [
+            (each.src, each.dst)
+            for each in net.deliveries
+            if each.kind == "sounding" and each.outcome in ("lost", "refused")
+        ]
+        return self.links.sounded(net.link_state(), lost)
 
     def _scenario(self) -> ScenarioSpec:
         """The network of the next round."""

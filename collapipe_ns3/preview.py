@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from collapipe_ns3.dssra.decision import PHASES
 from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.predict import predict, radio_of
@@ -24,28 +25,32 @@ from collapipe_ns3.schemes import Observation
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one."""
+    """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one.
+
+    There is no timeline of a round whose links are too slow for one.
+    """
 
     links: tuple[Link, ...]
     plan: RoundPlan
     explanation: Mapping[str, Any]
-    timeline: Timeline
+    timeline: Timeline | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; of the timeline the phases of each pipeline."""
+        timeline = self.timeline
         return {
             "links": [dataclasses.asdict(link) for link in self.links],
             "plan": self.plan.to_json(),
             "explanation": dict(self.explanation),
             "predicted": {
-                "round_s": self.timeline.total_ns / 1e9,
+                "round_s": timeline.total_ns / 1e9 if timeline else None,
                 "pipelines": [
                     {"cluster": times.cluster}
                     | {
                         f"{name}_s": part / 1e9
                         for name, part in zip(PHASES, times.phases_ns, strict=False)
                     }
-                    for times in self.timeline.clusters
+                    for times in (timeline.clusters if timeline else ())
                 ],
             },
         }
@@ -66,10 +71,20 @@ def preview(run: Planning) -> Preview:
     )
 
 
-def expected(plan: RoundPlan, seen: Observation) -> Timeline:
-    """The event graph's timeline of a plan of any scheme, with nothing learned from rounds yet."""
+def expected(plan: RoundPlan, seen: Observation) -> Timeline | None:
+    """The event graph's timeline of a plan of any scheme, with nothing learned from rounds yet.
+
+    None where links are so slow that it would have too many events.
+    """
+    used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
+    seen = replace(
+        seen, devices=tuple(names if n in used else () for n, names in enumerate(seen.devices))
+    )
     given = {SERVER in (link.src, link.dst) for link in plan.links if link.bandwidth_hz is not None}
     fleet = Fleet.of(seen, Knowledge()).opened(d2d=False not in given, edge=True not in given)
     work = workload(seen, Settings())
     radio = radio_of(plan.links, seen.devices, fleet, start_radio(fleet, work))
-    return predict(plan, seen.devices, fleet, work, radio)
+    try:
+        return predict(plan, seen.devices, fleet, work, radio)
+    except TooManyEvents:
+        return None

@@ -22,6 +22,10 @@ from collapipe_ns3.dssra.uses import Layout
 from collapipe_ns3.dssra.workload import Workload
 
 _CLOSED_FORM_TO = 0.8  # β up to which Lambert's function is good to the last digits
+_MOST_NEWTON = 60
+_MOST_WIDENINGS = 40  # of a bracket, each twice as wide
+_MOST_BISECTIONS = 200  # Brent's method takes some tens
+_NO_TIME = 1e-300  # seconds
 
 
 def required_hz(rate_bps: Array, capacity_hz: Array) -> Array:
@@ -42,7 +46,7 @@ def required_hz(rate_bps: Array, capacity_hz: Array) -> Array:
 def _newton(beta: Array) -> Array:
     """The root x of x·log(1 + 1/x) = β in log x, from below: the function is concave there."""
     z = np.log(0.5 / (1 - beta))
-    for _ in range(60):
+    for _ in range(_MOST_NEWTON):
         x = np.exp(z)
         # log1p keeps what the difference from 1 needs where x is large.
         value = x * np.log1p(1 / x)
@@ -60,12 +64,13 @@ def fastest(
     """The least T and the bandwidths (n,) with offset + bits / (η·r(b)) ≤ T and Σ b ≤ band.
 
     Without prices on energy that is all there is to dividing a band among transfers: bisection on
-    T, each link given what T requires (Brent's method on the sum).
+    T, each link given what T requires (Brent's method on the sum). Every bit and capacity must be
+    above 0 and finite.
     """
     from scipy.optimize import brentq  # half a second, which most studies' plans do without
 
     def needed(time: float) -> Array:
-        return required_hz(bits / (efficiency * np.maximum(time - offset_s, 1e-300)), capacity_hz)
+        return required_hz(bits / (efficiency * np.maximum(time - offset_s, _NO_TIME)), capacity_hz)
 
     def excess(time: float) -> float:
         return float(np.log(needed(time).sum() / band_hz)) if time > low else np.inf
@@ -74,9 +79,29 @@ def fastest(
     equal = band_hz / len(bits)
     share = efficiency * equal * np.log2(1 + capacity_hz / equal)
     high = float((offset_s + bits / share).max())
-    lowest = low + 1e-12 * max(high - low, 1e-300)
-    time = brentq(lambda t: np.minimum(excess(t), 1e6), lowest, high * (1 + 1e-12), xtol=1e-15)
-    return float(time), needed(time)
+    lowest, high = low + 1e-12 * max(high - low, _NO_TIME), high * (1 + 1e-12)
+    # At `high` every link has enough with an equal part, and at `lowest` one needs nearly all that
+    # there could be: a bracket, but for rounding, which counts where SINR is so low that bandwidth
+    # hardly matters. There the end is moved out; and if even then nothing is left to choose, equal
+    # parts are as good as any.
+    for _ in range(_MOST_WIDENINGS):
+        if excess(high) <= 0:
+            break
+        high = low + 2 * (high - low) + 1e-9 * abs(low)
+    if not excess(lowest) > 0 >= excess(high):
+        return high, np.full(len(bits), equal)
+    time, _ = brentq(
+        lambda t: np.minimum(excess(t), 1e6),
+        lowest,
+        high,
+        xtol=1e-15,
+        maxiter=_MOST_BISECTIONS,
+        full_output=True,
+        disp=False,
+    )
+    hz = needed(time)
+    over = float(hz.sum() / band_hz)
+    return float(time), hz / over if over > 1 + 1e-9 else hz
 
 
 def divide(

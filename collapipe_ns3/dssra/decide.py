@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ from collapipe_ns3.dssra import finalists, forecast, segments
 from collapipe_ns3.dssra.account import Joules
 from collapipe_ns3.dssra.assess import Loads, Segments
 from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
+from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
 from collapipe_ns3.dssra.predict import cluster_plans, predict
@@ -17,7 +20,7 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.tables import Prices
 from collapipe_ns3.dssra.task import Memory, Task, task
 from collapipe_ns3.dssra.timeline import Timeline
-from collapipe_ns3.plan import PlanError, RoundPlan
+from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan
 from collapipe_ns3.schemes import Observation
 
 #: Tasks of an event graph up to which a whole round is predicted by it: some 50 ms of planning.
@@ -34,7 +37,10 @@ OPENED = {
 def decide(
     round: int, scheme: str, observation: Observation, memory: Memory, settings: Settings
 ) -> Decision:
-    """The plan for a round. Raises `PlanError` where no plan fits the devices' memory."""
+    """The plan for a round. Raises `PlanError` where no plan fits the devices' memory.
+
+    A cluster for which the observation has no devices sits out; at least one has some.
+    """
     try:
         planned = _planned(task(observation, memory, settings))
     except NoRoom as error:
@@ -48,14 +54,15 @@ def decide(
     plan = RoundPlan(
         round,
         scheme,
-        cluster_plans(state.segments, todo.devices),
+        _with_absent(cluster_plans(state.segments, todo.devices), len(todo.devices)),
         forecast.link_plans(todo, state, moves),
     )
 
     def foresee() -> tuple[Prediction, Timeline | None]:
         timeline = None
         if finalists.tasks(state, todo.work.local_steps) <= _MOST_TASKS:
-            timeline = predict(plan, todo.devices, todo.fleet, todo.work, state.radio, moves)
+            with contextlib.suppress(TooManyEvents):
+                timeline = predict(plan, todo.devices, todo.fleet, todo.work, state.radio, moves)
         return forecast.prediction(todo, state, timeline), timeline
 
     now = value(todo.problem, state)
@@ -73,8 +80,17 @@ def decide(
     )
 
 
+def _with_absent(clusters: Sequence[ClusterPlan], count: int) -> tuple[ClusterPlan, ...]:
+    """The plans of all clusters, those that sit out without pipelines."""
+    planned = {each.cluster: each for each in clusters}
+    return tuple(planned.get(n, ClusterPlan(n, ())) for n in range(count))
+
+
 def expected(decision: Decision, todo: Task) -> Timeline:
-    """The timeline of an earlier decision, with one training step, by what is known in `todo`."""
+    """The timeline of an earlier decision, with one training step, by what is known in `todo`.
+
+    Raises `TooManyEvents`.
+    """
     known, state = _known(decision, todo)
     once = replace(todo.work, local_steps=1)
     return predict(decision.plan, todo.devices, known.fleet, once, state.radio)
@@ -85,8 +101,9 @@ def expected_joules(decision: Decision, todo: Task) -> dict[str, Joules]:
     known, state = _known(decision, todo)
     timeline = None
     if decision.timeline is not None:
-        moves = finalists.moves(known, state)
-        timeline = predict(decision.plan, todo.devices, known.fleet, todo.work, state.radio, moves)
+        moves, fleet = finalists.moves(known, state), known.fleet
+        with contextlib.suppress(TooManyEvents):
+            timeline = predict(decision.plan, todo.devices, fleet, todo.work, state.radio, moves)
     return forecast.joules(known, state, timeline)
 
 
@@ -148,7 +165,7 @@ def _shortages(todo: Task, error: NoRoom) -> list[tuple[str, str]]:
         todo.problem.choices,
     )
     return [
-        (f"cluster {n}", line)
-        for n in np.flatnonzero(error.clusters)
-        for line in segments.shortages(scheduling, int(n), todo.devices[n])
+        (f"cluster {todo.clusters[row]}", line)
+        for row in np.flatnonzero(error.clusters)
+        for line in segments.shortages(scheduling, int(row), todo.devices[todo.clusters[row]])
     ]

@@ -145,14 +145,18 @@ def window_beat_s(forward: Way, backward: Way, sharing: Sharing) -> Array:
 def evenly_s(ready_s: Array, holds_s: Array) -> Array:
     """When each of n transfers ends that share one resource evenly, each ready at its own time.
 
-    Between two events every one of k under way gets on at 1/k of its speed. Shape (n,).
+    Between two events every one of k under way gets on at 1/k of its speed. Shape (n,). One that
+    would hold the resource for ever never ends, and the others share with it all the same.
     """
     left = holds_s.astype(float).copy()
     ends = np.array(ready_s, dtype=float)
     coming = [int(n) for n in np.argsort(ready_s, kind="stable")]
     active: list[int] = []
     now_s = 0.0
-    while coming or active:
+    # Every turn takes in one that comes, or ends one that is active.
+    for _ in range(2 * len(ends)):
+        if not (coming or active):
+            break
         if not active:
             now_s = float(ready_s[coming[0]])
         while coming and ready_s[coming[0]] <= now_s:
@@ -163,10 +167,13 @@ def evenly_s(ready_s: Array, holds_s: Array) -> Array:
             left[active] -= (ready_s[coming[0]] - now_s) / len(active)
             now_s = float(ready_s[coming[0]])
             continue
+        if not np.isfinite(until_s):
+            ends[active + coming] = np.inf
+            break
         left[active] -= first
         now_s = until_s
         # What is nearly done is done: fractions that rounding leaves would never be.
-        done = [n for n in active if left[n] <= 1e-12 * holds_s[n]]
+        done = [n for n in active if np.isfinite(left[n]) and left[n] <= 1e-12 * holds_s[n]]
         ends[done] = now_s
         active = [n for n in active if n not in done]
     return ends

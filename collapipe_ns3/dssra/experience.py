@@ -51,7 +51,7 @@ def after(
 ) -> dict[str, float]:
     """With a round's plan, which counts with `weight`; `expected` is by what it has taught."""
     found = dict(tried)
-    pipelines = {cluster.cluster: cluster.pipelines[0] for cluster in plan.clusters}
+    pipelines = {c.cluster: c.pipelines[0] for c in plan.clusters if c.pipelines}
     for times in expected.clusters:
         if times.cluster not in measured_s:
             continue

@@ -17,6 +17,7 @@ from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.experience import doubtful
+from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.objective import State, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
@@ -82,12 +83,18 @@ def compared(
     count = np.cumsum([tasks(each.state, 1) for each in near])
     affordable = int(np.searchsorted(count, _MOST_TASKS, side="right"))
     # Where there is no time for two event graphs, the closed forms have to do.
-    ends = _graph_ends if affordable > 1 else _closed_ends
+    in_graphs = affordable > 1
     near = near[: max(affordable, 2)]
     if len(near) == 1:
         return near[0], ()
     ready = [near[0], *(_divided(each, best.state) for each in near[1:])]
-    found = [(Finalist(each.name, _objective(each, ends)), each) for each in ready]
+    try:
+        objectives = [
+            _objective(each, _graph_ends if in_graphs else _closed_ends) for each in ready
+        ]
+    except TooManyEvents:  # nor is there for links as slow as these
+        objectives = [_objective(each, _closed_ends) for each in ready]
+    found = [(Finalist(c.name, j), c) for c, j in zip(ready, objectives, strict=True)]
     winner = min(found, key=lambda pair: pair[0].objective)
     return winner[1], tuple(finalist for finalist, _ in found)
 
@@ -101,7 +108,7 @@ def _partly(task: Task, new: State, before: State) -> list[Candidate]:
     if clusters == 1:
         return []
     moving = _moving_s(task, new)
-    moved_s = np.array([moving.get(n, 0.0) for n in range(clusters)])
+    moved_s = np.array([moving.get(n, 0.0) for n in task.clusters])
     worth = [value(task.problem, _equal(task, state)) for state in (new, before)]
     times = np.array([worth[0].times + moved_s / task.settings.move_rounds, worth[1].times])
     needless = task.settings.v * _NEEDLESS * moved_s
@@ -110,7 +117,7 @@ def _partly(task: Task, new: State, before: State) -> list[Candidate]:
     mixtures = [("where moving pays", paying)]
     if clusters <= _FEW:
         each = np.eye(clusters, dtype=np.intp)
-        mixtures += [(f"cluster {n} as before", each[n]) for n in range(clusters)]
+        mixtures += [(f"cluster {n} as before", each[row]) for row, n in enumerate(task.clusters)]
     return [
         Candidate(name, task, mixed(task.fleet, [new, before], which)) for name, which in mixtures
     ]
@@ -135,12 +142,16 @@ def tasks(state: State, steps: int) -> int:
 
 
 def moves(task: Task, state: State) -> dict[int, list[Move]]:
-    """The optimizer states that a state's plan would have to move, by cluster."""
+    """The optimizer states that a state's plan would have to move, by cluster.
+
+    Those on a device that sits out can't be fetched, and begin anew.
+    """
     if task.memory.pipelines is None:
         return {}
     plans = cluster_plans(state.segments, task.devices)
     after = {cluster.cluster: cluster.pipelines[0] for cluster in plans}
-    return moved_states(task.memory.pipelines, after, task.work)
+    moved = moved_states(task.memory.pipelines, after, task.work)
+    return {n: [move for move in each if move.src in task.places] for n, each in moved.items()}
 
 
 def _near(candidates: list[Candidate]) -> list[Candidate]:
@@ -152,14 +163,13 @@ def _near(candidates: list[Candidate]) -> list[Candidate]:
 
 def _before(task: Task, state: State) -> State | None:
     """The last round's segments on today's links, if they still fit."""
-    pipelines, clusters = task.memory.pipelines, range(len(task.devices))
-    if pipelines is None or any(n not in pipelines for n in clusters):
+    pipelines = task.memory.pipelines
+    if pipelines is None or any(n not in pipelines for n in task.clusters):
         return None
-    held = [pipelines[n] for n in clusters]
-    known = [set(names) for names in task.devices]
-    if any(s.device not in known[n] for n in clusters for s in held[n].stages):
+    held, known = [pipelines[n] for n in task.clusters], [task.devices[n] for n in task.clusters]
+    if any(s.device not in row for pipe, row in zip(held, known, strict=True) for s in pipe.stages):
         return None
-    segs = segments.segments_of(held, task.devices)
+    segs = segments.segments_of(held, known)
     if not segments.fits(task.fleet, task.work, segs).all():
         return None
     return State(segs, equal_shares(task.fleet, state.radio, segs))
@@ -174,7 +184,7 @@ def _objective(candidate: Candidate, ends: Callable[[Task, State], Array]) -> fl
     moving = _moving_s(task, state)
     done = ends(task, state)
     for cluster, moved_s in moving.items():
-        done[cluster] += moved_s / task.settings.move_rounds
+        done[task.clusters.index(cluster)] += moved_s / task.settings.move_rounds
     round_s = float(done.max()) + aggregate_s(task.fleet, task.work)
     round_s = (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
     penalties = value(task.problem, state).penalties
@@ -193,10 +203,10 @@ def _graph_ends(task: Task, state: State) -> Array:
     more = task.work.local_steps - 1
     tried, pipelines = task.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
     ends = np.zeros(task.fleet.clusters)
-    for times in made.clusters:
+    for row, times in enumerate(made.clusters):
         step_s = times.phases_ns[1] / 1e9
         trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
-        ends[times.cluster] = times.upload_ns / 1e9 - step_s + trained_s
+        ends[row] = times.upload_ns / 1e9 - step_s + trained_s
     return ends
 
 
@@ -206,10 +216,9 @@ def _moving_s(task: Task, state: State) -> dict[int, float]:
     places = task.places
     total: dict[int, float] = {}
     for n, each in moves(task, state).items():
+        row = task.clusters.index(n)
         for move in each:
-            hops = pace[n, 0, places[move.dst][1]]
-            if move.src in places:
-                hops = hops + pace[n, places[move.src][1], 0]
-            each_s = float(hops * task.fleet.d2d.bulk[n]) * move.size_bytes
+            hops = pace[row, 0, places[move.dst][1]] + pace[row, places[move.src][1], 0]
+            each_s = float(hops * task.fleet.d2d.bulk[row]) * move.size_bytes
             total[n] = total.get(n, 0.0) + each_s
     return total

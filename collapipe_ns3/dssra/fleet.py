@@ -1,11 +1,13 @@
 """All that a plan depends on, as arrays: processors, links as measured, and what links share.
 
 P clusters side by side; a cluster's nodes are 0, its control unit, and 1 … K, its devices. Smaller
-clusters are filled up with devices that have no memory.
+clusters are filled up with devices that have no memory. A cluster without devices sits out, and has
+no row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -76,7 +78,8 @@ class Fleet:
     @classmethod
     def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
         """What an observation says, corrected by what was learned."""
-        names = [(control_unit(n), *devices) for n, devices in enumerate(observation.devices)]
+        taking_part = participants(observation.devices)
+        names = [(control_unit(n), *observation.devices[n]) for n in taking_part]
         place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
         shape = (len(names), max(map(len, names)))
         profiles = observation.profiles
@@ -94,7 +97,7 @@ class Fleet:
         numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
         return cls(
             size=np.array([len(row) - 1 for row in names]),
-            share=np.array(observation.shares or [1 / len(names)] * len(names)),
+            share=_shares(observation, taking_part),
             flops_per_s=_column(shape, place, speed, 1.0),
             overhead_s=_column(shape, place, {n: p.overhead_s for n, p in profiles.items()}, 0.0),
             memory_bytes=_column(
@@ -151,6 +154,19 @@ class Fleet:
                         "measured")
         }  # fmt: skip
         return replace(self, **own, d2d=replace(self.d2d, **inside))
+
+
+def participants(devices: Sequence[Sequence[str]]) -> list[int]:
+    """The numbers of the clusters that have devices to take part, in the order of their rows."""
+    return [number for number, names in enumerate(devices) if names]
+
+
+def _shares(observation: Observation, taking_part: Sequence[int]) -> Array:
+    """Of the data of those that take part."""
+    count = len(observation.devices)
+    shares = np.array(observation.shares or [1 / count] * count)
+    part = shares[list(taking_part)]
+    return part if len(part) == count else part / part.sum()
 
 
 def _column(

@@ -29,7 +29,8 @@ def with_moves(task: Task, radio: Radio, moves: Mapping[int, Sequence[Move]]) ->
     if not task.fleet.d2d.grants or not moves:
         return radio
     places, hz = task.places, radio.d2d_hz.copy()
-    for n, each in moves.items():
+    for cluster, each in moves.items():
+        n = task.clusters.index(cluster)
         pairs = {(places[move.src][1], 0) for move in each}
         pairs |= {(0, places[move.dst][1]) for move in each}
         missing = sorted(pair for pair in pairs if hz[n][pair] <= 0)
@@ -106,13 +107,13 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
         clusters = tuple(
             ClusterPrediction(
                 cluster=n,
-                broadcast_s=begun[n],
-                step_s=step[n],
-                pipeline_s=task.work.local_steps * step[n],
-                gather_s=gather[n],
-                upload_s=ends[n] - gathered[n],
+                broadcast_s=begun[row],
+                step_s=step[row],
+                pipeline_s=task.work.local_steps * step[row],
+                gather_s=gather[row],
+                upload_s=ends[row] - gathered[row],
             )
-            for n in range(len(ends))
+            for row, n in enumerate(task.clusters)
         )
         aggregate = aggregate_s(task.fleet, task.work)
     correction = task.memory.correction

@@ -115,9 +115,20 @@ class Execution:
 
 _RELEASE, _END, _CHECK, _SLOT = 0, 1, 2, 3
 
+#: Events up to which a graph is executed: so many, and so many for every task. Rounds whose links
+#: carry well take two or three a task; slots that many links share for hours take millions.
+_MOST_EVENTS = 30_000
+_MOST_EVENTS_A_TASK = 30
+
+
+class TooManyEvents(RuntimeError):
+    """A graph whose execution would take too long: its links are slow beyond all use."""
+
 
 def execute(graph: EventGraph) -> Execution:
     """Runs a graph; raises `ValueError` where tasks wait for each other in a circle.
+
+    Raises `TooManyEvents` where it takes more than a round of any use does.
 
     A task queues for what it claims first, which it claims alone, and holds that while it waits for
     the rest, which it takes all at once. Of what happens at one instant, transfers come before
@@ -162,7 +173,7 @@ class _Run:
         graph, events, missing, end_ns = self.graph, self.events, self.missing, self.end_ns
         ready = [task for task, count in enumerate(missing) if not count]
         now_ns = 0
-        while True:
+        for _ in range(_MOST_EVENTS + _MOST_EVENTS_A_TASK * len(graph)):
             for task in ready:  # grows as it is gone through: what takes no time ends at once
                 if graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task]:
                     self._ask(task, now_ns)
@@ -184,6 +195,8 @@ class _Run:
                 if graph.latency_ns[task]:
                     continue
             self._end(task, now_ns, ready)
+        else:
+            raise TooManyEvents(f"{len(graph)} tasks have not ended by {now_ns * 1e-9:.0f} s")
         if stuck := sum(end < 0 for end in end_ns):
             raise ValueError(f"{stuck} tasks wait for each other in a circle")
         return Execution(self.start_ns, end_ns, self.slots)

@@ -15,7 +15,7 @@ and three unknowns that couple them, so the cost grows with the number of cluste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _LEAST = 1e-4  # of its band that a link is left at least
 _CENTRING = 0.15  # of the complementarity that a step aims to leave
 _TO_THE_WALL = 0.95  # of the way to where a slack or dual would vanish
 _MOST_STEPS = 60
+_SHORTER = 0.8  # by what a step is shortened that would leave a link too little of its band,
+_MOST_CUTS = 100  # and how often at most: what is then left of it (2e-10) is not worth taking
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ class _Interior:
     """Works on relative quantities: bandwidths over bands, times over the first round's."""
 
     def __init__(self, program: Program) -> None:
+        # A link that begins below the least share could only be moved up, which steps needn't do.
+        least_hz = np.where(program.free, _LEAST * program.band, 0.0)
+        program = replace(program, start=np.maximum(program.start, least_hz))
         start_y, _, _ = airtime(program, program.start)
         self.program = program
         self.base = np.where(program.free, start_y, 1.0)
@@ -120,9 +125,10 @@ class _Interior:
 
     def run(self, tolerance: float) -> Solution:
         steps = 0
-        while steps < _MOST_STEPS and not self._done(tolerance):
-            self._step()
-            steps += 1
+        # What overflows gives a direction that is not finite, and such a step is not taken.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            while steps < _MOST_STEPS and not self._done(tolerance) and self._step():
+                steps += 1
         p = self.program
         hz = np.where(p.free, self.w * p.band, p.start)
         total = (hz * self.own).sum(-1, keepdims=True)
@@ -195,7 +201,8 @@ class _Interior:
         pull[:, self.links - 2 : self.links] += np.where(self.ends, of["ends"], 0.0)
         return pull, 1.0 - float(of["time"].sum())
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Moves on by one step; false, and nothing has moved, where none can be made."""
         y, first, second = self._y()
         slacks, duals = self.slacks, self.duals
         off = {key: value + slacks[key] for key, value in self._values(y).items()}
@@ -211,7 +218,10 @@ class _Interior:
         at = np.arange(self.links)
         hessian[:, at, at] += np.where(self.program.free, bent, 1.0)
         pull[:, : self.links] *= self.program.free
-        move, later, ends = self._directions(hessian, gradient[:, -2], ratio, pull, last)
+        try:
+            move, later, ends = self._directions(hessian, gradient[:, -2], ratio, pull, last)
+        except np.linalg.LinAlgError:
+            return False
         change = (gradient @ move[..., None])[..., 0]
         changes = {
             "rows": change[:, :-2],
@@ -224,15 +234,25 @@ class _Interior:
         dearer = {
             key: (aim - duals[key] * (slacks[key] + slacker[key])) / slacks[key] for key in slacks
         }
-        length = min(_room(slacks, slacker), 1.0)
-        while ((self.w + length * move[:, : self.links])[self.program.free] < _LEAST / 10).any():
-            length *= 0.8
+        finite = [np.isfinite(each).all() for each in (move, *slacker.values(), *dearer.values())]
+        length = self._within(min(_room(slacks, slacker), 1.0), move[:, : self.links])
+        if not (all(finite) and np.isfinite(later) and length > 0):
+            return False
         self.w = self.w + length * move[:, : self.links] * self.program.free
         self.theta = self.theta + length * move[:, self.links :]
         self.time += length * later
         self.slacks = {key: slacks[key] + length * slacker[key] for key in slacks}
         length = min(_room(duals, dearer), 1.0)
         self.duals = {key: duals[key] + length * dearer[key] for key in duals}
+        return True
+
+    def _within(self, length: float, move: Array) -> float:
+        """The length of a step, shortened until every link keeps a tenth of its least share."""
+        for _ in range(_MOST_CUTS):
+            if not ((self.w + length * move)[self.program.free] < _LEAST / 10).any():
+                return length
+            length *= _SHORTER
+        return 0.0
 
     def _directions(
         self, hessian: Array, time_row: Array, ratio: dict[str, Array], pull: Array, last: float

@@ -19,6 +19,7 @@ from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.services import Pair, Service, link_name
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.schemes import MeasuredLink, Medium, Observation
+from collapipe_ns3.schemes.reach import is_measured
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.intp]
@@ -206,7 +207,7 @@ class Reader:
             if medium is not None and medium.repeat_s and link is not None:
                 latency_s = medium.late_s(link.sinr)
         rest = (latency_s + _lost_s(medium), epsilon, 1 / service.overhead)
-        if link is None or not (link.gain > 0 and link.interference_w_hz > 0 and link.sinr > 0):
+        if link is None or not is_measured(link):
             return (np.nan, np.nan, *rest, np.nan, np.nan)
         snr = link.gain / link.interference_w_hz
         used_hz = link.tx_power_w * snr / link.sinr
@@ -238,7 +239,7 @@ class Reader:
         if pair in self.knowledge.efficiencies:
             return self.knowledge.efficiencies[pair] / service.overhead
         bound = used_hz * np.log2(1 + link.sinr)
-        return float(link.goodput_bps / bound) if link.goodput_bps > 0 else np.nan
+        return float(link.goodput_bps / bound) if 0 < link.goodput_bps < np.inf else np.nan
 
 
 def _usual(services: Sequence[Service]) -> Service:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from collapipe_ns3.dssra.assess import Pace, Radio, Segments
-from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.fleet import Fleet, participants
 from collapipe_ns3.dssra.links import Links
 from collapipe_ns3.dssra.services import way
 from collapipe_ns3.dssra.timeline import Carriage, Move, Timeline, timeline
@@ -15,16 +15,17 @@ from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Medium
 
+#: Each cluster's devices, none where it sits out.
 Names = Sequence[Sequence[str]]
 
 SCHEDULE = {False: "gpipe", True: "1f1b"}
 
 
 def cluster_plans(segments: Segments, devices: Names) -> tuple[ClusterPlan, ...]:
-    """The segments by name, as the engine takes them."""
+    """The segments by name, as the engine takes them, of the clusters that take part."""
     return tuple(
-        ClusterPlan(cluster, (pipeline(segments, cluster, names),))
-        for cluster, names in enumerate(devices)
+        ClusterPlan(cluster, (pipeline(segments, row, devices[cluster]),))
+        for row, cluster in enumerate(participants(devices))
     )
 
 
@@ -73,11 +74,11 @@ def radio_of(links: Sequence[LinkPlan], devices: Names, fleet: Fleet, start: Rad
 
 
 def _places(devices: Names) -> dict[str, tuple[int, int]]:
-    """Cluster and node number of every control unit and device."""
+    """Row and node number of every control unit and device."""
     return {
-        name: (cluster, node)
-        for cluster, names in enumerate(devices)
-        for node, name in enumerate([control_unit(cluster), *names])
+        name: (row, node)
+        for row, cluster in enumerate(participants(devices))
+        for node, name in enumerate([control_unit(cluster), *devices[cluster]])
     }
 
 

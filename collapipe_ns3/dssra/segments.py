@@ -8,6 +8,7 @@ by search in larger ones. Memory is a limit, never a price.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -361,7 +362,7 @@ def fits(fleet: Fleet, work: Workload, segments: Segments) -> Mask:
     return enough
 
 
-def segments_of(pipelines: list[Pipeline], devices: tuple[tuple[str, ...], ...]) -> Segments:
+def segments_of(pipelines: Sequence[Pipeline], devices: Sequence[tuple[str, ...]]) -> Segments:
     """Pipelines by name as arrays, a row a cluster."""
     width = max(map(len, devices))
     shape = (len(pipelines), width)

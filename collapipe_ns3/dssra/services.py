@@ -9,12 +9,13 @@ that explains more: rounds differ by chance, and a plan must not be left for wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from collapipe_ns3.dssra.graph import Claim, EventGraph, Hold, execute
+from collapipe_ns3.dssra.graph import Claim, EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.dssra.slots import Lane
 from collapipe_ns3.schemes import Medium, Sent
 
@@ -169,7 +170,10 @@ class _Replay:
                     lane=going.lane,
                 )
             )
-        ends = execute(graph).end_ns
+        try:
+            ends = execute(graph).end_ns
+        except TooManyEvents:
+            return math.inf, {}  # such an α explains nothing
         rest: dict[Pair, list[float]] = {}
         for each, pair, task in zip(self.sent, self.pairs, tasks, strict=True):
             late_s = (each.end_ns - origin_ns - ends[task]) / 1e9

@@ -11,7 +11,7 @@ import numpy as np
 from collapipe_ns3.dssra import segments
 from collapipe_ns3.dssra.delay import Array
 from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet
+from collapipe_ns3.dssra.fleet import Fleet, participants
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.links import Mask
 from collapipe_ns3.dssra.objective import Problem
@@ -54,7 +54,13 @@ class Task:
 
     @property
     def devices(self) -> tuple[tuple[str, ...], ...]:
+        """Each cluster's devices, none where it sits out."""
         return self.observation.devices
+
+    @cached_property
+    def clusters(self) -> list[int]:
+        """The number of every row's cluster."""
+        return participants(self.devices)
 
     @property
     def fleet(self) -> Fleet:
@@ -66,7 +72,7 @@ class Task:
 
     @cached_property
     def places(self) -> dict[str, tuple[int, int]]:
-        """Cluster and node number of every control unit and device."""
+        """Row and node number of every control unit and device."""
         return {name: (n, k) for n, row in enumerate(_nodes(self.observation)) for k, name in row}
 
 
@@ -166,10 +172,10 @@ def _changed(old: MeasuredLink, new: MeasuredLink) -> bool:
 
 
 def _nodes(observation: Observation) -> list[list[tuple[int, str]]]:
-    """Every cluster's nodes by number: its control unit, then the devices."""
+    """The nodes by number of every cluster that takes part: its control unit, then the devices."""
     return [
-        list(enumerate([control_unit(n), *devices]))
-        for n, devices in enumerate(observation.devices)
+        list(enumerate([control_unit(n), *observation.devices[n]]))
+        for n in participants(observation.devices)
     ]
 
 

@@ -174,9 +174,13 @@ def schedule_of(pipeline: Pipeline) -> Table:
 
 def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Job]:
     jobs = []
+    absent = {absence.device for absence in plan.absences}
     for cluster in plan.clusters:
         for index, pipeline in enumerate(cluster.pipelines):
             replica = state.replica(cluster.cluster, index)
+            for unit in replica.units.values():
+                if unit.holder in absent:  # from there nothing can be fetched
+                    unit.begin_anew()
             line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
             batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)

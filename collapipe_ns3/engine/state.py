@@ -34,6 +34,11 @@ class Unit:
         tensors = [t for state in states for t in state.values() if isinstance(t, Tensor)]
         return sum(t.numel() * t.element_size() for t in tensors)
 
+    def begin_anew(self) -> None:
+        """Without the optimizer's state, which nobody holds any more."""
+        self.optimizer.state.clear()
+        self.holder = None
+
 
 @dataclass(slots=True)
 class Replica:

@@ -77,7 +77,8 @@ class Medium:
     payload; a transfer holds its link for `overhead` times its airtime, arrives `latency_s` after,
     and its receiver acknowledges it for `replies` times its airtime. Where `repeat_s` is not 0,
     that is how much later what was broken is sent again, which links do the more often the less
-    their SINR is above what the best code needs.
+    their SINR is above what the best code needs. `least_hz` is the narrowest part of the band that
+    a sender may put all of its power into; 0 where it always uses all of the band.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Medium:
     replies: float = 0.0
     latency_s: float = 5e-3
     repeat_s: float = 0.0
+    least_hz: float = 0.0
 
     def late_s(self, sinr: float) -> float:
         """The latency to expect at a mean SINR."""

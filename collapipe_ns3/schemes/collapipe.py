@@ -13,15 +13,17 @@ from collapipe_ns3.dssra.decide import decide, expected, expected_joules
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise
 from collapipe_ns3.dssra.experience import after, trained_s
+from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
-from collapipe_ns3.plan import Pipeline, PlanError, RoundPlan, Stage
+from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.quantity import Bytes, Seconds
 from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.schemes.reach import reach
 
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -124,6 +126,7 @@ class CollaPipe:
         self.past = Memory()
         self.decision: Decision | None = None
         self._seen: Observation | None = None
+        self._able: Observation | None = None  # the same with those alone that can take part
         self._before: tuple[Link, ...] = ()
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
@@ -131,7 +134,7 @@ class CollaPipe:
         return unmeasured(observation, self._before, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The best plan found; `decision` says how.
+        """The best plan found; `decision` says how. Who can't be reached sits out.
 
         Raises `PlanError` for lack of memory, and for a budget of a node that isn't there.
         """
@@ -140,9 +143,17 @@ class CollaPipe:
             where = "scheme.settings.energy_budgets_j"
             wrong = [(where, f"no node {n!r}; {did_you_mean(n, nodes)}") for n in sorted(unknown)]
             raise PlanError(RoundPlan(round, "collapipe", ()), wrong)
-        self._seen = observation
-        self.decision = decide(round, "collapipe", observation, self.past, self.settings)
-        return self.decision.plan
+        able = reach(observation, full_power=True)
+        self._seen, self.decision = observation, None
+        self._able = replace(observation, devices=able.devices)
+        if not any(able.devices):
+            clusters = range(len(able.devices))
+            nobody = tuple(ClusterPlan(n, ()) for n in clusters)
+            return RoundPlan(round, "collapipe", nobody, absences=able.absences)
+        decision = decide(round, "collapipe", self._able, self.past, self.settings)
+        plan = replace(decision.plan, absences=able.absences)
+        self.decision = replace(decision, plan=plan)
+        return plan
 
     def learn(self, outcome: Outcome) -> None:
         """Takes in what the planned round really took: speeds, links, energy, losses."""
@@ -150,8 +161,11 @@ class CollaPipe:
             return
         seen, settings, past = self._seen, self.settings, self.past
         self._before = tuple(map(Link.of, seen.links))
-        pipelines = {
-            cluster.cluster: cluster.pipelines[0] for cluster in self.decision.plan.clusters
+        # A cluster that sits out keeps its optimizer states where they are.
+        pipelines = dict(past.pipelines or {}) | {
+            cluster.cluster: cluster.pipelines[0]
+            for cluster in self.decision.plan.clusters
+            if cluster.pipelines
         }
         links = self.decision.plan.links
         granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
@@ -186,28 +200,31 @@ class CollaPipe:
         How plans did so far, and the knowledge with what nodes' radios took.
         """
         assert self.decision is not None
-        assert self._seen is not None
-        links = {(link.src, link.dst): link for link in (*self._seen.links, *outcome.links)}
-        seen = replace(self._seen, links=tuple(links.values()))
+        assert self._able is not None
+        links = {(link.src, link.dst): link for link in (*self._able.links, *outcome.links)}
+        seen = replace(self._able, links=tuple(links.values()))
         todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
         if not outcome.abandoned:  # of what was cut off too little is known
             spending = ratios(
                 knowledge.spending,
                 expected_joules(self.decision, todo),
                 outcome.devices,
-                self._seen.sounding_j,
+                seen.sounding_j,
                 self.settings.ewma,
             )
             knowledge = replace(knowledge, spending=spending)
         if self.decision.timeline is None or not outcome.computations:
             return self.past.tried, knowledge
-        clusters = {node: at[0] for node, at in todo.places.items()}
+        clusters = {node: todo.clusters[at[0]] for node, at in todo.places.items()}
         took_s = {
             cluster: each_s / seen.local_steps
             for cluster, each_s in trained_s(outcome.computations, clusters).items()
             if cluster not in outcome.abandoned
         }
-        made = expected(self.decision, todo)
+        try:
+            made = expected(self.decision, todo)
+        except TooManyEvents:
+            return self.past.tried, knowledge
         tried = after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
         return tried, knowledge
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.predict import predict, radio_of
@@ -20,6 +22,7 @@ from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 from collapipe_ns3.schemes.pipeline import open_links
+from collapipe_ns3.schemes.reach import reach
 
 
 class Oracle:
@@ -56,6 +59,8 @@ class Oracle:
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best of all plans. Raises `PlanError` where they are too many, or none fits."""
         self._seen = observation
+        able = reach(observation)
+        observation = replace(observation, devices=able.devices)
         problems = list(self._too_many(observation))
         choices = [] if problems else list(_fitting(round, observation))
         problems += [
@@ -65,20 +70,31 @@ class Oracle:
         ]
         if problems:
             raise PlanError(RoundPlan(round, "oracle", ()), problems)
+        links = open_links(able.devices)
+        plans = [
+            RoundPlan(round, "oracle", clusters, links, able.absences)
+            for clusters in itertools.product(*choices)
+        ]
+        if not any(able.devices):
+            return plans[0]
         todo = task(observation, Memory(knowledge=self.knowledge), Settings())
-        fleet, devices = todo.fleet.opened(d2d=True, edge=True), observation.devices
-        links = open_links(observation)
-        radio = radio_of(links, devices, fleet, start_radio(fleet, todo.work))
-        plans = (
-            RoundPlan(round, "oracle", clusters, links) for clusters in itertools.product(*choices)
-        )
-        return min(plans, key=lambda plan: predict(plan, devices, fleet, todo.work, radio).total_ns)
+        fleet = todo.fleet.opened(d2d=True, edge=True)
+        radio = radio_of(links, able.devices, fleet, start_radio(fleet, todo.work))
+
+        def total_ns(plan: RoundPlan) -> float:
+            try:
+                return predict(plan, able.devices, fleet, todo.work, radio).total_ns
+            except TooManyEvents:
+                return math.inf
+
+        return min(plans, key=total_ns)
 
     def _too_many(self, observation: Observation) -> Iterator[tuple[str, str]]:
         """Counted before any is made: there may be more than could be."""
         count = math.prod(
             plan_count(len(names), observation.model.encoder_blocks, observation.batch_size)
             for names in observation.devices
+            if names
         )
         if count > self.most_plans:
             yield (
@@ -134,9 +150,12 @@ def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[
 
 
 def _fitting(round: int, observation: Observation) -> Iterator[list[ClusterPlan]]:
-    """Each cluster's plans that its devices' memory allows."""
+    """Each cluster's plans that its devices' memory allows; to sit out where it has no devices."""
     blocks, batch_size = observation.model.encoder_blocks, observation.batch_size
     for number, devices in enumerate(observation.devices):
+        if not devices:
+            yield [ClusterPlan(number, ())]
+            continue
         every = (ClusterPlan(number, (each,)) for each in pipelines(devices, blocks, batch_size))
         yield [
             each

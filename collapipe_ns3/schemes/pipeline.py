@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.schemes.reach import reach, silent_links
 
 
 class PipeLine:
@@ -34,7 +36,8 @@ class PipeLine:
         self.schedule = schedule
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The same plan every round."""
+        """The same plan every round, of the devices that can take part."""
+        able = reach(observation)
         clusters = tuple(
             ClusterPlan(
                 number,
@@ -44,11 +47,17 @@ class PipeLine:
                         self.micro_batches,
                         self.schedule,
                     ),
-                ),
+                )
+                if devices
+                else (),
             )
-            for number, devices in enumerate(observation.devices)
+            for number, devices in enumerate(able.devices)
         )
-        return RoundPlan(round, "pipeline", clusters, open_links(observation))
+        return RoundPlan(round, "pipeline", clusters, open_links(able.devices), able.absences)
+
+    def sounding(self, observation: Observation) -> list[tuple[str, str]]:
+        """The links that carried nothing when they were last measured."""
+        return silent_links(observation)
 
     def learn(self, outcome: Outcome) -> None:
         """Nothing: the plan never changes."""
@@ -69,10 +78,15 @@ def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def open_links(observation: Observation) -> tuple[LinkPlan, ...]:
-    """Every link of the pipelines, in both directions, with power and bandwidth left open."""
+def open_links(clusters: Sequence[tuple[str, ...]]) -> tuple[LinkPlan, ...]:
+    """Every link of the pipelines, in both directions, with power and bandwidth left open.
+
+    `clusters` has the devices of each that take part, none where it sits out.
+    """
     links = []
-    for number, devices in enumerate(observation.devices):
+    for number, devices in enumerate(clusters):
+        if not devices:
+            continue
         control = control_unit(number)
         line = [control, *devices, control]
         pairs = [*pairwise(line), (control, SERVER)]

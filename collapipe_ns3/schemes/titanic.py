@@ -16,6 +16,14 @@ from collapipe_ns3.optimizers import training_bytes
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
 from collapipe_ns3.schemes.pipeline import open_links
+from collapipe_ns3.schemes.reach import reach, silent_links
+
+#: Nodes of the search tree: clusters of ten devices take a few. Counted, where seconds would make
+#: the plan depend on the machine.
+_MOST_NODES = 100_000
+
+#: What a hop is taken for at most, in seconds: the solver's figures stay within their range.
+_MOST_S = 1e9
 
 
 class TITANIC:
@@ -47,8 +55,12 @@ class TITANIC:
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The best selection by what has been measured so far."""
+        able = reach(observation)
         clusters = []
-        for number, devices in enumerate(observation.devices):
+        for number, devices in enumerate(able.devices):
+            if not devices:
+                clusters.append(ClusterPlan(number, ()))
+                continue
             offers = [_offer(device, number, observation) for device in devices]
             blocks = select(offers, observation.model.encoder_blocks, self.least_devices)
             stages, first = [], 0
@@ -57,7 +69,12 @@ class TITANIC:
                     stages.append(Stage(device, first, first + count - 1))
                     first += count
             clusters.append(ClusterPlan(number, (Pipeline(tuple(stages), 1, "gpipe"),)))
-        return RoundPlan(round, "titanic", tuple(clusters), open_links(observation))
+        links = open_links(able.devices)
+        return RoundPlan(round, "titanic", tuple(clusters), links, able.absences)
+
+    def sounding(self, observation: Observation) -> list[tuple[str, str]]:
+        """The links that carried nothing when they were last measured."""
+        return silent_links(observation)
 
     def learn(self, outcome: Outcome) -> None:
         """Nothing: it knows the links by the next observation."""
@@ -96,7 +113,13 @@ def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int
         LinearConstraint(np.hstack([-np.diag(most), each]), -math.inf, 0),  # n ≤ N·y
     ]
     bounds = Bounds(0, np.concatenate([one, most]))
-    found = milp(cost, constraints=constraints, bounds=bounds, integrality=np.ones(2 * count))
+    found = milp(
+        cost,
+        constraints=constraints,
+        bounds=bounds,
+        integrality=np.ones(2 * count),
+        options={"node_limit": _MOST_NODES},
+    )
     if found.x is None:
         raise RuntimeError(f"TITANIC's integer program: {found.message}")
     return [round(n) for n in found.x[count:]]
@@ -112,9 +135,12 @@ def _offer(device: str, cluster: int, observation: Observation) -> Offer:
     rates = [
         link.goodput_bps
         for link in observation.links
-        if device in (link.src, link.dst) and {link.src, link.dst} <= near and link.goodput_bps > 0
+        if device in (link.src, link.dst)
+        and {link.src, link.dst} <= near
+        and 0 < link.goodput_bps < math.inf
     ]
     hop_s = 2 * 8 * message / (sum(rates) / len(rates)) if rates else 0.0
+    hop_s = min(hop_s, _MOST_S)
     return Offer(
         fixed_s=2 * profile.overhead_s + hop_s,
         block_s=flops / profile.flops_per_s,

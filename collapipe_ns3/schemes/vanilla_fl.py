@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from collapipe_ns3.memory import predict_whole_model
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.schemes.reach import reach, silent_links
 
 _MIB = 2**20
 
@@ -24,14 +27,19 @@ class VanillaFL:
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The same plan every round."""
-        clusters, absences = [], []
-        for number, devices in enumerate(observation.devices):
+        heard = reach(observation, among_devices=False)
+        clusters, absences = [], list(heard.absences)
+        for number, devices in enumerate(heard.devices):
             able, unable = _by_memory(number, devices, observation)
             pipelines = tuple(_whole(device, len(able), observation) for device in able)
             clusters.append(ClusterPlan(number, pipelines))
             absences += unable
-        links = _open_links(observation)
+        links = _open_links(heard.devices)
         return RoundPlan(round, "vanilla_fl", tuple(clusters), links, tuple(absences))
+
+    def sounding(self, observation: Observation) -> list[tuple[str, str]]:
+        """The links that carried nothing when they were last measured."""
+        return silent_links(observation)
 
     def learn(self, outcome: Outcome) -> None:
         """Nothing: the plan never changes."""
@@ -67,10 +75,12 @@ def _whole(device: str, devices: int, observation: Observation) -> Pipeline:
     return Pipeline(every, 1, "gpipe", 1 / devices, embedding=device, decoder=device)
 
 
-def _open_links(observation: Observation) -> tuple[LinkPlan, ...]:
+def _open_links(clusters: Sequence[tuple[str, ...]]) -> tuple[LinkPlan, ...]:
     """The links between every device and the base station, power and bandwidth left open."""
     links = []
-    for number, devices in enumerate(observation.devices):
+    for number, devices in enumerate(clusters):
+        if not devices:
+            continue
         control = control_unit(number)
         pairs = [(SERVER, control), (control, SERVER)]
         pairs += [pair for d in devices for pair in ((control, d), (d, control))]
