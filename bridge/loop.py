@@ -52,8 +52,9 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
 
     Raises what the coroutine raises, `Deadlock` where tasks wait with nothing left to wake them,
     and `WatchdogExpired` where the network simulates for more than `watchdog_s` wall seconds
-    without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended.
-    Whatever happens, every task has ended and been awaited on return.
+    without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended; while
+    it is in `computing` Ctrl-C is raised there. Whatever happens, every task has ended and been
+    awaited on return.
     """
     with _CtrlC() as ctrl_c:
         loop = SimulatedLoop(clock, watchdog_s)
@@ -61,7 +62,13 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
         beat.start()
         try:
             asyncio.set_event_loop(loop)
-            return loop.run_until_complete(ctrl_c.cancels(loop.create_task(main)))
+            task = ctrl_c.cancels(loop, loop.create_task(main))
+            try:
+                return loop.run_until_complete(task)
+            except KeyboardInterrupt:
+                if task.done() and not task.cancelled():
+                    task.exception()  # the same: asyncio would report it as never retrieved
+                raise
         finally:
             try:
                 _cancel_all(loop)
@@ -75,12 +82,14 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
 class _CtrlC:
     """Within, the first Ctrl-C cancels a task, and is raised at the end; a second is Python's own.
 
-    Raised amid a callback, as Python would do it, it would be an error of whatever task ran then.
-    Only where Python's own handler is in place, and in the main thread, which alone is told.
+    Raised amid a callback, as Python would do it, it would be an error of whatever task ran then;
+    amid what may compute for ever (`computing`) that is the only way to end it. Only where Python's
+    own handler is in place, and in the main thread, which alone is told.
     """
 
     def __init__(self) -> None:
         self._pressed = False
+        self._loop: SimulatedLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._usual = signal.getsignal(signal.SIGINT)
         self._ours = (
@@ -88,9 +97,9 @@ class _CtrlC:
             and self._usual is signal.default_int_handler
         )
 
-    def cancels(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+    def cancels(self, loop: SimulatedLoop, task: asyncio.Task[T]) -> asyncio.Task[T]:
         """Says which task; one that was pressed before cancels it at once."""
-        self._task = task
+        self._loop, self._task = loop, task
         if self._pressed:
             task.cancel()
         return task
@@ -115,6 +124,8 @@ class _CtrlC:
     def _press(self, number: int, frame: object) -> None:
         self._pressed = True
         signal.signal(signal.SIGINT, self._usual)
+        if self._loop is not None and self._loop.computing:
+            raise KeyboardInterrupt
         if self._task is not None:
             self._task.cancel()
 
@@ -125,6 +136,22 @@ def simulated_loop() -> SimulatedLoop:
     if not isinstance(loop, SimulatedLoop):
         raise RuntimeError("this waits in simulated time: run it with bridge.loop.run")  # noqa: TRY004  # the call is misplaced, not its argument
     return loop
+
+
+def computing(function: Callable[[], T]) -> T:
+    """What a function returns; if Ctrl-C is pressed meanwhile, it is raised within it.
+
+    Where no simulated loop runs that is so anyway.
+    """
+    try:
+        loop = simulated_loop()
+    except RuntimeError:
+        return function()
+    try:
+        loop.computing = True
+        return function()
+    finally:
+        loop.computing = False
 
 
 async def sleep_ns(duration_ns: int) -> None:
@@ -221,6 +248,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._sequence = itertools.count()
         self._clock_resolution = 0.0  # asyncio's own float look at the timers never finds one due
         self._advancing = False
+        self.computing = False
         self.over = threading.Event()
 
     def now_ns(self) -> int:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from bridge import loop as simulated
 from bridge.network import Network
+from bridge.watched import watched
 from collapipe_ns3 import layout, networks, schemes
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.engine.schedule import SCHEDULES
@@ -38,14 +39,15 @@ RadioJoules = Mapping[str, tuple[float, float]]
 class Planning:
     """A study before its next round: who takes part, and what is known of the links."""
 
-    def __init__(self, config: StudyConfig) -> None:
+    def __init__(self, config: StudyConfig, watchdog_s: float | None = None) -> None:
         self.config = config
+        self.watchdog_s = watchdog_s
         self.seed = config.seed
         self.task: Task = _task(config)
         self.spec = _model_spec(config, self.task)
-        self.scheme = GuardedScheme(
-            config.scheme.name, schemes.make(config.scheme.name, config.scheme.settings)
-        )
+        name, settings = config.scheme.name, config.scheme.settings
+        made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
+        self.scheme = GuardedScheme(name, made, watchdog_s)
         self.profiles = layout.profiles(config)
         # Of a network of the user's own nothing is known.
         self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
@@ -119,7 +121,7 @@ class Planning:
             return plan, links
 
         try:
-            return simulated.run(net, measured())
+            return simulated.run(net, measured(), watchdog_s=self.watchdog_s)
         finally:
             net.close()
 

@@ -73,8 +73,10 @@ class Episode:
 class Run(Planning):
     """A study under way: what it trains, where it is, and the rounds still to come."""
 
-    def __init__(self, config: StudyConfig, device: torch.device) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: StudyConfig, device: torch.device, watchdog_s: float | None = None
+    ) -> None:
+        super().__init__(config, watchdog_s)
         self.device = device
         model = build(self.spec, number(self.seed, "weights")).to(device)
         self.state = TrainingState(model, _optimizer(config))
@@ -84,24 +86,22 @@ class Run(Planning):
     def rounds(
         self,
         until: int,
-        watchdog_s: float | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Iterator[RoundRecord]:
         """Runs rounds up to number `until`, handing over each as it ends."""
         costs = CostBook()
         with TorchThread() as thread:
             while self.next_round < until:
-                yield self._round(thread, costs, watchdog_s, on_progress)
+                yield self._round(thread, costs, on_progress)
 
     def _round(
         self,
         thread: TorchThread,
         costs: CostBook,
-        watchdog_s: float | None,
         on_progress: Callable[[Progress], None],
     ) -> RoundRecord:
         sounded = self.wanted()
-        episode = self.execute(self.plan, sounded, thread, costs, watchdog_s, on_progress)
+        episode = self.execute(self.plan, sounded, thread, costs, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)
         explanation = self.scheme.explain(plan.round, outcome)
@@ -130,7 +130,6 @@ class Run(Planning):
         sounded: Sequence[Pair],
         thread: TorchThread,
         costs: CostBook,
-        watchdog_s: float | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Episode:
         """The next round in an episode of its own: links are sounded, a plan made and executed.
@@ -179,7 +178,7 @@ class Run(Planning):
             return Episode(links, plan, outcome, planning_wall_s)
 
         try:
-            return simulated.run(net, episode(), watchdog_s=watchdog_s)
+            return simulated.run(net, episode(), watchdog_s=self.watchdog_s)
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
         finally:

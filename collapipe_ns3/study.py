@@ -61,7 +61,8 @@ RUNS = Path("runs")
 #: Is told of each step of a run as it ends.
 OnProgress = Callable[["Progress"], None]
 
-#: Wall seconds that the network may simulate without ending any wait, before a run is given up.
+#: Wall seconds that the network may simulate without ending any wait, or the scheme compute, before
+#: a run is given up.
 WATCHDOG_S = 3600.0
 
 
@@ -148,7 +149,7 @@ class Study:
 
         self._expect_memory()
         with self._planning_errors():
-            plan = Planning(self.config).try_out()[0]
+            plan = Planning(self.config, WATCHDOG_S).try_out()[0]
         self._expect_memory(plan)
         return plan
 
@@ -161,19 +162,20 @@ class Study:
         from collapipe_ns3.preview import preview
 
         with self._planning_errors():
-            return preview(Planning(self.config))
+            return preview(Planning(self.config, WATCHDOG_S))
 
-    def prepare(self, *, device: str = "cpu") -> Run:
+    def prepare(self, *, device: str = "cpu", watchdog_s: float | None = WATCHDOG_S) -> Run:
         """The run before its first round, which was tried out as `plan` does.
 
-        `device` is torch's for all tensors. Raises what `preview` does.
+        `device` is torch's for all tensors. Raises what `preview` does, and `EndlessWait` where
+        planning does not end.
         """
         from collapipe_ns3 import runner
 
         self._expect_memory()
         with self._planning_errors():
             try:
-                run = runner.Run(self.config, runner.torch_device(device))
+                run = runner.Run(self.config, runner.torch_device(device), watchdog_s)
             except runner.NoDevice as error:
                 raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
             plan = run.try_out()[0]
@@ -262,7 +264,7 @@ class Study:
     ) -> Path:
         path = self.directory(out, resume=resume, other_code=other_code)
         code = code_identity.of_study(self.config)
-        run = self.prepare(device=device)
+        run = self.prepare(device=device, watchdog_s=watchdog_s)
         run.traces = TraceFiles(path / "traces", traces) if traces else None
         with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
             # Only what is found under the lock is sure to stay as it is.
@@ -279,7 +281,7 @@ class Study:
             directory.describe(self.to_yaml(), facts)
             kept = f"the rounds before it are kept in {path}; go on there with --resume\n"
             with runtime.reporting(hint=kept):
-                for record in run.rounds(self.config.rounds, watchdog_s, on_progress):
+                for record in run.rounds(self.config.rounds, on_progress):
                     directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
                     on_round()
         return path

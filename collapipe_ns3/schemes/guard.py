@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from bridge.watched import watched
 from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.schemes import Observation, Scheme, SchemeFailed, failing_as
@@ -28,10 +29,14 @@ class GuardedScheme:
     than the protocols in `collapipe_ns3.schemes` say. The scheme gets collections of its own, so
     that what it does to them changes nothing for others. The calls that a scheme need not have
     give nothing where it hasn't. Raises `SchemeFailed` where one of a pair of calls is missing.
+
+    Every call raises `WatchdogExpired` where it takes more than `watchdog_s` of wall time, and
+    Ctrl-C ends it.
     """
 
-    def __init__(self, name: str, scheme: Scheme) -> None:
+    def __init__(self, name: str, scheme: Scheme, watchdog_s: float | None = None) -> None:
         self.name = name
+        self._watchdog_s = watchdog_s
         self._scheme = scheme
         lacking = [call for call in ("plan", "learn") if not hasattr(scheme, call)]
         remembers = [call for call in ("memory", "remember") if hasattr(scheme, call)]
@@ -68,8 +73,8 @@ class GuardedScheme:
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Has it learn from a round."""
-        with failing_as(self.name, f"learning from round {outcome.round}"):
-            self._scheme.learn(_own_outcome(outcome))
+        doing = f"learning from round {outcome.round}"
+        self._checked(doing, lambda: self._scheme.learn(_own_outcome(outcome)), lambda value: None)
 
     def energy_queues(self, round: int, nodes: Mapping[str, object]) -> dict[str, float]:
         """Its virtual energy queues after a round, by node."""
@@ -99,11 +104,14 @@ class GuardedScheme:
         return self._checked(doing, lambda: getattr(self._scheme, call)(*arguments), read)
 
     def _checked(self, doing: str, call: Callable[[], object], read: Callable[[object], T]) -> T:
-        with failing_as(self.name, doing):
-            try:
-                return read(call())
-            except NotPlain as error:
-                raise SchemeFailed(f"scheme {self.name}, {doing}: {error}") from None
+        def failing() -> T:
+            with failing_as(self.name, doing):
+                try:
+                    return read(call())
+                except NotPlain as error:
+                    raise SchemeFailed(f"scheme {self.name}, {doing}: {error}") from None
+
+        return watched(failing, f"scheme {self.name}, {doing}", self._watchdog_s)
 
 
 def _own_observation(observation: Observation) -> Observation:
