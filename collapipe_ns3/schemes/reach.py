@@ -11,7 +11,6 @@ that has no link to its control unit, or to devices that it would have to exchan
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +26,9 @@ _BELOW_LEAST_CODE = 0.1
 
 #: What a radio needs whose codes are not known and that has carried nothing yet.
 _LEAST_SINR = 1e-3
+
+#: What measured gains, densities, ratios and powers are within, in SI units: 400 dB either way.
+_FIGURES = (1e-40, 1e40)
 
 #: Bits a second that are no use to anybody.
 _LEAST_BPS = 1.0
@@ -67,8 +69,12 @@ def silent_links(observation: Observation) -> list[Pair]:
 
 def carries_nothing(link: MeasuredLink, medium: Medium | None, power_w: float) -> str:
     """Why a link carries nothing at this power of its sender; empty where it may carry."""
+    if link.gain == 0 and link.loss == 1:
+        return "its sounding was lost"
+    if 0 < link.gain < _FIGURES[0]:
+        return "next to nothing of what is sent arrives"
     if not is_measured(link):
-        return "its sounding was lost" if link.gain == 0 and link.loss == 1 else ""
+        return ""
     if medium is None or not medium.densities:
         if link.goodput_bps > 0:
             slow = link.goodput_bps < _LEAST_BPS
@@ -89,9 +95,14 @@ def carries_nothing(link: MeasuredLink, medium: Medium | None, power_w: float) -
 
 
 def is_measured(link: MeasuredLink) -> bool:
-    """Whether a link's figures are such as a measurement gives: finite, and above 0."""
-    figures = (link.gain, link.interference_w_hz, link.sinr, link.tx_power_w)
-    return all(math.isfinite(each) and each > 0 for each in figures)
+    """Whether a link's figures are such as a measurement gives: numbers above 0, within reason."""
+    least, most = _FIGURES
+    return (
+        least <= link.gain <= most
+        and least <= link.interference_w_hz <= most
+        and least <= link.sinr <= most
+        and least <= link.tx_power_w <= most
+    )
 
 
 def _silent(observation: Observation, full_power: bool) -> dict[Pair, str]:
