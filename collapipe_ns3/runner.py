@@ -137,7 +137,7 @@ class Run(Planning):
         Planning takes no simulated time. The training state then holds the new model.
         """
         with self._simulating():
-            return self._executed(plan_from, sounded, thread, costs, watchdog_s, on_progress)
+            return self._executed(plan_from, sounded, thread, costs, on_progress)
 
     def _executed(
         self,
@@ -145,7 +145,6 @@ class Run(Planning):
         sounded: Sequence[Pair],
         thread: TorchThread,
         costs: CostBook,
-        watchdog_s: float | None,
         on_progress: Callable[[Progress], None],
     ) -> Episode:
         traces = self.traces and self.traces.of_round(self.next_round)
