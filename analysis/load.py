@@ -45,13 +45,14 @@ def load(run_dir: str | Path) -> RunTables:
     digests, where damage to a file's content may go unnoticed.
     """
     run = examine(Path(run_dir))
+    study = _study(run)
     tables = {name: read_table(run, name) for name in TABLES}
     if run.digests is None:
         told = "was written by an earlier version, without digests: only the number of its files "
         warnings.warn(f"{run_dir} {told}could be checked, not their content", stacklevel=2)
     return RunTables(
         directory=run.directory,
-        study=_study(run),
+        study=study,
         manifest=dict(run.manifest),
         plans=[dict(plan) for plan in run.plans],
         **tables,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
 import threading
@@ -355,7 +356,10 @@ class Study:
         try:
             yield
         except OSError as error:
-            raise self._out_error(path, error.strerror or str(error)) from None
+            what = error.strerror or str(error)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and (kept := rounds_done(path)):
+                what += f"; the {kept} rounds before are kept, and --resume goes on from there"
+            raise self._out_error(path, what) from None
         except (NotARun, NotWhole) as error:
             raise StudyError(self.config.name, of_run_directory(error)) from None
 

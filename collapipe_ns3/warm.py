@@ -10,6 +10,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 import torch  # noqa: E402  # it takes seconds, in which Ctrl-C may be pressed
+import torch._dynamo  # noqa: E402  # as the first optimizer does, in a second of each process
 
 from collapipe_ns3 import code_identity, runner  # noqa: E402
 from ns3_scenarios import runtime  # noqa: E402

@@ -133,7 +133,7 @@ def examine(directory: Path) -> WholeRun:
     """
     look, study, manifest, digests = _begin(directory)
     if digests is None:
-        if "format" in manifest:
+        if "format" in manifest:  # as in all manifests since there are digests
             look.problems.insert(0, (DIGESTS, _MISSING))
         lines = look.plans_without_digests()
     else:

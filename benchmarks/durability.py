@@ -1,0 +1,309 @@
+"""Whether a run directory survives what may happen to it: kills at any write, damage to any file.
+
+`python -m benchmarks.durability --kills 500 --corruptions 300` takes about a quarter of an hour.
+
+A kill: a tiny study runs in a forked process that sends itself SIGKILL at one of its operations on
+files (within a write, or beside an opening, sync, renaming), chosen at random; what is there is
+loaded; then the run is resumed, killed again perhaps, until it ends. Every table, the plans and the
+checkpoint must equal those of a run that nobody disturbed, and what was loaded in between must be
+whole rounds of it.
+
+A corruption: one file of a run or of a campaign has a bit flipped, is cut short, or is deleted.
+Then `analysis.load`, `run --resume`, `replay` and `compare` each see it; each must give what it
+gives without the damage, or exit code 2 and an error that names the file, without a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pandas as pd
+import torch
+
+import analysis
+from analysis.load import TABLES, NotARun, NotWhole
+from benchmarks.same_bytes import different_columns, different_values
+from collapipe_ns3 import Study, campaign, campaign_workers
+from run_directory.whole import CHECKPOINT, PLANS, STUDY, is_begun, rounds_done
+from run_directory.writing import LOCK
+
+ROUNDS = 3
+TINY = f"""
+name: tiny
+rounds: {ROUNDS}
+model: {{width: 8, heads: 1, feed_forward: 8, encoder_blocks: 2, decoder_blocks: 1}}
+task: {{limit: 30, kinds: [cardinal], test_size: 10, cluster_size: 8}}
+training: {{batch_size: 4, local_steps: 1}}
+clusters: [{{cu: jetson-nano, position: [20, 10], devices: [raspberry-pi-4]}}]
+radio: {{d2d: {{transport: direct}}, d2e: {{transport: direct}}}}
+"""
+
+#: Wall seconds after which a process is taken to hang.
+LONGEST_S = 120
+
+_MOST_KILLS = 4  # of one run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a forked process ended: its exit code, negative for a signal, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def forked(work: Callable[[], object], folder: Path) -> Ended:
+    """Does the work in a process that has all of this one's modules loaded."""
+    places = [folder / name for name in ("stdout", "stderr")]
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            signal.alarm(LONGEST_S)
+            for number, place in enumerate(places, start=1):
+                os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            work()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    out, err = (place.read_text(errors="replace") for place in places)
+    return Ended(os.waitstatus_to_exitcode(status), out, err)
+
+
+class Operations:
+    """Counts a process's operations on files below a folder, and kills it at one of them."""
+
+    def __init__(self, folder: Path, kill_at: int | None, random: Random) -> None:
+        self.count = 0
+        self._folder, self._kill_at, self._random = str(folder), kill_at, random
+        self._ours: set[int] = set()
+        self._open, self._write = os.open, os.write
+        os.open, os.write = self._opened, self._written
+        for name in ("fsync", "ftruncate", "mkdir", "unlink", "replace"):
+            setattr(os, name, self._counted(getattr(os, name)))
+
+    def _is_due(self) -> bool:
+        self.count += 1
+        return self.count - 1 == self._kill_at
+
+    def _is_ours(self, target: Any) -> bool:
+        if isinstance(target, int):
+            return target in self._ours
+        return str(target).startswith(self._folder)
+
+    def _opened(self, path: Any, *rest: Any, **how: Any) -> int:
+        if not self._is_ours(path):
+            return self._open(path, *rest, **how)
+        due = self._is_due()
+        if due and self._random.random() < 0.5:
+            self._die()
+        descriptor = self._open(path, *rest, **how)
+        if due:
+            self._die()
+        self._ours.add(descriptor)
+        return descriptor
+
+    def _written(self, descriptor: int, data: Any) -> int:
+        if self._is_ours(descriptor) and self._is_due():
+            self._write(descriptor, data[: self._random.randrange(len(data) + 1)])
+            self._die()
+        return self._write(descriptor, data)
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(target: Any, *rest: Any, **how: Any) -> Any:
+            due = self._is_ours(target) and self._is_due()
+            if due and self._random.random() < 0.5:
+                self._die()
+            result = real(target, *rest, **how)
+            if due:
+                self._die()
+            return result
+
+        return counted
+
+    def _die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A study, and what it leaves where nothing happens: to be copied, and held against.
+
+    `run` has all rounds but the last, `whole` all of them, and `campaign` one finished cell.
+    """
+
+    folder: Path
+    operations: int = 0
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "tiny.yaml"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def whole(self) -> Path:
+        return self.folder / "whole"
+
+    @property
+    def campaign(self) -> Path:
+        return self.folder / "campaign"
+
+    @property
+    def cell(self) -> Path:
+        return next((self.campaign / "cells").iterdir())
+
+
+def prepared(folder: Path) -> Base:
+    """Makes the base in this folder. The first run is in this process, to load all that is used."""
+    base = Base(folder)
+    base.study.write_text(TINY)
+    Study.load(base.study).run(out=base.whole)
+    Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1)
+    Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1, resume=True)
+    run_cell(base.study, base.campaign)
+    count = forked(lambda: print(_counted(base, folder / "counted")), folder)
+    assert count.code == 0, count.err
+    return Base(folder, int(count.out))
+
+
+def _counted(base: Base, place: Path) -> int:
+    operations = Operations(place, None, Random(0))
+    run_alone(base.study, place)
+    return operations.count
+
+
+def run_alone(study: Path, place: Path) -> None:
+    """What `run` does, and `run --resume` where it was begun."""
+    Study.load(study).run(out=place, resume=is_begun(place) or (place / LOCK).exists())
+
+
+def run_cell(study: Path, place: Path) -> None:
+    """What `compare` does with a campaign of one cell."""
+    how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
+    cells = campaign.cells(str(study), (), **how)
+    made = campaign.claimed(str(study), cells, place)
+    for cell in made.missing():
+        campaign_workers.execute(cell.study, made.place(cell))
+
+
+def unlike(one: Path, other: Path) -> list[str]:
+    """What differs between two run directories, wall clock and manifests aside."""
+    names = [files(place) for place in (one, other)]
+    if names[0] != names[1]:
+        return sorted(names[0] ^ names[1])
+    found = [n for n in (STUDY, PLANS) if (one / n).read_bytes() != (other / n).read_bytes()]
+    for table in TABLES:
+        frames = (pd.read_parquet(place / table) for place in (one, other))
+        found += [f"{table}.{column}" for column in different_columns(*frames)]
+    if CHECKPOINT in names[0]:
+        kept = (torch.load(place / CHECKPOINT, weights_only=True) for place in (one, other))
+        found += different_values(next(kept), next(kept), CHECKPOINT)
+    return found
+
+
+def files(place: Path) -> set[str]:
+    """The names of a directory's files, but for the lock."""
+    found = {str(each.relative_to(place)) for each in place.rglob("*") if each.is_file()}
+    return found - {LOCK}
+
+
+def kill(base: Base, count: int, random: Random) -> Iterator[str]:
+    """Kills runs `count` times, and has them go on; a line for whatever is not as it should be."""
+    killed = 0
+    while killed < count:
+        work, whole = random.choice([(run_alone, base.whole), (run_cell, base.cell)])
+        trial = base.folder / "trial"
+        place = trial if work is run_alone else trial / "cells" / base.cell.name
+        shutil.rmtree(trial, ignore_errors=True)
+        kills, told = random.randint(1, _MOST_KILLS), ""
+        ended = Ended(-signal.SIGKILL, "", "")
+        while ended.code == -signal.SIGKILL:
+            at = random.randrange(base.operations) if kills > 0 and killed < count else None
+            ended = forked(partial(_run_killed, work, base.study, trial, at, random), base.folder)
+            told += f" {at}"
+            if ended.code == -signal.SIGKILL:
+                killed, kills = killed + 1, kills - 1
+                if wrong := _wrong_after_a_kill(place, base.whole):
+                    yield f"killed at{told}: {wrong}"
+        if ended.code != 0:
+            yield f"killed at{told}: exit code {ended.code}: {ended.err.strip()}"
+        elif different := unlike(place, whole):
+            yield f"killed at{told}: differs in {', '.join(different)}"
+
+
+def _run_killed(
+    work: Callable[[Path, Path], None], study: Path, place: Path, at: int | None, random: Random
+) -> None:
+    Operations(place, at, random)
+    work(study, place)
+
+
+def _wrong_after_a_kill(place: Path, whole: Path) -> str:
+    """What is wrong with what a killed process left, as one who loads it sees it."""
+    done = rounds_done(place)
+    try:
+        run = analysis.load(place)
+    except NotARun as error:
+        return "" if not done else str(error)
+    except NotWhole as error:
+        return str(error)
+    undisturbed = analysis.load(whole)
+    for table in TABLES:
+        frame: pd.DataFrame = getattr(undisturbed, table)
+        if different := different_columns(getattr(run, table), frame[frame["round"] < done]):
+            return f"{table} has other {', '.join(different)}"
+    return "" if run.plans == undisturbed.plans[:done] else "other plans"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Kills and damages as often as is asked for; the exit code is 1 where anything was wrong."""
+    from benchmarks.damage import damage  # which needs what is here
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.durability")
+    parser.add_argument("--kills", type=int, default=500, metavar="N")
+    parser.add_argument("--corruptions", type=int, default=300, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        base = prepared(Path(scratch))
+        wrong = list(kill(base, options.kills, Random(options.seed)))
+        print(f"{options.kills} kills at {base.operations} operations: {len(wrong)} wrong")
+        counts: Counter[tuple[str, str]] = Counter()
+        for what, look, verdict in damage(base, options.corruptions, Random(options.seed)):
+            counts[look, verdict if verdict in ("same", "error") else "wrong"] += 1
+            if verdict not in ("same", "error"):
+                wrong.append(f"{what}, {look}: {verdict}")
+        print(f"{options.corruptions} corruptions, each as it was seen by:")
+        for look in dict.fromkeys(look for look, _ in counts):
+            found = ", ".join(f"{n} {v}" for (one, v), n in sorted(counts.items()) if one == look)
+            print(f"  {look}: {found}")
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
