@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from bridge import loop as simulated
 from bridge.network import Network
+from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.plugins import RAISED, PluginFailed, described
 from ns3_scenarios import runtime
@@ -84,6 +85,13 @@ class OwnScenario:
         return cast("Network", _Guarded(network, self.name))
 
 
+#: How to take what a call hands back, so that a wrong type is found there and then.
+_READ: dict[str, Callable[[Any], object]] = {
+    "link_state": lambda states: tuple(map(Link.of, states)),
+    "usage": dict,
+}
+
+
 class _Guarded:
     """The calls of a user's network; what they raise is `ScenarioFailed`.
 
@@ -94,18 +102,21 @@ class _Guarded:
         self._network, self._name = network, name
         for call in CALLS:
             if call != "deliveries":
-                setattr(self, call, self._guarded(getattr(network, call)))
+                read = _READ.get(call, lambda value: value)
+                setattr(self, call, self._guarded(getattr(network, call), read))
 
     @property
     def deliveries(self) -> Any:
         with failing_as(self._name):
             return self._network.deliveries
 
-    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _guarded(
+        self, call: Callable[..., Any], read: Callable[[Any], object]
+    ) -> Callable[..., Any]:
         @functools.wraps(call)
         def guarded(*arguments: Any, **named: Any) -> Any:
             try:  # not `with`, which costs more than the call
-                return call(*arguments, **named)
+                return read(call(*arguments, **named))
             except ValueError:
                 raise
             except RAISED as error:

@@ -119,3 +119,40 @@ def test_what_is_no_network_is_told_before_the_first_round(
     assert says in str(caught.value)
     assert str(caught.value).startswith(f"scenario {module}:build, round 0, being tried out: ")
     assert not Path("run").exists()
+
+
+CHANGED = """
+from ns3_scenarios import network
+class Changed:
+    def __init__(self, spec):
+        self.network = network.build(spec)
+    def __getattr__(self, name):
+        return getattr(self.network, name)
+    def {call}(self, *arguments):
+        if self.network.now_ns() < 1_000_000 and not arguments:
+            return self.network.{call}()
+        {does}
+def build(spec):
+    return Changed(spec)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "does", "says"),
+    [
+        ("link_state", "return None", "TypeError: 'NoneType' object is not iterable ("),
+        ("link_state", "raise SystemExit", "SystemExit (strange"),
+        ("link_state", "return [1]", "AttributeError: 'int' object has no attribute 'src' ("),
+        ("usage", "raise KeyError('bs')", "KeyError: 'bs' (strange"),
+        ("usage", "return 7", "TypeError: 'int' object is not iterable ("),
+    ],
+)
+def test_what_a_network_does_amid_a_round_names_the_scenario(
+    call: str, does: str, says: str, tmp_path: Path
+) -> None:
+    module = write_module(tmp_path, "strange", CHANGED.format(call=call, does=does))
+    study = Study(studies.config(scenario=f"{module}:build", rounds=1))
+    with pytest.raises(ScenarioFailed) as caught:
+        study.run(out="run")
+    assert str(caught.value).startswith(f"scenario {module}:build, round 0: ")
+    assert says in str(caught.value)
