@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.text import Text
 
 import collapipe_ns3
 from collapipe_ns3 import display
@@ -29,7 +30,7 @@ from collapipe_ns3.cli_options import (
     SetOption,
     StudyArgument,
 )
-from collapipe_ns3.display_tables import print_table
+from collapipe_ns3.display_tables import print_table, print_text
 from collapipe_ns3.progress import shown
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
@@ -168,7 +169,7 @@ def replay(
         if as_json:
             print_json(facts)
         else:
-            out.print(str(again.plan), markup=False)
+            print_text(out, str(again.plan))
             same = ", ".join(again.different) + " differ" if again.different else "as recorded"
             out.print(
                 f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
@@ -211,7 +212,7 @@ def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption =
             print_json({"ok": True, "study": study, "problems": [], "warnings": warnings})
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
-            out.print(str(first), markup=False)
+            print_text(out, str(first))
 
 
 @app.command()
@@ -290,10 +291,10 @@ def _show_result(
     ].to_list():
         out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is no number")
     for line in display.failure_lines(result.pipelines):
-        out.print(line, soft_wrap=True)
+        print_text(out, Text.from_markup(line))
     absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
     for device, why in absent.last().items():
-        out.print(f"[yellow]{device} sat out[/]: {why}", soft_wrap=True)
+        print_text(out, Text.assemble((f"{device} sat out", "yellow"), f": {why}"))
     out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
 
 

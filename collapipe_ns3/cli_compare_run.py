@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from analysis import compare as comparing
 from analysis import comparison_files
@@ -22,6 +23,7 @@ from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.campaign_workers import Ended
 from collapipe_ns3.code_identity import CodeIdentity
 from collapipe_ns3.display_compare import print_comparison
+from collapipe_ns3.display_tables import print_text
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.study import RUNS, Study
@@ -87,8 +89,7 @@ def compare(wanted: Wanted) -> bool:
         if files:
             out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     for each in failed:
-        err.print(f"[bold red]{each.cell.name} failed[/]: ", end="")
-        err.print(each.error, markup=False, soft_wrap=True)
+        print_text(err, Text.assemble((f"{each.cell.name} failed", "bold red"), f": {each.error}"))
     return not failed
 
 
@@ -187,7 +188,7 @@ def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
     runs = f"{len(missing)} runs; {len(planned.cells) - len(missing)} were already there"
     bar = Progress(
         TextColumn("rounds"),
-        BarColumn(bar_width=30),
+        *([BarColumn(bar_width=30)] if err.width >= 80 else []),
         MofNCompleteColumn(),
         TextColumn(f"of {runs}"),
         TimeElapsedColumn(),

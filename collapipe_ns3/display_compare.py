@@ -1,4 +1,4 @@
-"""Comparisons on the terminal, 80 columns wide."""
+"""Comparisons on the terminal."""
 
 from __future__ import annotations
 

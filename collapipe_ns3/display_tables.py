@@ -1,4 +1,4 @@
-"""Tables on consoles of any width: what is too wide for one table is printed as several.
+"""Tables and texts on consoles of any width.
 
 A table that does not fit is cut into parts below each other, each with the first column and as many
 of the others, in their order, as there is room for. So no figure is dropped or cut short.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -39,6 +40,20 @@ def print_table(console: Console, table: Table) -> None:
     """The table, in as many parts as it takes."""
     for places in _parts(table, console.width):
         console.print(_part(table, places, console.width))
+
+
+def print_text(console: Console, text: str | Text) -> None:
+    """Lines of text, on a terminal wrapped between words and indented as they begin.
+
+    Elsewhere, in a file or for another program, lines stay whole.
+    """
+    whole = text if isinstance(text, Text) else Text(text)
+    for line in whole.split("\n", allow_blank=True):
+        indent = len(line.plain) - len(line.plain.lstrip(" "))
+        if console.is_terminal:
+            console.print(Padding(line[indent:], (0, 0, 0, indent)), overflow="fold")
+        else:
+            console.print(line, soft_wrap=True)
 
 
 def _parts(table: Table, width: int) -> Iterator[list[int]]:

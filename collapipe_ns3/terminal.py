@@ -12,8 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from collapipe_ns3 import display
+from collapipe_ns3.display_tables import print_text
 
 if TYPE_CHECKING:
     from collapipe_ns3.problems import Problem
@@ -42,7 +44,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     except StudyError as error:
         if as_json:
             print_json({"ok": False, "study": study, "problems": listed(error.problems)})
-        err.print(display.problem_lines(error), soft_wrap=True)
+        print_text(err, Text.from_markup(display.problem_lines(error)))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if as_json:
@@ -61,7 +63,7 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
         if as_json:
             print_json({"ok": False, "study": study, "error": str(error)})
         err.print(f"[bold red]study {escape(study)} failed:[/]", soft_wrap=True)
-        err.print(str(error), markup=False, soft_wrap=True)
+        print_text(err, str(error))
         raise typer.Exit(1) from None
 
 
@@ -94,7 +96,7 @@ def stdout_alone() -> Iterator[None]:
 def warn(warnings: Iterable[Problem]) -> None:
     """Prints what is doubtful in a study on stderr."""
     for each in warnings:
-        err.print(f"[yellow]warning[/]: {escape(str(each))}", soft_wrap=True)
+        print_text(err, Text.assemble(("warning", "yellow"), f": {each}"))
 
 
 def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
