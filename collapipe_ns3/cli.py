@@ -127,7 +127,8 @@ def run(
             again += ["--other-code"] * other_code
             again += [f"--{kind}" for kind in traces]
             _interrupted(loaded.config, path, again, as_json)
-        _show_result(loaded.config, result, warnings, as_json)
+        warn(result.warnings)
+        _show_result(loaded.config, result, [*warnings, *result.warnings], as_json)
         if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
             raise typer.Exit(1)
 
@@ -205,11 +206,12 @@ def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption =
     """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
     with failures(study, as_json):
         loaded = collapipe_ns3.Study.load(study, sets or ())
-        first = loaded.plan()
-        warn(loaded.warnings)
+        first, found = loaded.try_out()
+        warnings = [*loaded.warnings, *found]
+        warn(warnings)
         if as_json:
-            warnings = listed(loaded.warnings)
-            print_json({"ok": True, "study": study, "problems": [], "warnings": warnings})
+            facts = {"ok": True, "study": study, "problems": [], "warnings": listed(warnings)}
+            print_json(facts)
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
             print_text(out, str(first))
@@ -229,9 +231,10 @@ def plan(
 
         loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme).with_(seed=seed)
         shown = loaded.preview()
-        warn(loaded.warnings)
+        warnings = [*loaded.warnings, *shown.warnings]
+        warn(warnings)
         if as_json:
-            print_json({**shown.to_json(), "warnings": listed(loaded.warnings)})
+            print_json({**shown.to_json(), "warnings": listed(warnings)})
         else:
             print_preview(out, shown)
 

@@ -21,8 +21,10 @@ from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.models.spec import ModelSpec
 from collapipe_ns3.own_scenario import ScenarioFailed
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.problems import Problem
 from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.guard import GuardedScheme
+from collapipe_ns3.study_warnings import scheme_warnings
 from collapipe_ns3.tasks import Task
 from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 from ns3_scenarios import runtime
@@ -137,6 +139,11 @@ class Planning:
                 raise SimulationError(f"{doing}: {error}") from None
             except ScenarioFailed as error:
                 raise ScenarioFailed(f"{doing}{str(error).removeprefix(own or '')}") from None
+
+    def first(self) -> tuple[RoundPlan, list[Problem]]:
+        """The plan of `try_out`, and what the scheme finds doubtful in the study by it."""
+        plan = self.try_out()[0]
+        return plan, scheme_warnings(self.scheme.explain(plan.round, None))
 
     async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
         """What is known of the links once these have been sounded."""

@@ -20,20 +20,24 @@ from collapipe_ns3.links import Link
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.planning import Planning
+from collapipe_ns3.problems import Problem
 from collapipe_ns3.schemes import Observation
+from collapipe_ns3.study_warnings import scheme_warnings
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one.
 
-    There is no timeline of a round whose links are too slow for one.
+    There is no timeline of a round whose links are too slow for one. `warnings` are what the scheme
+    finds doubtful in the study.
     """
 
     links: tuple[Link, ...]
     plan: RoundPlan
     explanation: Mapping[str, Any]
     timeline: Timeline | None
+    warnings: tuple[Problem, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; of the timeline the phases of each pipeline."""
@@ -63,11 +67,13 @@ def preview(run: Planning) -> Preview:
     measurements, for a plan of any scheme. Raises what `Run.try_out` does.
     """
     plan, book = run.try_out(unmeasured(run.observation(), (), 0.0))
+    explanation = run.scheme.explain(plan.round, None)
     return Preview(
         links=tuple(book.links.values()),
         plan=plan,
-        explanation=run.scheme.explain(plan.round, None),
+        explanation=explanation,
         timeline=expected(plan, run.observation(book)),
+        warnings=tuple(scheme_warnings(explanation)),
     )
 
 

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collapipe_ns3.problems import Problem
 from collapipe_ns3.study import Study
+from collapipe_ns3.study_warnings import scheme_warnings
 from run_directory.whole import STUDY, NotARun, WholeRun, examine
 
 if TYPE_CHECKING:
@@ -64,6 +66,11 @@ class Result:
     def plans(self) -> list[dict[str, Any]]:
         """The plan of each round as plain data, with what the scheme said of it."""
         return [dict(plan) for plan in self._run.plans]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """What the scheme found doubtful in the study when it planned the first round."""
+        return scheme_warnings(self.plans[0].get("explanation", {})) if self.plans else []
 
     @property
     def manifest(self) -> dict[str, Any]:

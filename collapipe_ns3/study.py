@@ -62,8 +62,7 @@ RUNS = Path("runs")
 #: Is told of each step of a run as it ends.
 OnProgress = Callable[["Progress"], None]
 
-#: Wall seconds that the network may simulate without ending any wait, or the scheme compute, before
-#: a run is given up.
+#: Wall seconds of simulating without the end of any wait, or of planning, that end a run.
 WATCHDOG_S = 3600.0
 
 
@@ -146,13 +145,17 @@ class Study:
 
     def plan(self) -> RoundPlan:
         """The first round's plan, its network tried out; raises `StudyError` where either fails."""
+        return self.try_out()[0]
+
+    def try_out(self) -> tuple[RoundPlan, list[Problem]]:
+        """What `plan` gives, and what its scheme finds doubtful in the study."""
         from collapipe_ns3.planning import Planning
 
         self._expect_memory()
         with self._planning_errors():
-            plan = Planning(self.config, WATCHDOG_S).try_out()[0]
-        self._expect_memory(plan)
-        return plan
+            plan, warnings = Planning(self.config, WATCHDOG_S).first()
+            self._expect_memory(plan)
+        return plan, warnings
 
     def preview(self) -> Preview:
         """The first round's links, all of them measured, its plan and predicted timeline.
@@ -179,8 +182,7 @@ class Study:
                 run = runner.Run(self.config, runner.torch_device(device), watchdog_s)
             except runner.NoDevice as error:
                 raise StudyError(self.config.name, [Problem("--device", str(error))]) from None
-            plan = run.try_out()[0]
-        self._expect_memory(plan)
+            self._expect_memory(run.try_out()[0])
         return run
 
     def _expect_memory(self, plan: RoundPlan | None = None) -> None:

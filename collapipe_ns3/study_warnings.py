@@ -6,7 +6,8 @@ makes a study impossible is in `collapipe_ns3.checks` instead.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from collapipe_ns3 import layout
 from collapipe_ns3.checks import renamed
@@ -28,6 +29,16 @@ def warnings_of(config: StudyConfig) -> list[Problem]:
         *_fixed_powers(config),
         *_background_powers(config),
         *_extrapolations(config),
+    ]
+
+
+def scheme_warnings(explanation: Mapping[str, Any]) -> list[Problem]:
+    """What a scheme finds doubtful in a study; see `collapipe_ns3.schemes.Explaining`."""
+    found = explanation.get("warnings", ())
+    return [
+        Problem(str(each["path"]), str(each["message"]))
+        for each in (found if isinstance(found, list) else ())
+        if isinstance(each, dict) and {"path", "message"} <= each.keys()
     ]
 
 

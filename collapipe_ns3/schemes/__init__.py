@@ -296,7 +296,11 @@ class Explaining(Protocol):
     """What a scheme has beside that can say how its plans come about."""
 
     def explain(self, outcome: Outcome | None) -> dict[str, Any]:
-        """How the last plan came about, and how it went if it was executed: plain data."""
+        """How the last plan came about, and how it went if it was executed: plain data.
+
+        Under `warnings` it may list what is doubtful in the study, mappings of a `path` in it and a
+        `message`, which commands print.
+        """
         ...
 
     def energy_queues(self) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from collapipe_ns3.dssra.account import ratios
+from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.decide import decide, expected, expected_joules
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
 from collapipe_ns3.dssra.divergence import GradientNoise
@@ -234,6 +235,11 @@ class CollaPipe:
             return {}
         told = self.decision.to_json()
         del told["plan"]
+        joules = self.decision.prediction.joules
+        told["warnings"] = [
+            {"path": path, "message": message}
+            for path, message in unkeepable(self.settings, self._seen.devices, joules)
+        ]
         if outcome is not None:
             rows = compare(
                 self.decision.prediction, outcome.phases, outcome.devices, self._seen.local_steps
