@@ -61,8 +61,7 @@ def compare(wanted: Wanted) -> bool:
     warn(warnings)
     present = campaign_code.present_code(planned.cells)
     with campaign.held(planned, wanted.study):
-        planned.missing()  # raises where a cell is damaged, of which nothing else can be said
-        missing = planned.missing()
+        missing = planned.missing()  # raises where a cell is damaged
         stale = campaign_code.stale_cells(planned, present)
         if wanted.fresh:
             campaign_code.discard(planned, stale)

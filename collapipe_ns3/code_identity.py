@@ -35,6 +35,7 @@ NO_PART_OF_A_RUN = (
     "collapipe_ns3/__main__.py",
     "collapipe_ns3/campaign*.py",
     "collapipe_ns3/cli*.py",
+    "collapipe_ns3/contract/*",
     "collapipe_ns3/display*.py",
     "collapipe_ns3/doctor.py",
     "collapipe_ns3/dssra/gantt.py",
