@@ -41,6 +41,7 @@ NO_PART_OF_A_RUN = (
     "collapipe_ns3/dssra/gantt.py",
     "collapipe_ns3/preview.py",
     "collapipe_ns3/replay.py",
+    "collapipe_ns3/stdout.py",
     "collapipe_ns3/terminal.py",
     "collapipe_ns3/studies/*",  # a run keeps its study as resolved
     "*/py.typed",

@@ -32,7 +32,6 @@ def code():
     #include <stdexcept>
     namespace falling {
     void fatal() { NS_FATAL_ERROR("the mast\\\\nfell"); }
-    void terminate() { std::terminate(); }
     void crash() { *static_cast<volatile int*>(nullptr) = 1; }
     void raised() { throw std::runtime_error("no mast"); }
     void Later(void (*what)()) { ns3::Simulator::Schedule(ns3::MilliSeconds(5), what); }
@@ -59,7 +58,6 @@ def write(folder: Path, what: str) -> Path:
     ("what", "says"),
     [
         ("fatal", "ns-3 ends the process: the mast\nfell"),
-        ("terminate", "ns-3 ends the process"),
         ("crash", "the process crashed: Segmentation fault"),
         ("raised", "no mast"),
     ],
