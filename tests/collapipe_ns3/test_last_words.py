@@ -78,7 +78,7 @@ def test_an_end_amid_a_round_is_told_and_the_rounds_before_it_are_kept(
     assert error in done.stderr
     assert "Traceback" not in done.stderr
     assert "stack" not in done.stderr.lower()
-    assert len(done.stderr.splitlines()) < 8
+    assert len(done.stderr.splitlines()) < 12  # a dump of stacks has hundreds
     assert analysis.load(tmp_path / "run").rounds["round"].tolist() == [0]
 
 
