@@ -26,7 +26,8 @@ _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
 
 #: The columns of each table; seconds are simulated and run on over the rounds of a run, except
-#: where a name says `wall`.
+#: where a name says `wall`. Those columns alone differ between runs of the same study, seed and
+#: code (`run_directory.tables.repeatable`).
 SCHEMAS: Mapping[str, pa.Schema] = {
     name: pa.schema([*_RUN, *columns])
     for name, columns in {

@@ -29,7 +29,7 @@ from collapipe_ns3.records import RoundRecord
 from collapipe_ns3.runner import Run
 from collapipe_ns3.study_warnings import trace_warnings
 from ns3_scenarios.traces import TraceFiles
-from run_directory.tables import read_round
+from run_directory.tables import read_round, repeatable
 from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
 
 #: The tables that a round which runs again fills as it did.
@@ -127,7 +127,7 @@ def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> l
     for table in _COMPARED:
         was = recorded[table]
         now = pd.DataFrame(record.tables()[table], columns=was.columns).astype(was.dtypes)
-        columns = [name for name in was.columns if "wall" not in name and name != "energy_queue"]
+        columns = [name for name in repeatable(was).columns if name != "energy_queue"]
         if not was[columns].equals(now[columns]):
             different.append(table)
     return different

@@ -27,6 +27,14 @@ def read_round(run: WholeRun, name: str, number: int) -> pd.DataFrame:
     return _read(run, run.table(name)[number : number + 1])
 
 
+def repeatable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without its wall-clock columns, those with `wall` in their names.
+
+    What is left is the same, to the bit, in every run of the same study and seed by the same code.
+    """
+    return frame[[name for name in frame.columns if "wall" not in name]]
+
+
 def _read(run: WholeRun, files: Sequence[Path]) -> pd.DataFrame:
     if not files:
         return pd.DataFrame()

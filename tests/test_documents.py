@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis import repeatable
 from collapipe_ns3 import Study
+from collapipe_ns3.records import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,6 +23,19 @@ STUDIES = [
 @pytest.mark.parametrize("text", STUDIES)
 def test_a_study_in_a_document_is_one(text: str) -> None:
     assert Study.from_yaml(text).config.rounds >= 1
+
+
+def test_the_readme_names_the_columns_that_do_not_repeat() -> None:
+    differing = {
+        (column, table)
+        for table, schema in SCHEMAS.items()
+        for column in schema.names
+        if column not in repeatable(schema.empty_table().to_pandas())
+    }
+    [said] = re.findall(
+        r"two\s+columns of wall-clock time: (.*?)\.\n", ROOT.joinpath("README.md").read_text(), re.S
+    )
+    assert set(re.findall(r"`(\w+)` of `(\w+)`", said)) == differing
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
