@@ -8,25 +8,22 @@ result.rounds  # a pandas DataFrame
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import itertools
 import json
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
-from bridge.loop import SimulatedLoop
 from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.footprint import lacking_here
 from collapipe_ns3.manifest import code_changes, going_on, manifest
+from collapipe_ns3.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
@@ -58,9 +55,6 @@ if TYPE_CHECKING:
     from collapipe_ns3.runner import Progress, Run
 
 RUNS = Path("runs")
-
-#: Is told of each step of a run as it ends.
-OnProgress = Callable[["Progress"], None]
 
 #: Wall seconds of simulating without the end of any wait, or of planning, that end a run.
 WATCHDOG_S = 3600.0
@@ -251,7 +245,7 @@ class Study:
                 show(step)
                 on_progress(step)
 
-            return Result(_outside_any_loop(work, told))
+            return Result(outside_any_loop(work, told))
 
     def _run(
         self,
@@ -367,37 +361,6 @@ class Study:
 
     def _out_error(self, path: Path, what: str) -> StudyError:
         return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
-
-
-class _Interrupted(RuntimeError):
-    """Ends a run in another thread than the one that was interrupted."""
-
-
-def _outside_any_loop(work: Callable[[OnProgress], Path], on_progress: OnProgress) -> Path:
-    """Does the work here, or in a thread of its own where this one has an event loop running.
-
-    Notebooks run their cells in such a loop, and a simulation needs one of its own.
-    """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return work(on_progress)
-    if isinstance(loop, SimulatedLoop):
-        raise RuntimeError("a study can't be run from within a round of another")  # noqa: TRY004  # the call is misplaced, not its argument
-    interrupted = threading.Event()
-
-    def told(progress: Progress) -> None:
-        if interrupted.is_set():
-            raise _Interrupted
-        on_progress(progress)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-        running = pool.submit(work, told)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            interrupted.set()
-            raise
 
 
 def _without_rounds(config: StudyConfig) -> StudyConfig:
