@@ -22,6 +22,7 @@ def main() -> NoReturn:
             app()
         finally:
             sys.stdout.flush()
+            sys.stdout = sys.stderr  # for what plug-ins have done at the exit
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -85,11 +85,13 @@ def _last_words(study: str, as_json: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def stdout_alone() -> Iterator[None]:
     """Within, only `out` and `print_json` print on stdout: other prints go to stderr."""
-    out.file = sys.stdout
+    out.file, original = sys.stdout, sys.__stdout__
     try:
+        sys.__stdout__ = sys.stderr  # type: ignore[misc,assignment]  # for typeshed a constant
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        sys.__stdout__ = original  # type: ignore[misc]  # as above
         out.file = cast("IO[str]", None)  # whatever sys.stdout is by then
 
 

@@ -14,6 +14,9 @@ import studies
 
 NOISY = """\
     print("imported")
+    import atexit
+    atexit.register(print, "leaving")
+    sys.__stdout__.write("original\\n")
     def plan(self, round, observation):
         import os, cppyy
         print("planning")
@@ -42,7 +45,8 @@ def test_what_a_plug_in_prints_goes_to_stderr(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scheme"] == "mine"
-    for said in ("imported", "planning", "bare descriptor", "from a child", "from C++", "learning"):
+    inside = ("planning", "bare descriptor", "from a child", "from C++", "learning")
+    for said in ("imported", "original", *inside, "leaving"):
         assert f"{said}\n" in done.stderr
 
 
