@@ -47,10 +47,14 @@ _SITUATIONS: Mapping[str, tuple[tuple[tuple[object, ...], ...], float, float]] =
 
 @dataclass(frozen=True, slots=True)
 class SchemeContract:
-    """The checks of a scheme of this name, which `make` makes with its default settings."""
+    """The checks of a scheme of this name, which `make` makes with its default settings.
+
+    A call that takes more than `watchdog_s` of wall time fails.
+    """
 
     name: str
     make: Callable[..., Scheme]
+    watchdog_s: float = 60.0
 
     def stages(self) -> Iterator[list[Step]]:
         """The checks, those that need others to hold after these."""
@@ -95,7 +99,7 @@ class SchemeContract:
             return self.make()
 
     def _new(self) -> GuardedScheme:
-        return GuardedScheme(self.name, self._raw())
+        return GuardedScheme(self.name, self._raw(), self.watchdog_s)
 
     def _planning(self, situation: str = "one cluster") -> tuple[Planning, LinkBook]:
         clusters, gain, loss = _SITUATIONS[situation]

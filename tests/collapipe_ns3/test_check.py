@@ -147,6 +147,13 @@ def test_each_breach_of_a_scheme_fails_the_check_for_it(breached: str, tmp_path:
     assert note
 
 
+def test_a_scheme_that_computes_for_ever_fails(tmp_path: Path) -> None:
+    code = "    def plan(self, round, observation):\n        while True: pass\n"
+    module = plugging.install(tmp_path, code).stem
+    contract = SchemeContract("mine", importlib.import_module(module).Mine, watchdog_s=1.0)
+    assert failed(list(made(contract.stages()))) == ["plans for one cluster"]
+
+
 SCENARIO = """
 from ns3_scenarios import network, runtime
 class Changed:
