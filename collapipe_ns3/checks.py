@@ -36,12 +36,15 @@ def problems(config: StudyConfig) -> list[Problem]:
 
     Of a study that takes more memory than any may, not every node is looked at.
     """
-    if too_large := footprint(config).problem(MOST_BYTES, "a study may take"):
-        return [*_model_problems(config), *_task_problems(config), too_large]
-    return [
+    of_sizes = [
         *_model_problems(config),
         *_task_problems(config),
         *_memory_problems(config),
+    ]
+    if too_large := footprint(config).problem(MOST_BYTES, "a study may take"):
+        return [*of_sizes, too_large]
+    return [
+        *of_sizes,
         *_scheme_problems(config),
         *_own_scenario_problems(config),
         *_scenario_problems(config),

@@ -27,6 +27,7 @@ from collapipe_ns3.display_tables import print_text
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.study import RUNS, Study
+from collapipe_ns3.study_warnings import warnings_of
 from collapipe_ns3.terminal import err, listed, out, print_json, warn
 from run_directory.whole import NotARun, NotWhole
 
@@ -135,7 +136,8 @@ def _warnings(cells: Sequence[Cell]) -> list[Problem]:
     found: list[Problem] = []
     for cell in {(cell.seed, cell.sets): cell for cell in cells}.values():
         known = {warning.path for warning in found}
-        found += [each for each in Study.from_yaml(cell.study).warnings if each.path not in known]
+        config = Study.from_yaml(cell.study).config  # whose lines are in no file of the user's
+        found += [each for each in warnings_of(config) if each.path not in known]
     return found
 
 

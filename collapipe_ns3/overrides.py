@@ -9,7 +9,7 @@ from typing import Any
 
 from collapipe_ns3 import yaml_text
 from collapipe_ns3.places import spelled_out
-from collapipe_ns3.problems import Place, Problem, path_of
+from collapipe_ns3.problems import Place, Problem, path_of, shown
 
 _LONGEST_SHOWN = 60
 
@@ -31,8 +31,12 @@ class Overrides:
     def put_value(self, path: str, value: Any) -> None:
         """The same from Python, with a value of plain data, or a number or an array of numpy's."""
         plain = value.tolist() if hasattr(value, "tolist") else value
-        option = _short(f"{path} = {plain!r}")
+        option = _short(f"{path} = {shown(plain)}")
         self._put(option, path, lambda: copy.deepcopy(plain))
+
+    def put_scheme(self, name: str) -> None:
+        """Another scheme, with its own default settings."""
+        self._put(f"--scheme {_short(name)}", "scheme", lambda: {"name": name})
 
     def _put(self, option: str, path: str, read: Callable[[], Any]) -> None:
         try:

@@ -120,7 +120,7 @@ def _message(detail: ErrorDetails, place: Place, keys_at: Callable[[Place], Iter
         return "is missing"
     if kind == "value_error":
         return str(context["error"])
-    given = _shown(detail["input"])
+    given = shown(detail["input"])
     if kind == "literal_error":
         valid = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         near = did_you_mean(str(detail["input"]), valid)
@@ -163,11 +163,14 @@ _EXPECTED = {
 }
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """What was written, as far as a line has room for it."""
     if isinstance(value, Mapping):
         return "keys with values"
     if isinstance(value, list | tuple):
         return f"{len(value)} of them" if len(str(value)) > 40 else str(list(value))
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python doesn't write
     return text if len(text) <= 60 else text[:57] + "…'"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from collapipe_ns3 import yaml_text
 from collapipe_ns3.config import Scheme, StudyConfig
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.origins import Origins
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.places import keys_at, section_at, spelled_out
 from collapipe_ns3.problems import MOST_IN_FORM, Place, Problem, StudyError, from_pydantic
 from collapipe_ns3.section import kind_problems
-from collapipe_ns3.yaml_text import Entry
 
 _SUFFIXES = (".yaml", ".yml")
 _REPAIRS = 4  # looks at a study, each with what the last one found wrong repaired
@@ -38,14 +38,27 @@ def catalogue() -> dict[str, StudyConfig]:
     return {name: StudyConfig.model_validate(each.data) for name, each in documents.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A study that was read, and where its keys are written."""
+
+    config: StudyConfig
+    origins: Origins
+
+
 def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
     """The study of this bundled name or in this file, with `a.b=value` settings put on top.
 
     With another scheme, and its own default settings, where one is named. Raises `StudyError` with
     everything that is wrong.
     """
+    return opened(study, sets, scheme).config
+
+
+def opened(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> Opened:
+    """As `read`, with the origins of the study's keys."""
     text, folder = _text(study)
-    return parse(study, text, sets, scheme, folder, file=study)
+    return understood(study, text, sets, scheme, folder, file=study)
 
 
 def written_scheme(study: str) -> Scheme:
@@ -58,18 +71,20 @@ def written_scheme(study: str) -> Scheme:
         return Scheme()
 
 
-def parse(
+def parse(study: str, text: str, sets: Sequence[str] = (), folder: Path = Path()) -> StudyConfig:
+    """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
+    return understood(study, text, sets, folder=folder).config
+
+
+def understood(
     study: str,
     text: str,
     sets: Sequence[str] = (),
     scheme: str | None = None,
     folder: Path = Path(),
     file: str = "",
-) -> StudyConfig:
-    """The study that this YAML describes; `study` is what errors call it, `file` where it stands.
-
-    Raises `StudyError`.
-    """
+) -> Opened:
+    """As `parse`, with the origins of the study's keys, which are written in `file`."""
     try:
         document, found = yaml_text.parse(text)
     except yaml_text.BadYaml as error:
@@ -80,29 +95,18 @@ def parse(
         raise StudyError(study, [problem])
     given = spelled_out(data.get("scheme"), ("scheme",))
     named = given.get("name", Scheme().name) if isinstance(given, dict) else None
-    if scheme not in (None, named):
-        data["scheme"] = {"name": scheme}
     overrides = Overrides(data)
+    if scheme is not None and scheme != named:
+        overrides.put_scheme(scheme)
     for setting in sets:
         overrides.put(setting)
     config, more = check(data, folder)
     told = {problem.path for problem in found}  # of these None stands in the data
     found += [problem for problem in more if problem.path not in told]
-    located = [_located(problem, document, file, overrides.option_of) for problem in found]
-    if config is None or located or overrides.problems:
-        raise StudyError(study, [*overrides.problems, *located])
-    return config
-
-
-def _located(
-    problem: Problem, document: Entry, file: str, option_of: Callable[[str], str | None]
-) -> Problem:
-    """The problem with the option or the line that it comes from."""
-    option = option_of(problem.path)
-    if option is not None:
-        return replace(problem, file=option, line=None)
-    line = document.line_of(problem.path) if problem.line is None else problem.line
-    return replace(problem, file=file, line=line)
+    origins = Origins(file, document, (overrides,))
+    if config is None or found or overrides.problems:
+        raise StudyError(study, [*overrides.problems, *origins.located(found)])
+    return Opened(config, origins)
 
 
 def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list[Problem]]:

@@ -13,7 +13,7 @@ import errno
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +23,7 @@ from collapipe_ns3 import code_identity, reading
 from collapipe_ns3.config import StudyConfig
 from collapipe_ns3.footprint import lacking_here
 from collapipe_ns3.manifest import code_changes, going_on, manifest
+from collapipe_ns3.origins import Origins
 from collapipe_ns3.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.overrides import Overrides
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
@@ -64,11 +65,12 @@ WATCHDOG_S = 3600.0
 class Study:
     """A study that has been checked.
 
-    `settings` remembers those of schemes that the study had before its present one.
+    `settings` are those of schemes that it had before, `origins` say where its keys are written.
     """
 
     config: StudyConfig
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
+    origins: Origins = field(default=Origins(), compare=False, repr=False)
 
     @classmethod
     def load(
@@ -85,20 +87,21 @@ class Study:
         `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with everything
         that is wrong.
         """
-        config = reading.read(str(study), sets, scheme)
-        written = reading.written_scheme(str(study)) if scheme is not None else config.scheme
-        loaded = cls(config, {written.name: written.settings})
+        opened = reading.opened(str(study), sets, scheme)
+        written = reading.written_scheme(str(study)) if scheme is not None else opened.config.scheme
+        loaded = cls(opened.config, {written.name: written.settings}, opened.origins)
         return loaded.with_(**keys) if keys else loaded
 
     @classmethod
     def from_yaml(cls, text: str, called: str = "given as text") -> Self:
         """A study from the text of a study file, which errors call so; raises `StudyError`."""
-        return cls(reading.parse(called, text))
+        opened = reading.understood(called, text)
+        return cls(opened.config, origins=opened.origins)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What is doubtful in it, each with its place; it can be run nevertheless."""
-        return tuple(warnings_of(self.config))
+        return tuple(self.origins.located(warnings_of(self.config)))
 
     def to_yaml(self) -> str:
         """The whole study, defaults included; `from_yaml` gives the same again."""
@@ -125,17 +128,16 @@ class Study:
         data = self.config.model_dump(mode="json")
         if scheme is not None and scheme != now.name:
             data["scheme"] = {"name": scheme, "settings": known.get(scheme, {})}
-        data |= {key: v for key, v in {"seed": seed, "rounds": rounds}.items() if v is not None}
         overrides = Overrides(data)
-        for path, value in keys.items():
-            overrides.put_value(path.replace("__", "."), value)
-        for path, value in (set or {}).items():
+        given = {key: v for key, v in {"seed": seed, "rounds": rounds}.items() if v is not None}
+        given |= {key.replace("__", "."): value for key, value in keys.items()} | dict(set or {})
+        for path, value in given.items():
             overrides.put_value(path, value)
         config, found = reading.check(data)
         if config is None or found or overrides.problems:
-            located = [replace(p, file=overrides.option_of(p.path) or "") for p in found]
+            located = self.origins.under(overrides).located(found)
             raise StudyError(self.config.name, [*overrides.problems, *located])
-        return Study(config, known)
+        return Study(config, known, self.origins.under(overrides))
 
     def plan(self) -> RoundPlan:
         """The first round's plan, its network tried out; raises `StudyError` where either fails."""
@@ -145,11 +147,10 @@ class Study:
         """What `plan` gives, and what its scheme finds doubtful in the study."""
         from collapipe_ns3.planning import Planning
 
-        self._expect_memory()
         with self._planning_errors():
             plan, warnings = Planning(self.config, WATCHDOG_S).first()
             self._expect_memory(plan)
-        return plan, warnings
+        return plan, self.origins.located(warnings)
 
     def preview(self) -> Preview:
         """The first round's links, all of them measured, its plan and predicted timeline.
@@ -170,7 +171,6 @@ class Study:
         """
         from collapipe_ns3 import runner
 
-        self._expect_memory()
         with self._planning_errors():
             try:
                 run = runner.Run(self.config, runner.torch_device(device), watchdog_s)
@@ -182,18 +182,22 @@ class Study:
     def _expect_memory(self, plan: RoundPlan | None = None) -> None:
         """Raises `StudyError` where this machine hasn't the memory that the study takes."""
         if lacking := lacking_here(self.config, plan):
-            raise StudyError(self.config.name, [lacking])
+            raise self._error([lacking])
 
     @contextlib.contextmanager
     def _planning_errors(self) -> Iterator[None]:
         """Turns what keeps the first round from being run into problems of the study."""
+        self._expect_memory()
         try:
             yield
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
-            raise StudyError(self.config.name, problems) from None
+            raise self._error(problems) from None
         except SimulationError as error:
-            raise StudyError(self.config.name, [Problem("", str(error))]) from None
+            raise self._error([Problem("", str(error))]) from None
+
+    def _error(self, problems: Sequence[Problem]) -> StudyError:
+        return StudyError(self.config.name, self.origins.located(problems))
 
     def run(
         self,

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3 import reading
+from collapipe_ns3 import Study, reading
 from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import bundled, check, dump, read
 from collapipe_ns3.terminal import failures
@@ -353,7 +353,7 @@ def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str
             "there is room for 0",
         ),
         (
-            {"model": {**studies.TINY["model"], "decoder_blocks": 10**7}},
+            {"model": {"width": 1024, "feed_forward": 4096, "decoder_blocks": 1000}},
             "server.memory_bytes",
             "for the decoder",
         ),
@@ -405,3 +405,24 @@ def test_nothing_that_is_written_gets_past_as_anything_but_an_error(
     config, found = check(study)
     assert (config is None) <= bool(found)
     assert all(problem.message for problem in found)
+
+
+def test_what_only_planning_and_warnings_find_has_its_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = studies.write(tmp_path)
+    lines = Path(file).read_text().splitlines()
+    study = Study.load(file, ["clusters[0].cu.tx_power_dbm=60"])
+    (warning,) = study.warnings
+    assert str(warning).startswith("--set clusters[0].cu.tx_power_dbm=60: clusters[0].cu")
+    monkeypatch.setattr("os.sysconf", lambda name: 10)  # bytes of a page, and so many pages
+    with pytest.raises(StudyError) as caught:
+        study.plan()
+    problem = caught.value.problems[0]
+    assert (problem.path, problem.file) == ("model", file)
+    assert problem.line == lines.index("model:") + 1
+
+
+def test_a_number_that_python_does_not_write_is_refused() -> None:
+    with pytest.raises(StudyError, match="thousands of digits"):
+        Study(studies.config()).with_(rounds=10**5000)
