@@ -10,7 +10,6 @@ from collapipe_ns3.quantity import Dbm, Hertz, Metres, Seconds, to_w
 from collapipe_ns3.section import Attribute, Count, Decibels, Keys, Section
 from ns3_scenarios import channel
 from ns3_scenarios.channel import Channel, kind_of
-from ns3_scenarios.checks import megahertz
 from ns3_scenarios.power import FixedPower, OpenLoop, PowerControl
 from ns3_scenarios.scenario import (
     BLOCK_HZ,
@@ -19,6 +18,7 @@ from ns3_scenarios.scenario import (
     LteSpec,
     OfdmaSpec,
     WifiSpec,
+    megahertz,
 )
 
 OFDMA_CHANNEL_HZ = 20e6

@@ -22,6 +22,7 @@ from ns3_scenarios.scenario import (
     OfdmaSpec,
     ScenarioSpec,
     WifiSpec,
+    megahertz,
 )
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.validity import validity_problems
@@ -159,11 +160,6 @@ def _d2e_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         yield "clusters", f"expected at most {LTE_MOST_UES}, one LTE terminal each"
     if spec.d2e.bandwidth_hz not in LTE_RESOURCE_BLOCKS:
         yield "d2e.bandwidth_hz", _not_among(LTE_RESOURCE_BLOCKS, spec.d2e.bandwidth_hz)
-
-
-def megahertz(hertz: float) -> str:
-    """A bandwidth for people."""
-    return f"{hertz / 1e6:.6g} MHz"
 
 
 def _not_among(widths: Iterable[float], given_hz: float) -> str:

@@ -209,3 +209,8 @@ def default_wifi_channel(spec: WifiSpec) -> int:
 def wifi_channel(spec: WifiSpec, cluster: ClusterSpec) -> int:
     """The channel number that a cluster uses."""
     return default_wifi_channel(spec) if cluster.channel is None else cluster.channel
+
+
+def megahertz(hertz: float) -> str:
+    """A bandwidth as messages have it."""
+    return f"{hertz / 1e6:.6g} MHz"

@@ -67,7 +67,7 @@ def fastest(
     T, each link given what T requires (Brent's method on the sum). Every bit and capacity must be
     above 0 and finite.
     """
-    from scipy.optimize import brentq  # half a second, which most studies' plans do without
+    from scipy.optimize import brentq  # half a second, for which reading a study need not wait
 
     def needed(time: float) -> Array:
         return required_hz(bits / (efficiency * np.maximum(time - offset_s, _NO_TIME)), capacity_hz)
