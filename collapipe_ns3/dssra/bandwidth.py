@@ -78,6 +78,8 @@ def fastest(
     low = float((offset_s + bits * np.log(2) / (efficiency * capacity_hz)).max())
     equal = band_hz / len(bits)
     share = efficiency * equal * np.log2(1 + capacity_hz / equal)
+    # At so little SINR that the logarithm is 0 to all digits, more bandwidth carries no more.
+    share = np.where(share > 0, share, efficiency * capacity_hz / np.log(2))
     high = float((offset_s + bits / share).max())
     lowest, high = low + 1e-12 * max(high - low, _NO_TIME), high * (1 + 1e-12)
     # At `high` every link has enough with an equal part, and at `lowest` one needs nearly all that

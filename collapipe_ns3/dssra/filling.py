@@ -23,6 +23,7 @@ from collapipe_ns3.dssra.tables import Tables
 
 _LEVELS = 16  # heights at which a set is filled
 _FILLED = 32  # sets that are filled, of all
+_FLAT = 1e-200  # the least slope, which leaves room for what is divided by it
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _bounds(slopes: Slopes, sets: Mask) -> Array:
         # Sorted by cost a block, the first member is where all further blocks would be cheapest.
         share = slopes.first[:, 0] @ members
         share += (blocks - s) * slopes.more[:, 0, those.argmax(-1)]
-        inverse = 1 / np.maximum(more, 1e-300)
+        inverse = 1 / np.maximum(more, _FLAT)
         low = (blocks - s + (first * inverse) @ members) / (inverse @ members)
         own = np.where(those, first[:, None], 0.0).max(-1)
         room = slopes.room[:, s]
@@ -142,7 +143,7 @@ def _heights(slopes: Slopes, sets: Mask) -> Array:
     """Levels to try for every set, (R, C, L)."""
     first, more = slopes.levels(sets.sum(-1))
     blocks = slopes.tables.device.shape[-1] - 1
-    speed = np.where(sets, 1 / np.maximum(more, 1e-300), 0.0)
+    speed = np.where(sets, 1 / np.maximum(more, _FLAT), 0.0)
     low = (blocks - sets.sum(-1) + (speed * first).sum(-1)) / speed.sum(-1)
     low = np.maximum(low, np.where(sets, first, 0.0).max(-1))
     top = np.where(sets, first + (blocks - 1) * more, 0.0).max(-1)
@@ -166,7 +167,7 @@ def fill(slopes: Slopes, sets: Mask, levels: Array, taken: Array | None = None) 
     level_first, level_more = slopes.levels(size)
     highest = {line: np.zeros(levels.shape) for line in lines}
     rows = np.arange(len(sets))[:, None]
-    inverse = 1 / np.maximum(level_more, 1e-300)
+    inverse = 1 / np.maximum(level_more, _FLAT)
     for k in range(sets.shape[-1]):
         member = sets[:, :, k, None]
         first = slopes.first[:, :, k, None, None] * member[:, None]

@@ -117,7 +117,7 @@ _RELEASE, _END, _CHECK, _SLOT = 0, 1, 2, 3
 
 #: Events up to which a graph is executed: so many, and so many for every task. Rounds whose links
 #: carry well take two or three a task; slots that many links share for hours take millions.
-_MOST_EVENTS = 500_000
+_MOST_EVENTS = 100_000
 _MOST_EVENTS_A_TASK = 30
 
 
