@@ -68,7 +68,7 @@ def test_a_baseline_finds_out_in_its_first_round(scheme: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_device_that_sends_next_to_nothing_sits_out(tmp_path: Path) -> None:
-    quiet = {"profile": "phone-midrange", "max_tx_power_dbm": -100}
+    quiet = {"profile": "phone-midrange", "tx_power_dbm": -100}
     only = [{"cu": "jetson-nano", "position": [20, 10], "devices": [PI, quiet]}]
     done = run(tmp_path, clusters=only, scheme="collapipe")
     assert done.exit_code == 0, done.output

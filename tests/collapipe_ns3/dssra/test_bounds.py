@@ -1,4 +1,4 @@
-"""Every loop of the planner ends: at its bound with what it has, or in an error that is handled."""
+"""Every loop of the planner ends: at its bound, or in an error that is handled."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def uploads(capacity: list[float], start: list[float]) -> Program:
 
 @pytest.mark.parametrize("share", [1e-6, 1e-9, 0.0])
 def test_a_link_that_begins_with_next_to_no_band_is_divided_for_all_the_same(share: float) -> None:
-    """Two clusters, one near and one so far that it takes the whole band: a step was cut for ever."""
+    """One cluster is near, and one so far that it takes the whole band: a step was cut for ever."""
     program = uploads([1e13, 1e5], [2e7 * share, 2e7 * (1 - share)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
