@@ -1,4 +1,4 @@
-"""Studies with a cluster or a node that nobody hears: it sits out, or the study says that all do."""
+"""Studies with a cluster or a node that nobody hears: who sits out, and where nobody is left."""
 
 from __future__ import annotations
 
