@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -100,9 +101,15 @@ def _validated_and_run(text: str, out: Path) -> int:
     return 0
 
 
+def _in_this_process(folder: Path) -> None:
+    """Runs one study here, so that copies of this process find all imported and prepared."""
+    Study.from_yaml(yaml.safe_dump(mutants.small(random.Random(1)))).run(out=folder / "here")
+
+
 @pytest.mark.slow
 def test_what_validates_runs(tmp_path: Path) -> None:
     runtime.native()
+    _in_this_process(tmp_path)
     ended = [unrun(seed, tmp_path) for seed in range(_RUN)]
     assert [found for found, _ in ended if found] == []
     assert sum(code == 0 for _, code in ended) > _RUN / 4  # so that the test tests something
