@@ -19,7 +19,8 @@ from bridge.loop import WatchdogExpired, computing
 T = TypeVar("T")
 
 _CALLS = 3  # that are named
-_AGAIN_S = 1.0  # until code that caught the error is told once more
+_AGAIN_S = 1.0  # until the error is raised once more in code that caught it
+_ENDS = 3  # attempts to end a watch: one may be met by an error before the watch is over, one after
 
 
 class _Expired(BaseException):
@@ -69,21 +70,26 @@ class _Watch:
         self._timer.start()
 
     def end(self) -> None:
-        """Nothing is raised any more once this has returned."""
-        with self._lock:
-            self._over.set()
-        self._raise(None)  # what was to be raised and has not been yet
-        self._timer.join()
+        """Nothing is raised any more once this has returned.
+
+        What is still to be raised is taken here: to withdraw it would leave the interpreter looking
+        for it for ever, which slows all that follows, and in which profilers of 3.11 hang.
+        """
+        for _ in range(_ENDS):
+            try:
+                with self._lock:
+                    self._over.set()
+                self._timer.join()  # a call, at whose begin what was sent is raised
+            except _Expired:
+                continue
+            break
 
     def _wait(self) -> None:
         seconds = self._seconds
         while not self._over.wait(seconds):
             with self._lock:
                 if not self._over.is_set():
-                    self._raise(_Expired)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        self._thread, ctypes.py_object(_Expired)
+                    )
             seconds = _AGAIN_S
-
-    def _raise(self, error: type[BaseException] | None) -> None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            self._thread, ctypes.py_object(error) if error else None
-        )

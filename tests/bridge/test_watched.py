@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -103,3 +105,31 @@ def test_ctrl_c_ends_it_in_the_simulated_loop(seconds: float | None) -> None:
         simulated.run(quiet(), main())
     assert ended == ["main"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+PROFILED = """
+import sys
+from bridge.watched import WatchdogExpired, watched
+
+def endless():
+    while True:
+        pass
+
+watched(int, "planning", 60.0)
+try:
+    watched(endless, "planning", 0.05)
+except WatchdogExpired:
+    pass
+calls = []
+sys.setprofile(lambda frame, event, argument: calls.append(event))
+(lambda: None)()
+sys.setprofile(None)
+print(calls.count("call"))
+"""
+
+
+def test_the_interpreter_is_left_as_it_was() -> None:
+    """Where a withdrawn error is still looked for, a profiled call never begins on Python 3.11."""
+    command = [sys.executable, "-c", PROFILED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1"]

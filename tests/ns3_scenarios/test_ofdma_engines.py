@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ofdma_lab import BOLTZMANN, KELVIN, LOG_DISTANCE, Lab, Node, loss_db
 
+_LONG_S = 3.0  # what a link can't carry is sent again for ever
+
 NAKAGAMI = ("ns3::NakagamiPropagationLossModel", {"m0": 1.0, "m1": 1.0, "m2": 1.0})
 
 
@@ -46,7 +48,7 @@ class Situation:
                 lab.run(0.011)
                 lab.of[link % len(lab.of)].watts = watts
                 lab.of[link % len(lab.of)].granted = blocks
-            end = lab.run()
+            end = lab.run(_LONG_S)
             measured = [
                 (m.known, m.gain, m.interference, m.sinr, m.watts)
                 for m in (link.Measured() for link in lab.of)
