@@ -36,6 +36,7 @@ class Aim:
 #: Modules with a `measure()`; overlap early, while nothing else has warmed the machine.
 BENCHMARKS = (
     "startup",
+    "commands",
     "overlap",
     "loop_roundtrip",
     "engine",
@@ -47,6 +48,10 @@ BENCHMARKS = (
 
 AIMS = {
     "startup_ratio": Aim("≥", 10),
+    "command_help_s": Aim("≤", 0.3),
+    "command_studies_s": Aim("≤", 0.3),
+    "command_schema_s": Aim("≤", 0.3),
+    "command_validate_s": Aim("≤", 2),
     "overlap_ratio": Aim("≤", 1.10),
     "wifi_rate_ratio": Aim("≥", 0.95),
     "lte_rate_ratio": Aim("≥", 0.95),
