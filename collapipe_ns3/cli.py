@@ -31,7 +31,6 @@ from collapipe_ns3.cli_options import (
     StudyArgument,
 )
 from collapipe_ns3.display_tables import print_table, print_text
-from collapipe_ns3.progress import shown
 from collapipe_ns3.terminal import err, failures, listed, out, print_json, warn
 
 if TYPE_CHECKING:
@@ -99,6 +98,7 @@ def run(
     traces = [kind for kind, on in wanted.items() if on]
     with failures(study, as_json):
         from collapipe_ns3.problems import Problem, StudyError
+        from collapipe_ns3.progress import shown
         from collapipe_ns3.study_warnings import trace_warnings
 
         loaded = collapipe_ns3.Study.load(study, sets or (), scheme=scheme)

@@ -1,13 +1,14 @@
 """Number and date phrases in English and German, made with num2words and split into tokens.
 
 num2words takes seconds for ten thousand numbers in two languages, and every command that plans
-needs them. So it is asked for the numbers below 1000 alone: larger ones are put together from
+needs them. So it is asked for the numbers below 100 alone: larger ones are put together from
 those, token for token as num2words says them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from num2words import num2words
@@ -33,6 +34,9 @@ _MONTHS = {
     "November": "November",
     "December": "Dezember",
 }
+
+#: What numbers are put together with, the largest first: size, English and German name.
+_SIZES = ((1000, "thousand", "tausend"), (100, "hundred", "hundert"))
 
 
 def english_tokens(text: str) -> Tokens:
@@ -68,10 +72,15 @@ def _morpheme() -> re.Pattern[str]:
 def phrases(kind: str, limit: int) -> list[Pair]:
     """All phrases of a kind; `limit` bounds cardinals and ordinals."""
     if kind == "cardinal":
-        small = [_said(n, "cardinal") for n in range(min(limit, 1000))]
-        return [_cardinal(n, small) for n in range(limit)]
+        cardinals = _small("cardinal")
+        return [_put_together(n, cardinals, cardinals) for n in range(limit)]
     if kind == "ordinal":
-        return [_said(n, "ordinal") for n in range(1, min(limit, MOST_ORDINALS))]
+        cardinals, ordinals = _small("cardinal"), _small("ordinal")
+        return [
+            # What a round number ends with is no ordinal of a smaller one.
+            _put_together(n, cardinals, ordinals) if n % 100 else _said(n, "ordinal")
+            for n in range(1, min(limit, MOST_ORDINALS))
+        ]
     if kind == "year":
         years = [_said(year, "year") for year in YEARS]
         return [(("in", *english), ("im", "Jahr", *german)) for english, german in years]
@@ -90,16 +99,24 @@ def _said(number: int, form: str) -> Pair:
     return english_tokens(english), german_tokens(num2words(number, lang="de", to=form))
 
 
-def _cardinal(number: int, small: list[Pair]) -> Pair:
-    """A number below a million from those below a thousand: "two thousand and one"."""
-    thousands, rest = divmod(number, 1000)
-    if not thousands:
-        return small[number]
-    english, german = small[thousands]
-    if thousands == 1:
-        german = ("ein",)  # "eins" stands at the end of a number alone
-    english, german = (*english, "thousand"), (*german, "tausend")
-    if not rest:
-        return english, german
-    joined = ("and",) if rest < 100 else ()
-    return (*english, *joined, *small[rest][0]), (*german, *small[rest][1])
+def _small(form: str) -> list[Pair]:
+    """The numbers below 100."""
+    return [_said(number, form) for number in range(100)]
+
+
+def _put_together(number: int, cardinals: Sequence[Pair], last: Sequence[Pair]) -> Pair:
+    """A number below a million from those below 100, of which the one in `last` ends it."""
+    for size, english_name, german_name in _SIZES:
+        many, rest = divmod(number, size)
+        if not many:
+            continue
+        english, german = _put_together(many, cardinals, cardinals)
+        if many == 1:
+            german = ("ein",)  # "eins" stands at the end of a number alone
+        english, german = (*english, english_name), (*german, german_name)
+        if not rest:
+            return english, german
+        joined = ("and",) if rest < 100 else ()
+        english_rest, german_rest = _put_together(rest, cardinals, last)
+        return (*english, *joined, *english_rest), (*german, *german_rest)
+    return last[number]

@@ -32,6 +32,12 @@ def test_a_number_put_together_from_smaller_ones_is_said_as_num2words_says_it(nu
     assert made == (english_tokens(said[0]), german_tokens(said[1]))
 
 
+def test_ordinals_are_said_as_num2words_says_them() -> None:
+    for number, made in enumerate(phrases("ordinal", 1000), start=1):
+        said = num2words(number, to="ordinal"), num2words(number, lang="de", to="ordinal")
+        assert made == (english_tokens(said[0]), german_tokens(said[1]))
+
+
 def test_english_words_come_without_commas_and_hyphens() -> None:
     said = english_tokens("one thousand, two hundred and thirty-four")
     assert said == ("one", "thousand", "two", "hundred", "and", "thirty", "four")
