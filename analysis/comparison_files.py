@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.compare import METRICS, Comparison, Metric
 from analysis.paper import Finding, findings
+from run_directory.files import place_parts, write_parts
 
 #: The metrics that the figure shows, a panel each.
 SHOWN = (
@@ -24,15 +26,21 @@ SHOWN = (
 
 
 def write(comparison: Comparison, directory: Path, heading: str, command: str) -> list[Path]:
-    """Writes `comparison.parquet`, `runs.parquet`, `comparison.md` and `comparison.png`."""
-    paths = [directory / name for name in ("comparison.parquet", "runs.parquet")]
-    comparison.summary.to_parquet(paths[0])
-    comparison.runs.to_parquet(paths[1])
-    text = directory / "comparison.md"
-    text.write_text(markdown(comparison, heading, command), "utf-8")
-    picture = directory / "comparison.png"
+    """Writes `comparison.parquet`, `runs.parquet`, `comparison.md` and `comparison.png`.
+
+    Each is there whole or as it was before. Raises `OSError` where they can't be written.
+    """
+    picture = io.BytesIO()
     figure(comparison).savefig(picture, dpi=150)
-    return [*paths, text, picture]
+    contents = {
+        directory / "comparison.parquet": comparison.summary.to_parquet(),
+        directory / "runs.parquet": comparison.runs.to_parquet(),
+        directory / "comparison.md": markdown(comparison, heading, command).encode(),
+        directory / "comparison.png": picture.getvalue(),
+    }
+    write_parts(contents)
+    place_parts(contents)
+    return list(contents)
 
 
 def told(mean: float, half: float) -> str:

@@ -42,7 +42,7 @@ def damage(base: Base, count: int, random: Random) -> Iterator[tuple[str, str, s
     choices = [
         (target, where, name, how)
         for target, where in (("run", "run"), ("cell", "cell"), ("cell", "campaign"))
-        for name in sorted({*_own(getattr(base, where)), LOCK})
+        for name in [*sorted(_own(getattr(base, where))), *([LOCK] if where != "campaign" else [])]
         for how in (DAMAGES if name != LOCK else ["deletion"])
     ]
     chosen = choices * (count // len(choices)) + random.sample(choices, count % len(choices))

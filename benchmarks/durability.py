@@ -1,6 +1,7 @@
 """Whether a run directory survives what may happen to it: kills at any write, damage to any file.
 
-`python -m benchmarks.durability --kills 500 --corruptions 300` takes about a quarter of an hour.
+`python -m benchmarks.durability --kills 500 --corruptions 300`; a quarter of an hour on two cores
+that nothing else uses, less where TMPDIR is in memory.
 
 A kill: a tiny study runs in a forked process that sends itself SIGKILL at one of its operations on
 files (within a write, or beside an opening, sync, renaming), chosen at random; what is there is
@@ -247,6 +248,8 @@ def kill(base: Base, count: int, random: Random) -> Iterator[str]:
             told += f" {at}"
             if ended.code == -signal.SIGKILL:
                 killed, kills = killed + 1, kills - 1
+                if killed % 50 == 0:
+                    print(f"… {killed} kills", file=sys.stderr)
                 if wrong := _wrong_after_a_kill(place, base.whole):
                     yield f"killed at{told}: {wrong}"
         if ended.code != 0:
@@ -294,6 +297,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{options.kills} kills at {base.operations} operations: {len(wrong)} wrong")
         counts: Counter[tuple[str, str]] = Counter()
         for what, look, verdict in damage(base, options.corruptions, Random(options.seed)):
+            if verdict not in ("same", "error"):
+                print(f"{what}, {look}: {verdict}", file=sys.stderr)
             counts[look, verdict if verdict in ("same", "error") else "wrong"] += 1
             if verdict not in ("same", "error"):
                 wrong.append(f"{what}, {look}: {verdict}")

@@ -172,7 +172,12 @@ def held(campaign: Campaign, study: str) -> Iterator[None]:
     Two that ran the same cells would write one over the other. The kernel lets go of the lock when
     the process dies.
     """
-    with (campaign.directory / ".lock").open("w") as lock:
+    try:
+        lock = (campaign.directory / ".lock").open("w")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _out_error(study, campaign.directory, reason) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -79,7 +79,11 @@ def compare(wanted: Wanted) -> bool:
     files: list[Path] = []
     if compared is not None:
         heading = f"{_name_of(planned.cells)}: {', '.join(wanted.scheme_names())}"
-        files = comparison_files.write(compared, planned.directory, heading, _command())
+        try:
+            files = comparison_files.write(compared, planned.directory, heading, _command())
+        except OSError as error:
+            where = f"{planned.directory}: {error.strerror or error}"
+            raise StudyError(wanted.study, [Problem("--out", where)]) from None
     if wanted.as_json:
         print_json(_facts(planned, compared, failed, warnings, there))
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -280,3 +282,19 @@ def test_nothing_to_compare_is_said() -> None:
         compare([])
     with pytest.raises(ValueError, match="no run of titanic; there are pipeline"):
         compare(cells(run("pipeline", 0, [1.0], [0.5])), reference="titanic")
+
+
+def test_files_of_a_comparison_are_whole_or_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = compare([Cell("", run("collapipe", seed, [1.0], [0.5])) for seed in (1, 2)])
+    files = write(compared, tmp_path, "tiny", "compare tiny")
+    before = [file.read_bytes() for file in files]
+
+    def full(descriptor: int, content: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(compared, tmp_path, "another heading", "compare tiny")
+    assert [file.read_bytes() for file in files] == before

@@ -199,10 +199,10 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
         time.sleep(0.05)
     running.kill()
     running.wait()
-    ended = [place for place in killed.glob("cells/[!.]*") if rounds_done(place) == 3]
-    done = [place / "rounds" / "00002.parquet" for place in ended]
+    done = [cell for cell in killed.glob("cells/[!.]*") if rounds_done(cell) == 3]
     assert 0 < len(done) < 16
-    stamps = {file: file.stat().st_mtime_ns for file in done}
+    written = [cell / "rounds" / "00002.parquet" for cell in done]
+    stamps = {file: file.stat().st_mtime_ns for file in written}
     subprocess.run([*command, "--out", str(killed)], check=True, capture_output=True)
     assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
     same_tables(tmp_path / "whole", killed)
