@@ -293,7 +293,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         base = prepared(Path(scratch))
-        wrong = list(kill(base, options.kills, Random(options.seed)))
+        wrong = []
+        for each in kill(base, options.kills, Random(options.seed)):
+            print(each, file=sys.stderr)
+            wrong.append(each)
         print(f"{options.kills} kills at {base.operations} operations: {len(wrong)} wrong")
         counts: Counter[tuple[str, str]] = Counter()
         for what, look, verdict in damage(base, options.corruptions, Random(options.seed)):

@@ -22,7 +22,7 @@ from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.schemes import SchemeFailed, UnknownScheme, failing_as, settings_model
 from collapipe_ns3.study import Study
 from run_directory.files import make_folder, replace
-from run_directory.whole import NotWhole, examine, is_begun
+from run_directory.whole import CHECKPOINT, NotWhole, examine, is_begun
 
 #: What a grid varies: keys of the study, and the values that each takes.
 Grid = Mapping[str, Sequence[str]]
@@ -193,11 +193,14 @@ def _out_error(study: str, directory: Path, what: str) -> StudyError:
 def is_complete(place: Path, cell: Cell) -> bool:
     """Whether a cell's directory has all its rounds, and its study is the cell's.
 
-    Raises `NotWhole` where any of its files is missing or damaged.
+    One that was killed before its checkpoint was deleted has that still to do. Raises `NotWhole`
+    where any of its files is missing or damaged.
     """
     if not is_begun(place):
         return False
     there = examine(place)
+    if there.digests is not None and (place / CHECKPOINT).exists():
+        return False
     return there.study == cell.study and there.rounds >= Study.from_yaml(cell.study).config.rounds
 
 

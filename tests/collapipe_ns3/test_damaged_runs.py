@@ -21,7 +21,8 @@ from collapipe_ns3 import Study, StudyError, campaign, campaign_workers
 from collapipe_ns3.cli import app
 from collapipe_ns3.replay import replay
 from collapipe_ns3.result import Result as RunResult
-from run_directory.whole import rounds_done
+from run_directory.whole import examine, rounds_done
+from run_directory.writing import RunDirectory
 
 PER_ROUND = [f"{table}/{number:05}.parquet" for table in TABLES for number in range(2)]
 FILES = ["study.yaml", "manifest.json", "digests.json", "plans.jsonl", *PER_ROUND]
@@ -298,3 +299,27 @@ def test_a_killed_cell_is_gone_on_with_wherever_it_was(tmp_path: Path) -> None:
     assert made.missing() == []
     assert rounds_done(made.place(cell)) == 1
     campaign_workers.execute(cell.study, made.place(cell))  # its checkpoint is no more
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_cell_that_was_killed_as_it_deleted_its_checkpoint_deletes_it(
+    tmp_path: Path, is_closed: bool
+) -> None:
+    how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
+    tiny = studies.write(tmp_path, rounds=1)
+    made = campaign.claimed(tiny, campaign.cells(tiny, (), **how), tmp_path / "out")
+    (cell,) = made.cells
+    place = made.place(cell)
+    Study.from_yaml(cell.study).run(out=place)
+    checkpoint = (place / "checkpoint.pt").read_bytes()
+    if is_closed:
+        with RunDirectory(place) as directory:
+            directory.delete_checkpoint(examine(place))
+        (place / "checkpoint.pt").write_bytes(checkpoint)
+    (place / ".digests.json.part").write_bytes(b"{")
+    assert made.missing() == [cell]
+    transfers = (place / "transfers" / "00000.parquet").stat().st_mtime_ns
+    campaign_workers.execute(cell.study, place)
+    assert made.missing() == []
+    assert not list(place.glob("*checkpoint*"))
+    assert (place / "transfers" / "00000.parquet").stat().st_mtime_ns == transfers
