@@ -18,6 +18,7 @@ from collapipe_ns3 import campaign, campaign_code
 from collapipe_ns3.campaign import Campaign, Cell
 from collapipe_ns3.cli import app
 from collapipe_ns3.problems import StudyError
+from run_directory.whole import examine
 from run_directory.writing import RunDirectory
 
 #: A scheme in a package of its own: PipeLine with a number of micro-batches from another module.
@@ -57,6 +58,8 @@ def leave(made: Campaign, cell: Cell, manifest: dict[str, Any], rounds: int = 2)
         directory.describe(cell.study, manifest)
         for number in range(rounds):
             directory.add({}, json.dumps({"round": number}), b"")
+        if rounds == 2:  # all that there are to be
+            directory.delete_checkpoint(examine(place))
     return place
 
 
