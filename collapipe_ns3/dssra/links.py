@@ -30,6 +30,7 @@ _UNKNOWN_EFFICIENCY = 0.5
 _UNKNOWN_HZ = 1e7
 
 #: What a transfer takes on a link in no medium at first: it keeps micro-batches few.
+_MOST_EFFICIENT = 1e3  # goodput over Shannon's bound: no measurement shows more than that
 _UNKNOWN = Service(latency_s=5e-3)
 
 #: Slots that a transfer loses: half to the wait for the next, half in the last, filled in part.
@@ -238,8 +239,8 @@ class Reader:
         """η: what was learned of the time on the air, or else goodput over Shannon's bound."""
         if pair in self.knowledge.efficiencies:
             return self.knowledge.efficiencies[pair] / service.overhead
-        bound = used_hz * np.log2(1 + link.sinr)
-        return float(link.goodput_bps / bound) if 0 < link.goodput_bps < np.inf else np.nan
+        efficiency = link.goodput_bps / (used_hz * np.log2(1 + link.sinr))
+        return float(efficiency) if 0 < efficiency <= _MOST_EFFICIENT else np.nan
 
 
 def _usual(services: Sequence[Service]) -> Service:

@@ -165,6 +165,12 @@ def _scale(fleet: Fleet, radio: Radio, cases: Cases, pace: Array) -> Array:
     return scale
 
 
+def _charged(price: Array, amount: Array) -> Array:
+    """Price times amount; what is free costs nothing, even where it takes for ever."""
+    with np.errstate(invalid="ignore"):
+        return np.where(price > 0, price * amount, 0.0)
+
+
 def tables(
     fleet: Fleet,
     work: Workload,
@@ -213,7 +219,7 @@ def tables(
     size = blocks * work.block.parameter_bytes * d2d.bulk[:, None, None]
     out_pace, back_pace = pace[:, 0, 1:, None], pace[:, 1:, 0, None]
     out, back = size * np.where(used, out_pace, 0.0), size * np.where(used, back_pace, 0.0)
-    device = device + air[:, 0, 1:, None] * out + air[:, 1:, 0, None] * back
+    device = device + _charged(air[:, 0, 1:, None], out) + _charged(air[:, 1:, 0, None], back)
     if d2d.shared:
         device = device + price.time[:, None, None] * (out + back)
         star = np.zeros((len(rows), 2, *out.shape[1:]))
@@ -230,7 +236,9 @@ def tables(
     distorted = (price.divergence * signal)[:, None, None]
     hop = (
         v[:, None, None] * (there + home + latency)
-        + steps * m[:, None, None] * (air * (there + rest_s) + air.swapaxes(1, 2) * (home + rest_s))
+        + steps
+        * m[:, None, None]
+        * (_charged(air, there + rest_s) + _charged(air.swapaxes(1, 2), home + rest_s))
         + distorted * (d2d.epsilon + d2d.epsilon.swapaxes(1, 2))
     )
     together = there + home if d2d.shared or d2d.half_duplex else np.maximum(there, home)

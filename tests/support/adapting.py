@@ -12,9 +12,11 @@ from collapipe_ns3 import reading
 from collapipe_ns3.devices import DeviceProfile
 from collapipe_ns3.links import LinkBook
 from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.planning import RadioJoules
 from collapipe_ns3.runner import Run
 from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.collapipe import CollaPipe
+from collapipe_ns3.schemes.guard import GuardedScheme
 from ns3_scenarios.scenario import ScenarioSpec
 
 Scenarios = Callable[[ScenarioSpec], ScenarioSpec]
@@ -52,7 +54,8 @@ class ChangingRun(Run):
             name: replace(profile, flops_per_s=profile.flops_per_s / work)
             for name, profile in self.profiles.items()
         }
-        self.scheme = Frozen(since, memory) if frozen else CollaPipe(memory=memory)
+        made = Frozen(since, memory) if frozen else CollaPipe(memory=memory)
+        self.scheme = GuardedScheme("collapipe", made)
 
     def _scenario(self) -> ScenarioSpec:
         spec = super()._scenario()
@@ -63,8 +66,10 @@ class ChangingRun(Run):
         }
         return self.changed(spec) if late and self.changed else spec
 
-    def observation(self, links: LinkBook | None = None) -> Observation:
-        return replace(super().observation(links), profiles=self.said)
+    def observation(
+        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+    ) -> Observation:
+        return replace(super().observation(links, sounding_j), profiles=self.said)
 
 
 def _slower(profile: DeviceProfile, factor: float) -> DeviceProfile:
