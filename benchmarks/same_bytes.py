@@ -4,12 +4,15 @@
 same machine and with the same packages, and compares all tables (the columns that both have, wall
 clock ones aside) and the tensors and numbers of the checkpoints. Messages, manifests and
 explanations are not compared. Names after the commit choose cases (`quickstart-seed1-lte`, or a
-part of a name). Exit code 0 where all cases are the same, 1 otherwise.
+part of a name); `--keep FOLDER` keeps what that commit gave, so that it runs once for many
+comparisons with it. Exit code 0 where all cases are the same, 1 otherwise.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -66,20 +69,28 @@ def cases() -> Iterator[Case]:
             yield Case(name, ("quickstart", *common, f"--scheme={scheme}"))
 
 
-def compare(case: Case, trees: Sequence[Path], folder: Path) -> Verdict:
-    """Runs a case from both trees and compares what they wrote."""
-    places = [folder / f"{case.name}-{number}" for number in range(len(trees))]
-    failed = []
-    for tree, place in zip(trees, places, strict=True):
-        done = _run(case, tree, place)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            failed.append(f"{tree}: {said[-1]}")
-    return Verdict(case, tuple(failed) or tuple(differences(*places)))
+def compare(case: Case, commit: Path, kept: Path, scratch: Path) -> Verdict:
+    """Runs a case from the tree of a commit, unless it is in `kept`, and from the present one.
+
+    `scratch` is an empty folder of the same file system as `kept`.
+    """
+    before, after = kept / case.name, scratch / f"{case.name}-present"
+    failed: list[str] = []
+    if not before.is_dir():
+        # Renamed when it is whole: a comparison that is interrupted leaves no half of a run behind.
+        fresh = scratch / f"{case.name}-commit"
+        failed += _run(case, commit, fresh)
+        if not failed:
+            fresh.rename(before)
+    failed += _run(case, ROOT, after)
+    found = tuple(failed) or tuple(differences(before, after))
+    shutil.rmtree(after, ignore_errors=True)
+    return Verdict(case, found)
 
 
-def _run(case: Case, tree: Path, place: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def _run(case: Case, tree: Path, place: Path) -> list[str]:
+    """Why the run failed, at most one line."""
+    done = subprocess.run(
         [sys.executable, "-m", "collapipe_ns3", "run", *case.arguments, "--out", str(place)],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
@@ -87,6 +98,10 @@ def _run(case: Case, tree: Path, place: Path) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
     )
+    if not done.returncode:
+        return []
+    printed = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return [f"{tree}: {printed[-1]}"]
 
 
 def differences(one: Path, other: Path) -> Iterator[str]:
@@ -149,22 +164,44 @@ def extracted(commit: str, folder: Path) -> Path:
     return folder
 
 
+def commit_hash(commit: str) -> str:
+    """The full hash of a commit; raises `CalledProcessError` where there is no such commit."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--verify", f"{commit}^{{commit}}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.strip()
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Compares with the commit that is named first; prints a line a case as it ends."""
-    if not arguments:
-        print("name a commit: python -m benchmarks.same_bytes COMMIT [CASE …]", file=sys.stderr)
-        return 2
-    commit, *wanted = arguments
+    """Compares with a commit; prints a line a case as it ends."""
+    parser = argparse.ArgumentParser("benchmarks.same_bytes", description=__doc__)
+    parser.add_argument("commit")
+    parser.add_argument("wanted", nargs="*", metavar="case")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    wanted = options.wanted
     chosen = [case for case in cases() if not wanted or any(part in case.name for part in wanted)]
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        folder = Path(scratch)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=options.keep) as temporary,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        scratch = Path(temporary)
         try:
-            trees = [extracted(commit, folder / "tree"), ROOT]
+            commit = commit_hash(options.commit)
+            tree = extracted(commit, scratch / "tree")
         except subprocess.CalledProcessError as error:
-            print(error.stderr.decode().strip(), file=sys.stderr)
+            print(str(error.stderr).strip(), file=sys.stderr)
             return 2
+        kept = (options.keep or scratch) / commit
+        kept.mkdir(exist_ok=True)
         same = True
-        for verdict in pool.map(lambda case: compare(case, trees, folder), chosen):
+        for verdict in pool.map(lambda case: compare(case, tree, kept, scratch), chosen):
             same = same and not verdict.different
             print(f"{verdict.case.name:32} {', '.join(verdict.different) or 'same'}", flush=True)
     return 0 if chosen and same else 1
