@@ -14,7 +14,7 @@ import pandas as pd
 import analysis
 from analysis.load import TABLES, NotARun, NotWhole
 from benchmarks.durability import Base, Ended, files, forked, unlike
-from collapipe_ns3.cli import app
+from collapipe_ns3.cli.app import app
 from run_directory.writing import LOCK
 
 #: How a file's content may change; None where it is deleted.

@@ -37,7 +37,8 @@ import torch
 import analysis
 from analysis.load import TABLES, NotARun, NotWhole
 from benchmarks.same_bytes import different_columns, different_values
-from collapipe_ns3 import Study, campaign, campaign_workers
+from collapipe_ns3 import Study, campaign
+from collapipe_ns3.campaign import workers
 from run_directory.whole import CHECKPOINT, PLANS, STUDY, is_begun, rounds_done
 from run_directory.writing import LOCK
 
@@ -208,7 +209,7 @@ def run_cell(study: Path, place: Path) -> None:
     cells = campaign.cells(str(study), (), **how)
     made = campaign.claimed(str(study), cells, place)
     for cell in made.missing():
-        campaign_workers.execute(cell.study, made.place(cell))
+        workers.execute(cell.study, made.place(cell))
 
 
 def unlike(one: Path, other: Path) -> list[str]:

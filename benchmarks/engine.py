@@ -17,15 +17,15 @@ from torch import nn
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
-from collapipe_ns3.devices import DeviceProfile, profile
+from collapipe_ns3.costs.devices import DeviceProfile, profile
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.models.spec import ModelSpec
-from collapipe_ns3.models.transformer import TranslationModel, build
+from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
+from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.learning.transformer import TranslationModel, build
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.tasks import Batch
-from collapipe_ns3.tasks.numbers import Numbers, NumbersSettings
 
 REPEATS = 7
 STEPS = 20

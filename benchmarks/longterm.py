@@ -18,21 +18,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.dssra.assess import Pace, costs
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.dssra.planner import start_radio
-from collapipe_ns3.dssra.predict import predict, radio_of
-from collapipe_ns3.dssra.segments import segments_of
+from collapipe_ns3.dssra.segments.scheduling import segments_of
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import workload
-from collapipe_ns3.engine.outcome import DeviceUse, GradientNorms, Phases, Strayed
-from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
+from collapipe_ns3.observed import Computed, Medium, Observation, Sent
+from collapipe_ns3.outcome import DeviceUse, GradientNorms, Phases, Strayed
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.schemes import Computed, Medium, Observation, Sent
+from collapipe_ns3.prediction.closed_forms import Pace, costs
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.predict import predict, radio_of
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 ROUNDS = 300
@@ -46,7 +46,7 @@ _SPEC = ModelSpec(200, 200, 64, 4, 256, 6, 2, 12)
 
 @dataclass(frozen=True)
 class Link:
-    """A measured link; see `collapipe_ns3.schemes.MeasuredLink`."""
+    """A measured link; see `collapipe_ns3.observed.MeasuredLink`."""
 
     src: str
     dst: str
@@ -61,7 +61,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round took; see `collapipe_ns3.schemes.Outcome`."""
+    """What a round took; see `collapipe_ns3.observed.Outcome`."""
 
     duration_ns: int
     devices: Sequence[DeviceUse]

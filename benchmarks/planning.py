@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from benchmarks.longterm import World
 from collapipe_ns3 import Study
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.observed import Observation
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 CLUSTERS, DEVICES, BLOCKS = 100, 10, 24

@@ -18,14 +18,15 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import duration_ns
 from bridge.loop import sleep_ns
-from collapipe_ns3 import Study, layout
-from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3 import Study
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import workload
-from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Pipeline
-from collapipe_ns3.runner import Run
+from collapipe_ns3.run.runner import Run
+from collapipe_ns3.topology import layout
 from ns3_scenarios import network
 from ns3_scenarios.scenario import Fidelity
 

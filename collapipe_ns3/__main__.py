@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 from typing import NoReturn
 
-from collapipe_ns3 import stdout
+from collapipe_ns3.cli import stdout
 
 
 def main() -> NoReturn:
@@ -16,7 +16,7 @@ def main() -> NoReturn:
         if isinstance(sys.stderr, TextIOWrapper):
             sys.stderr.reconfigure(errors="replace")  # a terminal may know no arrows
 
-        from collapipe_ns3.cli import app  # takes a second, in which one may press Ctrl-C
+        from collapipe_ns3.cli.app import app  # takes a second, in which one may press Ctrl-C
 
         try:
             app()

@@ -19,7 +19,7 @@ _SILENT = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A measured link as the run remembers it; see `collapipe_ns3.schemes.MeasuredLink`."""
+    """A measured link as the run remembers it; see `collapipe_ns3.observed.MeasuredLink`."""
 
     src: str
     dst: str

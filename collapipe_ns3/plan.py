@@ -38,7 +38,7 @@ class Stage:
 class Pipeline:
     """The encoder's segments in order, and how a batch runs through them.
 
-    `schedule` is a name in `collapipe_ns3.engine.schedule.SCHEDULES`; `share` is the part of each
+    `schedule` is a name in `collapipe_ns3.schedule.SCHEDULES`; `share` is the part of each
     of the cluster's batches that this pipeline trains on. The embedding is on the control unit and
     the decoder on the base station, unless `embedding` and `decoder` name another node.
     """

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.problems import Problem
+from collapipe_ns3.reading.warnings import scheme_warnings
 from collapipe_ns3.study import Study
-from collapipe_ns3.study_warnings import scheme_warnings
 from run_directory.whole import STUDY, NotARun, WholeRun, examine
 
 if TYPE_CHECKING:

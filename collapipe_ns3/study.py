@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
-from collapipe_ns3 import code_identity, reading
-from collapipe_ns3.config import StudyConfig
-from collapipe_ns3.footprint import lacking_here
-from collapipe_ns3.manifest import code_changes, going_on, manifest
-from collapipe_ns3.origins import Origins
-from collapipe_ns3.outside_loops import OnProgress, outside_any_loop
-from collapipe_ns3.overrides import Overrides
+from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
+from collapipe_ns3.reading import study_file
+from collapipe_ns3.reading.footprint import lacking_here
+from collapipe_ns3.reading.origins import Origins
+from collapipe_ns3.reading.overrides import Overrides
+from collapipe_ns3.reading.warnings import warnings_of
+from collapipe_ns3.run import code_identity
+from collapipe_ns3.run.manifest import code_changes, going_on, manifest
+from collapipe_ns3.run.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.schemes import SchemeFailed
-from collapipe_ns3.study_warnings import warnings_of
 from ns3_scenarios import runtime
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.traces import TraceFiles, TraceKind
@@ -51,9 +52,9 @@ from run_directory.writing import LOCK, RunDirectory
 # torch, pandas and pyarrow take seconds to import, which reading a study need not wait for: the
 # methods that need them import what does.
 if TYPE_CHECKING:
-    from collapipe_ns3.preview import Preview
     from collapipe_ns3.result import Result
-    from collapipe_ns3.runner import Progress, Run
+    from collapipe_ns3.run.preview import Preview
+    from collapipe_ns3.run.runner import Progress, Run
 
 RUNS = Path("runs")
 
@@ -87,15 +88,17 @@ class Study:
         `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with everything
         that is wrong.
         """
-        opened = reading.opened(str(study), sets, scheme)
-        written = reading.written_scheme(str(study)) if scheme is not None else opened.config.scheme
+        opened = study_file.opened(str(study), sets, scheme)
+        written = (
+            study_file.written_scheme(str(study)) if scheme is not None else opened.config.scheme
+        )
         loaded = cls(opened.config, {written.name: written.settings}, opened.origins)
         return loaded.with_(**keys) if keys else loaded
 
     @classmethod
     def from_yaml(cls, text: str, called: str = "given as text") -> Self:
         """A study from the text of a study file, which errors call so; raises `StudyError`."""
-        opened = reading.understood(called, text)
+        opened = study_file.understood(called, text)
         return cls(opened.config, origins=opened.origins)
 
     @property
@@ -105,7 +108,7 @@ class Study:
 
     def to_yaml(self) -> str:
         """The whole study, defaults included; `from_yaml` gives the same again."""
-        return reading.dump(self.config)
+        return study_file.dump(self.config)
 
     def with_(
         self,
@@ -133,7 +136,7 @@ class Study:
         given |= {key.replace("__", "."): value for key, value in keys.items()} | dict(set or {})
         for path, value in given.items():
             overrides.put_value(path, value)
-        config, found = reading.check(data)
+        config, found = study_file.check(data)
         if config is None or found or overrides.problems:
             located = self.origins.under(overrides).located(found)
             raise StudyError(self.config.name, [*overrides.problems, *located])
@@ -145,7 +148,7 @@ class Study:
 
     def try_out(self) -> tuple[RoundPlan, list[Problem]]:
         """What `plan` gives, and what its scheme finds doubtful in the study."""
-        from collapipe_ns3.planning import Planning
+        from collapipe_ns3.run.planning import Planning
 
         with self._planning_errors():
             plan, warnings = Planning(self.config, WATCHDOG_S).first()
@@ -157,8 +160,8 @@ class Study:
 
         Raises `StudyError` where there can't be one, `PluginFailed` where the user's code fails.
         """
-        from collapipe_ns3.planning import Planning
-        from collapipe_ns3.preview import preview
+        from collapipe_ns3.run.planning import Planning
+        from collapipe_ns3.run.preview import preview
 
         with self._planning_errors():
             return preview(Planning(self.config, WATCHDOG_S))
@@ -169,7 +172,7 @@ class Study:
         `device` is torch's for all tensors. Raises what `preview` does, and `EndlessWait` where
         planning does not end.
         """
-        from collapipe_ns3 import runner
+        from collapipe_ns3.run import runner
 
         with self._planning_errors():
             try:
@@ -228,8 +231,8 @@ class Study:
         `SimulationError` or `EndlessWait` where a simulation fails; what ends ns-3 ends the process
         too. Studies in several threads of one process take turns, round by round.
         """
-        from collapipe_ns3.progress import shown
         from collapipe_ns3.result import Result
+        from collapipe_ns3.run.progress import shown
 
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
 
@@ -329,7 +332,7 @@ class Study:
         if there.digests is None:
             what = "was written by an earlier version, without the digests that resuming needs"
             raise self._out_error(path, what)
-        kept = reading.parse(str(path / STUDY), there.study, folder=path)
+        kept = study_file.parse(str(path / STUDY), there.study, folder=path)
         if _without_rounds(kept) != _without_rounds(self.config):
             raise self._out_error(path, "holds a run of another study, scheme or seed")
         present, last = code_identity.of_study(self.config), range(there.rounds)[-1:]

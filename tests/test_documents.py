@@ -9,7 +9,7 @@ import pytest
 
 from analysis import repeatable
 from collapipe_ns3 import Study
-from collapipe_ns3.records import SCHEMAS
+from collapipe_ns3.run.records import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

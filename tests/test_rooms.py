@@ -1,15 +1,16 @@
-"""The house keeps its shape: rooms import downwards only, and files stay readable."""
+"""Imports run downwards only: between the packages, and between the rooms of `collapipe_ns3`."""
+
+from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-ROOMS = {"analysis", "collapipe_ns3", "bridge", "ns3_scenarios", "run_directory"}
-
-#: What each room may never import (top-level module names).
+#: What each package may never import (top-level module names).
 FORBIDDEN = {
     "run_directory": {
         "torch",
@@ -22,67 +23,114 @@ FORBIDDEN = {
     },
     "ns3_scenarios": {"torch", "bridge", "collapipe_ns3", "analysis", "run_directory"},
     "bridge": {"ns3_scenarios", "collapipe_ns3", "analysis", "run_directory", "cppyy", "ns"},
-    "collapipe_ns3": {"cppyy", "ns", "analysis"},
+    "collapipe_ns3": {"cppyy", "ns"},
     "analysis": {"torch", "cppyy", "ns", "bridge", "ns3_scenarios", "collapipe_ns3"},
 }
 
-#: The command line stands above all rooms and wires them: it alone hands runs to `analysis`.
-TOP = {"collapipe_ns3/cli_compare_run.py", "collapipe_ns3/display_compare.py"}
+#: The rooms of `collapipe_ns3`, from the bottom to the top: each may import those before it. A room
+#: is a folder, or the modules that lie beside the folders and belong together.
+ROOMS: tuple[tuple[str, ...], ...] = (
+    ("names", "nodes", "neighbours", "paths", "plugins", "quantity", "streams"),
+    ("schedule", "plan", "outcome", "links", "problems", "keywords"),
+    ("learning",),
+    ("costs",),
+    ("observed",),
+    ("engine",),
+    ("eventgraph",),
+    ("prediction",),
+    ("dssra",),
+    ("schemes",),
+    ("config",),
+    ("topology",),
+    ("reading",),
+    ("run",),
+    ("__init__", "study", "result"),
+    ("contract",),
+    ("campaign",),
+    ("cli",),
+    ("__main__",),
+)
 
-#: Rooms of `collapipe_ns3` that hold no knowledge of how a network is simulated.
-PURE = ("plan.py", "costs.py", "devices.py", "models", "tasks", "schemes", "engine")
+LEVELS = {name: level for level, room in enumerate(ROOMS) for name in room}
 
-LONGEST_FILE = 400
+#: The rooms that have to do with ns-3; the others hold no knowledge of how a network is simulated.
+SIMULATING = {"config", "topology", "reading", "run", "study", "contract", "campaign", "cli"}
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Top-level names of all absolute imports in a file, those inside functions included."""
-    names: set[str] = set()
+def imports(path: Path) -> Iterator[str]:
+    """The full names of all absolute imports in a file, those inside functions included.
+
+    Of `from a import b` it is `a.b`, as `b` may be a module.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
-    return names
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def allowed(path: Path) -> set[str]:
-    return {"analysis"} if str(path.relative_to(ROOT)) in TOP else set()
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
-    files = sorted((ROOT / room).rglob("*.py"))
-    assert files, f"no files in {room}"
+def sources(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found, f"no files in {package}"
+    return found
+
+
+def room_of(path: Path) -> str:
+    """The room of a file of `collapipe_ns3`."""
+    return path.relative_to(ROOT / "collapipe_ns3").with_suffix("").parts[0]
+
+
+def rooms_used(path: Path) -> set[str]:
+    """The rooms of `collapipe_ns3` that a file imports; its public names are the package's own."""
+    parts = [name.split(".") for name in imports(path) if name.startswith("collapipe_ns3.")]
+    return {part[1] if part[1] in LEVELS else "__init__" for part in parts}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     wrong = {
         str(path.relative_to(ROOT)): sorted(found)
-        for path in files
-        if (found := imported_modules(path) & FORBIDDEN[room] - allowed(path))
+        for path in sources(package)
+        if (found := packages(path) & FORBIDDEN[package])
     }
     assert not wrong
 
 
-def test_engine_schemes_and_models_never_see_the_simulator() -> None:
-    places = [ROOT / "collapipe_ns3" / place for place in PURE]
-    files = [f for p in places for f in ([p] if p.suffix else sorted(p.rglob("*.py")))]
-    wrong = [str(f.relative_to(ROOT)) for f in files if "ns3_scenarios" in imported_modules(f)]
-    assert files
+def test_every_room_has_its_level() -> None:
+    assert {room_of(path) for path in sources("collapipe_ns3")} == set(LEVELS)
+
+
+def test_a_room_imports_only_what_lies_below_it() -> None:
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(above)
+        for path in sources("collapipe_ns3")
+        if (above := {used for used in rooms_used(path) if not may_import(room_of(path), used)})
+    }
     assert not wrong
 
 
-def test_no_file_is_too_long_to_hold_in_the_head() -> None:
-    sources = [f for room in FORBIDDEN for f in (ROOT / room).rglob("*") if f.is_file()]
-    code = [f for f in sources if f.suffix in {".py", ".h", ".cc"}]
-    lengths = {str(f.relative_to(ROOT)): len(f.read_text().splitlines()) for f in code}
-    assert lengths
-    assert not {name: n for name, n in lengths.items() if n > LONGEST_FILE}
+def may_import(room: str, used: str) -> bool:
+    """Whether a room lies above another, or is in the same line of `ROOMS`."""
+    return LEVELS[used] <= LEVELS[room]
+
+
+def test_only_the_command_line_joins_analysis_with_the_rest() -> None:
+    joining = {room_of(p) for p in sources("collapipe_ns3") if "analysis" in packages(p)}
+    assert joining == {"cli"}
+
+
+def test_what_plans_and_executes_never_sees_the_simulator() -> None:
+    seeing = {room_of(p) for p in sources("collapipe_ns3") if "ns3_scenarios" in packages(p)}
+    assert seeing <= SIMULATING
 
 
 def test_no_test_starts_cling_before_the_runtime_does() -> None:
     """Imported at the head of a test, cppyy would start without ns-3's precompiled header."""
-    files = sorted((ROOT / "tests").rglob("*.py"))
-    assert files
-    assert [f.name for f in files if imported_modules(f) & {"cppyy", "ns"}] == []
+    assert [path.name for path in sources("tests") if packages(path) & {"cppyy", "ns"}] == []
 
 
 def test_no_scheme_is_named_in_the_engine() -> None:

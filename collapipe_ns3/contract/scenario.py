@@ -10,11 +10,11 @@ from typing import Any
 
 from bridge import loop as simulated
 from bridge.network import Network
-from collapipe_ns3 import layout
 from collapipe_ns3.contract import Breach, Step
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
-from collapipe_ns3.own_scenario import OwnScenario, round_pairs
-from collapipe_ns3.records import RoundRecord
+from collapipe_ns3.run.records import RoundRecord
+from collapipe_ns3.topology import layout
+from collapipe_ns3.topology.own_scenario import OwnScenario, round_pairs
 from ns3_scenarios import runtime
 from ns3_scenarios.scenario import ScenarioSpec
 

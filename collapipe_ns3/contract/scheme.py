@@ -12,23 +12,17 @@ from typing import Any
 
 from bridge.compute import TorchThread
 from collapipe_ns3.contract import Breach, Step
-from collapipe_ns3.contract.study import (
-    NEAR,
-    cpu_run,
-    differences,
-    links,
-    rounds,
-    tiny,
-)
-from collapipe_ns3.engine.outcome import PipelineFate, RoundOutcome
-from collapipe_ns3.engine.schedule import SCHEDULES
+from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, rounds, tiny
 from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.links import LinkBook
-from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import PipelineFate, RoundOutcome
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
-from collapipe_ns3.planning import Planning
-from collapipe_ns3.runner import Run
-from collapipe_ns3.schemes import Observation, Scheme, failing_as
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.run.planning import Planning
+from collapipe_ns3.run.runner import Run
+from collapipe_ns3.schedule import SCHEDULES
+from collapipe_ns3.schemes import Scheme, failing_as
 from collapipe_ns3.schemes.guard import GuardedScheme
 
 _SLOW = {"profile": "raspberry-pi-4", "flops_per_s": 1e8}

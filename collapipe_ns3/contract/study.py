@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from collapipe_ns3 import layout, reading
-from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.contract import Breach
 from collapipe_ns3.links import Link, LinkBook
 from collapipe_ns3.nodes import SERVER, control_unit
-from collapipe_ns3.records import RoundRecord
-from collapipe_ns3.runner import Run
+from collapipe_ns3.reading import study_file
+from collapipe_ns3.run.records import RoundRecord
+from collapipe_ns3.run.runner import Run
+from collapipe_ns3.topology import layout
 
 #: Rounds of a trial: in the second one a scheme has learned from the first.
 ROUNDS = 2
@@ -46,7 +47,7 @@ NEAR = ("raspberry-pi-4", "phone-midrange")
 def tiny(clusters: Sequence[Sequence[object]] = (NEAR,), **changes: object) -> StudyConfig:
     """A study of these devices a cluster, which are profiles or nodes as a study has them."""
     described = [{"cu": "jetson-nano", "devices": list(devices)} for devices in clusters]
-    config, found = reading.check({**copy.deepcopy(_TINY), "clusters": described, **changes})
+    config, found = study_file.check({**copy.deepcopy(_TINY), "clusters": described, **changes})
     if config is None or found:
         raise Breach("; ".join(map(str, found)))
     return config

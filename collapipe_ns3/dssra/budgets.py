@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from collapipe_ns3.dssra.account import Joules
 from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.prediction.account import Joules
 
 #: Where the budgets are in a study.
 _PATH = "scheme.settings"

@@ -8,20 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from collapipe_ns3.dssra import finalists, forecast, segments
-from collapipe_ns3.dssra.account import Joules
-from collapipe_ns3.dssra.assess import Loads, Segments
+from collapipe_ns3.dssra import finalists, forecast
 from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
-from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
-from collapipe_ns3.dssra.predict import cluster_plans, predict
+from collapipe_ns3.dssra.segments import scheduling as segments
+from collapipe_ns3.dssra.segments.tables import Prices
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.tables import Prices
 from collapipe_ns3.dssra.task import Memory, Task, task
-from collapipe_ns3.dssra.timeline import Timeline
+from collapipe_ns3.eventgraph.graph import TooManyEvents
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.prediction.account import Joules
+from collapipe_ns3.prediction.closed_forms import Loads, Segments
+from collapipe_ns3.prediction.predict import cluster_plans, predict
 
 #: Tasks of an event graph up to which a whole round is predicted by it: some 50 ms of planning.
 _MOST_TASKS = 20_000

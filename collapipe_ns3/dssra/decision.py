@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from collapipe_ns3.dssra.account import Joules
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planner import Move
-from collapipe_ns3.dssra.timeline import Timeline
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.observed import PhaseTimes, Spent
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.schemes import PhaseTimes, Spent
+from collapipe_ns3.prediction.account import Joules
 
 #: Phases that are corrected: uploads depend on when clusters have trained, not on a factor.
 _CORRECTED = ("broadcast", "gather")
@@ -65,7 +65,7 @@ class Prediction:
     The phases are those of the cluster that ends last, as in the engine's outcome. `by` says
     whether they come from the event graph or, where that would be too large, the closed forms;
     they are corrected by `correction`, what such phases have measured over predicted so far, and
-    the training by what such a plan's has (`collapipe_ns3.dssra.experience`).
+    the training by what such a plan's has (`collapipe_ns3.prediction.experience`).
     `joules` has every node's energy, that of soundings included. `divergence` is Σ ρΓ relative to a
     loss-free round's.
     """

@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.dssra import segments
-from collapipe_ns3.dssra.assess import Pace, aggregate_s
 from collapipe_ns3.dssra.decision import Finalist
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.experience import doubtful
-from collapipe_ns3.dssra.graph import TooManyEvents
 from collapipe_ns3.dssra.objective import State, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
-from collapipe_ns3.dssra.predict import SCHEDULE, cluster_plans, moved_states, predict
+from collapipe_ns3.dssra.segments import scheduling as segments
 from collapipe_ns3.dssra.task import Task
-from collapipe_ns3.dssra.timeline import Move
+from collapipe_ns3.eventgraph.graph import TooManyEvents
+from collapipe_ns3.eventgraph.timeline import Move
 from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.prediction.closed_forms import Pace, aggregate_s
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.experience import doubtful
+from collapipe_ns3.prediction.predict import SCHEDULE, cluster_plans, moved_states, predict
 
 #: Tasks up to which finalists are compared by their event graphs, one training step each; those for
 #: which there is no time are left out.

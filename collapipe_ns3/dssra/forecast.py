@@ -7,18 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from collapipe_ns3.dssra.account import Joules, of_costs, of_timeline
-from collapipe_ns3.dssra.assess import Radio, aggregate_s
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.experience import ratio
-from collapipe_ns3.dssra.links import Links
 from collapipe_ns3.dssra.objective import State, value
-from collapipe_ns3.dssra.predict import cluster_plans, used_links
 from collapipe_ns3.dssra.task import Task
-from collapipe_ns3.dssra.timeline import Move, Timeline
+from collapipe_ns3.eventgraph.timeline import Move, Timeline
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import LinkPlan
+from collapipe_ns3.prediction.account import Joules, of_costs, of_timeline
+from collapipe_ns3.prediction.closed_forms import Radio, aggregate_s
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.experience import ratio
+from collapipe_ns3.prediction.links import Links
+from collapipe_ns3.prediction.predict import cluster_plans, used_links
 
 #: Part of a cluster's band for each link that is needed for nothing but moving optimizer states.
 _MOVING = 0.02

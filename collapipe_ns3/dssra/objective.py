@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.dssra.assess import (
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.segments.scheduling import Choices
+from collapipe_ns3.prediction.closed_forms import (
     Costs,
     Loads,
     Pace,
@@ -23,12 +25,10 @@ from collapipe_ns3.dssra.assess import (
     costs,
     round_ends,
 )
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.links import Ints
-from collapipe_ns3.dssra.segments import Choices
-from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.links import Ints
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.dssra import bandwidth, power, segments
-from collapipe_ns3.dssra.assess import Loads, Radio, Segments
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.links import Mask
+from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, same, value
-from collapipe_ns3.dssra.tables import Prices
-from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.dssra.radio import bandwidth, power
+from collapipe_ns3.dssra.segments import scheduling as segments
+from collapipe_ns3.dssra.segments.tables import Prices
+from collapipe_ns3.prediction.closed_forms import Loads, Radio, Segments
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.links import Mask
 
 _SETTLED = 1e-3  # of the objective: a sweep that gains less is the last
 _TOLERANCE = 1e-4  # of the objective, within which bands are divided

@@ -8,20 +8,20 @@ from functools import cached_property
 
 import numpy as np
 
-from collapipe_ns3.dssra import segments
-from collapipe_ns3.dssra.delay import Array
-from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet, participants
-from collapipe_ns3.dssra.knowledge import Knowledge
-from collapipe_ns3.dssra.links import Mask
+from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Problem
 from collapipe_ns3.dssra.queues import Queues
-from collapipe_ns3.dssra.services import Pair
+from collapipe_ns3.dssra.segments import scheduling as segments
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.workload import Workload
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import Pipeline
-from collapipe_ns3.schemes import MeasuredLink, Observation
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.fleet import Fleet, participants
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.links import Mask
+from collapipe_ns3.prediction.services import Pair
 
 #: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
 _CHANGED = 4.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from bridge.compute import TorchThread
 from bridge.formats import Wire
 from bridge.payload import Ranges, pack, receive
-from collapipe_ns3.engine.schedule import Action
+from collapipe_ns3.schedule import Action
 from collapipe_ns3.streams import number
 
 #: Tensors that travel together.

@@ -11,8 +11,15 @@ from typing import Self
 
 from bridge.formats import Wire
 from bridge.loop import simulated_loop
+from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.air import Air
-from collapipe_ns3.engine.outcome import (
+from collapipe_ns3.engine.site import Site, TransferFailed
+from collapipe_ns3.engine.stage import StageWorker, workers
+from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
+from collapipe_ns3.engine.step import PipelineStep, first_of
+from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
+from collapipe_ns3.outcome import (
     DeviceUse,
     GradientNorms,
     Phases,
@@ -20,15 +27,8 @@ from collapipe_ns3.engine.outcome import (
     RoundOutcome,
     Strayed,
 )
-from collapipe_ns3.engine.schedule import Table, table
-from collapipe_ns3.engine.site import Site, TransferFailed
-from collapipe_ns3.engine.stage import StageWorker, workers
-from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
-from collapipe_ns3.engine.step import PipelineStep, first_of
-from collapipe_ns3.measured import aggregation_flops
-from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
-from collapipe_ns3.tasks import Batch
+from collapipe_ns3.schedule import Table, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from bridge.compute import Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network
 from bridge.payload import Ranges, union
-from collapipe_ns3.costs import StageCost
-from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.engine.outcome import Computation
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.measured import measure
+from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.stage import StageWorker
-from collapipe_ns3.measured import measure
+from collapipe_ns3.outcome import Computation
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collapipe_ns3.models.transformer import TranslationModel
+from collapipe_ns3.learning.transformer import TranslationModel
 
 #: Makes an optimizer for the parameters of one unit.
 OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]

@@ -11,13 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from bridge.payload import bytes_on_air, size_bytes
-from collapipe_ns3.costs import StageCost
+from collapipe_ns3.costs.measured import optimizer_flops
+from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.air import Air, Message, Payload
-from collapipe_ns3.engine.schedule import RECEIVES, Action, Kind, Table, receiver
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage import StageWorker
-from collapipe_ns3.measured import optimizer_flops
-from collapipe_ns3.tasks import Batch
+from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.schedule import RECEIVES, Action, Kind, Table, receiver
 
 _KIND_ON_AIR = {
     Kind.SEND_ACTIVATION: "activation",

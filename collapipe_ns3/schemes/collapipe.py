@@ -8,23 +8,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collapipe_ns3.dssra.account import ratios
 from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.decide import decide, expected, expected_joules
 from collapipe_ns3.dssra.decision import Decision, compare, corrected
-from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.experience import after, trained_s
-from collapipe_ns3.dssra.graph import TooManyEvents
-from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, task, unmeasured
+from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
+from collapipe_ns3.prediction.account import ratios
+from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.experience import after, trained_s
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.quantity import Bytes, Seconds
-from collapipe_ns3.schemes import Observation, Outcome
-from collapipe_ns3.schemes.reach import reach
 
 _Positive = Annotated[float, Field(gt=0)]
 

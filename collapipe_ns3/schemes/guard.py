@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from bridge.watched import watched
-from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.schemes import Observation, Scheme, SchemeFailed, failing_as
+from collapipe_ns3.schemes import Scheme, SchemeFailed, failing_as
 from collapipe_ns3.schemes.plain import (
     NotPlain,
     read_figures,

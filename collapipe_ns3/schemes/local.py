@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.schemes import Observation, Outcome
 
 
 class Local:

@@ -10,19 +10,19 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from collapipe_ns3.dssra.graph import TooManyEvents
-from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.planner import start_radio
-from collapipe_ns3.dssra.predict import predict, radio_of
-from collapipe_ns3.dssra.segments import divisors
+from collapipe_ns3.dssra.segments.scheduling import divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, task, unmeasured
-from collapipe_ns3.engine.schedule import SCHEDULES
-from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.eventgraph.graph import TooManyEvents
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
-from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.prediction.reach import reach
+from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import open_links
-from collapipe_ns3.schemes.reach import reach
 
 
 class Oracle:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.schemes import Observation, Outcome
-from collapipe_ns3.schemes.reach import reach, silent_links
+from collapipe_ns3.prediction.reach import reach, silent_links
 
 
 class PipeLine:

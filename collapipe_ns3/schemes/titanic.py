@@ -10,13 +10,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from collapipe_ns3.costs import predict_blocks
+from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.costs.predicted import predict_blocks
 from collapipe_ns3.nodes import control_unit
-from collapipe_ns3.optimizers import training_bytes
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.schemes import Observation, Outcome
+from collapipe_ns3.prediction.reach import reach, silent_links
 from collapipe_ns3.schemes.pipeline import open_links
-from collapipe_ns3.schemes.reach import reach, silent_links
 
 #: Nodes of the search tree: clusters of ten devices take a few. Counted, where seconds would make
 #: the plan depend on the machine.

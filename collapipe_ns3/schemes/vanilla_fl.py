@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collapipe_ns3.memory import predict_whole_model
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.schemes import Observation, Outcome
-from collapipe_ns3.schemes.reach import reach, silent_links
+from collapipe_ns3.prediction.memory import predict_whole_model
+from collapipe_ns3.prediction.reach import reach, silent_links
 
 _MIB = 2**20
 

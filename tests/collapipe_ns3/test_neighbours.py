@@ -12,7 +12,7 @@ import pytest
 
 from collapipe_ns3.neighbours import NEIGHBOURS
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def started(script: Path, *, cwd: Path, module: bool = False) -> subprocess.CompletedProcess[str]:

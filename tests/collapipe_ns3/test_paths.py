@@ -9,7 +9,7 @@ import pytest
 import studies
 from typer.testing import CliRunner, Result
 
-from collapipe_ns3.cli import app
+from collapipe_ns3.cli.app import app
 
 ODD = os.fsdecode(b"od\xff")
 

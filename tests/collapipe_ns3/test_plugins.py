@@ -11,7 +11,7 @@ import studies
 from typer.testing import CliRunner, Result
 
 import analysis
-from collapipe_ns3.cli import app
+from collapipe_ns3.cli.app import app
 
 
 def call(*arguments: str) -> Result:

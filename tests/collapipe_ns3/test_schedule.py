@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapipe_ns3.engine.schedule import (
+from collapipe_ns3.schedule import (
     SCHEDULES,
     Action,
     Kind,

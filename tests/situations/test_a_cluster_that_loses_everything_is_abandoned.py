@@ -10,12 +10,12 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
-from collapipe_ns3.dssra.knowledge import losses
-from collapipe_ns3.engine.outcome import RoundOutcome
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.links import LinkBook
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.prediction.knowledge import losses
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 RATE = Link(rate_bps=100_000_000)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bridge.fixed import Link
-from collapipe_ns3.display import failure_lines
+from collapipe_ns3.cli.display import failure_lines
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
-from collapipe_ns3.records import RoundRecord
+from collapipe_ns3.run.records import RoundRecord
 
 SECOND = 1_000_000_000
 DEVICES = ("c0.d0", "c0.d1", "c0.d2")

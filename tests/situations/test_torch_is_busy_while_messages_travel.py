@@ -10,7 +10,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork
 from bridge.loop import simulated_loop
 from collapipe_ns3.engine.air import Air, Message
-from collapipe_ns3.engine.schedule import Action, Kind
+from collapipe_ns3.schedule import Action, Kind
 
 PATIENCE_S = 20.0
 SENT = (torch.linspace(-1, 1, 12).view(3, 4), torch.zeros(3, dtype=torch.bool))

@@ -8,13 +8,13 @@ from typing import Literal
 
 import torch
 
-from collapipe_ns3 import reading
-from collapipe_ns3.devices import DeviceProfile
+from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.links import LinkBook
+from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.planning import RadioJoules
-from collapipe_ns3.runner import Run
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.reading import study_file
+from collapipe_ns3.run.planning import RadioJoules
+from collapipe_ns3.run.runner import Run
 from collapipe_ns3.schemes.collapipe import CollaPipe
 from collapipe_ns3.schemes.guard import GuardedScheme
 from ns3_scenarios.scenario import ScenarioSpec
@@ -48,7 +48,7 @@ class ChangingRun(Run):
         work: float,
         memory: Literal["fair", "all"],
     ) -> None:
-        super().__init__(reading.read("quickstart"), torch.device("cpu"))
+        super().__init__(study_file.read("quickstart"), torch.device("cpu"))
         self.since, self.changed, self.slowed = since, scenario, slowed
         self.said = {
             name: replace(profile, flops_per_s=profile.flops_per_s / work)

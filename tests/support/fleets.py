@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.models.spec import ModelSpec
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
-from collapipe_ns3.schemes import Medium, Observation
+from collapipe_ns3.observed import Medium, Observation
 
 SPEC = ModelSpec(
     source_vocabulary=200,
@@ -28,7 +28,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Link:
-    """A measured link; see `collapipe_ns3.schemes.MeasuredLink`."""
+    """A measured link; see `collapipe_ns3.observed.MeasuredLink`."""
 
     src: str
     dst: str

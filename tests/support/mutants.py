@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from collapipe_ns3 import reading
+from collapipe_ns3.reading import study_file
 
 Place = tuple[str | int, ...]
 
@@ -99,13 +99,13 @@ def small_mutant(seed: int) -> dict[str, Any]:
 
 def bundled(chance: random.Random) -> dict[str, Any]:
     """A bundled study as it is written, or with all of its defaults."""
-    name = chance.choice(list(reading.bundled()))
+    name = chance.choice(list(study_file.bundled()))
     return dict(copy.deepcopy(_bundled(name, resolved=chance.random() < 0.5)))
 
 
 @cache
 def _bundled(name: str, *, resolved: bool) -> dict[str, Any]:
-    text = reading.dump(reading.read(name)) if resolved else reading.bundled()[name]
+    text = study_file.dump(study_file.read(name)) if resolved else study_file.bundled()[name]
     return dict(yaml.safe_load(text))
 
 

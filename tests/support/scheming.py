@@ -8,7 +8,7 @@ from typing import Any
 
 import lab
 
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.observed import Observation
 
 
 def observation(

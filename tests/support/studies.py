@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from collapipe_ns3 import reading
-from collapipe_ns3.config import StudyConfig
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.reading import study_file
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -40,7 +40,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
 
 def config(**changes: Any) -> StudyConfig:
     """The tiny study, checked."""
-    checked, found = reading.check(tiny(**changes))
+    checked, found = study_file.check(tiny(**changes))
     assert checked is not None
     assert not found, found
     return checked

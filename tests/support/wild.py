@@ -10,9 +10,9 @@ import fleets
 import numpy as np
 
 from collapipe_ns3.nodes import SERVER, control_unit
-from collapipe_ns3.schemes import Medium, Observation
+from collapipe_ns3.observed import Medium, Observation
 
-#: SINR and bit/s/Hz of some of LTE's codes (`collapipe_ns3.media`).
+#: SINR and bit/s/Hz of some of LTE's codes (`collapipe_ns3.topology.media`).
 CODES = ((0.204, 0.15), (0.468, 0.4), (1.41, 0.89), (7.08, 1.72), (39.8, 3.0), (91.2, 4.07))
 RADIOS = ("own", "ofdma", "shared", "slotted")
 

@@ -15,13 +15,13 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3 import schemes
-from collapipe_ns3.devices import DeviceProfile
-from collapipe_ns3.engine.outcome import GradientNorms, RoundOutcome
+from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import GradientNorms, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.schemes import Observation
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 DEVICES = (("c0.d0", "c0.d1", "c0.d2"),)

@@ -10,21 +10,21 @@ import fleets
 import numpy as np
 import pytest
 
-from collapipe_ns3.dssra import gantt
+from collapipe_ns3.cli import gantt
 from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision, compare
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge
 from collapipe_ns3.dssra.planner import start_radio
-from collapipe_ns3.dssra.predict import predict, radio_of
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.dssra.task import Memory, workload
-from collapipe_ns3.engine.outcome import DeviceUse, Phases
-from collapipe_ns3.engine.schedule import SCHEDULES
-from collapipe_ns3.memory import predict_memory
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import DeviceUse, Phases
 from collapipe_ns3.plan import Pipeline, PlanError, validate
-from collapipe_ns3.schemes import Observation
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.memory import predict_memory
+from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import equal_segments
 
 

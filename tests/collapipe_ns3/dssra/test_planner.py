@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3.dssra.assess import Segments
-from collapipe_ns3.dssra.divergence import GradientNoise
-from collapipe_ns3.dssra.fleet import Fleet
-from collapipe_ns3.dssra.knowledge import Knowledge
+from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Problem, State, best_choice, value
 from collapipe_ns3.dssra.planner import NoRoom, equal_shares, optimise, start_radio
-from collapipe_ns3.dssra.segments import Choices, divisors
-from collapipe_ns3.dssra.workload import Workload
+from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
+from collapipe_ns3.prediction.closed_forms import Segments
+from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
 
 
 def problem(

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scheming import observation
 
 from collapipe_ns3 import plan
-from collapipe_ns3.engine.schedule import SCHEDULES
-from collapipe_ns3.memory import memory_problems
 from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes import GROUP, Scheme
 from collapipe_ns3.schemes.oracle import Oracle
 

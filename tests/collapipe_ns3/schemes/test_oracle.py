@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheming import observation
 
-from collapipe_ns3.engine.outcome import RoundOutcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan
-from collapipe_ns3.schemes import Observation, Scheme
+from collapipe_ns3.schemes import Scheme
 from collapipe_ns3.schemes.collapipe import CollaPipe
 from collapipe_ns3.schemes.oracle import Oracle, pipelines, plan_count
 

@@ -10,11 +10,12 @@ import wild
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3.dssra import graph
-from collapipe_ns3.engine.schedule import SCHEDULES
-from collapipe_ns3.memory import memory_problems
+from collapipe_ns3.eventgraph import graph
+from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
-from collapipe_ns3.schemes import Observation, Scheme
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.schedule import SCHEDULES
+from collapipe_ns3.schemes import Scheme
 from collapipe_ns3.schemes.collapipe import CollaPipe
 from collapipe_ns3.schemes.local import Local
 from collapipe_ns3.schemes.oracle import Oracle

@@ -6,8 +6,8 @@ import lab
 import pytest
 from scheming import observation
 
-from collapipe_ns3.memory import predict_memory, predict_whole_model
 from collapipe_ns3.plan import Stage
+from collapipe_ns3.prediction.memory import predict_memory, predict_whole_model
 from collapipe_ns3.schemes.vanilla_fl import VanillaFL
 
 

@@ -1,0 +1,41 @@
+"""One cell of a campaign on another machine: `python -m collapipe_ns3.campaign.cell`.
+
+Reads an object from stdin, as JSON: the `study` as YAML, the `place` to run it in, and the `code`
+that is expected here, null where any will do. What goes wrong is the last line on stderr, and the
+exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from collapipe_ns3.campaign.workers import execute
+from collapipe_ns3.run import code_identity
+from collapipe_ns3.run.code_identity import CodeIdentity
+from collapipe_ns3.study import Study
+
+
+def main() -> int:
+    from collapipe_ns3.campaign import (
+        warm,  # torch with one thread, as cells have it that run at home
+    )
+
+    del warm
+    order = json.load(sys.stdin)
+    try:
+        if order["code"] is not None:
+            here = code_identity.of_study(Study.from_yaml(order["study"]).config)
+            if changed := code_identity.changes(CodeIdentity.from_json(order["code"]), here):
+                print(f"this machine has other code: {'; '.join(changed)}", file=sys.stderr)
+                return 1
+        execute(order["study"], Path(order["place"]))
+    except Exception as error:  # whatever it is, it is this cell's alone
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Studies, device profiles and schemes on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+
+from collapipe_ns3.cli.tables import new_table, print_table
+
+if TYPE_CHECKING:
+    from collapipe_ns3.config.study import StudyConfig
+    from collapipe_ns3.costs.devices import DeviceProfile
+    from collapipe_ns3.schemes.catalogue import InstalledScheme, Setting
+
+
+def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:
+    """A row a study."""
+    table = new_table("study", "clusters", "devices", "rounds", "what it is", texts=["what it is"])
+    for name, config in studies.items():
+        sizes = [len(cluster.devices) for cluster in config.clusters]
+        table.add_row(
+            name, str(len(sizes)), str(sum(sizes)), str(config.rounds), escape(config.description)
+        )
+    print_table(console, table)
+
+
+def print_profiles(console: Console, profiles: Iterable[DeviceProfile]) -> None:
+    """A row a profile, then the sources of each."""
+    from collapipe_ns3.quantity import to_dbm
+
+    known = list(profiles)
+    table = new_table("profile", "GFLOP/s", "overhead ms", "GiB", "active W", "receive W", "dBm")
+    for each in known:
+        table.add_row(
+            each.name,
+            f"{each.flops_per_s / 1e9:g}",
+            f"{each.overhead_s * 1e3:g}",
+            f"{each.memory_bytes / 2**30:g}",
+            f"{each.active_power_w:g}",
+            f"{each.rx_power_w:g}",
+            f"{to_dbm(each.max_tx_power_w):.0f}",
+        )
+    print_table(console, table)
+    for each in known:
+        console.print(f"[bold]{escape(each.name)}[/]")
+        console.print(Padding(escape(each.source), (0, 0, 0, 2)))
+
+
+def print_schemes(console: Console, schemes: Iterable[InstalledScheme]) -> None:
+    """A heading and a table of settings for each."""
+    for each in schemes:
+        console.print(f"[bold]{escape(each.name)}[/] [dim]({escape(each.package)})[/]")
+        if each.error:
+            console.print(Padding(f"[red]{escape(each.error)}[/]", (0, 0, 1, 2)))
+            continue
+        console.print(Padding(escape(each.description), (0, 0, 0, 2)))
+        if not each.settings:
+            console.print(Padding("no settings", (0, 0, 1, 2)))
+            continue
+        table = new_table(
+            "setting", "type", "default", "what it does", texts=["type", "what it does"]
+        )
+        table.columns[2].justify = "left"
+        for setting in each.settings:
+            table.add_row(
+                setting.name,
+                escape(setting.type),
+                escape(_default(setting)),
+                escape(setting.description),
+            )
+        print_table(console, table)
+
+
+def _default(setting: Setting) -> str:
+    """As a study file would have it."""
+    if setting.required:
+        return "required"
+    plain = isinstance(setting.default, str)
+    return setting.default if plain else json.dumps(setting.default, ensure_ascii=False)

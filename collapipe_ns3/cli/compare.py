@@ -1,0 +1,73 @@
+"""The command `compare`: a campaign, and what came out of it as a table, files and a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collapipe_ns3.cli.options import JsonOption, SetOption, StudyArgument
+from collapipe_ns3.cli.terminal import failures
+
+SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
+
+
+def compare(
+    study: StudyArgument,
+    schemes: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = SCHEMES,
+    seeds: Annotated[str, typer.Option(metavar="0-4", help="Seeds, as a range or a list.")] = "0-4",
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="How many rounds.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B=1,2", help="A key of the study to vary; repeatable."),
+    ] = None,
+    sets: SetOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes at a time.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://…", help="Run the cells on this Dask cluster.")
+    ] = None,
+    target_loss: Annotated[
+        float | None, typer.Option(metavar="X", help="The loss whose time is compared.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="S", help="What the differences are from.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where everything is written.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make again what other code than the present made.")
+    ] = False,
+    keep_stale: Annotated[
+        bool, typer.Option("--keep-stale", help="Use what other code made, and mark it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study under several schemes and seeds, and compare them.
+
+    A campaign that was stopped goes on where it was when the same command is given again.
+    """
+    with failures(study, as_json):
+        # Only now: pandas, scipy and matplotlib take seconds to import.
+        from collapipe_ns3.cli import compare_run
+
+        wanted = compare_run.Wanted(
+            study=study,
+            schemes=schemes,
+            seeds=seeds,
+            rounds=rounds,
+            grid=grid or (),
+            sets=sets or (),
+            jobs=jobs,
+            scheduler=scheduler,
+            target_loss=target_loss,
+            reference=reference,
+            out_dir=out_dir,
+            fresh=fresh,
+            keep_stale=keep_stale,
+            as_json=as_json,
+        )
+        raise typer.Exit(0 if compare_run.compare(wanted) else 1)

@@ -1,0 +1,106 @@
+"""A plan on the terminal: links, the plan, how it came about, its timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby, pairwise
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from collapipe_ns3.cli import gantt
+from collapipe_ns3.cli.tables import new_table, print_table, print_text
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.links import Link
+from collapipe_ns3.plan import LinkPlan
+from collapipe_ns3.quantity import to_db, to_dbm
+from collapipe_ns3.run.preview import Preview
+
+_CHART_COLUMNS = 58  # at most, and in so few that its times don't fit below it there is no chart
+_LEAST_CHART_COLUMNS = 20
+_PHASES = ("broadcast", "pipeline", "gather", "upload")
+
+
+def print_preview(console: Console, shown: Preview) -> None:
+    """All of it, one below the other."""
+    console.print("[bold]measured links[/]")
+    print_table(console, _links(shown.links, shown.plan.links))
+    others = len(shown.links) - len(shown.plan.links)
+    if shown.plan.links and others > 0:
+        console.print(f"and {others} links that the plan doesn't use: see --json\n")
+    console.print("[bold]plan[/]")
+    print_text(console, str(shown.plan))
+    if shown.explanation:
+        console.print("\n[bold]how it came about[/]")
+        _print_explanation(console, shown.explanation)
+    console.print("\n[bold]predicted timeline[/]")
+    if shown.timeline is None:
+        console.print("none: links are so slow that the round would take hours")
+    else:
+        _print_timeline(console, shown.timeline)
+
+
+def _links(links: Iterable[Link], planned: Iterable[LinkPlan]) -> Table:
+    """Those that are planned, beside what they are given; all, where the plan names none."""
+    grants = {(link.src, link.dst): link.given for link in planned}
+    table = new_table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")
+    for link in links:
+        if grants and (link.src, link.dst) not in grants:
+            continue
+        table.add_row(
+            f"{link.src} → {link.dst}",
+            f"{to_db(link.gain):.1f}",
+            f"{to_dbm(link.interference_w_hz):.1f}",
+            f"{to_dbm(link.tx_power_w):.1f}",
+            f"{to_db(link.sinr):.1f}",
+            grants.get((link.src, link.dst), ""),
+        )
+    return table
+
+
+def _print_explanation(console: Console, told: Mapping[str, Any]) -> None:
+    """What DSSRA tells; what another scheme tells is printed as it is."""
+    if not {"moves", "terms", "finalists"} <= told.keys():
+        for key, value in told.items():
+            print_text(console, f"{key}: {value}")
+        return
+    table = new_table("sweep", "sub-problem", "objective before", "after")
+    for move in told["moves"]:
+        table.add_row(
+            str(move["sweep"]), move["block"], f"{move['before']:.6g}", f"{move['after']:.6g}"
+        )
+    print_table(console, table)
+    terms = told["terms"]
+    console.print(
+        f"by closed forms {sum(terms.values()):.6g}: delay {terms['delay']:.6g}, "
+        f"energy {terms['energy']:.6g}, divergence {terms['divergence']:.6g}"
+    )
+    if told["finalists"]:
+        console.print("by event graphs, where the least decides:")
+    for each in told["finalists"]:
+        print_text(console, f"  {each['objective']:.6g}  {each['name']}")
+
+
+def _print_timeline(console: Console, timeline: Timeline) -> None:
+    table = new_table("cluster", *(f"{name} s" for name in _PHASES), "step s")
+    for times in timeline.clusters:
+        steps = [times.broadcast_ns, *times.steps_ns]
+        step_s = sum(after - before for before, after in pairwise(steps)) / len(times.steps_ns)
+        phases = [f"{part / 1e9:.3f}" for part in times.phases_ns]
+        table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
+    print_table(console, table)
+    label = max((len(row.name) for row in gantt.rows(timeline)), default=0)
+    columns = min(_CHART_COLUMNS, console.width - label - len(" ││"))
+    if columns < _LEAST_CHART_COLUMNS:
+        console.print(f"round {timeline.total_ns / 1e9:.3f} s")
+        return
+    console.print(
+        f"round {timeline.total_ns / 1e9:.3f} s; each first step, the darker the busier:\n"
+    )
+    for number, pipelines in groupby(timeline.clusters, key=lambda times: times.cluster):
+        together = list(pipelines)
+        since_ns = min(each.broadcast_ns for each in together)
+        until_ns = max(each.steps_ns[0] for each in together)
+        chart = gantt.text(timeline, columns, number, since_ns, until_ns)
+        console.print(chart + "\n", markup=False, soft_wrap=True)

@@ -1,0 +1,229 @@
+"""A study: every key that a study file may have, with its type, unit, bounds and default.
+
+A key that names a unit takes a number in it, or text with a unit (`collapipe_ns3.quantity`). What
+more than one key must agree on is checked in `collapipe_ns3.reading.checks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, field_validator
+
+from bridge.formats import Wire
+from collapipe_ns3.config.radio import Propagation, Radio
+from collapipe_ns3.config.section import Attribute, Count, Position, Section
+from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
+from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
+from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
+from ns3_scenarios.scenario import Fidelity
+
+MAST_M = 10.0  # of base stations, where a study says nothing of their height
+
+
+_Blocks = Annotated[int, Field(ge=1, le=1000)]
+_Sequences = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class Scheme(Section):
+    """What plans the rounds, by name, with settings of its own."""
+
+    shorthand = "name"
+
+    name: Annotated[str, Field(examples=["pipeline"])] = "pipeline"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the scheme's constructor."""
+
+
+class Scenario(Section):
+    """A function of the user's own that builds the network; see docs/own-scenario.md."""
+
+    shorthand = "function"
+
+    function: Annotated[str, Field(examples=["my_package.my_module:build"])]
+    """`module:function`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the function."""
+
+
+class Model(Section):
+    """An encoder-decoder Transformer."""
+
+    shorthand = "name"
+
+    name: Literal["transformer"] = "transformer"
+    width: Annotated[int, Field(ge=1, le=65_536)] = 64
+    heads: Annotated[int, Field(ge=1, le=65_536)] = 4
+    feed_forward: Annotated[int, Field(ge=1, le=262_144)] = 256
+    encoder_blocks: _Blocks = 6
+    decoder_blocks: _Blocks = 2
+
+
+class Task(Section):
+    """What is learned: translation of number and date phrases, made without any download."""
+
+    shorthand = "name"
+
+    name: Literal["numbers"] = "numbers"
+    limit: Annotated[int, Field(ge=10, le=100_000)] = 10_000
+    """Cardinals are below this, ordinals below this and 1000."""
+    kinds: Annotated[
+        tuple[Literal["cardinal", "ordinal", "year", "date"], ...],
+        Strict(False),
+        Field(min_length=1),
+    ] = ("cardinal", "ordinal", "year", "date")
+    phrases: Annotated[int, Field(ge=1, le=100)] = 1
+    """Phrases in a sequence, for sequences as long as sentences or paragraphs."""
+    test_size: Annotated[int, Field(ge=10, le=1_000_000)] = 500
+    """Sequences of phrases that no cluster has, on which the model is judged."""
+    cluster_size: _Sequences = 4000
+    """Sequences that each cluster has."""
+    dirichlet_alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """How alike the clusters' mixtures of kinds are: the smaller, the less."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _each_once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"expected each kind once, not {', '.join(kinds)}")
+        return kinds
+
+
+class Training(Section):
+    """How the model is trained."""
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
+    batch_size: _Sequences = 64
+    """Sequences that a cluster takes in one local step, over all micro-batches."""
+    local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
+    """Steps of every cluster between two aggregations."""
+    wire: Wire = "fp32"
+    """Format of activations and gradients on the air; int8 rounds stochastically."""
+
+
+class Node(Section):
+    """A node: a device profile, and what differs from it."""
+
+    shorthand = "profile"
+
+    profile: Annotated[str, Field(examples=["raspberry-pi-4"])]
+    position: Position | None = None
+    motion: Motion | None = None
+    """How it moves; on a way it begins where that says. A control unit takes its devices along."""
+    tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
+    """The most it can radiate."""
+    rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
+    overhead_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
+    memory_bytes: Annotated[Bytes, Field(gt=0, le=1e15)] | None = None
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            profile(name)
+        except UnknownProfile as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    def device_profile(self) -> DeviceProfile:
+        """The profile with this node's own figures in it."""
+        own: dict[str, Any] = {
+            "rx_power_w": self.rx_power_w,
+            "active_power_w": self.active_power_w,
+            "flops_per_s": self.flops_per_s,
+            "overhead_s": self.overhead_s,
+            "memory_bytes": None if self.memory_bytes is None else int(self.memory_bytes),
+            "max_tx_power_w": None if self.tx_power_dbm is None else to_w(self.tx_power_dbm),
+        }
+        given = {key: value for key, value in own.items() if value is not None}
+        return dataclasses.replace(profile(self.profile), **given)
+
+
+class Server(Node):
+    """The base station with its edge server."""
+
+    profile: str = "edge-server"
+
+
+class Cluster(Section):
+    """A control unit, which has the data, and the devices that compute for it."""
+
+    cu: Annotated[Node, Field(examples=["jetson-nano"])]
+    devices: Annotated[
+        tuple[Node, ...],
+        Strict(False),
+        Field(min_length=1, max_length=1000, examples=[["raspberry-pi-4"]]),
+    ]
+    position: Position | None = None
+    """Where the control unit is; drawn within the cell where it is left out."""
+    motion: Motion | None = None
+    """How the control unit moves."""
+    together: bool = True
+    """Whether the devices go along with the control unit; those on a way of their own never do."""
+    station: str | None = None
+    """The base station that serves it: `bs`, or one of the `stations`, `bs1` and so on."""
+    channel: int | None = None
+    """A Wi-Fi channel number or an OFDMA sub-band; clusters without one share the same."""
+    size: _Sequences | None = None
+    """Sequences that this cluster has, where that is not the task's `cluster_size`."""
+
+
+class Station(Section):
+    """A further base station, with all else as the server's; the core between takes no time."""
+
+    position: Annotated[Position, Field(examples=[[1e4, 0.0, 10.0]])]
+    motion: Motion | None = None
+
+
+class Placement(Section):
+    """Within what distances the nodes without a position are drawn, uniformly over the disc."""
+
+    cell_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 60.0
+    """Control units around the base station."""
+    cluster_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 10.0
+    """Devices around their control unit."""
+
+
+class StudyConfig(Section):
+    """A study. Every run of it with the same seed gives the same bytes.
+
+    What it takes of memory where it runs is predicted, from its model, nodes and data, and may be
+    256 GiB at most.
+    """
+
+    name: Annotated[
+        str,
+        Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"]),
+    ]
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    rounds: Count = 10
+    scheme: Scheme = Scheme()
+    scenario: Scenario | None = None
+    model: Model = Model()
+    task: Task = Task()
+    training: Training = Training()
+    clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1, max_length=1000)]
+    server: Server = Server(position=(0.0, 0.0, MAST_M))
+    stations: Annotated[tuple[Station, ...], Strict(False), Field(max_length=1000)] = ()
+    placement: Placement = Placement()
+    mobility: Mobility = Mobility()
+    radio: Radio = Radio()
+    propagation: Propagation = Propagation()
+    interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
+    fidelity: Fidelity = "packet"
+    """`packet`: every byte goes as packets; `sampled`: of long transfers a prefix does, until its
+    goodput has settled, and the rest is taken to go on like it."""
+    ns3: dict[str, Attribute] = Field(default_factory=dict)
+    """Defaults of ns-3 attributes, `ns3::Type::Attribute` to value."""
+
+    @field_validator("server")
+    @classmethod
+    def _on_a_mast(cls, server: Server) -> Server:
+        if server.position is not None:
+            return server
+        return server.model_copy(update={"position": (0.0, 0.0, MAST_M)})

@@ -1,0 +1,1 @@
+"""What things cost: devices, optimizers, and the stages of a model, predicted and measured."""

@@ -1,0 +1,95 @@
+"""What a round asks of processors and links: FLOPs and bytes, by closed forms.
+
+All costs of a micro-batch grow with its sequences u, so a part's cost is kept for one sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from bridge.formats import Wire, row_bytes
+from collapipe_ns3.costs.optimizers import OPTIMIZER_FLOPS, OPTIMIZER_STATE, training_bytes
+from collapipe_ns3.costs.predicted import (
+    StageCost,
+    predict_blocks,
+    predict_decoder,
+    predict_embedding,
+)
+from collapipe_ns3.learning.spec import ModelSpec
+
+_ELEMENT = 4  # bytes of a parameter
+_TOKEN = 8  # bytes of a token number on air (int64)
+_BLOCK_TENSORS = 12  # parameters of an encoder block come as so many tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A model in training: costs a sequence, bytes on air a sequence, bytes of parameters.
+
+    `embedding`, `block` and `decoder` are costs of one sequence. `held_bytes` is what a block
+    takes in training (parameters, gradients, optimizer states), `saved_bytes` what autograd keeps
+    of one sequence through one block at the task's longest: memory is for the worst batch, time
+    for the usual one. `state_bytes` follow a block that moves.
+    """
+
+    blocks: int
+    batch_size: int
+    local_steps: int
+    embedding: StageCost
+    block: StageCost
+    decoder: StageCost
+    activation_bytes: int
+    gradient_bytes: int
+    labels_bytes: int
+    optimizer_flops_per_byte: float
+    held_bytes: int
+    saved_bytes: int
+    state_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        spec: ModelSpec,
+        *,
+        batch_size: int,
+        local_steps: int,
+        optimizer: str,
+        source_length: int,
+        target_length: int,
+        wire: Wire = "fp32",
+    ) -> Self:
+        """The workload of a model on batches padded to these lengths, in tokens."""
+        block = predict_blocks(spec, 1, 1, source_length)
+        tensor = source_length * row_bytes(wire, spec.width)
+        state = OPTIMIZER_STATE[optimizer]
+        return cls(
+            blocks=spec.encoder_blocks,
+            batch_size=batch_size,
+            local_steps=local_steps,
+            embedding=predict_embedding(spec),
+            block=block,
+            decoder=predict_decoder(spec, 1, source_length, target_length),
+            activation_bytes=tensor + source_length,  # the padding mask, a byte a token
+            gradient_bytes=tensor,
+            labels_bytes=_TOKEN * target_length,
+            optimizer_flops_per_byte=OPTIMIZER_FLOPS[optimizer] / _ELEMENT,
+            held_bytes=training_bytes(optimizer, block.parameter_bytes),
+            saved_bytes=predict_blocks(spec, 1, 1, spec.max_length).activation_bytes,
+            # The moments, and each tensor's count of steps.
+            state_bytes=state * block.parameter_bytes + (_ELEMENT * _BLOCK_TENSORS if state else 0),
+        )
+
+    @property
+    def upload_bytes(self) -> int:
+        """What goes between control unit and base station: embedding and encoder."""
+        return self.embedding.parameter_bytes + self.blocks * self.block.parameter_bytes
+
+    @property
+    def model_parameters(self) -> int:
+        """Parameters of the whole model."""
+        return (self.upload_bytes + self.decoder.parameter_bytes) // _ELEMENT
+
+    def step_flops(self, parameter_bytes: int) -> float:
+        """FLOPs of an optimizer step on so many bytes of parameters."""
+        return self.optimizer_flops_per_byte * parameter_bytes

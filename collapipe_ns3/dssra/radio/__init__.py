@@ -1,0 +1,1 @@
+"""Bandwidth and power of every link."""

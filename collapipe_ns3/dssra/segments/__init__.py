@@ -1,0 +1,1 @@
+"""Segment scheduling: which devices hold which blocks, in what order."""

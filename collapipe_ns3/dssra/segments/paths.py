@@ -1,0 +1,68 @@
+"""Shortest paths from the control unit through every set of devices (Held & Karp 1962).
+
+The shortest way through a set to one of its members is that through the set without it, to some
+other member, and one hop more: a table over sets and last members, filled by the sets' sizes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.links import Ints, Mask
+
+
+def shortest(hop: Array) -> tuple[Array, Array]:
+    """Costs (2^K, K, R) of the ways through every set to its last member, and (R, 2^K) round trips.
+
+    `hop` (R, n, n) are the costs of hops, node 0 the control unit. Sets are numbers, bit k for
+    device k; the empty set costs nothing.
+    """
+    rows, nodes, _ = hop.shape
+    devices = nodes - 1
+    # Rows last, so that every step works along contiguous memory.
+    inner = np.ascontiguousarray(hop[:, 1:, 1:].transpose(1, 2, 0))
+    ways = np.full((1 << devices, devices, rows), np.inf)
+    one = 1 << np.arange(devices)
+    ways[one, np.arange(devices)] = hop[:, 0, 1:].T
+    for mask, last, before in _layers(devices):
+        least = np.full((len(mask), rows), np.inf)
+        for previous in range(devices):
+            np.minimum(least, ways[before, previous] + inner[previous, last], out=least)
+        ways[mask, last] = least
+    home = np.ascontiguousarray(hop[:, 1:, 0].T)
+    closed = (ways + home).min(1).T
+    closed[:, 0] = 0.0
+    return ways, closed
+
+
+def order(ways: Array, hop: Array, members: Mask) -> Ints:
+    """The shortest path's devices in order, then the others, (R, K)."""
+    rows, devices = members.shape
+    at = np.arange(rows)
+    mask = members @ (1 << np.arange(devices))
+    size = members.sum(-1)
+    found = np.argsort(members, -1, kind="stable")[:, ::-1].copy()  # members in front
+    after = np.zeros(rows, dtype=np.intp)
+    for back in range(devices):
+        going = back < size
+        last = (ways[mask, :, at] + hop[at, 1:, after]).argmin(-1)
+        found[at[going], (size - 1 - back)[going]] = last[going]
+        mask = np.where(going, mask & ~(1 << last), mask)
+        after = np.where(going, last + 1, after)
+    return found
+
+
+@cache
+def _layers(devices: int) -> list[tuple[Ints, Ints, Ints]]:
+    """For every size from two on: sets, a last member of each, and the set without it."""
+    masks, last = np.meshgrid(np.arange(1 << devices), np.arange(devices), indexing="ij")
+    inside = (masks >> last) & 1 == 1
+    mask, end = masks[inside], last[inside]
+    sizes = sum((mask >> k) & 1 for k in range(devices))
+    return [
+        (mask[sizes == size], end[sizes == size], (mask ^ (1 << end))[sizes == size])
+        for size in range(2, devices + 1)
+    ]

@@ -1,0 +1,237 @@
+"""Segments of larger clusters, nearly exactly.
+
+For a set of devices the cheapest order is a shortest path (`dssra.segments.paths`), and its
+blocks are divided by filling up to a level (`dssra.segments.filling`). Orders are then found
+again with a surcharge on hops that are slower than the slowest stage, and the best plan is improved
+by single moves. How near this comes to the exact optimum is measured in the tests.
+
+All rows of the tables are worked on at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from collapipe_ns3.dssra.segments import filling, paths
+from collapipe_ns3.dssra.segments.filling import Slopes
+from collapipe_ns3.dssra.segments.tables import Tables, over
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.links import Ints, Mask
+
+#: Orders are found over all subsets, so this bounds the devices that are looked at.
+MOST_DEVICES = 10
+
+_MOVES = 8  # that improve a plan
+_PASSES = 2
+_AT_ONCE = 50  # rows, so that what is worked on stays in the cache
+
+#: Makes the tables of some rows for pipelines of so many devices: (rows, sizes).
+Build = Callable[[Ints, Ints], Tables]
+
+
+def best(build: Build, sizes: Ints, closely: int) -> tuple[Array, Ints, Ints]:
+    """A low J of every row, its order and counts (R, K); infinite where memory allows none.
+
+    `sizes` (R,) are guesses of how many devices will take part. `closely` sets are improved by
+    single moves in each pass; with one, that is done once, at the end.
+    """
+    rows = np.arange(len(sizes))
+    parts = [
+        _best(build, rows[first : first + _AT_ONCE], sizes[first : first + _AT_ONCE], closely)
+        for first in range(0, len(rows), _AT_ONCE)
+    ]
+    value, order, counts = map(np.concatenate, zip(*parts, strict=True))
+    return value, order, counts
+
+
+def _best(build: Build, rows: Ints, sizes: Ints, closely: int) -> tuple[Array, Ints, Ints]:
+    tables = build(rows, sizes)
+    devices = tables.device.shape[1]
+    value = np.full(len(rows), np.inf)
+    order = np.zeros((len(rows), devices), dtype=np.intp)
+    counts = np.zeros((len(rows), devices), dtype=np.intp)
+    hop = tables.hop
+    for _ in range(_PASSES):
+        for way, split in _pass(tables, hop, closely + 1):
+            sized = build(rows, np.maximum((split > 0).sum(-1), 1))
+            found = evaluate(sized, way, split)
+            if closely > 1:
+                found, way, split = polish(sized, way, split)
+            better = found < value
+            value = np.where(better, found, value)
+            order = np.where(better[:, None], way, order)
+            counts = np.where(better[:, None], split, counts)
+        tables = build(rows, np.maximum((counts > 0).sum(-1), 1))
+        hop = _surcharged(tables, order, counts)
+    return polish(tables, order, counts)
+
+
+def quick(tables: Tables) -> Array:
+    """A rough J of every row, to compare: a lower bound if hops cost what the usual one does."""
+    return filling.least(Slopes.of(tables), tables.hop[:, 1:, 1:].mean((1, 2)))
+
+
+def evaluate(tables: Tables, order: Ints, counts: Ints) -> Array:
+    """J of plans: `order` (R, …, K) of devices, the first of which hold `counts` blocks, then 0.
+
+    Infinite for what memory does not allow, or where no blocks are held.
+    """
+    devices, blocks = tables.device.shape[1:]
+    # Places first: everything below adds up, or takes the highest, over them.
+    order, counts = np.moveaxis(order, -1, 0), np.moveaxis(counts, -1, 0)
+    rows = np.arange(order.shape[1]).reshape(-1, *(1,) * (order.ndim - 2))
+    used = counts > 0
+    size = used.sum(0)
+    at = (rows * devices + order) * blocks + counts
+
+    def of(values: Array) -> Array:
+        taken: Array = np.take(np.ascontiguousarray(values), at)
+        return taken
+
+    total: Array = of(tables.device).sum(0)
+    total = np.add(total, over(tables.constant, total))
+    end = np.zeros((1, *order.shape[1:]), dtype=np.intp)
+    nodes = np.where(used, order + 1, 0)
+    a, b = np.concatenate([end, nodes]), np.concatenate([nodes, end])
+    hops = (rows * (devices + 1) + a) * (devices + 1) + b
+    on_path = np.arange(devices + 1).reshape(-1, *(1,) * (order.ndim - 1)) <= size
+    total += np.where(on_path, np.take(np.ascontiguousarray(tables.hop), hops), 0.0).sum(0)
+    for g in range(2):
+        if tables.weight[:, g].any():
+            held = np.take(np.ascontiguousarray(tables.path[:, g]), hops)
+            path = _path_beat(tables, np.where(on_path, held, 0.0), size)
+            beat = np.where(used, of(tables.beat[:, g]), 0.0).max(0)
+            slowest = np.maximum(np.maximum(beat, path), over(tables.floor[:, g], total))
+            total += over(tables.weight[:, g], total) * slowest
+        if not tables.shared:
+            star = np.where(used, of(tables.star[:, g]), 0.0).max(0)
+            total += over(tables.time, total) * star
+    place = np.arange(1, devices + 1).reshape(-1, *(1,) * (order.ndim - 1))
+    kept = tables.kept(np.moveaxis(np.broadcast_to(place, order.shape), 0, -1), size[..., None])
+    fits = (~used | (of(tables.room) >= np.moveaxis(kept, -1, 0))).all(0) & (size > 0)
+    return np.where(fits, total, np.inf)
+
+
+def _path_beat(tables: Tables, held: Array, size: Ints) -> Array:
+    """The beat of hops along their first axis, zero behind the last."""
+    if tables.shared:
+        total: Array = held.sum(0)
+        return total
+    if tables.half_duplex:
+        last = np.take_along_axis(held, size[None], 0)[0]
+        busiest: Array = np.maximum((held[:-1] + held[1:]).max(0), held[0] + last)
+        return busiest
+    longest: Array = held.max(0)
+    return longest
+
+
+def _pass(tables: Tables, hop: Array, sets: int) -> list[tuple[Ints, Ints]]:
+    """Orders and counts of the best sets where hops cost so much; no counts where none fits."""
+    devices = tables.device.shape[1]
+    slopes = Slopes.of(tables)
+    ways, closed = paths.shortest(hop)
+    members, by_rank = filling.best_sets(slopes, closed, sets)
+    found = []
+    for c in range(members.shape[1]):
+        by_device, counts = np.zeros_like(members[:, c]), np.zeros_like(by_rank[:, c])
+        np.put_along_axis(by_device, slopes.ranks, members[:, c], -1)
+        np.put_along_axis(counts, slopes.ranks, by_rank[:, c], -1)
+        order = paths.order(ways, hop, by_device)
+        used = np.arange(devices) < by_device.sum(-1, keepdims=True)
+        found.append((order, np.where(used, np.take_along_axis(counts, order, -1), 0)))
+    return found
+
+
+def _surcharged(tables: Tables, order: Ints, counts: Ints) -> Array:
+    """Hop costs with what a hop slower than the slowest stage would add."""
+    rows = np.arange(len(order))[:, None]
+    hop = tables.hop
+    a, b = _hops(order, counts)
+    # On a half-duplex radio two hops make a beat.
+    part = 0.5 if tables.half_duplex else 1.0
+    for g in range(2):
+        beat = np.where(counts > 0, tables.beat[rows, g, order, counts], 0.0).max(-1)
+        level = np.maximum(beat, tables.floor[:, g])[:, None, None]
+        if tables.shared:
+            held = np.where((a > 0) | (b > 0), tables.path[rows, g, a, b], 0.0).sum(-1)
+            extra = np.where(held[:, None, None] > level, tables.path[:, g], 0.0)
+        else:
+            extra = np.maximum(tables.path[:, g] - part * level, 0.0)
+        hop = hop + tables.weight[:, g, None, None] * extra
+    return hop
+
+
+def _hops(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Senders and receivers along plans, node 0 at both ends and where no device is left."""
+    end = np.zeros((*order.shape[:-1], 1), dtype=np.intp)
+    nodes = np.where(counts > 0, order + 1, 0)
+    return np.concatenate([end, nodes], -1), np.concatenate([nodes, end], -1)
+
+
+def polish(tables: Tables, order: Ints, counts: Ints) -> tuple[Array, Ints, Ints]:
+    """Makes the best single move as long as one helps; the plans' J with them.
+
+    A move takes a block from one stage to another, or a stage to another place in the pipeline, or
+    exchanges two stages, or two devices and not their blocks, one of which may have had none.
+    """
+    value = evaluate(tables, order, counts)
+    order, counts = order.copy(), counts.copy()
+    # Rows that still get better; those without a plan have none to start from.
+    rows = np.flatnonzero(counts.any(-1))
+    for _ in range(_MOVES if order.shape[1] > 1 else 0):
+        if not len(rows):
+            break
+        ways, splits = _moved(order[rows], counts[rows])
+        each = evaluate(tables.take(rows), ways, splits)
+        at, which = np.arange(len(rows)), each.argmin(-1)
+        better = each[at, which] < value[rows]
+        at, which, rows = at[better], which[better], rows[better]
+        value[rows] = each[at, which]
+        order[rows], counts[rows] = ways[at, which], splits[at, which]
+    return value, order, counts
+
+
+def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """All single moves of plans (R, K), in rows (R, C, K); what can't be is left without blocks."""
+    rows, devices = order.shape
+    steps, places = _moves(devices)
+    exchanges = places[_exchanges(devices)]
+    used = (counts > 0).sum(-1)[:, None]
+    split = counts[:, None] + steps
+    kept = np.broadcast_to(order[:, None], split.shape)
+    same = np.broadcast_to(counts[:, None], (rows, *exchanges.shape))
+    ways = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
+    splits = np.concatenate([split, counts[:, places], same], 1)
+    # As many stages as before, and those in front.
+    first_free = (splits > 0).argmin(-1)  # 0 where all are in use
+    fine = (splits >= 0).all(-1) & ((splits > 0).sum(-1) == used)
+    fine &= first_free == np.where(used == devices, 0, used)
+    return ways, np.where(fine[..., None], splits, 0)
+
+
+def _exchanges(devices: int) -> Mask:
+    """Which of the rearrangements exchange two stages."""
+    places = _moves(devices)[1]
+    moved: Ints = np.sum(places != np.arange(devices), axis=-1)
+    return np.equal(moved, 2)
+
+
+@cache
+def _moves(devices: int) -> tuple[Ints, Ints]:
+    """Changes of counts (A, K) that move a block, and rearrangements (B, K) that move a stage."""
+    pairs = [(i, j) for i in range(devices) for j in range(devices) if i != j]
+    one = np.eye(devices, dtype=np.intp)
+    steps = np.array([one[j] - one[i] for i, j in pairs], dtype=np.intp).reshape(-1, devices)
+    places = []
+    for i, j in pairs:
+        way = [k for k in range(devices) if k != i]
+        way.insert(j, i)
+        places.append(way)
+        if i < j:
+            way = list(range(devices))
+            way[i], way[j] = j, i
+            places.append(way)
+    return steps, np.array(places, dtype=np.intp).reshape(-1, devices)

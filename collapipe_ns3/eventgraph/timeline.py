@@ -1,0 +1,301 @@
+"""A round as an event graph, from the same schedule tables that the engine executes.
+
+What `collapipe_ns3.engine.round` does with tasks and transfers is laid down here as who waits for
+whom; on a network whose links are known, the two agree to the nanosecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+
+from collapipe_ns3.costs.predicted import StageCost
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
+from collapipe_ns3.eventgraph.slots import Lane
+from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """One transfer over one hop: how long it holds what it claims, and when after that it is in.
+
+    On a slotted band it holds nothing but takes a lane, and `hold_ns` is of the whole band.
+    """
+
+    hold_ns: int
+    latency_ns: int
+    claims: tuple[Claim, ...]
+    lane: tuple[str, Lane] | None = None
+
+
+#: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
+Air = Callable[[str, str, int, bool], Carriage]
+
+#: (node, FLOPs) → nanoseconds of computation.
+Processors = Callable[[str, float], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Optimizer states that follow their blocks to another device, over the control unit."""
+
+    src: str
+    dst: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What occupied a processor (`dst` empty) or a link from when to when; `what` names it."""
+
+    src: str
+    dst: str
+    cluster: int
+    what: str
+    start_ns: int
+    end_ns: int
+
+
+#: What a task is: (src, dst, cluster, what) as in `Bar`; None for one that only waits.
+Name = tuple[str, str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTimes:
+    """When the phases of one pipeline's round ended, in ns after the round began."""
+
+    cluster: int
+    broadcast_ns: int
+    steps_ns: tuple[int, ...]
+    gather_ns: int
+    upload_ns: int
+
+    @property
+    def phases_ns(self) -> tuple[int, int, int, int]:
+        """How long broadcast, pipeline, gather and upload take."""
+        ends = (0, self.broadcast_ns, self.steps_ns[-1], self.gather_ns, self.upload_ns)
+        broadcast, pipeline, gather, upload = (b - a for a, b in pairwise(ends))
+        return broadcast, pipeline, gather, upload
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A round that went as the plan and the links have it."""
+
+    clusters: tuple[ClusterTimes, ...]
+    total_ns: int
+    graph: EventGraph
+    execution: Execution
+    names: Sequence[Name | None]
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Everything that took time, in the order in which it was laid down."""
+        starts, ends = self.execution.start_ns, self.execution.end_ns
+        return [
+            Bar(*name, starts[task], ends[task])
+            for task, name in enumerate(self.names)
+            if name is not None
+        ]
+
+
+def timeline(
+    plan: RoundPlan,
+    work: Workload,
+    processors: Processors,
+    air: Air,
+    moves: Mapping[int, Sequence[Move]] | None = None,
+) -> Timeline:
+    """When everything in a round happens. `moves` are those of each cluster's first pipeline."""
+    made = _Round(work, processors, air)
+    jobs = []
+    for cluster in plan.clusters:
+        sizes = cluster.sequences(work.batch_size)
+        for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
+            moved = (moves or {}).get(cluster.cluster, ()) if index == 0 else ()
+            jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, size, moved)))
+    flops = 2 * len(jobs) * work.model_parameters
+    uploads = [marks[-1] for _, marks in jobs]
+    made.compute(SERVER, -1, "aggregate", flops, uploads)
+    done = execute(made.graph)
+    ends = done.end_ns
+    return Timeline(
+        clusters=tuple(
+            ClusterTimes(
+                number,
+                ends[marks[0]],
+                tuple(ends[m] for m in marks[1:-2]),
+                ends[marks[-2]],
+                ends[marks[-1]],
+            )
+            for number, marks in jobs
+        ),
+        total_ns=done.makespan_ns,
+        graph=made.graph,
+        execution=done,
+        names=made.names,
+    )
+
+
+@dataclass(slots=True)
+class _Round:
+    """The graph as it grows, and what each of its tasks is."""
+
+    work: Workload
+    processors: Processors
+    air: Air
+    graph: EventGraph = field(default_factory=EventGraph)
+    names: list[Name | None] = field(default_factory=list)
+
+    def wait(self, after: Sequence[int]) -> int:
+        self.names.append(None)
+        return self.graph.add(after)
+
+    def compute(
+        self, node: str, cluster: int, what: str, flops: float, after: Sequence[int]
+    ) -> int:
+        self.names.append((node, "", cluster, what))
+        hold_ns = self.processors(node, flops)
+        return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
+
+    def send(
+        self,
+        route: Sequence[str],
+        size: int,
+        cluster: int,
+        what: str,
+        after: Sequence[int],
+        *,
+        bulk: bool = True,
+    ) -> int:
+        """Every hop whole before the next; returns the last, or what there is to wait for."""
+        if len(route) == 1:
+            return self.wait(after)
+        task = -1
+        for src, dst in pairwise(route):
+            self.names.append((src, dst, cluster, what))
+            carriage = self.air(src, dst, size, bulk)
+            task = self.graph.add(
+                after,
+                hold_ns=carriage.hold_ns,
+                latency_ns=carriage.latency_ns,
+                claims=carriage.claims,
+                transfer=True,
+                lane=carriage.lane,
+            )
+            after = [task]
+        return task
+
+    def job(
+        self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[Move]
+    ) -> list[int]:
+        """The ends of broadcast, every step, gather and upload."""
+        work, control = self.work, control_unit(cluster)
+        held = self.weights(cluster, pipeline)
+        whole, apart = sum(held.values()), {n: size for n, size in held.items() if n != control}
+        down = self.send((SERVER, control), whole, cluster, "model", []) if held else self.wait([])
+        arrived = [
+            self.send((control, node), size, cluster, "model", [down])
+            for node, size in apart.items()
+        ]
+        for move in moves:
+            way = tuple(dict.fromkeys((move.src, control, move.dst)))
+            arrived.append(self.send(way, move.size_bytes, cluster, "states", [down]))
+        marks = [self.wait([down, *arrived])]
+        first = len(self.graph)
+        marks.append(self.wait(self.step(cluster, pipeline, sequences, marks[-1])))
+        for _ in range(work.local_steps - 1):
+            names = self.names[first : marks[-1] + 1]
+            first, last = len(self.graph), self.graph.repeat(marks[-2], first, marks[-1])
+            self.names += names
+            marks.append(last)
+        gathered = [
+            self.send((node, control), size, cluster, "parameters", [marks[-1]])
+            for node, size in apart.items()
+        ]
+        marks.append(self.wait([marks[-1], *gathered]))
+        if not held:
+            return [*marks, self.wait([marks[-1]])]
+        return [*marks, self.send((control, SERVER), whole, cluster, "parameters", [marks[-1]])]
+
+    def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
+        """Bytes of the parameters on each node but the base station, in the order of the stages."""
+        held: dict[str, int] = {}
+        for node, (cost, count) in zip(
+            _nodes(cluster, pipeline), self.parts(pipeline), strict=True
+        ):
+            if node != SERVER:
+                held[node] = held.get(node, 0) + count * cost.parameter_bytes
+        return held
+
+    def parts(self, pipeline: Pipeline) -> list[tuple[StageCost, int]]:
+        """What each stage is made of, and how many of it."""
+        work = self.work
+        blocks = [(work.block, stage.blocks) for stage in pipeline.stages]
+        return [(work.embedding, 1), *blocks, (work.decoder, 1)]
+
+    def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
+        """One training step; returns the optimizer steps that end it."""
+        work, u = self.work, sequences // pipeline.micro_batches
+        nodes, parts = _nodes(cluster, pipeline), self.parts(pipeline)
+        last = len(nodes) - 1
+        previous = [begin] * len(nodes)
+        sent: dict[Action, int] = {}
+        wanted: list[tuple[Action, int]] = []
+        for stage, actions in enumerate(
+            _table(pipeline.schedule, last + 1, pipeline.micro_batches)
+        ):
+            cost, count = parts[stage]
+            received: list[Action] = []
+            for action in actions:
+                kind, m = action.kind, action.micro_batch
+                if kind in RECEIVES:
+                    received.append(action)
+                elif kind in SENDS:
+                    way, size = self.message(kind, stage, nodes, control_unit(cluster))
+                    what = f"{kind[-1]}{m}"
+                    after = [previous[stage]]
+                    sent[action] = self.send(way, u * size, cluster, what, after, bulk=False)
+                else:
+                    flops = cost.forward_flops if kind is Kind.FORWARD else cost.backward_flops
+                    previous[stage] = self.compute(
+                        nodes[stage], cluster, f"{kind}{m}", count * u * flops, [previous[stage]]
+                    )
+                    wanted += [(receive, previous[stage]) for receive in received]
+                    received = []
+        for receive, task in wanted:
+            self.graph.link(sent[sender(receive, last)], task)
+        return [
+            self.compute(node, cluster, "step", work.step_flops(n * cost.parameter_bytes), [done])
+            for node, (cost, n), done in zip(nodes, parts, previous, strict=True)
+        ]
+
+    def message(
+        self, kind: Kind, stage: int, nodes: Sequence[str], control: str
+    ) -> tuple[Sequence[str], int]:
+        """The route of what a stage sends, and its bytes a sequence."""
+        work = self.work
+        if kind is Kind.SEND_LABELS:
+            return route(nodes[-1], nodes[0], control)[::-1], work.labels_bytes
+        ahead = stage if kind is Kind.SEND_ACTIVATION else stage - 1
+        way = route(nodes[ahead], nodes[ahead + 1], control)
+        if kind is Kind.SEND_ACTIVATION:
+            return way, work.activation_bytes
+        return way[::-1], work.gradient_bytes
+
+
+def _nodes(cluster: int, pipeline: Pipeline) -> list[str]:
+    """Where the stages are: the embedding first, the decoder last."""
+    head, tail = pipeline.embedding or control_unit(cluster), pipeline.decoder or SERVER
+    return [head, *(stage.device for stage in pipeline.stages), tail]
+
+
+@cache
+def _table(schedule: str, stages: int, micro_batches: int) -> Table:
+    """The schedule's table; the engine is who validates it."""
+    return SCHEDULES[schedule](stages, micro_batches)

@@ -1,0 +1,142 @@
+"""An encoder-decoder Transformer (Vaswani et al. 2017), cut into embedding, blocks and decoder.
+
+Layers are torch's own, normalised before each sub-layer (Xiong et al. 2020, which trains without
+warm-up), without dropout, so that a run repeats and the cut model equals the uncut one to the bit.
+Shapes: u sequences, s source tokens, t target tokens, d the width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
+
+
+class TokenEmbedding(nn.Module):
+    """Token vectors scaled by √d plus sinusoidal positions (Vaswani et al. 2017, §3.4, §3.5)."""
+
+    positions: Tensor
+
+    def __init__(self, vocabulary: int, width: int, max_length: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width, padding_idx=PAD)
+        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        self.scale = math.sqrt(width)
+        self.register_buffer("positions", _sinusoids(max_length, width), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token numbers [u, s] to vectors [u, s, d]."""
+        embedded: Tensor = self.tokens(tokens) * self.scale
+        return embedded + self.positions[: tokens.shape[1]]
+
+
+def _sinusoids(length: int, width: int) -> Tensor:
+    place = torch.arange(length).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    table = torch.zeros(length, width)
+    table[:, 0::2] = torch.sin(place * rate)
+    table[:, 1::2] = torch.cos(place * rate)[:, : width // 2]
+    return table
+
+
+class Decoder(nn.Module):
+    """What the edge server trains: the encoder's last norm, decoder blocks, and the output head."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.memory_norm = nn.LayerNorm(spec.width)
+        self.embedding = TokenEmbedding(spec.target_vocabulary, spec.width, spec.max_length)
+        self.blocks = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                spec.width,
+                spec.heads,
+                spec.feed_forward,
+                dropout=0.0,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(spec.decoder_blocks)
+        )
+        self.norm = nn.LayerNorm(spec.width)
+        self.head = nn.Linear(spec.width, spec.target_vocabulary)
+
+    def forward(self, memory: Tensor, padding: Tensor, target: Tensor) -> Tensor:
+        """Logits [u, t, vocabulary] of each token after those of `target` [u, t]."""
+        memory = self.memory_norm(memory)
+        x = self.embedding(target)
+        causal = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=x.device)
+        for block in self.blocks:
+            x = block(x, memory, tgt_mask=causal, memory_key_padding_mask=padding)
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+    def loss(self, memory: Tensor, padding: Tensor, target: Tensor, tokens: int) -> Tensor:
+        """Sum of the cross-entropies of all target tokens, over `tokens`.
+
+        `target` [u, t] begins with BOS and ends with EOS, then PAD, which is not counted. With
+        `tokens` that of the whole batch, the losses of its micro-batches add up to its mean loss.
+        """
+        logits = self(memory, padding, target[:, :-1])
+        total = functional.cross_entropy(
+            logits.flatten(0, 1), target[:, 1:].flatten(), ignore_index=PAD, reduction="sum"
+        )
+        return total / tokens
+
+
+class TranslationModel(nn.Module):
+    """The whole model; `embedding`, `blocks` and `decoder` are what is placed on nodes."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = TokenEmbedding(spec.source_vocabulary, spec.width, spec.max_length)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                spec.width,
+                spec.heads,
+                spec.feed_forward,
+                dropout=0.0,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(spec.encoder_blocks)
+        )
+        self.decoder = Decoder(spec)
+
+    def encode(self, source: Tensor, padding: Tensor) -> Tensor:
+        """Memory [u, s, d] of source tokens [u, s]; `padding` is true where a token is none."""
+        x: Tensor = self.embedding(source)
+        for block in self.blocks:
+            x = block(x, src_key_padding_mask=padding)
+        return x
+
+    def loss(self, source: Tensor, padding: Tensor, target: Tensor, tokens: int) -> Tensor:
+        """`Decoder.loss` of the uncut model."""
+        return self.decoder.loss(self.encode(source, padding), padding, target, tokens)
+
+
+def build(spec: ModelSpec, seed: int) -> TranslationModel:
+    """A model with weights drawn from `seed`, leaving torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TranslationModel(spec)
+
+
+@torch.no_grad()
+def greedy(model: TranslationModel, source: Tensor, padding: Tensor, length: int) -> Tensor:
+    """The likeliest token after token, [u, at most `length` + 1] from BOS on, PAD after EOS."""
+    memory = model.encode(source, padding)
+    target = torch.full((len(source), 1), BOS, device=source.device)
+    ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+    for _ in range(length):
+        token = model.decoder(memory, padding, target)[:, -1].argmax(-1)
+        token = token.masked_fill(ended, PAD)
+        target = torch.cat([target, token.unsqueeze(1)], dim=1)
+        ended |= token == EOS
+        if bool(ended.all()):
+            break
+    return target

@@ -1,1 +1,0 @@
-"""The models that are trained, cut where the network runs through them."""

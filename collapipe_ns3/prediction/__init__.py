@@ -1,0 +1,1 @@
+"""What a plan will take, by what was measured and learned: closed forms and the event graph."""

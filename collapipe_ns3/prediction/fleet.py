@@ -1,0 +1,178 @@
+"""All that a plan depends on, as arrays: processors, links as measured, and what links share.
+
+P clusters side by side; a cluster's nodes are 0, its control unit, and 1 … K, its devices. Smaller
+clusters are filled up with devices that have no memory. A cluster without devices sits out, and has
+no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.divergence import wire_epsilon
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.links import Ints, Links, Mask, Reader
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
+    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use.
+    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length.
+    `overhears` marks who receives whatever is sent on its cluster's medium. `tx_ratio` and
+    `rx_power_w`, and the base station's, are as found in earlier rounds (`Knowledge.spending`)."""
+
+    size: Ints
+    share: Array
+    flops_per_s: Array
+    overhead_s: Array
+    memory_bytes: Array
+    active_power_w: Array
+    rx_power_w: Array
+    tx_ratio: Array
+    overhears: Mask
+    max_power_w: Array
+    d2d: Links
+    up: Links
+    down: Links
+    medium: Ints
+    fair_bytes: Array
+    server_flops_per_s: float
+    server_overhead_s: float
+    server_power_w: float
+    server_active_power_w: float
+    server_rx_power_w: float
+    server_tx_ratio: float
+
+    def opened(self, *, d2d: bool, edge: bool) -> Fleet:
+        """The fleet with links inside the clusters, or to the base station, left without grants."""
+        return replace(
+            self,
+            d2d=self.d2d.opened() if d2d else self.d2d,
+            up=self.up.opened() if edge else self.up,
+            down=self.down.opened() if edge else self.down,
+        )
+
+    @property
+    def clusters(self) -> int:
+        return len(self.size)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of the largest cluster: its control unit and devices."""
+        return int(self.flops_per_s.shape[1])
+
+    def on_air(self, seconds: Array) -> Array:
+        """Sums (P,) over all clusters on each one's medium."""
+        same = self.medium[:, None] == self.medium[None, :]
+        total: Array = same @ seconds
+        return total
+
+    @classmethod
+    def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
+        """What an observation says, corrected by what was learned."""
+        taking_part = participants(observation.devices)
+        names = [(control_unit(n), *observation.devices[n]) for n in taking_part]
+        place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
+        shape = (len(names), max(map(len, names)))
+        profiles = observation.profiles
+        server = profiles[SERVER]
+        none = (1.0, 1.0)
+        tx_ratio, rx_ratio = (
+            {node: knowledge.spending.get(node, none)[which] for node in profiles}
+            for which in (0, 1)
+        )
+        speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
+        power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
+        epsilon = wire_epsilon(observation.wire, observation.model.width)
+        reader = Reader(observation, knowledge, place, epsilon)
+        medium_names = [reader.medium_of(row[0], row[1]) for row in names]
+        numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
+        return cls(
+            size=np.array([len(row) - 1 for row in names]),
+            share=_shares(observation, taking_part),
+            flops_per_s=_column(shape, place, speed, 1.0),
+            overhead_s=_column(shape, place, {n: p.overhead_s for n, p in profiles.items()}, 0.0),
+            memory_bytes=_column(
+                shape, place, {n: float(p.memory_bytes) for n, p in profiles.items()}, 0.0
+            ),
+            active_power_w=_column(
+                shape, place, {n: p.active_power_w for n, p in profiles.items()}, 0.0
+            ),
+            rx_power_w=_column(
+                shape, place, {n: p.rx_power_w * rx_ratio[n] for n, p in profiles.items()}, 0.0
+            ),
+            tx_ratio=_column(shape, place, tx_ratio, 1.0),
+            overhears=reader.overhears(names, shape),
+            max_power_w=power,
+            d2d=reader.inside(names, power),
+            up=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
+            down=reader.edge(
+                [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
+            ),
+            medium=np.array([numbers[name] for name in medium_names]),
+            fair_bytes=np.full(len(names), np.inf),
+            server_flops_per_s=speed[SERVER],
+            server_overhead_s=server.overhead_s,
+            server_power_w=server.max_tx_power_w,
+            server_active_power_w=server.active_power_w,
+            server_rx_power_w=server.rx_power_w * rx_ratio[SERVER],
+            server_tx_ratio=tx_ratio[SERVER],
+        )
+
+    def take(self, rows: Ints) -> Fleet:
+        """The fleet of these clusters, repeated where a number is."""
+        own = {
+            key: getattr(self, key)[rows]
+            for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
+                        "active_power_w", "rx_power_w", "tx_ratio", "overhears", "max_power_w",
+                        "medium", "fair_bytes")
+        }  # fmt: skip
+        links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
+        changes: dict[str, Any] = {**own, **links}
+        return replace(self, **changes)
+
+    def pick(self, nodes: Ints) -> Fleet:
+        """The fleet with these nodes of each cluster in place of all, (P, n)."""
+        rows = np.arange(self.clusters)[:, None]
+        a, b = nodes[:, :, None], nodes[:, None, :]
+        own: dict[str, Any] = {
+            key: getattr(self, key)[rows, nodes]
+            for key in ("flops_per_s", "overhead_s", "memory_bytes", "active_power_w",
+                        "rx_power_w", "tx_ratio", "overhears", "max_power_w")
+        }  # fmt: skip
+        inside: dict[str, Any] = {
+            key: getattr(self.d2d, key)[rows[..., None], a, b]
+            for key in ("snr", "efficiency", "whole", "latency", "epsilon", "duty", "natural_hz",
+                        "measured")
+        }  # fmt: skip
+        return replace(self, **own, d2d=replace(self.d2d, **inside))
+
+
+def participants(devices: Sequence[Sequence[str]]) -> list[int]:
+    """The numbers of the clusters that have devices to take part, in the order of their rows."""
+    return [number for number, names in enumerate(devices) if names]
+
+
+def _shares(observation: Observation, taking_part: Sequence[int]) -> Array:
+    """Of the data of those that take part."""
+    count = len(observation.devices)
+    shares = np.array(observation.shares or [1 / count] * count)
+    part = shares[list(taking_part)]
+    return part if len(part) == count else part / part.sum()
+
+
+def _column(
+    shape: tuple[int, int], place: dict[str, tuple[int, int]], values: dict[str, float], fill: float
+) -> Array:
+    found = np.full(shape, fill)
+    for name, at in place.items():
+        found[at] = values[name]
+    return found

@@ -1,0 +1,167 @@
+"""What was learned from executed rounds: how fast nodes really are and what a transfer takes.
+
+A transfer holds its link for α times its time on the air and has arrived a latency L after that:
+see `collapipe_ns3.prediction.services`.
+
+What a second of airtime carries is put down as η = bits / (airtime·b·s(p·g/(b·n))), where s is the
+medium's own curve of bit/s/Hz over SINR, Shannon's where it has none, with the transfers' own
+bandwidth and power, and gain and interference as the link's state has them: those that the next
+plan is made from, so that at the same power and bandwidth it expects the same rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.observed import Computed, MeasuredLink, Medium, Outcome, Sent
+from collapipe_ns3.prediction.services import Pair, Service, learned
+
+#: What a link in no medium is taken for.
+_OWN = Medium("", frozenset(), math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Measured figures, each an exponentially weighted mean over rounds, but for speeds.
+
+    `speeds` are FLOP/s by node, as in the last round, `efficiencies` η by link, `services` by
+    medium, or by link where a link is in no medium, `latencies` seconds by link, `losses` shares of
+    bytes by link, `spending` by node how many times as many joules its radios sent and received as
+    the model has it (`collapipe_ns3.prediction.account.ratios`).
+    """
+
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    efficiencies: Mapping[Pair, float] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    latencies: Mapping[Pair, float] = field(default_factory=dict)
+    losses: Mapping[Pair, float] = field(default_factory=dict)
+    spending: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def after(
+        self,
+        outcome: Outcome,
+        profiles: Mapping[str, DeviceProfile],
+        media: Sequence[Medium],
+        granted: Container[Pair],
+        weight: float,
+    ) -> Knowledge:
+        """The knowledge after another round, whose figures count with `weight` in (0, 1].
+
+        `granted` are the links that had a bandwidth of their own.
+        """
+        # Probes are short, and reference signals carry nothing: they say nothing of transfers.
+        carried = [each for each in outcome.deliveries if each.kind != "sounding"]
+        efficiencies = _efficiencies(carried, outcome.links, media)
+        services, latencies = learned(self.services, carried, media, granted)
+        return Knowledge(
+            # Means over all that a node computed in the round: what has changed has changed.
+            speeds={**self.speeds, **_speeds(outcome.computations, profiles)},
+            efficiencies=_mixed(self.efficiencies, efficiencies, weight),
+            services=_mixed_services(self.services, services, weight),
+            latencies=_mixed(self.latencies, latencies, weight),
+            losses=_mixed(self.losses, losses(carried), weight),
+            spending=self.spending,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {
+            "speeds": dict(self.speeds),
+            "efficiencies": [[*pair, value] for pair, value in self.efficiencies.items()],
+            "services": {k: [s.latency_s, s.overhead, s.bulk] for k, s in self.services.items()},
+            "latencies": [[*pair, value] for pair, value in self.latencies.items()],
+            "losses": [[*pair, value] for pair, value in self.losses.items()],
+            "spending": {node: list(both) for node, both in self.spending.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            speeds=dict(data["speeds"]),
+            efficiencies={(src, dst): value for src, dst, value in data["efficiencies"]},
+            services={key: Service(*values) for key, values in data["services"].items()},
+            latencies={(src, dst): value for src, dst, value in data["latencies"]},
+            losses={(src, dst): value for src, dst, value in data["losses"]},
+            spending={
+                node: (sent, received) for node, (sent, received) in data["spending"].items()
+            },
+        )
+
+
+def _mixed(old: Mapping[Any, float], new: Mapping[Any, float], weight: float) -> dict[Any, float]:
+    return {**old, **{k: weight * v + (1 - weight) * old.get(k, v) for k, v in new.items()}}
+
+
+def _mixed_services(
+    old: Mapping[str, Service], new: Mapping[str, Service], weight: float
+) -> dict[str, Service]:
+    latencies, overheads, bulks = (
+        _mixed(
+            {k: getattr(s, name) for k, s in old.items()},
+            {k: getattr(s, name) for k, s in new.items()},
+            weight,
+        )
+        for name in ("latency_s", "overhead", "bulk")
+    )
+    return {key: Service(latencies[key], overheads[key], bulks[key]) for key in latencies}
+
+
+def _speeds(
+    computations: Iterable[Computed], profiles: Mapping[str, DeviceProfile]
+) -> dict[str, float]:
+    """FLOPs over the time they took beyond each computation's fixed cost."""
+    flops: dict[str, float] = {}
+    busy_s: dict[str, float] = {}
+    for done in computations:
+        spent_s = (done.end_ns - done.start_ns) / 1e9 - profiles[done.node].overhead_s
+        if done.flops > 0 and spent_s > 0:
+            flops[done.node] = flops.get(done.node, 0.0) + done.flops
+            busy_s[done.node] = busy_s.get(done.node, 0.0) + spent_s
+    return {node: flops[node] / busy_s[node] for node in flops}
+
+
+def _efficiencies(
+    deliveries: Iterable[Sent], links: Iterable[MeasuredLink], media: Sequence[Medium]
+) -> dict[Pair, float]:
+    of_pair = {pair: medium for medium in media for pair in medium.links}
+    state = {(link.src, link.dst): link for link in links}
+    bits: dict[Pair, float] = {}
+    bound: dict[Pair, float] = {}
+    for each in deliveries:
+        pair = (each.src, each.dst)
+        link = state.get(pair)
+        if link is None or not (link.gain > 0 and link.interference_w_hz > 0):
+            continue
+        bits[pair] = bits.get(pair, 0.0) + 8 * _arrived(each)
+        # What was cut while it queued has no airtime.
+        if each.airtime_s > 0 and each.bandwidth_hz > 0:
+            snr = each.tx_power_w * link.gain / link.interference_w_hz
+            medium = of_pair.get(pair, _OWN)
+            density = medium.density(snr / each.bandwidth_hz)
+            carried = each.airtime_s * each.bandwidth_hz * density
+            bound[pair] = bound.get(pair, 0.0) + carried
+    return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
+
+
+def losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
+    """The share of bytes that did not arrive, below 1, by link.
+
+    Of transfers that were handed on, gaps included: one of which nothing arrived is sent again or
+    ends its pipeline, and distorts no tensor.
+    """
+    sent: dict[Pair, int] = {}
+    arrived: dict[Pair, int] = {}
+    for each in deliveries:
+        if each.outcome in ("delivered", "partial"):
+            pair = (each.src, each.dst)
+            sent[pair] = sent.get(pair, 0) + each.size_bytes
+            arrived[pair] = arrived.get(pair, 0) + _arrived(each)
+    return {pair: 1 - arrived[pair] / sent[pair] for pair in sent}
+
+
+def _arrived(each: Sent) -> int:
+    return each.size_bytes - sum(end - start for start, end in each.lost)

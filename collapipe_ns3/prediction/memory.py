@@ -1,0 +1,92 @@
+"""What a plan needs of each device's memory, before anything runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.costs.predicted import (
+    StageCost,
+    predict_blocks,
+    predict_decoder,
+    predict_embedding,
+)
+from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.schedule import Kind, Table, table
+
+_MIB = 2**20
+
+
+def most_in_flight(schedule: Table, stage: int) -> int:
+    """How many micro-batches a stage has been forward with and not yet backward, at most."""
+    held = most = 0
+    for action in schedule[stage]:
+        if action.kind in (Kind.FORWARD, Kind.BACKWARD):
+            held += 1 if action.kind is Kind.FORWARD else -1
+            most = max(most, held)
+    return most
+
+
+def predict_memory(
+    spec: ModelSpec, pipeline: Pipeline, sequences: int, tokens: int, optimizer: str
+) -> dict[str, int]:
+    """Bytes that a pipeline needs on each node that it names, for sequences of `tokens`.
+
+    Parameters, gradients and optimizer states of its stages, and what autograd keeps of as many
+    micro-batches as the schedule has in flight. Where embedding and decoder are on the control
+    unit and the base station, those are left out.
+    """
+    schedule = table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
+    u = sequences // pipeline.micro_batches
+    placed: list[tuple[str | None, StageCost]] = [
+        (pipeline.embedding, predict_embedding(spec)),
+        *(
+            (stage.device, predict_blocks(spec, stage.blocks, u, tokens))
+            for stage in pipeline.stages
+        ),
+        (pipeline.decoder, predict_decoder(spec, u, tokens, tokens)),
+    ]
+    needs: Counter[str] = Counter()
+    for number, (node, cost) in enumerate(placed):
+        if node is not None:
+            kept = most_in_flight(schedule, number) * cost.activation_bytes
+            needs[node] += training_bytes(optimizer, cost.parameter_bytes) + kept
+    return dict(needs)
+
+
+def predict_whole_model(observation: Observation, sequences: int) -> int:
+    """Bytes that one node needs for all of the model, on so many sequences in one micro-batch."""
+    spec, tokens = observation.model, observation.model.max_length
+    parts = [
+        predict_embedding(spec),
+        predict_blocks(spec, spec.encoder_blocks, sequences, tokens),
+        predict_decoder(spec, sequences, tokens, tokens),
+    ]
+    parameters = sum(part.parameter_bytes for part in parts)
+    kept = sum(part.activation_bytes for part in parts)
+    return training_bytes(observation.optimizer, parameters) + kept
+
+
+def memory_problems(plan: RoundPlan, observation: Observation) -> Iterator[tuple[str, str]]:
+    """(cluster, what) for each device that lacks memory for its part of a valid plan.
+
+    Sequences are taken to be as long as the task has any.
+    """
+    for cluster in plan.clusters:
+        needs: Counter[str] = Counter()
+        sizes = cluster.sequences(observation.batch_size)
+        for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
+            longest = observation.model.max_length
+            needs.update(
+                predict_memory(observation.model, pipeline, size, longest, observation.optimizer)
+            )
+        for device, needed in needs.items():
+            has = observation.profiles[device].memory_bytes
+            if needed > has:
+                yield (
+                    f"cluster {cluster.cluster}",
+                    f"{device} needs {needed / _MIB:.1f} MiB and has {has / _MIB:.1f} MiB",
+                )

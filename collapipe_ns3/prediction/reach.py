@@ -1,0 +1,153 @@
+"""Who can take part in a round: a link that carries nothing leaves a device or a cluster out.
+
+A link carries nothing where its sounding was lost, or where SINR is far below what the least code
+of its radio needs, even with all of the sender's power in the narrowest band that it may be given.
+Of a radio whose codes are not known, measured goodput says more than SINR. A link of which nothing
+has been measured may carry.
+
+A cluster whose control unit and base station don't hear each other sits out, and so does a device
+that has no link to its control unit, or to devices that it would have to exchange activations with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import MeasuredLink, Medium, Observation
+from collapipe_ns3.plan import Absence
+from collapipe_ns3.quantity import to_db
+
+Pair = tuple[str, str]
+
+#: Of the SINR that the least code needs: retransmissions that are combined make up for so much.
+_BELOW_LEAST_CODE = 0.1
+
+#: What a radio needs whose codes are not known and that has carried nothing yet.
+_LEAST_SINR = 1e-3
+
+#: What measured gains, densities, ratios and powers are within, in SI units: 400 dB either way.
+_FIGURES = (1e-40, 1e40)
+
+#: Bits a second that are no use to anybody.
+_LEAST_BPS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Each cluster's devices that can take part, none where it sits out; and why others can't."""
+
+    devices: tuple[tuple[str, ...], ...]
+    absences: tuple[Absence, ...]
+
+
+def reach(
+    observation: Observation, *, full_power: bool = False, among_devices: bool = True
+) -> Reach:
+    """Who can take part, by what was measured.
+
+    With `full_power` nodes are taken to send with all they have, else as they were measured.
+    Without `among_devices` they exchange nothing but with their control units.
+    """
+    silent = _silent(observation, full_power)
+    devices, absences = [], []
+    for number, names in enumerate(observation.devices):
+        able, why = _of_cluster(number, names, silent, among_devices)
+        devices.append(able)
+        absences += [Absence(number, name, why[name]) for name in names if name in why]
+    return Reach(tuple(devices), tuple(absences))
+
+
+def silent_links(observation: Observation) -> list[Pair]:
+    """The links that carry nothing as they were measured: what to sound before the next plan.
+
+    Otherwise nothing would ever show that they carry again.
+    """
+    return list(_silent(observation, full_power=False))
+
+
+def carries_nothing(link: MeasuredLink, medium: Medium | None, power_w: float) -> str:
+    """Why a link carries nothing at this power of its sender; empty where it may carry."""
+    if link.gain == 0 and link.loss == 1:
+        return "its sounding was lost"
+    if 0 < link.gain < _FIGURES[0]:
+        return "next to nothing of what is sent arrives"
+    if not is_measured(link):
+        return ""
+    if medium is None or not medium.densities:
+        if link.goodput_bps > 0:
+            slow = link.goodput_bps < _LEAST_BPS
+            return f"it carries {link.goodput_bps:.2g} bit/s" if slow else ""
+        needed, narrower = _LEAST_SINR, 1.0
+    else:
+        needed = medium.densities[0][0] * _BELOW_LEAST_CODE
+        # The base station's power is that of its whole band.
+        whole = not medium.least_hz or link.src == SERVER
+        narrower = 1.0 if whole else medium.bandwidth_hz / medium.least_hz
+    sinr = link.sinr * power_w / link.tx_power_w
+    if medium is not None:  # over all of the band, whatever part of it was measured
+        sinr = power_w * link.gain / link.interference_w_hz / medium.bandwidth_hz
+    if sinr * narrower >= needed:
+        return ""
+    least_db = to_db(needed / narrower)
+    return f"SINR is {to_db(sinr):.1f} dB, and below {least_db:.1f} dB nothing gets through"
+
+
+def is_measured(link: MeasuredLink) -> bool:
+    """Whether a link's figures are such as a measurement gives: numbers above 0, within reason."""
+    least, most = _FIGURES
+    return (
+        least <= link.gain <= most
+        and least <= link.interference_w_hz <= most
+        and least <= link.sinr <= most
+        and least <= link.tx_power_w <= most
+    )
+
+
+def _silent(observation: Observation, full_power: bool) -> dict[Pair, str]:
+    """The links that carry nothing, and why."""
+    media = {pair: medium for medium in observation.media for pair in medium.links}
+    found = {}
+    for link in observation.links:
+        pair = (link.src, link.dst)
+        power_w = link.tx_power_w
+        if full_power and link.src in observation.profiles:
+            power_w = observation.profiles[link.src].max_tx_power_w
+        if why := carries_nothing(link, media.get(pair), power_w):
+            found[pair] = f"{link.src} → {link.dst} carries nothing: {why}"
+    return found
+
+
+def _between(one: str, other: str, silent: Mapping[Pair, str]) -> str:
+    """Why these two can't exchange anything both ways; empty where they may."""
+    return silent.get((one, other)) or silent.get((other, one), "")
+
+
+def _of_cluster(
+    number: int, names: tuple[str, ...], silent: Mapping[Pair, str], among_devices: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Who of a cluster can take part, and why the others can't."""
+    control = control_unit(number)
+    if away := _between(control, SERVER, silent):
+        return (), dict.fromkeys(names, away)
+    why = {name: reason for name in names if (reason := _between(control, name, silent))}
+    able = [name for name in names if name not in why]
+    if among_devices:
+        # Devices may follow each other in any order, so all must hear all: again and again the one
+        # leaves that hears the fewest others, of several the last.
+        while deaf := _deaf(able, silent):
+            most = max(map(len, deaf.values()))
+            leaves = [name for name in able if len(deaf.get(name, ())) == most][-1]
+            why[leaves] = deaf[leaves][0]
+            able.remove(leaves)
+    return tuple(able), why
+
+
+def _deaf(able: list[str], silent: Mapping[Pair, str]) -> dict[str, list[str]]:
+    """For every device that doesn't hear all others: why it doesn't, once for each."""
+    reasons = {
+        name: [why for other in able if other != name and (why := _between(name, other, silent))]
+        for name in able
+    }
+    return {name: found for name, found in reasons.items() if found}

@@ -1,0 +1,1 @@
+"""Reads studies: YAML to a checked configuration, with every error found at once."""

@@ -1,0 +1,156 @@
+"""What the keys of a study must agree on among themselves, with its scheme and with ns-3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from collapipe_ns3 import keywords, schemes
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.learning.sizes import test_sequences
+from collapipe_ns3.learning.spec import block_parameters
+from collapipe_ns3.problems import Problem, path_of
+from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
+from collapipe_ns3.topology import layout, own_scenario
+from ns3_scenarios import runtime
+from ns3_scenarios.channel import kind_of
+from ns3_scenarios.checks import problems as scenario_problems
+from ns3_scenarios.naming import asks_ns3, ns3_problems
+from ns3_scenarios.scenario import ScenarioSpec
+
+_MIB = 2**20
+
+#: The scenario's paths in terms of the study's keys.
+_RENAMED = (
+    (r"^bs\b", "server"),
+    (r"\.(max_)?tx_power_w$", ".tx_power_dbm"),
+    (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
+    (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
+    (r"^(d2d|d2e)\.", r"radio.\1."),
+    (r"^ns3_defaults\.", "ns3."),
+)
+
+
+def problems(config: StudyConfig) -> list[Problem]:
+    """Everything that is wrong with a study whose every key is right in form.
+
+    Of a study that takes more memory than any may, not every node is looked at.
+    """
+    of_sizes = [
+        *_model_problems(config),
+        *_task_problems(config),
+        *_memory_problems(config),
+    ]
+    if too_large := footprint(config).problem(MOST_BYTES, "a study may take"):
+        return [*of_sizes, too_large]
+    return [
+        *of_sizes,
+        *_scheme_problems(config),
+        *_own_scenario_problems(config),
+        *_scenario_problems(config),
+    ]
+
+
+def _model_problems(config: StudyConfig) -> Iterator[Problem]:
+    model, training, task = config.model, config.training, config.task
+    if model.width % model.heads:
+        yield Problem("model.heads", f"expected a divisor of the width {model.width}, not "
+                      f"{model.heads}")  # fmt: skip
+    smallest = min(cluster.size or task.cluster_size for cluster in config.clusters)
+    if training.batch_size > smallest:
+        what = f"expected at most a cluster's {smallest} sequences, not {training.batch_size}"
+        yield Problem("training.batch_size", what)
+
+
+def _task_problems(config: StudyConfig) -> Iterator[Problem]:
+    """A test set without a sequence, on which nothing could be judged."""
+    task = config.task
+    if not test_sequences(task.kinds, task.limit, task.phrases, task.test_size):
+        yield Problem(
+            "task.phrases",
+            f"too many for a test: what is held out for it, at most half of the phrases below "
+            f"{task.limit} and of each kind, doesn't make a sequence of {task.phrases}",
+        )
+
+
+def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Where even the parameters in training don't fit, activations not counted."""
+    model, optimizer = config.model, config.training.optimizer
+    block = training_bytes(optimizer, 4 * block_parameters(model.width, model.feed_forward))
+    for n, cluster in enumerate(config.clusters):
+        memories = [node.device_profile().memory_bytes for node in cluster.devices]
+        room = sum(memory // block for memory in memories)
+        if room < model.encoder_blocks:
+            yield Problem(
+                path_of(("clusters", n, "devices")),
+                f"expected memory for {model.encoder_blocks} encoder blocks of "
+                f"{block / _MIB:.3g} MiB each in training, and there is room for {room}",
+            )
+    server = config.server.device_profile().memory_bytes
+    if (needed := model.decoder_blocks * block) > server:
+        yield Problem(
+            "server.memory_bytes",
+            f"expected {needed / _MIB:.3g} MiB or more for the decoder, not {server / _MIB:.3g}",
+        )
+
+
+def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
+    """A wrong name is found as the study is read; here, what its settings are."""
+    try:
+        with schemes.failing_as(config.scheme.name, "being loaded"):
+            model = schemes.settings_model(config.scheme.name)
+    except (schemes.UnknownScheme, schemes.SchemeFailed) as error:
+        yield Problem("scheme.name", str(error))
+        return
+    yield from keywords.problems(model, config.scheme.settings, ("scheme", "settings"))
+
+
+def _own_scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+    if config.scenario is None:
+        return
+    try:
+        function = own_scenario.find(config.scenario.function)
+        model = keywords.model_of(function, "scenario", skip=1)
+    except (own_scenario.BadScenario, TypeError, ValueError, NameError) as error:
+        yield Problem("scenario.function", str(error))
+        return
+    yield from keywords.problems(model, config.scenario.settings, ("scenario", "settings"))
+
+
+def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+    spec = layout.scenario(config, config.seed, 0)
+    found = scenario_problems(spec)
+    if asks_ns3(spec):
+        with runtime.alone():
+            found += ns3_problems(spec)
+    for path, message in found:
+        yield Problem(renamed(config, path), message)
+    if config.scenario is None:
+        yield from _idle_defaults(spec)
+
+
+def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
+    """Defaults of ns-3 that would change nothing, since every channel sets its own."""
+    for path in spec.ns3_defaults:
+        owner, _, name = path.rpartition("::")
+        tiers = {
+            tier: name in radio.propagation.attributes
+            for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e))
+            if owner in (kind_of(radio.propagation).loss, kind_of(radio.propagation).nlos_loss)
+        }
+        if tiers and all(tiers.values()):
+            keys = " and ".join(f"propagation.{tier}.attributes.{name}" for tier in tiers)
+            yield Problem(f"ns3.{path}", f"would change nothing: {keys} sets it; change that")
+
+
+def renamed(config: StudyConfig, path: str) -> str:
+    """A path in the scenario as the study has it."""
+    for old, new in _RENAMED:
+        path = re.sub(old, new, path)
+    # A control unit has its place and its motion from its cluster, where it has none of its own.
+    for n, cluster in enumerate(config.clusters):
+        for key in ("position", "motion"):
+            if getattr(cluster.cu, key) is None and getattr(cluster, key) is not None:
+                path = path.replace(f"clusters[{n}].cu.{key}", f"clusters[{n}].{key}")
+    return path

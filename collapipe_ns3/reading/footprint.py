@@ -1,0 +1,109 @@
+"""The memory that a study takes on the machine that runs it, at least, by closed forms.
+
+What is counted takes nearly all of it in large studies: of every pipeline a replica of the model
+with gradients and optimizer states, the simulated nodes and the pairs of them that hear each
+other, the data, and what the model makes of the test set. Activations come on top.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.learning.sizes import test_sequences
+from collapipe_ns3.learning.spec import block_parameters
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.problems import Problem
+
+#: What a study may take. Any machine refuses more, and each one what it hasn't got.
+MOST_BYTES = 256 * 2**30
+
+_GIB = 2**30
+
+# Measured, as the growth of the process.
+_MODULE_BYTES = 40_000  # of a block's Python and C++ objects, in one replica
+_NODE_BYTES = 40_000
+_PAIR_BYTES = 8  # a gain from one node to another
+_FADING_BYTES = 130  # a pair, both ways
+_STOCHASTIC_BYTES = 400  # a pair, with line of sight and shadowing of 3GPP's models
+_PHRASE_BYTES = 8  # a reference
+_SEQUENCE_BYTES = 200  # of more than one phrase
+
+_STOCHASTIC = ("umi", "uma", "indoor", "p1411")
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes, at least, by what takes them."""
+
+    training: int
+    simulation: int
+    data: int
+
+    @property
+    def total(self) -> int:
+        return self.training + self.simulation + self.data
+
+    def problem(self, most_bytes: int, where: str) -> Problem | None:
+        """That this is more than there may be, said of the keys that most of it comes from."""
+        if self.total <= most_bytes:
+            return None
+        parts = {"model": self.training, "clusters": self.simulation, "task": self.data}
+        path = max(parts, key=lambda part: parts[part])
+        return Problem(
+            path,
+            f"takes at least {self.total / _GIB:.3g} GiB of memory where it runs, and {where} "
+            f"{most_bytes / _GIB:.3g} GiB",
+        )
+
+
+def footprint(config: StudyConfig, pipelines: int | None = None) -> Footprint:
+    """Of a study whose plans have so many pipelines; one a cluster where that isn't known."""
+    pipelines = pipelines or len(config.clusters)
+    return Footprint(_training(config, pipelines), _simulation(config), _data(config))
+
+
+def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem | None:
+    """That this machine has less memory than the study takes at least.
+
+    Of a study that is planned it is known how many pipelines there are.
+    """
+    pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters) if plan else None
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return footprint(config, pipelines).problem(there, "this machine has")
+
+
+def _training(config: StudyConfig, pipelines: int) -> int:
+    model = config.model
+    blocks = model.encoder_blocks + model.decoder_blocks  # a decoder's are even larger
+    parameters = 4 * blocks * block_parameters(model.width, model.feed_forward)
+    replica = training_bytes(config.training.optimizer, parameters) + blocks * _MODULE_BYTES
+    return pipelines * replica + 2 * parameters
+
+
+def _simulation(config: StudyConfig) -> int:
+    sizes = [1 + len(cluster.devices) for cluster in config.clusters]
+    d2d, channel = config.radio.d2d, config.propagation.d2d
+    pairs = 0
+    if d2d.stack == "ofdma":
+        bands: Counter[int] = Counter()
+        for n, (cluster, size) in enumerate(zip(config.clusters, sizes, strict=True)):
+            bands[n % (d2d.reuse or 1) if cluster.channel is None else cluster.channel] += size
+        pairs = sum(nodes * nodes for nodes in bands.values())
+    a_pair = float(_PAIR_BYTES)
+    if channel is not None:
+        a_pair += (channel.fading is not None) * _FADING_BYTES / 2
+        a_pair += (channel.model in _STOCHASTIC) * _STOCHASTIC_BYTES / 2
+    return sum(sizes) * _NODE_BYTES + int(pairs * a_pair)
+
+
+def _data(config: StudyConfig) -> int:
+    task, model = config.task, config.model
+    sequences = sum(cluster.size or task.cluster_size for cluster in config.clusters)
+    a_sequence = _PHRASE_BYTES * task.phrases + (task.phrases > 1) * _SEQUENCE_BYTES
+    tests = test_sequences(task.kinds, task.limit, task.phrases, task.test_size)
+    widest = max(model.feed_forward, 3 * model.width)  # of a token between two layers
+    return sequences * a_sequence + 4 * tests * task.phrases * widest

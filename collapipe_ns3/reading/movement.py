@@ -1,0 +1,122 @@
+"""A study with the ways of its nodes read from the file that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from collapipe_ns3.config.study import Node, Station, StudyConfig
+from collapipe_ns3.config.surroundings import Mobility, Motion
+from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.nodes import SERVER, control_unit, device, station
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.topology import layout
+from ns3_scenarios.mobility import Way
+from ns3_scenarios.movement_files import TraceMapping, file_names, mapped, read_trace, walkers
+from ns3_scenarios.recording import BadTrace, Recording
+from ns3_scenarios.scenario import ScenarioSpec
+
+#: The resolved study has them all, and has to be read again.
+MOST_CORNERS = 100_000
+
+_N = TypeVar("_N", Node, Station)
+
+
+def with_ways(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
+    """The study with its nodes on their ways, so that it no longer needs the file.
+
+    The file's path is relative to `folder`. Where it can't be read, or its nodes are not those of
+    the study, the study stays as it is.
+    """
+    mobility = config.mobility
+    if mobility.trace is None:
+        return config, list(_without_file(mobility))
+    path = folder / mobility.trace
+    try:
+        recording = read_trace(path)
+    except BadTrace as error:
+        return config, [Problem("mobility.trace", str(error))]
+    scenario = layout.scenario(config, config.seed, 0)
+    mapping = mobility.mapping()
+    if found := list(_name_problems(path, recording, scenario, mapping)):
+        return config, found
+    ways = mapped(recording, scenario, mapping)
+    if (corners := sum(len(way.corners) for way in ways.values())) > MOST_CORNERS:
+        what = f"expected at most {MOST_CORNERS} corners of this study's nodes, not {corners}"
+        return config, [Problem("mobility.trace", f"{path}: {what}")]
+    return _on_ways(config, ways), []
+
+
+def _without_file(mobility: Mobility) -> Iterator[Problem]:
+    if mobility != Mobility():
+        yield Problem("mobility.trace", "is missing: the other keys of mobility are of a file")
+
+
+def _name_problems(
+    path: Path, recording: Recording, scenario: ScenarioSpec, mapping: TraceMapping
+) -> Iterator[Problem]:
+    """Names that the study or the file doesn't have."""
+    names = [node.name for node in scenario.nodes]
+    moved = file_names(recording, scenario, mapping.nodes)
+    for name in mapping.heights_m:
+        if name not in moved:
+            what = f"no node {name!r} that the file moves; {did_you_mean(name, moved)}"
+            yield Problem("mobility.heights_m", what)
+    if mapping.nodes is None:
+        yield from _own_name_problems(path, recording, scenario)
+        return
+    taken: dict[str, str] = {}
+    for name, theirs in mapping.nodes.items():
+        if name not in names:
+            what = f"no node {name!r} in the study; {did_you_mean(name, names)}"
+            yield Problem("mobility.nodes", what)
+        if theirs not in recording.corners:
+            hint = did_you_mean(theirs, recording.corners)
+            yield Problem("mobility.nodes", f"{name}: no node {theirs} in {path}; {hint}")
+        elif (first := taken.setdefault(theirs, name)) != name:
+            what = f"{name}: expected another node of the file: {theirs} is {first}"
+            yield Problem("mobility.nodes", what)
+
+
+def _own_name_problems(
+    path: Path, recording: Recording, scenario: ScenarioSpec
+) -> Iterator[Problem]:
+    """Where no names are given: those of the file have to be the study's, or numbers from 0."""
+    if not file_names(recording, scenario, None):
+        what = (
+            f"is missing: without it, nodes of the file are 0 to {len(walkers(scenario)) - 1}, "
+            f"and {path} has none of those"
+        )
+        yield Problem("mobility.nodes", what)
+    names = [node.name for node in scenario.nodes]
+    for name, line in recording.lines.items():
+        if not recording.numbered and name not in names:
+            what = f"{path}: line {line}: no node {name!r}; {did_you_mean(name, names)}"
+            yield Problem("mobility.trace", what)
+
+
+def _on_ways(config: StudyConfig, ways: Mapping[str, Way]) -> StudyConfig:
+    def moved(node: _N, name: str) -> _N:
+        if name not in ways:
+            return node
+        motion = Motion(kind="way", corners=ways[name].corners)
+        return node.model_copy(update={"motion": motion})
+
+    clusters = tuple(
+        cluster.model_copy(
+            update={
+                "cu": moved(cluster.cu, control_unit(n)),
+                "devices": tuple(moved(d, device(n, k)) for k, d in enumerate(cluster.devices)),
+            }
+        )
+        for n, cluster in enumerate(config.clusters)
+    )
+    return config.model_copy(
+        update={
+            "clusters": clusters,
+            "server": moved(config.server, SERVER),
+            "stations": tuple(moved(s, station(n)) for n, s in enumerate(config.stations, 1)),
+            "mobility": Mobility(),
+        }
+    )

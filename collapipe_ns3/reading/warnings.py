@@ -1,0 +1,108 @@
+"""What is doubtful in a study that can be run.
+
+A command prints each warning once on stderr, and lists them under `warnings` with `--json`. What
+makes a study impossible is in `collapipe_ns3.reading.checks` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from collapipe_ns3.config.study import Node, StudyConfig
+from collapipe_ns3.costs.devices import profile
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.quantity import to_dbm
+from collapipe_ns3.reading.checks import renamed
+from collapipe_ns3.topology import layout
+from ns3_scenarios.traces import TraceKind, left_out
+from ns3_scenarios.validity import validity_warnings
+
+_FAR_ABOVE_DB = 10.0  # above the profile's power: 30 dBm of a phone, the most of any power class
+_DEVICE_DBM = 20.0  # what the bundled profiles of devices can radiate
+
+
+def warnings_of(config: StudyConfig) -> list[Problem]:
+    """Every warning of a study in which nothing is wrong."""
+    return [
+        *_node_powers(config),
+        *_fixed_powers(config),
+        *_background_powers(config),
+        *_extrapolations(config),
+    ]
+
+
+def scheme_warnings(explanation: Mapping[str, Any]) -> list[Problem]:
+    """What a scheme finds doubtful in a study; see `collapipe_ns3.schemes.Explaining`."""
+    found = explanation.get("warnings", ())
+    return [
+        Problem(str(each["path"]), str(each["message"]))
+        for each in (found if isinstance(found, list) else ())
+        if isinstance(each, dict) and {"path", "message"} <= each.keys()
+    ]
+
+
+def trace_warnings(config: StudyConfig, kinds: Collection[TraceKind]) -> list[Problem]:
+    """Which of the traces that are wanted the study's radios can't give, or not in full."""
+    if config.scenario is not None and kinds:
+        what = f"{', '.join(kinds)}: none, for the study's own scenario writes its own"
+        return [Problem("", what)]
+    spec = layout.scenario(config, config.seed, 0)
+    return [Problem("", line) for line in left_out(spec, kinds)]
+
+
+def _node_powers(config: StudyConfig) -> Iterator[Problem]:
+    """Nodes that radiate far more than devices of their profile can."""
+    for path, node in _nodes(config):
+        usual_dbm = to_dbm(profile(node.profile).max_tx_power_w)
+        if node.tx_power_dbm is not None and node.tx_power_dbm > usual_dbm + _FAR_ABOVE_DB:
+            yield Problem(
+                f"{path}.tx_power_dbm",
+                f"{node.tx_power_dbm:g} dBm is {node.tx_power_dbm - usual_dbm:.0f} dB more than "
+                f"the {usual_dbm:.0f} dBm of the profile {node.profile}",
+            )
+
+
+def _fixed_powers(config: StudyConfig) -> Iterator[Problem]:
+    """Fixed powers above what any node on that radio can radiate, which change nothing."""
+    units = [cluster.cu for cluster in config.clusters]
+    devices = [node for cluster in config.clusters for node in cluster.devices]
+    for tier, power, nodes in (
+        ("d2d", config.radio.d2d.power, [*units, *devices]),
+        ("d2e", config.radio.d2e.power, units),
+    ):
+        most_dbm = max(to_dbm(node.device_profile().max_tx_power_w) for node in nodes)
+        fixed_dbm = power.tx_power_dbm if power is not None else None
+        if fixed_dbm is not None and fixed_dbm > most_dbm + 1e-9:
+            yield Problem(
+                f"radio.{tier}.power.tx_power_dbm",
+                f"no node can radiate {fixed_dbm:g} dBm; each takes the most that it can, up to "
+                f"{most_dbm:.3g} dBm",
+            )
+
+
+def _background_powers(config: StudyConfig) -> Iterator[Problem]:
+    most_dbm = _DEVICE_DBM + _FAR_ABOVE_DB
+    for n, interferer in enumerate(config.interferers):
+        if interferer.kind == "background" and interferer.tx_power_dbm > most_dbm:
+            yield Problem(
+                f"interferers[{n}].tx_power_dbm",
+                f"{interferer.tx_power_dbm:g} dBm is more than other people's devices radiate, "
+                f"{most_dbm:.0f} dBm at most",
+            )
+
+
+def _extrapolations(config: StudyConfig) -> Iterator[Problem]:
+    """Propagation models outside what they hold for; a scenario of the user's own has others."""
+    if config.scenario is None:
+        for path, message in validity_warnings(layout.scenario(config, config.seed, 0)):
+            yield Problem(renamed(config, path), message)
+
+
+def _nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:
+    """Every node with its place in the study."""
+    yield "server", config.server
+    for n, cluster in enumerate(config.clusters):
+        yield f"clusters[{n}].cu", cluster.cu
+        for k, node in enumerate(cluster.devices):
+            yield f"clusters[{n}].devices[{k}]", node

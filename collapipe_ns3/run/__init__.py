@@ -1,0 +1,1 @@
+"""Runs a study round by round: planned, executed, recorded."""

@@ -1,0 +1,202 @@
+"""Plans the rounds of a study: what its scheme is shown, and whether the plan can be executed.
+
+Nothing is trained here, and torch, which takes seconds to import, is not needed: `validate` and
+`plan` end here, and `collapipe_ns3.run.runner` goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from bridge import loop as simulated
+from bridge.network import Network
+from bridge.watched import watched
+from collapipe_ns3 import schemes
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
+from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.task import Task
+from collapipe_ns3.links import LinkBook
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.reading.warnings import scheme_warnings
+from collapipe_ns3.schedule import SCHEDULES
+from collapipe_ns3.schemes.guard import GuardedScheme
+from collapipe_ns3.topology import layout, networks
+from collapipe_ns3.topology.media import media
+from collapipe_ns3.topology.own_scenario import ScenarioFailed
+from ns3_scenarios import runtime
+from ns3_scenarios.runtime import SimulationError
+from ns3_scenarios.scenario import ScenarioSpec
+
+#: A directed link by its ends.
+Pair = tuple[str, str]
+
+#: By node, the joules that its radios have sent and received.
+RadioJoules = Mapping[str, tuple[float, float]]
+
+
+class Planning:
+    """A study before its next round: who takes part, and what is known of the links."""
+
+    def __init__(self, config: StudyConfig, watchdog_s: float | None = None) -> None:
+        self.config = config
+        self.watchdog_s = watchdog_s
+        self.seed = config.seed
+        self.task: Task = _task(config)
+        self.spec = _model_spec(config, self.task)
+        name, settings = config.scheme.name, config.scheme.settings
+        made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
+        self.scheme = GuardedScheme(name, made, watchdog_s)
+        self.profiles = layout.profiles(config)
+        # Of a network of the user's own nothing is known.
+        self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
+        self.next_round = 0
+        self.now_ns = 0
+        self.links = LinkBook()
+
+    def observation(
+        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+    ) -> Observation:
+        """What the scheme is shown before the next round, if that is known of the links.
+
+        `sounding_j` is what nodes' radios have sent and received in it so far.
+        """
+        source, target = _lengths(self.task, len(self.config.clusters))
+        return Observation(
+            devices=layout.device_names(self.config),
+            profiles=self.profiles,
+            model=self.spec,
+            batch_size=self.config.training.batch_size,
+            local_steps=self.config.training.local_steps,
+            optimizer=self.config.training.optimizer,
+            links=tuple((links or self.links).links.values()),
+            shares=tuple(self.task.shares),
+            source_length=source,
+            target_length=target,
+            media=self.media,
+            wire=self.config.training.wire,
+            sounding_j=sounding_j or {},
+        )
+
+    def plan(
+        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+    ) -> RoundPlan:
+        """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
+        observation = self.observation(links, sounding_j)
+        plan = self.scheme.plan(self.next_round, observation)
+        validate(
+            plan,
+            devices=observation.devices,
+            blocks=self.spec.encoder_blocks,
+            batch_size=observation.batch_size,
+            schedules=tuple(SCHEDULES),
+            max_tx_power_w={n: each.max_tx_power_w for n, each in self.profiles.items()},
+        )
+        if found := list(memory_problems(plan, observation)):
+            raise PlanError(plan, found)
+        return plan
+
+    def wanted(self) -> tuple[Pair, ...]:
+        """The links that the scheme wants sounded before the next round."""
+        return self.scheme.sounding(self.next_round, self.observation())
+
+    def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
+        """Measures, plans the next round, builds its network, and leaves all as it was.
+
+        Sounds the links that the scheme wants unless others are named; returns the plan and what it
+        was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
+        """
+        with self._simulating():
+            return self._tried_out(sounded)
+
+    def _tried_out(self, sounded: Sequence[Pair] | None) -> tuple[RoundPlan, LinkBook]:
+        net = networks.build(self.config, self._scenario())
+        pairs = self.wanted() if sounded is None else sounded
+
+        async def measured() -> tuple[RoundPlan, LinkBook]:
+            links = await self._sounded(net, pairs)
+            plan = self.plan(links, spent_j(net))
+            _apply(net, plan)
+            return plan, links
+
+        try:
+            return simulated.run(net, measured(), watchdog_s=self.watchdog_s)
+        finally:
+            net.close()
+
+    @contextmanager
+    def _simulating(self) -> Iterator[None]:
+        """ns-3 for this run alone; where it ends the process, or fails, that names the round."""
+        own = self.config.scenario and f"scenario {self.config.scenario.function}"
+        doing = f"{own}, round {self.next_round}" if own else f"round {self.next_round}"
+        with runtime.alone(), runtime.last_words(doing):
+            try:
+                yield
+            except SimulationError as error:
+                raise SimulationError(f"{doing}: {error}") from None
+            except ScenarioFailed as error:
+                raise ScenarioFailed(f"{doing}{str(error).removeprefix(own or '')}") from None
+
+    def first(self) -> tuple[RoundPlan, list[Problem]]:
+        """The plan of `try_out`, and what the scheme finds doubtful in the study by it."""
+        plan = self.try_out()[0]
+        return plan, scheme_warnings(self.scheme.explain(plan.round, None))
+
+    async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
+        """What is known of the links once these have been sounded."""
+        if not pairs:
+            return self.links
+        try:
+            await net.sound(pairs)
+        except ValueError as error:  # a pair that shares no radio
+            name, number = self.config.scheme.name, self.next_round
+            what = f"choosing links to sound before round {number}: {error}"
+            raise schemes.SchemeFailed(f"scheme {name}, {what}") from None
+        lost = [
+            (each.src, each.dst)
+            for each in net.deliveries
+            if each.kind == "sounding" and each.outcome in ("lost", "refused")
+        ]
+        return self.links.sounded(net.link_state(), lost)
+
+    def _scenario(self) -> ScenarioSpec:
+        """The network of the next round."""
+        return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+
+
+def spent_j(net: Network) -> RadioJoules:
+    """What nodes' radios have sent and received since the episode began."""
+    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in net.usage().items()}
+
+
+def _apply(net: Network, plan: RoundPlan) -> None:
+    try:
+        net.apply(plan.links)
+    except ValueError as error:
+        raise PlanError(plan, [("links", str(error))]) from None
+
+
+def _task(config: StudyConfig) -> Numbers:
+    settings = NumbersSettings(**config.task.model_dump(exclude={"name", "cluster_size"}))
+    sizes = [cluster.size or config.task.cluster_size for cluster in config.clusters]
+    return Numbers(settings, sizes, config.training.batch_size, config.seed)
+
+
+def _lengths(task: Task, clusters: int) -> tuple[int, int]:
+    """What a batch is usually padded to, source and target: the mean over the clusters."""
+    lengths = [task.lengths(cluster) for cluster in range(clusters)]
+    source, target = (sum(each) / clusters for each in zip(*lengths, strict=True))
+    return round(source), round(target)
+
+
+def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:
+    return ModelSpec(
+        source_vocabulary=task.source_vocabulary,
+        target_vocabulary=task.target_vocabulary,
+        max_length=task.max_length,
+        **config.model.model_dump(exclude={"name"}),
+    )

@@ -1,0 +1,96 @@
+"""A round before it is run: the links measured, the plan made from them, and its timeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from collapipe_ns3.dssra.decision import PHASES
+from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.task import unmeasured, workload
+from collapipe_ns3.eventgraph.graph import TooManyEvents
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.links import Link
+from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.reading.warnings import scheme_warnings
+from collapipe_ns3.run.planning import Planning
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one.
+
+    There is no timeline of a round whose links are too slow for one. `warnings` are what the scheme
+    finds doubtful in the study.
+    """
+
+    links: tuple[Link, ...]
+    plan: RoundPlan
+    explanation: Mapping[str, Any]
+    timeline: Timeline | None
+    warnings: tuple[Problem, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; of the timeline the phases of each pipeline."""
+        timeline = self.timeline
+        return {
+            "links": [dataclasses.asdict(link) for link in self.links],
+            "plan": self.plan.to_json(),
+            "explanation": dict(self.explanation),
+            "predicted": {
+                "round_s": timeline.total_ns / 1e9 if timeline else None,
+                "pipelines": [
+                    {"cluster": times.cluster}
+                    | {
+                        f"{name}_s": part / 1e9
+                        for name, part in zip(PHASES, times.phases_ns, strict=False)
+                    }
+                    for times in (timeline.clusters if timeline else ())
+                ],
+            },
+        }
+
+
+def preview(run: Planning) -> Preview:
+    """The first round of a study.
+
+    All links that a plan may use are sounded. The timeline is that of the event graph on these
+    measurements, for a plan of any scheme. Raises what `Run.try_out` does.
+    """
+    plan, book = run.try_out(unmeasured(run.observation(), (), 0.0))
+    explanation = run.scheme.explain(plan.round, None)
+    return Preview(
+        links=tuple(book.links.values()),
+        plan=plan,
+        explanation=explanation,
+        timeline=expected(plan, run.observation(book)),
+        warnings=tuple(scheme_warnings(explanation)),
+    )
+
+
+def expected(plan: RoundPlan, seen: Observation) -> Timeline | None:
+    """The event graph's timeline of a plan of any scheme, with nothing learned from rounds yet.
+
+    None where links are so slow that it would have too many events.
+    """
+    used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
+    seen = replace(
+        seen, devices=tuple(names if n in used else () for n, names in enumerate(seen.devices))
+    )
+    given = {SERVER in (link.src, link.dst) for link in plan.links if link.bandwidth_hz is not None}
+    fleet = Fleet.of(seen, Knowledge()).opened(d2d=False not in given, edge=True not in given)
+    work = workload(seen, Settings())
+    radio = radio_of(plan.links, seen.devices, fleet, start_radio(fleet, work))
+    try:
+        return predict(plan, seen.devices, fleet, work, radio)
+    except TooManyEvents:
+        return None

@@ -1,0 +1,79 @@
+"""How far a run is, shown as suits the place: a bar, a line that changes, or a line a round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from collapipe_ns3.run.runner import Progress
+
+Show = Callable[["Progress"], None]
+
+
+@contextmanager
+def shown(rounds: int, console: Console) -> Iterator[Show]:
+    """Shows each step of a run of so many rounds that the function handed over is called with.
+
+    On a terminal a bar, in a notebook a line that changes, elsewhere (in a file, say) a line a
+    round.
+    """
+    if console.is_jupyter:
+        yield _notebook_line(rounds)
+    elif console.is_terminal:
+        with _bar(rounds, console) as show:
+            yield show
+    else:
+        yield lambda step: _round_line(step, rounds, console)
+
+
+@contextmanager
+def _bar(rounds: int, console: Console) -> Iterator[Show]:
+    """The round, the simulated time and the latest loss; the bar itself where there is room."""
+    bar = Bar(
+        SpinnerColumn(),
+        TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
+        *([BarColumn(bar_width=20), TimeElapsedColumn()] if console.width >= 80 else []),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=rounds, round=0, rounds=rounds, state="getting ready")
+
+        def show(step: Progress) -> None:
+            bar.update(
+                task,
+                completed=step.round + step.step / step.steps,
+                round=step.round + 1,
+                state=_state(step),
+            )
+
+        yield show
+
+
+def _notebook_line(rounds: int) -> Show:
+    from IPython.display import display
+
+    line = display({"text/plain": "getting ready"}, raw=True, display_id=True)
+
+    def show(step: Progress) -> None:
+        text = f"round {step.round + 1}/{rounds}, step {step.step}/{step.steps}: {_state(step)}"
+        line.update({"text/plain": text}, raw=True)
+
+    return show
+
+
+def _round_line(step: Progress, rounds: int, console: Console) -> None:
+    if step.step == step.steps:
+        text = f"round {step.round + 1}/{rounds}: {_state(step)}"
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _state(step: Progress) -> str:
+    return f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}"

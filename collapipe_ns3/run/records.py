@@ -1,0 +1,240 @@
+"""What is recorded of a round: its rows in each table, and its plan. `run_directory` keeps it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collapipe_ns3.observed import MeasuredLink
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.quantity import to_db, to_dbm
+
+Row = dict[str, Any]
+
+
+#: What the energy of a node is made of.
+_ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
+
+#: The columns of each table; seconds are simulated and run on over the rounds of a run, except
+#: where a name says `wall`. Those columns alone differ between runs of the same study, seed and
+#: code (`run_directory.tables.repeatable`).
+SCHEMAS: Mapping[str, pa.Schema] = {
+    name: pa.schema([*_RUN, *columns])
+    for name, columns in {
+        "computes": [
+            *[(key, _WORD) for key in ("node", "action")],
+            *[(key, pa.int64()) for key in ("cluster", "stage", "micro_batch")],
+            *[(key, pa.float64()) for key in ("start_s", "end_s", "flops", "wall_s")],
+        ],
+        "transfers": [
+            *[(key, _WORD) for key in ("kind", "src", "dst", "radio", "outcome")],
+            *[(key, pa.int64()) for key in ("bytes", "lost_bytes", "retransmissions")],
+            ("extrapolated_bytes", pa.int64()),
+            *[(key, pa.float64()) for key in ("start_s", "end_s", "sinr_db", "tx_power_dbm")],
+            *[(key, pa.float64()) for key in ("bandwidth_hz", "airtime_s", "energy_j")],
+        ],
+        "links": [
+            *[(key, _WORD) for key in ("src", "dst")],
+            *[(key, pa.float64()) for key in ("gain_db", "interference_dbm_hz", "sinr_db")],
+            *[(key, pa.float64()) for key in ("goodput_bps", "loss", "age_s", "tx_power_dbm")],
+        ],
+        "pipelines": [
+            *[(key, pa.int64()) for key in ("cluster", "pipeline", "micro_batches")],
+            *[(key, _WORD) for key in ("devices", "schedule", "fate")],
+            *[(key, pa.float64()) for key in ("weight", "loss", "end_s")],
+            ("reason", pa.string()),
+        ],
+        "devices": [
+            ("device", _WORD),
+            *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
+            *[(key, pa.float64()) for key in _ENERGIES],
+            ("radio_energy_j", pa.float64()),  # of sending and receiving together
+            *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
+        ],
+        "rounds": [
+            *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s", "broadcast_s")],
+            *[(key, pa.float64()) for key in ("pipeline_s", "gather_s", "upload_s")],
+            *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "computation_s")],
+            ("planning_wall_s", pa.float64()),
+            *[(key, pa.float64()) for key in ("loss", "metric", "energy_j", "device_energy_j")],
+            *[(key, pa.float64()) for key in _ENERGIES],
+            ("divergence", pa.float64()),
+            *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
+            ("abandoned", pa.string()),
+        ],
+    }.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round as it is written down. `start_ns` is when it began on the run's own clock.
+
+    `sounded` are the links that were measured before it was planned; `explanation` is what the
+    scheme says of its plan.
+    """
+
+    plan: RoundPlan
+    outcome: RoundOutcome
+    shown: Sequence[MeasuredLink]
+    figures: Mapping[str, float]
+    start_ns: int
+    planning_wall_s: float
+    seed: int
+    sounded: Sequence[tuple[str, str]] = ()
+    divergence: float = math.nan
+    energy_queues: Mapping[str, float] = field(default_factory=dict)
+    explanation: Mapping[str, Any] = field(default_factory=dict)
+
+    def tables(self) -> dict[str, list[Row]]:
+        """The rows of each table, `rounds` last."""
+        tables = {
+            "computes": list(self._computes()),
+            "transfers": list(self._transfers()),
+            "links": list(self._links()),
+            "pipelines": list(self._pipelines()),
+            "devices": list(self._devices()),
+            "rounds": [self._round()],
+        }
+        run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
+        return {name: [{**run, **row} for row in rows] for name, rows in tables.items()}
+
+    def files(self) -> dict[str, bytes]:
+        """The Parquet file of each table."""
+        return {name: _parquet(name, rows) for name, rows in self.tables().items()}
+
+    def line(self) -> Row:
+        """The round's line in `plans.jsonl`: the plan, what it was made from, how it came about."""
+        line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
+        return {**line, **({"explanation": self.explanation} if self.explanation else {})}
+
+    def _seconds(self, time_ns: int) -> float:
+        """An instant of the episode, in seconds since the run began."""
+        return (self.start_ns + time_ns - self.outcome.start_ns) / 1e9
+
+    def _computes(self) -> Iterator[Row]:
+        for done in self.outcome.computations:
+            yield {
+                "node": done.node,
+                "action": done.action,
+                "cluster": done.cluster,
+                "stage": done.stage,
+                "micro_batch": done.micro_batch,
+                "start_s": self._seconds(done.start_ns),
+                "end_s": self._seconds(done.end_ns),
+                "flops": done.flops,
+                "wall_s": done.wall_s,
+            }
+
+    def _transfers(self) -> Iterator[Row]:
+        for each in self.outcome.deliveries:
+            yield {
+                "kind": each.kind,
+                "src": each.src,
+                "dst": each.dst,
+                "radio": each.radio,
+                "outcome": each.outcome,
+                "bytes": each.size_bytes,
+                "lost_bytes": sum(end - begin for begin, end in each.lost),
+                "retransmissions": each.retransmissions,
+                "extrapolated_bytes": each.extrapolated_bytes,
+                "start_s": self._seconds(each.start_ns),
+                "end_s": self._seconds(each.end_ns),
+                "sinr_db": to_db(each.sinr),
+                "tx_power_dbm": to_dbm(each.tx_power_w),
+                "bandwidth_hz": each.bandwidth_hz,
+                "airtime_s": each.airtime_s,
+                "energy_j": each.energy_j,
+            }
+
+    def _links(self) -> Iterator[Row]:
+        for link in self.shown:
+            yield {
+                "src": link.src,
+                "dst": link.dst,
+                "gain_db": to_db(link.gain),
+                "interference_dbm_hz": to_dbm(link.interference_w_hz),
+                "sinr_db": to_db(link.sinr),
+                "goodput_bps": link.goodput_bps,
+                "loss": link.loss,
+                "age_s": link.age_s,
+                "tx_power_dbm": to_dbm(link.tx_power_w),
+            }
+
+    def _pipelines(self) -> Iterator[Row]:
+        for each in self.outcome.pipelines:
+            yield {
+                "cluster": each.cluster,
+                "pipeline": each.index,
+                "devices": each.devices,
+                "micro_batches": each.pipeline.micro_batches,
+                "schedule": each.pipeline.schedule,
+                "fate": each.fate,
+                "weight": each.weight,
+                "loss": each.loss,
+                "end_s": self._seconds(each.end_ns),
+                "reason": each.reason,
+            }
+
+    def _devices(self) -> Iterator[Row]:
+        absent = {absence.device: absence.reason for absence in self.plan.absences}
+        for use in self.outcome.devices:
+            yield {
+                "device": use.device,
+                "cluster": use.cluster,
+                "blocks": use.blocks,
+                "peak_memory_bytes": use.peak_memory_bytes,
+                "compute_energy_j": use.compute_energy_j,
+                "tx_energy_j": use.tx_energy_j,
+                "rx_energy_j": use.rx_energy_j,
+                "radio_energy_j": use.radio_energy_j,
+                "energy_queue": self.energy_queues.get(use.device, math.nan),
+                "sits_out": absent.get(use.device, ""),
+            }
+
+    def _round(self) -> Row:
+        outcome, phases = self.outcome, self.outcome.phases
+        metric = next(iter(self.figures.values()), math.nan)
+        return {
+            "start_s": self.start_ns / 1e9,
+            "end_s": (self.start_ns + outcome.duration_ns) / 1e9,
+            "duration_s": outcome.duration_ns / 1e9,
+            "broadcast_s": phases.broadcast_ns / 1e9,
+            "pipeline_s": phases.pipeline_ns / 1e9,
+            "gather_s": phases.gather_ns / 1e9,
+            "upload_s": phases.upload_ns / 1e9,
+            "aggregate_s": phases.aggregate_ns / 1e9,
+            "sounding_s": phases.sounding_ns / 1e9,
+            "computation_s": outcome.computation_ns / 1e9,
+            "planning_wall_s": self.planning_wall_s,
+            "loss": outcome.loss,
+            "metric": metric,
+            "energy_j": outcome.total_energy_j,
+            "device_energy_j": outcome.device_energy_j,
+            **{key: math.fsum(getattr(use, key) for use in outcome.devices) for key in _ENERGIES},
+            "divergence": self.divergence,
+            "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
+            "failed_pipelines": sum(each.fate == "failed" for each in outcome.pipelines),
+            "abandoned": "; ".join(f"cluster {n}: {why}" for n, why in outcome.abandoned.items()),
+            **{f"test_{name}": value for name, value in self.figures.items()},
+        }
+
+
+def _parquet(name: str, rows: Sequence[Row]) -> bytes:
+    schema = SCHEMAS[name]
+    extra = [key for key in (rows[0] if rows else {}) if key not in schema.names]
+    for key in extra:  # the task's own figures
+        schema = schema.append(pa.field(key, pa.float64()))
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), file)
+    return file.getvalue()

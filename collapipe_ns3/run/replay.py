@@ -1,0 +1,134 @@
+"""One round of a run again, alone: the same network, the same plan, the same transfers.
+
+When a round sends what depends on sizes, never on values, so the model may be as it was before the
+first round; what earlier rounds leave that has a size are the optimizers' states, and where they
+are. Losses are therefore not those of the run; transfers and computations are, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from bridge.compute import TorchThread
+from collapipe_ns3.engine.site import CostBook
+from collapipe_ns3.engine.stage import workers
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.paths import NOT_UTF8, is_utf8
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.problems import Problem, StudyError, of_run_directory
+from collapipe_ns3.reading import study_file
+from collapipe_ns3.reading.warnings import trace_warnings
+from collapipe_ns3.run import code_identity
+from collapipe_ns3.run.manifest import code_changes
+from collapipe_ns3.run.planning import Pair
+from collapipe_ns3.run.records import RoundRecord
+from collapipe_ns3.run.runner import Run
+from ns3_scenarios.traces import TraceFiles
+from run_directory.tables import read_round, repeatable
+from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
+
+#: The tables that a round which runs again fills as it did.
+_COMPARED = ("transfers", "computes", "devices")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A round as it went again, and in which tables it differs from what was recorded.
+
+    `other_code` says what has changed in the code since the round was made.
+
+    `warnings` says which of the traces that were wanted are not there, or not in full.
+    """
+
+    plan: RoundPlan
+    outcome: RoundOutcome
+    different: tuple[str, ...]
+    other_code: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
+    """Runs round `number` of a run again.
+
+    Raises `StudyError` where there is no such round, or the directory is no run's or not whole.
+    """
+    for option, path in (("", run_dir), ("--pcap", traces and traces.folder)):
+        if path and not is_utf8(path):
+            raise StudyError(str(run_dir), [Problem(option, f"{path}: {NOT_UTF8}")])
+    try:
+        return _replay(examine(run_dir), number, traces)
+    except (NotARun, NotWhole) as error:
+        raise StudyError(str(run_dir), of_run_directory(error)) from None
+
+
+def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
+    if not 0 <= number < there.rounds:
+        rounds = f"there are rounds 0 to {there.rounds - 1}" if there.rounds else "it has none"
+        raise StudyError(str(there.directory), [Problem("--round", f"no round {number}; {rounds}")])
+    plans = _plans(there)
+    recorded = {name: read_round(there, name, number) for name in ("rounds", *_COMPARED)}
+    config = study_file.parse(str(there.directory / STUDY), there.study, folder=there.directory)
+    run = Run(config, torch.device("cpu"))
+    run.next_round = number
+    run.traces = traces
+    run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
+    for earlier, _ in plans[:number]:
+        _leave_states(run, earlier)
+    plan, sounded = plans[number]
+    with TorchThread() as thread:
+        outcome = run.execute(lambda links, sounding_j: plan, sounded, thread, CostBook()).outcome
+    record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
+    warnings = trace_warnings(config, traces.kinds if traces else ())
+    present = code_identity.of_study(config)
+    return Replay(
+        plan,
+        outcome,
+        tuple(_differences(record, recorded)),
+        code_changes(there.manifest, [number], present),
+        tuple(warnings),
+    )
+
+
+def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
+    """Every round's plan, and the links that were sounded before it was made."""
+    try:
+        return [
+            (RoundPlan.from_json(line), [(src, dst) for src, dst in line["sounded"]])
+            for line in there.plans
+        ]
+    except (ValueError, KeyError, TypeError):
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
+
+
+def _leave_states(run: Run, plan: RoundPlan) -> None:
+    """Leaves the optimizer states that a round of this plan leaves, where it leaves them."""
+    for cluster in plan.clusters:
+        for index, pipeline in enumerate(cluster.pipelines):
+            replica = run.state.replica(cluster.cluster, index)
+            for worker in workers(replica, pipeline, control_unit(cluster.cluster), SERVER):
+                for unit in worker.units:
+                    unit.holder = worker.node
+                    if not unit.optimizer.state:
+                        for parameter in unit.module.parameters():
+                            parameter.grad = torch.zeros_like(parameter)
+                        unit.optimizer.step()
+                        unit.optimizer.zero_grad()
+
+
+def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The tables whose rows are not those recorded, wall-clock columns aside."""
+    different = []
+    for table in _COMPARED:
+        was = recorded[table]
+        now = pd.DataFrame(record.tables()[table], columns=was.columns).astype(was.dtypes)
+        columns = [name for name in repeatable(was).columns if name != "energy_queue"]
+        if not was[columns].equals(now[columns]):
+            different.append(table)
+    return different

@@ -1,0 +1,101 @@
+"""The network of a study as ns-3 builds it: every node's place, power and radio."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from collapipe_ns3.config.study import MAST_M, Cluster, Node, StudyConfig
+from collapipe_ns3.config.surroundings import HEAD_HEIGHT_M, Motion, point
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.nodes import SERVER, control_unit, device, station
+from collapipe_ns3.streams import number, stream
+from ns3_scenarios.mobility import Point, Way
+from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
+
+_CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
+
+
+def device_names(config: StudyConfig) -> tuple[tuple[str, ...], ...]:
+    """Each cluster's devices in the study's order."""
+    return tuple(
+        tuple(device(n, k) for k in range(len(cluster.devices)))
+        for n, cluster in enumerate(config.clusters)
+    )
+
+
+def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
+    """Every node's profile by name, the base station first."""
+    found = {SERVER: config.server.device_profile()}
+    for n, cluster in enumerate(config.clusters):
+        found[control_unit(n)] = cluster.cu.device_profile()
+        for k, node in enumerate(cluster.devices):
+            found[device(n, k)] = node.device_profile()
+    return found
+
+
+def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:
+    """The network of one round, which begins at `start_ns` on the run's own clock.
+
+    Places are drawn from the seed, and are those of the run's time 0 in every round. ns-3's RngSeed
+    stays 1, and its RngRun is a number drawn from the study's seed and the round; what outlasts
+    rounds has one drawn from the seed alone.
+    """
+    mast = point(config.server.position or (0.0, 0.0, MAST_M))
+    bs = _node(SERVER, config.server, mast)
+    return ScenarioSpec(
+        bs=bs,
+        clusters=tuple(
+            _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
+        ),
+        d2d=config.radio.d2d.spec(config.propagation.d2d),
+        d2e=config.radio.d2e.spec(config.propagation.d2e),
+        run=number(seed, "ns-3", round),
+        lasting_run=number(seed, "ns-3 over all rounds"),
+        start_ns=start_ns,
+        ns3_defaults=config.ns3,
+        stations=tuple(
+            _moved(replace(bs, name=station(n)), point(each.position, MAST_M), each.motion)
+            for n, each in enumerate(config.stations, 1)
+        ),
+        interferers=tuple(each.interferer(n) for n, each in enumerate(config.interferers)),
+        fidelity=config.fidelity,
+    )
+
+
+def _cluster(config: StudyConfig, seed: int, n: int, cluster: Cluster, mast: Point) -> ClusterSpec:
+    random = stream(seed, "places", n)
+    drawn = _drawn(random, mast, config.placement.cell_radius_m)
+    around = point(cluster.cu.position or cluster.position or drawn)
+    cu = _node(control_unit(n), cluster.cu, around, cluster.motion)
+    devices = []
+    for k, node in enumerate(cluster.devices):
+        # Drawn even where it is given, so that one given place doesn't move the others.
+        drawn = _drawn(random, cu.position, config.placement.cluster_radius_m)
+        devices.append(_node(device(n, k), node, point(node.position or drawn)))
+    return ClusterSpec(cu, tuple(devices), cluster.channel, cluster.station, cluster.together)
+
+
+def _node(name: str, node: Node, place: Point, motion: Motion | None = None) -> NodeSpec:
+    profile = node.device_profile()
+    standing = NodeSpec(name, place, profile.max_tx_power_w, profile.rx_power_w)
+    return _moved(standing, place, node.motion or motion)
+
+
+def _moved(node: NodeSpec, place: Point, motion: Motion | None) -> NodeSpec:
+    """The node there, or where its way begins."""
+    if motion is None:
+        return replace(node, position=place, motion=None)
+    its = motion.motion(place[2])
+    begins = its.at_0() if isinstance(its, Way) and its.corners else place
+    return replace(node, position=begins, motion=its)
+
+
+def _drawn(random: np.random.Generator, centre: Point, radius_m: float) -> Point:
+    """Uniform over the disc around `centre`, at head height."""
+    distance = max(radius_m * math.sqrt(random.random()), _CLEARANCE_M)
+    angle = 2 * math.pi * random.random()
+    east, north = distance * math.cos(angle), distance * math.sin(angle)
+    return (centre[0] + east, centre[1] + north, HEAD_HEIGHT_M)

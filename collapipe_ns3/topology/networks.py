@@ -1,0 +1,31 @@
+"""The network that a study's rounds run on: ns-3 as the study describes it, or the user's own."""
+
+from __future__ import annotations
+
+from bridge.network import Network
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.topology.own_scenario import OwnScenario
+from collapipe_ns3.topology.stations import StationNetwork, by_station
+from ns3_scenarios import network
+from ns3_scenarios.scenario import ScenarioSpec
+from ns3_scenarios.traces import TraceFiles
+
+
+def build(
+    config: StudyConfig,
+    spec: ScenarioSpec,
+    *,
+    tried: bool = False,
+    traces: TraceFiles | None = None,
+) -> Network:
+    """The network of one round, at time 0; `tried` where one like it has been built.
+
+    Raises `SimulationError` where ns-3 can't run it, and `BadScenario` where the study's own
+    function isn't to be found. A network of the user's own writes no traces but its own.
+    """
+    if config.scenario is not None:
+        own = OwnScenario(config.scenario.function, config.scenario.settings)
+        return own.build(spec, tried=tried)
+    built = network.build(spec, tried=tried, traces=traces)
+    links = by_station(spec)
+    return StationNetwork(built, links) if links else built

@@ -1,0 +1,138 @@
+"""Everything that a study may name can be looked up: schemes with settings, device profiles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import studies
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+from typer.testing import CliRunner, Result
+
+from collapipe_ns3 import Study
+from collapipe_ns3.cli.app import app
+from collapipe_ns3.costs.devices import profiles
+from collapipe_ns3.keywords import model_of, plain_defaults
+from collapipe_ns3.quantity import to_dbm
+from collapipe_ns3.reading import study_file
+from collapipe_ns3.schemes import catalogue as listing
+from collapipe_ns3.schemes import names
+from collapipe_ns3.schemes.catalogue import catalogue, type_text
+
+PAGE = (Path(__file__).parents[3] / "docs" / "schemes.md").read_text()
+
+
+def call(*arguments: str) -> Result:
+    done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def rows() -> Iterator[str]:
+    """The rows of the page's tables, as the lists have them."""
+    for scheme in catalogue():
+        for each in scheme.settings:
+            default = each.default if isinstance(each.default, str) else json.dumps(each.default)
+            yield f"| `{each.name}` | {each.type} | {default} | {each.description} |"
+    for each in profiles().values():
+        yield (
+            f"| `{each.name}` | {each.flops_per_s / 1e9:g} | {each.overhead_s * 1e3:g} "
+            f"| {each.memory_bytes / 2**30:g} | {each.active_power_w:g} | {each.rx_power_w:g} "
+            f"| {to_dbm(each.max_tx_power_w):.0f} |"
+        )
+
+
+def test_the_page_has_every_scheme_setting_and_profile() -> None:
+    assert [name for name in names() if f"## `{name}`" not in PAGE] == []
+    assert [row for row in rows() if row not in PAGE] == []
+
+
+def test_every_setting_of_a_bundled_scheme_is_described() -> None:
+    lacking = [(s.name, each.name) for s in catalogue() for each in s.settings
+               if not each.description or "anything" in each.type]  # fmt: skip
+    assert lacking == []
+
+
+def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
+    shown = call("profiles").stdout
+    assert all(name in shown for name in profiles())
+    assert "NVIDIA T4" in shown
+    data = json.loads(call("profiles", "--json").stdout)
+    assert data["jetson-nano"]["flops_per_s"] == 71e9
+    assert all(each["source"] for each in data.values())
+
+    shown = call("schemes").stdout
+    assert all(each.name in shown for scheme in catalogue() for each in scheme.settings)
+    data = json.loads(call("schemes", "--json").stdout)
+    assert list(data) == names()
+    assert data["pipeline"]["package"] == "collapipe-ns3"
+    [first, _] = data["pipeline"]["settings"]
+    assert (first["name"], first["type"], first["default"]) == ("micro_batches", "integer ≥ 1", 4)
+
+
+def test_a_scheme_that_cannot_be_loaded_is_listed_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = EntryPoint("broken", "no_such_module:Scheme", "collapipe_ns3.schemes")
+    monkeypatch.setattr(listing, "entry_points", lambda group: EntryPoints([broken]))
+    [found] = catalogue()
+    assert (found.name, found.settings) == ("broken", ())
+    assert "no_such_module" in found.error
+    assert "no_such_module" in call("schemes").stdout
+
+
+@pytest.mark.parametrize("scheme", names())
+def test_show_prints_all_settings_and_its_output_is_the_same_study(
+    scheme: str, tmp_path: Path
+) -> None:
+    study = studies.write(tmp_path, scheme={"name": scheme})
+    shown = call("show", study)
+    (tmp_path / "again.yaml").write_text(shown.stdout)
+    again = Study.load(tmp_path / "again.yaml")
+    [listed] = [each for each in catalogue() if each.name == scheme]
+    expected = {each.name: each.default for each in listed.settings}
+    assert again.config.scheme.settings == expected
+    assert again.config == study_file.resolved(Study.load(study).config)
+    assert call("show", str(tmp_path / "again.yaml")).stdout == shown.stdout
+    assert again.plan() == Study.load(study).plan()
+
+
+def test_defaults_that_no_study_file_can_say_are_left_out() -> None:
+    def scheme(
+        needed: int,
+        plain: Annotated[int, Field(ge=1)] = 3,
+        some: tuple[int, ...] = (1, 2),
+        word: Literal["a", "b"] = "b",
+    ) -> None: ...
+
+    assert plain_defaults(model_of(scheme, "test")) == {"plain": 3, "word": "b"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "number > 0, ≤ 1"),
+        ({"enum": ["gpipe", "1f1b"]}, "gpipe or 1f1b"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer or null"),
+        (
+            {"type": "object", "additionalProperties": {"type": "boolean"}},
+            "mapping to true or false",
+        ),
+        ({"type": "array", "items": {"type": "string"}}, "list of text"),
+        ({}, "anything"),
+    ],
+)
+def test_types_are_put_into_words(schema: dict[str, object], text: str) -> None:
+    assert type_text(schema) == text
+
+
+@given(st.recursive(st.sampled_from([{}, {"type": "number"}]), lambda inner: st.builds(
+    lambda one: {"type": "array", "items": one}, inner)))  # fmt: skip
+def test_any_nested_schema_has_words(schema: dict[str, object]) -> None:
+    assert type_text(schema)

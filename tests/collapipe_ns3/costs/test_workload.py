@@ -1,0 +1,105 @@
+"""Predicted costs and sizes against what the running modules and the engine's transfers have."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import lab
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.payload import size_bytes
+from collapipe_ns3.costs.measured import measure
+from collapipe_ns3.costs.predicted import predict_blocks, predict_decoder, predict_embedding
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.engine.stage import segment
+from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.transformer import build
+
+SPECS = st.builds(
+    ModelSpec,
+    source_vocabulary=st.integers(5, 40),
+    target_vocabulary=st.integers(5, 40),
+    width=st.sampled_from([8, 16, 32]),
+    heads=st.sampled_from([2, 4]),
+    feed_forward=st.integers(4, 64),
+    encoder_blocks=st.integers(1, 3),
+    decoder_blocks=st.integers(1, 3),
+    max_length=st.just(16),
+)
+
+
+@settings(max_examples=15)
+@given(SPECS, st.integers(2, 5), st.integers(2, 12), st.integers(3, 12))
+def test_predicted_costs_are_those_of_the_running_modules(
+    spec: ModelSpec, u: int, s: int, t: int
+) -> None:
+    model = build(spec, 0)
+    source = torch.randint(3, 5, (u, s))
+    activation, padding = torch.randn(u, s, spec.width), source == 0
+    target = torch.randint(3, 5, (u, t))
+    blocks = [p for block in model.blocks for p in block.parameters()]
+    cases = [
+        (model.embedding, model.embedding.parameters(), [source], predict_embedding(spec)),
+        (
+            segment(list(model.blocks)),
+            blocks,
+            [activation, padding],
+            predict_blocks(spec, spec.encoder_blocks, u, s),
+        ),
+        (
+            model.decoder.loss,
+            model.decoder.parameters(),
+            [activation, padding, target, 100],
+            predict_decoder(spec, u, s, t),
+        ),
+    ]
+    for function, parameters, inputs, predicted in cases:
+        measured = measure(function, list(parameters), inputs)
+        assert predicted.forward_flops == measured.forward_flops
+        assert predicted.backward_flops == measured.backward_flops
+        assert predicted.parameter_bytes == measured.parameter_bytes
+        assert predicted.activation_bytes == pytest.approx(measured.activation_bytes, rel=0.05)
+
+
+def test_predicted_bytes_are_those_on_the_air() -> None:
+    batch = next(lab.batches(0, 0))
+    work = Workload.of(
+        lab.SPEC,
+        batch_size=12,
+        local_steps=1,
+        optimizer="adamw",
+        source_length=batch.source.shape[1],
+        target_length=batch.target.shape[1],
+    )
+    state = lab.fresh(lab.adamw)
+    plans = [lab.one_cluster((2, 2), 3), lab.one_cluster((1, 3), 3)]
+    _, outcome = lab.run_rounds(plans, state)
+    sizes: dict[str, set[int]] = {}
+    for each in outcome.deliveries:
+        sizes.setdefault(each.kind, set()).add(each.size_bytes)
+    block = work.block.parameter_bytes
+    assert sizes["activation"] == {4 * work.activation_bytes}
+    assert sizes["gradient"] == {4 * work.gradient_bytes}
+    assert sizes["labels"] == {4 * work.labels_bytes}
+    assert sizes["model"] == {work.upload_bytes, block, 3 * block}
+    assert sizes["parameters"] == {work.upload_bytes, block, 3 * block, work.state_bytes}
+    assert 4 * work.model_parameters == size_bytes(list(state.model.parameters()))
+
+
+def test_memory_is_predicted_for_the_longest_sequences() -> None:
+    spec = dataclasses.replace(lab.SPEC, max_length=20)
+    short, long = (
+        Workload.of(
+            spec,
+            batch_size=12,
+            local_steps=1,
+            optimizer="sgd",
+            source_length=length,
+            target_length=6,
+        )
+        for length in (6, 20)
+    )
+    assert short.saved_bytes == long.saved_bytes == long.block.activation_bytes

@@ -1,0 +1,98 @@
+"""The best power in closed form against numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fleets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.objective import Problem, value
+from collapipe_ns3.dssra.planner import optimise
+from collapipe_ns3.dssra.radio import power
+from collapipe_ns3.dssra.radio.power import best_w, needed_w
+from collapipe_ns3.dssra.segments.scheduling import Choices
+from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
+
+
+def best(
+    second: float, joule: float, gamma: float, least: float = 1e-9, most: float = 1e9
+) -> float:
+    arrays = (np.array([each]) for each in (second, joule, gamma, least, most))
+    return float(best_w(*arrays)[0])
+
+
+@settings(max_examples=500)
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.floats(1e-2, 1e6))
+def test_the_best_power_is_the_numeric_minimum(second: float, joule: float, gamma: float) -> None:
+    def cost(log_power: float) -> float:
+        watts = np.exp(log_power)
+        return float((second + joule * watts) / np.log2(1 + gamma * watts))
+
+    found = best(second, joule, gamma)
+    numeric = minimize_scalar(cost, bounds=(-20, 20), method="bounded", options={"xatol": 1e-10})
+    assert cost(np.log(found)) <= numeric.fun * (1 + 1e-9)
+
+
+def test_free_energy_asks_for_full_power_and_a_free_second_for_the_least() -> None:
+    assert best(1.0, 0.0, 10.0, most=0.1) == 0.1
+    assert best(0.0, 1.0, 10.0, least=1e-4) == 1e-4
+    assert best(1e9, 1.0, 10.0, most=0.1) == 0.1
+
+
+@given(st.floats(1e-9, 1e-5), st.floats(1e5, 1e8), st.floats(1.0, 1e6))
+def test_the_needed_power_takes_just_so_long(seconds: float, hz: float, gamma: float) -> None:
+    watts = float(needed_w(np.array([seconds]), np.array([hz]), np.array([gamma]))[0])
+    if np.isfinite(watts) and watts > 0:
+        assert 1 / (hz * np.log1p(gamma * watts) / np.log(2)) == pytest.approx(seconds, rel=1e-6)
+
+
+@pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
+def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> None:
+    """Linear bookkeeping of airtimes against the whole assessment, case by case."""
+    rng = np.random.default_rng(4)
+    seen = fleets.observation(rng, 2, 3, radio=radio, batch_size=16, memory=0.6)
+    fleet = Fleet.of(seen, Knowledge())
+    work = Workload.of(
+        seen.model,
+        batch_size=16,
+        local_steps=2,
+        optimizer="adamw",
+        source_length=9,
+        target_length=10,
+    )
+    joule = rng.uniform(0, 2, (2, 4))
+    problem = Problem(
+        fleet, work, GradientNoise(), 1.0, joule, 0.0, Choices((4,), one_f_one_b=False), 1.0
+    )
+    planned = optimise(problem, 2)
+    made = power.cases(
+        fleet,
+        work,
+        planned.state.radio,
+        planned.state.segments,
+        planned.value.loads,
+        planned.value.times,
+        joule,
+        [1.0, 0.1],
+        [(1.0, 1.0), (2.0, 2.0)],
+        1.0,
+    )
+    assert made.times[0] == pytest.approx(planned.value.times)
+    # Computing costs the rest, whatever the powers.
+    assert (made.joules[0] <= planned.value.energy).all()
+    for case in range(1, len(made.times)):
+        which = np.full(2, case)
+        state = replace(planned.state, radio=made.radio(which))
+        now = value(problem, state)
+        before = planned.value.energy - made.joules[0]
+        assert now.energy == pytest.approx(before + made.joules[case], rel=1e-6)
+        if radio != "shared":  # where clusters keep each other waiting, times are not their own
+            assert now.times == pytest.approx(made.times[case], rel=1e-6)

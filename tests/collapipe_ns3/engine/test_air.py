@@ -1,0 +1,70 @@
+"""Wire formats and gradient norms: what the engine sends and measures beside training."""
+
+from __future__ import annotations
+
+import lab
+import pytest
+import torch
+
+from bridge import loop as simulated
+from bridge.compute import TorchThread
+from bridge.fixed import FixedRateNetwork
+from bridge.formats import Wire
+from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.outcome import RoundOutcome
+
+PLAN = lab.one_cluster((2, 2), 3, "1f1b")
+
+
+def run(wire: Wire, seed: int = 1, state: TrainingState | None = None) -> RoundOutcome:
+    names = list(dict.fromkeys(lab.nodes(PLAN)))
+    network = FixedRateNetwork(names, lab.FAST)
+    training = Training(lab.batches, (1.0,), 2, "sgd", wire=wire, seed=seed)
+    with TorchThread() as thread:
+        site = Site(network, lab.profiles(names, {}), thread, CostBook())
+        made = run_round(site, state or lab.fresh(lab.Recording()), PLAN, training)
+        return simulated.run(network, made)
+
+
+@pytest.mark.parametrize(("wire", "width"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1)])
+def test_gradients_are_as_many_bytes_as_the_format_says(wire: Wire, width: int) -> None:
+    """4 sequences of 6 tokens of width 8 a micro-batch; in int8 each token has a scale."""
+    sizes = {d.size_bytes for d in run(wire).deliveries if d.kind == "gradient"}
+    assert sizes == {4 * 6 * (8 * width + (4 if wire == "int8" else 0))}
+    models = {d.size_bytes for d in run(wire).deliveries if d.kind == "model"}
+    assert models == {d.size_bytes for d in run("fp32").deliveries if d.kind == "model"}
+
+
+def test_coarser_formats_stray_further_and_train_on() -> None:
+    outcomes = {wire: run(wire) for wire in ("fp32", "fp16", "bf16", "int8")}
+    strayed = [outcome.strayed[0].distortion for outcome in outcomes.values()]
+    assert strayed[0] == 0.0
+    assert 0 < strayed[1] < strayed[2] < strayed[3] < 1e-2
+    for outcome in outcomes.values():
+        assert outcome.loss == pytest.approx(outcomes["fp32"].loss, rel=2e-2)
+
+
+def test_int8_rounds_by_the_seed_and_by_nothing_else() -> None:
+    first, second, other = (lab.fresh(lab.Recording()) for _ in range(3))
+    run("int8", 1, first)
+    run("int8", 1, second)
+    run("int8", 2, other)
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name])
+    weights = [state.model.decoder.head.weight for state in (first, other)]
+    assert not torch.equal(*weights)
+
+
+def test_norms_are_those_of_the_uncut_models_mean_gradients() -> None:
+    outcome = run("fp32")
+    (norms,) = outcome.gradients
+    assert (norms.cluster, norms.sequences) == (0, 4)
+    batch = next(lab.batches(0, 0))
+    for count in (1, 2, 3):
+        model = lab.model()
+        part = batch.part(0, 4 * count)
+        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        square = sum(float(p.grad.square().sum()) for p in model.parameters())
+        assert norms.prefix_squares[count - 1] == pytest.approx(square, rel=1e-4)

@@ -1,0 +1,163 @@
+"""The event graph takes exactly as long as the engine does, whatever the links and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import lab
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.compute import duration_ns
+from bridge.fixed import Link
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.eventgraph.graph import Hold
+from collapipe_ns3.eventgraph.timeline import Carriage, Move, Timeline, timeline
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.plan import ClusterPlan, RoundPlan
+
+Pair = tuple[str, str]
+
+
+def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload:
+    """The lab's workload on the batch that this cluster draws in every round alike."""
+    batch = next(lab.batches(cluster, 0))
+    return Workload.of(
+        lab.SPEC,
+        batch_size=12,
+        local_steps=local_steps,
+        optimizer=optimizer,
+        source_length=batch.source.shape[1],
+        target_length=batch.target.shape[1],
+    )
+
+
+def predicted(
+    plan: RoundPlan,
+    links: Mapping[Pair, Link],
+    busy_ns: Mapping[str, int],
+    local_steps: int,
+    moves: Mapping[int, Sequence[Move]] | None = None,
+    optimizer: str = "sgd",
+) -> Timeline:
+    profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns)
+
+    def processors(node: str, flops: float) -> int:
+        profile = profiles[node]
+        return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
+
+    def air(src: str, dst: str, size: int, bulk: bool) -> Carriage:
+        link = links.get((src, dst), lab.FAST)
+        claim = (link.medium or (src, dst), Hold.ALONE)
+        return Carriage(link.airtime_ns(size), link.latency_ns, (claim,))
+
+    return timeline(plan, workload(0, local_steps, optimizer), processors, air, moves)
+
+
+def agree(made: Timeline, outcome: RoundOutcome) -> None:
+    """Every phase and every single task, to the nanosecond."""
+    last = max(made.clusters, key=lambda times: times.upload_ns)
+    phases = outcome.phases
+    measured = (phases.broadcast_ns, phases.pipeline_ns, phases.gather_ns, phases.upload_ns)
+    assert last.phases_ns == measured
+    assert made.total_ns == outcome.duration_ns
+    computed = sorted((d.node, d.start_ns, d.end_ns) for d in outcome.computations)
+    assert sorted((b.src, b.start_ns, b.end_ns) for b in made.bars if not b.dst) == computed
+    carried = sorted((d.src, d.dst, d.end_ns) for d in outcome.deliveries)
+    assert sorted((b.src, b.dst, b.end_ns) for b in made.bars if b.dst) == carried
+
+
+CUTS = st.sampled_from([(4,), (1, 3), (3, 1), (2, 1, 1), (1, 1, 2), (1, 1, 1, 1)])
+MICRO_BATCHES = st.sampled_from([1, 2, 3, 4, 6, 12])
+SCHEDULES = st.sampled_from(["gpipe", "1f1b"])
+
+
+def pairs_of(plan: RoundPlan) -> list[Pair]:
+    """Every directed pair that a round may use."""
+    found: list[Pair] = []
+    for cluster in plan.clusters:
+        control = f"c{cluster.cluster}.cu"
+        devices = [stage.device for stage in cluster.pipelines[0].stages]
+        nodes = [control, *devices]
+        found += [(a, b) for a in nodes for b in nodes if a != b]
+        found += [(control, "bs"), ("bs", control)]
+    return found
+
+
+def draw_links(
+    data: st.DataObject, plan: RoundPlan, media: Sequence[str | None]
+) -> dict[Pair, Link]:
+    return {
+        pair: Link(
+            data.draw(st.integers(10**6, 10**11)),
+            latency_ns=data.draw(st.integers(0, 10**6)),
+            medium=data.draw(st.sampled_from(media)),
+        )
+        for pair in pairs_of(plan)
+    }
+
+
+def draw_busy(data: st.DataObject, plan: RoundPlan) -> dict[str, int]:
+    return {n: data.draw(st.integers(1, 1_000_000)) for n in dict.fromkeys(lab.nodes(plan))}
+
+
+@settings(max_examples=40)
+@given(CUTS, MICRO_BATCHES, SCHEDULES, st.integers(1, 2), st.data())
+def test_one_cluster_on_links_of_their_own(
+    cuts: tuple[int, ...], micro_batches: int, schedule: str, local_steps: int, data: st.DataObject
+) -> None:
+    plan = lab.one_cluster(cuts, micro_batches, schedule)
+    links, busy = draw_links(data, plan, [None]), draw_busy(data, plan)
+    made = predicted(plan, links, busy, local_steps)
+    agree(made, lab.run_one(plan, links=links, busy_ns=busy, local_steps=local_steps))
+
+
+@settings(max_examples=40)
+@given(CUTS, MICRO_BATCHES, SCHEDULES, st.data())
+def test_one_cluster_on_shared_media(
+    cuts: tuple[int, ...], micro_batches: int, schedule: str, data: st.DataObject
+) -> None:
+    plan = lab.one_cluster(cuts, micro_batches, schedule)
+    links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
+    agree(predicted(plan, links, busy, 1), lab.run_one(plan, links=links, busy_ns=busy))
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(CUTS, MICRO_BATCHES, SCHEDULES), min_size=2, max_size=3),
+    st.data(),
+)
+def test_clusters_that_share_media_and_the_base_station(
+    shapes: list[tuple[tuple[int, ...], int, str]], data: st.DataObject
+) -> None:
+    clusters = tuple(
+        ClusterPlan(n, (lab.pipeline(n, cuts, micro_batches, schedule),))
+        for n, (cuts, micro_batches, schedule) in enumerate(shapes)
+    )
+    plan = RoundPlan(0, "test", clusters)
+    links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
+    shares = [1 / len(shapes)] * len(shapes)
+    outcome = lab.run_one(plan, links=links, busy_ns=busy, shares=shares)
+    agree(predicted(plan, links, busy, 1), outcome)
+
+
+@pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
+@pytest.mark.parametrize("cuts", [(4,), (2, 2), (1, 1, 2)])
+def test_equal_times_at_every_turn(cuts: tuple[int, ...], schedule: str) -> None:
+    """Ties decide who is served first: one medium for all, and transfers as long as tasks."""
+    plan = lab.one_cluster(cuts, 6, schedule)
+    hop = lab.Hop(rate_bps=1, medium="air")
+    links = dict.fromkeys(pairs_of(plan), hop)
+    busy = dict.fromkeys(lab.nodes(plan), 10_000)
+    agree(
+        predicted(plan, links, busy, 2), lab.run_one(plan, links=links, busy_ns=busy, local_steps=2)
+    )
+
+
+def test_optimizer_states_of_moved_blocks_travel_with_the_model() -> None:
+    plans = [lab.one_cluster((2, 2), 2), lab.one_cluster((1, 3), 2)]
+    links = {pair: Link(10**8, latency_ns=7, medium="air") for pair in pairs_of(plans[0])}
+    _, outcome = lab.run_rounds(plans, lab.fresh(lab.adamw), links=links)
+    moves = {0: [Move("c0.d0", "c0.d1", workload(0, 1, "adamw").state_bytes)]}
+    agree(predicted(plans[1], links, {}, 1, moves), outcome)

@@ -1,0 +1,135 @@
+"""What nodes spend: closed forms, prices and event graphs, each by a path of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fleets
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collapipe_ns3.dssra.decide import decide, expected_joules
+from collapipe_ns3.dssra.objective import value
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.dssra.task import Memory, task
+from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import DeviceUse
+from collapipe_ns3.prediction.account import Joules, of_timeline, ratios
+from collapipe_ns3.prediction.energy import Transfers, heard, listening, spent
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.knowledge import Knowledge
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def seen(radio: str, clusters: int = 2) -> Observation:
+    rng = np.random.default_rng(5)
+    return fleets.observation(rng, clusters, 3, radio=radio, local_steps=2)
+
+
+@pytest.mark.parametrize("radio", ["own", "ofdma", "shared", "overheard"])
+def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> None:
+    """One adds arrays of whole plans, the other every transfer in its turn."""
+    observation = seen(radio)
+    how = {"bands": "divided"} if radio == "ofdma" else {}
+    decision = decide(0, "collapipe", observation, Memory(), Settings(**how))  # type: ignore[arg-type]
+    assert decision.timeline is not None
+    todo = task(observation, Memory(), Settings())
+    closed = value(todo.problem, decision.state).costs.spent
+    found = of_timeline(decision.timeline, todo.places, todo.fleet, decision.state.radio)
+    for node, at in todo.places.items():
+        for part in ("compute", "tx", "rx", "idle"):
+            joules = getattr(found[node], f"{part}_j")
+            assert joules == pytest.approx(getattr(closed, part)[at], rel=1e-4, abs=1e-9), node
+    assert decision.prediction.joules == found
+
+
+def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send() -> None:
+    observation = seen("overheard")
+    decision = decide(0, "collapipe", observation, Memory(), Settings(memory="all"))
+    joules = decision.prediction.joules
+    used = {s.device for c in decision.plan.clusters for s in c.pipelines[0].stages}
+    idle = [name for row in observation.devices for name in row if name not in used]
+    assert idle
+    for name in idle:
+        assert joules[name].compute_j == joules[name].tx_j == 0
+        assert joules[name].rx_j == joules[name].idle_j > 0
+    # All of the channel's nodes send or receive at any time: each for as long in all.
+    fleet, radio = Fleet.of(observation, Knowledge()), decision.state.radio
+    seconds = {
+        name: joules[name].rx_j / fleet.rx_power_w[at] + joules[name].tx_j / radio.d2d_w[at].max()
+        for name, at in task(observation, Memory(), Settings()).places.items()
+        if at[1]
+    }
+    assert list(seconds.values()) == pytest.approx([max(seconds.values())] * len(seconds))
+
+
+@given(SEEDS, st.sampled_from(["ofdma", "shared", "overheard"]))
+def test_prices_of_links_add_up_to_what_nodes_spend(seed: int, radio: str) -> None:
+    """Σ over nodes of price × joules is Σ over links of seconds × what a second costs."""
+    rng = np.random.default_rng(seed)
+    spending = {node: tuple(rng.uniform(0.5, 2, 2)) for node in ("c0.cu", "c0.d1", "c1.d2")}
+    fleet = Fleet.of(seen(radio), Knowledge(spending=spending))
+    shape = (fleet.clusters, 5)
+    src = rng.integers(0, fleet.nodes, shape)
+    dst = (src + rng.integers(1, fleet.nodes, shape)) % fleet.nodes
+    rows = np.arange(fleet.clusters)[:, None]
+    power_w = rng.uniform(0.01, 0.1, (fleet.clusters, fleet.nodes, fleet.nodes))
+    air_s = rng.uniform(0, 1, shape)
+    joule = rng.uniform(0, 3, (fleet.clusters, fleet.nodes))
+    moved = Transfers(src, dst, air_s, power_w[rows, src, dst], power_w[rows, dst, src])
+    none = np.zeros(fleet.clusters)
+    by_node = spent(fleet, np.zeros_like(joule), [moved], none, none, none)
+    sent = (joule * fleet.tx_ratio)[:, :, None] * power_w
+    second = sent + heard(fleet, joule, listening(fleet, joule), power_w)
+    by_link = float((air_s * second[rows, src, dst]).sum())
+    assert by_link == pytest.approx(float((joule * by_node.total).sum()))
+
+
+def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() -> None:
+    observation = seen("overheard")
+    decision = decide(0, "collapipe", observation, Memory(), Settings())
+    plain = decision.prediction.joules
+    sounding = {"c0.d0": (0.5, 0.25)}
+    measured = [
+        DeviceUse(node, 0, 0, 0, j.compute_j, 1.5 * j.tx_j, 0.8 * j.rx_j)
+        for node, j in plain.items()
+    ]
+    measured[1] = replace(
+        measured[1],
+        tx_energy_j=measured[1].tx_energy_j + 0.5,
+        rx_energy_j=measured[1].rx_energy_j + 0.25,
+    )
+    assert measured[1].device == "c0.d0"
+    spending = ratios({}, plain, measured, sounding, 0.5)
+    todo = task(observation, Memory(Knowledge(spending=spending)), Settings())
+    again = expected_joules(decision, todo)
+    for node, joules in plain.items():
+        assert again[node].compute_j == joules.compute_j
+        assert again[node].tx_j == pytest.approx(1.5 * joules.tx_j)
+        assert again[node].rx_j == pytest.approx(0.8 * joules.rx_j)
+    # Compared with what is expected by then, nothing is off any more.
+    assert ratios(spending, again, measured, sounding, 0.5)["c0.cu"] == pytest.approx((1.5, 0.8))
+
+
+def test_a_node_that_nothing_was_expected_of_is_left_as_it_was() -> None:
+    none = {"c0.d0": Joules(0.0, 0.0, 0.0, 0.0)}
+    use = DeviceUse("c0.d0", 0, 0, 0, 0.0, 0.1, 0.2)
+    assert ratios({"c0.d0": (1.2, 0.9)}, none, [use], {}, 0.5) == {"c0.d0": (1.2, 0.9)}
+    far = ratios({}, {"c0.d0": Joules(0.0, 1e-6, 1.0, 0.0)}, [use], {}, 0.5)["c0.d0"]
+    assert far == (4.0, 0.25)
+
+
+def test_what_soundings_took_is_in_the_prediction() -> None:
+    observation = seen("shared")
+    plain = decide(0, "collapipe", observation, Memory(), Settings()).prediction.joules
+    sounded = replace(observation, sounding_j={"c0.d2": (0.25, 0.5), SERVER: (3.0, 4.0)})
+    joules = decide(0, "collapipe", sounded, Memory(), Settings()).prediction.joules
+    assert joules["c0.d2"].tx_j == pytest.approx(plain["c0.d2"].tx_j + 0.25)
+    assert joules["c0.d2"].rx_j == pytest.approx(plain["c0.d2"].rx_j + 0.5)
+    assert joules["c0.d2"].idle_j == pytest.approx(plain["c0.d2"].idle_j + 0.75)
+    assert joules[SERVER].total_j == pytest.approx(plain[SERVER].total_j + 7.0)
+    assert joules["c0.d1"] == plain["c0.d1"]

@@ -1,0 +1,188 @@
+"""What is learned from executed rounds is what the network and the nodes were made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import lab
+import pytest
+
+from bridge.fixed import Link
+from collapipe_ns3.observed import Medium
+from collapipe_ns3.prediction.knowledge import Knowledge, losses
+from collapipe_ns3.prediction.services import Service, link_name
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """As `collapipe_ns3.observed.Sent` has it, over 1 MHz at an SINR of 3: 2 Mbit/s at most."""
+
+    start_ns: int
+    end_ns: int
+    size_bytes: int
+    airtime_s: float
+    src: str = "a"
+    dst: str = "b"
+    kind: str = "activation"
+    outcome: str = "delivered"
+    lost: tuple[tuple[int, int], ...] = ()
+    bandwidth_hz: float = 1e6
+    tx_power_w: float = 0.1
+
+
+@dataclass(frozen=True)
+class State:
+    """A link's state: 3 MHz of SINR × bandwidth for a tenth of a watt."""
+
+    src: str = "a"
+    dst: str = "b"
+    gain: float = 3e-8
+    interference_w_hz: float = 1e-15
+
+
+@dataclass(frozen=True)
+class Round:
+    deliveries: tuple[Transfer, ...]
+    links: tuple[State, ...] = (State(), State(src="c"))
+    computations: tuple[object, ...] = ()
+    duration_ns: int = 0
+    loss: float = 0.0
+    energy_j: dict[str, float] | None = None
+
+
+def learned(*transfers: Transfer, media: tuple[Medium, ...] = ()) -> Knowledge:
+    return Knowledge().after(Round(transfers), {}, media, (), 1.0)  # type: ignore[arg-type]
+
+
+def test_latency_and_rate_of_a_real_network() -> None:
+    """The engine on links of known rate and latency: both are found again, link by link."""
+    link = Link(rate_bps=2_000_000, latency_ns=3_000_000)
+    pairs = [("c0.cu", "c0.d0"), ("c0.d0", "c0.cu"), ("c0.cu", "bs"), ("bs", "c0.cu")]
+    outcome = lab.run_one(lab.one_cluster((4,), 3), links=dict.fromkeys(pairs, link))
+    found = Knowledge().after(
+        outcome, lab.profiles(lab.nodes(lab.one_cluster((4,), 3)), {}), (), (), 1
+    )
+    for src, dst in pairs:
+        service = found.services[link_name(src, dst)]
+        assert service.latency_s == pytest.approx(3e-3, rel=1e-3)
+        assert service.overhead == pytest.approx(1.0, rel=1e-3)
+
+
+def rounds(
+    count: int, *transfers: Transfer, media: tuple[Medium, ...] = (), granted: object = ()
+) -> Knowledge:
+    """What is known when the same has happened so many times."""
+    found = Knowledge()
+    for _ in range(count):
+        found = found.after(Round(transfers), {}, media, granted, 1.0)  # type: ignore[arg-type]
+    return found
+
+
+def test_an_overhead_on_the_airtime_is_found_step_by_step() -> None:
+    """A step is a quarter at most, so that a round of chance does not carry the model away."""
+    transfers = [
+        Transfer(start, start + round((0.01 + 1.6 * air) * 1e9), 1000, air)
+        for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
+    ]
+    assert rounds(1, *transfers).services[link_name("a", "b")].overhead == pytest.approx(1.25)
+    found = rounds(8, *transfers)
+    assert found.services[link_name("a", "b")].overhead == pytest.approx(1.6, rel=0.05)
+    assert found.latencies["a", "b"] == pytest.approx(0.01, abs=0.006)
+
+
+def test_links_with_grants_have_their_own_turns_and_those_without_share() -> None:
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, grants=True)
+    both = (
+        Transfer(0, 2 * 10**9, 1000, 2.0),
+        Transfer(0, 2 * 10**9, 1000, 2.0, src="c", dst="d"),
+    )
+    alone = rounds(1, *both, media=(medium,), granted=medium.links)
+    assert alone.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
+    # Without grants each has but half the band while both send.
+    halved = tuple(dataclasses.replace(each, bandwidth_hz=0.5e6) for each in both)
+    shared = rounds(1, *halved, media=(medium,))
+    assert shared.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
+
+
+def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
+    transfers = [
+        Transfer(start, start + round((0.01 + air) * 1e9), 1000, air)
+        for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
+    ]
+    bulk = Transfer(5 * 10**9, 5 * 10**9 + round(1.81 * 1e9), 1000, 1.0, kind="parameters")
+    service = rounds(6, *transfers, bulk).services[link_name("a", "b")]
+    assert service.latency_s == pytest.approx(0.01)
+    assert service.overhead == 1.0
+    assert service.bulk == pytest.approx(1.8, rel=0.05)
+
+
+def test_links_that_share_a_medium_are_busy_together() -> None:
+    """Two at once that take twice as long each are no slower than one after the other."""
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
+    both = [
+        Transfer(0, 2 * 10**9, 1000, 1.0),
+        Transfer(0, 2 * 10**9, 1000, 1.0, src="c", dst="d"),
+        Transfer(3 * 10**9, 4 * 10**9, 1000, 1.0),
+        Transfer(5 * 10**9, 5 * 10**9 + 10**8, 100, 0.1),
+    ]
+    together = rounds(1, *both, media=(medium,))
+    assert together.services["air"].overhead == 1.0
+    assert max(together.latencies.values()) == pytest.approx(0.0, abs=1e-6)
+    apart = rounds(1, *both)
+    assert apart.services[link_name("c", "d")].overhead + apart.latencies["c", "d"] > 1.5
+
+
+def test_what_slots_cost_is_no_latency() -> None:
+    """Half a slot's worth that was asked for in the middle of one has arrived at the next's end."""
+    medium = Medium("air", frozenset({("a", "b")}), 1e6, grants=True, slot_s=1e-3)
+    sent = [
+        Transfer(start + 500_000, start + 2_000_000, 100, 5e-4) for start in (0, 10**7, 2 * 10**7)
+    ]
+    assert rounds(1, *sent, media=(medium,)).latencies["a", "b"] == pytest.approx(0.0, abs=1e-9)
+    late = [dataclasses.replace(each, end_ns=each.end_ns + 8_000_000) for each in sent]
+    assert rounds(1, *late, media=(medium,)).latencies["a", "b"] == pytest.approx(8e-3)
+
+
+def test_efficiency_is_bits_over_shannons_bound_for_the_time_on_air() -> None:
+    found = learned(Transfer(0, 10**9, 100_000, 0.8))
+    assert found.efficiencies["a", "b"] == pytest.approx(800_000 / (0.8 * 2e6))
+
+
+def test_losses_are_shares_of_bytes() -> None:
+    transfers = [
+        Transfer(0, 1, 300, 0.1),
+        Transfer(0, 1, 100, 0.1, outcome="partial", lost=((20, 60),)),
+        Transfer(0, 1, 200, 0.1, outcome="lost", lost=((0, 200),)),
+        Transfer(0, 1, 500, 0.1, outcome="cut", lost=((0, 500),)),
+    ]
+    assert losses(transfers) == {("a", "b"): pytest.approx(0.1)}
+
+
+def test_speed_is_what_a_slowed_device_shows() -> None:
+    plan = lab.one_cluster((2, 2), 3)
+    profiles = lab.profiles(lab.nodes(plan), {})
+    outcome = lab.run_one(plan)
+    slower = {
+        node: type(p)(**{f: getattr(p, f) for f in p.__slots__} | {"overhead_s": 0.0})
+        for node, p in profiles.items()
+    }
+    found = Knowledge().after(outcome, slower, (), (), 1.0)
+    flops = [d.flops for d in outcome.computations if d.node == "c0.d0"]
+    busy_s = sum((d.end_ns - d.start_ns) / 1e9 for d in outcome.computations if d.node == "c0.d0")
+    assert found.speeds["c0.d0"] == pytest.approx(sum(flops) / busy_s)
+
+
+def test_new_rounds_count_with_their_weight_and_old_links_stay() -> None:
+    first = learned(Transfer(0, 10**9, 100_000, 0.8))
+    transfers = (Transfer(0, 10**9, 50_000, 0.8), Transfer(0, 10**9, 50_000, 0.8, src="c"))
+    second = first.after(Round(transfers), {}, (), (), 0.25)  # type: ignore[arg-type]
+    old, new = 800_000 / 1.6e6, 400_000 / 1.6e6
+    assert second.efficiencies["a", "b"] == pytest.approx(0.25 * new + 0.75 * old)
+    assert second.efficiencies["c", "b"] == pytest.approx(new)
+
+
+def test_it_survives_json() -> None:
+    found = learned(Transfer(0, 10**9, 100_000, 0.8, lost=((0, 10),)))
+    assert Knowledge.from_json(json.loads(json.dumps(found.to_json()))) == found

@@ -1,0 +1,237 @@
+"""Whole runs over ns-3: they repeat, resume, conserve, and learn."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import studies
+
+import analysis
+from collapipe_ns3 import Study, StudyError
+from collapipe_ns3.result import Result
+from collapipe_ns3.run.replay import replay
+
+TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
+
+
+def same(one: Path, other: Path) -> None:
+    """Every table the same to the bit, wall-clock columns aside."""
+    for table in TABLES:
+        frames = [pd.read_parquet(path / table) for path in (one, other)]
+        left, right = map(analysis.repeatable, frames)
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+    assert (one / "plans.jsonl").read_bytes() == (other / "plans.jsonl").read_bytes()
+    assert (one / "study.yaml").read_bytes() == (other / "study.yaml").read_bytes()
+
+
+def conserve(result: Result) -> None:
+    """Bytes sent = delivered + lost, no link busy longer than time passed, phases add up."""
+    transfers, rounds = result.transfers, result.rounds
+    lost = transfers["lost_bytes"]
+    assert ((lost >= 0) & (lost <= transfers["bytes"])).all()
+    assert ((lost == 0) == (transfers["outcome"] == "delivered")).all()
+    assert (transfers["end_s"] > transfers["start_s"]).all()
+    spans = rounds.set_index("round")["duration_s"]
+    busy = transfers.groupby(["round", "src", "dst", "radio"], observed=True)["airtime_s"].sum()
+    assert (busy <= busy.index.get_level_values("round").map(spans)).all()
+    phases = ["broadcast_s", "pipeline_s", "gather_s", "upload_s", "aggregate_s", "sounding_s"]
+    assert (rounds[phases].sum(axis=1) - rounds["duration_s"]).abs().max() < 1e-9
+    local = result.computes[result.computes["cluster"] >= 0]
+    # Under VanillaFL each device is a pipeline of its own; elsewhere a cluster has one.
+    alone = rounds["scheme"].iloc[0] == "vanilla_fl"
+    steps = local.groupby(["round", "cluster", *(["node"] if alone else [])], observed=True)
+    longest = (steps["end_s"].max() - steps["start_s"].min()).groupby("round").max()
+    assert (longest - rounds.set_index("round")["computation_s"]).abs().max() < 1e-9
+    ends = rounds["start_s"] + rounds["duration_s"]
+    assert ((ends.shift() - rounds["start_s"]).iloc[1:].abs() < 1e-9).all()
+    energy = result.devices.groupby("round")[["compute_energy_j", "radio_energy_j"]].sum()
+    assert (energy.sum(axis=1) - rounds.set_index("round")["energy_j"]).abs().max() < 1e-9
+    sent = transfers.groupby(["round", "src"], observed=True)["energy_j"].sum().to_dict()
+    spent = result.devices.set_index(["round", "device"])["radio_energy_j"].to_dict()
+    for node, joules in sent.items():  # whoever sends is charged, if it is for a sounding alone
+        assert joules <= spent[node] * (1 + 1e-9)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.load(studies.write(tmp_path))
+
+
+def test_devices_that_are_only_sounded_are_charged(tmp_path: Path) -> None:
+    model = {**studies.TINY["model"], "encoder_blocks": 1}  # for one of the two devices
+    study = Study.load(studies.write(tmp_path, model=model))
+    result = study.run(scheme="collapipe", rounds=1, out=tmp_path / "run")
+    conserve(result)
+    idle = result.devices.query("device in ['c0.d0', 'c0.d1'] and blocks == 0")
+    assert len(idle) == 1
+    assert (idle["radio_energy_j"] > 0).all()
+
+
+@pytest.mark.parametrize("radio", [{}, {"d2d": "wifi", "d2e": "lte"}], ids=["ofdma", "wifi-lte"])
+def test_the_same_seed_gives_the_same_tables_in_one_process_and_in_two(
+    tmp_path: Path, radio: dict[str, str]
+) -> None:
+    study = Study.load(studies.write(tmp_path, radio=radio))
+    first = study.run(out=tmp_path / "first")
+    conserve(first)
+    same(first.directory, study.run(out=tmp_path / "second").directory)
+    program = f"""
+from collapipe_ns3 import Study
+Study.load({str(tmp_path / "tiny.yaml")!r}).run(out={str(tmp_path / "third")!r})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    same(first.directory, tmp_path / "third")
+    other = study.run(seed=2, out=tmp_path / "other")
+    assert other.rounds["loss"].tolist() != first.rounds["loss"].tolist()
+    assert other.transfers["end_s"].tolist() != first.transfers["end_s"].tolist()
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_tables(study: Study, tmp_path: Path) -> None:
+    whole = study.run(rounds=3, out=tmp_path / "whole")
+
+    class StoppedError(Exception):
+        pass
+
+    told = count(1)
+
+    def stop(progress: object) -> None:
+        if next(told) == 2:
+            raise StoppedError  # within the second round
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # a group, or what is in it
+        study.run(rounds=3, out=tmp_path / "stopped", on_progress=stop)
+    assert "StoppedError" in repr(caught.value)
+    assert len(analysis.load(tmp_path / "stopped").rounds) == 1
+    study.run(rounds=3, out=tmp_path / "stopped", resume=True)
+    same(whole.directory, tmp_path / "stopped")
+    study.run(rounds=3, out=tmp_path / "stopped", resume=True)  # nothing is left to do
+    same(whole.directory, tmp_path / "stopped")
+
+
+def test_what_is_known_of_gradients_survives_a_stop(tmp_path: Path) -> None:
+    """Under int8 a round's divergence depends on the norms of all rounds before."""
+    wire = {"training": {"batch_size": 8, "local_steps": 1, "wire": "int8"}}
+    study = Study.load(studies.write(tmp_path, **wire))
+    whole = study.run(scheme="pipeline", rounds=2, out=tmp_path / "whole")
+    study.run(scheme="pipeline", rounds=1, out=tmp_path / "grown")
+    grown = study.run(scheme="pipeline", rounds=2, out=tmp_path / "grown", resume=True)
+    assert (whole.rounds["divergence"] > 1).all()
+    assert grown.rounds["divergence"].tolist() == whole.rounds["divergence"].tolist()
+
+
+def test_a_finished_run_can_be_made_longer(study: Study, tmp_path: Path) -> None:
+    whole = study.run(rounds=2, out=tmp_path / "whole")
+    study.run(rounds=1, out=tmp_path / "grown")
+    grown = study.run(rounds=2, out=tmp_path / "grown", resume=True)
+    pd.testing.assert_frame_equal(whole.transfers, grown.transfers, check_exact=True)
+
+
+@pytest.mark.parametrize("scheme", ["pipeline", "titanic", "vanilla_fl"])
+def test_any_round_can_be_run_again_alone(study: Study, tmp_path: Path, scheme: str) -> None:
+    run = study.run(scheme=scheme, rounds=3, out=tmp_path / "run")
+    for number in (2, 0):
+        again = replay(run.directory, number)
+        assert again.different == ()
+        assert len(again.outcome.deliveries) == (run.transfers["round"] == number).sum()
+    with pytest.raises(StudyError, match="rounds 0 to 2"):
+        replay(run.directory, 3)
+    with pytest.raises(StudyError, match="no run directory"):
+        replay(tmp_path, 0)
+
+
+def test_a_notebooks_cell_which_runs_in_a_loop_may_run_a_study(
+    study: Study, tmp_path: Path
+) -> None:
+    async def cell() -> Result:
+        return study.run(out=tmp_path / "cell")
+
+    result = asyncio.run(cell())
+    same(result.directory, study.run(out=tmp_path / "plain").directory)
+
+
+def test_what_cannot_be_resumed_or_written_is_said(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no run to resume"):
+        study.run(out=tmp_path / "none", resume=True)
+    study.run(rounds=1, out=tmp_path / "run")
+    with pytest.raises(StudyError, match="is not empty"):
+        study.run(out=tmp_path / "run")
+    with pytest.raises(StudyError, match="another study, scheme or seed"):
+        study.run(seed=5, out=tmp_path / "run", resume=True)
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(StudyError, match=r"run/checkpoint\.pt: was changed or damaged"):
+        study.run(rounds=2, out=tmp_path / "run", resume=True)
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    with pytest.raises(StudyError, match=r"run/checkpoint\.pt: is missing"):
+        study.run(rounds=2, out=tmp_path / "run", resume=True)
+    assert len(analysis.load(tmp_path / "run").rounds) == 1
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="Not a directory"):
+        study.run(out=tmp_path / "file" / "run")
+    assert not (tmp_path / "none").exists()
+
+
+def test_runs_without_a_place_get_one_of_their_own(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [str(study.run(rounds=1).directory) for _ in range(2)]
+    assert names == ["runs/tiny-pipeline-seed1", "runs/tiny-pipeline-seed1-2"]
+
+
+FAR = {"cu": "jetson-nano", "position": [9e5, 0], "devices": ["raspberry-pi-4"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"clusters": [studies.TINY["clusters"][0], FAR], "radio": {"d2e": "lte"}},
+            "not all control units could attach",
+        ),
+        ({"ns3": {"ns3::LteEnbRrc::SrsPeriodicity": 77}, "radio": {"d2e": "lte"}}, "77"),
+        ({"scheme": {"settings": {"micro_batches": 3}}}, "divide the batch of 8"),
+        (
+            {"clusters": [{"cu": "jetson-nano", "devices": [
+                {"profile": "raspberry-pi-4", "memory_bytes": 75_000}]}]},
+            "c0.d0 needs",
+        ),
+    ],
+)  # fmt: skip
+def test_what_only_shows_when_it_is_tried_is_a_study_error_too(
+    changes: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    study = Study.load(studies.write(tmp_path, **changes))
+    with pytest.raises(StudyError, match=says):
+        study.run(out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_clusters_out_of_reach_are_abandoned_and_the_round_says_why(tmp_path: Path) -> None:
+    lost = {"profile": "raspberry-pi-4", "position": [5e3, 0]}
+    far = {"cu": "jetson-nano", "position": [0, 30], "devices": [lost]}
+    study = Study.load(studies.write(tmp_path, clusters=[studies.TINY["clusters"][0], far]))
+    result = study.run(rounds=1, out=tmp_path / "run")
+    conserve(result)
+    (abandoned,) = result.rounds["abandoned"]
+    assert abandoned.startswith("cluster 1: c1.cu → c1.d0: model of")
+    assert "3 times" in abandoned
+    assert result.rounds["loss"].notna().all()
+
+
+@pytest.mark.slow
+def test_quickstart_learns(tmp_path: Path) -> None:
+    """The default run, as `make run` has it: loss falls every few rounds, exact match rises."""
+    result = Study.load("quickstart").run(out=tmp_path / "run")
+    conserve(result)
+    loss, metric = result.rounds["loss"], result.rounds["metric"]
+    assert (loss.diff(3).dropna() < 0).all()
+    assert loss.iloc[-1] < 0.25 * loss.iloc[0]
+    assert metric.iloc[0] < 0.05
+    assert metric.iloc[-1] > 0.4
+    assert set(result.transfers["radio"]) == {"ofdma"}

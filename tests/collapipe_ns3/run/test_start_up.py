@@ -1,0 +1,70 @@
+"""What is slow to import is imported where it is used: a command starts with what it needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from collapipe_ns3 import Study
+from collapipe_ns3.reading import study_file
+
+#: What takes half a second or more of processor time to import.
+HEAVY = {"torch", "pandas", "scipy", "matplotlib", "pyarrow", "cppyy", "ns", "num2words"}
+
+CALLED = """
+import json, sys
+from typer.testing import CliRunner
+from collapipe_ns3.cli import app
+
+done = CliRunner().invoke(app, sys.argv[1:])
+assert done.exit_code == 0, done.output
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The top-level modules that a process has loaded when such a command ends."""
+    command = [sys.executable, "-c", CALLED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["studies"],
+        ["studies", "--json"],
+        ["profiles"],
+        ["schema"],
+        ["run", "--help"],
+        ["compare", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_only_tells_something_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments) & {*HEAVY, "numpy"} == set()
+
+
+def test_help_does_not_even_load_what_reads_studies() -> None:
+    assert loaded_by("--help") & {"pydantic", "yaml", "numpy"} == set()
+
+
+def test_showing_a_study_needs_neither_torch_nor_ns3_nor_pandas() -> None:
+    assert loaded_by("show", "quickstart") & (HEAVY - {"scipy"}) == set()
+
+
+def test_planning_needs_no_torch() -> None:
+    loaded = loaded_by("validate", "quickstart")
+    assert "cppyy" in loaded
+    assert loaded & {"torch", "pandas", "matplotlib", "pyarrow"} == set()
+
+
+def test_the_catalogue_has_the_bundled_studies_as_they_are_loaded() -> None:
+    assert study_file.catalogue() == {
+        name: Study.load(name).config for name in study_file.bundled()
+    }
