@@ -98,8 +98,8 @@ _SOUNDED = """
 import resource
 import studies
 from bridge import loop
-from collapipe_ns3 import layout
-from collapipe_ns3.reading import check
+from collapipe_ns3.topology import layout
+from collapipe_ns3.reading.study_file import check
 from ns3_scenarios import network, runtime
 
 config, _ = check(studies.many(600, 1))

@@ -274,7 +274,7 @@ def test_the_code_is_found_without_loading_it() -> None:
     assert "this" not in sys.modules
     program = (
         "import sys\n"
-        "from collapipe_ns3 import code_identity\n"
+        "from collapipe_ns3.run import code_identity\n"
         "before = set(sys.modules)\n"
         "code_identity.of_plug_ins({'plug-in': 'this'})\n"
         "new = set(sys.modules) - before\n"

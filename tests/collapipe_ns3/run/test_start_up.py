@@ -17,7 +17,7 @@ HEAVY = {"torch", "pandas", "scipy", "matplotlib", "pyarrow", "cppyy", "ns", "nu
 CALLED = """
 import json, sys
 from typer.testing import CliRunner
-from collapipe_ns3.cli import app
+from collapipe_ns3.cli.app import app
 
 done = CliRunner().invoke(app, sys.argv[1:])
 assert done.exit_code == 0, done.output
