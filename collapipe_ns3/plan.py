@@ -178,13 +178,17 @@ class RoundPlan:
 
 
 class PlanError(ValueError):
-    """A plan that can't be executed; the message lists everything wrong with it."""
+    """There is no plan for a round, or none that can be executed; the message lists every reason.
 
-    def __init__(self, plan: RoundPlan, problems: Iterable[tuple[str, str]]) -> None:
+    `scheme` is the name of the scheme that planned, and `problems` are pairs: what is wrong (a
+    cluster, a link, a setting), and in what way.
+    """
+
+    def __init__(self, scheme: str, round: int, problems: Iterable[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         lines = (f"{where}: {what}" for where, what in self.problems)
         super().__init__(
-            "\n  ".join([f"{plan.scheme}'s plan for round {plan.round} can't be executed:", *lines])
+            "\n  ".join([f"{scheme}'s plan for round {round} can't be executed:", *lines])
         )
 
 
@@ -207,7 +211,7 @@ def validate(
         *_link_problems(plan.links, devices, max_tx_power_w or {}),
     ]
     if problems:
-        raise PlanError(plan, problems)
+        raise PlanError(plan.scheme, plan.round, problems)
 
 
 def _problems(

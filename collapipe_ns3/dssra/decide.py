@@ -46,7 +46,7 @@ def decide(
         planned = _planned(task(observation, memory, settings))
     except NoRoom as error:
         todo = task(observation, memory, settings)
-        raise PlanError(RoundPlan(round, scheme, ()), _shortages(todo, error)) from None
+        raise PlanError(scheme, round, _shortages(todo, error)) from None
     best, compared = finalists.compared(planned)
     todo, state = best.task, best.state
     bands, _, descent = next(each for each in planned if each[1] is todo)

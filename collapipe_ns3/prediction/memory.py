@@ -14,7 +14,7 @@ from collapipe_ns3.costs.predicted import (
 )
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.schedule import Kind, Table, table
 
 _MIB = 2**20
@@ -71,22 +71,25 @@ def predict_whole_model(observation: Observation, sequences: int) -> int:
 
 
 def memory_problems(plan: RoundPlan, observation: Observation) -> Iterator[tuple[str, str]]:
-    """(cluster, what) for each device that lacks memory for its part of a valid plan.
+    """(cluster, message) for each device that lacks memory for its part of a valid plan.
 
-    Sequences are taken to be as long as the task has any.
+    Every sequence is counted with the length of the task's longest.
     """
     for cluster in plan.clusters:
-        needs: Counter[str] = Counter()
-        sizes = cluster.sequences(observation.batch_size)
-        for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
-            longest = observation.model.max_length
-            needs.update(
-                predict_memory(observation.model, pipeline, size, longest, observation.optimizer)
-            )
-        for device, needed in needs.items():
-            has = observation.profiles[device].memory_bytes
-            if needed > has:
-                yield (
-                    f"cluster {cluster.cluster}",
-                    f"{device} needs {needed / _MIB:.1f} MiB and has {has / _MIB:.1f} MiB",
-                )
+        for message in cluster_memory_problems(cluster, observation):
+            yield f"cluster {cluster.cluster}", message
+
+
+def cluster_memory_problems(cluster: ClusterPlan, observation: Observation) -> Iterator[str]:
+    """`memory_problems` of one cluster: a message for each device that lacks memory."""
+    needs: Counter[str] = Counter()
+    sizes = cluster.sequences(observation.batch_size)
+    for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
+        longest = observation.model.max_length
+        needs.update(
+            predict_memory(observation.model, pipeline, size, longest, observation.optimizer)
+        )
+    for device, needed in needs.items():
+        has = observation.profiles[device].memory_bytes
+        if needed > has:
+            yield f"{device} needs {needed / _MIB:.1f} MiB and has {has / _MIB:.1f} MiB"

@@ -97,7 +97,7 @@ class Planning:
             max_tx_power_w={n: each.max_tx_power_w for n, each in self.profiles.items()},
         )
         if found := list(memory_problems(plan, observation)):
-            raise PlanError(plan, found)
+            raise PlanError(plan.scheme, plan.round, found)
         return plan
 
     def wanted(self) -> tuple[Pair, ...]:
@@ -177,7 +177,7 @@ def _apply(net: Network, plan: RoundPlan) -> None:
     try:
         net.apply(plan.links)
     except ValueError as error:
-        raise PlanError(plan, [("links", str(error))]) from None
+        raise PlanError(plan.scheme, plan.round, [("links", str(error))]) from None
 
 
 def _task(config: StudyConfig) -> Numbers:

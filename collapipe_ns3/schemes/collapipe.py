@@ -143,7 +143,7 @@ class CollaPipe:
         if unknown := self.settings.energy_budgets_j.keys() - nodes:
             where = "scheme.settings.energy_budgets_j"
             wrong = [(where, f"no node {n!r}; {did_you_mean(n, nodes)}") for n in sorted(unknown)]
-            raise PlanError(RoundPlan(round, "collapipe", ()), wrong)
+            raise PlanError("collapipe", round, wrong)
         able = reach(observation, full_power=True)
         self._seen, self.decision = observation, None
         self._able = replace(observation, devices=able.devices)

@@ -18,7 +18,7 @@ from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.memory import cluster_memory_problems
 from collapipe_ns3.prediction.predict import predict, radio_of
 from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.schedule import SCHEDULES
@@ -62,14 +62,14 @@ class Oracle:
         able = reach(observation)
         observation = replace(observation, devices=able.devices)
         problems = list(self._too_many(observation))
-        choices = [] if problems else list(_fitting(round, observation))
+        choices = [] if problems else list(_fitting(observation))
         problems += [
             (f"cluster {number}", "no plan fits its devices' memory")
             for number, each in enumerate(choices)
             if not each
         ]
         if problems:
-            raise PlanError(RoundPlan(round, "oracle", ()), problems)
+            raise PlanError("oracle", round, problems)
         links = open_links(able.devices)
         plans = [
             RoundPlan(round, "oracle", clusters, links, able.absences)
@@ -149,7 +149,7 @@ def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[
                         yield Pipeline(stages, m, schedule)
 
 
-def _fitting(round: int, observation: Observation) -> Iterator[list[ClusterPlan]]:
+def _fitting(observation: Observation) -> Iterator[list[ClusterPlan]]:
     """Each cluster's plans that its devices' memory allows; to sit out where it has no devices."""
     blocks, batch_size = observation.model.encoder_blocks, observation.batch_size
     for number, devices in enumerate(observation.devices):
@@ -157,8 +157,4 @@ def _fitting(round: int, observation: Observation) -> Iterator[list[ClusterPlan]
             yield [ClusterPlan(number, ())]
             continue
         every = (ClusterPlan(number, (each,)) for each in pipelines(devices, blocks, batch_size))
-        yield [
-            each
-            for each in every
-            if not any(memory_problems(RoundPlan(round, "oracle", (each,)), observation))
-        ]
+        yield [each for each in every if not any(cluster_memory_problems(each, observation))]
