@@ -1,7 +1,7 @@
-"""How nodes move: random waypoints and given ways; and what can be wrong with a motion.
+"""How nodes move: by random waypoints or along given trajectories, and the checks of both.
 
-A place is a function of the run's own time and its seed, so that a motion goes on from round to
-round, and any round can be had alone. Plain data; nothing here needs ns-3.
+A position is a function of the run's time and seed, so a motion continues from round to round, and
+any round can be simulated alone. Plain data; nothing here needs ns-3.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 
 Point = tuple[float, float, float]
 
-#: The longest of a way, in metres and in seconds.
+#: The largest coordinate of a corner in metres, and its largest time in seconds.
 FARTHEST = 1e7
 
-#: A time in seconds and a place.
+#: A time in seconds and a position in metres: (time, x, y, z).
 Corner = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class RandomWaypoint:
-    """Pauses, walks to a place drawn uniformly from a disc, pauses, and so on, from time 0.
+    """From time 0 on, the node repeatedly pauses and walks to a position drawn from a disc.
 
-    Speeds and pauses are drawn uniformly between two bounds; the height stays. The disc lies around
-    `centre_m`, or where the node is at time 0. As with every random waypoint model, the mean speed
-    falls at first, since slow walks last longer (Yoon, Liu, Noble: Random waypoint considered
-    harmful, INFOCOM 2003): keep the lower bound well above 0.
+    Positions, speeds and pauses are drawn uniformly, the latter two between bounds; the height is constant. The centre of
+    the disc is `centre_m`, or the node's position at time 0. As with every random waypoint model,
+    the mean speed decreases at first, since slow walks last longer (Yoon, Liu, Noble: Random
+    waypoint considered harmful, INFOCOM 2003): keep the lower bound well above 0.
     """
 
     radius_m: float
@@ -36,16 +36,17 @@ class RandomWaypoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A given way: (time in seconds, x, y, z) of each corner, times rising, lines between them.
+class Trajectory:
+    """A given path: straight lines between corners, whose times increase.
 
-    The node stands at the first corner until its time, and at the last from then on.
+    The node stays at the first corner until that corner's time, and at the last corner after that
+    corner's time.
     """
 
     corners: tuple[Corner, ...]
 
-    def at_0(self) -> Point:
-        """Where it begins, at the run's time 0 or before; a way from later on begins there too."""
+    def initial_position(self) -> Point:
+        """The position at the run's time 0; the first corner if its time is later."""
         before = self.corners[0]
         for corner in self.corners:
             if corner[0] > 0:
@@ -55,19 +56,19 @@ class Way:
 
 
 def between(before: Corner, after: Corner, time_s: float) -> Point:
-    """The place on the line between two corners at a time."""
+    """The position at a time, on the line between two corners."""
     share = (time_s - before[0]) / (after[0] - before[0])
     x, y, z = (a + share * (b - a) for a, b in zip(before[1:], after[1:], strict=True))
     return (x, y, z)
 
 
-Motion = RandomWaypoint | Way
+Motion = RandomWaypoint | Trajectory
 
 
 def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
-    """Everything wrong with a motion, as `checks.problems` lists it."""
-    if isinstance(motion, Way):
-        yield from _way_problems(path, motion)
+    """Everything wrong with a motion, in the form of `checks.problems`."""
+    if isinstance(motion, Trajectory):
+        yield from _trajectory_problems(path, motion)
         return
     if not 0 < motion.radius_m <= FARTHEST:
         yield f"{path}.radius_m", f"expected metres above 0, not {motion.radius_m}"
@@ -81,13 +82,14 @@ def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
         yield f"{path}.centre_m", f"expected two finite metres, not {motion.centre_m}"
 
 
-def _way_problems(path: str, way: Way) -> Iterator[tuple[str, str]]:
-    if not way.corners:
+def _trajectory_problems(path: str, trajectory: Trajectory) -> Iterator[tuple[str, str]]:
+    if not trajectory.corners:
         yield f"{path}.corners", "expected one corner at least"
-    for n, corner in enumerate(way.corners):
+    for n, corner in enumerate(trajectory.corners):
         if not all(map(math.isfinite, corner)):
             yield f"{path}.corners[{n}]", f"expected finite seconds and metres, not {corner}"
         elif max(map(abs, corner)) > FARTHEST:
             yield f"{path}.corners[{n}]", f"expected at most {FARTHEST:g} s and m, not {corner}"
-        elif n and round(corner[0] * 1e9) <= round(way.corners[n - 1][0] * 1e9):
-            yield f"{path}.corners[{n}]", f"expected a time after {way.corners[n - 1][0]} s"
+        elif n and round(corner[0] * 1e9) <= round(trajectory.corners[n - 1][0] * 1e9):
+            before_s = trajectory.corners[n - 1][0]
+            yield f"{path}.corners[{n}]", f"expected a time after {before_s} s"

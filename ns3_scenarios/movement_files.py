@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ns3_scenarios.mobility import Corner, Point, Way
+from ns3_scenarios.mobility import Corner, Point, Trajectory
 from ns3_scenarios.movement_csv import read_csv
 from ns3_scenarios.movement_ns2 import read_ns2
 from ns3_scenarios.recording import BadTrace, Recording
@@ -60,16 +60,18 @@ def read_trace(path: Path) -> Recording:
         raise BadTrace(f"{path}: {error}") from None
 
 
-def mapped(recording: Recording, spec: ScenarioSpec, mapping: TraceMapping) -> dict[str, Way]:
-    """The ways of a scenario's nodes, by their names; all names must be those of nodes."""
+def mapped(
+    recording: Recording, spec: ScenarioSpec, mapping: TraceMapping
+) -> dict[str, Trajectory]:
+    """The trajectories of the nodes that the file has; `mapping` names nodes of the scenario only."""
     own_m = {node.name: node.position[2] for node in spec.nodes}
-    ways = {}
+    found = {}
     for name, theirs in file_names(recording, spec, mapping.nodes).items():
         height_m = mapping.heights_m.get(name, mapping.height_m)
         corners = [_taken(c, mapping, height_m, own_m[name]) for c in recording.corners[theirs]]
-        passed = sum(corner[0] <= 0 for corner in corners)  # where it was before changes nothing
-        ways[name] = Way(tuple(corners[max(passed - 1, 0) :]))
-    return ways
+        passed = sum(corner[0] <= 0 for corner in corners)  # only the last of these still matters
+        found[name] = Trajectory(tuple(corners[max(passed - 1, 0) :]))
+    return found
 
 
 def file_names(
@@ -98,29 +100,31 @@ def _taken(corner: Corner, mapping: TraceMapping, height_m: float | None, own_m:
     return (time_s + mapping.time_shift_s, *place)
 
 
-def with_ways(spec: ScenarioSpec, ways: Mapping[str, Way]) -> ScenarioSpec:
-    """The scenario with these nodes on their ways, from where a way has them at time 0.
+def with_trajectories(spec: ScenarioSpec, trajectories: Mapping[str, Trajectory]) -> ScenarioSpec:
+    """The scenario with these nodes on their trajectories, at their positions of time 0.
 
-    Devices that move together with a control unit keep their places relative to it.
+    Devices that move together with a control unit keep their positions relative to it.
     """
 
-    def on_its_way(node: NodeSpec) -> NodeSpec:
-        way = ways.get(node.name)
-        return node if way is None else replace(node, position=way.at_0(), motion=way)
+    def placed(node: NodeSpec) -> NodeSpec:
+        trajectory = trajectories.get(node.name)
+        if trajectory is None:
+            return node
+        return replace(node, position=trajectory.initial_position(), motion=trajectory)
 
-    def cluster_on_its_way(cluster: ClusterSpec) -> ClusterSpec:
-        cu = on_its_way(cluster.cu)
+    def placed_cluster(cluster: ClusterSpec) -> ClusterSpec:
+        cu = placed(cluster.cu)
         moved = [b - a for a, b in zip(cluster.cu.position, cu.position, strict=True)]
         devices = cluster.devices
         if cluster.together:
             devices = tuple(replace(d, position=_shifted(d.position, moved)) for d in devices)
-        return replace(cluster, cu=cu, devices=tuple(map(on_its_way, devices)))
+        return replace(cluster, cu=cu, devices=tuple(map(placed, devices)))
 
     return replace(
         spec,
-        bs=on_its_way(spec.bs),
-        stations=tuple(map(on_its_way, spec.stations)),
-        clusters=tuple(map(cluster_on_its_way, spec.clusters)),
+        bs=placed(spec.bs),
+        stations=tuple(map(placed, spec.stations)),
+        clusters=tuple(map(placed_cluster, spec.clusters)),
     )
 
 

@@ -1,4 +1,4 @@
-"""A scenario's nodes put into ns-3, standing or moving."""
+"""Adds the nodes of a scenario to ns-3, with their positions and motions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from ns3_scenarios.mobility import RandomWaypoint, Way
-from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
+from ns3_scenarios.mobility import RandomWaypoint, Trajectory
+from ns3_scenarios.scenario import NodeSpec, ScenarioSpec
 
 
 def add_nodes(spec: ScenarioSpec, episode: Any, native: Any) -> dict[str, int]:
-    """Adds every node; the episode's number of each by its name."""
+    """Adds every node; returns the episode's number of each node by its name."""
     numbers: dict[str, int] = {}
     for node, leader in _with_leaders(spec):
         place = (node.name, *node.position)
@@ -26,7 +26,7 @@ def add_nodes(spec: ScenarioSpec, episode: Any, native: Any) -> dict[str, int]:
 
 
 def add_interferers(nodes: Iterable[NodeSpec], episode: Any, native: Any) -> dict[str, int]:
-    """Adds nodes that are no part of the study; the episode's number of each by its name."""
+    """Adds the nodes of interferers; returns the episode's number of each node by its name."""
     return {
         node.name: int(episode.AddNode(node.name, *node.position, _motion(node, native)))
         for node in nodes
@@ -34,18 +34,13 @@ def add_interferers(nodes: Iterable[NodeSpec], episode: Any, native: Any) -> dic
 
 
 def _with_leaders(spec: ScenarioSpec) -> Iterator[tuple[NodeSpec, str | None]]:
-    """Every node, and the one that it goes along with: that one comes first."""
+    """Every node, and the control unit that carries it, which comes before it."""
     for station in (spec.bs, *spec.stations):
         yield station, None
     for cluster in spec.clusters:
         yield cluster.cu, None
         for device in cluster.devices:
-            yield device, cluster.cu.name if _goes_along(cluster, device) else None
-
-
-def _goes_along(cluster: ClusterSpec, device: NodeSpec) -> bool:
-    moves = cluster.together and cluster.cu.motion is not None
-    return moves and not isinstance(device.motion, Way)
+            yield device, cluster.cu.name if cluster.carries(device) else None
 
 
 def _motion(node: NodeSpec, native: Any) -> Any:
@@ -55,6 +50,6 @@ def _motion(node: NodeSpec, native: Any) -> Any:
         motion.x, motion.y = node.motion.centre_m or node.position[:2]
         motion.slowest, motion.fastest = node.motion.speed_m_s
         motion.shortestPause, motion.longestPause = node.motion.pause_s
-    elif isinstance(node.motion, Way):
+    elif isinstance(node.motion, Trajectory):
         motion.corners = list(chain.from_iterable(node.motion.corners))
     return motion

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ns3_scenarios.channel import AttributeValue, Channel
 from ns3_scenarios.interferers import Interferer
-from ns3_scenarios.mobility import Motion, Point
+from ns3_scenarios.mobility import Motion, Point, Trajectory
 from ns3_scenarios.power import PowerControl
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
@@ -70,10 +70,10 @@ class NodeSpec:
 class ClusterSpec:
     """A control unit and its devices.
 
-    `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio, None the
-    default. `station` names the base station that serves it, None `ScenarioSpec.bs`. `together`:
-    devices move with the control unit, and relative to it; but for those on a `Way`, which are
-    where that says.
+    `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio; None is the
+    default. `station` names the base station that serves it; None is `ScenarioSpec.bs`. With
+    `together`, devices move with the control unit, their positions relative to it, except those on
+    a `Trajectory`, whose corners are absolute.
     """
 
     cu: NodeSpec
@@ -86,6 +86,11 @@ class ClusterSpec:
     def nodes(self) -> tuple[NodeSpec, ...]:
         """The control unit, then the devices."""
         return (self.cu, *self.devices)
+
+    def carries(self, device: NodeSpec) -> bool:
+        """Whether a device moves with the control unit, its position relative to it."""
+        moves = self.together and self.cu.motion is not None
+        return moves and not isinstance(device.motion, Trajectory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ns3_scenarios.mobility import RandomWaypoint, Way
+from ns3_scenarios.mobility import RandomWaypoint, Trajectory
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec
 
 _Floats = npt.NDArray[np.float64]
@@ -68,8 +68,11 @@ def track(node: NodeSpec) -> Track:
         if node.motion.centre_m is not None:
             place[0, :2] = node.motion.centre_m
         return Track(node.name, np.zeros(1), place, node.motion.radius_m)
-    if isinstance(node.motion, Way):
-        corners = [(0.0, *node.motion.at_0()), *(c for c in node.motion.corners if c[0] > 0)]
+    if isinstance(node.motion, Trajectory):
+        corners = [
+            (0.0, *node.motion.initial_position()),
+            *(c for c in node.motion.corners if c[0] > 0),
+        ]
         table = np.array(corners)
         return Track(node.name, table[:, 0], table[:, 1:])
     return Track(node.name, np.zeros(1), place)
@@ -85,7 +88,7 @@ def cluster_tracks(cluster: ClusterSpec) -> Sequence[Track]:
         return Track(own.name, leader.times_s, places, own.about_m + leader.about_m)
 
     devices = [track(device) for device in cluster.devices]
-    rides = [_rides(cluster, device) for device in cluster.devices]
+    rides = [cluster.carries(device) for device in cluster.devices]
     return [leader, *(along(t) if r else t for t, r in zip(devices, rides, strict=True))]
 
 
@@ -99,18 +102,13 @@ def cluster_pairs(cluster: ClusterSpec) -> Iterator[Sequence[Track]]:
         yield tracks
         return
     standing = track(replace(cluster.cu, motion=None))
-    riding = [track(each) for each in cluster.devices if _rides(cluster, each)]
+    riding = [track(each) for each in cluster.devices if cluster.carries(each)]
     yield [standing, *riding]
     names = {each.name for each in (standing, *riding)}
     beside = [each for each in tracks if each.name not in names]
     for each in tracks if beside else []:
         if each.name in names:
             yield [each, *beside]
-
-
-def _rides(cluster: ClusterSpec, device: NodeSpec) -> bool:
-    moves = cluster.together and cluster.cu.motion is not None
-    return moves and not isinstance(device.motion, Way)
 
 
 def extremes(group: Sequence[Track], *, flat: bool) -> Extremes | None:

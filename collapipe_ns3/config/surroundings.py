@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 from collapipe_ns3.config.section import Count, Keys, Position, Section
 from collapipe_ns3.quantity import BitsPerSecond, Dbm, Metres, Seconds, to_w
 from ns3_scenarios import interferers, mobility
-from ns3_scenarios.mobility import Point, RandomWaypoint, Way
+from ns3_scenarios.mobility import Point, RandomWaypoint, Trajectory
 from ns3_scenarios.movement_files import TraceMapping
 
 HEAD_HEIGHT_M = 1.5
@@ -62,7 +62,9 @@ class Motion(Section):
         """As the scenario has it, for a node at this height."""
         if self.kind == "way":
             corners = self.corners or ()
-            return Way(tuple((time_s, *point(tuple(at), height_m)) for time_s, *at in corners))
+            return Trajectory(
+                tuple((time_s, *point(tuple(at), height_m)) for time_s, *at in corners)
+            )
         given = self.given("speed_m_s", "pause_s")
         centre = (self.centre_m[0], self.centre_m[1]) if self.centre_m else None
         return RandomWaypoint(self.radius_m or 20.0, centre_m=centre, **given)
@@ -170,8 +172,8 @@ class Interferer(Section):
             )
         place = point(self.position or (0.0, 0.0))
         motion = self.motion.motion(place[2]) if self.motion else None
-        if isinstance(motion, Way) and motion.corners:
-            place = motion.at_0()
+        if isinstance(motion, Trajectory) and motion.corners:
+            place = motion.initial_position()
         return interferers.Jammer(
             position=place, motion=motion, **self.given("duty_cycle", "period_s"), **common
         )

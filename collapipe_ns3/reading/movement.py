@@ -1,4 +1,4 @@
-"""A study with the ways of its nodes read from the file that it names."""
+"""A study with the trajectories of its nodes read from the file that it names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.topology import layout
-from ns3_scenarios.mobility import Way
+from ns3_scenarios.mobility import Trajectory
 from ns3_scenarios.movement_files import TraceMapping, file_names, mapped, read_trace, walkers
 from ns3_scenarios.recording import BadTrace, Recording
 from ns3_scenarios.scenario import ScenarioSpec
@@ -23,8 +23,8 @@ MOST_CORNERS = 100_000
 _N = TypeVar("_N", Node, Station)
 
 
-def with_ways(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
-    """The study with its nodes on their ways, so that it no longer needs the file.
+def with_trajectories(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
+    """The study with its nodes on their trajectories, so that it no longer needs the file.
 
     The file's path is relative to `folder`. Where it can't be read, or its nodes are not those of
     the study, the study stays as it is.
@@ -41,11 +41,11 @@ def with_ways(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Prob
     mapping = mobility.mapping()
     if found := list(_name_problems(path, recording, scenario, mapping)):
         return config, found
-    ways = mapped(recording, scenario, mapping)
-    if (corners := sum(len(way.corners) for way in ways.values())) > MOST_CORNERS:
+    trajectories = mapped(recording, scenario, mapping)
+    if (corners := sum(len(each.corners) for each in trajectories.values())) > MOST_CORNERS:
         what = f"expected at most {MOST_CORNERS} corners of this study's nodes, not {corners}"
         return config, [Problem("mobility.trace", f"{path}: {what}")]
-    return _on_ways(config, ways), []
+    return _on_trajectories(config, trajectories), []
 
 
 def _without_file(mobility: Mobility) -> Iterator[Problem]:
@@ -96,11 +96,11 @@ def _own_name_problems(
             yield Problem("mobility.trace", what)
 
 
-def _on_ways(config: StudyConfig, ways: Mapping[str, Way]) -> StudyConfig:
+def _on_trajectories(config: StudyConfig, trajectories: Mapping[str, Trajectory]) -> StudyConfig:
     def moved(node: _N, name: str) -> _N:
-        if name not in ways:
+        if name not in trajectories:
             return node
-        motion = Motion(kind="way", corners=ways[name].corners)
+        motion = Motion(kind="way", corners=trajectories[name].corners)
         return node.model_copy(update={"motion": motion})
 
     clusters = tuple(

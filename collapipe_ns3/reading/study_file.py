@@ -118,7 +118,7 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
     """
     # Only now: they import all that knows of radios and schemes.
     from collapipe_ns3.reading.checks import problems
-    from collapipe_ns3.reading.movement import with_ways
+    from collapipe_ns3.reading.movement import with_trajectories
 
     found: dict[Place, Problem] = {}
     for _ in range(_REPAIRS):
@@ -130,7 +130,7 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
             faults, in_form = from_pydantic(error, keys_at), False
             new = [] if found else faults
         if not faults:
-            moving, problems_of_trace = with_ways(config, folder)
+            moving, problems_of_trace = with_trajectories(config, folder)
             said = [*found.values(), *problems_of_trace, *problems(moving)]
             return None if found else moving, said
         for place, problem in new:

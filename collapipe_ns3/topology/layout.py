@@ -12,7 +12,7 @@ from collapipe_ns3.config.surroundings import HEAD_HEIGHT_M, Motion, point
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.streams import number, stream
-from ns3_scenarios.mobility import Point, Way
+from ns3_scenarios.mobility import Point, Trajectory
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
 _CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
@@ -89,7 +89,7 @@ def _moved(node: NodeSpec, place: Point, motion: Motion | None) -> NodeSpec:
     if motion is None:
         return replace(node, position=place, motion=None)
     its = motion.motion(place[2])
-    begins = its.at_0() if isinstance(its, Way) and its.corners else place
+    begins = its.initial_position() if isinstance(its, Trajectory) and its.corners else place
     return replace(node, position=begins, motion=its)
 
 

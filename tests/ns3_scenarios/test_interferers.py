@@ -15,7 +15,7 @@ from ns3_scenarios import network
 from ns3_scenarios.checks import problems
 from ns3_scenarios.interferers import Background, Interferer, Jammer
 from ns3_scenarios.measurement import MeasuredLink, RadioDelivery
-from ns3_scenarios.mobility import Way
+from ns3_scenarios.mobility import Trajectory
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 S = 1_000_000_000
@@ -134,7 +134,7 @@ def test_a_sub_band_alone_is_jammed_with_all_the_power() -> None:
 def everything(engine: str) -> tuple[list[RadioDelivery], list[MeasuredLink]]:
     """What happens on a radio with all kinds of interferers, of which some move."""
     ofdma = OfdmaSpec(engine=engine)  # type: ignore[arg-type]
-    way = Way(((2.0, 30.0, 20.0, 1.5), (4.0, -40.0, 60.0, 1.5)))
+    way = Trajectory(((2.0, 30.0, 20.0, 1.5), (4.0, -40.0, 60.0, 1.5)))
     spec = replace(
         scenario(clusters=2),
         d2d=ofdma,
@@ -211,7 +211,7 @@ def test_every_problem_of_an_interferer_is_listed_with_its_place() -> None:
             Jammer("b", (math.nan, 0.0, 0.0), 1.0, "up", on_s=-1.0),  # type: ignore[arg-type]
             Background("b", CU, (1.0, 2.0, 3.0), 1.0, 0.0, 1473, channel=37),
             Background("c", (5.0, 5.0, 1.0), (6.0, 5.0, 1.0), 1.0, 1e6, band="uplink"),
-            Jammer("c.src", (9.0, 9.0, 9.0), 1.0, motion=Way(())),
+            Jammer("c.src", (9.0, 9.0, 9.0), 1.0, motion=Trajectory(())),
         ),
     )
     found = problems(spec)

@@ -18,8 +18,8 @@ from scipy import stats
 
 from ns3_scenarios import network, runtime
 from ns3_scenarios.checks import problems
-from ns3_scenarios.mobility import Point, RandomWaypoint, Way
-from ns3_scenarios.movement_files import with_ways
+from ns3_scenarios.mobility import Point, RandomWaypoint, Trajectory
+from ns3_scenarios.movement_files import with_trajectories
 from ns3_scenarios.placing import add_nodes
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
@@ -166,8 +166,8 @@ CORNERS = st.lists(st.tuples(*[st.floats(-500, 500)] * 3), min_size=1, max_size=
 def test_a_given_way_is_lines_between_its_corners(
     corners: Any, start_ns: int, later_ns: int
 ) -> None:
-    way = Way(corners)
-    spec = replace(with_ways(scenario(), {"c0.cu": way, "bs": way}), start_ns=start_ns)
+    way = Trajectory(corners)
+    spec = replace(with_trajectories(scenario(), {"c0.cu": way, "bs": way}), start_ns=start_ns)
     with walking(spec) as walk:
         walk.until(later_ns)
         got, mast = walk.at("c0.cu"), walk.at("bs")
@@ -194,10 +194,10 @@ def test_radios_measure_from_where_the_nodes_are(stack: str) -> None:
     base = scenario(cu_distance_m=30.0)
     tier = "d2e" if dst == "bs" else "d2d"
     ways = {
-        "c0.cu": Way(((100.0, 0.0, 30.0, 1.5), (110.0, 0.0, 80.0, 1.5))),
-        "c0.d0": Way(((100.0, 0.0, 35.0, 1.5), (110.0, 0.0, 115.0, 1.5))),
+        "c0.cu": Trajectory(((100.0, 0.0, 30.0, 1.5), (110.0, 0.0, 80.0, 1.5))),
+        "c0.d0": Trajectory(((100.0, 0.0, 35.0, 1.5), (110.0, 0.0, 115.0, 1.5))),
     }
-    spec = with_ways(replace(base, **{tier: radio}), ways)
+    spec = with_trajectories(replace(base, **{tier: radio}), ways)
     for start_s, until_s in ((90.0, 0.3), (102.0, 1.0), (108.0, 0.3)):
         with closing(network.build(replace(spec, start_ns=round(start_s * 1e9)))) as net:
 
@@ -221,9 +221,9 @@ def test_every_problem_of_a_motion_is_listed_with_its_place() -> None:
     cluster = base.clusters[0]
     motions = (
         RandomWaypoint(0.0, (0.0, 1.0), (3.0, 2.0), (math.nan, 0.0)),
-        Way(()),
-        Way(((1.0, 0.0, 0.0, 0.0), (1.0, 1.0, math.inf, 0.0), (0.5, 0.0, 0.0, 0.0))),
-        Way(((0.0, 1e300, 0.0, 0.0),)),
+        Trajectory(()),
+        Trajectory(((1.0, 0.0, 0.0, 0.0), (1.0, 1.0, math.inf, 0.0), (0.5, 0.0, 0.0, 0.0))),
+        Trajectory(((0.0, 1e300, 0.0, 0.0),)),
     )
     devices = tuple(
         replace(device, motion=motion)

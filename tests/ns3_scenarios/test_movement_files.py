@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from radio_lab import scenario
 
 from ns3_scenarios import runtime
-from ns3_scenarios.mobility import Corner, Point, Way
+from ns3_scenarios.mobility import Corner, Point, Trajectory
 from ns3_scenarios.movement_csv import read_csv
 from ns3_scenarios.movement_files import MOST_BYTES, TraceMapping, mapped, read_trace
 from ns3_scenarios.movement_ns2 import read_ns2
@@ -244,8 +244,8 @@ def test_a_csv_file_is_read(tmp_path: Path) -> None:
     text = "time_s,node,x_m,y_m\n0,c0.cu,1,2\n5,c0.d0,3,4\n\n10,c0.cu,-1,2.5\n"
     ways = mapped(read(tmp_path, text, "walk.csv"), scenario(), TraceMapping())
     assert ways == {
-        "c0.cu": Way(((0.0, 1.0, 2.0, 1.5), (10.0, -1.0, 2.5, 1.5))),
-        "c0.d0": Way(((5.0, 3.0, 4.0, 1.5),)),
+        "c0.cu": Trajectory(((0.0, 1.0, 2.0, 1.5), (10.0, -1.0, 2.5, 1.5))),
+        "c0.d0": Trajectory(((5.0, 3.0, 4.0, 1.5),)),
     }
     text = "time_s, node, x_m, y_m, z_m\n0, bs, 1, 2, 30\n"
     assert read(tmp_path, text, "walk.csv").corners == {"bs": ((0.0, 1.0, 2.0, 30.0),)}
@@ -268,8 +268,8 @@ def test_nodes_of_an_ns2_file_are_control_units_and_devices_by_themselves(tmp_pa
     spec = scenario(devices=1)
     ways = mapped(read(tmp_path, text), spec, TraceMapping())
     assert ways == {
-        "c0.cu": Way(((0.0, 5.0, 5.0, 5.0),)),
-        "c0.d0": Way(((0.0, 6.0, 6.0, 6.0),)),
+        "c0.cu": Trajectory(((0.0, 5.0, 5.0, 5.0),)),
+        "c0.d0": Trajectory(((0.0, 6.0, 6.0, 6.0),)),
     }
 
 
@@ -284,8 +284,10 @@ def test_a_mapping_says_who_is_who_where_and_when(tmp_path: Path) -> None:
     )
     spec = scenario()
     assert mapped(recording, spec, mapping) == {
-        "bs": Way(((-3.0, -49.5, 6.0, spec.bs.position[2]),)),
-        "c0.d0": Way(((-3.0, 0.0, -10.0, 0.0), (2.0, 0.0, -10.0, 0.0), (12.0, 0.0, 0.0, 0.0))),
+        "bs": Trajectory(((-3.0, -49.5, 6.0, spec.bs.position[2]),)),
+        "c0.d0": Trajectory(
+            ((-3.0, 0.0, -10.0, 0.0), (2.0, 0.0, -10.0, 0.0), (12.0, 0.0, 0.0, 0.0))
+        ),
     }
     # What lies before the run is left out, but for where it begins.
     late = mapped(recording, spec, replace(mapping, time_shift_s=-10.0))

@@ -17,7 +17,7 @@ from ns3_scenarios import runtime
 from ns3_scenarios.channel import Channel
 from ns3_scenarios.checks import problems
 from ns3_scenarios.interferers import Jammer
-from ns3_scenarios.mobility import RandomWaypoint, Way
+from ns3_scenarios.mobility import RandomWaypoint, Trajectory
 from ns3_scenarios.propagation import known_loss
 from ns3_scenarios.runtime import UnknownName
 from ns3_scenarios.scenario import OfdmaSpec, ScenarioSpec
@@ -91,7 +91,7 @@ def test_heights_of_terminals_have_to_be_those_of_the_model(
     kind: str, height_m: float, is_sound: bool
 ) -> None:
     still = moved(network(kind), "cu", position=(0.0, 50.0, height_m))
-    way = Way(((0.0, 0.0, 50.0, 1.5), (99.0, 0.0, 50.0, height_m)))
+    way = Trajectory(((0.0, 0.0, 50.0, 1.5), (99.0, 0.0, 50.0, height_m)))
     rising = moved(network(kind), "cu", motion=way)
     for spec in (still, rising):
         found = problems(spec)
@@ -122,7 +122,7 @@ def test_heights_of_all_that_are_on_a_channel_count_and_of_nobody_else() -> None
 
 
 def test_a_device_that_goes_along_rises_with_its_control_unit() -> None:
-    way = Way(((0.0, 0.0, 50.0, 1.5), (9.0, 0.0, 50.0, 31.5)))
+    way = Trajectory(((0.0, 0.0, 50.0, 1.5), (9.0, 0.0, 50.0, 31.5)))
     spec = moved(network("umi", "d2d"), "cu", motion=way)
     ((_, message),) = problems(spec)
     assert "c0.cu and c0.d0 at 31.5 m" in message
@@ -147,7 +147,7 @@ def test_what_is_extrapolated_is_said_with_its_source() -> None:
     assert "c0.cu and bs get as far apart as 6000 m (" in (
         said(moved(network("umi"), "cu", position=far))
     )
-    away = Way(((0.0, 0.0, 50.0, 1.5), (60.0, 0.0, 6e3, 1.5)))
+    away = Trajectory(((0.0, 0.0, 50.0, 1.5), (60.0, 0.0, 6e3, 1.5)))
     assert "get as far apart as 6000 m, after 60 s (" in said(
         moved(network("umi"), "cu", motion=away)
     )
@@ -201,7 +201,8 @@ CORNERS = st.lists(
 @given(st.lists(CORNERS, min_size=2, max_size=4), st.booleans())
 def test_extremes_of_ways_are_those_of_a_thousand_looks(ways: Any, flat: bool) -> None:
     nodes = [
-        replace(scenario().bs, name=f"n{n}", motion=Way(corners)) for n, corners in enumerate(ways)
+        replace(scenario().bs, name=f"n{n}", motion=Trajectory(corners))
+        for n, corners in enumerate(ways)
     ]
     found = extremes([track(node) for node in nodes], flat=flat)
     assert found is not None
@@ -248,7 +249,9 @@ def test_wanderers_come_as_near_as_their_discs() -> None:
     assert pairs is not None
     assert pairs.distance[0].value == 0.0
     assert pairs.distance[1].value == pytest.approx(8.0)
-    apart = replace(group, devices=(replace(cluster.devices[0], motion=Way(((0.0, 0, 0, 1.5),))),))
+    apart = replace(
+        group, devices=(replace(cluster.devices[0], motion=Trajectory(((0.0, 0, 0, 1.5),))),)
+    )
     found = [extremes(each, flat=True) for each in cluster_pairs(apart)]
     assert found[0] is None
     assert found[1] is not None

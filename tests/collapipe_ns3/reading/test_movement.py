@@ -14,7 +14,7 @@ from collapipe_ns3.reading import movement, study_file
 from collapipe_ns3.reading.movement import MOST_CORNERS
 from collapipe_ns3.reading.yaml_text import MOST_VALUES
 from collapipe_ns3.topology import layout
-from ns3_scenarios.mobility import Point, Way
+from ns3_scenarios.mobility import Point, Trajectory
 from ns3_scenarios.scenario import ScenarioSpec
 
 
@@ -43,7 +43,7 @@ def problems(folder: Path, mobility: Any, text: str) -> dict[str, str]:
 
 
 def begins(spec: ScenarioSpec) -> dict[str, Point]:
-    return {node.name: node.position for node in spec.nodes if isinstance(node.motion, Way)}
+    return {node.name: node.position for node in spec.nodes if isinstance(node.motion, Trajectory)}
 
 
 def test_node_0_of_a_file_is_the_first_control_unit_and_no_base_station_moves(
@@ -69,7 +69,7 @@ def test_a_mapping_takes_some_nodes_of_a_file_elsewhere_and_later(tmp_path: Path
     spec = resolved(tmp_path, mobility, walk(50, height_m=0.0))
     assert begins(spec) == {"c0.d1": (1020, 55, 3), "bs": (1020, 9, 12)}
     way = spec.clusters[0].devices[1].motion
-    assert isinstance(way, Way)
+    assert isinstance(way, Trajectory)
     assert way.corners == ((0, 1020, 55, 3), (5, 1040, 55, 3))
 
 

@@ -22,7 +22,7 @@ from collapipe_ns3.reading.study_file import check
 from collapipe_ns3.topology import layout
 from ns3_scenarios.channel import Fading, Shadowing
 from ns3_scenarios.interferers import Background, Jammer
-from ns3_scenarios.mobility import RandomWaypoint, Way
+from ns3_scenarios.mobility import RandomWaypoint, Trajectory
 from ns3_scenarios.power import FixedPower, OpenLoop
 from ns3_scenarios.scenario import LteSpec, ScenarioSpec, WifiSpec
 
@@ -109,7 +109,7 @@ def test_a_way_begins_where_it_says_and_keeps_the_nodes_height() -> None:
     spec = scenario(clusters=[{"cu": "jetson-nano", "devices": [DEVICES[0], node]}])
     device = spec.clusters[0].devices[1]
     assert device.position == (5.0, 6.0, 2.0)
-    assert device.motion == Way(((0.0, 5.0, 6.0, 2.0), (10.0, 7.0, 8.0, 30.0)))
+    assert device.motion == Trajectory(((0.0, 5.0, 6.0, 2.0), (10.0, 7.0, 8.0, 30.0)))
 
 
 def test_a_trace_is_read_beside_the_study_and_kept_in_it(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_a_trace_is_read_beside_the_study_and_kept_in_it(tmp_path: Path) -> None
     (tmp_path / "ways.csv").write_text(rows)
     config = study_file.read(studies.write(tmp_path, mobility="ways.csv"))
     spec = layout.scenario(config, 1, 0)
-    assert spec.clusters[0].cu.motion == Way(((0.0, 3.0, 4.0, 1.5), (60.0, 30.0, 40.0, 1.5)))
-    assert spec.clusters[0].devices[1].motion == Way(((5.0, 1.0, 1.0, 1.5),))
+    assert spec.clusters[0].cu.motion == Trajectory(((0.0, 3.0, 4.0, 1.5), (60.0, 30.0, 40.0, 1.5)))
+    assert spec.clusters[0].devices[1].motion == Trajectory(((5.0, 1.0, 1.0, 1.5),))
     (tmp_path / "ways.csv").unlink()
     (tmp_path / "kept.yaml").write_text(study_file.dump(config))
     assert study_file.read(str(tmp_path / "kept.yaml")) == config
