@@ -23,10 +23,11 @@ Corner = tuple[float, float, float, float]
 class RandomWaypoint:
     """From time 0 on, the node repeatedly pauses and walks to a position drawn from a disc.
 
-    Positions, speeds and pauses are drawn uniformly, the latter two between bounds; the height is constant. The centre of
-    the disc is `centre_m`, or the node's position at time 0. As with every random waypoint model,
-    the mean speed decreases at first, since slow walks last longer (Yoon, Liu, Noble: Random
-    waypoint considered harmful, INFOCOM 2003): keep the lower bound well above 0.
+    Positions, speeds and pauses are drawn uniformly, the latter two between bounds; the height is
+    constant. The centre of the disc is `centre_m`, or the node's position at time 0. As with every
+    random waypoint model, the mean speed decreases at first, since slow walks last longer (Yoon,
+    Liu, Noble: Random waypoint considered harmful, INFOCOM 2003): keep the lower bound well above
+    0.
     """
 
     radius_m: float

@@ -63,7 +63,7 @@ def read_trace(path: Path) -> Recording:
 def mapped(
     recording: Recording, spec: ScenarioSpec, mapping: TraceMapping
 ) -> dict[str, Trajectory]:
-    """The trajectories of the nodes that the file has; `mapping` names nodes of the scenario only."""
+    """The trajectories of a scenario's nodes, by name; `mapping` may name no other nodes."""
     own_m = {node.name: node.position[2] for node in spec.nodes}
     found = {}
     for name, theirs in file_names(recording, spec, mapping.nodes).items():
