@@ -15,6 +15,10 @@ from typing import Any, Self
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.quantity import to_dbm
 
+#: Bounds of a round's terms.
+_MOST_RESENDS = 1000
+_LONGEST_PAUSE_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -118,6 +122,25 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What the engine does when a transfer fails: how often it sends again, and after how long.
+
+    The pause `resend_after_s` is simulated time, in seconds: sent at once, a transfer would meet
+    the same failure again. Once the last of `resends` has failed, the engine abandons the
+    transfer's pipeline for the round.
+    """
+
+    resends: int = 2
+    resend_after_s: float = 1.0
+
+    def __str__(self) -> str:
+        if self.resends == 0:
+            return "failed transfers are not sent again"
+        times = "once" if self.resends == 1 else f"up to {self.resends} times"
+        return f"failed transfers are sent again {times}, after {self.resend_after_s:g} s"
+
+
+@dataclass(frozen=True, slots=True)
 class RoundPlan:
     """Everything that one round does.
 
@@ -129,6 +152,7 @@ class RoundPlan:
     clusters: tuple[ClusterPlan, ...]
     links: tuple[LinkPlan, ...] = ()
     absences: tuple[Absence, ...] = ()
+    terms: Terms = Terms()
 
     def __str__(self) -> str:
         lines = [f"round {self.round}, {self.scheme}"]
@@ -136,6 +160,7 @@ class RoundPlan:
             pipes = map(str, cluster.pipelines) if cluster.pipelines else ["sits out"]
             lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in pipes]
         lines += [f"  {absence}" for absence in self.absences]
+        lines += [f"  {self.terms}"] if self.terms != Terms() else []
         grants: dict[str, list[str]] = {}
         for link in self.links:
             grants.setdefault(link.given or "as the radio has it", []).append(str(link))
@@ -151,7 +176,7 @@ class RoundPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The plan that `to_json` wrote down."""
+        """The plan that `to_json` wrote down; one from before there were terms has the default."""
         return cls(
             data["round"],
             data["scheme"],
@@ -174,6 +199,7 @@ class RoundPlan:
             ),
             tuple(LinkPlan(**link) for link in data["links"]),
             tuple(Absence(**absence) for absence in data["absences"]),
+            Terms(**data.get("terms", {})),
         )
 
 
@@ -209,6 +235,7 @@ def validate(
     problems = [
         *_problems(plan, devices, blocks, batch_size, schedules),
         *_link_problems(plan.links, devices, max_tx_power_w or {}),
+        *_terms_problems(plan.terms),
     ]
     if problems:
         raise PlanError(plan.scheme, plan.round, problems)
@@ -275,6 +302,14 @@ def _link_problems(
                 yield where, f"expected a {what} above 0, not {value:g}"
         if link.tx_power_w is not None and link.tx_power_w > most.get(link.src, math.inf):
             yield where, f"{link.src} sends {most[link.src]:g} W at most, not {link.tx_power_w:g} W"
+
+
+def _terms_problems(terms: Terms) -> Iterator[tuple[str, str]]:
+    if not 0 <= terms.resends <= _MOST_RESENDS:
+        yield "terms", f"expected 0 to {_MOST_RESENDS} resends, not {terms.resends}"
+    if not 0 <= terms.resend_after_s <= _LONGEST_PAUSE_S:
+        what = f"expected a pause of 0 to {_LONGEST_PAUSE_S:g} s before a resend"
+        yield "terms", f"{what}, not {terms.resend_after_s:g} s"
 
 
 def _pipeline_problems(

@@ -129,7 +129,7 @@ async def run_round(
     jobs = _jobs(state, plan, training)
     begun = begun or Begun.now(site)
     start_ns = simulated_loop().now_ns()
-    site.network.apply(plan.links)
+    site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
     async with asyncio.TaskGroup() as group:
         for job in jobs:

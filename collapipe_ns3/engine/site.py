@@ -18,22 +18,19 @@ from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.stage import StageWorker
 from collapipe_ns3.outcome import Computation
+from collapipe_ns3.plan import RoundPlan, Terms
 
 T = TypeVar("T")
 
-#: How often what did not get through is sent again before a cluster is abandoned, and how long
-#: after: at once would meet what has just refused it.
-RESENDS = 2
-RESEND_AFTER_NS = 1_000_000_000
-
 
 class TransferFailed(RuntimeError):
-    """A transfer that was sent again and again did not get through."""
+    """A transfer failed as often as the plan's terms allow; the message has its last attempt."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, last: Delivery, attempts: int) -> None:
+        often = "once, at" if attempts == 1 else f"{attempts} times, at last at"
         super().__init__(
-            f"{delivery.src} → {delivery.dst}: {delivery.kind} of {delivery.size_bytes} bytes "
-            f"{delivery.outcome} {RESENDS + 1} times, at last at {delivery.end_ns / 1e9:.6f} s"
+            f"{last.src} → {last.dst}: {last.kind} of {last.size_bytes} bytes {last.outcome} "
+            f"{often} {last.end_ns / 1e9:.6f} s"
         )
 
 
@@ -63,7 +60,10 @@ class CostBook:
 
 
 class Site:
-    """A network with computers at its nodes. One `Site` executes one round, or several."""
+    """A network with computers at its nodes. One `Site` executes one round, or several.
+
+    `terms` are those of the plan that is being executed.
+    """
 
     def __init__(
         self,
@@ -76,14 +76,21 @@ class Site:
         self.profiles = profiles
         self.thread = thread
         self.costs = costs
+        self.terms = Terms()
         self.computations: list[Computation] = []
         self._processors = {node: Processor(thread) for node in profiles}
+
+    def apply(self, plan: RoundPlan) -> None:
+        """Takes the powers, bandwidths and terms of the plan that is executed from now on."""
+        self.network.apply(plan.links)
+        self.terms = plan.terms
 
     async def send(self, route: Sequence[str], size: int, kind: str) -> None:
         """Sends bytes over every hop of a route until all have arrived, each hop before the next.
 
-        What a transport leaves out that repairs nothing is sent again at once, and what did not
-        get through at all after a pause. Raises `TransferFailed` where a hop fails for good.
+        Bytes that are missing after a hop (over a transport that repairs no losses) are sent again
+        at once; a transfer that failed as a whole, after the pause that the plan's terms say.
+        Raises `TransferFailed` once these allow no further attempt.
         """
         for src, dst in pairwise(route):
             missing = size
@@ -92,9 +99,9 @@ class Site:
                 missing = sum(end - begin for begin, end in lost)
 
     async def send_once(self, route: Sequence[str], size: int, kind: str) -> Ranges:
-        """The same for what bears gaps; returns the byte ranges that are missing at the end.
+        """Like `send`, without repairing gaps; returns the byte ranges that never arrived.
 
-        A relay hands on all bytes, with what it lacks left blank.
+        A relay passes on the full size; bytes that it lacks are missing at the end too.
         """
         missing: Ranges = ()
         for src, dst in pairwise(route):
@@ -103,15 +110,17 @@ class Site:
         return missing
 
     async def _hop(self, src: str, dst: str, size: int, kind: str) -> Ranges:
-        """One transfer, tried up to `RESENDS` + 1 times; the byte ranges that did not arrive."""
-        for attempt in range(RESENDS + 1):
-            delivery = await self.network.transfer(src, dst, size, kind)
+        """One transfer, sent again as the terms say; returns the byte ranges that are missing."""
+        terms = self.terms
+        delivery = await self.network.transfer(src, dst, size, kind)
+        for _ in range(terms.resends):
             if delivery.outcome in ("delivered", "partial"):
-                return delivery.lost
-            if attempt == RESENDS:
-                raise TransferFailed(delivery)
-            await sleep_ns(RESEND_AFTER_NS)
-        raise AssertionError("unreachable")
+                break
+            await sleep_ns(round(terms.resend_after_s * 1e9))
+            delivery = await self.network.transfer(src, dst, size, kind)
+        if delivery.outcome not in ("delivered", "partial"):
+            raise TransferFailed(delivery, terms.resends + 1)
+        return delivery.lost
 
     async def compute(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from collapipe_ns3.plan import (
     PlanError,
     RoundPlan,
     Stage,
+    Terms,
     validate,
 )
 
@@ -91,12 +94,48 @@ plans = st.builds(
     ).map(tuple),
     st.lists(st.builds(LinkPlan, names, names, powers, powers), max_size=3).map(tuple),
     st.lists(st.builds(Absence, st.integers(0, 9), names, names), max_size=2).map(tuple),
+    st.builds(Terms, st.integers(0, 9), st.floats(0, 99)),
 )
 
 
 @given(plans)
 def test_json_brings_back_the_same_plan(written: RoundPlan) -> None:
     assert RoundPlan.from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+def test_a_plan_from_before_there_were_terms_has_the_default() -> None:
+    written = plan().to_json()
+    assert written.pop("terms") == {"resends": 2, "resend_after_s": 1.0}
+    assert RoundPlan.from_json(json.loads(json.dumps(written))) == plan()
+
+
+@pytest.mark.parametrize(
+    ("terms", "printed"),
+    [
+        (Terms(0), "failed transfers are not sent again"),
+        (Terms(1), "failed transfers are sent again once, after 1 s"),
+        (Terms(2, 0.5), "failed transfers are sent again up to 2 times, after 0.5 s"),
+    ],
+)
+def test_terms_are_printed_where_they_are_not_the_default(terms: Terms, printed: str) -> None:
+    usual = str(plan()).splitlines()
+    lines = str(dataclasses.replace(plan(), terms=terms)).splitlines()
+    assert [line for line in lines if line not in usual] == [f"  {printed}"]
+    assert "transfers" not in str(plan())
+
+
+@pytest.mark.parametrize(
+    ("terms", "problem"),
+    [
+        (Terms(-1), "expected 0 to 1000 resends, not -1"),
+        (Terms(1001), "expected 0 to 1000 resends, not 1001"),
+        (Terms(2, -0.1), "expected a pause of 0 to 3600 s before a resend, not -0.1 s"),
+        (Terms(2, 4000.0), "expected a pause of 0 to 3600 s before a resend, not 4000 s"),
+        (Terms(2, math.nan), "expected a pause of 0 to 3600 s before a resend, not nan s"),
+    ],
+)
+def test_terms_are_within_bounds(terms: Terms, problem: str) -> None:
+    assert problems(dataclasses.replace(plan(), terms=terms)) == [f"terms: {problem}"]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 300))

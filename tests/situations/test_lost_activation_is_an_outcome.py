@@ -1,11 +1,14 @@
 """A link fails in the middle of a step: it is tried again, then its cluster sits out the round."""
 
+import dataclasses
+from itertools import pairwise
+
 import lab
+import pytest
 import torch
 
 from bridge.fixed import Link
-from collapipe_ns3.engine.site import RESEND_AFTER_NS, RESENDS
-from collapipe_ns3.plan import ClusterPlan, RoundPlan
+from collapipe_ns3.plan import ClusterPlan, RoundPlan, Terms
 
 PLAN = RoundPlan(
     0,
@@ -29,7 +32,7 @@ def test_a_short_outage_costs_time_and_nothing_else() -> None:
     outcome = lab.run_one(PLAN, stormy, links=failing(SECOND // 2), shares=(0.5, 0.5))
     assert not outcome.abandoned
     assert outcome.loss == smooth.loss
-    assert outcome.duration_ns > smooth.duration_ns + RESEND_AFTER_NS // 2
+    assert outcome.duration_ns > smooth.duration_ns + SECOND // 2
     lost = [d for d in outcome.deliveries if d.outcome == "lost"]
     assert [(d.src, d.dst, d.kind) for d in lost] == 2 * [("c0.d0", "c0.d1", "activation")]
     for name, parameter in calm.model.state_dict().items():
@@ -41,7 +44,7 @@ def test_a_long_outage_makes_the_cluster_sit_out_of_the_average() -> None:
     outcome = lab.run_one(PLAN, state, links=failing(99 * SECOND), shares=(0.5, 0.5))
     assert list(outcome.abandoned) == [0]
     assert outcome.abandoned[0].startswith("c0.d0 → c0.d1: activation of ")
-    assert f"lost {RESENDS + 1} times, at last at 2.0" in outcome.abandoned[0]
+    assert "lost 3 times, at last at 2.0" in outcome.abandoned[0]
 
     only = RoundPlan(0, "test", PLAN.clusters[1:])
     quiet = lab.run_one(only, alone, shares=(0.5, 0.5))
@@ -69,3 +72,35 @@ def test_no_cluster_left_keeps_the_model_and_says_so() -> None:
     )
     assert outcome.loss != outcome.loss
     assert all(torch.equal(before[n], t) for n, t in state.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("terms", "failed"),
+    [
+        (Terms(resends=0), "lost once, at 0.0"),
+        (Terms(resends=1), "lost 2 times, at last at 1.0"),
+        (Terms(resends=3, resend_after_s=2.5), "lost 4 times, at last at 7.5"),
+        (Terms(resends=1, resend_after_s=0.0), "lost 2 times, at last at 0.0"),
+    ],
+)
+def test_the_plans_terms_say_how_often_and_how_soon_it_is_tried_again(
+    terms: Terms, failed: str
+) -> None:
+    one_message = ClusterPlan(0, (lab.pipeline(0, (2, 2), 1, "gpipe"),))
+    plan = RoundPlan(0, "test", (one_message,), terms=terms)
+    outcome = lab.run_one(plan, lab.fresh(lab.adamw), links=failing(99 * SECOND))
+    assert failed in outcome.abandoned[0]
+    lost = [d.start_ns for d in outcome.deliveries if d.outcome == "lost"]
+    assert len(lost) == terms.resends + 1
+    pauses = [after - before for before, after in pairwise(lost)]
+    assert pauses == pytest.approx([terms.resend_after_s * SECOND] * terms.resends, abs=1000)
+
+
+def test_an_outage_shorter_than_the_pause_is_outlasted() -> None:
+    plan = dataclasses.replace(PLAN, terms=Terms(resends=1, resend_after_s=5.0))
+    calm, stormy = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
+    smooth = lab.run_one(plan, calm, shares=(0.5, 0.5))
+    outcome = lab.run_one(plan, stormy, links=failing(4 * SECOND), shares=(0.5, 0.5))
+    assert not outcome.abandoned
+    assert outcome.loss == smooth.loss
+    assert outcome.duration_ns > smooth.duration_ns + 4 * SECOND

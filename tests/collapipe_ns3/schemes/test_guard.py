@@ -24,6 +24,7 @@ from collapipe_ns3.plan import (
     PlanError,
     RoundPlan,
     Stage,
+    Terms,
     validate,
 )
 from collapipe_ns3.schemes import SchemeFailed
@@ -77,6 +78,15 @@ PIPE = "clusters[0].pipelines[0]"
         (with_pipeline(share=10**400), f"{PIPE}.share: expected a finite number, not 1000"),
         (with_pipeline(schedule=None), f"{PIPE}.schedule: expected a text, not None"),
         (with_pipeline(decoder=3), f"{PIPE}.decoder: expected a text, not 3"),
+        (dataclasses.replace(GOOD, terms=(2, 1.0)), "terms: expected a Terms, not (2, 1.0)"),
+        (
+            dataclasses.replace(GOOD, terms=Terms(1.5)),  # type: ignore[arg-type]
+            "terms.resends: expected a whole number, not 1.5",
+        ),
+        (
+            dataclasses.replace(GOOD, terms=Terms(2, math.inf)),
+            "terms.resend_after_s: expected a finite number, not inf",
+        ),
         (
             dataclasses.replace(GOOD, links=(LinkPlan("bs", "c0.cu", "None"),)),
             "links[0].tx_power_w: expected a finite number, not 'None'",
@@ -105,7 +115,12 @@ def test_numpys_numbers_and_lists_become_pythons() -> None:
     stages = [Stage(s.device, np.int64(s.first), np.int32(s.last))  # type: ignore[arg-type]
               for s in GOOD.clusters[0].pipelines[0].stages]  # fmt: skip
     given = with_pipeline(stages=stages, micro_batches=np.int64(4), share=np.float32(1))
-    given = dataclasses.replace(given, clusters=list(given.clusters), round=np.int64(3))
+    given = dataclasses.replace(
+        given,
+        clusters=list(given.clusters),
+        round=np.int64(3),
+        terms=Terms(np.int64(2), np.float64(1)),
+    )
     plan = planning(given).plan(3, SEEN)
     assert plan == dataclasses.replace(GOOD, scheme="mine")
     assert hash(plan) == hash(dataclasses.replace(GOOD, scheme="mine"))
@@ -129,16 +144,25 @@ numbers = st.one_of(
     share=numbers,
     cluster=numbers,
     power=numbers,
+    resends=numbers,
+    pause=numbers,
 )
 def test_any_numbers_in_a_plan_end_in_an_answer(
-    first: Any, last: Any, micro_batches: Any, share: Any, cluster: Any, power: Any
+    first: Any,
+    last: Any,
+    micro_batches: Any,
+    share: Any,
+    cluster: Any,
+    power: Any,
+    resends: Any,
+    pause: Any,
 ) -> None:
     """Valid, refused as malformed, or refused as impossible: no other exception, and at once."""
     pipes = tuple(
         Pipeline((Stage("c0.d0", first, last),), micro_batches, "gpipe", share) for _ in range(2)
     )
     links = (LinkPlan("bs", "c0.cu", power, power),)
-    plan = RoundPlan(3, "x", (ClusterPlan(cluster, pipes),), links)
+    plan = RoundPlan(3, "x", (ClusterPlan(cluster, pipes),), links, terms=Terms(resends, pause))
     with suppress(NotPlain, PlanError):
         validate(
             read_plan(plan),
