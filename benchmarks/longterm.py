@@ -20,9 +20,9 @@ import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.segments.scheduling import segments_of
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import workload
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.observed import Computed, Medium, Observation, Sent

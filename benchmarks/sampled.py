@@ -21,8 +21,8 @@ from bridge.loop import sleep_ns
 from collapipe_ns3 import Study
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import workload
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import Pipeline
 from collapipe_ns3.run.runner import Run

@@ -12,10 +12,10 @@ from collapipe_ns3.dssra import finalists, forecast
 from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
-from collapipe_ns3.dssra.segments import scheduling as segments
+from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
+from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, shortages
 from collapipe_ns3.dssra.segments.tables import Prices
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, Task, task
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import Observation
@@ -43,37 +43,39 @@ def decide(
     A cluster for which the observation has no devices sits out; at least one has some.
     """
     try:
-        planned = _planned(task(observation, memory, settings))
+        planned = _planned(PlanningProblem.of(observation, memory, settings))
     except NoRoom as error:
-        todo = task(observation, memory, settings)
-        raise PlanError(scheme, round, _shortages(todo, error)) from None
+        problem = PlanningProblem.of(observation, memory, settings)
+        raise PlanError(scheme, round, _shortages(problem, error)) from None
     best, compared = finalists.compared(planned)
-    todo, state = best.task, best.state
-    bands, _, descent = next(each for each in planned if each[1] is todo)
-    moves = finalists.moves(todo, state)
-    state = replace(state, radio=forecast.with_moves(todo, state.radio, moves))
+    problem, state = best.problem, best.state
+    bands, _, descent = next(each for each in planned if each[1] is problem)
+    moves = finalists.moves(problem, state)
+    state = replace(state, radio=forecast.with_moves(problem, state.radio, moves))
     plan = RoundPlan(
         round,
         scheme,
-        _with_absent(cluster_plans(state.segments, todo.devices), len(todo.devices)),
-        forecast.link_plans(todo, state, moves),
+        _with_absent(cluster_plans(state.segments, problem.devices), len(problem.devices)),
+        forecast.link_plans(problem, state, moves),
     )
 
     def foresee() -> tuple[Prediction, Timeline | None]:
         timeline = None
-        if finalists.tasks(state, todo.work.local_steps) <= _MOST_TASKS:
+        if finalists.tasks(state, problem.work.local_steps) <= _MOST_TASKS:
             with contextlib.suppress(TooManyEvents):
-                timeline = predict(plan, todo.devices, todo.fleet, todo.work, state.radio, moves)
-        return forecast.prediction(todo, state, timeline), timeline
+                timeline = predict(
+                    plan, problem.devices, problem.fleet, problem.work, state.radio, moves
+                )
+        return forecast.prediction(problem, state, timeline), timeline
 
-    now = value(todo.problem, state)
+    now = value(problem.objective, state)
     return Decision(
         plan=plan,
         bands=bands,
-        moves=descent.moves,
+        updates=descent.updates,
         finalists=compared,
         terms=Terms(now.delay, float(now.energy.sum()), float(now.divergence.sum())),
-        links=forecast.views(todo, state.radio, plan.links),
+        links=forecast.views(problem, state.radio, plan.links),
         energy_queues=dict(memory.queues.energy),
         divergence_queue=memory.queues.divergence,
         state=state,
@@ -87,62 +89,64 @@ def _with_absent(clusters: Sequence[ClusterPlan], count: int) -> tuple[ClusterPl
     return tuple(planned.get(n, ClusterPlan(n, ())) for n in range(count))
 
 
-def expected(decision: Decision, todo: Task) -> Timeline:
-    """The timeline of an earlier decision, with one training step, by what is known in `todo`.
+def expected(decision: Decision, problem: PlanningProblem) -> Timeline:
+    """The timeline of an earlier decision, with one training step, by what is known in `problem`.
 
     Raises `TooManyEvents`.
     """
-    known, state = _known(decision, todo)
-    once = replace(todo.work, local_steps=1)
-    return predict(decision.plan, todo.devices, known.fleet, once, state.radio)
+    known, state = _known(decision, problem)
+    once = replace(problem.work, local_steps=1)
+    return predict(decision.plan, problem.devices, known.fleet, once, state.radio)
 
 
-def expected_joules(decision: Decision, todo: Task) -> dict[str, Joules]:
+def expected_joules(decision: Decision, problem: PlanningProblem) -> dict[str, Joules]:
     """What such a decision should have taken of each node, soundings left out."""
-    known, state = _known(decision, todo)
+    known, state = _known(decision, problem)
     timeline = None
     if decision.timeline is not None:
         moves, fleet = finalists.moves(known, state), known.fleet
         with contextlib.suppress(TooManyEvents):
-            timeline = predict(decision.plan, todo.devices, fleet, todo.work, state.radio, moves)
+            timeline = predict(
+                decision.plan, problem.devices, fleet, problem.work, state.radio, moves
+            )
     return forecast.joules(known, state, timeline)
 
 
-def _known(decision: Decision, todo: Task) -> tuple[Task, State]:
-    """A decision that was made before, on links as they are known in `todo`."""
+def _known(decision: Decision, problem: PlanningProblem) -> tuple[PlanningProblem, State]:
+    """A decision that was made before, on links as they are known in `problem`."""
     inside, edge = OPENED[decision.bands]
-    fleet = todo.fleet.opened(d2d=inside, edge=edge)
+    fleet = problem.fleet.opened(d2d=inside, edge=edge)
     radio = decision.state.radio
     if not fleet.d2d.grants:
         radio = radio.with_(d2d_hz=fleet.d2d.natural_hz)
     if not fleet.up.grants:
         radio = radio.with_(up_hz=fleet.up.natural_hz, down_hz=fleet.down.natural_hz)
-    problem = replace(todo.problem, fleet=fleet)
-    return replace(todo, problem=problem), replace(decision.state, radio=radio)
+    objective = replace(problem.objective, fleet=fleet)
+    return replace(problem, objective=objective), replace(decision.state, radio=radio)
 
 
-def _planned(todo: Task) -> list[tuple[str, Task, Planned]]:
+def _planned(problem: PlanningProblem) -> list[tuple[str, PlanningProblem, Planned]]:
     """Descents with bands shared and divided, the best by the closed forms first.
 
     A link with a grant is sure of it and limited to it; links without take turns at the whole of
     what is left. Which is better depends on the load, so each is planned for: with one sweep, the
     others from the first's segments, and then the best of them in full.
     """
-    found: list[tuple[str, Task, Planned]] = []
+    found: list[tuple[str, PlanningProblem, Planned]] = []
     start: Segments | None = None
-    for name, (inside, edge) in _variants(todo):
-        problem = replace(todo.problem, fleet=todo.fleet.opened(d2d=inside, edge=edge))
-        planned = optimise(problem, 1, start)
+    for name, (inside, edge) in _variants(problem):
+        objective = replace(problem.objective, fleet=problem.fleet.opened(d2d=inside, edge=edge))
+        planned = optimise(objective, 1, start)
         start = start or planned.state.segments
-        found.append((name, replace(todo, problem=problem), planned))
-    (name, task, quick), *others = sorted(found, key=lambda each: each[2].value.total)
-    planned = optimise(task.problem, todo.settings.most_sweeps, quick.state.segments)
-    return [(name, task, planned), *others]
+        found.append((name, replace(problem, objective=objective), planned))
+    (name, posed, quick), *others = sorted(found, key=lambda each: each[2].value.total)
+    planned = optimise(posed.objective, posed.settings.most_sweeps, quick.state.segments)
+    return [(name, posed, planned), *others]
 
 
-def _variants(todo: Task) -> list[tuple[str, tuple[bool, bool]]]:
+def _variants(problem: PlanningProblem) -> list[tuple[str, tuple[bool, bool]]]:
     """Which links are left without grants, inside the clusters and to the base station."""
-    fleet, bands = todo.fleet, todo.settings.bands
+    fleet, bands = problem.fleet, problem.settings.bands
     names = []
     if bands != "divided":
         names.append("shared")
@@ -153,20 +157,20 @@ def _variants(todo: Task) -> list[tuple[str, tuple[bool, bool]]]:
     return [(name, OPENED[name]) for name in names or ["shared"]]
 
 
-def _shortages(todo: Task, error: NoRoom) -> list[tuple[str, str]]:
+def _shortages(problem: PlanningProblem, error: NoRoom) -> list[tuple[str, str]]:
     """(cluster, what) for every cluster without a plan: which device lacks how much."""
-    fleet, none = todo.fleet, np.zeros((2, todo.fleet.clusters))
-    scheduling = segments.Scheduling(
+    fleet, none = problem.fleet, np.zeros((2, problem.fleet.clusters))
+    subproblem = SegmentProblem(
         fleet,
-        todo.work,
-        start_radio(fleet, todo.work),
-        Prices.of(fleet, none[0], todo.problem.joule, none[0]),
+        problem.work,
+        start_radio(fleet, problem.work),
+        Prices.of(fleet, none[0], problem.objective.joule, none[0]),
         Loads(none, none, none),
-        todo.memory.noise,
-        todo.problem.choices,
+        problem.memory.noise,
+        problem.objective.choices,
     )
     return [
-        (f"cluster {todo.clusters[row]}", line)
+        (f"cluster {problem.clusters[row]}", line)
         for row in np.flatnonzero(error.clusters)
-        for line in segments.shortages(scheduling, int(row), todo.devices[todo.clusters[row]])
+        for line in shortages(subproblem, int(row), problem.devices[problem.clusters[row]])
     ]

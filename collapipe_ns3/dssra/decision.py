@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from collapipe_ns3.dssra.objective import State
-from collapipe_ns3.dssra.planner import Move
+from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import PhaseTimes, Spent
 from collapipe_ns3.plan import RoundPlan
@@ -142,7 +142,7 @@ class Decision:
 
     plan: RoundPlan
     bands: str
-    moves: tuple[Move, ...]
+    updates: tuple[BlockUpdate, ...]
     finalists: tuple[Finalist, ...]
     terms: Terms
     links: tuple[LinkView, ...]
@@ -168,7 +168,7 @@ class Decision:
     def to_json(self) -> dict[str, Any]:
         """Plain data, timeline and state left out."""
         data = {
-            field.name: getattr(self, field.name)
+            "moves" if field.name == "updates" else field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name not in ("plan", "state", "foresee")
         }
@@ -177,7 +177,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PredictionCheck:
     """One figure, predicted and measured; `error` is relative to the measured one.
 
     `quantity` is what it is, with its unit, and `name` of what: the round, or a node.
@@ -208,15 +208,15 @@ class Comparison:
         }
 
 
-def compare(
+def check_prediction(
     prediction: Prediction, phases: PhaseTimes, devices: Sequence[Spent], local_steps: int
-) -> list[Comparison]:
+) -> list[PredictionCheck]:
     """The prediction beside what was measured: phases, the step, the round, energies by node."""
     measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in PHASES}
     figures = {f"{n}_s": (getattr(prediction, f"{n}_s"), measured[n]) for n in PHASES}
     figures["step_s"] = (prediction.pipeline_s / local_steps, measured["pipeline"] / local_steps)
     figures["round_s"] = (prediction.round_s, math.fsum(measured.values()))
-    rows = [Comparison(ROUND, quantity, *both) for quantity, both in figures.items()]
+    rows = [PredictionCheck(ROUND, quantity, *both) for quantity, both in figures.items()]
     for use in devices:
         if (joules := prediction.joules.get(use.device)) is None:
             continue
@@ -227,7 +227,7 @@ def compare(
         }
         total = (joules.total_j, math.fsum(joule for _, joule in parts.values()))
         figures = {"energy_j": total, **parts}
-        rows += [Comparison(use.device, quantity, *both) for quantity, both in figures.items()]
+        rows += [PredictionCheck(use.device, quantity, *both) for quantity, both in figures.items()]
     return rows
 
 
@@ -240,7 +240,7 @@ def corrected(
     round that went quite otherwise says nothing of the next.
     """
     after = dict(before)
-    for row in compare(prediction, phases, (), 1)[: len(PHASES)]:
+    for row in check_prediction(prediction, phases, (), 1)[: len(PHASES)]:
         name = row.quantity.removesuffix("_s")
         if name not in _CORRECTED:
             continue

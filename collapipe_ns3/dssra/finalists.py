@@ -15,8 +15,8 @@ import numpy as np
 from collapipe_ns3.dssra.decision import Finalist
 from collapipe_ns3.dssra.objective import State, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
-from collapipe_ns3.dssra.segments import scheduling as segments
-from collapipe_ns3.dssra.task import Task
+from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Move
 from collapipe_ns3.plan import RoundPlan
@@ -44,31 +44,31 @@ _DOUBT = 1.15
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan and the task that it is for, which says what takes grants."""
+    """A plan and the problem that it is for, which says what takes grants."""
 
     name: str
-    task: Task
+    problem: PlanningProblem
     state: State
 
 
 def compared(
-    planned: Sequence[tuple[str, Task, Planned]],
+    planned: Sequence[tuple[str, PlanningProblem, Planned]],
 ) -> tuple[Candidate, tuple[Finalist, ...]]:
     """The best plan in event graphs, and what each came to; none where there is no question.
 
     `planned` are the descents, the best by the closed forms first, each with a name.
     """
-    name, task, best = planned[0]
+    name, problem, best = planned[0]
     different = [
-        Candidate(name, task, best.state),
-        *(Candidate("all " + SCHEDULE[bool(o.segments.one_f[0])], task, o) for o in best.others),
+        Candidate(name, problem, best.state),
+        *(Candidate("all " + SCHEDULE[bool(o.segments.one_f[0])], problem, o) for o in best.others),
     ]
     # Moving nothing is always an alternative, whatever the closed forms say of it, which know
     # nothing of what moving takes. It comes second, so that there is time to look at it.
     near = _near(different)
-    if (before := _before(task, best.state)) is not None:
-        staying = Candidate("last round", task, before)
-        near = [near[0], staying, *_partly(task, best.state, before), *near[1:]]
+    if (before := _before(problem, best.state)) is not None:
+        staying = Candidate("last round", problem, before)
+        near = [near[0], staying, *_partly(problem, best.state, before), *near[1:]]
     near = [
         candidate
         for place, candidate in enumerate(near)
@@ -76,8 +76,8 @@ def compared(
     ]
     limit = _DOUBT * best.value.total
     near += [
-        Candidate(name, task, other.state)
-        for name, task, other in planned[1:]
+        Candidate(name, problem, other.state)
+        for name, problem, other in planned[1:]
         if other.value.total <= limit
     ]
     count = np.cumsum([tasks(each.state, 1) for each in near])
@@ -99,40 +99,43 @@ def compared(
     return winner[1], tuple(finalist for finalist, _ in found)
 
 
-def _partly(task: Task, new: State, before: State) -> list[Candidate]:
+def _partly(problem: PlanningProblem, new: State, before: State) -> list[Candidate]:
     """The new plan where moving pays by the closed forms, and with one cluster as it was.
 
     A cluster that waits for others need not move.
     """
-    clusters = task.fleet.clusters
+    clusters = problem.fleet.clusters
     if clusters == 1:
         return []
-    moving = _moving_s(task, new)
-    moved_s = np.array([moving.get(n, 0.0) for n in task.clusters])
-    worth = [value(task.problem, _equal(task, state)) for state in (new, before)]
-    times = np.array([worth[0].times + moved_s / task.settings.move_rounds, worth[1].times])
-    needless = task.settings.v * _NEEDLESS * moved_s
+    moving = _moving_s(problem, new)
+    moved_s = np.array([moving.get(n, 0.0) for n in problem.clusters])
+    worth = [value(problem.objective, _equal(problem, state)) for state in (new, before)]
+    times = np.array([worth[0].times + moved_s / problem.settings.move_rounds, worth[1].times])
+    needless = problem.settings.v * _NEEDLESS * moved_s
     penalties = np.array([worth[0].penalties + needless, worth[1].penalties])
-    paying = best_choice(times, penalties, task.settings.v)
+    paying = best_choice(times, penalties, problem.settings.v)
     mixtures = [("where moving pays", paying)]
     if clusters <= _FEW:
         each = np.eye(clusters, dtype=np.intp)
-        mixtures += [(f"cluster {n} as before", each[row]) for row, n in enumerate(task.clusters)]
+        mixtures += [
+            (f"cluster {n} as before", each[row]) for row, n in enumerate(problem.clusters)
+        ]
     return [
-        Candidate(name, task, mixed(task.fleet, [new, before], which)) for name, which in mixtures
+        Candidate(name, problem, mixed(problem.fleet, [new, before], which))
+        for name, which in mixtures
     ]
 
 
-def _equal(task: Task, state: State) -> State:
+def _equal(problem: PlanningProblem, state: State) -> State:
     """The state at equal bandwidths, as plans are compared in closed form."""
-    return replace(state, radio=equal_shares(task.fleet, state.radio, state.segments))
+    return replace(state, radio=equal_shares(problem.fleet, state.radio, state.segments))
 
 
 def _divided(candidate: Candidate, known: State) -> Candidate:
     """The candidate with its bands divided, where that is not done yet."""
     if candidate.state is known:
         return candidate
-    return replace(candidate, state=divided(candidate.task.problem, candidate.state))
+    return replace(candidate, state=divided(candidate.problem.objective, candidate.state))
 
 
 def tasks(state: State, steps: int) -> int:
@@ -141,68 +144,73 @@ def tasks(state: State, steps: int) -> int:
     return int(each.sum()) * steps
 
 
-def moves(task: Task, state: State) -> dict[int, list[Move]]:
+def moves(problem: PlanningProblem, state: State) -> dict[int, list[Move]]:
     """The optimizer states that a state's plan would have to move, by cluster.
 
     Those on a device that sits out can't be fetched, and begin anew.
     """
-    if task.memory.pipelines is None:
+    if problem.memory.pipelines is None:
         return {}
-    plans = cluster_plans(state.segments, task.devices)
+    plans = cluster_plans(state.segments, problem.devices)
     after = {cluster.cluster: cluster.pipelines[0] for cluster in plans}
-    moved = moved_states(task.memory.pipelines, after, task.work)
-    return {n: [move for move in each if move.src in task.places] for n, each in moved.items()}
+    moved = moved_states(problem.memory.pipelines, after, problem.work)
+    return {n: [move for move in each if move.src in problem.places] for n, each in moved.items()}
 
 
 def _near(candidates: list[Candidate]) -> list[Candidate]:
     """Those that the closed forms, at equal bandwidths, put near the first."""
-    totals = [value(each.task.problem, _equal(each.task, each.state)).total for each in candidates]
+    totals = [
+        value(each.problem.objective, _equal(each.problem, each.state)).total for each in candidates
+    ]
     limit = _DOUBT * totals[0]
     return [each for each, total in zip(candidates, totals, strict=True) if total <= limit]
 
 
-def _before(task: Task, state: State) -> State | None:
+def _before(problem: PlanningProblem, state: State) -> State | None:
     """The last round's segments on today's links, if they still fit."""
-    pipelines = task.memory.pipelines
-    if pipelines is None or any(n not in pipelines for n in task.clusters):
+    pipelines = problem.memory.pipelines
+    if pipelines is None or any(n not in pipelines for n in problem.clusters):
         return None
-    held, known = [pipelines[n] for n in task.clusters], [task.devices[n] for n in task.clusters]
+    held, known = (
+        [pipelines[n] for n in problem.clusters],
+        [problem.devices[n] for n in problem.clusters],
+    )
     if any(s.device not in row for pipe, row in zip(held, known, strict=True) for s in pipe.stages):
         return None
-    segs = segments.segments_of(held, known)
-    if not segments.fits(task.fleet, task.work, segs).all():
+    segs = segments_of(held, known)
+    if not fits(problem.fleet, problem.work, segs).all():
         return None
-    return State(segs, equal_shares(task.fleet, state.radio, segs))
+    return State(segs, equal_shares(problem.fleet, state.radio, segs))
 
 
-def _objective(candidate: Candidate, ends: Callable[[Task, State], Array]) -> float:
+def _objective(candidate: Candidate, ends: Callable[[PlanningProblem, State], Array]) -> float:
     """J, with the round's time from when the clusters' uploads end by event graph or closed form.
 
     What moving states takes counts by its part of `move_rounds` rounds.
     """
-    task, state = candidate.task, candidate.state
-    moving = _moving_s(task, state)
-    done = ends(task, state)
+    problem, state = candidate.problem, candidate.state
+    moving = _moving_s(problem, state)
+    done = ends(problem, state)
     for cluster, moved_s in moving.items():
-        done[task.clusters.index(cluster)] += moved_s / task.settings.move_rounds
-    round_s = float(done.max()) + aggregate_s(task.fleet, task.work)
+        done[problem.clusters.index(cluster)] += moved_s / problem.settings.move_rounds
+    round_s = float(done.max()) + aggregate_s(problem.fleet, problem.work)
     round_s = (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
-    penalties = value(task.problem, state).penalties
-    return task.settings.v * round_s + float(penalties.sum())
+    penalties = value(problem.objective, state).penalties
+    return problem.settings.v * round_s + float(penalties.sum())
 
 
-def _closed_ends(task: Task, state: State) -> Array:
-    return value(task.problem, _equal(task, state)).times.copy()
+def _closed_ends(problem: PlanningProblem, state: State) -> Array:
+    return value(problem.objective, _equal(problem, state)).times.copy()
 
 
-def _graph_ends(task: Task, state: State) -> Array:
+def _graph_ends(problem: PlanningProblem, state: State) -> Array:
     """From the event graph of one training step, the others alike."""
-    once = replace(task.work, local_steps=1)
-    plan = RoundPlan(0, "", cluster_plans(state.segments, task.devices))
-    made = predict(plan, task.devices, task.fleet, once, state.radio)
-    more = task.work.local_steps - 1
-    tried, pipelines = task.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
-    ends = np.zeros(task.fleet.clusters)
+    once = replace(problem.work, local_steps=1)
+    plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
+    made = predict(plan, problem.devices, problem.fleet, once, state.radio)
+    more = problem.work.local_steps - 1
+    tried, pipelines = problem.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
+    ends = np.zeros(problem.fleet.clusters)
     for row, times in enumerate(made.clusters):
         step_s = times.phases_ns[1] / 1e9
         trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
@@ -210,15 +218,15 @@ def _graph_ends(task: Task, state: State) -> Array:
     return ends
 
 
-def _moving_s(task: Task, state: State) -> dict[int, float]:
+def _moving_s(problem: PlanningProblem, state: State) -> dict[int, float]:
     """Seconds that moving optimizer states would hold each cluster's links, one by one."""
-    pace = Pace.of(task.fleet, equal_shares(task.fleet, state.radio, state.segments)).d2d
-    places = task.places
+    pace = Pace.of(problem.fleet, equal_shares(problem.fleet, state.radio, state.segments)).d2d
+    places = problem.places
     total: dict[int, float] = {}
-    for n, each in moves(task, state).items():
-        row = task.clusters.index(n)
+    for n, each in moves(problem, state).items():
+        row = problem.clusters.index(n)
         for move in each:
             hops = pace[row, 0, places[move.dst][1]] + pace[row, places[move.src][1], 0]
-            each_s = float(hops * task.fleet.d2d.bulk[row]) * move.size_bytes
+            each_s = float(hops * problem.fleet.d2d.bulk[row]) * move.size_bytes
             total[n] = total.get(n, 0.0) + each_s
     return total

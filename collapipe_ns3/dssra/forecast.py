@@ -9,7 +9,7 @@ import numpy as np
 
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.objective import State, value
-from collapipe_ns3.dssra.task import Task
+from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.timeline import Move, Timeline
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import LinkPlan
@@ -24,45 +24,49 @@ from collapipe_ns3.prediction.predict import cluster_plans, used_links
 _MOVING = 0.02
 
 
-def with_moves(task: Task, radio: Radio, moves: Mapping[int, Sequence[Move]]) -> Radio:
+def with_moves(
+    problem: PlanningProblem, radio: Radio, moves: Mapping[int, Sequence[Move]]
+) -> Radio:
     """The radio with a little of each band for links that only moving states need."""
-    if not task.fleet.d2d.grants or not moves:
+    if not problem.fleet.d2d.grants or not moves:
         return radio
-    places, hz = task.places, radio.d2d_hz.copy()
+    places, hz = problem.places, radio.d2d_hz.copy()
     for cluster, each in moves.items():
-        n = task.clusters.index(cluster)
+        n = problem.clusters.index(cluster)
         pairs = {(places[move.src][1], 0) for move in each}
         pairs |= {(0, places[move.dst][1]) for move in each}
         missing = sorted(pair for pair in pairs if hz[n][pair] <= 0)
         hz[n] *= 1 - _MOVING * len(missing)
         for pair in missing:
-            hz[n][pair] = _MOVING * task.fleet.d2d.band_hz[n]
+            hz[n][pair] = _MOVING * problem.fleet.d2d.band_hz[n]
     return radio.with_(d2d_hz=hz)
 
 
 def link_plans(
-    task: Task, state: State, moves: Mapping[int, Sequence[Move]]
+    problem: PlanningProblem, state: State, moves: Mapping[int, Sequence[Move]]
 ) -> tuple[LinkPlan, ...]:
     """Power of every link that is used, and bandwidth where the radio takes grants."""
     found: list[LinkPlan] = []
-    for plan in cluster_plans(state.segments, task.devices):
+    for plan in cluster_plans(state.segments, problem.devices):
         pairs = used_links(plan.pipelines[0], plan.cluster)
         for move in moves.get(plan.cluster, ()):
             pairs += list(pairwise((move.src, control_unit(plan.cluster), move.dst)))
         for src, dst in dict.fromkeys(pairs):
-            links, at, power_w, bandwidth_hz = _at(task, state.radio, src, dst)
-            most = task.observation.profiles[src].max_tx_power_w
+            links, at, power_w, bandwidth_hz = _at(problem, state.radio, src, dst)
+            most = problem.observation.profiles[src].max_tx_power_w
             watts = min(float(power_w[at]), most)
             hertz = float(bandwidth_hz[at]) if links.grants else None
             found.append(LinkPlan(src, dst, watts, hertz))
     return tuple(found)
 
 
-def views(task: Task, radio: Radio, plans: Sequence[LinkPlan]) -> tuple[LinkView, ...]:
+def views(
+    problem: PlanningProblem, radio: Radio, plans: Sequence[LinkPlan]
+) -> tuple[LinkView, ...]:
     """The plan's links as they were taken to be."""
     found = []
     for plan in plans:
-        links, at, power_w, bandwidth_hz = _at(task, radio, plan.src, plan.dst)
+        links, at, power_w, bandwidth_hz = _at(problem, radio, plan.src, plan.dst)
         watts, hertz = float(power_w[at]), float(bandwidth_hz[at])
         sinr = watts * float(links.snr[at]) / hertz
         found.append(
@@ -82,10 +86,10 @@ def views(task: Task, radio: Radio, plans: Sequence[LinkPlan]) -> tuple[LinkView
 
 
 def _at(
-    task: Task, radio: Radio, src: str, dst: str
+    problem: PlanningProblem, radio: Radio, src: str, dst: str
 ) -> tuple[Links, tuple[int, ...], Array, Array]:
     """Where a link is: its kind, its place there, and the arrays of powers and bandwidths."""
-    fleet, places = task.fleet, task.places
+    fleet, places = problem.fleet, problem.places
     if dst == SERVER:
         return fleet.up, places[src][:1], radio.up_w, radio.up_hz
     if src == SERVER:
@@ -94,11 +98,11 @@ def _at(
     return fleet.d2d, (n, i, j), radio.d2d_w, radio.d2d_hz
 
 
-def prediction(task: Task, state: State, timeline: Timeline | None) -> Prediction:
+def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None) -> Prediction:
     """What the round should take: by the event graph if there is one, else by the closed forms."""
-    now = value(task.problem, state)
+    now = value(problem.objective, state)
     if timeline is not None:
-        clusters = _by_graph(timeline, task.work.local_steps)
+        clusters = _by_graph(timeline, problem.work.local_steps)
         ends = [times.upload_ns / 1e9 for times in timeline.clusters]
         aggregate = timeline.total_ns / 1e9 - max(ends)
     else:
@@ -109,20 +113,20 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
                 cluster=n,
                 broadcast_s=begun[row],
                 step_s=step[row],
-                pipeline_s=task.work.local_steps * step[row],
+                pipeline_s=problem.work.local_steps * step[row],
                 gather_s=gather[row],
                 upload_s=ends[row] - gathered[row],
             )
-            for row, n in enumerate(task.clusters)
+            for row, n in enumerate(problem.clusters)
         )
-        aggregate = aggregate_s(task.fleet, task.work)
-    correction = task.memory.correction
-    pipelines = {c.cluster: c.pipelines[0] for c in cluster_plans(state.segments, task.devices)}
+        aggregate = aggregate_s(problem.fleet, problem.work)
+    correction = problem.memory.correction
+    pipelines = {c.cluster: c.pipelines[0] for c in cluster_plans(state.segments, problem.devices)}
     clusters = tuple(
         _corrected(
             cluster,
             correction,
-            ratio(task.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
+            ratio(problem.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
         )
         for cluster in clusters
     )
@@ -137,18 +141,18 @@ def prediction(task: Task, state: State, timeline: Timeline | None) -> Predictio
         aggregate_s=aggregate,
         clusters=clusters,
         joules={
-            node: each.with_sounding(task.observation.sounding_j.get(node, (0.0, 0.0)))
-            for node, each in joules(task, state, timeline).items()
+            node: each.with_sounding(problem.observation.sounding_j.get(node, (0.0, 0.0)))
+            for node, each in joules(problem, state, timeline).items()
         },
-        divergence=float((task.fleet.share * now.gamma).sum()),
+        divergence=float((problem.fleet.share * now.gamma).sum()),
     )
 
 
-def joules(task: Task, state: State, timeline: Timeline | None) -> dict[str, Joules]:
+def joules(problem: PlanningProblem, state: State, timeline: Timeline | None) -> dict[str, Joules]:
     """What the round should take of each node, soundings left out."""
     if timeline is None:
-        return of_costs(value(task.problem, state).costs, task.places)
-    return of_timeline(timeline, task.places, task.fleet, state.radio)
+        return of_costs(value(problem.objective, state).costs, problem.places)
+    return of_timeline(timeline, problem.places, problem.fleet, state.radio)
 
 
 def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:

@@ -32,7 +32,7 @@ from collapipe_ns3.prediction.links import Ints
 
 
 @dataclass(frozen=True)
-class Problem:
+class Objective:
     """Everything that a round is planned from. `joule` (P, n) are the nodes' Q/Ē."""
 
     fleet: Fleet
@@ -86,23 +86,23 @@ class Value:
         return self.delay + float(self.penalties.sum())
 
 
-def value(problem: Problem, state: State) -> Value:
+def value(objective: Objective, state: State) -> Value:
     """J and what it is made of."""
-    fleet, work = problem.fleet, problem.work
+    fleet, work = objective.fleet, objective.work
     pace = Pace.of(fleet, state.radio)
     found, asked = costs(fleet, work, pace, state.radio, state.segments)
     ends = round_ends(fleet, work, found)
     m = state.segments.micro_batches.astype(float)
-    gamma = problem.noise.divergence(work.batch_size, m, found.distortion)
+    gamma = objective.noise.divergence(work.batch_size, m, found.distortion)
     round_s = float(ends[-1].max()) + aggregate_s(fleet, work)
     return Value(
         costs=found,
         loads=asked,
         ends=ends,
         gamma=gamma,
-        delay=problem.second * round_s,
-        energy=(problem.joule * found.energy).sum(-1),
-        divergence=problem.divergences * gamma,
+        delay=objective.second * round_s,
+        energy=(objective.joule * found.energy).sum(-1),
+        divergence=objective.divergences * gamma,
     )
 
 

@@ -1,4 +1,4 @@
-"""DSSRA's planner: block coordinate descent on the round's problem.
+"""DSSRA's planner: block coordinate descent on the round's objective.
 
 Segments, then bandwidth, then power, each with the others as they are, until a sweep lowers the
 objective by less than a thousandth. What a block finds is taken where it lowers the objective, else
@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.objective import Problem, State, Value, best_choice, mixed, same, value
+from collapipe_ns3.dssra.objective import Objective, State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.radio import bandwidth, power
-from collapipe_ns3.dssra.segments import scheduling as segments
+from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, schedule
 from collapipe_ns3.dssra.segments.tables import Prices
 from collapipe_ns3.prediction.closed_forms import Loads, Radio, Segments
 from collapipe_ns3.prediction.delay import Array
@@ -47,7 +47,7 @@ class NoRoom(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class BlockUpdate:
     """What a block of a sweep did to the objective."""
 
     sweep: int
@@ -65,75 +65,80 @@ class Planned:
 
     state: State
     value: Value
-    moves: tuple[Move, ...]
+    updates: tuple[BlockUpdate, ...]
     others: tuple[State, ...]
 
 
-def optimise(problem: Problem, most_sweeps: int, start: Segments | None = None) -> Planned:
+def optimise(objective: Objective, most_sweeps: int, start: Segments | None = None) -> Planned:
     """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`.
 
     The first segments are the best at these, or `start`.
     """
-    clusters = problem.fleet.clusters
-    radio, none = start_radio(problem.fleet, problem.work), np.zeros((2, clusters))
+    clusters = objective.fleet.clusters
+    radio, none = start_radio(objective.fleet, objective.work), np.zeros((2, clusters))
     pace = np.ones(clusters)  # of V, for a second of each cluster
     if start is None:
-        others = scheduled(problem, radio, Loads(none, none, none), pace, None)
+        others = scheduled(objective, radio, Loads(none, none, none), pace, None)
     else:
-        others = (State(start, equal_shares(problem.fleet, radio, start)),)
-    state, now = _best(problem, [(other, value(problem, other)) for other in others])
-    moves: list[Move] = []
+        others = (State(start, equal_shares(objective.fleet, radio, start)),)
+    state, now = _best(objective, [(other, value(objective, other)) for other in others])
+    updates: list[BlockUpdate] = []
 
     def note(block: str, before: float) -> None:
-        moves.append(Move(sweep, block, before, now.total))
+        updates.append(BlockUpdate(sweep, block, before, now.total))
 
     for sweep in range(most_sweeps):
         first = now.total
         if sweep:
-            others = scheduled(problem, state.radio, now.loads, pace, state)
-            new = [divided(problem, other) for other in others if not same(other, state)]
-            state, now = _best(problem, [(state, now), *((o, value(problem, o)) for o in new)])
+            others = scheduled(objective, state.radio, now.loads, pace, state)
+            new = [divided(objective, other) for other in others if not same(other, state)]
+            state, now = _best(objective, [(state, now), *((o, value(objective, o)) for o in new)])
             note("segments", first)
         for name, block in (("bandwidth", divided), ("power", powered)):
             before = now.total
-            state, now = _tried(problem, state, now, block)
+            state, now = _tried(objective, state, now, block)
             note(name, before)
         if sweep and first - now.total < _SETTLED * abs(first):
             break
-        pace = _patience(problem, now, pace)
-    return Planned(state, now, tuple(moves), others)
+        pace = _patience(objective, now, pace)
+    return Planned(state, now, tuple(updates), others)
 
 
 def _tried(
-    problem: Problem, state: State, now: Value, block: Callable[[Problem, State, Value], State]
+    objective: Objective,
+    state: State,
+    now: Value,
+    block: Callable[[Objective, State, Value], State],
 ) -> tuple[State, Value]:
     """What a block makes of a state, where that is better."""
-    found = block(problem, state, now)
+    found = block(objective, state, now)
     if found is state:
         return state, now
-    worth = value(problem, found)
+    worth = value(objective, found)
     return (found, worth) if worth.total < now.total else (state, now)
 
 
 def scheduled(
-    problem: Problem, radio: Radio, loads: Loads, pace: Array, start: State | None
+    objective: Objective, radio: Radio, loads: Loads, pace: Array, start: State | None
 ) -> tuple[State, ...]:
     """The best segments of each schedule, their links' bandwidths equal. Raises `NoRoom`.
 
     A cluster that has none under one schedule has that of the other.
     """
-    prices = Prices.of(problem.fleet, problem.second * pace, problem.joule, problem.divergences)
-    task = segments.Scheduling(
-        problem.fleet,
-        problem.work,
+    prices = Prices.of(
+        objective.fleet, objective.second * pace, objective.joule, objective.divergences
+    )
+    subproblem = SegmentProblem(
+        objective.fleet,
+        objective.work,
         radio,
         prices,
         loads,
-        problem.noise,
-        problem.choices,
+        objective.noise,
+        objective.choices,
         windows=True,
     )
-    found = segments.schedule(task, start.segments if start else None)
+    found = schedule(subproblem, start.segments if start else None)
     short = np.all([~np.isfinite(j) for j, _ in found], axis=0)
     if short.any():
         raise NoRoom(short)
@@ -141,47 +146,47 @@ def scheduled(
     for j, segs in found:
         for other, instead in found:
             segs = segs.put(~np.isfinite(j) & np.isfinite(other), instead)
-        states.append(State(segs, equal_shares(problem.fleet, radio, segs)))
+        states.append(State(segs, equal_shares(objective.fleet, radio, segs)))
     return tuple(states)
 
 
-def divided(problem: Problem, state: State, now: Value | None = None) -> State:
+def divided(objective: Objective, state: State, now: Value | None = None) -> State:
     """The state with all bands divided at their best; itself where there are none to divide."""
-    fleet = problem.fleet
+    fleet = objective.fleet
     if not (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
         return state
-    now = now or value(problem, state)
+    now = now or value(objective, state)
     radio = bandwidth.divide(
         fleet,
-        problem.work,
+        objective.work,
         state.radio,
         state.segments,
         now.loads,
-        problem.joule,
-        problem.second,
+        objective.joule,
+        objective.second,
         now.times,
         _TOLERANCE,
     )
     return replace(state, radio=radio)
 
 
-def powered(problem: Problem, state: State, now: Value) -> State:
+def powered(objective: Objective, state: State, now: Value) -> State:
     """The state with the powers at their best."""
-    if not (problem.joule > 0).any():
+    if not (objective.joule > 0).any():
         return state
     found = power.cases(
-        problem.fleet,
-        problem.work,
+        objective.fleet,
+        objective.work,
         state.radio,
         state.segments,
         now.loads,
         now.times,
-        problem.joule,
-        [problem.second * worth for worth in _WORTHS],
+        objective.joule,
+        [objective.second * worth for worth in _WORTHS],
         _SLOWER,
-        problem.least_sinr,
+        objective.least_sinr,
     )
-    which = best_choice(found.times, found.joules, problem.second)
+    which = best_choice(found.times, found.joules, objective.second)
     return replace(state, radio=found.radio(which))
 
 
@@ -220,24 +225,24 @@ def equal_shares(fleet: Fleet, radio: Radio, segs: Segments) -> Radio:
     return radio.with_(d2d_hz=each.copy())
 
 
-def _best(problem: Problem, options: list[tuple[State, Value]]) -> tuple[State, Value]:
+def _best(objective: Objective, options: list[tuple[State, Value]]) -> tuple[State, Value]:
     """The best of several states, or of each cluster's part from the one that suits it."""
     if len(options) > 1:
         times = np.stack([each.times for _, each in options])
         penalties = np.stack([each.penalties for _, each in options])
-        which = best_choice(times, penalties, problem.second)
+        which = best_choice(times, penalties, objective.second)
         if (which != which[0]).any():
-            mixture = mixed(problem.fleet, [state for state, _ in options], which)
-            options = [*options, (mixture, value(problem, mixture))]
+            mixture = mixed(objective.fleet, [state for state, _ in options], which)
+            options = [*options, (mixture, value(objective, mixture))]
     return min(options, key=lambda option: option[1].total)
 
 
-def _patience(problem: Problem, now: Value, pace: Array) -> Array:
+def _patience(objective: Objective, now: Value, pace: Array) -> Array:
     """What seconds are worth in the next sweep: less to a cluster that others keep waiting.
 
     Only where it has something else to gain, energy.
     """
     waits = now.times < 0.95 * now.times.max()
     return np.where(
-        waits & (problem.joule > 0).any(-1), np.maximum(pace / 4, 1 / 64), np.minimum(4 * pace, 1)
+        waits & (objective.joule > 0).any(-1), np.maximum(pace / 4, 1 / 64), np.minimum(4 * pace, 1)
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 from collapipe_ns3.dssra.decision import PHASES
 from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.planning_problem import unmeasured, workload
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import unmeasured, workload
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.links import Link

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.decide import decide, expected, expected_joules
-from collapipe_ns3.dssra.decision import Decision, compare, corrected
+from collapipe_ns3.dssra.decision import Decision, check_prediction, corrected
+from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
@@ -204,11 +204,11 @@ class CollaPipe:
         assert self._able is not None
         links = {(link.src, link.dst): link for link in (*self._able.links, *outcome.links)}
         seen = replace(self._able, links=tuple(links.values()))
-        todo = task(seen, replace(self.past, knowledge=knowledge), self.settings)
+        problem = PlanningProblem.of(seen, replace(self.past, knowledge=knowledge), self.settings)
         if not outcome.abandoned:  # of what was cut off too little is known
             spending = ratios(
                 knowledge.spending,
-                expected_joules(self.decision, todo),
+                expected_joules(self.decision, problem),
                 outcome.devices,
                 seen.sounding_j,
                 self.settings.ewma,
@@ -216,14 +216,14 @@ class CollaPipe:
             knowledge = replace(knowledge, spending=spending)
         if self.decision.timeline is None or not outcome.computations:
             return self.past.tried, knowledge
-        clusters = {node: todo.clusters[at[0]] for node, at in todo.places.items()}
+        clusters = {node: problem.clusters[at[0]] for node, at in problem.places.items()}
         took_s = {
             cluster: each_s / seen.local_steps
             for cluster, each_s in trained_s(outcome.computations, clusters).items()
             if cluster not in outcome.abandoned
         }
         try:
-            made = expected(self.decision, todo)
+            made = expected(self.decision, problem)
         except TooManyEvents:
             return self.past.tried, knowledge
         tried = after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
@@ -241,7 +241,7 @@ class CollaPipe:
             for path, message in unkeepable(self.settings, self._seen.devices, joules)
         ]
         if outcome is not None:
-            rows = compare(
+            rows = check_prediction(
                 self.decision.prediction, outcome.phases, outcome.devices, self._seen.local_steps
             )
             told["measured"] = [row.to_json() for row in rows]

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
 from collapipe_ns3.dssra.segments.scheduling import divisors
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, task, unmeasured
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.observed import Observation, Outcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
@@ -77,13 +77,13 @@ class Oracle:
         ]
         if not any(able.devices):
             return plans[0]
-        todo = task(observation, Memory(knowledge=self.knowledge), Settings())
-        fleet = todo.fleet.opened(d2d=True, edge=True)
-        radio = radio_of(links, able.devices, fleet, start_radio(fleet, todo.work))
+        problem = PlanningProblem.of(observation, Memory(knowledge=self.knowledge), Settings())
+        fleet = problem.fleet.opened(d2d=True, edge=True)
+        radio = radio_of(links, able.devices, fleet, start_radio(fleet, problem.work))
 
         def total_ns(plan: RoundPlan) -> float:
             try:
-                return predict(plan, able.devices, fleet, todo.work, radio).total_ns
+                return predict(plan, able.devices, fleet, problem.work, radio).total_ns
             except TooManyEvents:
                 return math.inf
 

@@ -58,7 +58,7 @@ def divisors(batch: int, most: int | None = None) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Scheduling:
+class SegmentProblem:
     """What segments are scheduled for: all clusters, with the radio and the prices as they are.
 
     The tables leave 1F1B's windows out. With `windows`, the best by the tables of every number of
@@ -75,7 +75,9 @@ class Scheduling:
     windows: bool = False
 
 
-def schedule(problem: Scheduling, start: Segments | None = None) -> list[tuple[Array, Segments]]:
+def schedule(
+    problem: SegmentProblem, start: Segments | None = None
+) -> list[tuple[Array, Segments]]:
     """For each schedule that is open, every cluster's best segments and their J.
 
     J is infinite, and there are no counts, where no plan fits the cluster's memory. Larger
@@ -123,13 +125,13 @@ def _placed(segments: Segments, rows: Ints, part: Segments) -> Segments:
     return Segments(order, counts, m, segments.one_f)
 
 
-def _modes(problem: Scheduling, one_f: bool) -> Ints:
+def _modes(problem: SegmentProblem, one_f: bool) -> Ints:
     micro_batches, schedules = problem.choices.modes()
     open_: Ints = micro_batches[schedules == one_f]
     return open_
 
 
-def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, Segments]:
+def _exactly(problem: SegmentProblem, clusters: Ints, one_f: bool) -> tuple[Array, Segments]:
     m = _modes(problem, one_f)
     devices = int(problem.fleet.size[clusters].max())
     narrow = _Narrowed(problem, clusters, np.tile(np.arange(devices), (len(clusters), 1)))
@@ -170,7 +172,7 @@ def _exactly(problem: Scheduling, clusters: Ints, one_f: bool) -> tuple[Array, S
     return value, _segments(order, counts, best_m, one_f)
 
 
-def _held_up(problem: Scheduling, clusters: Ints, segments: Segments, value: Array) -> Array:
+def _held_up(problem: SegmentProblem, clusters: Ints, segments: Segments, value: Array) -> Array:
     """What 1F1B's windows add to the J of these rows, each of one of the clusters."""
     extra = np.zeros(len(clusters))
     rows = np.flatnonzero(np.isfinite(value))
@@ -200,7 +202,7 @@ def _held_up(problem: Scheduling, clusters: Ints, segments: Segments, value: Arr
 
 
 def _nearly(
-    problem: Scheduling, clusters: Ints, one_f: bool, start: Segments | None
+    problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segments | None
 ) -> tuple[Array, Segments]:
     """By search; or, where there is a plan under the other schedule, from that by single moves."""
     if start is None:
@@ -216,7 +218,7 @@ def _nearly(
 
 
 def _improved(
-    problem: Scheduling, clusters: Ints, one_f: bool, start: Segments
+    problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segments
 ) -> tuple[Array, Segments]:
     """The best single moves from plans that may have been made for the other schedule."""
     devices = problem.fleet.nodes - 1
@@ -233,7 +235,7 @@ def _improved(
 
 
 def _by_search(
-    problem: Scheduling, clusters: Ints, one_f: bool, closely: int
+    problem: SegmentProblem, clusters: Ints, one_f: bool, closely: int
 ) -> tuple[Array, Segments]:
     m = _modes(problem, one_f)
     fleet = problem.fleet
@@ -271,7 +273,7 @@ def _segments(order: Ints, counts: Ints, m: Ints, one_f: bool) -> Segments:
 class _Narrowed:
     """The problem with some devices of each cluster in place of all."""
 
-    def __init__(self, problem: Scheduling, clusters: Ints, chosen: Ints) -> None:
+    def __init__(self, problem: SegmentProblem, clusters: Ints, chosen: Ints) -> None:
         self.problem = problem
         fleet = problem.fleet
         nodes = np.zeros((fleet.clusters, chosen.shape[1] + 1), dtype=np.intp)
@@ -288,7 +290,7 @@ class _Narrowed:
         return tables(self.fleet, p.work, self.radio, cases, self.prices, p.loads, p.noise)
 
 
-def _promising(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
+def _promising(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
     """The devices of each cluster that a search looks at, (P, ≤ `search.MOST_DEVICES`).
 
     All where there are no more. Else the fastest; or those with most memory, where the fastest
@@ -307,7 +309,7 @@ def _promising(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
     return chosen
 
 
-def _most_blocks(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
+def _most_blocks(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
     """Blocks for which each device has memory in the best of cases, (P, K)."""
     m = _modes(problem, one_f)
     most = np.zeros((len(clusters), problem.fleet.nodes - 1), dtype=np.intp)
@@ -322,7 +324,7 @@ def _most_blocks(problem: Scheduling, clusters: Ints, one_f: bool) -> Ints:
     return most
 
 
-def shortages(problem: Scheduling, cluster: int, devices: tuple[str, ...]) -> list[str]:
+def shortages(problem: SegmentProblem, cluster: int, devices: tuple[str, ...]) -> list[str]:
     """Why no plan fits a cluster's memory: what its devices have, hold at best, and lack."""
     work, fleet = problem.work, problem.fleet
     _, schedules = problem.choices.modes()

@@ -12,11 +12,11 @@ import pytest
 
 from collapipe_ns3.cli import gantt
 from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision, compare
+from collapipe_ns3.dssra.decision import Decision, check_prediction
 from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.planning_problem import Memory, workload
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, workload
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse, Phases
 from collapipe_ns3.plan import Pipeline, PlanError, validate
@@ -92,7 +92,7 @@ def test_the_terms_and_the_moves_tell_the_same_story() -> None:
     )
     assert decision.terms.energy > 0
     assert decision.terms.divergence == pytest.approx(0.5 / 1.5)  # no losses: Γ is 1
-    assert {move.block for move in decision.moves} == {"segments", "bandwidth", "power"}
+    assert {update.block for update in decision.updates} == {"segments", "bandwidth", "power"}
     assert decision.energy_queues == queues.energy
 
 
@@ -114,7 +114,7 @@ def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
     phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
     use = DeviceUse("c0.cu", 0, 0, 0, 1.0, 0.25, 0.75)
-    found = compare(decision.prediction, phases, [use], 2)
+    found = check_prediction(decision.prediction, phases, [use], 2)
     rows = {row.what: row for row in found}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)

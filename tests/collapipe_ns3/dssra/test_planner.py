@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.objective import Problem, State, best_choice, value
+from collapipe_ns3.dssra.objective import Objective, State, best_choice, value
 from collapipe_ns3.dssra.planner import NoRoom, equal_shares, optimise, start_radio
 from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
 from collapipe_ns3.prediction.closed_forms import Segments
@@ -32,7 +32,7 @@ def problem(
     priced: bool = True,
     micro_batches: tuple[int, ...] = (1, 2, 4),
     memory: float = 20.0,
-) -> Problem:
+) -> Objective:
     rng = np.random.default_rng(seed)
     seen = fleets.observation(
         rng, clusters, devices, radio=radio, blocks=blocks, batch_size=8, memory=memory
@@ -47,7 +47,7 @@ def problem(
     )
     shape = (clusters, devices + 1)
     joule = 10 ** rng.uniform(-2, 1, shape) if priced else np.zeros(shape)
-    return Problem(
+    return Objective(
         Fleet.of(seen, Knowledge()),
         work,
         GradientNoise(),
@@ -72,14 +72,14 @@ def test_the_objective_never_rises_and_the_bands_are_kept(
 ) -> None:
     p = problem(seed, clusters, devices, 4, radio, priced=priced)
     planned = optimise(p, 6)
-    values = [planned.moves[0].before, *(move.after for move in planned.moves)]
+    values = [planned.updates[0].before, *(update.after for update in planned.updates)]
     assert all(after <= before for before, after in itertools.pairwise(values))
-    for before, move in zip(values, planned.moves, strict=False):
-        assert move.before == pytest.approx(before)
+    for before, update in zip(values, planned.updates, strict=False):
+        assert update.before == pytest.approx(before)
     assert planned.value.total == pytest.approx(values[-1])
     assert value(p, planned.state).total == pytest.approx(planned.value.total)
-    sweeps = max(move.sweep for move in planned.moves)
-    last = [move for move in planned.moves if move.sweep == sweeps]
+    sweeps = max(update.sweep for update in planned.updates)
+    last = [update for update in planned.updates if update.sweep == sweeps]
     assert sweeps == 5 or last[0].before - last[-1].after < 1e-3 * abs(last[0].before)
     fleet, made = p.fleet, planned.state.radio
     if radio == "ofdma":
@@ -126,7 +126,7 @@ def all_segments(devices: int, blocks: int, modes: tuple[int, ...]) -> list[Segm
     return found
 
 
-def exhaustive(p: Problem, powers: int, bands: int) -> float:
+def exhaustive(p: Objective, powers: int, bands: int) -> float:
     """The least J over a grid of everything: segments, powers, and, with grants, bandwidths.
 
     One cluster of one device with grants, or of two without.

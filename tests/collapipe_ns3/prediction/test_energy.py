@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from collapipe_ns3.dssra.decide import decide, expected_joules
 from collapipe_ns3.dssra.objective import value
+from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import Memory, task
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse
@@ -37,10 +37,10 @@ def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> No
     how = {"bands": "divided"} if radio == "ofdma" else {}
     decision = decide(0, "collapipe", observation, Memory(), Settings(**how))  # type: ignore[arg-type]
     assert decision.timeline is not None
-    todo = task(observation, Memory(), Settings())
-    closed = value(todo.problem, decision.state).costs.spent
-    found = of_timeline(decision.timeline, todo.places, todo.fleet, decision.state.radio)
-    for node, at in todo.places.items():
+    problem = PlanningProblem.of(observation, Memory(), Settings())
+    closed = value(problem.objective, decision.state).costs.spent
+    found = of_timeline(decision.timeline, problem.places, problem.fleet, decision.state.radio)
+    for node, at in problem.places.items():
         for part in ("compute", "tx", "rx", "idle"):
             joules = getattr(found[node], f"{part}_j")
             assert joules == pytest.approx(getattr(closed, part)[at], rel=1e-4, abs=1e-9), node
@@ -61,7 +61,7 @@ def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send
     fleet, radio = Fleet.of(observation, Knowledge()), decision.state.radio
     seconds = {
         name: joules[name].rx_j / fleet.rx_power_w[at] + joules[name].tx_j / radio.d2d_w[at].max()
-        for name, at in task(observation, Memory(), Settings()).places.items()
+        for name, at in PlanningProblem.of(observation, Memory(), Settings()).places.items()
         if at[1]
     }
     assert list(seconds.values()) == pytest.approx([max(seconds.values())] * len(seconds))
@@ -105,8 +105,8 @@ def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() ->
     )
     assert measured[1].device == "c0.d0"
     spending = ratios({}, plain, measured, sounding, 0.5)
-    todo = task(observation, Memory(Knowledge(spending=spending)), Settings())
-    again = expected_joules(decision, todo)
+    problem = PlanningProblem.of(observation, Memory(Knowledge(spending=spending)), Settings())
+    again = expected_joules(decision, problem)
     for node, joules in plain.items():
         assert again[node].compute_j == joules.compute_j
         assert again[node].tx_j == pytest.approx(1.5 * joules.tx_j)

@@ -9,7 +9,7 @@ import fleets
 import numpy as np
 import pytest
 
-from collapipe_ns3.dssra.task import unmeasured
+from collapipe_ns3.dssra.planning_problem import unmeasured
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge

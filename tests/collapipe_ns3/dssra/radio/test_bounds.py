@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from bridge.fixed import FixedDelivery
 from collapipe_ns3.dssra.planner import start_radio
+from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.radio import bandwidth, interior
 from collapipe_ns3.dssra.radio.bandwidth import fastest, required_hz
 from collapipe_ns3.dssra.radio.interior import Program, airtime, solve
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.dssra.task import workload
 from collapipe_ns3.eventgraph import graph
 from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.eventgraph.slots import Lane

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.objective import Problem, value
+from collapipe_ns3.dssra.objective import Objective, value
 from collapipe_ns3.dssra.planner import optimise
 from collapipe_ns3.dssra.radio import power
 from collapipe_ns3.dssra.radio.power import best_w, needed_w
@@ -69,10 +69,10 @@ def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> No
         target_length=10,
     )
     joule = rng.uniform(0, 2, (2, 4))
-    problem = Problem(
+    objective = Objective(
         fleet, work, GradientNoise(), 1.0, joule, 0.0, Choices((4,), one_f_one_b=False), 1.0
     )
-    planned = optimise(problem, 2)
+    planned = optimise(objective, 2)
     made = power.cases(
         fleet,
         work,
@@ -91,7 +91,7 @@ def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> No
     for case in range(1, len(made.times)):
         which = np.full(2, case)
         state = replace(planned.state, radio=made.radio(which))
-        now = value(problem, state)
+        now = value(objective, state)
         before = planned.value.energy - made.joules[0]
         assert now.energy == pytest.approx(before + made.joules[case], rel=1e-6)
         if radio != "shared":  # where clusters keep each other waiting, times are not their own

@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.segments import exact, paths, search
-from collapipe_ns3.dssra.segments import scheduling as segments
-from collapipe_ns3.dssra.segments.scheduling import Choices, Scheduling
+from collapipe_ns3.dssra.segments.scheduling import (
+    Choices,
+    SegmentProblem,
+    _by_search,
+    fits,
+    schedule,
+)
 from collapipe_ns3.dssra.segments.tables import Cases, Prices, Tables, tables
 from collapipe_ns3.prediction.closed_forms import Loads
 from collapipe_ns3.prediction.divergence import GradientNoise
@@ -26,9 +31,9 @@ from collapipe_ns3.prediction.knowledge import Knowledge
 MICRO_BATCHES = (1, 4, 16)
 
 
-def scheduling(
+def segment_problem(
     seed: int, devices: int, blocks: int, radio: str, memory: float, clusters: int = 1
-) -> Scheduling:
+) -> SegmentProblem:
     rng = np.random.default_rng(seed)
     seen = fleets.observation(
         rng, clusters, devices, radio=radio, blocks=blocks, batch_size=16, memory=memory
@@ -45,7 +50,7 @@ def scheduling(
     joule = rng.uniform(0, 0.5, (clusters, devices + 1)) * (rng.random() < 0.5)
     prices = Prices.of(fleet, np.full(clusters, 1.0), joule, np.zeros(clusters))
     none = np.zeros((2, clusters))
-    return Scheduling(
+    return SegmentProblem(
         fleet,
         work,
         start_radio(fleet, work),
@@ -56,25 +61,33 @@ def scheduling(
     )
 
 
-def exactly(task: Scheduling) -> float:
+def exactly(problem: SegmentProblem) -> float:
     """The least J over all sizes and numbers of micro-batches under GPipe."""
-    devices, best = int(task.fleet.size[0]), math.inf
+    devices, best = int(problem.fleet.size[0]), math.inf
     m = np.array(MICRO_BATCHES)
-    for size in range(1, min(devices, task.work.blocks) + 1):
+    for size in range(1, min(devices, problem.work.blocks) + 1):
         cases = Cases(
             np.zeros(len(m), dtype=np.intp),
             m,
             np.zeros(len(m), dtype=bool),
             np.full(len(m), size),
         )
-        made = built(task, cases)
+        made = built(problem, cases)
         value, _, _ = exact.best(made, size, np.full(len(m), best))
         best = min(best, float(value.min()))
     return best
 
 
-def built(task: Scheduling, cases: Cases) -> Tables:
-    return tables(task.fleet, task.work, task.radio, cases, task.prices, task.loads, task.noise)
+def built(problem: SegmentProblem, cases: Cases) -> Tables:
+    return tables(
+        problem.fleet,
+        problem.work,
+        problem.radio,
+        cases,
+        problem.prices,
+        problem.loads,
+        problem.noise,
+    )
 
 
 def gaps(shapes: list[tuple[int, int]], memory: float, each: int) -> np.ndarray:
@@ -82,10 +95,10 @@ def gaps(shapes: list[tuple[int, int]], memory: float, each: int) -> np.ndarray:
     found = []
     for number, (devices, blocks) in enumerate(shapes * each):
         radio = ("own", "ofdma", "shared")[number % 3]
-        task = scheduling(number, devices, blocks, radio, memory)
-        best = exactly(task)
+        problem = segment_problem(number, devices, blocks, radio, memory)
+        best = exactly(problem)
         clusters = np.array([0])
-        value, _ = segments._by_search(task, clusters, False, 12)
+        value, _ = _by_search(problem, clusters, False, 12)
         assert math.isfinite(best) == math.isfinite(value[0])
         if math.isfinite(best):
             assert value[0] >= best * (1 - 1e-9)
@@ -112,10 +125,10 @@ def test_the_search_is_within_a_hundredth_of_the_optimum_up_to_ten_devices() -> 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.sampled_from(["own", "ofdma", "shared"]))
 def test_the_search_evaluates_as_the_exact_solver_does(seed: int, devices: int, radio: str) -> None:
-    task = scheduling(seed, devices, 6, radio, 20.0)
+    problem = segment_problem(seed, devices, 6, radio, 20.0)
     size = min(devices, 3)
     cases = Cases(np.array([0]), np.array([4]), np.array([False]), np.array([size]))
-    made = built(task, cases)
+    made = built(problem, cases)
     value, order, counts = exact.best(made, size, np.array([np.inf]))
     assert search.evaluate(made, order, counts)[0] == pytest.approx(float(value[0]), rel=1e-9)
 
@@ -144,12 +157,12 @@ def test_shortest_paths_are_those_of_all_permutations(seed: int, devices: int) -
 
 def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
     """A cluster's segments do not depend on who else is planned for."""
-    task = scheduling(3, 8, 12, "ofdma", 20.0, clusters=3)
-    fleet = dataclasses.replace(task.fleet, size=np.array([8, 4, 8]))
+    problem = segment_problem(3, 8, 12, "ofdma", 20.0, clusters=3)
+    fleet = dataclasses.replace(problem.fleet, size=np.array([8, 4, 8]))
     memory = fleet.memory_bytes.copy()
     memory[1, 5:] = 0
     fleet = dataclasses.replace(fleet, memory_bytes=memory)
-    together = segments.schedule(dataclasses.replace(task, fleet=fleet))
+    together = schedule(dataclasses.replace(problem, fleet=fleet))
     for j, segs in together:
         assert np.isfinite(j).all()
         assert (segs.counts.sum(-1) == 12).all()
@@ -157,17 +170,17 @@ def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
 
 
 def test_more_devices_than_a_search_looks_at() -> None:
-    task = scheduling(1, 13, 12, "shared", 20.0)
-    (j, segs), *_ = segments.schedule(task)
+    problem = segment_problem(1, 13, 12, "shared", 20.0)
+    (j, segs), *_ = schedule(problem)
     assert np.isfinite(j).all()
     assert segs.counts.sum() == 12
 
 
 def test_where_the_fastest_have_too_little_memory_the_roomiest_take_part() -> None:
-    task = scheduling(2, 12, 12, "shared", 20.0)
-    memory = np.full_like(task.fleet.memory_bytes, 2.0**20 * 1.3)  # a block each
-    memory[0, np.argsort(task.fleet.flops_per_s[0, 1:])[:4] + 1] = 2.0**20 * 8
-    fleet = dataclasses.replace(task.fleet, memory_bytes=memory)
-    (j, segs), *_ = segments.schedule(dataclasses.replace(task, fleet=fleet))
+    problem = segment_problem(2, 12, 12, "shared", 20.0)
+    memory = np.full_like(problem.fleet.memory_bytes, 2.0**20 * 1.3)  # a block each
+    memory[0, np.argsort(problem.fleet.flops_per_s[0, 1:])[:4] + 1] = 2.0**20 * 8
+    fleet = dataclasses.replace(problem.fleet, memory_bytes=memory)
+    (j, segs), *_ = schedule(dataclasses.replace(problem, fleet=fleet))
     assert np.isfinite(j).all()
-    assert segments.fits(fleet, task.work, segs).all()
+    assert fits(fleet, problem.work, segs).all()

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.segments import exact
-from collapipe_ns3.dssra.segments import scheduling as segments
-from collapipe_ns3.dssra.segments.scheduling import Choices, Scheduling, schedule
+from collapipe_ns3.dssra.segments import exact, scheduling
+from collapipe_ns3.dssra.segments.scheduling import Choices, SegmentProblem, schedule
 from collapipe_ns3.dssra.segments.tables import Cases, Prices, tables
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.closed_forms import Loads, Radio
@@ -217,8 +216,10 @@ def test_the_best_segments_are_those_of_brute_force(
 def scheduled(p: Problem, one_f: bool, windows: bool) -> float:
     """J of all that may be chosen: segments, orders, micro-batches."""
     open_ = Choices((1, 2, 4, 12), gpipe=not one_f, one_f_one_b=one_f)
-    task = Scheduling(p.fleet, p.work, p.radio, p.prices, p.loads, NOISE, open_, windows=windows)
-    ((value, _),) = schedule(task)
+    subproblem = SegmentProblem(
+        p.fleet, p.work, p.radio, p.prices, p.loads, NOISE, open_, windows=windows
+    )
+    ((value, _),) = schedule(subproblem)
     return float(value[0])
 
 
@@ -244,5 +245,5 @@ def test_a_search_hides_nothing_that_windows_would_choose(
         p = problem(np.random.default_rng(2000 + seed), 5, 6, radio, [1.0, 0.3][seed % 2])
         found = scheduled(p, one_f=True, windows=True)
         with monkeypatch.context() as patch:
-            patch.setattr(segments, "_AT_ONCE_DEVICES", 6)
+            patch.setattr(scheduling, "_AT_ONCE_DEVICES", 6)
             assert found == pytest.approx(scheduled(p, one_f=True, windows=True), rel=1e-9)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.objective import Problem
+from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
-from collapipe_ns3.dssra.segments import scheduling as segments
+from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
@@ -44,13 +45,34 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Task:
+class PlanningProblem:
     """A round to be planned."""
 
     observation: Observation
     memory: Memory
     settings: Settings
-    problem: Problem
+    objective: Objective
+
+    @classmethod
+    def of(cls, observation: Observation, memory: Memory, settings: Settings) -> Self:
+        """The round's problem, whose objective has the queues as prices."""
+        work = workload(observation, settings)
+        fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
+        objective = Objective(
+            fleet=fleet,
+            work=work,
+            noise=memory.noise,
+            second=settings.v,
+            joule=_joule_prices(observation, memory.queues, settings, fleet),
+            divergence=memory.queues.divergence / settings.divergence_budget,
+            choices=Choices(
+                divisors(observation.batch_size, settings.most_micro_batches),
+                gpipe=settings.schedule != "1f1b",
+                one_f_one_b=settings.schedule != "gpipe",
+            ),
+            least_sinr=10 ** (settings.least_sinr_db / 10),
+        )
+        return cls(observation, memory, settings, objective)
 
     @property
     def devices(self) -> tuple[tuple[str, ...], ...]:
@@ -64,37 +86,16 @@ class Task:
 
     @property
     def fleet(self) -> Fleet:
-        return self.problem.fleet
+        return self.objective.fleet
 
     @property
     def work(self) -> Workload:
-        return self.problem.work
+        return self.objective.work
 
     @cached_property
     def places(self) -> dict[str, tuple[int, int]]:
         """Row and node number of every control unit and device."""
         return {name: (n, k) for n, row in enumerate(_nodes(self.observation)) for k, name in row}
-
-
-def task(observation: Observation, memory: Memory, settings: Settings) -> Task:
-    """The round's problem P_t, with the queues as prices."""
-    work = workload(observation, settings)
-    fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
-    problem = Problem(
-        fleet=fleet,
-        work=work,
-        noise=memory.noise,
-        second=settings.v,
-        joule=_joule_prices(observation, memory.queues, settings, fleet),
-        divergence=memory.queues.divergence / settings.divergence_budget,
-        choices=segments.Choices(
-            segments.divisors(observation.batch_size, settings.most_micro_batches),
-            gpipe=settings.schedule != "1f1b",
-            one_f_one_b=settings.schedule != "gpipe",
-        ),
-        least_sinr=10 ** (settings.least_sinr_db / 10),
-    )
-    return Task(observation, memory, settings, problem)
 
 
 def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
@@ -110,7 +111,7 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
         memory = np.minimum(memory, settings.memory_budget_bytes)
     if settings.memory == "fair":
         blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
-        finest = segments.divisors(work.batch_size, settings.most_micro_batches)[-1]
+        finest = divisors(work.batch_size, settings.most_micro_batches)[-1]
         # The first of an even split's segments keeps the most: one more than there are segments.
         less = np.where(settings.schedule == "gpipe", 0, finest > fleet.size + 1)
         most, usual = (
