@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bridge.network import Delivery, LinkState
@@ -132,7 +132,8 @@ class RoundOutcome:
     """One executed round. Times are nanoseconds since the network's episode began.
 
     `loss` is the training loss, the mean over local steps and clusters weighted by their data;
-    nan where no pipeline was averaged. `pipelines` says of each pipeline what became of it.
+    nan where no pipeline was averaged. `pipelines` says of each planned pipeline what became of it;
+    `sat_out` are the clusters for which none was planned, each with the reasons of the absences.
     `computation_ns` is the longest that a pipeline took for its local steps, the transfers between
     its stages included: unlike `phases` it hides nothing behind another pipeline's broadcast.
     """
@@ -149,6 +150,7 @@ class RoundOutcome:
     pipelines: Sequence[PipelineFate]
     gradients: Sequence[GradientNorms] = ()
     strayed: Sequence[Strayed] = ()
+    sat_out: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def duration_ns(self) -> int:

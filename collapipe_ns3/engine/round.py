@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Self
 
@@ -15,8 +16,14 @@ from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage import StageWorker, workers
-from collapipe_ns3.engine.state import Replica, TrainingState, federated_average
+from collapipe_ns3.engine.state import Replica, TrainingState
 from collapipe_ns3.engine.step import PipelineStep, first_of
+from collapipe_ns3.learning.aggregation import (
+    Aggregator,
+    FederatedAveraging,
+    PipelineFailure,
+    PipelineResult,
+)
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
 from collapipe_ns3.outcome import (
@@ -33,12 +40,13 @@ from collapipe_ns3.schedule import Table, table
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a round trains with, beside the plan.
+    """What a round trains with, apart from the plan.
 
     `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
     `shares` are the clusters' parts of all training data, the weights of the average.
-    `wire` is the format of activations and gradients on the air, and `seed` where its roundings
-    come from. `on_step(loss)` is told of every pipeline's step as it ends.
+    `wire` is the format of activations and gradients on the air, and `seed` draws its roundings.
+    `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
+    model.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
@@ -48,6 +56,7 @@ class Training:
     wire: Wire = "fp32"
     seed: int = 0
     on_step: Callable[[float], None] = lambda loss: None
+    aggregator: Aggregator = field(default_factory=FederatedAveraging)
 
 
 @dataclass(slots=True)
@@ -135,16 +144,10 @@ async def run_round(
         for job in jobs:
             job.replica.load(global_model)
             group.create_task(_attempt(site, job, training), name=f"cluster {job.cluster}")
-    trained = [job for job in jobs if job.failure is None]
     all_in_ns = simulated_loop().now_ns()
-    if trained:
-        models = [(job.weight, job.replica.model) for job in trained]
-        flops = aggregation_flops(list(state.model.parameters()), len(trained))
-        average = await site.compute(
-            (SERVER, -1, -1), "aggregate", -1, flops, lambda: federated_average(models)
-        )
-        state.model.load_state_dict(average)
-    weight = math.fsum(job.weight for job in trained)
+    weights = await _aggregate(site, state, jobs, training.aggregator)
+    trained = [job for job in jobs if job.failure is None]
+    data = math.fsum(job.weight for job in trained)
     loss = math.fsum(job.weight * job.loss for job in trained)
     return RoundOutcome(
         round=plan.round,
@@ -153,14 +156,15 @@ async def run_round(
             jobs, start_ns - begun.start_ns, start_ns, all_in_ns, simulated_loop().now_ns()
         ),
         computation_ns=max((job.marks_ns[1] - job.marks_ns[0] for job in trained), default=0),
-        loss=loss / weight if trained else math.nan,
+        loss=loss / data if trained else math.nan,
         computations=site.computations[begun.computations :],
         deliveries=site.network.deliveries[begun.deliveries :],
         links=site.network.link_state(),
         devices=_uses(site, jobs, begun),
-        pipelines=tuple(_fate(job, weight) for job in jobs),
+        pipelines=tuple(_fate(job, weights) for job in jobs),
         gradients=tuple(norms for job in trained for norms in job.gradients),
-        strayed=tuple(_strayed(job, weight) for job in trained),
+        strayed=tuple(_strayed(job, weights) for job in trained),
+        sat_out=_sat_out(plan),
     )
 
 
@@ -291,17 +295,54 @@ def _weights(worker: StageWorker) -> int:
     return sum(unit.parameter_bytes() for unit in worker.units)
 
 
-def _fate(job: _Job, total_weight: float) -> PipelineFate:
+#: By (cluster, pipeline), each result's weight in the new global model.
+_Weights = Mapping[tuple[int, int], float]
+
+
+async def _aggregate(
+    site: Site, state: TrainingState, jobs: Sequence[_Job], aggregator: Aggregator
+) -> _Weights:
+    """Takes the new global model into the state; where all pipelines failed it stays as it is."""
+    results, failures = [], []
+    for job in jobs:
+        place = (job.cluster, job.index, job.weight)
+        if job.failure is None:
+            results.append(PipelineResult(*place, job.replica.model.state_dict()))
+        else:
+            failures.append(PipelineFailure(*place, job.failure))
+    if not results:
+        return {}
+    flops = aggregation_flops(list(state.model.parameters()), len(results))
+    work = partial(aggregator.aggregate, results, failures)
+    aggregate = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
+    state.model.load_state_dict(dict(aggregate.parameters))
+    places = [(result.cluster, result.pipeline) for result in results]
+    return dict(zip(places, aggregate.weights, strict=True))
+
+
+def _fate(job: _Job, weights: _Weights) -> PipelineFate:
     place = (job.cluster, job.index, job.pipeline)
     if job.failure is not None:
         return PipelineFate(*place, "failed", 0.0, math.nan, job.end_ns, job.failure)
-    return PipelineFate(*place, "averaged", job.weight / total_weight, job.loss, job.end_ns)
+    weight = weights[job.cluster, job.index]
+    return PipelineFate(*place, "averaged", weight, job.loss, job.end_ns)
 
 
-def _strayed(job: _Job, total_weight: float) -> Strayed:
+def _sat_out(plan: RoundPlan) -> dict[int, str]:
+    """Each cluster without pipelines, and why its devices are absent."""
+    return {
+        cluster.cluster: "; ".join(
+            str(absence) for absence in plan.absences if absence.cluster == cluster.cluster
+        )
+        for cluster in plan.clusters
+        if not cluster.pipelines
+    }
+
+
+def _strayed(job: _Job, weights: _Weights) -> Strayed:
     sequences = job.pipeline.micro_batches * job.gradients[0].sequences
     distortion = math.fsum(job.distortions) / len(job.distortions)
-    weight = job.weight / total_weight
+    weight = weights[job.cluster, job.index]
     return Strayed(job.cluster, weight, sequences, job.pipeline.micro_batches, distortion)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,14 +102,3 @@ def unit_modules(model: TranslationModel) -> list[tuple[str, nn.Module]]:
     """The parts that are placed, named as in the model's parameter names."""
     blocks = [(f"blocks.{index}", block) for index, block in enumerate(model.blocks)]
     return [("embedding", model.embedding), *blocks, ("decoder", model.decoder)]
-
-
-def federated_average(models: Sequence[tuple[float, TranslationModel]]) -> dict[str, Tensor]:
-    """Σ weight·parameters / Σ weight, added up in the order given (McMahan et al. 2017)."""
-    total = math.fsum(weight for weight, _ in models)
-    average: dict[str, Tensor] = {}
-    for weight, model in models:
-        for name, tensor in model.state_dict().items():
-            part = tensor * (weight / total)
-            average[name] = average[name] + part if name in average else part
-    return average

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
+from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.learning.transformer import TranslationModel, build
@@ -145,6 +147,7 @@ def run_rounds(
     busy_ns: Mapping[str, int] | None = None,
     local_steps: int = 1,
     shares: Sequence[float] = (1.0,),
+    aggregator: Aggregator | None = None,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows."""
     outcomes = []
@@ -152,6 +155,8 @@ def run_rounds(
         names = list(dict.fromkeys(nodes(plan)))
         network = FixedRateNetwork(names, default, links)
         training = Training(batches, shares, local_steps, "sgd")
+        if aggregator is not None:
+            training = dataclasses.replace(training, aggregator=aggregator)
         with TorchThread() as thread:
             site = Site(network, profiles(names, busy_ns or {}), thread, CostBook())
             outcome = simulated.run(network, run_round(site, state, plan, training))

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import lab
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from bridge.fixed import Link
 from collapipe_ns3.engine.round import schedule_of
-from collapipe_ns3.engine.state import TrainingState, federated_average
-from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.learning.aggregation import (
+    Aggregate,
+    FederatedAveraging,
+    PipelineFailure,
+    PipelineResult,
+)
+from collapipe_ns3.learning.transformer import TranslationModel
+from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 
 TWO = RoundPlan(
     0,
@@ -26,6 +36,15 @@ TWO = RoundPlan(
 )
 
 
+def average(models: Sequence[tuple[float, TranslationModel]]) -> Mapping[str, Tensor]:
+    """Federated averaging of models with these weights."""
+    results = [
+        PipelineResult(0, index, weight, model.state_dict())
+        for index, (weight, model) in enumerate(models)
+    ]
+    return FederatedAveraging().aggregate(results, []).parameters
+
+
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=4))
 def test_the_average_of_constant_models_is_the_weighted_mean(weights: list[float]) -> None:
     models = []
@@ -35,7 +54,7 @@ def test_the_average_of_constant_models_is_the_weighted_mean(weights: list[float
             torch.nn.init.constant_(parameter, value)
         models.append((weights[value], model))
     mean = sum(w * value for value, w in enumerate(weights)) / sum(weights)
-    for tensor in federated_average(models).values():
+    for tensor in average(models).values():
         torch.testing.assert_close(tensor, torch.full_like(tensor, mean))
 
 
@@ -56,8 +75,8 @@ def test_a_round_is_the_weighted_mean_of_what_each_cluster_trains_alone() -> Non
 
 def test_one_cluster_of_weight_one_is_left_as_it_is() -> None:
     model = lab.model()
-    average = federated_average([(0.3, model)])
-    assert all(torch.equal(average[name], tensor) for name, tensor in model.state_dict().items())
+    same = average([(0.3, model)])
+    assert all(torch.equal(same[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_optimizer_states_follow_a_block_that_moves() -> None:
@@ -218,7 +237,7 @@ def test_whole_models_train_as_plain_federated_averaging_does() -> None:
         model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
         torch.optim.SGD(model.parameters(), lr=0.1).step()
         models.append((0.5, model))
-    for name, tensor in federated_average(models).items():
+    for name, tensor in average(models).items():
         assert torch.equal(tensor, state.model.state_dict()[name])
 
 
@@ -234,3 +253,43 @@ def test_a_schedule_is_known_before_anything_is_built() -> None:
     table = schedule_of(lab.pipeline(0, (1, 1, 2), 3, "1f1b"))
     assert len(table) == 5
     assert str(table[4][-1]) == "4SEND_B2"
+
+
+@dataclass
+class TakesTheFirst:
+    """An aggregator that keeps what it was given, and takes the first result as it is."""
+
+    given: list[tuple[Sequence[PipelineResult], Sequence[PipelineFailure]]] = field(
+        default_factory=list
+    )
+
+    def aggregate(
+        self, results: Sequence[PipelineResult], failures: Sequence[PipelineFailure]
+    ) -> Aggregate:
+        self.given.append((results, failures))
+        return Aggregate(results[0].parameters, [1.0, *(0.0 for _ in results[1:])])
+
+
+def test_another_aggregator_gets_results_and_failures_and_says_the_weights() -> None:
+    unreachable = {("c0.cu", "c0.d1"): Link(lab.FAST.rate_bps, outage_ns=(0, 10**12))}
+    aggregator, state = TakesTheFirst(), lab.fresh(lab.adamw)
+    outcome = lab.run_one(whole_models(3), state, links=unreachable, aggregator=aggregator)
+    ((results, failures),) = aggregator.given
+    assert [(each.cluster, each.pipeline) for each in results] == [(0, 0), (0, 2)]
+    assert [each.weight for each in results] == [1 / 3, 1 / 3]
+    (failed,) = failures
+    assert (failed.cluster, failed.pipeline, failed.weight) == (0, 1, 1 / 3)
+    assert failed.reason == outcome.pipelines[1].reason
+    assert [each.weight for each in outcome.pipelines] == [1.0, 0.0, 0.0]
+    for name, tensor in state.replica(0, 0).model.state_dict().items():
+        assert torch.equal(tensor, state.model.state_dict()[name])
+
+
+def test_a_cluster_without_pipelines_sits_out_with_its_reasons() -> None:
+    absences = (Absence(1, "c1.d0", "no memory"), Absence(1, "c1.d1", "out of reach"))
+    plan = RoundPlan(0, "test", (TWO.clusters[0], ClusterPlan(1, ())), absences=absences)
+    outcome = lab.run_one(plan, shares=(0.5, 0.5))
+    assert outcome.sat_out == {1: "c1.d0 sits out: no memory; c1.d1 sits out: out of reach"}
+    assert [each.cluster for each in outcome.pipelines] == [0]
+    assert outcome.abandoned == {}
+    assert lab.run_one(TWO, shares=(0.5, 0.5)).sat_out == {}
