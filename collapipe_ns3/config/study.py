@@ -16,6 +16,7 @@ from collapipe_ns3.config.radio import Propagation, Radio
 from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
+from collapipe_ns3.costs.optimizers import OptimizerName
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
 
@@ -93,7 +94,7 @@ class Task(Section):
 class Training(Section):
     """How the model is trained."""
 
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
     batch_size: _Sequences = 64
     """Sequences that a cluster takes in one local step, over all micro-batches."""

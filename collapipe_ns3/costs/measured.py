@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from collapipe_ns3.costs.optimizers import OPTIMIZER_FLOPS
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import StageCost
 
 
@@ -67,7 +67,7 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
 
 def optimizer_flops(optimizer: str, parameters: Sequence[nn.Parameter]) -> int:
     """FLOPs of one optimizer step."""
-    return OPTIMIZER_FLOPS[optimizer] * sum(p.numel() for p in parameters)
+    return OPTIMIZERS[optimizer].flops * sum(p.numel() for p in parameters)
 
 
 def aggregation_flops(parameters: Sequence[nn.Parameter], models: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from bridge.formats import Wire, row_bytes
-from collapipe_ns3.costs.optimizers import OPTIMIZER_FLOPS, OPTIMIZER_STATE, training_bytes
+from collapipe_ns3.costs.optimizers import OPTIMIZERS, training_bytes
 from collapipe_ns3.costs.predicted import (
     StageCost,
     predict_blocks,
@@ -62,7 +62,7 @@ class Workload:
         """The workload of a model on batches padded to these lengths, in tokens."""
         block = predict_blocks(spec, 1, 1, source_length)
         tensor = source_length * row_bytes(wire, spec.width)
-        state = OPTIMIZER_STATE[optimizer]
+        kind = OPTIMIZERS[optimizer]
         return cls(
             blocks=spec.encoder_blocks,
             batch_size=batch_size,
@@ -73,11 +73,10 @@ class Workload:
             activation_bytes=tensor + source_length,  # the padding mask, a byte a token
             gradient_bytes=tensor,
             labels_bytes=_TOKEN * target_length,
-            optimizer_flops_per_byte=OPTIMIZER_FLOPS[optimizer] / _ELEMENT,
+            optimizer_flops_per_byte=kind.flops / _ELEMENT,
             held_bytes=training_bytes(optimizer, block.parameter_bytes),
             saved_bytes=predict_blocks(spec, 1, 1, spec.max_length).activation_bytes,
-            # The moments, and each tensor's count of steps.
-            state_bytes=state * block.parameter_bytes + (_ELEMENT * _BLOCK_TENSORS if state else 0),
+            state_bytes=kind.state_bytes(block.parameter_bytes, _BLOCK_TENSORS),
         )
 
     @property

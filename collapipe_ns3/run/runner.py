@@ -8,15 +8,16 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.round import Begun, Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
@@ -79,7 +80,9 @@ class Run(Planning):
         super().__init__(config, watchdog_s)
         self.device = device
         model = build(self.spec, number(self.seed, "weights")).to(device)
-        self.state = TrainingState(model, _optimizer(config))
+        optimizer = OPTIMIZERS[config.training.optimizer]
+        make = partial(optimizer.make, learning_rate=config.training.learning_rate)
+        self.state = TrainingState(model, make)
         self.traces: TraceFiles | None = None
         self.noise = GradientNoise()
 
@@ -208,10 +211,3 @@ class Run(Planning):
         self.noise = GradientNoise.from_json(data["noise"])
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
-
-
-def _optimizer(config: StudyConfig) -> Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]:
-    rate = config.training.learning_rate
-    if config.training.optimizer == "sgd":
-        return lambda parameters: torch.optim.SGD(parameters, lr=rate)
-    return lambda parameters: torch.optim.AdamW(parameters, lr=rate)

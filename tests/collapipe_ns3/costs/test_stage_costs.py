@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from typing import get_args
 
 import lab
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.costs.measured import measure, optimizer_flops
+from collapipe_ns3.costs.optimizers import OPTIMIZERS, OptimizerName, training_bytes
 from collapipe_ns3.costs.predicted import predict_blocks
 from collapipe_ns3.engine.stage import segment
 from collapipe_ns3.engine.state import TrainingState
@@ -85,14 +88,28 @@ def test_1f1b_keeps_as_many_micro_batches_as_stages_follow() -> None:
             assert most_in_flight(everything, 0) == micro_batches
 
 
-@pytest.mark.parametrize(("optimizer", "states"), [("sgd", 0), ("adamw", 2)])
-def test_optimizer_states_are_as_large_as_said(optimizer: str, states: int) -> None:
-    """AdamW also keeps a step counter a tensor, which is left out: four bytes of it each."""
-    state = TrainingState(build(SIZES, 1), lab.adamw if states else lab.Recording())
+def test_a_study_may_name_every_optimizer_of_the_table() -> None:
+    assert get_args(OptimizerName) == tuple(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizer_states_are_as_large_as_said(optimizer: str) -> None:
+    kind = OPTIMIZERS[optimizer]
+    state = TrainingState(build(SIZES, 1), partial(kind.make, learning_rate=0.25))
     unit = state.replica(0, 0).units["blocks.0"]
-    for parameter in unit.module.parameters():
+    assert [group["lr"] for group in unit.optimizer.param_groups] == [0.25]
+    parameters = list(unit.module.parameters())
+    for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
+    assert unit.optimizer_bytes() == 0
     unit.optimizer.step()
-    counters = 4 * len(list(unit.module.parameters())) if states else 0
-    assert unit.optimizer_bytes() - counters == states * unit.parameter_bytes()
-    assert optimizer_flops(optimizer, list(unit.module.parameters())) > 0
+    assert unit.optimizer_bytes() == kind.state_bytes(unit.parameter_bytes(), len(parameters))
+    held = training_bytes(optimizer, unit.parameter_bytes())
+    assert held == (2 + kind.states) * unit.parameter_bytes()
+    assert optimizer_flops(optimizer, parameters) == kind.flops * sum(p.numel() for p in parameters)
+
+
+def test_the_optimizers_are_torchs_own_of_these_names() -> None:
+    weight = [torch.nn.Parameter(torch.ones(1))]
+    made = {name: type(kind.make(iter(weight), 1.0)) for name, kind in OPTIMIZERS.items()}
+    assert made == {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
