@@ -25,8 +25,8 @@ from collapipe_ns3.dssra.segments.scheduling import segments_of
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
-from collapipe_ns3.observed import Computed, Medium, Observation, Sent
-from collapipe_ns3.outcome import DeviceUse, GradientNorms, Phases, Strayed
+from collapipe_ns3.observed import MeasuredLink, Medium, Observation
+from collapipe_ns3.outcome import DeviceUse, Phases, PipelineDistortion, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.closed_forms import Pace, costs
 from collapipe_ns3.prediction.delay import Array
@@ -42,41 +42,6 @@ _NOISE_W_HZ = 2e-20
 _SHADOWING_DB = 6.0
 _MEMORY = 0.9  # of a round's shadowing that is left in the next
 _SPEC = ModelSpec(200, 200, 64, 4, 256, 6, 2, 12)
-
-
-@dataclass(frozen=True)
-class Link:
-    """A measured link; see `collapipe_ns3.observed.MeasuredLink`."""
-
-    src: str
-    dst: str
-    gain: float
-    sinr: float
-    goodput_bps: float
-    tx_power_w: float
-    interference_w_hz: float = _NOISE_W_HZ
-    loss: float = 0.0
-    age_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a round took; see `collapipe_ns3.observed.Outcome`."""
-
-    duration_ns: int
-    devices: Sequence[DeviceUse]
-    phases: Phases
-    abandoned: dict[int, str] = field(default_factory=dict)
-    loss: float = 0.0
-    links: Sequence[Link] = ()
-    deliveries: Sequence[Sent] = ()
-    computations: Sequence[Computed] = ()
-    gradients: Sequence[GradientNorms] = ()
-    strayed: Sequence[Strayed] = ()
-
-    @property
-    def energy_j(self) -> dict[str, float]:
-        return {use.device: use.energy_j for use in self.devices}
 
 
 @dataclass
@@ -145,7 +110,8 @@ class World:
                 watts = profiles[src].max_tx_power_w
                 sinr = watts * gain / (_NOISE_W_HZ * medium.bandwidth_hz)
                 goodput = 0.6 * medium.bandwidth_hz * float(np.log2(1 + sinr))
-                links.append(Link(src, dst, gain, sinr, goodput, watts))
+                figures = (gain, _NOISE_W_HZ, sinr, goodput)
+                links.append(MeasuredLink(src, dst, *figures, 0.0, 0.0, watts))
         return Observation(
             devices=self.names(),
             profiles=profiles,
@@ -165,7 +131,7 @@ class World:
         for key, value in self.shadow_db.items():
             self.shadow_db[key] = _MEMORY * value + self.rng.normal(0, fresh)
 
-    def execute(self, plan: RoundPlan) -> Outcome:
+    def execute(self, plan: RoundPlan) -> RoundOutcome:
         """A plan of any scheme on the links as they are now."""
         seen = self.observation()
         fleet, work = Fleet.of(seen, Knowledge()), workload(seen, Settings())
@@ -183,11 +149,25 @@ class World:
         ]
         last = max(made.clusters, key=lambda times: times.upload_ns)
         phases = Phases(0, *last.phases_ns, made.total_ns - last.upload_ns)
-        strayed = [
-            Strayed(n, 1 / self.clusters, seen.batch_size, c.pipelines[0].micro_batches, 0.0)
+        distortions = [
+            PipelineDistortion(
+                n, 1 / self.clusters, seen.batch_size, c.pipelines[0].micro_batches, 0.0
+            )
             for n, c in enumerate(plan.clusters)
         ]
-        return Outcome(made.total_ns, uses, phases, strayed=strayed)
+        return RoundOutcome(
+            round=plan.round,
+            start_ns=0,
+            phases=phases,
+            computation_ns=0,
+            loss=0.0,
+            computations=(),
+            deliveries=(),
+            links=(),
+            devices=uses,
+            pipelines=(),
+            distortions=distortions,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,69 +1,107 @@
-"""What a scheme is shown: who there is, what is trained, what was measured, how a round went."""
+"""What a scheme is shown: the nodes, the model, the radios, and what was measured on the links."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import Self
 
 from bridge.formats import Wire
+from bridge.network import LinkState, Network
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.learning.spec import ModelSpec
 
-#: From so much spare SINR on, fading and interference break no block; without any, four
-#: transfers in ten wait for one to come again (one block in ten is broken, a transfer has several).
-_SPARE_DB = 15.0
-_OFTEN = 0.4
+#: From this much SINR above the best code's on, fading and interference break no transport block.
+#: Without any margin four transfers in ten wait for a retransmission: one block in ten is broken,
+#: and a transfer has several blocks.
+_SAFE_MARGIN_DB = 15.0
+_RETRANSMITTED = 0.4
 
 
-class MeasuredLink(Protocol):
-    """What was measured on a directed link, linear and SI; see `bridge.network.LinkState`."""
+@dataclass(frozen=True, slots=True)
+class MeasuredLink:
+    """What was measured on a directed link, linear and in SI units.
+
+    Gain is received over radiated power, antennas included. `interference_w_hz` is the power
+    spectral density of noise plus interference. SINR is what the two give at the power and over the
+    bandwidth of the latest measurement. Goodput is bits that arrived per second in which the link
+    had something to send, 0 before anything but soundings was sent; `loss` is the share of the
+    bytes that did not arrive. `age_s` is the time since the latest measurement, and `tx_power_w`
+    the transmit power in it.
+    """
+
+    src: str
+    dst: str
+    gain: float
+    interference_w_hz: float
+    sinr: float
+    goodput_bps: float
+    loss: float
+    age_s: float
+    tx_power_w: float
+
+    @classmethod
+    def of(cls, state: LinkState) -> Self:
+        """A network's own measurement as plain data."""
+        return cls(**{f.name: getattr(state, f.name) for f in dataclasses.fields(cls)})
+
+    @classmethod
+    def silent(cls, src: str, dst: str) -> Self:
+        """A link whose sounding was lost: its gain is 0 and its loss 1."""
+        return cls(
+            src,
+            dst,
+            gain=0.0,
+            interference_w_hz=0.0,
+            sinr=0.0,
+            goodput_bps=0.0,
+            loss=1.0,
+            age_s=0.0,
+            tx_power_w=0.0,
+        )
 
     @property
-    def src(self) -> str: ...
-    @property
-    def dst(self) -> str: ...
-    @property
-    def gain(self) -> float: ...
-    @property
-    def interference_w_hz(self) -> float: ...
-    @property
-    def sinr(self) -> float: ...
-    @property
-    def goodput_bps(self) -> float: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def age_s(self) -> float: ...
-    @property
-    def tx_power_w(self) -> float: ...
+    def pair(self) -> tuple[str, str]:
+        """Its sender and its receiver."""
+        return self.src, self.dst
+
+
+def measured_links(network: Network) -> tuple[MeasuredLink, ...]:
+    """What a network has measured on its links since its episode began."""
+    return tuple(map(MeasuredLink.of, network.link_state()))
 
 
 @dataclass(frozen=True, slots=True)
 class Medium:
     """A band that directed links have in common, and how a plan may divide it.
 
-    A `shared` medium carries one transfer at a time, in effect: all its links take turns at the
-    whole band. With `at_once` they are really on the air together, each over a part of the band and
-    for as long as it takes. Where it takes `grants`, a plan may give links bandwidths of their own,
-    all together at most `bandwidth_hz`, and those that it gives none share the rest as on a shared
-    medium. A medium that is neither has the whole band for every link. A `half_duplex` one has
-    nodes that send or receive, never both at once. One of `slot_s` is given out in slots of that
-    length: a node sends or receives for whole slots, links may divide one, and what it carried has
-    arrived at its end.
+    How links use the band:
 
-    What is sent is received by the node that it is for. Those that `overhear` a medium receive all
-    that is sent over it; they are nodes of clusters whose devices use it among themselves.
+    - On a `shared` medium they take turns: one transfer at a time has the whole band. With
+      `at_once`, transfers are on the air together in different parts of the band, each for as long
+      as it takes; their total time is the same.
+    - Where a medium takes `grants`, a plan may grant links bandwidths of their own, at most
+      `bandwidth_hz` in total. Links without a grant share the rest as on a shared medium.
+    - On a medium with neither, every link has the whole band.
+    - On a `half_duplex` medium a node either sends or receives at a time.
+    - Where `slot_s` is not 0, the band is scheduled in slots of that length: a node sends or
+      receives for whole slots, several links may divide a slot, and data arrives at its end.
+    - The nodes in `overhear` receive everything that is sent over the medium, not only what is for
+      them. They belong to clusters whose devices use it among themselves.
 
-    The rest is what to expect before anything was sent: `densities` are points (SINR, bit/s/Hz) of
-    what the radio carries while it sends, empty where nothing is known, of which `efficiency` is
-    payload; a transfer holds its link for `overhead` times its airtime, arrives `latency_s` after,
-    and its receiver acknowledges it for `replies` times its airtime. Where `repeat_s` is not 0,
-    that is how much later what was broken is sent again, which links do the more often the less
-    their SINR is above what the best code needs. `least_hz` is the narrowest part of the band that
-    a sender may put all of its power into; 0 where it always uses all of the band.
+    What to expect before anything was sent:
+
+    - `densities` are points (SINR, bit/s/Hz) of what the radio carries on the air, empty where
+      nothing is known. The fraction `efficiency` of it is payload.
+    - A transfer occupies its link for `overhead` times its airtime and arrives `latency_s` later.
+      Its receiver sends acknowledgements for `replies` times its airtime.
+    - A transport block that was received with errors is sent again `repeat_s` later, 0 where that
+      does not delay a transfer.
+    - `least_hz` is the narrowest part of the band into which a sender can put all of its power, 0
+      where it always uses the whole band.
     """
 
     name: str
@@ -83,16 +121,25 @@ class Medium:
     repeat_s: float = 0.0
     least_hz: float = 0.0
 
-    def late_s(self, sinr: float) -> float:
-        """The latency to expect at a mean SINR."""
+    def expected_latency_s(self, sinr: float) -> float:
+        """The latency to expect at a mean SINR (linear), retransmissions included.
+
+        The share of transfers that wait for a retransmission falls linearly with the SINR's margin
+        in dB over what the best code needs.
+        """
         if not self.repeat_s or not self.densities:
             return self.latency_s
-        spare_db = 10 * math.log10(max(sinr, 1e-9) / self.densities[-1][0])
-        often = min(max(1 - spare_db / _SPARE_DB, 0.0), 1.0) * _OFTEN
-        return self.latency_s + often * self.repeat_s
+        margin_db = 10 * math.log10(max(sinr, 1e-9) / self.densities[-1][0])
+        share = min(max(1 - margin_db / _SAFE_MARGIN_DB, 0.0), 1.0) * _RETRANSMITTED
+        return self.latency_s + share * self.repeat_s
 
     def density(self, sinr: float) -> float:
-        """Bits a second a hertz to expect at a SINR: between the points in dB, else Shannon's."""
+        """The bit/s/Hz to expect at a SINR (linear).
+
+        `densities` are interpolated linearly over the SINR in dB; below the first point the density
+        is proportional to the SINR, and above the last it is constant. Without any points it is
+        Shannon's log2(1 + SINR).
+        """
         if not self.densities:
             return math.log2(1 + sinr)
         points = self.densities
@@ -106,15 +153,15 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a scheme is given: who there is, what is trained, and what was measured.
+    """Everything that a scheme is shown before it plans a round.
 
-    `devices` lists each cluster's device names in the study's order; `profiles` has every node,
-    control units and the base station included; `links` is empty before anything was sent.
-    `shares` are the clusters' parts of the training data, equal where it is empty; the lengths are
-    what batches are usually padded to, in tokens, None for the task's longest. `media` says what
-    the radios are; a link in none of them is taken to have a channel of its own. `wire` is the
-    format of activations and gradients on the air. `sounding_j` are the joules that each node's
-    radios have sent and received in this round's soundings.
+    `devices` lists the names of each cluster's devices in the study's order. `profiles` has every
+    node, including control units and the base station. `links` is empty before anything was
+    measured. `shares` are the clusters' shares of the training data; empty means equal shares. The
+    lengths are those that batches are usually padded to, in tokens; None means the task's longest.
+    A link that is in none of the `media` is assumed to have a channel of its own. `wire` is the
+    number format of activations and gradients on the air. `sounding_j` has the energy in joules
+    that the radios of each node spent on sending and on receiving in this round's soundings.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -130,123 +177,3 @@ class Observation:
     media: tuple[Medium, ...] = ()
     wire: Wire = "fp32"
     sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-
-class Sent(Protocol):
-    """A transfer that ended; see `bridge.network.Delivery`."""
-
-    @property
-    def src(self) -> str: ...
-    @property
-    def dst(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def lost(self) -> Sequence[tuple[int, int]]: ...
-    @property
-    def airtime_s(self) -> float: ...
-    @property
-    def bandwidth_hz(self) -> float: ...
-    @property
-    def tx_power_w(self) -> float: ...
-
-
-class Computed(Protocol):
-    """A computation that ended; see `collapipe_ns3.outcome.Computation`."""
-
-    @property
-    def node(self) -> str: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
-    @property
-    def flops(self) -> float: ...
-
-
-class Spent(Protocol):
-    """What a node spent in a round; see `collapipe_ns3.outcome.DeviceUse`."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def compute_energy_j(self) -> float: ...
-    @property
-    def tx_energy_j(self) -> float: ...
-    @property
-    def rx_energy_j(self) -> float: ...
-
-
-class PhaseTimes(Protocol):
-    """Where a round's time went, in ns; see `collapipe_ns3.outcome.Phases`."""
-
-    @property
-    def broadcast_ns(self) -> int: ...
-    @property
-    def pipeline_ns(self) -> int: ...
-    @property
-    def gather_ns(self) -> int: ...
-    @property
-    def upload_ns(self) -> int: ...
-    @property
-    def aggregate_ns(self) -> int: ...
-
-
-class Norms(Protocol):
-    """Norms of a step's gradient; see `collapipe_ns3.outcome.GradientNorms`."""
-
-    @property
-    def sequences(self) -> int: ...
-    @property
-    def prefix_squares(self) -> Sequence[float]: ...
-
-
-class Distorted(Protocol):
-    """What the air did to a pipeline's tensors; see `collapipe_ns3.outcome.Strayed`."""
-
-    @property
-    def weight(self) -> float: ...
-    @property
-    def sequences(self) -> int: ...
-    @property
-    def micro_batches(self) -> int: ...
-    @property
-    def distortion(self) -> float: ...
-
-
-class Outcome(Protocol):
-    """What a scheme may learn from after its plan was executed."""
-
-    @property
-    def duration_ns(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def energy_j(self) -> Mapping[str, float]:
-        """Energy of each node in the round, computation and radio."""
-        ...
-
-    @property
-    def devices(self) -> Sequence[Spent]: ...
-    @property
-    def phases(self) -> PhaseTimes: ...
-    @property
-    def abandoned(self) -> Mapping[int, str]: ...
-    @property
-    def links(self) -> Sequence[MeasuredLink]: ...
-    @property
-    def deliveries(self) -> Sequence[Sent]: ...
-    @property
-    def computations(self) -> Sequence[Computed]: ...
-    @property
-    def gradients(self) -> Sequence[Norms]: ...
-    @property
-    def strayed(self) -> Sequence[Distorted]: ...

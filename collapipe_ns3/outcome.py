@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bridge.network import Delivery, LinkState
+from bridge.network import Delivery
 from collapipe_ns3.nodes import is_device
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plan import Pipeline
 
 
@@ -62,8 +63,8 @@ class GradientNorms:
 
 
 @dataclass(frozen=True, slots=True)
-class Strayed:
-    """How far a pipeline's tensors came off on their way in a round.
+class PipelineDistortion:
+    """How much the tensors of a pipeline were distorted on their way in a round.
 
     `distortion` is Σ ε over all hops of a micro-batch, forward and backward, the mean over the
     round's micro-batches; `weight` is the pipeline's part of the average.
@@ -145,11 +146,11 @@ class RoundOutcome:
     loss: float
     computations: Sequence[Computation]
     deliveries: Sequence[Delivery]
-    links: Sequence[LinkState]
+    links: Sequence[MeasuredLink]
     devices: Sequence[DeviceUse]
     pipelines: Sequence[PipelineFate]
     gradients: Sequence[GradientNorms] = ()
-    strayed: Sequence[Strayed] = ()
+    distortions: Sequence[PipelineDistortion] = ()
     sat_out: Mapping[int, str] = field(default_factory=dict)
 
     @property

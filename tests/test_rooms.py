@@ -31,10 +31,10 @@ FORBIDDEN = {
 #: is a folder, or the modules that lie beside the folders and belong together.
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("names", "nodes", "neighbours", "paths", "plugins", "quantity", "streams"),
-    ("schedule", "plan", "outcome", "links", "problems", "keywords"),
+    ("schedule", "plan", "problems", "keywords"),
     ("learning",),
     ("costs",),
-    ("observed",),
+    ("observed", "outcome"),
     ("engine",),
     ("eventgraph",),
     ("prediction",),

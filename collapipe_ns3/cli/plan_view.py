@@ -12,7 +12,7 @@ from rich.table import Table
 from collapipe_ns3.cli import gantt
 from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.links import Link
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.run.preview import Preview
@@ -41,7 +41,7 @@ def print_preview(console: Console, shown: Preview) -> None:
         _print_timeline(console, shown.timeline)
 
 
-def _links(links: Iterable[Link], planned: Iterable[LinkPlan]) -> Table:
+def _links(links: Iterable[MeasuredLink], planned: Iterable[LinkPlan]) -> Table:
     """Those that are planned, beside what they are given; all, where the plan names none."""
     grants = {(link.src, link.dst): link.given for link in planned}
     table = new_table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")

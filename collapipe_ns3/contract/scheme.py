@@ -14,11 +14,11 @@ from bridge.compute import TorchThread
 from collapipe_ns3.contract import Breach, Step
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, rounds, tiny
 from collapipe_ns3.engine.site import CostBook
-from collapipe_ns3.links import LinkBook
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import PipelineFate, RoundOutcome
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.planning import Planning
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.schedule import SCHEDULES
@@ -170,7 +170,7 @@ class SchemeContract:
         scheme, outcome, seen = self._executed()
         failed = [_failed(each) for each in outcome.pipelines]
         nothing: dict[str, Any] = dict.fromkeys(
-            ("computations", "links", "gradients", "strayed"), ()
+            ("computations", "links", "gradients", "distortions"), ()
         )
         scheme.learn(dataclasses.replace(outcome, loss=math.nan, pipelines=failed, **nothing))
         _validate(scheme.plan(1, seen), seen)

@@ -13,9 +13,10 @@ import torch
 
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.contract import Breach
-from collapipe_ns3.links import Link, LinkBook
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.reading import study_file
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.topology import layout
@@ -55,7 +56,7 @@ def tiny(clusters: Sequence[Sequence[object]] = (NEAR,), **changes: object) -> S
 
 def links(config: StudyConfig, gain: float, loss: float = 0.0) -> LinkBook:
     """All links of the study as if they had been measured, with this gain (linear)."""
-    book: dict[tuple[str, str], Link] = {}
+    book: dict[tuple[str, str], MeasuredLink] = {}
     for number, devices in enumerate(layout.device_names(config)):
         control = control_unit(number)
         pairs = [*permutations((control, *devices), 2), (control, SERVER), (SERVER, control)]
@@ -63,11 +64,21 @@ def links(config: StudyConfig, gain: float, loss: float = 0.0) -> LinkBook:
     return LinkBook(book)
 
 
-def _link(src: str, dst: str, gain: float, loss: float) -> Link:
+def _link(src: str, dst: str, gain: float, loss: float) -> MeasuredLink:
     power_w, bandwidth_hz = 0.1, 1e6
     sinr = power_w * gain / (bandwidth_hz * _NOISE_W_HZ)
     goodput_bps = bandwidth_hz * min(sinr, 1.0) * (1 - loss)
-    return Link(src, dst, gain, _NOISE_W_HZ, sinr, goodput_bps, loss, 0.0, power_w)
+    return MeasuredLink(
+        src,
+        dst,
+        gain=gain,
+        interference_w_hz=_NOISE_W_HZ,
+        sinr=sinr,
+        goodput_bps=goodput_bps,
+        loss=loss,
+        age_s=0.0,
+        tx_power_w=power_w,
+    )
 
 
 def rounds(make: Callable[[], Run], stopped: bool = False) -> list[RoundRecord]:

@@ -12,7 +12,7 @@ from typing import Any
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.observed import PhaseTimes, Spent
+from collapipe_ns3.outcome import DeviceUse, Phases
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.account import Joules
 
@@ -209,7 +209,7 @@ class PredictionCheck:
 
 
 def check_prediction(
-    prediction: Prediction, phases: PhaseTimes, devices: Sequence[Spent], local_steps: int
+    prediction: Prediction, phases: Phases, devices: Sequence[DeviceUse], local_steps: int
 ) -> list[PredictionCheck]:
     """The prediction beside what was measured: phases, the step, the round, energies by node."""
     measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in PHASES}
@@ -232,7 +232,7 @@ def check_prediction(
 
 
 def corrected(
-    before: Mapping[str, float], prediction: Prediction, phases: PhaseTimes, weight: float
+    before: Mapping[str, float], prediction: Prediction, phases: Phases, weight: float
 ) -> dict[str, float]:
     """The corrections after a round, which counts with `weight`: measured over predicted.
 

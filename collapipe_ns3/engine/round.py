@@ -26,13 +26,14 @@ from collapipe_ns3.learning.aggregation import (
 )
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
+from collapipe_ns3.observed import measured_links
 from collapipe_ns3.outcome import (
     DeviceUse,
     GradientNorms,
     Phases,
+    PipelineDistortion,
     PipelineFate,
     RoundOutcome,
-    Strayed,
 )
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.schedule import Table, table
@@ -159,11 +160,11 @@ async def run_round(
         loss=loss / data if trained else math.nan,
         computations=site.computations[begun.computations :],
         deliveries=site.network.deliveries[begun.deliveries :],
-        links=site.network.link_state(),
+        links=measured_links(site.network),
         devices=_uses(site, jobs, begun),
         pipelines=tuple(_fate(job, weights) for job in jobs),
         gradients=tuple(norms for job in trained for norms in job.gradients),
-        strayed=tuple(_strayed(job, weights) for job in trained),
+        distortions=tuple(_distortion(job, weights) for job in trained),
         sat_out=_sat_out(plan),
     )
 
@@ -339,11 +340,12 @@ def _sat_out(plan: RoundPlan) -> dict[int, str]:
     }
 
 
-def _strayed(job: _Job, weights: _Weights) -> Strayed:
+def _distortion(job: _Job, weights: _Weights) -> PipelineDistortion:
     sequences = job.pipeline.micro_batches * job.gradients[0].sequences
     distortion = math.fsum(job.distortions) / len(job.distortions)
     weight = weights[job.cluster, job.index]
-    return Strayed(job.cluster, weight, sequences, job.pipeline.micro_batches, distortion)
+    micro_batches = job.pipeline.micro_batches
+    return PipelineDistortion(job.cluster, weight, sequences, micro_batches, distortion)
 
 
 def _phases(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.nodes import SERVER
-from collapipe_ns3.observed import Spent
+from collapipe_ns3.outcome import DeviceUse
 from collapipe_ns3.prediction.closed_forms import Costs, Radio
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import Links
@@ -62,7 +62,7 @@ def of_costs(found: Costs, places: Places) -> dict[str, Joules]:
 def ratios(
     before: Mapping[str, tuple[float, float]],
     predicted: Mapping[str, Joules],
-    devices: Iterable[Spent],
+    devices: Iterable[DeviceUse],
     sounding_j: Mapping[str, tuple[float, float]],
     weight: float,
 ) -> dict[str, tuple[float, float]]:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from bridge.formats import Wire
-from collapipe_ns3.observed import Distorted, Norms
+from collapipe_ns3.outcome import GradientNorms, PipelineDistortion
 from collapipe_ns3.prediction.delay import Array
 
 _NEWEST_STEP = 0.1  # the weight of a step's norms among those before
@@ -104,18 +104,18 @@ class GradientNoise:
         signal = square * batch / variance
         return 1 + distortion * (1 + signal / micro_batches)
 
-    def learned(self, gradients: Iterable[Norms]) -> Self:
+    def learned(self, gradients: Iterable[GradientNorms]) -> Self:
         """The estimate after all steps of a round of which norms were taken."""
         noise = self
         for norms in gradients:
             noise = noise.after(norms.prefix_squares, norms.sequences, _NEWEST_STEP)
         return noise
 
-    def measured(self, strayed: Iterable[Distorted]) -> float:
+    def measured(self, distortions: Iterable[PipelineDistortion]) -> float:
         """Σ ρΓ of a round from what really happened to its tensors; nan if nothing was trained."""
         parts = [
             (each.weight, self.divergence(each.sequences, each.micro_batches, each.distortion))
-            for each in strayed
+            for each in distortions
         ]
         return math.fsum(weight * part for weight, part in parts) if parts else math.nan
 

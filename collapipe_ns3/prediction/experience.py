@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.observed import Computed
+from collapipe_ns3.outcome import Computation
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
 #: By how much a plan that was not tried may disappoint.
@@ -62,7 +62,7 @@ def after(
     return found
 
 
-def trained_s(computations: Iterable[Computed], clusters: Mapping[str, int]) -> dict[int, float]:
+def trained_s(computations: Iterable[Computation], clusters: Mapping[str, int]) -> dict[int, float]:
     """From each cluster's first computation to its last; `clusters` has every node's."""
     begun: dict[int, int] = {}
     ended: dict[int, int] = {}

@@ -16,8 +16,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from bridge.network import Delivery
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.observed import Computed, MeasuredLink, Medium, Outcome, Sent
+from collapipe_ns3.observed import MeasuredLink, Medium
+from collapipe_ns3.outcome import Computation, RoundOutcome
 from collapipe_ns3.prediction.services import Pair, Service, learned
 
 #: What a link in no medium is taken for.
@@ -43,7 +45,7 @@ class Knowledge:
 
     def after(
         self,
-        outcome: Outcome,
+        outcome: RoundOutcome,
         profiles: Mapping[str, DeviceProfile],
         media: Sequence[Medium],
         granted: Container[Pair],
@@ -111,7 +113,7 @@ def _mixed_services(
 
 
 def _speeds(
-    computations: Iterable[Computed], profiles: Mapping[str, DeviceProfile]
+    computations: Iterable[Computation], profiles: Mapping[str, DeviceProfile]
 ) -> dict[str, float]:
     """FLOPs over the time they took beyond each computation's fixed cost."""
     flops: dict[str, float] = {}
@@ -125,7 +127,7 @@ def _speeds(
 
 
 def _efficiencies(
-    deliveries: Iterable[Sent], links: Iterable[MeasuredLink], media: Sequence[Medium]
+    deliveries: Iterable[Delivery], links: Iterable[MeasuredLink], media: Sequence[Medium]
 ) -> dict[Pair, float]:
     of_pair = {pair: medium for medium in media for pair in medium.links}
     state = {(link.src, link.dst): link for link in links}
@@ -147,7 +149,7 @@ def _efficiencies(
     return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
 
 
-def losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
+def losses(deliveries: Iterable[Delivery]) -> dict[Pair, float]:
     """The share of bytes that did not arrive, below 1, by link.
 
     Of transfers that were handed on, gaps included: one of which nothing arrived is sent again or
@@ -163,5 +165,5 @@ def losses(deliveries: Iterable[Sent]) -> dict[Pair, float]:
     return {pair: 1 - arrived[pair] / sent[pair] for pair in sent}
 
 
-def _arrived(each: Sent) -> int:
+def _arrived(each: Delivery) -> int:
     return each.size_bytes - sum(end - start for start, end in each.lost)

@@ -206,7 +206,7 @@ class Reader:
         if latency_s is None:
             latency_s = service.latency_s
             if medium is not None and medium.repeat_s and link is not None:
-                latency_s = medium.late_s(link.sinr)
+                latency_s = medium.expected_latency_s(link.sinr)
         rest = (latency_s + _lost_s(medium), epsilon, 1 / service.overhead)
         if link is None or not is_measured(link):
             return (np.nan, np.nan, *rest, np.nan, np.nan)

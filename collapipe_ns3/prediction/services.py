@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.network import Delivery
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.observed import Medium, Sent
+from collapipe_ns3.observed import Medium
 
 #: A directed link by its ends' names.
 Pair = tuple[str, str]
@@ -75,13 +76,13 @@ def way(pair: Pair, medium: Medium | None, granted_hz: float | None, spread: flo
 
 def learned(
     before: Mapping[str, Service],
-    deliveries: Iterable[Sent],
+    deliveries: Iterable[Delivery],
     media: Sequence[Medium],
     granted: Container[Pair],
 ) -> tuple[dict[str, Service], dict[Pair, float]]:
     """Each medium's service after a round, and each link's latency in it."""
     of_pair = {pair: medium for medium in media for pair in medium.links}
-    by_medium: dict[str, list[Sent]] = {}
+    by_medium: dict[str, list[Delivery]] = {}
     for each in deliveries:
         pair = (each.src, each.dst)
         if each.outcome == "delivered" and each.airtime_s > 0:
@@ -114,7 +115,7 @@ class _Replay:
 
     def __init__(
         self,
-        sent: Sequence[Sent],
+        sent: Sequence[Delivery],
         medium: Medium | None,
         granted: Container[Pair],
         late: Mapping[Pair, float] | None = None,

@@ -17,12 +17,12 @@ from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.task import Task
-from collapipe_ns3.links import LinkBook
-from collapipe_ns3.observed import Observation
+from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.reading.warnings import scheme_warnings
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.topology import layout, networks
@@ -161,7 +161,7 @@ class Planning:
             for each in net.deliveries
             if each.kind == "sounding" and each.outcome in ("lost", "refused")
         ]
-        return self.links.sounded(net.link_state(), lost)
+        return self.links.sounded(measured_links(net), lost)
 
     def _scenario(self) -> ScenarioSpec:
         """The network of the next round."""

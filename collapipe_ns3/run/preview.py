@@ -13,9 +13,8 @@ from collapipe_ns3.dssra.planning_problem import unmeasured, workload
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.links import Link
 from collapipe_ns3.nodes import SERVER
-from collapipe_ns3.observed import Observation
+from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
@@ -33,7 +32,7 @@ class Preview:
     finds doubtful in the study.
     """
 
-    links: tuple[Link, ...]
+    links: tuple[MeasuredLink, ...]
     plan: RoundPlan
     explanation: Mapping[str, Any]
     timeline: Timeline | None

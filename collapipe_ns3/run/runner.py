@@ -24,10 +24,11 @@ from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.step import first_of
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.learning.transformer import build
-from collapipe_ns3.links import Link, LinkBook
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, spent_j
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.streams import number
@@ -118,7 +119,7 @@ class Run(Planning):
             planning_wall_s=episode.planning_wall_s,
             seed=self.seed,
             sounded=sounded,
-            divergence=self.noise.measured(outcome.strayed),
+            divergence=self.noise.measured(outcome.distortions),
             energy_queues=self.scheme.energy_queues(plan.round, self.profiles),
             explanation=explanation,
         )
@@ -207,7 +208,8 @@ class Run(Planning):
         """Goes on where `checkpoint` was taken."""
         data: Mapping[str, Any] = torch.load(checkpoint, weights_only=True)
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
-        self.links = LinkBook({(kept["src"], kept["dst"]): Link(**kept) for kept in data["links"]})
+        links = [MeasuredLink(**kept) for kept in data["links"]]
+        self.links = LinkBook({link.pair: link for link in links})
         self.noise = GradientNoise.from_json(data["noise"])
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])

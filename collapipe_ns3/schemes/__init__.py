@@ -17,7 +17,7 @@ from collapipe_ns3.keywords import model_of
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.observed import Medium as Medium
 from collapipe_ns3.observed import Observation as Observation
-from collapipe_ns3.observed import Outcome as Outcome
+from collapipe_ns3.outcome import RoundOutcome as Outcome
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.plugins import RAISED, PluginFailed, described
 

@@ -15,9 +15,9 @@ from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeas
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import MeasuredLink, Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.account import ratios
 from collapipe_ns3.prediction.divergence import GradientNoise
@@ -128,7 +128,7 @@ class CollaPipe:
         self.decision: Decision | None = None
         self._seen: Observation | None = None
         self._able: Observation | None = None  # the same with those alone that can take part
-        self._before: tuple[Link, ...] = ()
+        self._before: tuple[MeasuredLink, ...] = ()
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
@@ -156,12 +156,12 @@ class CollaPipe:
         self.decision = replace(decision, plan=plan)
         return plan
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Takes in what the planned round really took: speeds, links, energy, losses."""
         if self.decision is None or self._seen is None:
             return
         seen, settings, past = self._seen, self.settings, self.past
-        self._before = tuple(map(Link.of, seen.links))
+        self._before = tuple(seen.links)
         # A cluster that sits out keeps its optimizer states where they are.
         pipelines = dict(past.pipelines or {}) | {
             cluster.cluster: cluster.pipelines[0]
@@ -187,14 +187,14 @@ class CollaPipe:
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
-                noise.measured(outcome.strayed),
+                noise.measured(outcome.distortions),
                 settings.divergence_budget,
             ),
             pipelines=pipelines,
         )
 
     def _compared(
-        self, outcome: Outcome, knowledge: Knowledge
+        self, outcome: RoundOutcome, knowledge: Knowledge
     ) -> tuple[Mapping[str, float], Knowledge]:
         """How the round's plan did, against what is known now, its links and speeds included.
 
@@ -229,7 +229,7 @@ class CollaPipe:
         tried = after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
         return tried, knowledge
 
-    def explain(self, outcome: Outcome | None) -> dict[str, Any]:
+    def explain(self, outcome: RoundOutcome | None) -> dict[str, Any]:
         """The last plan's decision; after its execution, prediction beside measurement."""
         if self.decision is None or self._seen is None:
             return {}
@@ -277,7 +277,7 @@ class CollaPipe:
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Takes up what `memory` gave."""
         held = memory["pipelines"]
-        self._before = tuple(Link(**link) for link in memory["before"])
+        self._before = tuple(MeasuredLink(**link) for link in memory["before"])
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
             correction=dict(memory["correction"]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collapipe_ns3.nodes import SERVER
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
 
@@ -22,5 +23,5 @@ class Local:
         clusters = range(len(observation.devices))
         return RoundPlan(round, "local", tuple(ClusterPlan(n, (central,)) for n in clusters))
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Nothing: the plan never changes."""

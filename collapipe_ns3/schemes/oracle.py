@@ -15,7 +15,8 @@ from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeas
 from collapipe_ns3.dssra.segments.scheduling import divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.memory import cluster_memory_problems
@@ -104,7 +105,7 @@ class Oracle:
                 "collapipe, which needs not try all",
             )
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Takes in what the round took: speeds and links, as DSSRA does."""
         if self._seen is not None:
             seen = self._seen

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from collapipe_ns3.nodes import SERVER, control_unit
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.reach import reach, silent_links
 
@@ -59,7 +60,7 @@ class PipeLine:
         """The links that carried nothing when they were last measured."""
         return silent_links(observation)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Nothing: the plan never changes."""
 
 

@@ -13,7 +13,8 @@ from pydantic import Field
 from collapipe_ns3.costs.optimizers import training_bytes
 from collapipe_ns3.costs.predicted import predict_blocks
 from collapipe_ns3.nodes import control_unit
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.reach import reach, silent_links
 from collapipe_ns3.schemes.pipeline import open_links
@@ -76,7 +77,7 @@ class TITANIC:
         """The links that carried nothing when they were last measured."""
         return silent_links(observation)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Nothing: it knows the links by the next observation."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collapipe_ns3.nodes import SERVER, control_unit
-from collapipe_ns3.observed import Observation, Outcome
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.memory import predict_whole_model
 from collapipe_ns3.prediction.reach import reach, silent_links
@@ -41,7 +42,7 @@ class VanillaFL:
         """The links that carried nothing when they were last measured."""
         return silent_links(observation)
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: RoundOutcome) -> None:
         """Nothing: the plan never changes."""
 
 

@@ -20,8 +20,8 @@ from typing import Any, cast
 
 from bridge import loop as simulated
 from bridge.network import Network
-from collapipe_ns3.links import Link
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plugins import RAISED, PluginFailed, described
 from ns3_scenarios import runtime
 from ns3_scenarios.network import TCP_DEFAULTS
@@ -87,7 +87,7 @@ class OwnScenario:
 
 #: How to take what a call hands back, so that a wrong type is found there and then.
 _READ: dict[str, Callable[[Any], object]] = {
-    "link_state": lambda states: tuple(map(Link.of, states)),
+    "link_state": lambda states: tuple(map(MeasuredLink.of, states)),
     "usage": dict,
 }
 

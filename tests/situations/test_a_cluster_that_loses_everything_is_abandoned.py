@@ -12,10 +12,10 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
-from collapipe_ns3.links import LinkBook
-from collapipe_ns3.observed import Observation
+from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.prediction.knowledge import losses
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 RATE = Link(rate_bps=100_000_000)
@@ -29,7 +29,7 @@ def rounds(broken: list[bool]) -> tuple[CollaPipe, list[RoundOutcome]]:
     for number, out_of_reach in enumerate(broken):
         probe = FixedRateNetwork(seen(book).profiles, RATE)
         simulated.run(probe, measured(probe, scheme.sounding(seen(book))))
-        book = book.sounded(probe.link_state())
+        book = book.sounded(measured_links(probe))
         plan = scheme.plan(number, seen(book))
         network = FixedRateNetwork(seen(book).profiles, RATE, BROKEN if out_of_reach else None)
         with TorchThread() as thread:

@@ -47,12 +47,12 @@ def test_two_elements_of_an_activation_are_zeroed_and_the_rest_scaled() -> None:
     }
 
 
-def test_what_strayed_is_measured() -> None:
+def test_distortion_is_measured() -> None:
     outcome, _ = run(GAPPY)
-    (strayed,) = outcome.strayed
-    assert 0 < strayed.distortion < 0.2
+    (found,) = outcome.distortions
+    assert 0 < found.distortion < 0.2
     smooth, _ = run(lab.FAST)
-    assert smooth.strayed == (dataclasses.replace(strayed, distortion=0.0),)
+    assert smooth.distortions == (dataclasses.replace(found, distortion=0.0),)
 
 
 @pytest.mark.parametrize("gaps", [((2, 9), (40, 300)), ((5, 9), (40, 41))])

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.links import LinkBook
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.reading import study_file
+from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.planning import RadioJoules
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.schemes.collapipe import CollaPipe

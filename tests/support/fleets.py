@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
-from collapipe_ns3.observed import Medium, Observation
+from collapipe_ns3.observed import MeasuredLink, Medium, Observation
 
 SPEC = ModelSpec(
     source_vocabulary=200,
@@ -24,21 +24,6 @@ SPEC = ModelSpec(
 )
 NOISE_W_HZ = 4e-21 * 5  # thermal at 290 K, and a noise figure of 7 dB
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Link:
-    """A measured link; see `collapipe_ns3.observed.MeasuredLink`."""
-
-    src: str
-    dst: str
-    gain: float
-    interference_w_hz: float
-    sinr: float
-    goodput_bps: float
-    loss: float
-    age_s: float
-    tx_power_w: float
 
 
 def observation(
@@ -79,7 +64,7 @@ def observation(
         sinr = watts * gain / (NOISE_W_HZ * hz)
         efficiency = rng.uniform(0.3, 0.8)
         goodput = efficiency * hz * np.log2(1 + sinr)
-        links.append(Link(src, dst, gain, NOISE_W_HZ, sinr, goodput, 0.0, 0.0, watts))
+        links.append(MeasuredLink(src, dst, gain, NOISE_W_HZ, sinr, goodput, 0.0, 0.0, watts))
     shares = rng.uniform(0.5, 1.5, clusters)
     return Observation(
         devices=names,

@@ -19,7 +19,7 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.observed import Observation
+from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.outcome import GradientNorms, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.schemes.collapipe import CollaPipe
@@ -79,7 +79,7 @@ def rounds(
         outcome, network = execute(plan, state, real, links)
         scheme.learn(outcome)
         known = {(link.src, link.dst): link for link in seen.links}
-        known |= {(link.src, link.dst): link for link in network.link_state()}
+        known |= {link.pair: link for link in measured_links(network)}
         seen = dataclasses.replace(seen, links=tuple(known.values()))
         plans.append(plan)
         outcomes.append(outcome)
@@ -178,8 +178,8 @@ def test_losses_fill_the_divergence_queue() -> None:
     scheme, seen = CollaPipe(divergence_budget=1.0), observation(profiles())
     plan = scheme.plan(0, seen)
     outcome, _ = execute(plan, lab.fresh(lab.adamw), profiles())
-    strayed = [dataclasses.replace(each, distortion=0.5) for each in outcome.strayed]
-    scheme.learn(dataclasses.replace(outcome, strayed=strayed))
+    distortions = [dataclasses.replace(each, distortion=0.5) for each in outcome.distortions]
+    scheme.learn(dataclasses.replace(outcome, distortions=distortions))
     assert scheme.past.queues.divergence > 0
 
 

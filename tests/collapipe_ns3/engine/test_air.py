@@ -39,9 +39,9 @@ def test_gradients_are_as_many_bytes_as_the_format_says(wire: Wire, width: int) 
 
 def test_coarser_formats_stray_further_and_train_on() -> None:
     outcomes = {wire: run(wire) for wire in ("fp32", "fp16", "bf16", "int8")}
-    strayed = [outcome.strayed[0].distortion for outcome in outcomes.values()]
-    assert strayed[0] == 0.0
-    assert 0 < strayed[1] < strayed[2] < strayed[3] < 1e-2
+    distortion = [outcome.distortions[0].distortion for outcome in outcomes.values()]
+    assert distortion[0] == 0.0
+    assert 0 < distortion[1] < distortion[2] < distortion[3] < 1e-2
     for outcome in outcomes.values():
         assert outcome.loss == pytest.approx(outcomes["fp32"].loss, rel=2e-2)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collapipe_ns3.dssra.planning_problem import unmeasured
-from collapipe_ns3.observed import Observation
+from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.services import Service
@@ -119,7 +119,7 @@ def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
 def test_an_observation_has_no_place_for_a_position() -> None:
     """What a scheme is given are names, profiles, sizes, and figures measured on links."""
     measured = {"gain", "interference_w_hz", "sinr", "goodput_bps", "loss", "age_s", "tx_power_w"}
-    fields = {field.name for field in dataclasses.fields(fleets.Link)} - {"src", "dst"}
+    fields = {field.name for field in dataclasses.fields(MeasuredLink)} - {"src", "dst"}
     assert fields == measured
     assert {field.name for field in dataclasses.fields(Observation)} == {
         "devices", "profiles", "model", "batch_size", "local_steps", "optimizer", "links",

@@ -17,7 +17,7 @@ from collapipe_ns3.prediction.services import Service, link_name
 
 @dataclass(frozen=True)
 class Transfer:
-    """As `collapipe_ns3.observed.Sent` has it, over 1 MHz at an SINR of 3: 2 Mbit/s at most."""
+    """As `bridge.network.Delivery` has it, over 1 MHz at an SINR of 3: 2 Mbit/s at most."""
 
     start_ns: int
     end_ns: int

@@ -15,7 +15,7 @@ import yaml
 
 from collapipe_ns3 import Study, schemes
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.observed import Outcome
+from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.reading.study_file import check
@@ -259,7 +259,7 @@ def gains_seen(
         found = made(name, settings)
         learn = found.learn
 
-        def learn_and_tell(outcome: Outcome) -> None:
+        def learn_and_tell(outcome: RoundOutcome) -> None:
             seen.append({(link.src, link.dst): link.gain for link in outcome.links})
             learn(outcome)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from fleets import Link
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scheming import observation
 
+from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.schemes.titanic import TITANIC, Offer, select
 
 offers = st.lists(
@@ -67,7 +67,7 @@ def test_a_device_behind_slow_links_is_left_out() -> None:
     """Alike in everything else, the two of which more was measured to get through."""
     nodes = ["c0.cu", "c0.d0", "c0.d1", "c0.d2"]
     links = tuple(
-        Link(a, b, 1e-7, 1e-20, 100.0, 1e4 if "c0.d1" in (a, b) else 1e8, 0.0, 0.0, 0.1)
+        MeasuredLink(a, b, 1e-7, 1e-20, 100.0, 1e4 if "c0.d1" in (a, b) else 1e8, 0.0, 0.0, 0.1)
         for a in nodes
         for b in nodes
         if a != b

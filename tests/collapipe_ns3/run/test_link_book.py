@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 
-from collapipe_ns3.links import Link, LinkBook
+from collapipe_ns3.observed import MeasuredLink
+from collapipe_ns3.run.link_book import LinkBook
 
-OLD = Link("a", "b", 1e-8, 1e-19, 1e-8 * 0.1 / (1e6 * 1e-19), 8e6, 0.2, 1.0, 0.1)
+OLD = MeasuredLink("a", "b", 1e-8, 1e-19, 1e-8 * 0.1 / (1e6 * 1e-19), 8e6, 0.2, 1.0, 0.1)
 
 
-def book(*links: Link) -> LinkBook:
-    return LinkBook({(link.src, link.dst): link for link in links})
+def book(*links: MeasuredLink) -> LinkBook:
+    return LinkBook({link.pair: link for link in links})
 
 
 def test_what_was_not_measured_grows_older() -> None:
