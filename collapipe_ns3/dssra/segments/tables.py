@@ -255,6 +255,10 @@ def tables(
         + price.divergence * signal * (fleet.up.epsilon[rows] + fleet.down.epsilon[rows])
     )
     weight = np.stack([v * (m - 1), np.where(one_f, 0, v * (m - 1))], -1)
+    # A beat without weight costs nothing, even where it takes for ever.
+    counts = weight > 0
+    path = np.where(counts[..., None, None] | np.isfinite(path), path, 0.0)
+    floor = np.where(counts | np.isfinite(floor), floor, 0.0)
     return Tables(
         constant=constant,
         device=device,

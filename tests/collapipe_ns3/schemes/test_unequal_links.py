@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import wild
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.eventgraph import graph
@@ -74,6 +74,7 @@ def planned(scheme: Scheme, seen: Observation) -> RoundPlan | None:
 
 
 @settings(max_examples=12)
+@example(seed=1457, clusters=22, devices=4, radio="own", spread_db=200.0, odd=0.5)
 @given(clusters=st.sampled_from([1, 2, 3, 5, 40]), **NETWORKS)
 def test_dssra_plans_or_says_that_it_cannot(
     seed: int, clusters: int, devices: int, radio: str, spread_db: float, odd: float
