@@ -1,4 +1,4 @@
-"""Reads run directories as tidy pandas frames; knows the record schema and nothing else."""
+"""Loads run directories as tidy pandas frames; of this project it knows only their schema."""
 
 from analysis.load import NotARun, NotWhole, RunTables, load
 from run_directory.tables import repeatable

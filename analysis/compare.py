@@ -1,8 +1,8 @@
-"""Several runs of one study side by side: means, confidence intervals, paired differences.
+"""Compares runs of one study: means, confidence intervals, paired differences.
 
-Runs of the same seed share data order, initial weights and channel, so that schemes are compared
-seed by seed (common random numbers). Intervals are Student's t over seeds at 95 %; with one seed
-there is none.
+Runs with the same seed share data order, initial weights and channel, so schemes are compared seed
+by seed (common random numbers). Intervals are Student's t over seeds at 95 %; with one seed there
+is none.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of a run: how it is called, in what unit it is told, and which way is better."""
+    """A metric of a run: its label, the unit that it is printed in, and which direction is better.
+
+    The printed value is the stored value (in SI units) times `scale`.
+    """
 
     label: str
     unit: str
-    scale: float  # told = kept × scale
+    scale: float
     smaller_is_better: bool
 
 
@@ -44,14 +47,15 @@ METRICS: Mapping[str, Metric] = {
     "bytes_on_air": Metric("payload on air", "MB", 1e-6, True),
     "fairness": Metric("fairness", "", 1.0, False),
 }
-"""Delays, energy and payload are means a round; `docs/results.md` defines each."""
+"""Delays, energy and payload are means over rounds; `docs/results.md` defines each metric."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A run within a comparison: the grid's settings that it was made with, and its tables.
+class ComparedRun:
+    """A run within a comparison: its point of the grid, and its tables.
 
-    `stale` says what has changed in the code since the run was made; empty where nothing has.
+    `point` has the grid's settings as text. `stale` describes the changes of the code since the run
+    was made; it is empty where there are none.
     """
 
     point: str
@@ -61,7 +65,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out: a row a run, a row (point, metric, scheme), and a row (…, device)."""
+    """The result of a comparison, as tables.
+
+    `runs` has a row for each run, `summary` for each (point, metric, scheme), and `energy` for each
+    (point, scheme, device).
+    """
 
     reference: str
     runs: pd.DataFrame
@@ -71,52 +79,56 @@ class Comparison:
 
 def load_campaign(
     directory: str | Path, names: Mapping[str, str], stale: Mapping[str, str] | None = None
-) -> list[Cell]:
-    """The finished cells of a campaign: `names` maps directories under `cells` to grid points.
+) -> list[ComparedRun]:
+    """The finished runs of a campaign; `names` maps directories under `cells` to grid points.
 
-    `stale` says of the directories in it what has changed in the code since.
+    `stale` maps the directories of stale runs to the changes of the code since they were made.
     """
     folder, changed = Path(directory) / "cells", stale or {}
     return [
-        Cell(point, load(folder / each), changed.get(each, "")) for each, point in names.items()
+        ComparedRun(point, load(folder / each), changed.get(each, ""))
+        for each, point in names.items()
     ]
 
 
 def compare(
-    cells: Sequence[Cell], reference: str | None = None, target_loss: float | None = None
+    compared: Sequence[ComparedRun], reference: str | None = None, target_loss: float | None = None
 ) -> Comparison:
     """Compares schemes at each grid point, paired by seed with the reference scheme.
 
-    The reference is `collapipe` where it is among them, else the first scheme. The target loss is
-    given, or else what even the slowest learner reached: the largest of the runs' least losses.
-    Raises `ValueError` for no cells, or an unknown reference.
+    The default reference is `collapipe` where it is among the schemes, else the first scheme. The
+    default target loss is one that all runs reached: the largest of the runs' smallest losses.
+    Raises `ValueError` for no runs, or an unknown reference.
     """
-    if not cells:
+    if not compared:
         raise ValueError("there is no finished run to compare")
-    schemes = list(dict.fromkeys(scheme_of(cell.run) for cell in cells))
+    schemes = list(dict.fromkeys(scheme_of(each.run) for each in compared))
     reference = reference or ("collapipe" if "collapipe" in schemes else schemes[0])
     if reference not in schemes:
         raise ValueError(f"no run of {reference}; there are {', '.join(schemes)}")
     rows = []
-    for point in dict.fromkeys(cell.point for cell in cells):
-        there = [cell for cell in cells if cell.point == point]
-        runs = [cell.run for cell in there]
+    for point in dict.fromkeys(each.point for each in compared):
+        at_point = [each for each in compared if each.point == point]
+        runs = [each.run for each in at_point]
         target = target_loss if target_loss is not None else _common_loss(runs)
-        # What uses no network would leave the others no time at all.
+        # A scheme that sends nothing ends so early that the others would have no round by then.
         timed = [run for run in runs if len(run.transfers)] or runs
         until_s = min(float(ends(run).iloc[-1]) for run in timed)
         rows += [
-            {"point": point, "scheme": scheme_of(cell.run), "seed": seed_of(cell.run)}
-            | figures(cell.run, target, until_s)
-            | {"stale": cell.stale}
-            for cell in there
+            {"point": point, "scheme": scheme_of(each.run), "seed": seed_of(each.run)}
+            | metrics(each.run, target, until_s)
+            | {"stale": each.stale}
+            for each in at_point
         ]
     frame = pd.DataFrame(rows)
-    return Comparison(reference, frame, _summary(frame, schemes, reference), _energy(cells))
+    return Comparison(reference, frame, _summary(frame, schemes, reference), _energy(compared))
 
 
-def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, float]:
-    """The metrics of one run, and how many devices sat out of its rounds."""
+def metrics(run: RunTables, target_loss: float, until_s: float) -> dict[str, float]:
+    """The metrics of one run, and the mean number of devices that sat out of a round.
+
+    `metric_at_time` is the task's metric after the last round that ended by `until_s`.
+    """
     rounds, count = run.rounds, len(run.rounds)
     reached = losses(run) <= target_loss
     in_time = ends(run) <= until_s + 1e-9
@@ -138,15 +150,15 @@ def figures(run: RunTables, target_loss: float, until_s: float) -> dict[str, flo
 
 
 def fairness(run: RunTables) -> float:
-    """Jain's index (Jain et al. 1984) over clusters of the time until each has finished a round.
+    """Jain's index (Jain et al. 1984) of the times that the clusters take to finish a round.
 
-    (Σ t_n)² / (N·Σ t_n²), the mean over rounds: 1 where all finish at once, 1/N where one takes
-    all the time. A cluster has finished when its last transfer or computation of the round has.
+    (Σ t_n)² / (N·Σ t_n²) over the N clusters, averaged over rounds: 1 where all take the same time,
+    1/N where one takes all of it. A cluster finishes with its last transfer or computation.
     """
-    of = run.devices.groupby(run.devices["device"].astype(str))["cluster"].first()
-    ways = [run.transfers[end].astype(str).map(of) for end in ("src", "dst")]
-    # The base station counts as cluster -1, and is an end of the cluster's own transfer.
-    transfers = run.transfers.assign(cluster=pd.concat(ways, axis=1).max(axis=1))
+    cluster_of = run.devices.groupby(run.devices["device"].astype(str))["cluster"].first()
+    ends_of = [run.transfers[end].astype(str).map(cluster_of) for end in ("src", "dst")]
+    # The base station is in cluster -1, so a transfer with it counts for its other end's cluster.
+    transfers = run.transfers.assign(cluster=pd.concat(ends_of, axis=1).max(axis=1))
     done = pd.concat([table[["round", "cluster", "end_s"]] for table in (run.computes, transfers)])
     last = done[done["cluster"] >= 0].groupby(["round", "cluster"])["end_s"].max().unstack()
     taken = last.sub(run.rounds.set_index("round")["start_s"], axis=0)
@@ -163,7 +175,7 @@ def seed_of(run: RunTables) -> int:
 
 
 def ends(run: RunTables) -> pd.Series:
-    """When each round ended, in simulated seconds since the run began."""
+    """The end of each round, in simulated seconds since the run began."""
     return run.rounds["start_s"] + run.rounds["duration_s"]
 
 
@@ -172,22 +184,22 @@ def losses(run: RunTables) -> pd.Series:
     return run.rounds["test_loss" if "test_loss" in run.rounds else "loss"]
 
 
-def least_loss(run: RunTables) -> float:
-    """The least loss of a run, nan where no round has one: its training diverged at once."""
+def smallest_loss(run: RunTables) -> float:
+    """The smallest loss of a run; nan where it diverged at once, so that no round has a loss."""
     return float(losses(run).min())
 
 
 def _common_loss(runs: Sequence[RunTables]) -> float:
-    """What each run reached that has a loss at all, nan where none has."""
-    least = [loss for loss in map(least_loss, runs) if not math.isnan(loss)]
-    return max(least, default=math.nan)
+    """The smallest target that all runs with any loss reached; nan where no run has a loss."""
+    smallest = [loss for loss in map(smallest_loss, runs) if not math.isnan(loss)]
+    return max(smallest, default=math.nan)
 
 
 def interval(values: Sequence[float] | np.ndarray) -> float:
     """Half the width of the mean's confidence interval.
 
-    Nan for fewer than two values, and where one is not finite: those of the seeds that reached a
-    target say nothing of the others.
+    Nan for fewer than two values, and where one is not finite: an interval over only the seeds that
+    reached a target would be biased.
     """
     known = np.asarray(values, float)
     if len(known) < 2 or not np.isfinite(known).all():
@@ -197,18 +209,18 @@ def interval(values: Sequence[float] | np.ndarray) -> float:
 
 
 def _mean(values: pd.Series) -> float:
-    """The mean, nan where any seed has no value."""
+    """The mean; nan where any seed has no value."""
     known = values.to_numpy(float)
     return float(known.mean()) if len(known) and np.isfinite(known).all() else math.nan
 
 
 def _energy_of(devices: pd.DataFrame) -> pd.Series:
-    """What each row's node spent on computing and on its radio, in joules."""
+    """The energy that each row's node spent on computing and on its radio, in joules."""
     return devices["compute_energy_j"] + devices["radio_energy_j"]
 
 
 def _stations(run: RunTables) -> set[str]:
-    """Control units and base stations, which are no devices of the clusters."""
+    """The names of control units and the base station, which are not devices of the clusters."""
     names = set(run.devices["device"].astype(str))
     return {name for name in names if name.endswith(".cu") or name == "bs"}
 
@@ -221,7 +233,7 @@ def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.
         for scheme in schemes:
             own = at_point[at_point["scheme"] == scheme].set_index("seed")
             for key in METRICS:
-                both = own.index.intersection(base.index)  # a cell may have failed
+                both = own.index.intersection(base.index)  # a run may have failed
                 mine, its = own[key].loc[both], base[key].loc[both]
                 difference, relative = mine - its, 100 * (mine / its - 1)
                 rows.append(
@@ -243,22 +255,20 @@ def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.
     return pd.DataFrame(rows)
 
 
-def _energy(cells: Sequence[Cell]) -> pd.DataFrame:
-    """Energy of each device a round, the mean over rounds and seeds."""
+def _energy(compared: Sequence[ComparedRun]) -> pd.DataFrame:
+    """The energy of each device in a round, averaged over rounds and seeds."""
     parts = []
-    for cell in cells:
-        devices = cell.run.devices
-        each = _energy_of(devices).groupby(devices["device"].astype(str)).sum() / len(
-            cell.run.rounds
-        )
+    for each in compared:
+        devices, rounds = each.run.devices, len(each.run.rounds)
+        total = _energy_of(devices).groupby(devices["device"].astype(str)).sum()
         parts.append(
             pd.DataFrame(
                 {
-                    "point": cell.point,
-                    "scheme": scheme_of(cell.run),
-                    "seed": seed_of(cell.run),
-                    "device": each.index,
-                    "energy_j": each.to_numpy(),
+                    "point": each.point,
+                    "scheme": scheme_of(each.run),
+                    "seed": seed_of(each.run),
+                    "device": total.index,
+                    "energy_j": (total / rounds).to_numpy(),
                 }
             )
         )

@@ -1,4 +1,4 @@
-"""Run directories as pandas frames."""
+"""Loads a run directory as pandas frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["TABLES", "NotARun", "NotWhole", "RunTables", "load"]
 
 @dataclass(frozen=True)
 class RunTables:
-    """One run: its tables, a row as the record schema has it, and what it was run with.
+    """One run: its tables, with the columns of the record schema, its study and its manifest.
 
     Every table has the columns `scheme`, `seed` and `round`, so that those of several runs can be
     concatenated. `plans` holds the plan of each round as plain data.
@@ -37,19 +37,19 @@ class RunTables:
 
 
 def load(run_dir: str | Path) -> RunTables:
-    """The run in this directory, whole rounds only.
+    """The finished rounds of the run in this directory.
 
-    A run that is under way or was killed may have written part of a round beside them. Raises
+    A part of a round, as of a run under way or killed, is left out. Raises
     `NotARun` where there is no run or no finished round, and `NotWhole` with every file that is
-    missing, damaged or unreadable. Warns of a directory that an earlier version wrote without
-    digests, where damage to a file's content may go unnoticed.
+    missing, damaged or unreadable. Warns where an earlier version wrote the directory without
+    digests, so that damage to a file's content may go unnoticed.
     """
     run = examine(Path(run_dir))
     study = _study(run)
     tables = {name: read_table(run, name) for name in TABLES}
     if run.digests is None:
-        told = "was written by an earlier version, without digests: only the number of its files "
-        warnings.warn(f"{run_dir} {told}could be checked, not their content", stacklevel=2)
+        what = "was written by an earlier version, without digests: only the number of its files "
+        warnings.warn(f"{run_dir} {what}could be checked, not their content", stacklevel=2)
     return RunTables(
         directory=run.directory,
         study=study,

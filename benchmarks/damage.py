@@ -38,10 +38,14 @@ def damage(base: Base, count: int, random: Random) -> Iterator[tuple[str, str, s
     That is `same` or `error`, as it should be, or else what is wrong.
     """
     trial = Base(base.folder / "trial")
-    right = {target: _undamaged(base, trial, target) for target in ("run", "cell")}
+    right = {target: _undamaged(base, trial, target) for target in ("run", "campaign_run")}
     choices = [
         (target, where, name, how)
-        for target, where in (("run", "run"), ("cell", "cell"), ("cell", "campaign"))
+        for target, where in (
+            ("run", "run"),
+            ("campaign_run", "campaign_run"),
+            ("campaign_run", "campaign"),
+        )
         for name in [*sorted(_own(getattr(base, where))), *([LOCK] if where != "campaign" else [])]
         for how in (DAMAGES if name != LOCK else ["deletion"])
     ]
@@ -54,7 +58,7 @@ def damage(base: Base, count: int, random: Random) -> Iterator[tuple[str, str, s
             ended = forked(work, base.folder)
             found = verdict(ended, right[target][look], [str(place), name])
             if look == "resume" and found == "same":
-                whole = base.whole if target == "run" else base.cell
+                whole = base.whole if target == "run" else base.campaign_run
                 found = ", ".join(unlike(getattr(trial, target), whole)) or found
             yield f"{how} of {where}/{name}", look, found
 
@@ -70,7 +74,7 @@ def _undamaged(base: Base, trial: Base, target: str) -> dict[str, Ended]:
 
 
 def _own(place: Path) -> set[str]:
-    """The files of a run, or of a campaign without those of its cells."""
+    """The files of a run, or of a campaign without those of its runs."""
     return {name for name in files(place) if not name.startswith("cells/")}
 
 
@@ -96,7 +100,7 @@ def looks(study: Path, trial: Base, target: str) -> dict[str, Callable[[], Any]]
     return {
         "load": lambda: load(place),
         "replay": lambda: app(["replay", str(place), "--round", "1", "--json"]),
-        **(compare if target == "cell" else {}),
+        **(compare if target == "campaign_run" else {}),
         "resume": lambda: app(["run", str(study), "--out", str(place), "--resume"]),
     }
 

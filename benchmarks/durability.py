@@ -152,7 +152,7 @@ class Operations:
 class Base:
     """A study, and what it leaves where nothing happens: to be copied, and held against.
 
-    `run` has all rounds but the last, `whole` all of them, and `campaign` one finished cell.
+    `run` has all rounds but the last, `whole` all of them, and `campaign` one finished run.
     """
 
     folder: Path
@@ -175,7 +175,7 @@ class Base:
         return self.folder / "campaign"
 
     @property
-    def cell(self) -> Path:
+    def campaign_run(self) -> Path:
         return next((self.campaign / "cells").iterdir())
 
 
@@ -186,7 +186,7 @@ def prepared(folder: Path) -> Base:
     Study.load(base.study).run(out=base.whole)
     Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1)
     Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1, resume=True)
-    run_cell(base.study, base.campaign)
+    run_campaign(base.study, base.campaign)
     count = forked(lambda: print(_counted(base, folder / "counted")), folder)
     assert count.code == 0, count.err
     return Base(folder, int(count.out))
@@ -203,13 +203,13 @@ def run_alone(study: Path, place: Path) -> None:
     Study.load(study).run(out=place, resume=is_begun(place) or (place / LOCK).exists())
 
 
-def run_cell(study: Path, place: Path) -> None:
-    """What `compare` does with a campaign of one cell."""
+def run_campaign(study: Path, place: Path) -> None:
+    """What `compare` does with a campaign of one run."""
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
-    cells = campaign.cells(str(study), (), **how)
-    made = campaign.claimed(str(study), cells, place)
-    for cell in made.missing():
-        workers.execute(cell.study, made.place(cell))
+    runs = campaign.plan_runs(str(study), (), **how)
+    made = campaign.create(str(study), runs, place)
+    for run in made.missing():
+        workers.execute(run.study, made.directory_of(run))
 
 
 def unlike(one: Path, other: Path) -> list[str]:
@@ -237,9 +237,9 @@ def kill(base: Base, count: int, random: Random) -> Iterator[str]:
     """Kills runs `count` times, and has them go on; a line for whatever is not as it should be."""
     killed = 0
     while killed < count:
-        work, whole = random.choice([(run_alone, base.whole), (run_cell, base.cell)])
+        work, whole = random.choice([(run_alone, base.whole), (run_campaign, base.campaign_run)])
         trial = base.folder / "trial"
-        place = trial if work is run_alone else trial / "cells" / base.cell.name
+        place = trial if work is run_alone else trial / "cells" / base.campaign_run.name
         shutil.rmtree(trial, ignore_errors=True)
         kills, told = random.randint(1, _MOST_KILLS), ""
         ended = Ended(-signal.SIGKILL, "", "")

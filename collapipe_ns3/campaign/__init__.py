@@ -1,7 +1,7 @@
-"""Campaigns: one study under many schemes, seeds and settings, a run directory a cell.
+"""Campaigns: one study run under many schemes, seeds and settings, each run in its own directory.
 
-A cell that fails is reported and stops no other; a campaign that was killed goes on with what is
-missing, and ends with the same tables.
+A run that fails is reported and stops no other. A campaign that was stopped or killed continues
+with the runs that are missing, and ends with the same tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -24,69 +23,77 @@ from collapipe_ns3.study import Study
 from run_directory.files import make_folder, replace
 from run_directory.whole import CHECKPOINT, NotWhole, examine, is_begun
 
-#: What a grid varies: keys of the study, and the values that each takes.
+#: The keys of the study that a grid varies, with the values that each takes.
 Grid = Mapping[str, Sequence[str]]
 
-#: What has an option of its own, which would go before the grid's value.
-_ELSEWHERE = {"seed": "--seeds", "scheme": "--schemes", "scheme.name": "--schemes"}
+#: Keys that an option of their own sets; it would override the grid's values.
+_OPTIONS_INSTEAD = {"seed": "--seeds", "scheme": "--schemes", "scheme.name": "--schemes"}
 
 _LONGEST_NAME = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One run of a campaign. `sets` are the grid's settings here, as `--set` takes them."""
+class CampaignRun:
+    """One run of a campaign.
+
+    `sets` are its settings at this point of the grid, in the form that `--set` takes, and `study`
+    is the resolved study as YAML.
+    """
 
     scheme: str
     seed: int
     sets: tuple[str, ...]
-    study: str  # YAML, resolved
+    study: str
 
     @property
     def name(self) -> str:
-        """A directory's name: readable, and different for different cells.
+        """The name of the run's directory: readable, and unique within the campaign.
 
-        Where a name has to leave something out to be readable, a digest of all makes it unique.
+        A name that would be ambiguous or too long is shortened, and a digest of all its parts makes
+        it unique.
         """
         parts = [self.scheme, f"seed{self.seed}", *self.sets]
-        shown = re.sub(r"[^A-Za-z0-9_.=+-]", "", "-".join(parts))[:_LONGEST_NAME]
-        # Joined by dashes, values with a further = in them could be read in two ways.
-        is_clear = all(each.count("=") == 1 for each in self.sets) and self.scheme[:1].isalnum()
-        if is_clear and shown == "-".join(parts):
-            return shown
-        return f"{shown.lstrip('.')}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+        readable = re.sub(r"[^A-Za-z0-9_.=+-]", "", "-".join(parts))[:_LONGEST_NAME]
+        # The parts are joined by dashes, so values with a second = in them would be ambiguous.
+        is_unambiguous = (
+            all(each.count("=") == 1 for each in self.sets) and self.scheme[:1].isalnum()
+        )
+        if is_unambiguous and readable == "-".join(parts):
+            return readable
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        return f"{readable.lstrip('.')}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The cells of a study in a directory."""
+    """The runs of a campaign, and the directory that they are written to."""
 
     directory: Path
-    cells: tuple[Cell, ...]
+    runs: tuple[CampaignRun, ...]
 
-    def place(self, cell: Cell) -> Path:
-        return self.directory / "cells" / cell.name
+    def directory_of(self, run: CampaignRun) -> Path:
+        return self.directory / "cells" / run.name
 
-    def missing(self) -> list[Cell]:
-        """Cells that have not all of their rounds yet.
+    def missing(self) -> list[CampaignRun]:
+        """The runs that do not have all of their rounds yet.
 
-        Raises `StudyError` with every file of any cell that is missing or damaged.
+        Raises `StudyError` with every file of any run that is missing or damaged.
         """
-        missing: list[Cell] = []
+        missing: list[CampaignRun] = []
         problems: list[Problem] = []
-        for cell in self.cells:
+        for run in self.runs:
             try:
-                if not is_complete(self.place(cell), cell):
-                    missing.append(cell)
+                if not is_complete(self.directory_of(run), run):
+                    missing.append(run)
             except NotWhole as error:
                 problems += of_run_directory(error)
         if problems:
-            what = "remove the directories of these cells to have them run again"
-            raise StudyError(str(self.directory), [*problems, Problem("", what)])
+            hint = "remove the directories of these runs to have them made again"
+            raise StudyError(str(self.directory), [*problems, Problem("", hint)])
         return missing
 
 
-def cells(
+def plan_runs(
     study: str,
     sets: Sequence[str],
     *,
@@ -94,89 +101,83 @@ def cells(
     seeds: Sequence[int],
     grid: Grid,
     rounds: int | None,
-) -> tuple[Cell, ...]:
-    """Every scheme with every seed at every point of the grid.
+) -> tuple[CampaignRun, ...]:
+    """A run of every scheme with every seed at every point of the grid.
 
-    Settings of a scheme go to the schemes that have them. Raises `StudyError` for all wrong cells.
+    A setting of a scheme (`scheme.settings.…`) is given only to the schemes that have it. Raises
+    `StudyError` with the problems of all runs.
     """
-    made: list[Cell] = []
+    planned: list[CampaignRun] = []
     problems: list[Problem] = []
-    known = {scheme: _settings_of(scheme) for scheme in schemes}
-    everyone = set().union(*known.values())
+    settings_of = {scheme: _settings_of(scheme) for scheme in schemes}
+    all_settings = set().union(*settings_of.values())
     for values in itertools.product(*grid.values()):
         point = tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True))
         for scheme, seed in itertools.product(schemes, seeds):
-            others = everyone - known[scheme]
-            own = [each for each in (*sets, *point) if _setting(each) not in others]
+            of_others = all_settings - settings_of[scheme]
+            own = [each for each in (*sets, *point) if _scheme_setting(each) not in of_others]
             try:
                 loaded = Study.load(study, own, scheme=scheme)
                 chosen = loaded.with_(seed=seed, rounds=rounds)
             except StudyError as error:
                 problems += error.problems
             else:
-                made.append(Cell(scheme, seed, point, chosen.to_yaml()))
+                planned.append(CampaignRun(scheme, seed, point, chosen.to_yaml()))
     if problems:
         raise StudyError(study, dict.fromkeys(problems))
-    return tuple(made)
+    return tuple(planned)
 
 
 def _settings_of(scheme: str) -> set[str]:
     try:
         with failing_as(scheme, "being loaded"):
             return set(settings_model(scheme).model_fields)
-    except (UnknownScheme, SchemeFailed):  # which the study says of itself
+    except (UnknownScheme, SchemeFailed):  # loading the study reports it
         return set()
 
 
-def _setting(assignment: str) -> str:
-    """The scheme's setting that `a.b=value` is for, empty where it is for something else."""
+def _scheme_setting(assignment: str) -> str:
+    """The name of the scheme's setting that `a.b=value` sets; empty for any other key."""
     key, _, _ = assignment.partition("=")
     head, _, name = key.strip().partition("scheme.settings.")
     return "" if head else name.partition(".")[0]
 
 
-def claimed(study: str, cells: tuple[Cell, ...], directory: Path) -> Campaign:
-    """These cells in a directory, which must be new or hold the same; raises `StudyError`."""
-    campaign = Campaign(directory, cells)
-    _claim(campaign, study)
-    return campaign
+def create(study: str, runs: tuple[CampaignRun, ...], directory: Path) -> Campaign:
+    """A campaign of these runs in a directory that is new or holds the same campaign.
 
-
-def _claim(campaign: Campaign, study: str) -> None:
-    """Writes the campaign down, or checks that the same is there already."""
-    if not is_utf8(campaign.directory):
-        raise _out_error(study, campaign.directory, NOT_UTF8)
-    cells = {cell.name: cell.study for cell in campaign.cells}
-    text = json.dumps({"study": study, "cells": cells}, indent=2)
-    file = campaign.directory / "campaign.json"
+    Writes `campaign.json` where it is missing. Raises `StudyError` for any other directory.
+    """
+    if not is_utf8(directory):
+        raise _out_error(study, directory, NOT_UTF8)
+    text = json.dumps({"study": study, "cells": {run.name: run.study for run in runs}}, indent=2)
+    file = directory / "campaign.json"
     try:
-        make_folder(campaign.directory)
+        make_folder(directory)
         if file.exists():
             if file.read_bytes() != text.encode():
                 what = "holds another campaign, or its campaign.json was changed or damaged"
-                raise _out_error(study, campaign.directory, what)
-        elif any(campaign.directory.glob("[!.]*")):
-            what = "is not empty and holds no campaign.json"
-            raise _out_error(study, campaign.directory, what)
+                raise _out_error(study, directory, what)
+        elif any(directory.glob("[!.]*")):
+            raise _out_error(study, directory, "is not empty and holds no campaign.json")
         else:
             replace(file, text.encode())
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise _out_error(study, campaign.directory, reason) from None
+        raise _out_error(study, directory, error.strerror or str(error)) from None
+    return Campaign(directory, runs)
 
 
 @contextlib.contextmanager
-def held(campaign: Campaign, study: str) -> Iterator[None]:
-    """The campaign's directory for this process alone; raises `StudyError` where another has it.
+def locked(campaign: Campaign, study: str) -> Iterator[None]:
+    """Locks the campaign's directory; raises `StudyError` where another process holds the lock.
 
-    Two that ran the same cells would write one over the other. The kernel lets go of the lock when
-    the process dies.
+    Two processes that made the same runs would overwrite each other's files. The kernel releases
+    the lock when the process ends.
     """
     try:
         lock = (campaign.directory / ".lock").open("w")
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise _out_error(study, campaign.directory, reason) from None
+        raise _out_error(study, campaign.directory, error.strerror or str(error)) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,22 +191,22 @@ def _out_error(study: str, directory: Path, what: str) -> StudyError:
     return StudyError(study, [Problem("--out", f"{directory}: {what}")])
 
 
-def is_complete(place: Path, cell: Cell) -> bool:
-    """Whether a cell's directory has all its rounds, and its study is the cell's.
+def is_complete(directory: Path, run: CampaignRun) -> bool:
+    """Whether this directory holds all rounds of the run.
 
-    One that was killed before its checkpoint was deleted has that still to do. Raises `NotWhole`
-    where any of its files is missing or damaged.
+    A run whose process was killed before it deleted the checkpoint is not complete: deleting it is
+    still to be done. Raises `NotWhole` where any of the run's files is missing or damaged.
     """
-    if not is_begun(place):
+    if not is_begun(directory):
         return False
-    there = examine(place)
-    if there.digests is not None and (place / CHECKPOINT).exists():
+    found = examine(directory)
+    if found.digests is not None and (directory / CHECKPOINT).exists():
         return False
-    return there.study == cell.study and there.rounds >= Study.from_yaml(cell.study).config.rounds
+    return found.study == run.study and found.rounds >= Study.from_yaml(run.study).config.rounds
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0-4`, `1,2,5` or both mixed; raises `ValueError`."""
+    """Seeds written as `0-4`, as `1,2,5`, or as a mixture of both; raises `ValueError`."""
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
@@ -219,23 +220,18 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_grid(options: Sequence[str]) -> dict[str, list[str]]:
-    """`a.b=1,2,3` an option; raises `ValueError`."""
+    """The grid that options of the form `a.b=1,2,3` describe; raises `ValueError`."""
     grid: dict[str, list[str]] = {}
     for option in options:
-        key, given, values = option.partition("=")
+        key, equals, values = option.partition("=")
         key = key.strip()
-        if key in _ELSEWHERE:
-            raise ValueError(f"expected {_ELSEWHERE[key]} for {key}, not a grid")
+        if key in _OPTIONS_INSTEAD:
+            raise ValueError(f"expected {_OPTIONS_INSTEAD[key]} for {key}, not a grid")
         if key in grid:
             raise ValueError(f"expected all values of {key} in one grid, not in two")
-        if not given or not key or not all(each.strip() for each in values.split(",")):
+        if not equals or not key or not all(each.strip() for each in values.split(",")):
             raise ValueError(
                 f"expected a grid as in radio.d2e.bandwidth_hz=5e6,10e6, not {option!r}"
             )
         grid[key] = list(dict.fromkeys(each.strip() for each in values.split(",")))
     return grid
-
-
-def campaign_facts(campaign: Campaign) -> dict[str, Any]:
-    """What `--json` says of a campaign."""
-    return {"directory": str(campaign.directory), "cells": [c.name for c in campaign.cells]}

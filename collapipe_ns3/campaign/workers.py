@@ -1,6 +1,7 @@
-"""The cells of a campaign at work: in processes here, or on a Dask cluster.
+"""Executes the runs of a campaign: in processes on this machine, or on a Dask cluster.
 
-Here, each cell has a process that is forked from one which has ns-3 and torch loaded.
+On this machine each run has a process of its own, forked from a server that has ns-3 and torch
+loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from collapipe_ns3.campaign import Campaign, Cell
+from collapipe_ns3.campaign import Campaign, CampaignRun
 from collapipe_ns3.run.code_identity import CodeIdentity
 from collapipe_ns3.study import Study
 from ns3_scenarios import runtime
@@ -35,38 +36,40 @@ from run_directory.writing import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a cell ended: `error` is empty where all went well."""
+    """How a run ended: `error` is empty where all went well."""
 
-    cell: Cell
+    run: CampaignRun
     error: str
 
 
 def run_here(
     campaign: Campaign,
     jobs: int,
-    on_round: Callable[[Cell], None] = lambda cell: None,
+    on_round: Callable[[CampaignRun], None] = lambda run: None,
     *,
     other_code: bool = False,
 ) -> Generator[Ended, None, None]:
-    """Runs what is missing in `jobs` processes at a time, handing over each cell as it ends.
+    """Executes the missing runs in up to `jobs` processes at a time, and yields each as it ends.
 
-    With `other_code` cells go on that other code has begun. Where the caller stops, or Ctrl-C is
-    pressed, the processes end at once, and their cells keep the rounds that are whole.
+    With `other_code`, runs that other code has begun are continued too. When the caller stops
+    iterating, or on Ctrl-C, the processes are ended at once; their runs keep their whole rounds.
     """
     missing = campaign.missing()
-    if not missing:  # which saves the seconds that a fork server takes to start
+    if not missing:  # starting the fork server would take seconds
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["collapipe_ns3.campaign.warm"])
+    context.set_forkserver_preload(["collapipe_ns3.campaign.preload"])
     _start_fork_server()
     running: set[BaseProcess] = set()
     stopped = threading.Event()
 
-    def run(cell: Cell) -> Ended:
+    def execute_one(run: CampaignRun) -> Ended:
         receiving, sending = context.Pipe(duplex=False)
         last, dying = context.Pipe(duplex=False)
         process = context.Process(
-            target=work, args=(cell, campaign.place(cell), sending, dying, other_code), daemon=True
+            target=work,
+            args=(run, campaign.directory_of(run), sending, dying, other_code),
+            daemon=True,
         )
         process.start()
         running.add(process)
@@ -77,11 +80,11 @@ def run_here(
         error = ""
         try:
             while True:
-                said: str = receiving.recv()
-                if said:
-                    error = said
+                message: str = receiving.recv()
+                if message:
+                    error = message
                 else:
-                    on_round(cell)
+                    on_round(run)
         except EOFError:
             process.join()
         running.discard(process)
@@ -90,11 +93,11 @@ def run_here(
         if process.exitcode and not error:
             error = f"its process ended with exit code {process.exitcode}"
             if process.exitcode == -signal.SIGKILL:
-                error += ": killed, as by a system short of memory; fewer --jobs need less"
-        return Ended(cell, error)
+                error += ": killed, perhaps for lack of memory; fewer --jobs need less memory"
+        return Ended(run, error)
 
     with ThreadPoolExecutor(jobs) as pool:
-        pending = [pool.submit(run, cell) for cell in missing]
+        pending = [pool.submit(execute_one, run) for run in missing]
         try:
             for done in as_completed(pending):
                 yield done.result()
@@ -107,7 +110,7 @@ def run_here(
 
 
 def _start_fork_server() -> None:
-    """Starts it with Ctrl-C held back until `campaign.warm` has said how it ends a process."""
+    """Starts the server with Ctrl-C blocked until `campaign.preload` has set how it ends one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
@@ -115,15 +118,17 @@ def _start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def work(cell: Cell, place: Path, sending: Connection, dying: Connection, other_code: bool) -> None:
-    """A cell in a process of its own: sends nothing for a round, or what went wrong.
+def work(
+    run: CampaignRun, directory: Path, sending: Connection, dying: Connection, other_code: bool
+) -> None:
+    """Executes a run in this process: sends an empty text after each round, or an error's message.
 
-    Where ns-3 ends the process, `dying` is written the message, as a JSON string.
+    Where ns-3 ends the process, the message is written to `dying`, as a JSON string.
     """
     try:
         with runtime.reporting(descriptor=dying.fileno(), before='"', after='"'):
-            execute(cell.study, place, lambda: sending.send(""), other_code=other_code)
-    except Exception as error:  # whatever it is, it is this cell's alone
+            execute(run.study, directory, lambda: sending.send(""), other_code=other_code)
+    except Exception as error:  # of whatever kind: it concerns this run alone
         sending.send(f"{type(error).__name__}: {error}")
     finally:
         sending.close()
@@ -131,32 +136,34 @@ def work(cell: Cell, place: Path, sending: Connection, dying: Connection, other_
 
 def execute(
     study: str,
-    place: Path,
+    directory: Path,
     on_round: Callable[[], None] = lambda: None,
     *,
     other_code: bool = False,
 ) -> None:
-    """Runs a cell's study to its end, from where it was stopped if it was."""
-    begun = is_begun(place)
-    if begun and examine(place).study != study:
-        raise ValueError(f"{place} holds another run")
-    # A process of a campaign that was killed may still be at its last round.
+    """Runs a study (YAML) to its end in this directory, from where it was stopped if it was."""
+    begun = is_begun(directory)
+    if begun and examine(directory).study != study:
+        raise ValueError(f"{directory} holds another run")
+    # A worker process of a campaign that was killed may still be writing its last round.
     Study.from_yaml(study).run(
-        out=place, resume=begun, other_code=other_code, on_round=on_round, wait=True
+        out=directory, resume=begun, other_code=other_code, on_round=on_round, wait=True
     )
-    # Gigabytes a cell at the paper's scale, and a finished cell is only ever read.
-    with RunDirectory(place, wait=True) as directory:
-        directory.delete_checkpoint(examine(place))
+    # At the paper's scale a checkpoint takes gigabytes, and a finished run is only read.
+    with RunDirectory(directory, wait=True) as writing:
+        writing.delete_checkpoint(examine(directory))
 
 
 def run_on_dask(
-    campaign: Campaign, scheduler: str, expected: Mapping[Cell, CodeIdentity] | None = None
+    campaign: Campaign,
+    scheduler: str,
+    expected: Mapping[CampaignRun, CodeIdentity] | None = None,
 ) -> Generator[Ended, None, None]:
-    """The same on a Dask cluster, each cell in a process of its own beside a worker.
+    """Executes the missing runs on a Dask cluster, each in a process that a worker starts.
 
-    Needs the extra `dask`, and this package where the workers are; no shared disk. Where a cell's
-    code is `expected`, machines that have another don't run it. Raises `OSError` where the
-    scheduler can't be reached.
+    Needs the extra `dask`, and this package on the workers' machines; no shared disk. Where
+    `expected` has the code of the runs, machines with other code refuse to execute them. Raises
+    `OSError` where the scheduler can't be reached.
     """
     from distributed import Client
     from distributed import as_completed as as_dask_completed
@@ -165,48 +172,49 @@ def run_on_dask(
         pending = {
             client.submit(
                 execute_packed,
-                cell.study,
-                expected[cell].to_json() if expected is not None else None,
+                run.study,
+                expected[run].to_json() if expected is not None else None,
                 pure=False,
-            ): cell
-            for cell in campaign.missing()
+            ): run
+            for run in campaign.missing()
         }
         for future in as_dask_completed(list(pending)):
-            cell = pending[future]
+            run = pending[future]
             if future.status != "finished":
-                yield Ended(cell, f"on the cluster: {future.exception()}")
+                yield Ended(run, f"on the cluster: {future.exception()}")
                 continue
             packed, error = future.result()
             if not error:
-                _unpack(packed, campaign.place(cell))
-            yield Ended(cell, error)
+                _unpack(packed, campaign.directory_of(run))
+            yield Ended(run, error)
 
 
 def execute_packed(study: str, expected_code: Mapping[str, object] | None) -> tuple[bytes, str]:
-    """Runs a cell in a new process on whatever machine this is: its directory zipped, or an error.
+    """Runs a study (YAML) in a new process: its directory as a ZIP archive, and an error's message.
 
-    Not in the worker itself: ns-3 allows one simulation a process, and a worker has threads.
+    A Dask worker can't do it itself: ns-3 allows one simulation a process, and a worker has
+    threads.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "run")
-        order = json.dumps({"study": study, "place": str(place), "code": expected_code})
-        command = [sys.executable, "-m", "collapipe_ns3.campaign.cell"]
+        directory = Path(folder, "run")
+        order = json.dumps({"study": study, "place": str(directory), "code": expected_code})
+        command = [sys.executable, "-m", "collapipe_ns3.campaign.remote_run"]
         done = subprocess.run(command, input=order, capture_output=True, text=True, check=False)
         if done.returncode:
             return b"", done.stderr.strip() or f"exit code {done.returncode}"
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w") as archive:
-            for file in sorted(place.rglob("*")):
-                archive.write(file, file.relative_to(place))
+            for file in sorted(directory.rglob("*")):
+                archive.write(file, file.relative_to(directory))
         return memory.getvalue(), ""
 
 
-def _unpack(packed: bytes, place: Path) -> None:
-    """Puts a cell's directory in its place, whole or not at all."""
-    part = part_of(place)
+def _unpack(packed: bytes, directory: Path) -> None:
+    """Writes a run's directory from its archive, whole or not at all."""
+    part = part_of(directory)
     shutil.rmtree(part, ignore_errors=True)
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         archive.extractall(part)
     sync(part)
-    shutil.rmtree(place, ignore_errors=True)
-    place_parts([place])
+    shutil.rmtree(directory, ignore_errors=True)
+    place_parts([directory])

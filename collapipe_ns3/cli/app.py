@@ -1,11 +1,11 @@
 """The command line: `collapipe-ns3 COMMAND …`.
 
-Long work shows how far it is on stderr; results go to stdout. With `--json` a command prints one
-JSON object there and nothing else. Exit codes: 0 when all went well, 1 where a simulation failed,
-2 for bad input, 130 after Ctrl-C.
+Progress and messages go to stderr, results to stdout. With `--json` a command prints one JSON
+object on stdout and nothing else, errors of usage included. Exit codes: 0 when all went well, 1
+where a simulation failed, 2 for bad input, 130 after Ctrl-C.
 
-A command imports what it needs when it is called: pandas, torch and ns-3 take seconds, which
-`--help` need not wait for.
+A command imports what it needs when it is called: pandas, torch and ns-3 take seconds to import,
+which `--help` should not wait for.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import typer
 from rich.text import Text
 
 import collapipe_ns3
-from collapipe_ns3.cli import display
-from collapipe_ns3.cli.catalogue import profiles, schemes, studies
+from collapipe_ns3.cli import run_view
 from collapipe_ns3.cli.check import check
 from collapipe_ns3.cli.compare import compare
+from collapipe_ns3.cli.listings import profiles, schemes, studies
 from collapipe_ns3.cli.options import JsonOption, SchemeOption, SeedOption, SetOption, StudyArgument
 from collapipe_ns3.cli.tables import print_table, print_text
-from collapipe_ns3.cli.terminal import err, failures, listed, out, print_json, warn
+from collapipe_ns3.cli.terminal import err, failures, out, print_json, problems_json, warn
+from collapipe_ns3.cli.usage_errors import JsonErrorGroup
 
 if TYPE_CHECKING:
     from collapipe_ns3.config.study import StudyConfig
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="collapipe-ns3",
+    cls=JsonErrorGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         out.print(version("collapipe-ns3"))
@@ -70,14 +72,14 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Where the run is written.")
     ] = None,
     sets: SetOption = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in DIR.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue the run in DIR.")] = False,
     other_code: Annotated[
-        bool, typer.Option("--other-code", help="Resume though other code made its rounds.")
+        bool, typer.Option("--other-code", help="Resume even if other code made its rounds.")
     ] = False,
-    device: Annotated[str, typer.Option(help="torch's device for all tensors.")] = "cpu",
+    device: Annotated[str, typer.Option(help="The torch device of all tensors.")] = "cpu",
     watchdog: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=1.0, help="Wall time in which something must happen."),
+        typer.Option(metavar="SECONDS", min=1.0, help="End after this wall time without progress."),
     ] = 3600.0,
     pcap: Annotated[bool, typer.Option("--pcap", help="Write pcap files of every node.")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Write every IP packet as text.")] = False,
@@ -86,10 +88,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run one study, and print its rounds."""
-    wanted: dict[TraceKind, bool] = {
+    options: dict[TraceKind, bool] = {
         "pcap": pcap, "ascii": ascii_, "flowmon": flowmon, "netanim": netanim
     }  # fmt: skip
-    traces = [kind for kind, on in wanted.items() if on]
+    traces = [kind for kind, on in options.items() if on]
     with failures(study, as_json):
         from collapipe_ns3.problems import Problem, StudyError
         from collapipe_ns3.reading.warnings import trace_warnings
@@ -123,7 +125,7 @@ def run(
             _interrupted(loaded.config, path, again, as_json)
         warn(result.warnings)
         _show_result(loaded.config, result, [*warnings, *result.warnings], as_json)
-        if result.rounds["loss"].isna().any():  # every cluster abandoned, or training diverged
+        if result.rounds["loss"].isna().any():  # every cluster was abandoned, or training diverged
             raise typer.Exit(1)
 
 
@@ -133,14 +135,14 @@ app.command()(check)
 
 @app.command()
 def replay(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's directory.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
     number: Annotated[int, typer.Option("--round", metavar="N", help="The round, from 0.")],
     pcap: Annotated[
         Path | None, typer.Option("--pcap", metavar="DIR", help="Write pcap files of every node.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one round of a run again, alone, and hold it against what was recorded."""
+    """Run one round of a run again, alone, and compare it with the records."""
     with failures(str(run_dir), as_json):
         from collapipe_ns3.problems import Problem, StudyError
         from collapipe_ns3.run.replay import replay
@@ -158,16 +160,16 @@ def replay(
             "transfers": len(again.outcome.deliveries),
             "different": list(again.different),
             "other_code": list(again.other_code),
-            "warnings": listed(again.warnings),
+            "warnings": problems_json(again.warnings),
         }
         warn(again.warnings)
         if as_json:
             print_json(facts)
         else:
             print_text(out, str(again.plan))
-            same = ", ".join(again.different) + " differ" if again.different else "as recorded"
+            result = ", ".join(again.different) + " differ" if again.different else "as recorded"
             out.print(
-                f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {same}"
+                f"{facts['duration_s']:.6f} s simulated, {facts['transfers']} transfers: {result}"
             )
             for changed in again.other_code:
                 line = f"other code than the round was made by: {changed}"
@@ -177,10 +179,11 @@ def replay(
 
 @app.command()
 def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
-    """Show a study as it is resolved, defaults included."""
+    """Show a study as resolved, with all defaults."""
     with failures(study, as_json):
         from rich.syntax import Syntax
 
+        from collapipe_ns3.cli.study_view import nodes_table
         from collapipe_ns3.reading import study_file
 
         config = study_file.resolved(collapipe_ns3.Study.load(study, sets or ()).config)
@@ -190,21 +193,26 @@ def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = Fal
             text = study_file.dump(config)
             if out.is_terminal:
                 out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
-            else:  # as it is, so that it can be kept as a study file
+            else:  # unformatted, so that it can be saved as a study file
                 print(text, end="", file=out.file)
-            print_table(err, display.nodes_table(config))
+            print_table(err, nodes_table(config))
 
 
 @app.command()
 def validate(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
-    """Find every error of a study: its keys, its first plan, and whether ns-3 can run it."""
+    """Find all errors of a study: in its keys, its first plan, and its network in ns-3."""
     with failures(study, as_json):
         loaded = collapipe_ns3.Study.load(study, sets or ())
         first, found = loaded.try_out()
         warnings = [*loaded.warnings, *found]
         warn(warnings)
         if as_json:
-            facts = {"ok": True, "study": study, "problems": [], "warnings": listed(warnings)}
+            facts = {
+                "ok": True,
+                "study": study,
+                "problems": [],
+                "warnings": problems_json(warnings),
+            }
             print_json(facts)
         else:
             out.print(f"[green]ok[/]: {study} can be run; its first plan:\n")
@@ -228,7 +236,7 @@ def plan(
         warnings = [*loaded.warnings, *shown.warnings]
         warn(warnings)
         if as_json:
-            print_json({**shown.to_json(), "warnings": listed(warnings)})
+            print_json({**shown.to_json(), "warnings": problems_json(warnings)})
         else:
             print_preview(out, shown)
 
@@ -247,16 +255,16 @@ for command in (studies, profiles, schemes):
 
 @app.command(name="doctor")
 def doctor_command(as_json: JsonOption = False) -> None:
-    """Look whether this machine can run studies, down to a second of simulation."""
+    """Check whether this machine can run studies, including a second of simulation."""
     from collapipe_ns3.cli import doctor
 
-    findings = list(doctor.examine())
-    ok = all(each.ok for each in findings)
+    results = list(doctor.run_checks())
+    ok = all(each.ok for each in results)
     if as_json:
-        listed = {f.name: {"ok": f.ok, "detail": f.detail} for f in findings}
-        print_json({"ok": ok, "findings": listed})
+        details = {each.name: {"ok": each.ok, "detail": each.detail} for each in results}
+        print_json({"ok": ok, "findings": details})
     else:
-        print_table(out, display.findings_table(findings))
+        print_table(out, doctor.results_table(results))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -272,7 +280,7 @@ def _show_result(
                 "scheme": config.scheme.name,
                 "seed": config.seed,
                 "directory": str(result.directory),
-                "warnings": listed(warnings),
+                "warnings": problems_json(warnings),
                 "rounds": rounds.to_dict("records"),
                 "failed_pipelines": result.pipelines.query("fate == 'failed'").to_dict("records"),
             }
@@ -282,12 +290,12 @@ def _show_result(
         f"[bold]{config.name}[/]: {config.scheme.name}, seed {config.seed}, "
         f"{rounds['duration_s'].sum():.2f} s simulated"
     )
-    print_table(out, display.rounds_table(rounds))
+    print_table(out, run_view.rounds_table(rounds))
     if diverged := rounds.loc[
         rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
     ].to_list():
-        out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is no number")
-    for line in display.failure_lines(result.pipelines):
+        out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is not a number")
+    for line in run_view.failure_lines(result.pipelines):
         print_text(out, Text.from_markup(line))
     absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
     for device, why in absent.last().items():

@@ -1,4 +1,4 @@
-"""The command `check`: whether a scheme or a scenario of the user's own keeps its contract."""
+"""The command `check`: whether a user's scheme or scenario fulfils its contract."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def check(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check whether a scheme or a scenario of your own keeps its contract.
+    """Check whether a scheme or scenario of your own fulfils its contract.
 
-    It is tried in small situations, and in a tiny study of two rounds.
+    It is called in small test situations, and runs a tiny study of two rounds.
     """
     with failures(plugin, as_json):
-        # Only now: torch takes seconds to import, and finding the plug-in runs its module.
-        from collapipe_ns3.contract import made
+        # Imported here: torch takes seconds to import, and a plug-in's module is executed.
+        from collapipe_ns3.contract import run_checks
 
-        found = _found(plugin, as_json)
+        contract = _contract_of(plugin, as_json)
         checks = []
-        for each in made(found.stages()):
+        for each in run_checks(contract.stages()):
             checks.append(each)
             if not as_json:
                 note = f": {escape(each.note)}" if each.note else ""
@@ -45,13 +45,13 @@ def check(
                 out.print(f"{mark}{escape(each.name)}{note}", soft_wrap=True)
         ok = all(each.state == "ok" for each in checks)
         if as_json:
-            listed = [dataclasses.asdict(each) for each in checks]
-            print_json({"ok": ok, "plugin": plugin, "checks": listed})
+            as_data = [dataclasses.asdict(each) for each in checks]
+            print_json({"ok": ok, "plugin": plugin, "checks": as_data})
         raise typer.Exit(0 if ok else 1)
 
 
-def _found(plugin: str, as_json: bool) -> SchemeContract | ScenarioContract:
-    """The contract that the plug-in is held against; exit code 2 where there is no such plug-in."""
+def _contract_of(plugin: str, as_json: bool) -> SchemeContract | ScenarioContract:
+    """The contract to check the plug-in against; exits with code 2 where there is no plug-in."""
     from collapipe_ns3 import schemes
     from collapipe_ns3.contract.scenario import ScenarioContract
     from collapipe_ns3.contract.scheme import SchemeContract
@@ -61,12 +61,12 @@ def _found(plugin: str, as_json: bool) -> SchemeContract | ScenarioContract:
         if ":" not in plugin:
             with schemes.failing_as(plugin, "being loaded"):
                 return SchemeContract(plugin, schemes.factory(plugin))
-        made = own_scenario.find(plugin)
+        found = own_scenario.find(plugin)
     except (schemes.UnknownScheme, own_scenario.BadScenario) as error:
         if as_json:
             print_json({"ok": False, "plugin": plugin, "error": str(error)})
         err.print(f"[bold red]{escape(plugin)}[/]: {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
-    if isinstance(made, type):
-        return SchemeContract(plugin, made)
-    return ScenarioContract(plugin, made)
+    if isinstance(found, type):
+        return SchemeContract(plugin, found)
+    return ScenarioContract(plugin, found)

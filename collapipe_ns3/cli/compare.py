@@ -1,4 +1,4 @@
-"""The command `compare`: a campaign, and what came out of it as a table, files and a figure."""
+"""The command `compare`: a campaign, and its comparison as a table, files and a figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
 
 def compare(
     study: StudyArgument,
-    schemes: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = SCHEMES,
+    schemes: Annotated[str, typer.Option(metavar="A,B", help="The schemes to compare.")] = SCHEMES,
     seeds: Annotated[str, typer.Option(metavar="0-4", help="Seeds, as a range or a list.")] = "0-4",
     rounds: Annotated[int | None, typer.Option(metavar="N", help="How many rounds.")] = None,
     grid: Annotated[
@@ -27,34 +27,34 @@ def compare(
         int | None, typer.Option(metavar="N", min=1, help="Processes at a time.")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="tcp://…", help="Run the cells on this Dask cluster.")
+        str | None, typer.Option(metavar="tcp://…", help="Execute the runs on this Dask cluster.")
     ] = None,
     target_loss: Annotated[
-        float | None, typer.Option(metavar="X", help="The loss whose time is compared.")
+        float | None, typer.Option(metavar="X", help="Compare the time until this loss.")
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="S", help="What the differences are from.")
+        str | None, typer.Option(metavar="S", help="The scheme that the others are compared with.")
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where everything is written.")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make again what other code than the present made.")
+        bool, typer.Option("--fresh", help="Make runs again that other code made.")
     ] = False,
     keep_stale: Annotated[
-        bool, typer.Option("--keep-stale", help="Use what other code made, and mark it.")
+        bool, typer.Option("--keep-stale", help="Use runs that other code made, and mark them.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study under several schemes and seeds, and compare them.
 
-    A campaign that was stopped goes on where it was when the same command is given again.
+    After a stop, the same command continues the campaign where it was.
     """
     with failures(study, as_json):
-        # Only now: pandas, scipy and matplotlib take seconds to import.
+        # Imported here: pandas, scipy and matplotlib take seconds to import.
         from collapipe_ns3.cli import compare_run
 
-        wanted = compare_run.Wanted(
+        options = compare_run.CompareOptions(
             study=study,
             schemes=schemes,
             seeds=seeds,
@@ -70,4 +70,4 @@ def compare(
             keep_stale=keep_stale,
             as_json=as_json,
         )
-        raise typer.Exit(0 if compare_run.compare(wanted) else 1)
+        raise typer.Exit(0 if compare_run.compare(options) else 1)

@@ -1,4 +1,4 @@
-"""What the command `compare` does: makes the runs that are missing, and compares them all."""
+"""The work of the command `compare`: executes the missing runs, then compares all of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from rich.text import Text
 from analysis import compare as comparing
 from analysis import comparison_files
 from collapipe_ns3 import campaign
-from collapipe_ns3.campaign import Campaign, Cell, workers
-from collapipe_ns3.campaign import code as campaign_code
+from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
 from collapipe_ns3.campaign.workers import Ended
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.tables import print_text
-from collapipe_ns3.cli.terminal import err, listed, out, print_json, warn
+from collapipe_ns3.cli.terminal import err, out, print_json, problems_json, warn
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.reading.warnings import warnings_of
@@ -34,8 +33,8 @@ from run_directory.whole import NotARun, NotWhole
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The command's options, as they were given."""
+class CompareOptions:
+    """The command's argument and options, as the user gave them."""
 
     study: str
     schemes: str
@@ -56,120 +55,120 @@ class Wanted:
         return list(dict.fromkeys(name.strip() for name in self.schemes.split(",")))
 
 
-def compare(wanted: Wanted) -> bool:
-    """Whether all went well. Raises `StudyError`; Ctrl-C ends the command."""
-    planned = _plan(wanted)
-    warnings = _warnings(planned.cells)
+def compare(options: CompareOptions) -> bool:
+    """Whether all runs succeeded. Raises `StudyError`; on Ctrl-C the command ends."""
+    planned = _plan(options)
+    warnings = _warnings(planned.runs)
     warn(warnings)
-    present = campaign_code.present_code(planned.cells)
-    with campaign.held(planned, wanted.study):
-        missing = planned.missing()  # raises where a cell is damaged
-        stale = campaign_code.stale_cells(planned, present)
-        if wanted.fresh:
-            campaign_code.discard(planned, stale)
-            missing = [cell for cell in planned.cells if cell in stale or cell in missing]
-        elif not wanted.keep_stale:
-            campaign_code.refuse(wanted.study, planned, stale)
+    present = stale_runs.present_code(planned.runs)
+    with campaign.locked(planned, options.study):
+        missing = planned.missing()  # raises where a run is damaged
+        stale = stale_runs.find(planned, present)
+        if options.fresh:
+            stale_runs.discard(planned, stale)
+            missing = [run for run in planned.runs if run in stale or run in missing]
+        elif not options.keep_stale:
+            stale_runs.refuse(options.study, planned, stale)
         try:
-            with closing(_run(wanted, planned, missing, present)) as ended:
+            with closing(_execute(options, planned, missing, present)) as ended:
                 failed = [each for each in ended if each.error]
         except KeyboardInterrupt:
-            _interrupted(wanted, planned)
-    there = len(planned.cells) - len(missing)
-    compared = _compared(wanted, planned, failed, campaign_code.stale_cells(planned, present))
+            _interrupted(options, planned)
+    already_there = len(planned.runs) - len(missing)
+    compared = _compared(options, planned, failed, stale_runs.find(planned, present))
     files: list[Path] = []
     if compared is not None:
-        heading = f"{_name_of(planned.cells)}: {', '.join(wanted.scheme_names())}"
+        heading = f"{_study_name(planned.runs)}: {', '.join(options.scheme_names())}"
         try:
             files = comparison_files.write(compared, planned.directory, heading, _command())
         except OSError as error:
-            where = f"{planned.directory}: {error.strerror or error}"
-            raise StudyError(wanted.study, [Problem("--out", where)]) from None
-    if wanted.as_json:
-        print_json(_facts(planned, compared, failed, warnings, there))
+            what = f"{planned.directory}: {error.strerror or error}"
+            raise StudyError(options.study, [Problem("--out", what)]) from None
+    if options.as_json:
+        print_json(_facts(planned, compared, failed, warnings, already_there))
     else:
         if compared is not None:
             print_comparison(out, compared)
-        out.print(f"{len(planned.cells)} runs, of which {there} were already there")
+        out.print(f"{len(planned.runs)} runs, of which {already_there} were already there")
         if files:
             out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     for each in failed:
-        print_text(err, Text.assemble((f"{each.cell.name} failed", "bold red"), f": {each.error}"))
+        print_text(err, Text.assemble((f"{each.run.name} failed", "bold red"), f": {each.error}"))
     return not failed
 
 
-def _plan(wanted: Wanted) -> Campaign:
-    """The campaign that these options describe; what is wrong with any is told at once."""
+def _plan(options: CompareOptions) -> Campaign:
+    """The campaign that the options describe; raises `StudyError` with all of their problems."""
     problems: list[Problem] = []
-    kept: dict[str, Any] = {"seeds": [0], "grid": {}}
-    for option, read in (
-        ("seeds", lambda: campaign.parse_seeds(wanted.seeds)),
-        ("grid", lambda: campaign.parse_grid(wanted.grid)),
+    parsed: dict[str, Any] = {"seeds": [0], "grid": {}}
+    for option, parse in (
+        ("seeds", lambda: campaign.parse_seeds(options.seeds)),
+        ("grid", lambda: campaign.parse_grid(options.grid)),
     ):
         try:
-            kept[option] = read()
+            parsed[option] = parse()
         except ValueError as error:
             problems.append(Problem(f"--{option}", str(error)))
-    if "rounds" in kept["grid"] and wanted.rounds is not None:
+    if "rounds" in parsed["grid"] and options.rounds is not None:
         problems.append(Problem("--grid", "expected rounds here or in --rounds, not in both"))
-    schemes, reference = wanted.scheme_names(), wanted.reference
+    schemes, reference = options.scheme_names(), options.reference
     if reference is not None and reference not in schemes:
         hint = did_you_mean(reference, schemes)
         problems.append(Problem("--reference", f"no scheme {reference!r} among them; {hint}"))
-    if wanted.target_loss is not None and not math.isfinite(wanted.target_loss):
-        problems.append(Problem("--target-loss", f"expected a number, not {wanted.target_loss}"))
-    if wanted.fresh and wanted.keep_stale:
+    if options.target_loss is not None and not math.isfinite(options.target_loss):
+        problems.append(Problem("--target-loss", f"expected a number, not {options.target_loss}"))
+    if options.fresh and options.keep_stale:
         problems.append(Problem("--fresh", "expected this or --keep-stale, not both"))
     try:
-        cells = campaign.cells(
-            wanted.study, wanted.sets, schemes=schemes, rounds=wanted.rounds, **kept
+        runs = campaign.plan_runs(
+            options.study, options.sets, schemes=schemes, rounds=options.rounds, **parsed
         )
     except StudyError as error:
-        raise StudyError(wanted.study, [*problems, *error.problems]) from None
+        raise StudyError(options.study, [*problems, *error.problems]) from None
     if problems:
-        raise StudyError(wanted.study, problems)
-    return campaign.claimed(
-        wanted.study, cells, wanted.out_dir or RUNS / f"compare-{_name_of(cells)}"
+        raise StudyError(options.study, problems)
+    return campaign.create(
+        options.study, runs, options.out_dir or RUNS / f"compare-{_study_name(runs)}"
     )
 
 
-def _warnings(cells: Sequence[Cell]) -> list[Problem]:
-    """What is doubtful in any cell: of each place what is said of the first cell that has it.
+def _warnings(runs: Sequence[CampaignRun]) -> list[Problem]:
+    """The warnings of all runs; of each key only those of the first run that has any.
 
-    Another scheme changes nothing of it; another seed may change figures in it.
+    The scheme changes none of them, and another seed may change no more than their numbers.
     """
     found: list[Problem] = []
-    for cell in {(cell.seed, cell.sets): cell for cell in cells}.values():
-        known = {warning.path for warning in found}
-        config = Study.from_yaml(cell.study).config  # whose lines are in no file of the user's
-        found += [each for each in warnings_of(config) if each.path not in known]
+    for run in {(run.seed, run.sets): run for run in runs}.values():
+        reported = {warning.path for warning in found}
+        config = Study.from_yaml(run.study).config  # not from the user's file: no line numbers
+        found += [each for each in warnings_of(config) if each.path not in reported]
     return found
 
 
-def _name_of(cells: Sequence[Cell]) -> str:
-    """The study's own name, which all cells have."""
-    return Study.from_yaml(cells[0].study).config.name
+def _study_name(runs: Sequence[CampaignRun]) -> str:
+    """The `name` of the study, the same for all runs."""
+    return Study.from_yaml(runs[0].study).config.name
 
 
-def _run(
-    wanted: Wanted,
+def _execute(
+    options: CompareOptions,
     planned: Campaign,
-    missing: Sequence[Cell],
-    present: Mapping[Cell, CodeIdentity],
+    missing: Sequence[CampaignRun],
+    present: Mapping[CampaignRun, CodeIdentity],
 ) -> Generator[Ended, None, None]:
-    """Runs what is missing, and shows on stderr how far it is; see `campaign_workers`."""
-    with _bar(planned, missing) as on_round:
-        if wanted.scheduler is None:
-            jobs = wanted.jobs or os.cpu_count() or 1
-            ended = workers.run_here(planned, jobs, on_round, other_code=wanted.keep_stale)
+    """Executes the missing runs with their progress on stderr; yields each as it ends."""
+    with _progress_bar(planned, missing) as on_round:
+        if options.scheduler is None:
+            jobs = options.jobs or os.cpu_count() or 1
+            ended = workers.run_here(planned, jobs, on_round, other_code=options.keep_stale)
         else:
-            expected = None if wanted.keep_stale else present
-            ended = _run_on_dask(wanted.study, planned, wanted.scheduler, expected)
+            expected = None if options.keep_stale else present
+            ended = _run_on_dask(options.study, planned, options.scheduler, expected)
         with closing(ended):
             for number, each in enumerate(ended, 1):
                 if not err.is_terminal:
-                    how = "failed" if each.error else "done"
-                    _say(f"{number} of {len(missing)}: {each.cell.name} {how}")
+                    state = "failed" if each.error else "done"
+                    _print_line(f"{number} of {len(missing)}: {each.run.name} {state}")
                 yield each
 
 
@@ -177,11 +176,11 @@ def _run_on_dask(
     study: str,
     planned: Campaign,
     scheduler: str,
-    expected: Mapping[Cell, CodeIdentity] | None,
+    expected: Mapping[CampaignRun, CodeIdentity] | None,
 ) -> Generator[Ended, None, None]:
     try:
         yield from workers.run_on_dask(planned, scheduler, expected)
-    except (OSError, ValueError) as error:  # nobody there, or no address
+    except (OSError, ValueError) as error:  # no answer, or not an address
         raise StudyError(study, [Problem("--scheduler", f"{scheduler}: {error}")]) from None
     except ImportError:
         missing_extra = "needs the extra: pip install 'collapipe-ns3[dask]'"
@@ -189,9 +188,9 @@ def _run_on_dask(
 
 
 @contextmanager
-def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
-    """A bar on stderr; where that is no terminal, a line."""
-    runs = f"{len(missing)} runs; {len(planned.cells) - len(missing)} were already there"
+def _progress_bar(planned: Campaign, missing: Sequence[CampaignRun]) -> Iterator[Any]:
+    """A progress bar on stderr, or one line where that is not a terminal; yields its `on_round`."""
+    runs = f"{len(missing)} runs; {len(planned.runs) - len(missing)} were already there"
     bar = Progress(
         TextColumn("rounds"),
         *([BarColumn(bar_width=30)] if err.width >= 80 else []),
@@ -203,54 +202,54 @@ def _bar(planned: Campaign, missing: Sequence[Cell]) -> Iterator[Any]:
         disable=not err.is_terminal,
     )
     if not err.is_terminal:
-        _say(runs)
-    rounds = sum(Study.from_yaml(cell.study).config.rounds for cell in missing)
+        _print_line(runs)
+    rounds = sum(Study.from_yaml(run.study).config.rounds for run in missing)
     with bar:
         task = bar.add_task("", total=rounds)
-        yield lambda cell: bar.advance(task)
+        yield lambda run: bar.advance(task)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     err.print(line, markup=False, soft_wrap=True)
 
 
-def _interrupted(wanted: Wanted, planned: Campaign) -> NoReturn:
-    """Ends as `run` does: what is kept, and how to go on."""
+def _interrupted(options: CompareOptions, planned: Campaign) -> NoReturn:
+    """Reports which runs are kept and how to continue, as `run` does, and ends the command."""
     missing = planned.missing()
-    total, done = len(planned.cells), len(planned.cells) - len(missing)
-    begun = sum(campaign_code.has_rounds(planned, cell) for cell in missing)
-    if wanted.as_json:
-        facts = {"ok": False, "study": wanted.study, "error": "interrupted"}
+    total, done = len(planned.runs), len(planned.runs) - len(missing)
+    begun = sum(stale_runs.has_rounds(planned, run) for run in missing)
+    if options.as_json:
+        facts = {"ok": False, "study": options.study, "error": "interrupted"}
         counts = {"cells": total, "cells_done": done, "cells_begun": begun}
         print_json({**facts, "directory": str(planned.directory), **counts})
     partly = f" and the rounds so far of {begun} more" if begun else ""
     kept = f"{planned.directory} holds them{partly}" if done or begun else "nothing is left of it"
-    _say(f"stopped after {done} of {total} runs; {kept}; go on with:\n  {_command()}")
+    _print_line(f"stopped after {done} of {total} runs; {kept}; go on with:\n  {_command()}")
     raise typer.Exit(130)
 
 
 def _compared(
-    wanted: Wanted,
+    options: CompareOptions,
     planned: Campaign,
     failed: Sequence[Ended],
-    stale: campaign_code.Stale,
+    stale: stale_runs.StaleRuns,
 ) -> comparing.Comparison | None:
-    """What came out, None where no run is finished."""
-    without = {each.cell for each in failed}
+    """The comparison of the finished runs, None where there are none."""
+    unfinished = {each.run for each in failed}
     try:
-        cells = comparing.load_campaign(
+        runs = comparing.load_campaign(
             planned.directory,
-            {cell.name: ", ".join(cell.sets) for cell in planned.cells if cell not in without},
-            {cell.name: "; ".join(changed) for cell, changed in stale.items()},
+            {run.name: ", ".join(run.sets) for run in planned.runs if run not in unfinished},
+            {run.name: "; ".join(changed) for run, changed in stale.items()},
         )
-    except (NotARun, NotWhole) as error:  # something wrote to a cell after it was looked at
+    except (NotARun, NotWhole) as error:  # a run was changed after it was checked
         raise StudyError(str(planned.directory), of_run_directory(error)) from None
-    if not cells:
+    if not runs:
         return None
     try:
-        return comparing.compare(cells, wanted.reference, wanted.target_loss)
+        return comparing.compare(runs, options.reference, options.target_loss)
     except ValueError as error:
-        raise StudyError(wanted.study, [Problem("--reference", str(error))]) from None
+        raise StudyError(options.study, [Problem("--reference", str(error))]) from None
 
 
 def _facts(
@@ -258,16 +257,17 @@ def _facts(
     compared: comparing.Comparison | None,
     failed: Sequence[Ended],
     warnings: Sequence[Problem],
-    there: int,
+    already_there: int,
 ) -> dict[str, Any]:
+    """The JSON object of the command."""
     return {
         "ok": not failed,
         "directory": str(planned.directory),
         "reference": compared.reference if compared else None,
-        "cells": len(planned.cells),
-        "already_there": there,
-        "failed": {ended.cell.name: ended.error for ended in failed},
-        "warnings": listed(warnings),
+        "cells": len(planned.runs),
+        "already_there": already_there,
+        "failed": {ended.run.name: ended.error for ended in failed},
+        "warnings": problems_json(warnings),
         "summary": compared.summary.to_dict("records") if compared else [],
         "runs": compared.runs.to_dict("records") if compared else [],
     }

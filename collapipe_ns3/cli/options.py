@@ -15,4 +15,4 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SchemeOption = Annotated[str | None, typer.Option(metavar="S", help="Plan with this scheme.")]
-SeedOption = Annotated[int | None, typer.Option(metavar="K", help="Start all randomness here.")]
+SeedOption = Annotated[int | None, typer.Option(metavar="K", help="The seed of all randomness.")]

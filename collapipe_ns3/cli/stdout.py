@@ -1,4 +1,4 @@
-"""Standard output: for results alone, and an error in words where it can't be written."""
+"""Keeps standard output for results, and reports errors of writing to it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 class StdoutFailed(RuntimeError):
-    """Standard output can't be written; the message is the system's."""
+    """Standard output can't be written; the message is the operating system's."""
 
 
 class ResultStream(io.TextIOWrapper):
-    """Writes text to a file descriptor; raises `StdoutFailed` where the device takes no more.
+    """Writes text to a file descriptor; raises `StdoutFailed` where that fails, as on a full disk.
 
-    A pipe that nobody reads any longer is left to whoever prints: it is no fault.
+    A closed pipe is not reported as a failure: `BrokenPipeError` is raised as usual.
     """
 
     def write(self, text: str) -> int:
@@ -41,13 +41,14 @@ def _stdout_errors() -> Iterator[None]:
 
 
 def keep_for_results() -> None:
-    """Leaves this process's standard output to Python's `sys.stdout` alone.
+    """Reserves this process's standard output for Python's `sys.stdout`.
 
-    What is written to file descriptor 1 otherwise, as by C++, goes to standard error from now on.
+    Anything else that is written to file descriptor 1, as by C++, goes to standard error from now
+    on.
     """
-    # Closed by whoever started this process: no file that is opened later may take its number.
+    # Where the parent process closed it, no file that is opened later may get its number.
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # for the life of the process
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open until the process ends
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as above
     kept = os.dup(sys.stdout.fileno())
@@ -56,13 +57,13 @@ def keep_for_results() -> None:
     sys.stdout = ResultStream(
         io.BufferedWriter(raw),
         encoding=sys.stdout.encoding,
-        errors="replace",  # a terminal may know no arrows
+        errors="replace",  # a terminal may lack arrows
         line_buffering=raw.isatty(),
     )
-    sys.__stdout__ = sys.stdout  # type: ignore[misc]  # by it, others ask for the terminal's width
+    sys.__stdout__ = sys.stdout  # type: ignore[misc]  # rich and others read the terminal's width from it
 
 
 def discard() -> None:
-    """Drops what standard output still holds and can't be written, before the process ends."""
+    """Drops buffered output that can't be written, so that the process can end without an error."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

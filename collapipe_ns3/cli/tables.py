@@ -1,7 +1,7 @@
-"""Tables and texts on consoles of any width.
+"""Prints tables and texts on consoles of any width.
 
-A table that does not fit is cut into parts below each other, each with the first column and as many
-of the others, in their order, as there is room for. So no figure is dropped or cut short.
+A table that is too wide is split into parts below each other, each with the first column and as
+many of the others, in their order, as fit. So no number is dropped or cut short.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-_LEAST_TEXT = 16  # columns that a text is wrapped into; fewer would leave a word a line
-_BETWEEN = 2  # columns between two columns of a table, and at its edges together
+_LEAST_TEXT = 16  # characters that a wrapped text needs; with fewer there is one word on a line
+_BETWEEN = 2  # characters between two columns of a table, and at its edges together
 
 
 def new_table(*headings: str, texts: Sequence[str] = ()) -> Table:
-    """An empty table in the style of all. Columns named in `texts` may be wrapped, others never.
+    """An empty table in the style of all tables; only the columns named in `texts` may be wrapped.
 
     The first column and texts are aligned to the left, all other columns to the right.
     """
@@ -37,15 +37,15 @@ def new_table(*headings: str, texts: Sequence[str] = ()) -> Table:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """The table, in as many parts as it takes."""
+    """Prints the table, in as many parts as the width makes necessary."""
     for places in _parts(table, console.width):
         console.print(_part(table, places, console.width))
 
 
 def print_text(console: Console, text: str | Text) -> None:
-    """Lines of text, on a terminal wrapped between words and indented as they begin.
+    """Prints lines of text; on a terminal they are wrapped between words, keeping the indentation.
 
-    Elsewhere, in a file or for another program, lines stay whole.
+    In a file or a pipe, lines stay whole.
     """
     whole = text if isinstance(text, Text) else Text(text)
     for line in whole.split("\n", allow_blank=True):
@@ -57,7 +57,7 @@ def print_text(console: Console, text: str | Text) -> None:
 
 
 def _parts(table: Table, width: int) -> Iterator[list[int]]:
-    """The columns of each part by their places; the first is in all."""
+    """The indices of each part's columns; the first column is in all parts."""
     first, *others = (_least_width(column) + _BETWEEN for column in table.columns)
     places, used = [0], first
     for place, wanted in enumerate(others, start=1):
@@ -70,14 +70,14 @@ def _parts(table: Table, width: int) -> Iterator[list[int]]:
 
 
 def _least_width(column: Column) -> int:
-    """What a column can't do with less of: all of its widest cell, or a few words of a text."""
+    """The smallest width of a column: that of its widest cell, or a few words of a text."""
     cells = [column.header, *column.cells]
     widest = max(cell_len(Text.from_markup(str(cell)).plain) for cell in cells)
     return widest if column.no_wrap else min(widest, _LEAST_TEXT)
 
 
 def _part(table: Table, places: Sequence[int], width: int) -> Table:
-    """These columns alone. Where even two are too wide, all their cells are folded."""
+    """A table of these columns. Where even two are too wide, all their cells are folded."""
     columns = [table.columns[place] for place in places]
     fits = sum(_least_width(column) + _BETWEEN for column in columns) <= width
     part = new_table()

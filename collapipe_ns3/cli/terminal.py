@@ -1,4 +1,4 @@
-"""What all commands have in common: where they print, and how they fail."""
+"""What all commands share: the consoles that they print on, and how they report errors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from collapipe_ns3.cli import display
 from collapipe_ns3.cli.tables import print_text
 
 if TYPE_CHECKING:
-    from collapipe_ns3.problems import Problem
+    from collapipe_ns3.problems import Problem, StudyError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -26,11 +25,11 @@ err = Console(stderr=True, highlight=False)
 
 @contextlib.contextmanager
 def failures(study: str, as_json: bool) -> Iterator[None]:
-    """Turns what can go wrong into messages and exit codes.
+    """Turns errors of the body into messages and exit codes.
 
-    Within, what a plug-in prints goes to stderr.
+    Whatever plug-ins print within goes to stderr. `study` names the study in messages.
     """
-    # Only now: `--help` needs none of what raises them.
+    # Imported here, as `--help` needs none of these modules.
     from bridge.loop import EndlessWait
     from collapipe_ns3.plan import PlanError
     from collapipe_ns3.plugins import PluginFailed
@@ -39,19 +38,19 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
     from ns3_scenarios.runtime import NativeBuildError, NotInstalled, SimulationError
 
     try:
-        with stdout_alone(), _last_words(study, as_json):
+        with only_results_on_stdout(), _messages_at_ns3_exit(study, as_json):
             yield
     except StudyError as error:
         if as_json:
-            print_json({"ok": False, "study": study, "problems": listed(error.problems)})
-        print_text(err, Text.from_markup(display.problem_lines(error)))
+            print_json({"ok": False, "study": study, "problems": problems_json(error.problems)})
+        print_text(err, Text.from_markup(_problem_lines(error)))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         if as_json:
             print_json({"ok": False, "study": study, "error": "interrupted"})
         raise
     except (
-        # What is no fault of the study file.
+        # Errors that are not in the study file.
         SimulationError,
         EndlessWait,
         NotInstalled,
@@ -68,41 +67,41 @@ def failures(study: str, as_json: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _last_words(study: str, as_json: bool) -> Iterator[None]:
-    """The same messages where ns-3 ends the process amid a simulation."""
+def _messages_at_ns3_exit(study: str, as_json: bool) -> Iterator[None]:
+    """Prepares the same messages for the case that ns-3 ends the process within a simulation."""
     from ns3_scenarios import runtime
 
     heading = f"study {study} failed:\n"
     before = json.dumps({"ok": False, "study": study, "error": ""})[:-2]
     try:
         descriptor = out.file.fileno() if as_json else -1
-    except OSError:  # a stream that is no file
+    except OSError:  # a stream without a file descriptor
         descriptor = -1
     with runtime.reporting(heading=heading, descriptor=descriptor, before=before, after='"}\n'):
         yield
 
 
 @contextlib.contextmanager
-def stdout_alone() -> Iterator[None]:
-    """Within, only `out` and `print_json` print on stdout: other prints go to stderr."""
+def only_results_on_stdout() -> Iterator[None]:
+    """Within it, only `out` and `print_json` print on stdout; other prints go to stderr."""
     out.file, original = sys.stdout, sys.__stdout__
     try:
-        sys.__stdout__ = sys.stderr  # type: ignore[misc,assignment]  # for typeshed a constant
+        sys.__stdout__ = sys.stderr  # type: ignore[misc,assignment]  # typeshed declares it as constant
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
         sys.__stdout__ = original  # type: ignore[misc]  # as above
-        out.file = cast("IO[str]", None)  # whatever sys.stdout is by then
+        out.file = cast("IO[str]", None)  # from now on, whatever sys.stdout is at the time
 
 
 def warn(warnings: Iterable[Problem]) -> None:
-    """Prints what is doubtful in a study on stderr."""
+    """Prints the warnings about a study on stderr."""
     for each in warnings:
         print_text(err, Text.assemble(("warning", "yellow"), f": {each}"))
 
 
-def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
-    """Problems or warnings as `--json` has them."""
+def problems_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Problems or warnings as `--json` prints them."""
     return [each.to_json() for each in problems]
 
 
@@ -111,7 +110,7 @@ def print_json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has neither nan nor infinity: null stands for them."""
+    """The value with null for nan and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -119,3 +118,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _problem_lines(error: StudyError) -> str:
+    """The problems of a study, one on each line, with rich's markup."""
+    lines = [f"[bold red]study {escape(error.study)} can't be run:[/]"]
+    for problem in error.problems:
+        where = f"[bold]{escape(problem.where)}[/]: " if problem.where else ""
+        lines.append(f"  {where}{escape(problem.message)}")
+    return "\n".join(lines)

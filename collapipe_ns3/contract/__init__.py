@@ -34,7 +34,7 @@ class Check:
 Step = tuple[str, Callable[[], str | None]]
 
 
-def made(stages: Iterable[Iterable[Step]]) -> Iterator[Check]:
+def run_checks(stages: Iterable[Iterable[Step]]) -> Iterator[Check]:
     """Makes every check of a stage; those of later stages only where all before are ok."""
     sound = True
     for stage in stages:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.compare import Cell, Comparison, compare, fairness, interval
-from analysis.comparison_files import figure, markdown, told, write
+from analysis.compare import ComparedRun, Comparison, compare, fairness, interval
+from analysis.comparison_files import figure, format_mean, markdown, write
 from analysis.load import RunTables
-from analysis.paper import findings
+from analysis.paper_claims import claim_results
 
 
 def run(
@@ -90,14 +90,14 @@ def run(
     )
 
 
-def cells(*runs: RunTables) -> list[Cell]:
-    return [Cell("", each) for each in runs]
+def runs_of(*runs: RunTables) -> list[ComparedRun]:
+    return [ComparedRun("", each) for each in runs]
 
 
 @pytest.fixture
 def compared() -> Comparison:
     return compare(
-        cells(
+        runs_of(
             run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
             run("pipeline", 1, [6.0, 6.0], [0.8, 0.4]),
             run("collapipe", 0, [2.0, 2.0, 2.0], [0.9, 0.6, 0.5], memory=40),
@@ -136,7 +136,7 @@ def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
         run("collapipe", 0, [2.0, 2.0], [0.6, 0.4]),
     ]
     for order in (runs, runs[::-1]):
-        compared = compare([Cell("", each) for each in order])
+        compared = compare([ComparedRun("", each) for each in order])
         times = compared.runs.set_index("scheme")["time_to_loss_s"]
         assert (times["pipeline"], times["collapipe"]) == (8.0, 4.0)
         assert math.isnan(times["vanilla_fl"])
@@ -144,13 +144,13 @@ def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
 
 def test_what_other_code_made_is_marked_everywhere(tmp_path: Path) -> None:
     why = "torch 2.12 → 2.13"
-    cells = [
-        Cell("", run("pipeline", 0, [4.0], [0.5]), why),
-        Cell("", run("pipeline", 1, [4.0], [0.5])),
-        Cell("", run("collapipe", 0, [2.0], [0.5])),
-        Cell("", run("collapipe", 1, [2.0], [0.5])),
+    made = [
+        ComparedRun("", run("pipeline", 0, [4.0], [0.5]), why),
+        ComparedRun("", run("pipeline", 1, [4.0], [0.5])),
+        ComparedRun("", run("collapipe", 0, [2.0], [0.5])),
+        ComparedRun("", run("collapipe", 1, [2.0], [0.5])),
     ]
-    compared = compare(cells)
+    compared = compare(made)
     assert compared.runs["stale"].tolist() == [why, "", "", ""]
     by_scheme = compared.summary.groupby("scheme")["stale"].unique()
     assert (list(by_scheme["pipeline"]), list(by_scheme["collapipe"])) == ([why], [""])
@@ -193,7 +193,7 @@ def test_intervals_are_students(values: list[float]) -> None:
 def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
     """The mean over those that reached it would favour who rarely does."""
     missed = compare(
-        cells(
+        runs_of(
             run("pipeline", 0, [1.0, 1.0], [0.9, 0.2]),
             run("pipeline", 1, [1.0, 1.0], [0.9, 0.8]),
             run("collapipe", 0, [2.0], [0.2]),
@@ -207,40 +207,40 @@ def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
     assert "| time to target loss, s | 1 of 2 | 2 |" in markdown(missed, "two", "compare two")
 
 
-def test_a_cell_that_failed_leaves_the_pairs_of_the_others() -> None:
+def test_a_run_that_failed_leaves_the_pairs_of_the_others() -> None:
     runs = [run("pipeline", seed, [4.0], [0.5]) for seed in (0, 1)]
-    made = compare(cells(*runs, run("collapipe", 1, [2.0], [0.5])))
+    made = compare(runs_of(*runs, run("collapipe", 1, [2.0], [0.5])))
     assert value(made, "round_s", "pipeline", "percent") == pytest.approx(100.0)
 
 
-def test_who_sat_out_is_told() -> None:
+def test_who_sat_out_is_reported() -> None:
     made = run("vanilla_fl", 0, [1.0], [0.5])
     made.devices.loc[made.devices["device"] == "c0.d0", "sits_out"] = "too small"
-    text = markdown(compare(cells(made)), "one", "compare one")
+    text = markdown(compare(runs_of(made)), "one", "compare one")
     assert "vanilla_fl: 1 devices a round sat out" in text
 
 
 def test_one_seed_has_no_interval() -> None:
     assert math.isnan(interval([1.0]))
-    alone = compare(cells(run("pipeline", 0, [1.0], [0.5])))
+    alone = compare(runs_of(run("pipeline", 0, [1.0], [0.5])))
     assert math.isnan(value(alone, "round_s", "pipeline", "ci95"))
     assert "1 |" in markdown(alone, "alone", "command")
 
 
 def test_the_papers_figures_stand_beside_ours_with_a_verdict(compared: Comparison) -> None:
     verdicts = {
-        (each.claim.what, each.claim.baseline): each.verdict for each in findings(compared, "")
+        (each.claim.what, each.claim.baseline): each.verdict for each in claim_results(compared, "")
     }
     # -50 % and -67 %: beyond the paper's 48.98 %, but two seeds leave zero within the interval.
     assert verdicts["end-to-end latency", "pipeline"] == "not reproduced"
     assert verdicts["training delay", "titanic"] == "not tried"
     sure = compare(
-        cells(
+        runs_of(
             *(run("pipeline", seed, [4.0 + 0.01 * seed], [0.5]) for seed in range(3)),
             *(run("collapipe", seed, [share], [0.5]) for seed, share in enumerate([2.0] * 3)),
         )
     )
-    (latency,) = [f for f in findings(sure, "") if f.claim.baseline == "pipeline"]
+    (latency,) = [f for f in claim_results(sure, "") if f.claim.baseline == "pipeline"]
     assert latency.verdict == "reproduced"
     assert latency.percent == pytest.approx(-50.1, abs=0.1)
 
@@ -273,21 +273,23 @@ def test_a_comparison_is_written_as_tables_text_and_a_figure(
         (math.nan, math.nan, "-"),
     ],
 )
-def test_means_are_told_to_the_intervals_second_digit(mean: float, half: float, text: str) -> None:
-    assert told(mean, half) == text
+def test_means_are_rounded_to_the_intervals_second_digit(
+    mean: float, half: float, text: str
+) -> None:
+    assert format_mean(mean, half) == text
 
 
-def test_nothing_to_compare_is_said() -> None:
+def test_nothing_to_compare_is_an_error() -> None:
     with pytest.raises(ValueError, match="no finished run"):
         compare([])
     with pytest.raises(ValueError, match="no run of titanic; there are pipeline"):
-        compare(cells(run("pipeline", 0, [1.0], [0.5])), reference="titanic")
+        compare(runs_of(run("pipeline", 0, [1.0], [0.5])), reference="titanic")
 
 
 def test_files_of_a_comparison_are_whole_or_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared = compare([Cell("", run("collapipe", seed, [1.0], [0.5])) for seed in (1, 2)])
+    compared = compare([ComparedRun("", run("collapipe", seed, [1.0], [0.5])) for seed in (1, 2)])
     files = write(compared, tmp_path, "tiny", "compare tiny")
     before = [file.read_bytes() for file in files]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bridge.fixed import Link
-from collapipe_ns3.cli.display import failure_lines
+from collapipe_ns3.cli.run_view import failure_lines
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.run.records import RoundRecord
 

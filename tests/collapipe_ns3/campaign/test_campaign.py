@@ -1,4 +1,4 @@
-"""Campaigns: every cell once, whatever dies in between, here or on a cluster."""
+"""Campaigns: every run once, whatever dies in between, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from collapipe_ns3 import Study, StudyError, campaign
-from collapipe_ns3.campaign import Campaign, Cell, parse_grid, parse_seeds, workers
-from collapipe_ns3.campaign import code as campaign_code
+from collapipe_ns3.campaign import (
+    Campaign,
+    CampaignRun,
+    parse_grid,
+    parse_seeds,
+    stale_runs,
+    workers,
+)
 from collapipe_ns3.cli.app import app
 from run_directory.whole import rounds_done
 
@@ -42,14 +48,14 @@ def planned(folder: Path, out: str, **how: object) -> Campaign:
         "rounds": None,
     }
     study = studies.write(folder)
-    cells = campaign.cells(study, (), **{**chosen, **how})  # type: ignore[arg-type]  # any of them
-    return campaign.claimed(study, cells, folder / out)
+    runs = campaign.plan_runs(study, (), **{**chosen, **how})  # type: ignore[arg-type]  # any of them
+    return campaign.create(study, runs, folder / out)
 
 
 def same_tables(one: Path, other: Path) -> None:
-    """All cells of two campaigns, the same to the bit but for wall-clock columns."""
-    names = sorted(cell.name for cell in (one / "cells").iterdir())
-    assert names == sorted(cell.name for cell in (other / "cells").iterdir())
+    """All runs of two campaigns, the same to the bit but for wall-clock columns."""
+    names = sorted(run.name for run in (one / "cells").iterdir())
+    assert names == sorted(run.name for run in (other / "cells").iterdir())
     for name in names:
         for table in TABLES:
             paths = [place / "cells" / name / table for place in (one, other)]
@@ -57,11 +63,11 @@ def same_tables(one: Path, other: Path) -> None:
             pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
-def test_cells_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) -> None:
+def test_runs_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) -> None:
     grid = {"radio.d2e.bandwidth_hz": ["5e6", "10 MHz"], "training.local_steps": ["1"]}
     made = planned(tmp_path, "out", grid=grid)
-    assert len({cell.name for cell in made.cells}) == 2 * 2 * 2
-    studied = {cell.name: Study.from_yaml(cell.study).config for cell in made.cells}
+    assert len({run.name for run in made.runs}) == 2 * 2 * 2
+    studied = {run.name: Study.from_yaml(run.study).config for run in made.runs}
     first = studied["pipeline-seed1-radio.d2e.bandwidth_hz=5e6-training.local_steps=1"]
     assert (first.scheme.name, first.seed, first.radio.d2e.bandwidth_hz) == ("pipeline", 1, 5e6)
 
@@ -72,7 +78,7 @@ def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -
         tmp_path, "out", schemes=["pipeline", "collapipe", "local"], grid=grid, seeds=[1]
     )
     settings = [
-        (cell.scheme, Study.from_yaml(cell.study).config.scheme.settings) for cell in made.cells
+        (run.scheme, Study.from_yaml(run.study).config.scheme.settings) for run in made.runs
     ]
     assert settings == [
         ("pipeline", {"schedule": "gpipe"}),
@@ -91,8 +97,8 @@ def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -
 
 
 _VALUES = st.text("aA1=-+. :/\\é'", min_size=1, max_size=6)
-_CELLS = st.builds(
-    Cell,
+_RUNS = st.builds(
+    CampaignRun,
     st.text("ab-./é", min_size=1, max_size=4),
     st.integers(0, 12),
     st.tuples(*(_VALUES.map(lambda value, key=key: f"{key}={value}") for key in ("a.b", "c"))),
@@ -100,60 +106,62 @@ _CELLS = st.builds(
 )
 
 
-@given(_CELLS, _CELLS)
-@example(Cell("a", 1, ("a.b=1 0", "c=1"), ""), Cell("a", 1, ("a.b=10", "c=1"), ""))
-@example(Cell("a", 1, ("a.b=1:0", "c=1"), ""), Cell("a", 1, ("a.b=1/0", "c=1"), ""))
-@example(Cell("a", 1, ("a.b=1", "c=2-c=3"), ""), Cell("a", 1, ("a.b=1-c=2", "c=3"), ""))
-@example(Cell("a/b", 1, ("a.b=1", "c=2"), ""), Cell("ab", 1, ("a.b=1", "c=2"), ""))
-def test_different_cells_have_different_directories(one: Cell, other: Cell) -> None:
+@given(_RUNS, _RUNS)
+@example(CampaignRun("a", 1, ("a.b=1 0", "c=1"), ""), CampaignRun("a", 1, ("a.b=10", "c=1"), ""))
+@example(CampaignRun("a", 1, ("a.b=1:0", "c=1"), ""), CampaignRun("a", 1, ("a.b=1/0", "c=1"), ""))
+@example(
+    CampaignRun("a", 1, ("a.b=1", "c=2-c=3"), ""), CampaignRun("a", 1, ("a.b=1-c=2", "c=3"), "")
+)
+@example(CampaignRun("a/b", 1, ("a.b=1", "c=2"), ""), CampaignRun("ab", 1, ("a.b=1", "c=2"), ""))
+def test_different_runs_have_different_directories(one: CampaignRun, other: CampaignRun) -> None:
     assert (one.name == other.name) == (one == other)
     assert Path("cells", one.name).resolve().parent == Path("cells").resolve()
     assert not one.name.startswith(".")
 
 
-def test_names_of_cells_are_readable_and_not_too_long() -> None:
-    cell = Cell("pipeline", 3, ("training.learning_rate=1e-3", "radio.d2e.stack=lte"), "")
-    assert cell.name == "pipeline-seed3-training.learning_rate=1e-3-radio.d2e.stack=lte"
-    far = [Cell("a" * 300, 3, (f"{'b' * 300}={each}",), "").name for each in (1, 2)]
+def test_names_of_runs_are_readable_and_not_too_long() -> None:
+    run = CampaignRun("pipeline", 3, ("training.learning_rate=1e-3", "radio.d2e.stack=lte"), "")
+    assert run.name == "pipeline-seed3-training.learning_rate=1e-3-radio.d2e.stack=lte"
+    far = [CampaignRun("a" * 300, 3, (f"{'b' * 300}={each}",), "").name for each in (1, 2)]
     assert len(set(far)) == 2
     assert max(map(len, far)) <= 200
 
 
-def test_every_wrong_cell_is_told_before_any_runs(tmp_path: Path) -> None:
+def test_every_wrong_run_is_told_before_any_runs(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         planned(tmp_path, "out", schemes=["pipelin"], grid={"training.batch_size": ["8", "-1"]})
     assert {p.path for p in caught.value.problems} == {"scheme.name", "training.batch_size"}
     assert not (tmp_path / "out").exists()
 
 
-def test_cells_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
+def test_runs_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
     made = planned(tmp_path, "out")
     assert [ended.error for ended in workers.run_here(made, jobs=2)] == [""] * 4
     assert made.missing() == []
     by_hand = Study.load(studies.write(tmp_path)).run(
         scheme="vanilla_fl", seed=2, out=tmp_path / "hand"
     )
-    cell = next(cell for cell in made.cells if cell.name == "vanilla_fl-seed2")
-    transfers = pd.read_parquet(made.place(cell) / "transfers")
+    run = next(run for run in made.runs if run.name == "vanilla_fl-seed2")
+    transfers = pd.read_parquet(made.directory_of(run) / "transfers")
     pd.testing.assert_frame_equal(transfers, by_hand.transfers, check_exact=True)
     assert list(workers.run_here(made, jobs=2)) == []  # nothing is done again
     assert not list(made.directory.rglob("checkpoint.pt"))  # gigabytes, at the paper's scale
 
 
-def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
-    """One cell's directory is held by a file in its place; another's process is killed."""
+def test_a_run_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    """One run's directory is held by a file in its place; another's process is killed."""
     made = planned(tmp_path, "out")
-    held, killed, *others = made.cells
-    made.place(held).parent.mkdir(parents=True)
-    made.place(held).write_text("in the way")
+    held, killed, *others = made.runs
+    made.directory_of(held).parent.mkdir(parents=True)
+    made.directory_of(held).write_text("in the way")
     ended = {}
-    for each in workers.run_here(made, jobs=1, on_round=lambda cell: kill_worker(cell == killed)):
-        ended[each.cell] = each.error
+    for each in workers.run_here(made, jobs=1, on_round=lambda run: kill_worker(run == killed)):
+        ended[each.run] = each.error
     assert "StudyError" in ended[held]
     assert "exit code -9" in ended[killed]
-    assert [ended[cell] for cell in others] == ["", ""]
+    assert [ended[run] for run in others] == ["", ""]
     assert made.missing() == [held, killed]
-    made.place(held).unlink()
+    made.directory_of(held).unlink()
     assert [each.error for each in workers.run_here(made, jobs=2)] == ["", ""]
     whole = planned(tmp_path, "whole")
     list(workers.run_here(whole, jobs=2))
@@ -198,9 +206,9 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
         time.sleep(0.05)
     running.kill()
     running.wait()
-    done = [cell for cell in killed.glob("cells/[!.]*") if rounds_done(cell) == 3]
+    done = [run for run in killed.glob("cells/[!.]*") if rounds_done(run) == 3]
     assert 0 < len(done) < 16
-    written = [cell / "rounds" / "00002.parquet" for cell in done]
+    written = [run / "rounds" / "00002.parquet" for run in done]
     stamps = {file: file.stat().st_mtime_ns for file in written}
     subprocess.run([*command, "--out", str(killed)], check=True, capture_output=True)
     assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
@@ -214,38 +222,38 @@ def diverging(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_cell_that_diverged_is_a_result_here_and_on_dask(tmp_path: Path) -> None:
+def test_a_run_that_diverged_is_a_result_here_and_on_dask(tmp_path: Path) -> None:
     study = diverging(tmp_path)
-    cells = campaign.cells(study, (), schemes=["pipeline"], seeds=[1], grid={}, rounds=None)
-    here, there = (campaign.claimed(study, cells, tmp_path / name) for name in ("here", "there"))
+    runs = campaign.plan_runs(study, (), schemes=["pipeline"], seeds=[1], grid={}, rounds=None)
+    here, there = (campaign.create(study, runs, tmp_path / name) for name in ("here", "there"))
     assert [each.error for each in workers.run_here(here, jobs=1)] == [""]
-    packed, error = workers.execute_packed(cells[0].study, None)
+    packed, error = workers.execute_packed(runs[0].study, None)
     assert error == ""
-    workers._unpack(packed, there.place(cells[0]))
+    workers._unpack(packed, there.directory_of(runs[0]))
     assert there.missing() == []
     same_tables(here.directory, there.directory)
-    assert pd.read_parquet(here.place(cells[0]) / "rounds")["loss"].isna().all()
+    assert pd.read_parquet(here.directory_of(runs[0]) / "rounds")["loss"].isna().all()
 
 
 @pytest.mark.slow
-def test_a_machine_of_a_cluster_with_other_code_runs_no_cell_unless_that_is_wanted(
+def test_a_machine_of_a_cluster_with_other_code_runs_no_run_unless_that_is_wanted(
     tmp_path: Path,
 ) -> None:
-    cell = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]).cells[0]
-    code = campaign_code.present_code([cell])[cell].to_json()
-    packed, error = workers.execute_packed(cell.study, code)
+    run = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]).runs[0]
+    code = stale_runs.present_code([run])[run].to_json()
+    packed, error = workers.execute_packed(run.study, code)
     assert error == ""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["code"] == code
     assert "checkpoint.pt" not in archive.namelist()
     older = {**code, "versions": {**code["versions"], "torch": "1.13"}}
-    _, error = workers.execute_packed(cell.study, older)
+    _, error = workers.execute_packed(run.study, older)
     assert error == f"this machine has other code: torch 1.13 → {code['versions']['torch']}"
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_runs_the_same_cells(tmp_path: Path) -> None:
+def test_a_dask_cluster_runs_the_same_runs(tmp_path: Path) -> None:
     here, there = planned(tmp_path, "here"), planned(tmp_path, "there")
     list(workers.run_here(here, jobs=2))
     with LocalCluster(  # worker processes, as on other machines
@@ -320,18 +328,18 @@ def test_a_directory_of_another_campaign_is_left_alone(tmp_path: Path) -> None:
 def test_a_campaign_is_one_processes_at_a_time(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["compare", studies.write(tmp_path), "--schemes", "pipeline", "--seeds", "1"]
-    with campaign.held(planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]), "tiny"):
+    with campaign.locked(planned(tmp_path, "out", schemes=["pipeline"], seeds=[1]), "tiny"):
         done = call(*command, "--out", str(out))
     assert done.exit_code == 2
     assert "another process is running this campaign" in " ".join(done.stderr.split())
     assert not (out / "cells").exists()
 
 
-def test_a_cell_that_was_run_from_another_study_is_not_complete(tmp_path: Path) -> None:
+def test_a_run_that_was_run_from_another_study_is_not_complete(tmp_path: Path) -> None:
     made = planned(tmp_path, "out", schemes=["pipeline"], seeds=[1], rounds=1)
-    (cell,) = made.cells
-    Study.load(studies.write(tmp_path)).run(seed=2, rounds=1, out=made.place(cell))
-    assert made.missing() == [cell]
+    (run,) = made.runs
+    Study.load(studies.write(tmp_path)).run(seed=2, rounds=1, out=made.directory_of(run))
+    assert made.missing() == [run]
     (ended,) = workers.run_here(made, jobs=1)
     assert "holds another run" in ended.error
 

@@ -78,7 +78,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path, of_all: bool)
 
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_round_is_as_quiet(tmp_path: Path) -> None:
-    """While the process that cells are forked from still loads torch and ns-3."""
+    """While the process that runs are forked from still loads torch and ns-3."""
     out = tmp_path / "out"
     running = start(studies.write(tmp_path), out)
     wait_for(running, lambda: (out / ".lock").exists())

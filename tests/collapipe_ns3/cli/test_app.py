@@ -92,6 +92,31 @@ def test_a_mistake_on_the_command_line_is_answered_in_a_few_words(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "quickstart", "--rounds", "abc"], "'--rounds'"),
+        (["compare", "quickstart", "--jobs", "0"], "'--jobs'"),
+        (["replay", "a-run"], "--round"),
+        (["run"], "STUDY"),
+        (["run", "quickstart", "another"], "another"),
+        (["run", "quickstart", "--nope"], "--nope"),
+        (["nope"], "nope"),
+        (["--nope"], "--nope"),
+    ],
+)
+def test_a_usage_error_is_one_json_object_too(arguments: list[str], says: str) -> None:
+    done = call(*arguments, "--json")
+    assert done.exit_code == 2
+    printed = json.loads(done.stdout)
+    assert printed.keys() == {"ok", "error"}
+    assert printed["ok"] is False
+    assert says in printed["error"]
+    plain = call(*arguments)
+    assert (plain.exit_code, plain.stdout) == (2, "")
+    assert call(*arguments, "--", "--json").stdout == ""  # an argument, not the option
+
+
 def test_a_directory_that_cannot_be_written_is_exit_code_2(study: str) -> None:
     done = call("run", study, "--out", "/proc/run")  # which nobody may make, not even root
     assert done.exit_code == 2

@@ -16,12 +16,13 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from analysis import load
-from analysis.compare import Cell, Comparison, compare
+from analysis.compare import ComparedRun, Comparison, compare
 from collapipe_ns3 import Study
-from collapipe_ns3.cli import display, doctor
-from collapipe_ns3.cli.catalogue_view import print_profiles, print_schemes, print_studies
+from collapipe_ns3.cli import doctor, run_view
 from collapipe_ns3.cli.compare_view import print_comparison
+from collapipe_ns3.cli.listings_view import print_profiles, print_schemes, print_studies
 from collapipe_ns3.cli.plan_view import print_preview
+from collapipe_ns3.cli.study_view import nodes_table
 from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.costs import devices
 from collapipe_ns3.reading import study_file
@@ -99,18 +100,18 @@ def test_the_rounds_of_a_run_fit(width: int) -> None:
             "device_energy_j", "energy_j", "peak_device_memory_bytes"]  # fmt: skip
     figures = {key: [123.25 + place, 1e9] for place, key in enumerate(keys)}
     shown = Shown(width)
-    print_table(shown.console, display.rounds_table(pd.DataFrame({"round": [0, 99], **figures})))
+    print_table(shown.console, run_view.rounds_table(pd.DataFrame({"round": [0, 99], **figures})))
     text = shown.text()
     assert all(text.count(f"{figures[key][0]:.2f}"[:6]) >= 1 for key in keys[:5])
     assert "1000000000.00" in words(text)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_study_s_nodes_and_the_doctor_s_findings_fit(tmp_path: Path, width: int) -> None:
+def test_a_study_s_nodes_and_the_doctor_s_results_fit(tmp_path: Path, width: int) -> None:
     shown = Shown(width)
-    print_table(shown.console, display.nodes_table(Study.load(studies.write(tmp_path)).config))
-    found = [doctor.Finding("ns-3 cache", True, f"{'/a/long/path' * 9}: 31 files, 1204 MiB")]
-    print_table(shown.console, display.findings_table(found))
+    print_table(shown.console, nodes_table(Study.load(studies.write(tmp_path)).config))
+    found = [doctor.CheckResult("ns-3 cache", True, f"{'/a/long/path' * 9}: 31 files, 1204 MiB")]
+    print_table(shown.console, doctor.results_table(found))
     text = shown.text()
     assert {"1204", "c0.d1", "phone-midrange"} <= set(words(text))
 
@@ -153,7 +154,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
         for seed in (0, 1):
             out = place / f"{scheme}-{seed}"
             study.run(scheme=scheme, seed=seed, out=out)
-            cells.append(Cell("", load(out)))
+            cells.append(ComparedRun("", load(out)))
     return compare(cells)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from collapipe_ns3 import schemes
 from collapipe_ns3.cli.app import app
-from collapipe_ns3.contract import Check, made
+from collapipe_ns3.contract import Check, run_checks
 from collapipe_ns3.contract.scenario import ScenarioContract
 from collapipe_ns3.contract.scheme import SchemeContract
 from collapipe_ns3.topology.own_scenario import find
@@ -33,7 +33,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "name", ["collapipe", "local", "oracle", "pipeline", "titanic", "vanilla_fl"]
 )
 def test_what_is_bundled_keeps_the_contract(name: str) -> None:
-    checks = list(made(SchemeContract(name, schemes.factory(name)).stages()))
+    checks = list(run_checks(SchemeContract(name, schemes.factory(name)).stages()))
     assert [each for each in checks if each.state != "ok"] == []
 
 
@@ -141,7 +141,7 @@ def failed(checks: list[Check]) -> list[str]:
 def test_each_breach_of_a_scheme_fails_the_check_for_it(breached: str, tmp_path: Path) -> None:
     module = plugging.install(tmp_path, WRONG_SCHEMES[breached]).stem
     contract = SchemeContract("mine", importlib.import_module(module).Mine)
-    checks = list(made(contract.stages()))
+    checks = list(run_checks(contract.stages()))
     assert failed(checks) == [breached], checks
     (note,) = [each.note for each in checks if each.state == "failed"]
     assert note
@@ -151,7 +151,7 @@ def test_a_scheme_that_computes_for_ever_fails(tmp_path: Path) -> None:
     code = "    def plan(self, round, observation):\n        while True: pass\n"
     module = plugging.install(tmp_path, code).stem
     contract = SchemeContract("mine", importlib.import_module(module).Mine, watchdog_s=1.0)
-    assert failed(list(made(contract.stages()))) == ["plans for one cluster"]
+    assert failed(list(run_checks(contract.stages()))) == ["plans for one cluster"]
 
 
 SCENARIO = """
@@ -199,7 +199,7 @@ def test_each_breach_of_a_scenario_fails_the_check_for_it(breached: str, tmp_pat
     module = f"scenario_{tmp_path.name}".replace("-", "_")
     (tmp_path / f"{module}.py").write_text(SCENARIO.format(**parts))
     name = f"{module}:build"
-    checks = list(made(ScenarioContract(name, find(name)).stages()))
+    checks = list(run_checks(ScenarioContract(name, find(name)).stages()))
     assert failed(checks) == [breached] * bool(breached), checks
 
 

@@ -243,13 +243,13 @@ def test_what_cannot_be_read_without_digests_is_named_too(
             replay(old, 1)
 
 
-def test_a_damaged_cell_of_a_campaign_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_run_of_a_campaign_is_refused(tmp_path: Path) -> None:
     how: dict[str, Any] = {"schemes": ["pipeline", "titanic"], "seeds": [1], "grid": {}}
     tiny, out = studies.write(tmp_path, rounds=1), tmp_path / "out"
-    made = campaign.claimed(tiny, campaign.cells(tiny, (), rounds=None, **how), out)
-    for cell in made.cells:
-        workers.execute(cell.study, made.place(cell))
-    one, other = map(made.place, made.cells)
+    made = campaign.create(tiny, campaign.plan_runs(tiny, (), rounds=None, **how), out)
+    for run in made.runs:
+        workers.execute(run.study, made.directory_of(run))
+    one, other = map(made.directory_of, made.runs)
     assert made.missing() == []
     (one / "transfers" / "00000.parquet").unlink()
     damage(other / "devices" / "00000.parquet", flip)
@@ -261,66 +261,66 @@ def test_a_damaged_cell_of_a_campaign_is_refused(tmp_path: Path) -> None:
     assert [each["path"] for each in problems] == [
         str(one / "transfers" / "00000.parquet"), str(other / "devices" / "00000.parquet"), "",
     ]  # fmt: skip
-    assert "remove the directories of these cells" in problems[-1]["message"]
+    assert "remove the directories of these runs" in problems[-1]["message"]
     assert contents(out / "cells") == before
     shutil.rmtree(one)
     with pytest.raises(StudyError, match=r"titanic-seed1/devices/00000\.parquet"):
         made.missing()
     shutil.rmtree(other)
-    assert made.missing() == list(made.cells)
+    assert made.missing() == list(made.runs)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}"])
 def test_a_damaged_campaign_file_is_named(tmp_path: Path, content: bytes) -> None:
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
     tiny, out = studies.write(tmp_path), tmp_path / "out"
-    cells = campaign.cells(tiny, (), **how)
+    runs = campaign.plan_runs(tiny, (), **how)
     out.mkdir()
     (out / ".campaign.json.part").write_bytes(b"{")  # of a process that was killed
-    campaign.claimed(tiny, cells, out)
-    campaign.claimed(tiny, cells, out)
+    campaign.create(tiny, runs, out)
+    campaign.create(tiny, runs, out)
     (out / "campaign.json").write_bytes(content)
     with pytest.raises(StudyError, match=r"its campaign\.json was changed or damaged"):
-        campaign.claimed(tiny, cells, out)
+        campaign.create(tiny, runs, out)
     (out / "campaign.json").unlink()
     (out / "cells").mkdir()
     with pytest.raises(StudyError, match=r"holds no campaign\.json"):
-        campaign.claimed(tiny, cells, out)
+        campaign.create(tiny, runs, out)
 
 
-def test_a_killed_cell_is_gone_on_with_wherever_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_is_gone_on_with_wherever_it_was(tmp_path: Path) -> None:
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
     tiny = studies.write(tmp_path, rounds=1)
-    made = campaign.claimed(tiny, campaign.cells(tiny, (), **how), tmp_path / "out")
-    (cell,) = made.cells
-    made.place(cell).mkdir(parents=True)
-    (made.place(cell) / ".lock").touch()
-    (made.place(cell) / ".study.yaml.part").write_bytes(b"ha")
-    workers.execute(cell.study, made.place(cell))
+    made = campaign.create(tiny, campaign.plan_runs(tiny, (), **how), tmp_path / "out")
+    (run,) = made.runs
+    made.directory_of(run).mkdir(parents=True)
+    (made.directory_of(run) / ".lock").touch()
+    (made.directory_of(run) / ".study.yaml.part").write_bytes(b"ha")
+    workers.execute(run.study, made.directory_of(run))
     assert made.missing() == []
-    assert rounds_done(made.place(cell)) == 1
-    workers.execute(cell.study, made.place(cell))  # its checkpoint is no more
+    assert rounds_done(made.directory_of(run)) == 1
+    workers.execute(run.study, made.directory_of(run))  # its checkpoint is no more
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_a_cell_that_was_killed_as_it_deleted_its_checkpoint_deletes_it(
+def test_a_run_that_was_killed_as_it_deleted_its_checkpoint_deletes_it(
     tmp_path: Path, is_closed: bool
 ) -> None:
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
     tiny = studies.write(tmp_path, rounds=1)
-    made = campaign.claimed(tiny, campaign.cells(tiny, (), **how), tmp_path / "out")
-    (cell,) = made.cells
-    place = made.place(cell)
-    Study.from_yaml(cell.study).run(out=place)
+    made = campaign.create(tiny, campaign.plan_runs(tiny, (), **how), tmp_path / "out")
+    (run,) = made.runs
+    place = made.directory_of(run)
+    Study.from_yaml(run.study).run(out=place)
     checkpoint = (place / "checkpoint.pt").read_bytes()
     if is_closed:
         with RunDirectory(place) as directory:
             directory.delete_checkpoint(examine(place))
         (place / "checkpoint.pt").write_bytes(checkpoint)
     (place / ".digests.json.part").write_bytes(b"{")
-    assert made.missing() == [cell]
+    assert made.missing() == [run]
     transfers = (place / "transfers" / "00000.parquet").stat().st_mtime_ns
-    workers.execute(cell.study, place)
+    workers.execute(run.study, place)
     assert made.missing() == []
     assert not list(place.glob("*checkpoint*"))
     assert (place / "transfers" / "00000.parquet").stat().st_mtime_ns == transfers

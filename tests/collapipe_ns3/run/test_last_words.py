@@ -15,7 +15,7 @@ import yaml
 
 import analysis
 from collapipe_ns3 import campaign
-from collapipe_ns3.campaign import Cell, workers
+from collapipe_ns3.campaign import CampaignRun, workers
 
 #: A network like the study's own, in whose second round something happens after a tenth of it.
 FALLING = """
@@ -82,15 +82,15 @@ def test_an_end_amid_a_round_is_told_and_the_rounds_before_it_are_kept(
     assert analysis.load(tmp_path / "run").rounds["round"].tolist() == [0]
 
 
-def test_a_cell_of_a_campaign_tells_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_a_campaign_tells_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = yaml.safe_load(write(tmp_path, "fatal").read_text())
     monkeypatch.chdir(tmp_path)
-    (cell,) = campaign.cells(
+    (run,) = campaign.plan_runs(
         str(tmp_path / "tiny.yaml"), (), schemes=["pipeline"], seeds=[1], grid={}, rounds=None
     )
-    assert isinstance(cell, Cell)
+    assert isinstance(run, CampaignRun)
     assert study["rounds"] == 2
-    planned = campaign.claimed("tiny.yaml", (cell,), tmp_path / "out")
+    planned = campaign.create("tiny.yaml", (run,), tmp_path / "out")
     (ended,) = workers.run_here(planned, 1)
     assert "round 1, simulated time 0.005000000 s: ns-3 ends the process" in ended.error
 

@@ -89,7 +89,7 @@ class _Stopped(Exception):
     pass
 
 
-def test_a_cell_that_other_code_began_goes_on_where_stale_ones_are_kept(
+def test_a_run_that_other_code_began_goes_on_where_stale_ones_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, place = Study(studies.config()).to_yaml(), tmp_path / "cell"

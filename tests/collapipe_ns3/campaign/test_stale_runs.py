@@ -15,8 +15,7 @@ import studies
 from typer.testing import CliRunner, Result
 
 from collapipe_ns3 import campaign
-from collapipe_ns3.campaign import Campaign, Cell
-from collapipe_ns3.campaign import code as campaign_code
+from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs
 from collapipe_ns3.cli.app import app
 from collapipe_ns3.problems import StudyError
 from run_directory.whole import examine
@@ -46,17 +45,17 @@ def call(*arguments: str) -> Result:
 
 def planned(folder: Path) -> Campaign:
     study = studies.write(folder)
-    cells = campaign.cells(
+    runs = campaign.plan_runs(
         study, (), schemes=["pipeline", "vanilla_fl"], seeds=[1], grid={}, rounds=None
     )
-    return campaign.claimed(study, cells, folder / "out")
+    return campaign.create(study, runs, folder / "out")
 
 
-def leave(made: Campaign, cell: Cell, manifest: dict[str, Any], rounds: int = 2) -> Path:
-    """What a run of this cell leaves, as far as it says by which code it is."""
-    place = made.place(cell)
+def leave(made: Campaign, run: CampaignRun, manifest: dict[str, Any], rounds: int = 2) -> Path:
+    """What a run of this run leaves, as far as it says by which code it is."""
+    place = made.directory_of(run)
     with RunDirectory(place) as directory:
-        directory.describe(cell.study, manifest)
+        directory.describe(run.study, manifest)
         for number in range(rounds):
             directory.add({}, json.dumps({"round": number}), b"")
         if rounds == 2:  # all that there are to be
@@ -64,54 +63,54 @@ def leave(made: Campaign, cell: Cell, manifest: dict[str, Any], rounds: int = 2)
     return place
 
 
-def test_cells_that_other_code_made_are_found_whether_finished_or_not(tmp_path: Path) -> None:
+def test_runs_that_other_code_made_are_found_whether_finished_or_not(tmp_path: Path) -> None:
     made = planned(tmp_path)
-    present = campaign_code.present_code(made.cells)
-    one, other = made.cells
-    assert campaign_code.stale_cells(made, present) == {}
+    present = stale_runs.present_code(made.runs)
+    one, other = made.runs
+    assert stale_runs.find(made, present) == {}
     leave(made, one, {"code": present[one].to_json()})
-    assert campaign_code.stale_cells(made, present) == {}
+    assert stale_runs.find(made, present) == {}
     code = present[other].to_json()
     older = {**code, "versions": {**code["versions"], "numpy": "1.0"}}
     leave(made, other, {"code": older}, rounds=1)
-    (change,) = campaign_code.stale_cells(made, present)[other]
+    (change,) = stale_runs.find(made, present)[other]
     assert change.startswith("numpy 1.0 → ")
 
 
-def test_a_cell_of_unknown_code_does_not_fit(tmp_path: Path) -> None:
+def test_a_run_of_unknown_code_does_not_fit(tmp_path: Path) -> None:
     """As those that an earlier version left."""
     made = planned(tmp_path)
-    place = leave(made, made.cells[0], {})
-    present = campaign_code.present_code(made.cells)
-    stale = campaign_code.stale_cells(made, present)
-    assert stale == {made.cells[0]: ("its code is not recorded",)}
-    with pytest.raises(StudyError, match="has 1 of 2 cells by other code") as caught:
-        campaign_code.refuse("tiny", made, stale)
+    place = leave(made, made.runs[0], {})
+    present = stale_runs.present_code(made.runs)
+    stale = stale_runs.find(made, present)
+    assert stale == {made.runs[0]: ("its code is not recorded",)}
+    with pytest.raises(StudyError, match="1 of 2 runs were made by other code") as caught:
+        stale_runs.refuse("tiny", made, stale)
     assert caught.value.problems[1].message == "pipeline-seed1: its code is not recorded"
     assert place.exists()
 
 
-def test_a_cell_without_a_round_has_nothing_of_other_code(tmp_path: Path) -> None:
+def test_a_run_without_a_round_has_nothing_of_other_code(tmp_path: Path) -> None:
     made = planned(tmp_path)
-    leave(made, made.cells[0], {}, rounds=0)
-    assert campaign_code.stale_cells(made, campaign_code.present_code(made.cells)) == {}
+    leave(made, made.runs[0], {}, rounds=0)
+    assert stale_runs.find(made, stale_runs.present_code(made.runs)) == {}
 
 
 def test_what_is_discarded_is_gone_and_nothing_else(tmp_path: Path) -> None:
     made = planned(tmp_path)
-    for cell in made.cells:
-        leave(made, cell, {})
-    one, other = made.cells
-    campaign_code.discard(made, [one])
-    assert not made.place(one).exists()
+    for run in made.runs:
+        leave(made, run, {})
+    one, other = made.runs
+    stale_runs.discard(made, [one])
+    assert not made.directory_of(one).exists()
     assert {each.name for each in (made.directory / "cells").iterdir()} == {other.name}
     assert made.missing() == [one]
 
 
 def test_the_command_refuses_and_changes_nothing(tmp_path: Path) -> None:
     made = planned(tmp_path)
-    leave(made, made.cells[0], {})
-    before = {path: path.stat().st_mtime_ns for path in made.place(made.cells[0]).rglob("*")}
+    leave(made, made.runs[0], {})
+    before = {path: path.stat().st_mtime_ns for path in made.directory_of(made.runs[0]).rglob("*")}
     command = ["compare", str(tmp_path / "tiny.yaml"), "--schemes", "pipeline,vanilla_fl"]
     command += ["--seeds", "1", "--out", str(made.directory)]
     done = call(*command)
@@ -128,7 +127,7 @@ def test_the_command_refuses_and_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_after_an_edit_of_a_scheme_its_cells_alone_are_refused_kept_or_made_again(
+def test_after_an_edit_of_a_scheme_its_runs_alone_are_refused_kept_or_made_again(
     tmp_path: Path,
 ) -> None:
     """The edit is in a module that the scheme's own module imports."""

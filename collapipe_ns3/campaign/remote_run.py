@@ -1,8 +1,8 @@
-"""One cell of a campaign on another machine: `python -m collapipe_ns3.campaign.cell`.
+"""One run of a campaign on another machine: `python -m collapipe_ns3.campaign.remote_run`.
 
-Reads an object from stdin, as JSON: the `study` as YAML, the `place` to run it in, and the `code`
-that is expected here, null where any will do. What goes wrong is the last line on stderr, and the
-exit code 1.
+Reads a JSON object from stdin: the `study` as YAML, the `place` (a directory) to run it in, and the
+`code` that is expected here, null where any code will do. An error is printed as the last line on
+stderr, with exit code 1.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from collapipe_ns3.study import Study
 
 
 def main() -> int:
-    from collapipe_ns3.campaign import (
-        warm,  # torch with one thread, as cells have it that run at home
-    )
+    from collapipe_ns3.campaign import preload  # torch with one thread, as in local runs
 
-    del warm
+    del preload
     order = json.load(sys.stdin)
     try:
         if order["code"] is not None:
@@ -31,7 +29,7 @@ def main() -> int:
                 print(f"this machine has other code: {'; '.join(changed)}", file=sys.stderr)
                 return 1
         execute(order["study"], Path(order["place"]))
-    except Exception as error:  # whatever it is, it is this cell's alone
+    except Exception as error:  # of whatever kind: it concerns this run alone
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

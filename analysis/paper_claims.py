@@ -1,4 +1,4 @@
-"""What CollaPipe's paper (arXiv 2509.19855) reports, beside what a comparison measured."""
+"""The claims of CollaPipe's paper (arXiv 2509.19855), checked against a comparison."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ CLAIMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A claim beside the measured difference, in percent of the baseline with its interval."""
+class ClaimResult:
+    """A claim and the measured difference, in percent of the baseline, with its interval."""
 
     claim: Claim
     percent: float
@@ -48,26 +48,29 @@ class Finding:
     verdict: Verdict
 
 
-def findings(comparison: Comparison, point: str, scheme: str = "collapipe") -> list[Finding]:
-    """The claims at a grid point; "not tried" where either scheme was not run.
+def claim_results(
+    comparison: Comparison, point: str, scheme: str = "collapipe"
+) -> list[ClaimResult]:
+    """Checks each claim at a grid point; "not tried" where either scheme was not run.
 
-    Reproduced is what lies on the claim's side of the baseline at least as far as reported; with
-    several seeds the interval must exclude zero. "At least 48.98 %" names no baseline, so it is
-    held against each; 15.09 % more efficiency is taken as 1/1.1509 of the delay.
+    A claim is reproduced where the scheme is better than the baseline by at least the reported
+    percentage; with several seeds the interval must exclude zero. The paper names no baseline for
+    "at least 48.98 %", so that claim is checked against each; 15.09 % more efficiency is read as
+    1/1.1509 of the delay.
     """
     runs = comparison.runs[comparison.runs["point"] == point]
     own = runs[runs["scheme"] == scheme].set_index("seed")
-    found = []
+    results = []
     for claim in CLAIMS:
         base = runs[runs["scheme"] == claim.baseline].set_index("seed")
         both = own.index.intersection(base.index)
         percent = 100 * (own[claim.metric].loc[both] / base[claim.metric].loc[both] - 1)
         if percent.empty:
-            found.append(Finding(claim, math.nan, math.nan, "not tried"))
+            results.append(ClaimResult(claim, math.nan, math.nan, "not tried"))
             continue
         mean, half = float(percent.mean()), interval(percent.to_list())
-        found.append(Finding(claim, mean, half, _verdict(claim, mean, half)))
-    return found
+        results.append(ClaimResult(claim, mean, half, _verdict(claim, mean, half)))
+    return results
 
 
 def _verdict(claim: Claim, mean: float, half: float) -> Verdict:

@@ -1,4 +1,4 @@
-"""Studies, device profiles and schemes on the terminal."""
+"""Prints lists of studies, device profiles and schemes on the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:
-    """A row a study."""
+    """A table with a row for each study."""
     table = new_table("study", "clusters", "devices", "rounds", "what it is", texts=["what it is"])
     for name, config in studies.items():
         sizes = [len(cluster.devices) for cluster in config.clusters]
@@ -30,7 +30,7 @@ def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:
 
 
 def print_profiles(console: Console, profiles: Iterable[DeviceProfile]) -> None:
-    """A row a profile, then the sources of each."""
+    """A table with a row for each profile, then the sources of each."""
     from collapipe_ns3.quantity import to_dbm
 
     known = list(profiles)
@@ -52,7 +52,7 @@ def print_profiles(console: Console, profiles: Iterable[DeviceProfile]) -> None:
 
 
 def print_schemes(console: Console, schemes: Iterable[InstalledScheme]) -> None:
-    """A heading and a table of settings for each."""
+    """For each scheme a heading and a table of its settings."""
     for each in schemes:
         console.print(f"[bold]{escape(each.name)}[/] [dim]({escape(each.package)})[/]")
         if each.error:
@@ -77,7 +77,7 @@ def print_schemes(console: Console, schemes: Iterable[InstalledScheme]) -> None:
 
 
 def _default(setting: Setting) -> str:
-    """As a study file would have it."""
+    """The default value as a study file would have it."""
     if setting.required:
         return "required"
     plain = isinstance(setting.default, str)
