@@ -1,8 +1,9 @@
-"""What the documents say is so: their studies are studies, the files that they name are there."""
+"""The documents are true: studies can be read, named files exist, rooms are in their order."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from collapipe_ns3 import Study
 from collapipe_ns3.run.records import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCUMENTS = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 STUDIES = [
     pytest.param(text, id=f"{page.name}-{number}")
     for page in DOCUMENTS
@@ -42,7 +44,23 @@ def test_the_readme_names_the_columns_that_do_not_repeat() -> None:
 def test_links_and_files_of_a_document_are_there(page: Path) -> None:
     text = page.read_text()
     linked = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
-    named = re.findall(r"`((?:tests|docs|benchmarks|collapipe_ns3|ns3_scenarios)/[\w/.-]+)`", text)
+    folders = "analysis|benchmarks|bridge|collapipe_ns3|docs|ns3_scenarios|run_directory|tests"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", text)
     missing = [link for link in linked if not (page.parent / link).exists()]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_contributing_lists_the_rooms_in_their_order() -> None:
+    """From the top to the bottom, each line of names as in `test_rooms.ROOMS`."""
+    rooms = runpy.run_path(str(ROOT / "tests" / "test_rooms.py"))["ROOMS"]
+    [diagram] = re.findall(r"^collapipe_ns3/ .*?\n(.*?)\n\n", CONTRIBUTING.read_text(), re.S | re.M)
+    listed = [re.split(r" {2,}", line.strip())[0] for line in diagram.splitlines()]
+    assert [tuple(line.split(", ")) for line in reversed(listed)] == list(rooms)
+
+
+def test_contributing_names_the_make_targets_there_are() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"`make (\w+)", CONTRIBUTING.read_text()))
+    assert named <= targets
+    assert named >= {"install", "lint", "format", "test", "bench"}
