@@ -8,9 +8,11 @@ left out of both, as torch's FLOP counter leaves it out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collapipe_ns3.learning.spec import ModelSpec, block_parameters
+from collapipe_ns3.learning import architecture
+from collapipe_ns3.learning.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,14 @@ def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
     return StageCost(
         forward_flops=blocks * u * (linear + attention),
         backward_flops=blocks * u * (2 * linear + attention * 5 // 2),
-        parameter_bytes=4 * blocks * block_parameters(d, f),
+        parameter_bytes=blocks * architecture.encoder_block(d, f).bytes,
         activation_bytes=4 * blocks * u * s * (8 * d + f + 4 + 2 * h),
     )
 
 
 def predict_embedding(spec: ModelSpec) -> StageCost:
     """The closed form for the source embedding: a look-up, which multiplies and keeps nothing."""
-    return StageCost(0, 0, 4 * spec.source_vocabulary * spec.width, 0)
+    return StageCost(0, 0, architecture.embedding(spec).bytes, 0)
 
 
 def predict_decoder(spec: ModelSpec, u: int, s: int, t: int) -> StageCost:
@@ -75,13 +77,17 @@ def predict_decoder(spec: ModelSpec, u: int, s: int, t: int) -> StageCost:
     return StageCost(
         forward_flops=u * (linear + attention),
         backward_flops=u * (2 * linear + attention * 5 // 2),
-        parameter_bytes=4 * decoder_parameters(spec),
+        parameter_bytes=architecture.decoder(spec).bytes,
         activation_bytes=4 * (u * (n * per_target + s * per_source) + n * n + 1),
     )
 
 
-def decoder_parameters(spec: ModelSpec) -> int:
-    """Parameters of the decoder: its blocks have a second attention and a third norm."""
-    d, f, v = spec.width, spec.feed_forward, spec.target_vocabulary
-    block = block_parameters(d, f) + 4 * (d * d + d) + 2 * d
-    return spec.decoder_blocks * block + v * d + 2 * 2 * d + d * v + v
+def predict_stages(
+    spec: ModelSpec, segments: Sequence[int], u: int, s: int, t: int
+) -> list[StageCost]:
+    """The stages of a pipeline in order: embedding, segments of so many blocks, decoder."""
+    return [
+        predict_embedding(spec),
+        *(predict_blocks(spec, blocks, u, s) for blocks in segments),
+        predict_decoder(spec, u, s, t),
+    ]

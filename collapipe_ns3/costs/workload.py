@@ -8,19 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from bridge.formats import Wire, row_bytes
+from bridge.formats import Wire
 from collapipe_ns3.costs.optimizers import OPTIMIZERS, training_bytes
-from collapipe_ns3.costs.predicted import (
-    StageCost,
-    predict_blocks,
-    predict_decoder,
-    predict_embedding,
-)
+from collapipe_ns3.costs.predicted import StageCost, predict_blocks, predict_stages
+from collapipe_ns3.learning import architecture
+from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.spec import ModelSpec
-
-_ELEMENT = 4  # bytes of a parameter
-_TOKEN = 8  # bytes of a token number on air (int64)
-_BLOCK_TENSORS = 12  # parameters of an encoder block come as so many tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +53,23 @@ class Workload:
         wire: Wire = "fp32",
     ) -> Self:
         """The workload of a model on batches padded to these lengths, in tokens."""
-        block = predict_blocks(spec, 1, 1, source_length)
-        tensor = source_length * row_bytes(wire, spec.width)
+        embedding, block, decoder = predict_stages(spec, [1], 1, source_length, target_length)
+        tensors = architecture.encoder_block(spec.width, spec.feed_forward).tensors
         kind = OPTIMIZERS[optimizer]
         return cls(
             blocks=spec.encoder_blocks,
             batch_size=batch_size,
             local_steps=local_steps,
-            embedding=predict_embedding(spec),
+            embedding=embedding,
             block=block,
-            decoder=predict_decoder(spec, 1, source_length, target_length),
-            activation_bytes=tensor + source_length,  # the padding mask, a byte a token
-            gradient_bytes=tensor,
-            labels_bytes=_TOKEN * target_length,
-            optimizer_flops_per_byte=kind.flops / _ELEMENT,
+            decoder=decoder,
+            activation_bytes=architecture.activation_bytes(spec, source_length, wire),
+            gradient_bytes=architecture.gradient_bytes(spec, source_length, wire),
+            labels_bytes=architecture.labels_bytes(target_length),
+            optimizer_flops_per_byte=kind.flops / PARAMETER_BYTES,
             held_bytes=training_bytes(optimizer, block.parameter_bytes),
             saved_bytes=predict_blocks(spec, 1, 1, spec.max_length).activation_bytes,
-            state_bytes=kind.state_bytes(block.parameter_bytes, _BLOCK_TENSORS),
+            state_bytes=kind.state_bytes(block.parameter_bytes, tensors),
         )
 
     @property
@@ -87,7 +80,7 @@ class Workload:
     @property
     def model_parameters(self) -> int:
         """Parameters of the whole model."""
-        return (self.upload_bytes + self.decoder.parameter_bytes) // _ELEMENT
+        return (self.upload_bytes + self.decoder.parameter_bytes) // PARAMETER_BYTES
 
     def step_flops(self, parameter_bytes: int) -> float:
         """FLOPs of an optimizer step on so many bytes of parameters."""

@@ -92,20 +92,22 @@ def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> 
 
     The ends are on `control` and `server`, unless the pipeline says otherwise.
     """
-    model, units = replica.model, replica.units
+    model = replica.model
+    embedding, *blocks, decoder = replica.units.values()
     head, tail = pipeline.embedding or control, pipeline.decoder or server
+    held = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
     return [
-        StageWorker(head, ("embedding", 0), model.embedding, [units["embedding"]]),
+        StageWorker(head, ("embedding", 0), model.embedding, [embedding]),
         *(
             StageWorker(
                 stage.device,
                 ("segment", stage.blocks),
-                segment(list(model.blocks)[stage.first : stage.last + 1]),
-                [units[f"blocks.{index}"] for index in range(stage.first, stage.last + 1)],
+                segment([unit.module for unit in units]),
+                units,
             )
-            for stage in pipeline.stages
+            for stage, units in zip(pipeline.stages, held, strict=True)
         ),
-        StageWorker(tail, ("decoder", 0), model.decoder.loss, [units["decoder"]]),
+        StageWorker(tail, ("decoder", 0), model.decoder.loss, [decoder]),
     ]
 
 

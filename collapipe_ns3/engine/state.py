@@ -69,7 +69,7 @@ class TrainingState:
             model = deepcopy(self.model)
             units = {
                 name: Unit(module, self.make_optimizer(module.parameters()))
-                for name, module in unit_modules(model)
+                for name, module in model.parts().items()
             }
             self.replicas[key] = Replica(model, units)
         return self.replicas[key]
@@ -96,9 +96,3 @@ class TrainingState:
             for name, kept in units.items():
                 replica.units[name].optimizer.load_state_dict(kept["optimizer"])
                 replica.units[name].holder = kept["holder"]
-
-
-def unit_modules(model: TranslationModel) -> list[tuple[str, nn.Module]]:
-    """The parts that are placed, named as in the model's parameter names."""
-    blocks = [(f"blocks.{index}", block) for index, block in enumerate(model.blocks)]
-    return [("embedding", model.embedding), *blocks, ("decoder", model.decoder)]

@@ -20,9 +20,3 @@ class ModelSpec:
     encoder_blocks: int
     decoder_blocks: int
     max_length: int
-
-
-def block_parameters(width: int, feed_forward: int) -> int:
-    """Parameters of an encoder block: Q, K, V, O; the feed-forward; two norms; all biases."""
-    d, f = width, feed_forward
-    return 4 * (d * d + d) + 2 * d * f + f + d + 4 * d

@@ -107,6 +107,11 @@ class TranslationModel(nn.Module):
         )
         self.decoder = Decoder(spec)
 
+    def parts(self) -> dict[str, nn.Module]:
+        """What is placed on a node as a whole, in order, named as in `architecture.parts`."""
+        blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
+        return {"embedding": self.embedding, **blocks, "decoder": self.decoder}
+
     def encode(self, source: Tensor, padding: Tensor) -> Tensor:
         """Memory [u, s, d] of source tokens [u, s]; `padding` is true where a token is none."""
         x: Tensor = self.embedding(source)

@@ -6,12 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from collapipe_ns3.costs.optimizers import training_bytes
-from collapipe_ns3.costs.predicted import (
-    StageCost,
-    predict_blocks,
-    predict_decoder,
-    predict_embedding,
-)
+from collapipe_ns3.costs.predicted import predict_stages
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
@@ -41,16 +36,11 @@ def predict_memory(
     """
     schedule = table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
     u = sequences // pipeline.micro_batches
-    placed: list[tuple[str | None, StageCost]] = [
-        (pipeline.embedding, predict_embedding(spec)),
-        *(
-            (stage.device, predict_blocks(spec, stage.blocks, u, tokens))
-            for stage in pipeline.stages
-        ),
-        (pipeline.decoder, predict_decoder(spec, u, tokens, tokens)),
-    ]
+    nodes = [pipeline.embedding, *(stage.device for stage in pipeline.stages), pipeline.decoder]
+    segments = [stage.blocks for stage in pipeline.stages]
+    costs = predict_stages(spec, segments, u, tokens, tokens)
     needs: Counter[str] = Counter()
-    for number, (node, cost) in enumerate(placed):
+    for number, (node, cost) in enumerate(zip(nodes, costs, strict=True)):
         if node is not None:
             kept = most_in_flight(schedule, number) * cost.activation_bytes
             needs[node] += training_bytes(optimizer, cost.parameter_bytes) + kept
@@ -60,13 +50,9 @@ def predict_memory(
 def predict_whole_model(observation: Observation, sequences: int) -> int:
     """Bytes that one node needs for all of the model, on so many sequences in one micro-batch."""
     spec, tokens = observation.model, observation.model.max_length
-    parts = [
-        predict_embedding(spec),
-        predict_blocks(spec, spec.encoder_blocks, sequences, tokens),
-        predict_decoder(spec, sequences, tokens, tokens),
-    ]
-    parameters = sum(part.parameter_bytes for part in parts)
-    kept = sum(part.activation_bytes for part in parts)
+    stages = predict_stages(spec, [spec.encoder_blocks], sequences, tokens, tokens)
+    parameters = sum(stage.parameter_bytes for stage in stages)
+    kept = sum(stage.activation_bytes for stage in stages)
     return training_bytes(observation.optimizer, parameters) + kept
 
 

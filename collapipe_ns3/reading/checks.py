@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from collapipe_ns3 import keywords, schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.learning.architecture import encoder_block
 from collapipe_ns3.learning.sizes import test_sequences
-from collapipe_ns3.learning.spec import block_parameters
 from collapipe_ns3.problems import Problem, path_of
 from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
 from collapipe_ns3.topology import layout, own_scenario
@@ -77,7 +77,7 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
     """Where even the parameters in training don't fit, activations not counted."""
     model, optimizer = config.model, config.training.optimizer
-    block = training_bytes(optimizer, 4 * block_parameters(model.width, model.feed_forward))
+    block = training_bytes(optimizer, encoder_block(model.width, model.feed_forward).bytes)
     for n, cluster in enumerate(config.clusters):
         memories = [node.device_profile().memory_bytes for node in cluster.devices]
         room = sum(memory // block for memory in memories)

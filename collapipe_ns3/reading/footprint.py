@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.learning.architecture import encoder_block, widest_tensor
 from collapipe_ns3.learning.sizes import test_sequences
-from collapipe_ns3.learning.spec import block_parameters
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem
 
@@ -79,7 +79,7 @@ def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem 
 def _training(config: StudyConfig, pipelines: int) -> int:
     model = config.model
     blocks = model.encoder_blocks + model.decoder_blocks  # a decoder's are even larger
-    parameters = 4 * blocks * block_parameters(model.width, model.feed_forward)
+    parameters = blocks * encoder_block(model.width, model.feed_forward).bytes
     replica = training_bytes(config.training.optimizer, parameters) + blocks * _MODULE_BYTES
     return pipelines * replica + 2 * parameters
 
@@ -105,5 +105,5 @@ def _data(config: StudyConfig) -> int:
     sequences = sum(cluster.size or task.cluster_size for cluster in config.clusters)
     a_sequence = _PHRASE_BYTES * task.phrases + (task.phrases > 1) * _SEQUENCE_BYTES
     tests = test_sequences(task.kinds, task.limit, task.phrases, task.test_size)
-    widest = max(model.feed_forward, 3 * model.width)  # of a token between two layers
+    widest = widest_tensor(model.width, model.feed_forward)
     return sequences * a_sequence + 4 * tests * task.phrases * widest

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from collapipe_ns3.costs.optimizers import training_bytes
 from collapipe_ns3.costs.predicted import predict_blocks
+from collapipe_ns3.learning.architecture import gradient_bytes
 from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import RoundOutcome
@@ -131,7 +132,7 @@ def _offer(device: str, cluster: int, observation: Observation) -> Offer:
     block = predict_blocks(spec, 1, observation.batch_size, spec.max_length)
     flops = block.forward_flops + block.backward_flops
     held = training_bytes(observation.optimizer, block.parameter_bytes) + block.activation_bytes
-    message = 4 * observation.batch_size * spec.max_length * spec.width
+    message = observation.batch_size * gradient_bytes(spec, spec.max_length)
     near = {control_unit(cluster), *observation.devices[cluster]}
     rates = [
         link.goodput_bps

@@ -15,6 +15,7 @@ from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import predict_blocks, predict_decoder, predict_embedding
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.engine.stage import segment
+from collapipe_ns3.learning import architecture
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.transformer import build
 
@@ -62,6 +63,17 @@ def test_predicted_costs_are_those_of_the_running_modules(
         assert predicted.backward_flops == measured.backward_flops
         assert predicted.parameter_bytes == measured.parameter_bytes
         assert predicted.activation_bytes == pytest.approx(measured.activation_bytes, rel=0.05)
+
+
+@settings(max_examples=15)
+@given(SPECS)
+def test_the_parts_are_those_of_the_running_model(spec: ModelSpec) -> None:
+    modules = {name: list(part.parameters()) for name, part in build(spec, 0).parts().items()}
+    assert list(architecture.parts(spec)) == list(modules)
+    for name, size in architecture.parts(spec).items():
+        assert size.parameters == sum(parameter.numel() for parameter in modules[name])
+        assert size.tensors == len(modules[name])
+        assert size.bytes == size_bytes(modules[name])
 
 
 def test_predicted_bytes_are_those_on_the_air() -> None:

@@ -1,0 +1,89 @@
+"""The parts of the built-in Transformer: how large they are, and what travels between them.
+
+This is the one place that states which tensors the architecture has; `learning.transformer` builds
+them, and a test compares the two. The parts in order are the embedding, the encoder blocks, and the
+decoder with the loss. Importing this needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.formats import Wire, row_bytes
+from collapipe_ns3.learning.spec import ModelSpec
+
+#: Bytes of a parameter (fp32).
+PARAMETER_BYTES = 4
+
+_TOKEN_BYTES = 8  # a token's number (int64)
+_MASK_BYTES = 1  # a token in the padding mask (bool)
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """How many parameters a part of the model has, and in how many tensors."""
+
+    parameters: int
+    tensors: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the parameters."""
+        return PARAMETER_BYTES * self.parameters
+
+
+def parts(spec: ModelSpec) -> dict[str, PartSize]:
+    """Every part that is placed on a node as a whole, in order, by its name in the model."""
+    block = encoder_block(spec.width, spec.feed_forward)
+    return {
+        "embedding": embedding(spec),
+        **{f"blocks.{index}": block for index in range(spec.encoder_blocks)},
+        "decoder": decoder(spec),
+    }
+
+
+def embedding(spec: ModelSpec) -> PartSize:
+    """The source embedding: a vector for each word; positions are no parameters."""
+    return PartSize(spec.source_vocabulary * spec.width, 1)
+
+
+def encoder_block(width: int, feed_forward: int) -> PartSize:
+    """Self-attention (Q, K, V in one tensor; O), feed-forward of two layers, two norms; biases."""
+    d, f = width, feed_forward
+    attention, layers, norms = 4 * (d * d + d), 2 * d * f + f + d, 2 * 2 * d
+    return PartSize(attention + layers + norms, 4 + 4 + 4)
+
+
+def decoder(spec: ModelSpec) -> PartSize:
+    """The encoder's last norm, the target embedding, decoder blocks, a norm, the output head.
+
+    A decoder block is an encoder block with a second attention and a third norm.
+    """
+    d, v, blocks = spec.width, spec.target_vocabulary, spec.decoder_blocks
+    block = encoder_block(d, spec.feed_forward)
+    second_attention, third_norm = 4 * (d * d + d), 2 * d
+    per_block = block.parameters + second_attention + third_norm
+    return PartSize(
+        blocks * per_block + v * d + 2 * 2 * d + d * v + v,
+        blocks * (block.tensors + 4 + 2) + 1 + 2 * 2 + 2,
+    )
+
+
+def widest_tensor(width: int, feed_forward: int) -> int:
+    """Elements of a token between two layers at most: the feed-forward's, or Q, K, V together."""
+    return max(feed_forward, 3 * width)
+
+
+def activation_bytes(spec: ModelSpec, tokens: int, wire: Wire = "fp32") -> int:
+    """Bytes on air from one stage to the next of a sequence: activation and padding mask."""
+    return gradient_bytes(spec, tokens, wire) + _MASK_BYTES * tokens
+
+
+def gradient_bytes(spec: ModelSpec, tokens: int, wire: Wire = "fp32") -> int:
+    """Bytes on air from one stage to the one before of a sequence: the activation's gradient."""
+    return tokens * row_bytes(wire, spec.width)
+
+
+def labels_bytes(tokens: int) -> int:
+    """Bytes on air from the first stage to the last of a sequence: its target's token numbers."""
+    return _TOKEN_BYTES * tokens
