@@ -28,11 +28,11 @@ from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
 from collapipe_ns3.outcome import DeviceUse, Phases, PipelineDistortion, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.prediction.closed_forms import Pace, costs
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
+from collapipe_ns3.prediction.round_costs import costs
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 ROUNDS = 300
@@ -135,10 +135,10 @@ class World:
         """A plan of any scheme on the links as they are now."""
         seen = self.observation()
         fleet, work = Fleet.of(seen, Knowledge()), workload(seen, Settings())
-        radio = radio_of(plan.links, seen.devices, fleet, start_radio(fleet, work))
-        made = predict(plan, seen.devices, fleet, work, radio)
+        radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
+        made = predict_timeline(plan, seen.devices, fleet, work, radio)
         segments = segments_of([c.pipelines[0] for c in plan.clusters], seen.devices)
-        found, _ = costs(fleet, work, Pace.of(fleet, radio), radio, segments)
+        found, _ = costs(fleet, work, radio, segments)
         spent = found.spent
         uses = [
             DeviceUse(

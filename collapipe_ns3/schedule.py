@@ -16,6 +16,12 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Count = TypeVar("Count", int, NDArray[np.intp])
 
 
 class Kind(StrEnum):
@@ -60,7 +66,17 @@ def gpipe(stages: int, micro_batches: int) -> Table:
 
 def one_f_one_b(stages: int, micro_batches: int) -> Table:
     """At stage i of N: N - 1 - i forwards to warm up, then one forward, one backward in turn."""
-    return _with_messages([_alternating(stages - 1 - i, micro_batches) for i in range(stages)])
+    warm_ups = [one_f_one_b_window(stages, stage) - 1 for stage in range(stages)]
+    return _with_messages([_alternating(warm_up, micro_batches) for warm_up in warm_ups])
+
+
+def one_f_one_b_window(stages: Count, stage: Count) -> Count:
+    """How many micro-batches a stage of a pipeline has in flight at most under 1F1B: N - i.
+
+    In flight are those that the stage has sent forward and not yet received back. Numbers or
+    arrays of them.
+    """
+    return stages - stage
 
 
 SCHEDULES = {"gpipe": gpipe, "1f1b": one_f_one_b}

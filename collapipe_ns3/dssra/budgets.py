@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.prediction.account import Joules
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
 #: Where the budgets are in a study.
 _PATH = "scheme.settings"
@@ -15,7 +15,7 @@ _NAMED = 4
 
 
 def unkeepable(
-    settings: Settings, devices: tuple[tuple[str, ...], ...], joules: Mapping[str, Joules]
+    settings: Settings, devices: tuple[tuple[str, ...], ...], joules: Mapping[str, NodeEnergy]
 ) -> Iterator[tuple[str, str]]:
     """(place in the study, message) of every budget below the least use of whom it is for.
 

@@ -20,9 +20,10 @@ from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan
-from collapipe_ns3.prediction.account import Joules
-from collapipe_ns3.prediction.closed_forms import Loads, Segments
-from collapipe_ns3.prediction.predict import cluster_plans, predict
+from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeline
+from collapipe_ns3.prediction.round_costs import Loads
+from collapipe_ns3.prediction.segments import Segments
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
 #: Tasks of an event graph up to which a whole round is predicted by it: some 50 ms of planning.
 _MOST_TASKS = 20_000
@@ -63,7 +64,7 @@ def decide(
         timeline = None
         if finalists.tasks(state, problem.work.local_steps) <= _MOST_TASKS:
             with contextlib.suppress(TooManyEvents):
-                timeline = predict(
+                timeline = predict_timeline(
                     plan, problem.devices, problem.fleet, problem.work, state.radio, moves
                 )
         return forecast.prediction(problem, state, timeline), timeline
@@ -96,17 +97,17 @@ def expected(decision: Decision, problem: PlanningProblem) -> Timeline:
     """
     known, state = _known(decision, problem)
     once = replace(problem.work, local_steps=1)
-    return predict(decision.plan, problem.devices, known.fleet, once, state.radio)
+    return predict_timeline(decision.plan, problem.devices, known.fleet, once, state.radio)
 
 
-def expected_joules(decision: Decision, problem: PlanningProblem) -> dict[str, Joules]:
+def expected_joules(decision: Decision, problem: PlanningProblem) -> dict[str, NodeEnergy]:
     """What such a decision should have taken of each node, soundings left out."""
     known, state = _known(decision, problem)
     timeline = None
     if decision.timeline is not None:
         moves, fleet = finalists.moves(known, state), known.fleet
         with contextlib.suppress(TooManyEvents):
-            timeline = predict(
+            timeline = predict_timeline(
                 decision.plan, problem.devices, fleet, problem.work, state.radio, moves
             )
     return forecast.joules(known, state, timeline)
@@ -115,12 +116,14 @@ def expected_joules(decision: Decision, problem: PlanningProblem) -> dict[str, J
 def _known(decision: Decision, problem: PlanningProblem) -> tuple[PlanningProblem, State]:
     """A decision that was made before, on links as they are known in `problem`."""
     inside, edge = OPENED[decision.bands]
-    fleet = problem.fleet.opened(d2d=inside, edge=edge)
+    fleet = problem.fleet.opened(sidelink=inside, edge=edge)
     radio = decision.state.radio
-    if not fleet.d2d.grants:
-        radio = radio.with_(d2d_hz=fleet.d2d.natural_hz)
-    if not fleet.up.grants:
-        radio = radio.with_(up_hz=fleet.up.natural_hz, down_hz=fleet.down.natural_hz)
+    if not fleet.links.sidelink.grants:
+        radio = radio.with_bandwidth_hz(sidelink=fleet.links.sidelink.natural_hz)
+    if not fleet.links.uplink.grants:
+        radio = radio.with_bandwidth_hz(
+            uplink=fleet.links.uplink.natural_hz, downlink=fleet.links.downlink.natural_hz
+        )
     objective = replace(problem.objective, fleet=fleet)
     return replace(problem, objective=objective), replace(decision.state, radio=radio)
 
@@ -135,7 +138,9 @@ def _planned(problem: PlanningProblem) -> list[tuple[str, PlanningProblem, Plann
     found: list[tuple[str, PlanningProblem, Planned]] = []
     start: Segments | None = None
     for name, (inside, edge) in _variants(problem):
-        objective = replace(problem.objective, fleet=problem.fleet.opened(d2d=inside, edge=edge))
+        objective = replace(
+            problem.objective, fleet=problem.fleet.opened(sidelink=inside, edge=edge)
+        )
         planned = optimise(objective, 1, start)
         start = start or planned.state.segments
         found.append((name, replace(problem, objective=objective), planned))
@@ -146,13 +151,14 @@ def _planned(problem: PlanningProblem) -> list[tuple[str, PlanningProblem, Plann
 
 def _variants(problem: PlanningProblem) -> list[tuple[str, tuple[bool, bool]]]:
     """Which links are left without grants, inside the clusters and to the base station."""
-    fleet, bands = problem.fleet, problem.settings.bands
+    links, bands = problem.fleet.links, problem.settings.bands
+    to_server = links.uplink.grants or links.downlink.grants
     names = []
     if bands != "divided":
         names.append("shared")
-    if bands == "any" and fleet.d2d.grants and (fleet.up.grants or fleet.down.grants):
+    if bands == "any" and links.sidelink.grants and to_server:
         names.append("divided to the base station")
-    if bands != "shared" and (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
+    if bands != "shared" and (links.sidelink.grants or to_server):
         names.append("divided")
     return [(name, OPENED[name]) for name in names or ["shared"]]
 

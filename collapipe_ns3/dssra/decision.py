@@ -14,7 +14,7 @@ from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.outcome import DeviceUse, Phases
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.prediction.account import Joules
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
 #: Phases that are corrected: uploads depend on when clusters have trained, not on a factor.
 _CORRECTED = ("broadcast", "gather")
@@ -65,7 +65,7 @@ class Prediction:
     The phases are those of the cluster that ends last, as in the engine's outcome. `by` says
     whether they come from the event graph or, where that would be too large, the closed forms;
     they are corrected by `correction`, what such phases have measured over predicted so far, and
-    the training by what such a plan's has (`collapipe_ns3.prediction.experience`).
+    the training by what such a plan's has (`collapipe_ns3.prediction.training_ratios`).
     `joules` has every node's energy, that of soundings included. `divergence` is Σ ρΓ relative to a
     loss-free round's.
     """
@@ -78,7 +78,7 @@ class Prediction:
     upload_s: float
     aggregate_s: float
     clusters: tuple[ClusterPrediction, ...]
-    joules: Mapping[str, Joules]
+    joules: Mapping[str, NodeEnergy]
     divergence: float
 
     @property

@@ -18,12 +18,18 @@ from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.eventgraph.timeline import Move
+from collapipe_ns3.eventgraph.timeline import StateMove
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.prediction.closed_forms import Pace, aggregate_s
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.experience import doubtful
-from collapipe_ns3.prediction.predict import SCHEDULE, cluster_plans, moved_states, predict
+from collapipe_ns3.prediction.arrays import Array
+from collapipe_ns3.prediction.plan_timeline import (
+    SCHEDULE,
+    cluster_plans,
+    moved_states,
+    predict_timeline,
+)
+from collapipe_ns3.prediction.radio_setting import SecondsPerByte
+from collapipe_ns3.prediction.round_costs import aggregate_s
+from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
 #: Tasks up to which finalists are compared by their event graphs, one training step each; those for
 #: which there is no time are left out.
@@ -144,7 +150,7 @@ def tasks(state: State, steps: int) -> int:
     return int(each.sum()) * steps
 
 
-def moves(problem: PlanningProblem, state: State) -> dict[int, list[Move]]:
+def moves(problem: PlanningProblem, state: State) -> dict[int, list[StateMove]]:
     """The optimizer states that a state's plan would have to move, by cluster.
 
     Those on a device that sits out can't be fetched, and begin anew.
@@ -207,26 +213,28 @@ def _graph_ends(problem: PlanningProblem, state: State) -> Array:
     """From the event graph of one training step, the others alike."""
     once = replace(problem.work, local_steps=1)
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
-    made = predict(plan, problem.devices, problem.fleet, once, state.radio)
+    made = predict_timeline(plan, problem.devices, problem.fleet, once, state.radio)
     more = problem.work.local_steps - 1
     tried, pipelines = problem.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
     ends = np.zeros(problem.fleet.clusters)
     for row, times in enumerate(made.clusters):
         step_s = times.phases_ns[1] / 1e9
-        trained_s = (1 + more) * step_s * doubtful(tried, times.cluster, pipelines[times.cluster])
+        ratio = cautious_ratio(tried, times.cluster, pipelines[times.cluster])
+        trained_s = (1 + more) * step_s * ratio
         ends[row] = times.upload_ns / 1e9 - step_s + trained_s
     return ends
 
 
 def _moving_s(problem: PlanningProblem, state: State) -> dict[int, float]:
     """Seconds that moving optimizer states would hold each cluster's links, one by one."""
-    pace = Pace.of(problem.fleet, equal_shares(problem.fleet, state.radio, state.segments)).d2d
+    radio = equal_shares(problem.fleet, state.radio, state.segments)
+    per_byte = SecondsPerByte.of(problem.fleet, radio).sidelink
     places = problem.places
     total: dict[int, float] = {}
     for n, each in moves(problem, state).items():
         row = problem.clusters.index(n)
         for move in each:
-            hops = pace[row, 0, places[move.dst][1]] + pace[row, places[move.src][1], 0]
-            each_s = float(hops * problem.fleet.d2d.bulk[row]) * move.size_bytes
+            hops = per_byte[row, 0, places[move.dst][1]] + per_byte[row, places[move.src][1], 0]
+            each_s = float(hops * problem.fleet.links.sidelink.bulk[row]) * move.size_bytes
             total[n] = total.get(n, 0.0) + each_s
     return total

@@ -10,27 +10,27 @@ import numpy as np
 from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
-from collapipe_ns3.eventgraph.timeline import Move, Timeline
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
+from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.plan import LinkPlan
-from collapipe_ns3.prediction.account import Joules, of_costs, of_timeline
-from collapipe_ns3.prediction.closed_forms import Radio, aggregate_s
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.experience import ratio
-from collapipe_ns3.prediction.links import Links
-from collapipe_ns3.prediction.predict import cluster_plans, used_links
+from collapipe_ns3.prediction.directions import place_of_link
+from collapipe_ns3.prediction.plan_timeline import cluster_plans, used_links
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import aggregate_s
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy, energy_of_costs, energy_of_timeline
+from collapipe_ns3.prediction.training_ratios import expected_ratio
 
 #: Part of a cluster's band for each link that is needed for nothing but moving optimizer states.
 _MOVING = 0.02
 
 
 def with_moves(
-    problem: PlanningProblem, radio: Radio, moves: Mapping[int, Sequence[Move]]
-) -> Radio:
+    problem: PlanningProblem, radio: RadioSetting, moves: Mapping[int, Sequence[StateMove]]
+) -> RadioSetting:
     """The radio with a little of each band for links that only moving states need."""
-    if not problem.fleet.d2d.grants or not moves:
+    if not problem.fleet.links.sidelink.grants or not moves:
         return radio
-    places, hz = problem.places, radio.d2d_hz.copy()
+    places, hz = problem.places, radio.sidelink.bandwidth_hz.copy()
     for cluster, each in moves.items():
         n = problem.clusters.index(cluster)
         pairs = {(places[move.src][1], 0) for move in each}
@@ -38,12 +38,12 @@ def with_moves(
         missing = sorted(pair for pair in pairs if hz[n][pair] <= 0)
         hz[n] *= 1 - _MOVING * len(missing)
         for pair in missing:
-            hz[n][pair] = _MOVING * problem.fleet.d2d.band_hz[n]
-    return radio.with_(d2d_hz=hz)
+            hz[n][pair] = _MOVING * problem.fleet.links.sidelink.band_hz[n]
+    return radio.with_bandwidth_hz(sidelink=hz)
 
 
 def link_plans(
-    problem: PlanningProblem, state: State, moves: Mapping[int, Sequence[Move]]
+    problem: PlanningProblem, state: State, moves: Mapping[int, Sequence[StateMove]]
 ) -> tuple[LinkPlan, ...]:
     """Power of every link that is used, and bandwidth where the radio takes grants."""
     found: list[LinkPlan] = []
@@ -52,22 +52,24 @@ def link_plans(
         for move in moves.get(plan.cluster, ()):
             pairs += list(pairwise((move.src, control_unit(plan.cluster), move.dst)))
         for src, dst in dict.fromkeys(pairs):
-            links, at, power_w, bandwidth_hz = _at(problem, state.radio, src, dst)
+            direction, at = place_of_link(problem.places, src, dst)
+            links, setting = problem.fleet.links[direction], state.radio[direction]
             most = problem.observation.profiles[src].max_tx_power_w
-            watts = min(float(power_w[at]), most)
-            hertz = float(bandwidth_hz[at]) if links.grants else None
+            watts = min(float(setting.power_w[at]), most)
+            hertz = float(setting.bandwidth_hz[at]) if links.grants else None
             found.append(LinkPlan(src, dst, watts, hertz))
     return tuple(found)
 
 
 def views(
-    problem: PlanningProblem, radio: Radio, plans: Sequence[LinkPlan]
+    problem: PlanningProblem, radio: RadioSetting, plans: Sequence[LinkPlan]
 ) -> tuple[LinkView, ...]:
     """The plan's links as they were taken to be."""
     found = []
     for plan in plans:
-        links, at, power_w, bandwidth_hz = _at(problem, radio, plan.src, plan.dst)
-        watts, hertz = float(power_w[at]), float(bandwidth_hz[at])
+        direction, at = place_of_link(problem.places, plan.src, plan.dst)
+        links, setting = problem.fleet.links[direction], radio[direction]
+        watts, hertz = float(setting.power_w[at]), float(setting.bandwidth_hz[at])
         sinr = watts * float(links.snr[at]) / hertz
         found.append(
             LinkView(
@@ -85,19 +87,6 @@ def views(
     return tuple(found)
 
 
-def _at(
-    problem: PlanningProblem, radio: Radio, src: str, dst: str
-) -> tuple[Links, tuple[int, ...], Array, Array]:
-    """Where a link is: its kind, its place there, and the arrays of powers and bandwidths."""
-    fleet, places = problem.fleet, problem.places
-    if dst == SERVER:
-        return fleet.up, places[src][:1], radio.up_w, radio.up_hz
-    if src == SERVER:
-        return fleet.down, places[dst][:1], radio.down_w, radio.down_hz
-    (n, i), (_, j) = places[src], places[dst]
-    return fleet.d2d, (n, i, j), radio.d2d_w, radio.d2d_hz
-
-
 def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None) -> Prediction:
     """What the round should take: by the event graph if there is one, else by the closed forms."""
     now = value(problem.objective, state)
@@ -106,7 +95,8 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         ends = [times.upload_ns / 1e9 for times in timeline.clusters]
         aggregate = timeline.total_ns / 1e9 - max(ends)
     else:
-        begun, gathered, ends = (each.tolist() for each in now.ends[1:])
+        begun, ends = now.ends.distributed.tolist(), now.ends.uploaded.tolist()
+        gathered = now.ends.gathered.tolist()
         step, gather = now.costs.step.tolist(), now.costs.gather.tolist()
         clusters = tuple(
             ClusterPrediction(
@@ -126,7 +116,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         _corrected(
             cluster,
             correction,
-            ratio(problem.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
+            expected_ratio(problem.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
         )
         for cluster in clusters
     )
@@ -148,11 +138,13 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
     )
 
 
-def joules(problem: PlanningProblem, state: State, timeline: Timeline | None) -> dict[str, Joules]:
+def joules(
+    problem: PlanningProblem, state: State, timeline: Timeline | None
+) -> dict[str, NodeEnergy]:
     """What the round should take of each node, soundings left out."""
     if timeline is None:
-        return of_costs(value(problem.objective, state).costs, problem.places)
-    return of_timeline(timeline, problem.places, problem.fleet, state.radio)
+        return energy_of_costs(value(problem.objective, state).costs, problem.places)
+    return energy_of_timeline(timeline, problem.places, problem.fleet, state.radio)
 
 
 def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:

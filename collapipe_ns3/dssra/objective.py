@@ -15,20 +15,19 @@ import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments.scheduling import Choices
-from collapipe_ns3.prediction.closed_forms import (
-    Costs,
-    Loads,
-    Pace,
-    Radio,
-    Segments,
-    aggregate_s,
-    costs,
-    round_ends,
-)
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Ints
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import (
+    Costs,
+    Loads,
+    PhaseEnds,
+    aggregate_s,
+    costs,
+    phase_ends,
+)
+from collapipe_ns3.prediction.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class State:
     """A plan for all clusters, as the optimisation has it."""
 
     segments: Segments
-    radio: Radio
+    radio: RadioSetting
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Value:
 
     costs: Costs
     loads: Loads
-    ends: tuple[Array, Array, Array, Array]
+    ends: PhaseEnds
     gamma: Array
     delay: float
     energy: Array
@@ -73,7 +72,7 @@ class Value:
     @property
     def times(self) -> Array:
         """When each cluster's upload ends."""
-        return self.ends[-1]
+        return self.ends.uploaded
 
     @property
     def penalties(self) -> Array:
@@ -89,12 +88,11 @@ class Value:
 def value(objective: Objective, state: State) -> Value:
     """J and what it is made of."""
     fleet, work = objective.fleet, objective.work
-    pace = Pace.of(fleet, state.radio)
-    found, asked = costs(fleet, work, pace, state.radio, state.segments)
-    ends = round_ends(fleet, work, found)
+    found, asked = costs(fleet, work, state.radio, state.segments)
+    ends = phase_ends(fleet, work, found)
     m = state.segments.micro_batches.astype(float)
     gamma = objective.noise.divergence(work.batch_size, m, found.distortion)
-    round_s = float(ends[-1].max()) + aggregate_s(fleet, work)
+    round_s = float(ends.uploaded.max()) + aggregate_s(fleet, work)
     return Value(
         costs=found,
         loads=asked,
@@ -149,18 +147,14 @@ def mixed(fleet: Fleet, states: Sequence[State], which: Ints) -> State:
         rows = which == number
         made = State(
             made.segments.put(rows, state.segments),
-            Radio(
-                *(
-                    np.where(rows.reshape(-1, *(1,) * (one.ndim - 1)), other, one)
-                    for one, other in zip(made.radio.parts, state.radio.parts, strict=True)
-                )
-            ),
+            made.radio.put(rows, state.radio),
         )
-    radio = made.radio
-    changes: dict[str, Array] = {}
-    if fleet.up.grants:
-        changes["up_hz"] = radio.up_hz * min(fleet.up.band_hz[0] / radio.up_hz.sum(), 1.0)
-    if fleet.down.grants:
-        part = min(fleet.down.band_hz[0] / radio.down_hz.sum(), 1.0)
-        changes |= {"down_hz": radio.down_hz * part, "down_w": radio.down_w * part}
-    return replace(made, radio=radio.with_(**changes))
+    radio, links = made.radio, fleet.links
+    if links.uplink.grants:
+        hz = radio.uplink.bandwidth_hz
+        radio = radio.with_bandwidth_hz(uplink=hz * min(links.uplink.band_hz[0] / hz.sum(), 1.0))
+    if links.downlink.grants:
+        hz, watts = radio.downlink.bandwidth_hz, radio.downlink.power_w
+        part = min(links.downlink.band_hz[0] / hz.sum(), 1.0)
+        radio = radio.with_bandwidth_hz(downlink=hz * part).with_power_w(downlink=watts * part)
+    return replace(made, radio=radio)

@@ -19,10 +19,11 @@ from collapipe_ns3.dssra.objective import Objective, State, Value, best_choice, 
 from collapipe_ns3.dssra.radio import bandwidth, power
 from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, schedule
 from collapipe_ns3.dssra.segments.tables import Prices
-from collapipe_ns3.prediction.closed_forms import Loads, Radio, Segments
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Mask
+from collapipe_ns3.prediction.radio_setting import LinkSetting, RadioSetting
+from collapipe_ns3.prediction.round_costs import Loads
+from collapipe_ns3.prediction.segments import Segments
 
 _SETTLED = 1e-3  # of the objective: a sweep that gains less is the last
 _TOLERANCE = 1e-4  # of the objective, within which bands are divided
@@ -119,7 +120,7 @@ def _tried(
 
 
 def scheduled(
-    objective: Objective, radio: Radio, loads: Loads, pace: Array, start: State | None
+    objective: Objective, radio: RadioSetting, loads: Loads, pace: Array, start: State | None
 ) -> tuple[State, ...]:
     """The best segments of each schedule, their links' bandwidths equal. Raises `NoRoom`.
 
@@ -153,7 +154,8 @@ def scheduled(
 def divided(objective: Objective, state: State, now: Value | None = None) -> State:
     """The state with all bands divided at their best; itself where there are none to divide."""
     fleet = objective.fleet
-    if not (fleet.d2d.grants or fleet.up.grants or fleet.down.grants):
+    links = fleet.links
+    if not (links.sidelink.grants or links.uplink.grants or links.downlink.grants):
         return state
     now = now or value(objective, state)
     radio = bandwidth.divide(
@@ -190,39 +192,40 @@ def powered(objective: Objective, state: State, now: Value) -> State:
     return replace(state, radio=found.radio(which))
 
 
-def start_radio(fleet: Fleet, work: Workload) -> Radio:
+def start_radio(fleet: Fleet, work: Workload) -> RadioSetting:
     """Full power; bands up and down divided so that all uploads, and downloads, end together."""
     shape = (fleet.clusters, fleet.nodes, fleet.nodes)
+    up, down = fleet.links.uplink, fleet.links.downlink
     up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server_power_w)
-    up_hz, down_hz = fleet.up.natural_hz, fleet.down.natural_hz
-    if fleet.up.grants:
-        bits = 8.0 * work.upload_bytes * fleet.up.bulk
-        capacity, band = up_w * fleet.up.snr, float(fleet.up.band_hz[0])
-        _, up_hz = bandwidth.fastest(fleet.up.latency, bits, fleet.up.efficiency, capacity, band)
-    if fleet.down.grants:
-        band = float(fleet.down.band_hz[0])
-        slow = fleet.down.bulk / (
-            fleet.down.efficiency * np.log2(1 + down_w * fleet.down.snr / band)
-        )
+    up_hz, down_hz = up.natural_hz, down.natural_hz
+    if up.grants:
+        bits = 8.0 * work.upload_bytes * up.bulk
+        capacity, band = up_w * up.snr, float(up.band_hz[0])
+        _, up_hz = bandwidth.fastest(up.latency, bits, up.efficiency, capacity, band)
+    if down.grants:
+        band = float(down.band_hz[0])
+        slow = down.bulk / (down.efficiency * np.log2(1 + down_w * down.snr / band))
         down_hz = band * slow / slow.sum()
         down_w = down_w * down_hz / band
-    return Radio(
-        d2d_w=np.broadcast_to(fleet.max_power_w[:, :, None], shape).copy(),
-        d2d_hz=fleet.d2d.natural_hz,
-        up_w=up_w,
-        up_hz=up_hz,
-        down_w=down_w,
-        down_hz=down_hz,
+    return RadioSetting(
+        sidelink=LinkSetting(
+            np.broadcast_to(fleet.max_power_w[:, :, None], shape).copy(),
+            fleet.links.sidelink.natural_hz,
+        ),
+        uplink=LinkSetting(up_w, up_hz),
+        downlink=LinkSetting(down_w, down_hz),
     )
 
 
-def equal_shares(fleet: Fleet, radio: Radio, segs: Segments) -> Radio:
+def equal_shares(fleet: Fleet, radio: RadioSetting, segs: Segments) -> RadioSetting:
     """The radio with each cluster's band divided equally among the links that its segments use."""
-    if not fleet.d2d.grants:
+    sidelink = fleet.links.sidelink
+    if not sidelink.grants:
         return radio
-    links = np.maximum(4 * segs.size - 2, 2)
-    each = np.broadcast_to((fleet.d2d.band_hz / links)[:, None, None], radio.d2d_hz.shape)
-    return radio.with_(d2d_hz=each.copy())
+    used = np.maximum(4 * segs.size - 2, 2)
+    shape = radio.sidelink.bandwidth_hz.shape
+    each = np.broadcast_to((sidelink.band_hz / used)[:, None, None], shape)
+    return radio.with_bandwidth_hz(sidelink=each.copy())
 
 
 def _best(objective: Objective, options: list[tuple[State, Value]]) -> tuple[State, Value]:

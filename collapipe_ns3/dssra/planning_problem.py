@@ -17,12 +17,11 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import Pipeline
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Mask
+from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet, participants
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.links import Mask
-from collapipe_ns3.prediction.services import Pair
 
 #: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
 _CHANGED = 4.0

@@ -21,7 +21,7 @@ from collapipe_ns3.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Tab
 
 
 @dataclass(frozen=True, slots=True)
-class Carriage:
+class HopTransfer:
     """One transfer over one hop: how long it holds what it claims, and when after that it is in.
 
     On a slotted band it holds nothing but takes a lane, and `hold_ns` is of the whole band.
@@ -34,14 +34,14 @@ class Carriage:
 
 
 #: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
-Air = Callable[[str, str, int, bool], Carriage]
+Air = Callable[[str, str, int, bool], HopTransfer]
 
 #: (node, FLOPs) → nanoseconds of computation.
 Processors = Callable[[str, float], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class StateMove:
     """Optimizer states that follow their blocks to another device, over the control unit."""
 
     src: str
@@ -109,7 +109,7 @@ def timeline(
     work: Workload,
     processors: Processors,
     air: Air,
-    moves: Mapping[int, Sequence[Move]] | None = None,
+    moves: Mapping[int, Sequence[StateMove]] | None = None,
 ) -> Timeline:
     """When everything in a round happens. `moves` are those of each cluster's first pipeline."""
     made = _Round(work, processors, air)
@@ -179,20 +179,20 @@ class _Round:
         task = -1
         for src, dst in pairwise(route):
             self.names.append((src, dst, cluster, what))
-            carriage = self.air(src, dst, size, bulk)
+            transfer = self.air(src, dst, size, bulk)
             task = self.graph.add(
                 after,
-                hold_ns=carriage.hold_ns,
-                latency_ns=carriage.latency_ns,
-                claims=carriage.claims,
+                hold_ns=transfer.hold_ns,
+                latency_ns=transfer.latency_ns,
+                claims=transfer.claims,
                 transfer=True,
-                lane=carriage.lane,
+                lane=transfer.lane,
             )
             after = [task]
         return task
 
     def job(
-        self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[Move]
+        self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[StateMove]
     ) -> list[int]:
         """The ends of broadcast, every step, gather and upload."""
         work, control = self.work, control_unit(cluster)

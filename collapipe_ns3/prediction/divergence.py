@@ -22,7 +22,7 @@ from scipy.special import ndtri
 
 from bridge.formats import Wire
 from collapipe_ns3.outcome import GradientNorms, PipelineDistortion
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array
 
 _NEWEST_STEP = 0.1  # the weight of a step's norms among those before
 

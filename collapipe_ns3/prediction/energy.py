@@ -11,7 +11,7 @@ what node k sends, x_k, and receives, y_k, on transfers by it of s_k and to it o
 with Σs over all transfers of the medium, of whichever cluster. By how much nodes' radios took more
 or less than that in earlier rounds is in `Fleet.tx_ratio` and `Fleet.rx_power_w`.
 
-This is for plans under comparison; `prediction.account` takes seconds from event graphs.
+This is for plans under comparison; `prediction.timeline_energy` takes seconds from event graphs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Ints
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def spent(
     """
     rows = np.arange(fleet.clusters)[:, None]
     sent, received, tx = (np.zeros_like(computing_s) for _ in range(3))
-    replies = fleet.d2d.replies
+    replies = fleet.links.sidelink.replies
     for each in transfers:
         np.add.at(sent, (rows, each.src), each.air_s)
         np.add.at(received, (rows, each.dst), each.air_s)
@@ -76,8 +75,8 @@ def spent(
     apart = received + replies * sent
     heard = np.where(fleet.overhears, on_air - sent - replies * received, apart)
     others = np.where(fleet.overhears, on_air - (1 + replies) * (sent + received), 0.0)
-    tx[:, 0] += up_w * (up_s + fleet.down.replies * down_s)
-    heard[:, 0] += down_s + fleet.up.replies * up_s
+    tx[:, 0] += up_w * (up_s + fleet.links.downlink.replies * down_s)
+    heard[:, 0] += down_s + fleet.links.uplink.replies * up_s
     compute = fleet.active_power_w * computing_s
     idle = fleet.rx_power_w * others
     # The control unit's part can't be given to others; all that it may leave is its power.
@@ -98,7 +97,7 @@ def heard(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array
 
     `overheard` (R,) is `listening`, `power_w` (R, n, n) every node's to every other.
     """
-    receiving, replies = joule * fleet.rx_power_w, fleet.d2d.replies
+    receiving, replies = joule * fleet.rx_power_w, fleet.links.sidelink.replies
     # What overhears all but what it sends itself: less of that at both ends.
     src = np.where(fleet.overhears, -receiving, replies * receiving)
     dst = np.where(fleet.overhears, -replies * receiving, receiving)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
+from collapipe_ns3.prediction.directions import PerDirection
 from collapipe_ns3.prediction.divergence import wire_epsilon
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.links import Ints, Links, Mask, Reader
+from collapipe_ns3.prediction.links import Links, Reader
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ class Fleet:
     tx_ratio: Array
     overhears: Mask
     max_power_w: Array
-    d2d: Links
-    up: Links
-    down: Links
+    links: PerDirection[Links]
     medium: Ints
     fair_bytes: Array
     server_flops_per_s: float
@@ -51,14 +50,18 @@ class Fleet:
     server_rx_power_w: float
     server_tx_ratio: float
 
-    def opened(self, *, d2d: bool, edge: bool) -> Fleet:
-        """The fleet with links inside the clusters, or to the base station, left without grants."""
-        return replace(
-            self,
-            d2d=self.d2d.opened() if d2d else self.d2d,
-            up=self.up.opened() if edge else self.up,
-            down=self.down.opened() if edge else self.down,
+    def opened(self, *, sidelink: bool, edge: bool) -> Fleet:
+        """The fleet without grants on its sidelinks, or on its links to and from the base station.
+
+        These links then take turns at their whole band (`Links.opened`).
+        """
+        links = self.links
+        opened = PerDirection(
+            links.sidelink.opened() if sidelink else links.sidelink,
+            links.uplink.opened() if edge else links.uplink,
+            links.downlink.opened() if edge else links.downlink,
         )
+        return replace(self, links=opened)
 
     @property
     def clusters(self) -> int:
@@ -80,7 +83,7 @@ class Fleet:
         """What an observation says, corrected by what was learned."""
         taking_part = participants(observation.devices)
         names = [(control_unit(n), *observation.devices[n]) for n in taking_part]
-        place = {name: (n, k) for n, row in enumerate(names) for k, name in enumerate(row)}
+        place = node_places(observation.devices)
         shape = (len(names), max(map(len, names)))
         profiles = observation.profiles
         server = profiles[SERVER]
@@ -112,10 +115,12 @@ class Fleet:
             tx_ratio=_column(shape, place, tx_ratio, 1.0),
             overhears=reader.overhears(names, shape),
             max_power_w=power,
-            d2d=reader.inside(names, power),
-            up=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
-            down=reader.edge(
-                [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
+            links=PerDirection(
+                sidelink=reader.inside(names, power),
+                uplink=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
+                downlink=reader.edge(
+                    [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
+                ),
             ),
             medium=np.array([numbers[name] for name in medium_names]),
             fair_bytes=np.full(len(names), np.inf),
@@ -129,36 +134,55 @@ class Fleet:
 
     def take(self, rows: Ints) -> Fleet:
         """The fleet of these clusters, repeated where a number is."""
-        own = {
-            key: getattr(self, key)[rows]
-            for key in ("size", "share", "flops_per_s", "overhead_s", "memory_bytes",
-                        "active_power_w", "rx_power_w", "tx_ratio", "overhears", "max_power_w",
-                        "medium", "fair_bytes")
-        }  # fmt: skip
-        links = {key: getattr(self, key).take(rows) for key in ("d2d", "up", "down")}
-        changes: dict[str, Any] = {**own, **links}
-        return replace(self, **changes)
+        return replace(
+            self,
+            size=self.size[rows],
+            share=self.share[rows],
+            flops_per_s=self.flops_per_s[rows],
+            overhead_s=self.overhead_s[rows],
+            memory_bytes=self.memory_bytes[rows],
+            active_power_w=self.active_power_w[rows],
+            rx_power_w=self.rx_power_w[rows],
+            tx_ratio=self.tx_ratio[rows],
+            overhears=self.overhears[rows],
+            max_power_w=self.max_power_w[rows],
+            medium=self.medium[rows],
+            fair_bytes=self.fair_bytes[rows],
+            links=self.links.map(lambda links: links.take(rows)),
+        )
 
     def pick(self, nodes: Ints) -> Fleet:
         """The fleet with these nodes of each cluster in place of all, (P, n)."""
         rows = np.arange(self.clusters)[:, None]
-        a, b = nodes[:, :, None], nodes[:, None, :]
-        own: dict[str, Any] = {
-            key: getattr(self, key)[rows, nodes]
-            for key in ("flops_per_s", "overhead_s", "memory_bytes", "active_power_w",
-                        "rx_power_w", "tx_ratio", "overhears", "max_power_w")
-        }  # fmt: skip
-        inside: dict[str, Any] = {
-            key: getattr(self.d2d, key)[rows[..., None], a, b]
-            for key in ("snr", "efficiency", "whole", "latency", "epsilon", "duty", "natural_hz",
-                        "measured")
-        }  # fmt: skip
-        return replace(self, **own, d2d=replace(self.d2d, **inside))
+        return replace(
+            self,
+            flops_per_s=self.flops_per_s[rows, nodes],
+            overhead_s=self.overhead_s[rows, nodes],
+            memory_bytes=self.memory_bytes[rows, nodes],
+            active_power_w=self.active_power_w[rows, nodes],
+            rx_power_w=self.rx_power_w[rows, nodes],
+            tx_ratio=self.tx_ratio[rows, nodes],
+            overhears=self.overhears[rows, nodes],
+            max_power_w=self.max_power_w[rows, nodes],
+            links=replace(self.links, sidelink=self.links.sidelink.pick(nodes)),
+        )
 
 
 def participants(devices: Sequence[Sequence[str]]) -> list[int]:
     """The numbers of the clusters that have devices to take part, in the order of their rows."""
     return [number for number, names in enumerate(devices) if names]
+
+
+def node_places(devices: Sequence[Sequence[str]]) -> dict[str, tuple[int, int]]:
+    """Row and number of every control unit and device of the clusters that take part.
+
+    A cluster's control unit has the number 0, its devices 1 … K.
+    """
+    return {
+        name: (row, number)
+        for row, cluster in enumerate(participants(devices))
+        for number, name in enumerate([control_unit(cluster), *devices[cluster]])
+    }
 
 
 def _shares(observation: Observation, taking_part: Sequence[int]) -> Array:

@@ -20,7 +20,8 @@ from bridge.network import Delivery
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.observed import MeasuredLink, Medium
 from collapipe_ns3.outcome import Computation, RoundOutcome
-from collapipe_ns3.prediction.services import Pair, Service, learned
+from collapipe_ns3.prediction.directions import Pair
+from collapipe_ns3.prediction.services import Service, learned
 
 #: What a link in no medium is taken for.
 _OWN = Medium("", frozenset(), math.inf)
@@ -33,7 +34,7 @@ class Knowledge:
     `speeds` are FLOP/s by node, as in the last round, `efficiencies` η by link, `services` by
     medium, or by link where a link is in no medium, `latencies` seconds by link, `losses` shares of
     bytes by link, `spending` by node how many times as many joules its radios sent and received as
-    the model has it (`collapipe_ns3.prediction.account.ratios`).
+    the model has it (`collapipe_ns3.prediction.timeline_energy.ratios`).
     """
 
     speeds: Mapping[str, float] = field(default_factory=dict)

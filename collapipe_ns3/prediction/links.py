@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
+from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import loss_epsilon
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import is_measured
-from collapipe_ns3.prediction.services import Pair, Service, link_name
-
-Mask = NDArray[np.bool_]
-Ints = NDArray[np.intp]
+from collapipe_ns3.prediction.services import Service, link_name
 
 #: What a link is taken for when nothing at all was measured: a poor one, so that plans will hold.
 _UNKNOWN_SINR = 1.0
@@ -108,12 +104,36 @@ class Links:
 
     def take(self, rows: Ints) -> Links:
         """The links of these clusters."""
-        arrays: dict[str, Any] = {
-            key: getattr(self, key)[rows]
-            for key in ("snr", "efficiency", "whole", "latency", "epsilon", "duty", "natural_hz",
-                        "band_hz", "bulk", "measured", "spread")
-        }  # fmt: skip
-        return replace(self, **arrays)
+        return replace(
+            self,
+            snr=self.snr[rows],
+            efficiency=self.efficiency[rows],
+            whole=self.whole[rows],
+            latency=self.latency[rows],
+            epsilon=self.epsilon[rows],
+            duty=self.duty[rows],
+            natural_hz=self.natural_hz[rows],
+            band_hz=self.band_hz[rows],
+            bulk=self.bulk[rows],
+            measured=self.measured[rows],
+            spread=self.spread[rows],
+        )
+
+    def pick(self, nodes: Ints) -> Links:
+        """Sidelinks between these nodes of each cluster in place of all, (P, n)."""
+        rows = np.arange(len(nodes))[:, None, None]
+        a, b = nodes[:, :, None], nodes[:, None, :]
+        return replace(
+            self,
+            snr=self.snr[rows, a, b],
+            efficiency=self.efficiency[rows, a, b],
+            whole=self.whole[rows, a, b],
+            latency=self.latency[rows, a, b],
+            epsilon=self.epsilon[rows, a, b],
+            duty=self.duty[rows, a, b],
+            natural_hz=self.natural_hz[rows, a, b],
+            measured=self.measured[rows, a, b],
+        )
 
 
 class Reader:

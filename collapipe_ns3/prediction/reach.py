@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
 from collapipe_ns3.plan import Absence
+from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.quantity import to_db
-
-Pair = tuple[str, str]
 
 #: Of the SINR that the least code needs: retransmissions that are combined make up for so much.
 _BELOW_LEAST_CODE = 0.1

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bridge.network import Delivery
-from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Hold, TooManyEvents, execute
-from collapipe_ns3.eventgraph.slots import Lane
+from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.observed import Medium
-
-#: A directed link by its ends' names.
-Pair = tuple[str, str]
+from collapipe_ns3.prediction.directions import Pair
+from collapipe_ns3.prediction.transfer_claims import Band, transfer_claims
 
 #: What comes in bulk, by the engine's names.
 BULK = ("model", "parameters", "states")
@@ -44,34 +42,6 @@ class Service:
     latency_s: float = 0.0
     overhead: float = 1.0
     bulk: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a link's transfers go over their medium, in the event graph."""
-
-    claims: tuple[Claim, ...]
-    lane: tuple[str, Lane] | None
-
-
-def way(pair: Pair, medium: Medium | None, granted_hz: float | None, spread: float = 0.0) -> Way:
-    """What a transfer over this link claims: a lane of a slotted band, a turn, or its own link.
-
-    `spread` is that of the lane without a grant.
-    """
-    if medium is None:
-        return Way(((pair, Hold.ALONE),), None)
-    if medium.slot_s:
-        share = granted_hz / medium.bandwidth_hz if granted_hz else 0.0
-        own = 0.0 if share else spread
-        lane = Lane(*pair, round(medium.slot_s * 1e9), medium.half_duplex, share, own)
-        return Way((), (medium.name, lane))
-    if medium.shared or (medium.grants and not granted_hz):
-        return Way(((pair, Hold.ALONE), (medium.name, Hold.EVENLY)), None)
-    if medium.half_duplex:
-        ends = ((medium.name, pair[0]), Hold.SENDING), ((medium.name, pair[1]), Hold.RECEIVING)
-        return Way(((pair, Hold.ALONE), *ends), None)
-    return Way(((pair, Hold.ALONE),), None)
 
 
 def learned(
@@ -127,7 +97,8 @@ class _Replay:
         grants: dict[Pair, float | None] = {}
         for pair, each in zip(self.pairs, hz, strict=True):
             grants[pair] = max(each, grants.get(pair) or 0.0) if each else None
-        self.ways = {pair: way(pair, medium, grants[pair]) for pair in grants}
+        shared = Band.of(medium) if medium else None
+        self.claims = {pair: transfer_claims(pair, shared, grants[pair]) for pair in grants}
         # Airtime counts by the part of the band that was used, where the band is what is held.
         band = medium.bandwidth_hz if medium else 0.0
         self.air_ns = np.array(
@@ -138,7 +109,7 @@ class _Replay:
         )
 
     def _of_band(self, pair: Pair) -> bool:
-        found = self.ways[pair]
+        found = self.claims[pair]
         return found.lane is not None or any(how is Hold.EVENLY for _, how in found.claims)
 
     def best(self, overhead: float, steps: Sequence[float]) -> tuple[float, dict[Pair, float]]:
@@ -161,14 +132,14 @@ class _Replay:
         tasks = []
         for each, pair, air_ns in zip(self.sent, self.pairs, self.air_ns, strict=True):
             asked = graph.add(latency_ns=each.start_ns - origin_ns)
-            going = self.ways[pair]
+            claimed = self.claims[pair]
             tasks.append(
                 graph.add(
                     [asked],
                     hold_ns=round(overhead * air_ns),
-                    claims=going.claims,
+                    claims=claimed.claims,
                     transfer=True,
-                    lane=going.lane,
+                    lane=claimed.lane,
                 )
             )
         try:

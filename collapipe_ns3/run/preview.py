@@ -18,7 +18,7 @@ from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.reading.warnings import scheme_warnings
 from collapipe_ns3.run.planning import Planning
@@ -86,10 +86,10 @@ def expected(plan: RoundPlan, seen: Observation) -> Timeline | None:
         seen, devices=tuple(names if n in used else () for n, names in enumerate(seen.devices))
     )
     given = {SERVER in (link.src, link.dst) for link in plan.links if link.bandwidth_hz is not None}
-    fleet = Fleet.of(seen, Knowledge()).opened(d2d=False not in given, edge=True not in given)
+    fleet = Fleet.of(seen, Knowledge()).opened(sidelink=False not in given, edge=True not in given)
     work = workload(seen, Settings())
-    radio = radio_of(plan.links, seen.devices, fleet, start_radio(fleet, work))
+    radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
     try:
-        return predict(plan, seen.devices, fleet, work, radio)
+        return predict_timeline(plan, seen.devices, fleet, work, radio)
     except TooManyEvents:
         return None

@@ -19,11 +19,11 @@ from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
-from collapipe_ns3.prediction.account import ratios
 from collapipe_ns3.prediction.divergence import GradientNoise
-from collapipe_ns3.prediction.experience import after, trained_s
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import reach
+from collapipe_ns3.prediction.timeline_energy import radio_energy_ratios
+from collapipe_ns3.prediction.training_ratios import measured_training_s, updated_ratios
 from collapipe_ns3.quantity import Bytes, Seconds
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -206,7 +206,7 @@ class CollaPipe:
         seen = replace(self._able, links=tuple(links.values()))
         problem = PlanningProblem.of(seen, replace(self.past, knowledge=knowledge), self.settings)
         if not outcome.abandoned:  # of what was cut off too little is known
-            spending = ratios(
+            spending = radio_energy_ratios(
                 knowledge.spending,
                 expected_joules(self.decision, problem),
                 outcome.devices,
@@ -219,14 +219,15 @@ class CollaPipe:
         clusters = {node: problem.clusters[at[0]] for node, at in problem.places.items()}
         took_s = {
             cluster: each_s / seen.local_steps
-            for cluster, each_s in trained_s(outcome.computations, clusters).items()
+            for cluster, each_s in measured_training_s(outcome.computations, clusters).items()
             if cluster not in outcome.abandoned
         }
         try:
             made = expected(self.decision, problem)
         except TooManyEvents:
             return self.past.tried, knowledge
-        tried = after(self.past.tried, self.decision.plan, made, took_s, self.settings.ewma)
+        plan, weight = self.decision.plan, self.settings.ewma
+        tried = updated_ratios(self.past.tried, plan, made, took_s, weight)
         return tried, knowledge
 
     def explain(self, outcome: RoundOutcome | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.memory import cluster_memory_problems
-from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
 from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import open_links
@@ -79,12 +79,12 @@ class Oracle:
         if not any(able.devices):
             return plans[0]
         problem = PlanningProblem.of(observation, Memory(knowledge=self.knowledge), Settings())
-        fleet = problem.fleet.opened(d2d=True, edge=True)
-        radio = radio_of(links, able.devices, fleet, start_radio(fleet, problem.work))
+        fleet = problem.fleet.opened(sidelink=True, edge=True)
+        radio = radio_of_plan(links, able.devices, fleet, start_radio(fleet, problem.work))
 
         def total_ns(plan: RoundPlan) -> float:
             try:
-                return predict(plan, able.devices, fleet, problem.work, radio).total_ns
+                return predict_timeline(plan, able.devices, fleet, problem.work, radio).total_ns
             except TooManyEvents:
                 return math.inf
 

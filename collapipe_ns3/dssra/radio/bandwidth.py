@@ -17,9 +17,11 @@ from scipy.special import lambertw
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.radio.interior import solve
 from collapipe_ns3.dssra.radio.uses import Layout
-from collapipe_ns3.prediction.closed_forms import Loads, Radio, Segments
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import Loads
+from collapipe_ns3.prediction.segments import Segments
 
 _CLOSED_FORM_TO = 0.8  # β up to which Lambert's function is good to the last digits
 _MOST_NEWTON = 60
@@ -109,14 +111,14 @@ def fastest(
 def divide(
     fleet: Fleet,
     work: Workload,
-    radio: Radio,
+    radio: RadioSetting,
     segments: Segments,
     loads: Loads,
     energy_price: Array,
     time_price: float,
     times: Array,
     tolerance: float,
-) -> Radio:
+) -> RadioSetting:
     """The radio with the best bandwidths of all links that take grants.
 
     `times` (P,) are the clusters' present times by the closed forms: what the program leaves out

@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.links import Mask
+from collapipe_ns3.prediction.arrays import Array, Mask
 
 _LEAST = 1e-4  # of its band that a link is left at least
 _CENTRING = 0.15  # of the complementarity that a step aims to leave

@@ -27,10 +27,11 @@ from scipy.special import lambertw
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.radio.uses import Layout
-from collapipe_ns3.prediction.closed_forms import Loads, Radio, Segments
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Ints
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import Loads
+from collapipe_ns3.prediction.segments import Segments
 
 _RANGE = 1e-4  # the least power over the greatest that is considered
 _STEPS = 81  # powers tried where several links have one in common: half a decibel apart
@@ -72,7 +73,7 @@ class Cases:
     times: Array
     joules: Array
 
-    def radio(self, which: Ints) -> Radio:
+    def radio(self, which: Ints) -> RadioSetting:
         """The radio with each cluster's case of this number, (P,)."""
         return _set(self.layout, self.watts[which, np.arange(len(which))])
 
@@ -80,7 +81,7 @@ class Cases:
 def cases(
     fleet: Fleet,
     work: Workload,
-    radio: Radio,
+    radio: RadioSetting,
     segments: Segments,
     loads: Loads,
     times: Array,
@@ -102,15 +103,18 @@ def cases(
     held = delays.least + (delays.rows * y[:, None]).sum(-1)
     theta = np.where(delays.group, delays.theta(held)[:, None], 0.0).sum(-1)
     spare = np.divide(theta, held, where=held > 0, out=np.ones_like(held))
-    watts = made.joined(made.inside(radio.d2d_w), radio.up_w, radio.down_w)
-    hz = made.joined(made.inside(radio.d2d_hz), radio.up_hz, radio.down_hz)
-    snr = made.joined(made.inside(fleet.d2d.snr), fleet.up.snr, fleet.down.snr)
+    links = fleet.links
+    watts = made.joined(radio.sidelink.power_w, radio.uplink.power_w, radio.downlink.power_w)
+    hz = made.joined(
+        radio.sidelink.bandwidth_hz, radio.uplink.bandwidth_hz, radio.downlink.bandwidth_hz
+    )
+    snr = made.joined(links.sidelink.snr, links.uplink.snr, links.downlink.snr)
     rate = hz * made.joined(
-        made.inside(fleet.d2d.efficiency), fleet.up.efficiency, fleet.down.efficiency
+        links.sidelink.efficiency, links.uplink.efficiency, links.downlink.efficiency
     )
     gamma = snr / np.maximum(hz, 1.0)
     allowed = fleet.max_power_w
-    most = made.joined(allowed[made.rows_at, made.src], allowed[:, 0], watts[:, -1])
+    most = made.with_edge(allowed[made.rows_at, made.src], allowed[:, 0], watts[:, -1])
     least = np.minimum(np.maximum(_RANGE * most, least_sinr / gamma), watts)
     total, joule = made.prices(energy_price)
     heard = total - joule * watts
@@ -118,14 +122,14 @@ def cases(
     for worth in worths:
         second = worth * delays.fill + heard
         wanted = best_w(second, joule, gamma, least, most)
-        if not fleet.d2d.grants:
+        if not fleet.links.sidelink.grants:
             wanted = _in_common(made, wanted, second, joule, gamma, least, most)
         for beats, star in slower:
             stretch = np.where(delays.group[..., :2].any(-1), beats, star) * spare
             bound = np.where(delays.rows > 0, stretch[..., None], np.inf).min(1) * some
             floor = needed_w(bound / 8, rate, gamma)
             powers = np.clip(np.maximum(wanted, floor), least, most)
-            found.append(powers if fleet.d2d.grants else _one_each(made, powers))
+            found.append(powers if fleet.links.sidelink.grants else _one_each(made, powers))
     tried = np.stack(found)
     with np.errstate(divide="ignore"):
         ys = np.where(y > 0, 8 / (rate * np.log2(1 + gamma * tried)), 0.0)
@@ -169,14 +173,14 @@ def _one_each(made: Layout, watts: Array) -> Array:
     return found
 
 
-def _set(made: Layout, watts: Array) -> Radio:
+def _set(made: Layout, watts: Array) -> RadioSetting:
     """The radio with these powers (P, L); without grants a sender's holds for all that it sends."""
     radio = made.given
-    d2d = radio.d2d_w.copy()
+    sidelink_w = radio.sidelink.power_w.copy()
     rows = np.broadcast_to(made.rows_at, made.src.shape)[made.used]
     src, dst = made.src[made.used], made.dst[made.used]
-    if made.fleet.d2d.grants:
-        d2d[rows, src, dst] = watts[made.used]
+    if made.fleet.links.sidelink.grants:
+        sidelink_w[rows, src, dst] = watts[made.used]
     else:
-        d2d[rows, src] = watts[made.used][:, None]
-    return radio.with_(d2d_w=d2d, up_w=watts[:, -2])
+        sidelink_w[rows, src] = watts[made.used][:, None]
+    return radio.with_power_w(sidelink=sidelink_w, uplink=watts[:, -2])

@@ -9,11 +9,13 @@ import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.radio.interior import Program
-from collapipe_ns3.prediction.closed_forms import Loads, Pace, Radio, Segments, stage_seconds
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.energy import heard, listening
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Mask
+from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.round_costs import Loads
+from collapipe_ns3.prediction.segments import Segments
+from collapipe_ns3.prediction.stage_times import backward_s, forward_s
 
 #: Links by number, and what a second a byte on each adds to a sum.
 Terms = list[tuple[int, float]]
@@ -45,11 +47,11 @@ class Layout:
     """Numbers the links that each cluster's segments use, and says what they are used for."""
 
     def __init__(
-        self, fleet: Fleet, work: Workload, radio: Radio, segments: Segments, loads: Loads
+        self, fleet: Fleet, work: Workload, radio: RadioSetting, segments: Segments, loads: Loads
     ) -> None:
         self.fleet, self.work, self.given, self.segments = fleet, work, radio, segments
         self.loads = loads
-        self.pace = Pace.of(fleet, radio)
+        self.pace = SecondsPerByte.of(fleet, radio)
         self.clusters = [_Cluster(segments, n) for n in range(fleet.clusters)]
         self.links = max(len(cluster.pairs) for cluster in self.clusters) + 2
         shape = (fleet.clusters, self.links)
@@ -61,25 +63,30 @@ class Layout:
             self.used[n, :count] = True
         self.rows_at = np.arange(fleet.clusters)[:, None]
 
-    def joined(self, inner: Array, up: Array, down: Array) -> Array:
-        """Values of all links (P, L), from those inside the clusters, up and down."""
-        found = inner.copy()
-        found[:, -2], found[:, -1] = up, down
+    def joined(self, sidelink: Array, uplink: Array, downlink: Array) -> Array:
+        """Values of all links (P, L), from those of each direction as `PerDirection` has them."""
+        return self.with_edge(self.inside(sidelink), uplink, downlink)
+
+    def with_edge(self, inside: Array, uplink: Array, downlink: Array) -> Array:
+        """Values of all links (P, L), from those inside the clusters (P, L), up and down (P,)."""
+        found = inside.copy()
+        found[:, -2], found[:, -1] = uplink, downlink
         return found
 
     def inside(self, matrix: Array) -> Array:
-        """Values of the links inside the clusters, (P, L)."""
+        """Values (P, L) of the links inside the clusters, from those of all sidelinks."""
         values: Array = matrix[self.rows_at, self.src, self.dst]
         return values
 
     def program(self, energy_price: Array, time_price: float, times: Array) -> Program:
         fleet, radio = self.fleet, self.given
-        d2d, up, down = fleet.d2d, fleet.up, fleet.down
-
+        d2d, up, down = fleet.links.sidelink, fleet.links.uplink, fleet.links.downlink
         capacity = self.joined(
-            self.inside(radio.d2d_w * d2d.snr), radio.up_w * up.snr, fleet.server_power_w * down.snr
+            radio.sidelink.power_w * d2d.snr,
+            radio.uplink.power_w * up.snr,
+            fleet.server_power_w * down.snr,
         )
-        rate = self.joined(self.inside(d2d.efficiency), up.efficiency, down.efficiency)
+        rate = self.joined(d2d.efficiency, up.efficiency, down.efficiency)
         # The base station spreads its power over its whole band.
         band_down = np.where(np.isfinite(down.band_hz), down.band_hz, 1.0)
         rate[:, -1] *= np.log2(1 + fleet.server_power_w * down.snr / band_down)
@@ -87,11 +94,13 @@ class Layout:
         flat[:, -1] = True
         free = self.used & d2d.grants
         free[:, -2], free[:, -1] = up.grants, down.grants
-        band = self.joined(
+        band = self.with_edge(
             np.broadcast_to(d2d.band_hz[:, None], rate.shape), up.band_hz, down.band_hz
         )
         pace = self.seconds_per_byte()
-        start = self.joined(self.inside(radio.d2d_hz), radio.up_hz, radio.down_hz)
+        start = self.joined(
+            radio.sidelink.bandwidth_hz, radio.uplink.bandwidth_hz, radio.downlink.bandwidth_hz
+        )
         own = self.used & d2d.grants
         delays = self.delays()
         busy = np.where(free, pace, 0.0)
@@ -121,8 +130,8 @@ class Layout:
 
     def seconds_per_byte(self) -> Array:
         """y of every link that there is, zero behind them."""
-        inside = np.where(self.used, self.inside(self.pace.d2d), 0.0)
-        return self.joined(inside, self.pace.up, self.pace.down)
+        inside = np.where(self.used, self.inside(self.pace.sidelink), 0.0)
+        return self.with_edge(inside, self.pace.uplink, self.pace.downlink)
 
     def delays(self) -> Delays:
         """What each link adds to its cluster's time."""
@@ -144,41 +153,42 @@ class Layout:
             "B": float(work.local_steps * work.batch_size * work.gradient_bytes),
         }
         for n, cluster in enumerate(self.clusters):
-            sizes["W"] = work.block.parameter_bytes * float(fleet.d2d.bulk[n])
+            sizes["W"] = work.block.parameter_bytes * float(fleet.links.sidelink.bulk[n])
             for link, kind, count in cluster.carried:
                 carried[n, link] += count * sizes[kind]
-        air = carried * self.inside(fleet.d2d.duty)
+        air = carried * self.inside(fleet.links.sidelink.duty)
         sent = energy * fleet.tx_ratio
         watt = air * sent[self.rows_at, self.src]
-        others = heard(fleet, energy, listening(fleet, energy), radio.d2d_w)
-        total = watt * self.inside(radio.d2d_w) + air * self.inside(others)
+        others = heard(fleet, energy, listening(fleet, energy), radio.sidelink.power_w)
+        total = watt * self.inside(radio.sidelink.power_w) + air * self.inside(others)
         steps = work.local_steps * work.batch_size
         stream = steps * (work.activation_bytes + work.labels_bytes)
-        bulk = work.upload_bytes * fleet.up.bulk * fleet.up.together
-        up = (stream + bulk) * fleet.up.duty
-        bulk = work.upload_bytes * fleet.down.bulk * fleet.down.together
-        down = (steps * work.gradient_bytes + bulk) * fleet.down.duty
+        uplink, downlink = fleet.links.uplink, fleet.links.downlink
+        bulk = work.upload_bytes * uplink.bulk * uplink.together
+        up = (stream + bulk) * uplink.duty
+        bulk = work.upload_bytes * downlink.bulk * downlink.together
+        down = (steps * work.gradient_bytes + bulk) * downlink.duty
         received = energy[:, 0] * fleet.rx_power_w[:, 0]
         watt[:, -2], watt[:, -1] = up * sent[:, 0], 0.0
-        total[:, -2] = watt[:, -2] * radio.up_w + up * fleet.up.replies * received
-        total[:, -1] = down * (received + fleet.down.replies * sent[:, 0] * radio.up_w)
+        total[:, -2] = watt[:, -2] * radio.uplink.power_w + up * uplink.replies * received
+        total[:, -1] = down * (received + downlink.replies * sent[:, 0] * radio.uplink.power_w)
         return total, watt
 
-    def radio(self, hz: Array) -> Radio:
+    def radio(self, hz: Array) -> RadioSetting:
         """The radio as it was, with these bandwidths; links that are not used get none."""
         fleet, given = self.fleet, self.given
-        changes: dict[str, Array] = {}
-        if fleet.d2d.grants:
-            granted = np.zeros_like(given.d2d_hz)
+        radio, links = given, fleet.links
+        if links.sidelink.grants:
+            granted = np.zeros_like(given.sidelink.bandwidth_hz)
             granted[self.rows_at, self.src, self.dst] = np.where(self.used, hz, 0.0)
             granted[:, 0, 0] = 0.0
-            changes["d2d_hz"] = granted
-        if fleet.up.grants:
-            changes["up_hz"] = hz[:, -2]
-        if fleet.down.grants:
-            changes["down_hz"] = hz[:, -1]
-            changes["down_w"] = fleet.server_power_w * hz[:, -1] / fleet.down.band_hz
-        return given.with_(**changes)
+            radio = radio.with_bandwidth_hz(sidelink=granted)
+        if links.uplink.grants:
+            radio = radio.with_bandwidth_hz(uplink=hz[:, -2])
+        if links.downlink.grants:
+            downlink_w = fleet.server_power_w * hz[:, -1] / links.downlink.band_hz
+            radio = radio.with_bandwidth_hz(downlink=hz[:, -1]).with_power_w(downlink=downlink_w)
+        return radio
 
 
 class _Cluster:
@@ -220,13 +230,14 @@ class _Uses:
                 self.fill[n, link] += work.local_steps * self.there[n]
             for link in cluster.backward:
                 self.fill[n, link] += work.local_steps * self.home[n]
-        fleet = layout.fleet
-        self.fill[:, -2] = work.local_steps * self.there + work.upload_bytes * fleet.up.bulk
-        self.fill[:, -1] = work.local_steps * self.home + work.upload_bytes * fleet.down.bulk
-        if fleet.d2d.shared:
+        links = layout.fleet.links
+        self.fill[:, -2] = work.local_steps * self.there + work.upload_bytes * links.uplink.bulk
+        self.fill[:, -1] = work.local_steps * self.home + work.upload_bytes * links.downlink.bulk
+        if links.sidelink.shared:
+            bulk = links.sidelink.bulk
             for n, cluster in enumerate(layout.clusters):
                 for link, _, blocks in [*cluster.out, *cluster.back]:
-                    self.fill[n, link] += blocks * work.block.parameter_bytes * fleet.d2d.bulk[n]
+                    self.fill[n, link] += blocks * work.block.parameter_bytes * bulk[n]
 
     def rows(self, open_: Mask) -> tuple[Array, Array, Mask]:
         """Rows (P, r, L), constants (P, r) and groups (P, r, 4): beats there and back, star.
@@ -234,10 +245,8 @@ class _Uses:
         Beats that cost nothing (`open_` (P,) is false) get a row of zero.
         """
         layout = self.layout
-        ahead, behind = (
-            stage_seconds(layout.fleet, layout.work, layout.segments, way, self.u)
-            for way in ("forward", "backward")
-        )
+        ahead = forward_s(layout.fleet, layout.work, layout.segments, self.u)
+        behind = backward_s(layout.fleet, layout.work, layout.segments, self.u)
         lists = [
             self._of(n, cluster, ahead[n], behind[n], bool(open_[n]))
             for n, cluster in enumerate(layout.clusters)
@@ -277,18 +286,18 @@ class _Uses:
             found += [(1, 0.0, terms) for terms in [*self._beats(backward), down]]
             found.append((0, float(max(ahead.max(), asked[0])), []))
             found.append((1, float(max(behind.max(), asked[1])), []))
-        size = layout.work.block.parameter_bytes * float(fleet.d2d.bulk[n])
+        size = layout.work.block.parameter_bytes * float(fleet.links.sidelink.bulk[n])
         for g, star in ((2, cluster.out), (3, cluster.back)):
-            for link, node, blocks in [] if fleet.d2d.shared else star:
+            for link, node, blocks in [] if fleet.links.sidelink.shared else star:
                 src, dst = (0, node) if g == 2 else (node, 0)
-                latency = float(fleet.d2d.latency[n, src, dst])
+                latency = float(fleet.links.sidelink.latency[n, src, dst])
                 found.append((g, latency, [(link, float(blocks * size))]))
         present = {which for which, _, _ in found}
         return found + [(g, 0.0, []) for g in range(4) if g not in present]
 
     def _beats(self, *ways: Terms) -> list[Terms]:
         """What each resource inside the cluster does for one micro-batch."""
-        d2d = self.layout.fleet.d2d
+        d2d = self.layout.fleet.links.sidelink
         if d2d.shared:
             return [[term for way in ways for term in way]]
         if d2d.half_duplex:
@@ -309,9 +318,9 @@ class _Uses:
         layout = self.layout
         fleet, size = layout.fleet, len(forward) - 1
         line = [0, *(int(k) for k in layout.segments.order[n, :size]), 0]
-        latency = fleet.d2d.latency[n]
+        latency = fleet.links.sidelink.latency[n]
         ends = [(layout.links - 2, float(self.there[n])), (layout.links - 1, float(self.home[n]))]
-        edge = float(fleet.up.latency[n] + fleet.down.latency[n])
+        edge = float(fleet.links.uplink.latency[n] + fleet.links.downlink.latency[n])
         found = []
         for i in range(size + 1):
             window = size + 2 - i

@@ -14,8 +14,7 @@ from math import comb
 import numpy as np
 
 from collapipe_ns3.dssra.segments.tables import Tables
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 #: Combined cases held at once, so that memory stays bounded.
 _AT_ONCE = 2_000_000

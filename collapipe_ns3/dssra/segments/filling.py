@@ -18,8 +18,7 @@ from functools import cache
 import numpy as np
 
 from collapipe_ns3.dssra.segments.tables import Tables
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 _LEVELS = 16  # heights at which a set is filled
 _FILLED = 32  # sets that are filled, of all

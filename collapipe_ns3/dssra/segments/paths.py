@@ -10,8 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 
 def shortest(hop: Array) -> tuple[Array, Array]:

@@ -17,11 +17,13 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments import exact, search
 from collapipe_ns3.dssra.segments.tables import Cases, Prices, Tables, nominal_pace, rooms, tables
 from collapipe_ns3.plan import Pipeline
-from collapipe_ns3.prediction.closed_forms import Loads, Pace, Radio, Segments, ways
-from collapipe_ns3.prediction.delay import Array, one_f_one_b_beat_s, window_beat_s
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.round_costs import Loads, pass_times
+from collapipe_ns3.prediction.segments import Segments
+from collapipe_ns3.prediction.step_time import one_f_one_b_beat_s, window_beat_s
 
 EXACT_DEVICES = 6
 
@@ -67,7 +69,7 @@ class SegmentProblem:
 
     fleet: Fleet
     work: Workload
-    radio: Radio
+    radio: RadioSetting
     prices: Prices
     loads: Loads
     noise: GradientNoise
@@ -185,16 +187,12 @@ def _held_up(problem: SegmentProblem, clusters: Ints, segments: Segments, value:
     fleet = problem.fleet.take(at)
     cases = Cases(at, segs.micro_batches, segs.one_f, segs.size)
     radio = problem.radio.take(at)
-    pace = Pace(
-        nominal_pace(problem.fleet, problem.radio, cases),
-        fleet.up.seconds_per_byte(radio.up_w, radio.up_hz),
-        fleet.down.seconds_per_byte(radio.down_w, radio.down_hz),
+    per_byte = replace(
+        SecondsPerByte.of(fleet, radio), sidelink=nominal_pace(problem.fleet, problem.radio, cases)
     )
-    forward, backward, sharing = ways(fleet, problem.work, pace, segs)
-    floor = problem.loads.floor()[:, at] / segs.micro_batches
-    forward, backward = replace(forward, floor=floor[0]), replace(backward, floor=floor[1])
-    beat = one_f_one_b_beat_s(forward, backward, sharing)
-    more = np.maximum(window_beat_s(forward, backward, sharing) - beat, 0.0)
+    passes = pass_times(fleet, problem.work, per_byte, segs)
+    passes = passes.with_floor(problem.loads.floor()[:, at] / segs.micro_batches)
+    more = np.maximum(window_beat_s(passes) - one_f_one_b_beat_s(passes), 0.0)
     extra[rows] = (
         problem.prices.time[at] * problem.work.local_steps * (segs.micro_batches - 1) * more
     )
@@ -280,8 +278,8 @@ class _Narrowed:
         nodes[clusters, 1:] = chosen + 1
         self.fleet = fleet.pick(nodes)
         rows = np.arange(fleet.clusters)[:, None, None]
-        power = problem.radio.d2d_w[rows, nodes[:, :, None], nodes[:, None, :]]
-        self.radio = problem.radio.with_(d2d_w=power)
+        power = problem.radio.sidelink.power_w[rows, nodes[:, :, None], nodes[:, None, :]]
+        self.radio = problem.radio.with_power_w(sidelink=power)
         energy = np.take_along_axis(problem.prices.energy, nodes, -1)
         self.prices = replace(problem.prices, energy=energy)
 

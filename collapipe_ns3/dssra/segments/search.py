@@ -18,8 +18,7 @@ import numpy as np
 from collapipe_ns3.dssra.segments import filling, paths
 from collapipe_ns3.dssra.segments.filling import Slopes
 from collapipe_ns3.dssra.segments.tables import Tables, over
-from collapipe_ns3.prediction.delay import Array
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 #: Orders are found over all subsets, so this bounds the devices that are looked at.
 MOST_DEVICES = 10

@@ -6,8 +6,8 @@ With the radio fixed, a cluster pays for an order of devices and the blocks on e
       + Σ_g weight_g · max(floor_g, max_k beat_g[k, blocks], path_g)
       + v · (max_k out[k, blocks] + max_k back[k, blocks])
 
-A beat is the time between two micro-batches (`collapipe_ns3.prediction.delay`): under GPipe of the
-forward line (g = 0) and the backward line (g = 1), under 1F1B of both together (g = 0 alone).
+A beat is the time between two micro-batches (`collapipe_ns3.prediction.step_time`): under GPipe of
+the forward line (g = 0) and the backward line (g = 1), under 1F1B of both together (g = 0 alone).
 `path_g` depends on the order alone: the longest hop, the sum of all on a shared medium, the most
 that one half-duplex radio does. The last term is the model's way out and the gathering, where the
 links to the devices are apart; on a shared medium these are sums and lie in `device`. Left out are
@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.prediction.closed_forms import Loads, Radio
-from collapipe_ns3.prediction.delay import Array
+from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.energy import heard, listening
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.links import Ints, Mask
+from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.round_costs import Loads
 
 
 @dataclass(frozen=True)
@@ -138,22 +138,22 @@ def over(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def nominal_pace(fleet: Fleet, radio: Radio, cases: Cases) -> Array:
+def nominal_pace(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
     """Seconds a byte of every pair, for a plan whose links share the band equally.
 
     A pipeline of s devices uses 4s - 2 directed links (two with one device).
     """
-    links, rows = fleet.d2d, cases.cluster
+    links, rows = fleet.links.sidelink, cases.cluster
     hz = links.natural_hz[rows]
     if links.grants:
         used = np.maximum(4 * cases.size - 2, 2)
         hz = np.broadcast_to((links.band_hz[rows] / used)[:, None, None], hz.shape)
-    return links.take(rows).seconds_per_byte(radio.d2d_w[rows], hz)
+    return links.take(rows).seconds_per_byte(radio.sidelink.power_w[rows], hz)
 
 
-def _scale(fleet: Fleet, radio: Radio, cases: Cases, pace: Array) -> Array:
+def _scale(fleet: Fleet, radio: RadioSetting, cases: Cases, pace: Array) -> Array:
     devices = pace.shape[1] - 1
-    if not fleet.d2d.grants:
+    if not fleet.links.sidelink.grants:
         return np.ones((len(cases), devices + 1))
     off = ~np.eye(devices + 1, dtype=bool)
     usual = pace[:, off].mean(-1)
@@ -174,7 +174,7 @@ def _charged(price: Array, amount: Array) -> Array:
 def tables(
     fleet: Fleet,
     work: Workload,
-    radio: Radio,
+    radio: RadioSetting,
     cases: Cases,
     prices: Prices,
     loads: Loads,
@@ -213,7 +213,7 @@ def tables(
     device = device + watts * steps * (m[:, None, None] * both + optimizer)
 
     those = fleet.take(rows)
-    d2d, power = those.d2d, radio.d2d_w[rows]
+    d2d, power = those.links.sidelink, radio.sidelink.power_w[rows]
     sent = (energy * those.tx_ratio)[:, :, None] * power
     air = d2d.duty * (sent + heard(those, energy, price.listening, power))
     size = blocks * work.block.parameter_bytes * d2d.bulk[:, None, None]
@@ -246,13 +246,14 @@ def tables(
         [np.where(one_f[:, None, None], together, there), np.where(one_f[:, None, None], 0, home)],
         1,
     )
+    links = fleet.links
     floor, fill = _ends(fleet, work, radio, cases, loads)
     control = (fleet.overhead_s[rows][:, 0]) * (2 * m + 1)
     constant = (
         v * fill
         + (energy * active)[:, 0] * steps * control
         + price.divergence
-        + price.divergence * signal * (fleet.up.epsilon[rows] + fleet.down.epsilon[rows])
+        + price.divergence * signal * (links.uplink.epsilon[rows] + links.downlink.epsilon[rows])
     )
     weight = np.stack([v * (m - 1), np.where(one_f, 0, v * (m - 1))], -1)
     # A beat without weight costs nothing, even where it takes for ever.
@@ -279,14 +280,15 @@ def tables(
 
 
 def _ends(
-    fleet: Fleet, work: Workload, radio: Radio, cases: Cases, loads: Loads
+    fleet: Fleet, work: Workload, radio: RadioSetting, cases: Cases, loads: Loads
 ) -> tuple[Array, Array]:
     """What control unit, base station and the hops between them add: beats (R, 2) and fill (R,)."""
     rows = cases.cluster
     m = cases.micro_batches.astype(float)
     u = work.batch_size / m
-    up = u * work.activation_bytes * fleet.up.seconds_per_byte(radio.up_w, radio.up_hz)[rows]
-    down = u * work.gradient_bytes * fleet.down.seconds_per_byte(radio.down_w, radio.down_hz)[rows]
+    per_byte = SecondsPerByte.of(fleet, radio)
+    up = u * work.activation_bytes * per_byte.uplink[rows]
+    down = u * work.gradient_bytes * per_byte.downlink[rows]
     flops = np.stack([u * work.decoder.forward_flops, u * work.decoder.backward_flops], -1)
     decoder = fleet.server_overhead_s + flops / fleet.server_flops_per_s
     embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
@@ -298,7 +300,7 @@ def _ends(
     computed = np.maximum(decoder.sum(-1), control.sum(-1))
     one_f = np.maximum.reduce([computed, up, down, asked.sum(-1)])
     floor = np.where(cases.one_f[:, None], np.stack([one_f, 0 * one_f], -1), gpipe)
-    latency = (fleet.up.latency + fleet.down.latency)[rows]
+    latency = (fleet.links.uplink.latency + fleet.links.downlink.latency)[rows]
     return floor, (control + decoder + edge).sum(-1) + latency
 
 

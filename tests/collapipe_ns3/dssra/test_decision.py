@@ -23,7 +23,7 @@ from collapipe_ns3.plan import Pipeline, PlanError, validate
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.memory import predict_memory
-from collapipe_ns3.prediction.predict import predict, radio_of
+from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import equal_segments
 
@@ -105,8 +105,8 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
     assert decision.prediction.round_s == pytest.approx(made.total_ns / 1e9)
     fleet = Fleet.of(observation, Knowledge())
     work = workload(observation, Settings())
-    radio = radio_of(decision.plan.links, observation.devices, fleet, start_radio(fleet, work))
-    again = predict(decision.plan, observation.devices, fleet, work, radio)
+    radio = radio_of_plan(decision.plan.links, observation.devices, fleet, start_radio(fleet, work))
+    again = predict_timeline(decision.plan, observation.devices, fleet, work, radio)
     assert again.total_ns == made.total_ns
 
 

@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 from collapipe_ns3.cli.app import app
 from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.prediction.account import Joules
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
 ROWS = (("c0.d0", "c0.d1"), ("c1.d0",))
 JOULES = {
-    "c0.cu": Joules(0.8, 0.1, 0.4, 1.2),
-    "c0.d0": Joules(2.0, 0.1, 0.5, 0.3),
-    "c0.d1": Joules(0.0, 0.0, 0.35, 0.35),
-    "c1.d0": Joules(1.0, 0.1, 0.2, 0.01),
+    "c0.cu": NodeEnergy(0.8, 0.1, 0.4, 1.2),
+    "c0.d0": NodeEnergy(2.0, 0.1, 0.5, 0.3),
+    "c0.d1": NodeEnergy(0.0, 0.0, 0.35, 0.35),
+    "c1.d0": NodeEnergy(1.0, 0.1, 0.2, 0.01),
 }
 COMMON = "scheme.settings.energy_budget_j"
 
@@ -39,7 +39,7 @@ def test_a_budget_is_named_where_it_is_below_what_is_used_with_no_part_in_the_ro
 
 
 def test_of_many_devices_the_hungriest_are_named() -> None:
-    joules = {f"c0.d{k}": Joules(0.0, 0.0, float(k), float(k)) for k in range(10)}
+    joules = {f"c0.d{k}": NodeEnergy(0.0, 0.0, float(k), float(k)) for k in range(10)}
     ((_, message),) = unkeepable(Settings(energy_budget_j=0.5), (tuple(joules),), joules)
     assert "(c0.d9 9 J, c0.d8 8 J, c0.d7 7 J, c0.d6 6 J and 5 more)" in message
 

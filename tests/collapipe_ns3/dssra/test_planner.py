@@ -16,10 +16,11 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, State, best_choice, value
 from collapipe_ns3.dssra.planner import NoRoom, equal_shares, optimise, start_radio
 from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
-from collapipe_ns3.prediction.closed_forms import Segments
+from collapipe_ns3.prediction.directions import Direction
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.segments import Segments
 
 
 def problem(
@@ -83,12 +84,13 @@ def test_the_objective_never_rises_and_the_bands_are_kept(
     assert sweeps == 5 or last[0].before - last[-1].after < 1e-3 * abs(last[0].before)
     fleet, made = p.fleet, planned.state.radio
     if radio == "ofdma":
-        used = made.d2d_hz[:, 1:].sum((1, 2)) + made.d2d_hz[:, 0, 1:].sum(-1)
-        assert (used <= fleet.d2d.band_hz * (1 + 1e-9)).all()
-        assert made.up_hz.sum() <= fleet.up.band_hz[0] * (1 + 1e-9)
-        assert made.down_hz.sum() <= fleet.down.band_hz[0] * (1 + 1e-9)
-    assert (made.d2d_w <= fleet.max_power_w[:, :, None] * (1 + 1e-12)).all()
-    assert (made.up_w <= fleet.max_power_w[:, 0] * (1 + 1e-12)).all()
+        hz = made.sidelink.bandwidth_hz
+        used = hz[:, 1:].sum((1, 2)) + hz[:, 0, 1:].sum(-1)
+        assert (used <= fleet.links.sidelink.band_hz * (1 + 1e-9)).all()
+        assert made.uplink.bandwidth_hz.sum() <= fleet.links.uplink.band_hz[0] * (1 + 1e-9)
+        assert made.downlink.bandwidth_hz.sum() <= fleet.links.downlink.band_hz[0] * (1 + 1e-9)
+    assert (made.sidelink.power_w <= fleet.max_power_w[:, :, None] * (1 + 1e-12)).all()
+    assert (made.uplink.power_w <= fleet.max_power_w[:, 0] * (1 + 1e-12)).all()
     assert (planned.state.segments.counts.sum(-1) == 4).all()
 
 
@@ -139,19 +141,21 @@ def exhaustive(p: Objective, powers: int, bands: int) -> float:
     for segs in all_segments(nodes - 1, p.work.blocks, p.choices.micro_batches):
         base = equal_shares(fleet, start, segs)
         for up in levels:
-            if fleet.d2d.grants:
+            if fleet.links.sidelink.grants:
                 for there, back, part in itertools.product(levels, levels, parts):
-                    d2d_w, d2d_hz = base.d2d_w.copy(), base.d2d_hz.copy()
+                    d2d_w, d2d_hz = base.sidelink.power_w.copy(), base.sidelink.bandwidth_hz.copy()
                     d2d_w[0, 0, 1] *= there
                     d2d_w[0, 1, 0] *= back
-                    d2d_hz[0, 0, 1] = part * fleet.d2d.band_hz[0]
-                    d2d_hz[0, 1, 0] = (1 - part) * fleet.d2d.band_hz[0]
-                    radio = base.with_(d2d_w=d2d_w, d2d_hz=d2d_hz, up_w=base.up_w * up)
+                    d2d_hz[0, 0, 1] = part * fleet.links.sidelink.band_hz[0]
+                    d2d_hz[0, 1, 0] = (1 - part) * fleet.links.sidelink.band_hz[0]
+                    radio = base.with_bandwidth_hz(sidelink=d2d_hz).with_power_w(
+                        sidelink=d2d_w, uplink=base.uplink.power_w * up
+                    )
                     best = min(best, value(p, State(segs, radio)).total)
             else:
                 for each in itertools.product(levels, repeat=nodes):
-                    d2d_w = base.d2d_w * np.array(each)[None, :, None]
-                    radio = base.with_(d2d_w=d2d_w, up_w=base.up_w * up)
+                    d2d_w = base.sidelink.power_w * np.array(each)[None, :, None]
+                    radio = base.with_power_w(sidelink=d2d_w, uplink=base.uplink.power_w * up)
                     best = min(best, value(p, State(segs, radio)).total)
     return best
 
@@ -174,26 +178,28 @@ def test_equal_clusters_share_a_band_equally() -> None:
     rows = np.zeros(3, dtype=np.intp)
     alike = replace(p, fleet=replace(p.fleet.take(rows), share=np.full(3, 1 / 3)))
     radio = optimise(alike, 6).state.radio
-    assert radio.up_hz == pytest.approx(np.full(3, alike.fleet.up.band_hz[0] / 3), rel=1e-3)
-    assert radio.down_hz == pytest.approx(np.full(3, alike.fleet.down.band_hz[0] / 3), rel=1e-3)
+    for direction in (Direction.UPLINK, Direction.DOWNLINK):
+        third = np.full(3, alike.fleet.links[direction].band_hz[0] / 3)
+        assert radio[direction].bandwidth_hz == pytest.approx(third, rel=1e-3)
 
 
 def test_the_cluster_that_others_wait_for_gets_more_of_the_band() -> None:
     p = problem(1, 2, 2, 4, "ofdma", priced=False)
-    weak = p.fleet.up.snr.copy()
+    weak = p.fleet.links.uplink.snr.copy()
     weak[1] /= 30
-    slowed = replace(p, fleet=replace(p.fleet, up=replace(p.fleet.up, snr=weak)))
-    before, after = (optimise(each, 6).state.radio.up_hz for each in (p, slowed))
+    links = replace(p.fleet.links, uplink=replace(p.fleet.links.uplink, snr=weak))
+    slowed = replace(p, fleet=replace(p.fleet, links=links))
+    before, after = (optimise(each, 6).state.radio.uplink.bandwidth_hz for each in (p, slowed))
     assert after[1] / after.sum() > before[1] / before.sum()
 
 
 def test_dear_energy_lowers_powers_and_free_energy_does_not() -> None:
     p = problem(2, 2, 2, 4, "shared", priced=False)
     free = optimise(p, 6).state.radio
-    assert free.d2d_w == pytest.approx(np.broadcast_to(p.fleet.max_power_w[..., None],
-                                                       free.d2d_w.shape))  # fmt: skip
+    assert free.sidelink.power_w == pytest.approx(np.broadcast_to(p.fleet.max_power_w[..., None],
+                                                       free.sidelink.power_w.shape))  # fmt: skip
     dear = optimise(replace(p, joule=np.full_like(p.joule, 30.0)), 6).state.radio
-    assert dear.up_w.max() < free.up_w.max()
+    assert dear.uplink.power_w.max() < free.uplink.power_w.max()
 
 
 def test_a_cluster_that_has_no_room_is_named() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapipe_ns3.eventgraph.graph import EventGraph, Hold, execute
-from collapipe_ns3.prediction.delay import evenly_s
+from collapipe_ns3.prediction.step_time import processor_sharing_ends_s
 
 
 def test_who_asks_first_is_served_first_and_a_latency_blocks_nobody() -> None:
@@ -79,12 +79,12 @@ def test_a_channel_shared_evenly_is_processor_sharing(jobs: list[tuple[int, int]
         tasks.append(graph.add([clock], hold_ns=hold_ns, claims=claims, transfer=True))
     done = execute(graph)
     ready, holds = np.array(jobs, dtype=float).T
-    expected = evenly_s(ready, holds)
+    expected = processor_sharing_ends_s(ready, holds)
     assert [done.end_ns[task] for task in tasks] == pytest.approx(list(expected), abs=len(jobs) + 1)
 
 
 def test_two_that_share_evenly_take_twice_as_long() -> None:
-    ends = evenly_s(np.array([0.0, 0.0, 10.0]), np.array([2.0, 3.0, 1.0]))
+    ends = processor_sharing_ends_s(np.array([0.0, 0.0, 10.0]), np.array([2.0, 3.0, 1.0]))
     assert ends == pytest.approx([4.0, 5.0, 11.0])
 
 

@@ -13,7 +13,7 @@ from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
-from collapipe_ns3.eventgraph.timeline import Carriage, Move, Timeline, timeline
+from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, timeline
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 
@@ -38,7 +38,7 @@ def predicted(
     links: Mapping[Pair, Link],
     busy_ns: Mapping[str, int],
     local_steps: int,
-    moves: Mapping[int, Sequence[Move]] | None = None,
+    moves: Mapping[int, Sequence[StateMove]] | None = None,
     optimizer: str = "sgd",
 ) -> Timeline:
     profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns)
@@ -47,10 +47,10 @@ def predicted(
         profile = profiles[node]
         return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
 
-    def air(src: str, dst: str, size: int, bulk: bool) -> Carriage:
+    def air(src: str, dst: str, size: int, bulk: bool) -> HopTransfer:
         link = links.get((src, dst), lab.FAST)
         claim = (link.medium or (src, dst), Hold.ALONE)
-        return Carriage(link.airtime_ns(size), link.latency_ns, (claim,))
+        return HopTransfer(link.airtime_ns(size), link.latency_ns, (claim,))
 
     return timeline(plan, workload(0, local_steps, optimizer), processors, air, moves)
 
@@ -159,5 +159,5 @@ def test_optimizer_states_of_moved_blocks_travel_with_the_model() -> None:
     plans = [lab.one_cluster((2, 2), 2), lab.one_cluster((1, 3), 2)]
     links = {pair: Link(10**8, latency_ns=7, medium="air") for pair in pairs_of(plans[0])}
     _, outcome = lab.run_rounds(plans, lab.fresh(lab.adamw), links=links)
-    moves = {0: [Move("c0.d0", "c0.d1", workload(0, 1, "adamw").state_bytes)]}
+    moves = {0: [StateMove("c0.d0", "c0.d1", workload(0, 1, "adamw").state_bytes)]}
     agree(predicted(plans[1], links, {}, 1, moves), outcome)

@@ -11,17 +11,12 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import equal_shares, start_radio
 from collapipe_ns3.plan import RoundPlan
-from collapipe_ns3.prediction.closed_forms import (
-    Pace,
-    Radio,
-    Segments,
-    aggregate_s,
-    costs,
-    round_ends,
-)
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.predict import cluster_plans, predict
+from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeline
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import aggregate_s, costs, phase_ends
+from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.services import Service
 
 SERVICES = {
@@ -57,11 +52,11 @@ def drawn(
         counts[cluster, :size] = np.diff([0, *cuts, 6])
     m = rng.choice([1, 2, 3, 4, 6, 12], clusters)
     segments = Segments(order, counts, m, np.full(clusters, one_f))
-    radio_set: Radio = equal_shares(fleet, start_radio(fleet, work), segments)
-    found, _ = costs(fleet, work, Pace.of(fleet, radio_set), radio_set, segments)
-    round_s = float(round_ends(fleet, work, found)[-1].max()) + aggregate_s(fleet, work)
+    radio_set: RadioSetting = equal_shares(fleet, start_radio(fleet, work), segments)
+    found, _ = costs(fleet, work, radio_set, segments)
+    round_s = float(phase_ends(fleet, work, found).uploaded.max()) + aggregate_s(fleet, work)
     plan = RoundPlan(0, "test", cluster_plans(segments, seen.devices))
-    made = predict(plan, seen.devices, fleet, work, radio_set)
+    made = predict_timeline(plan, seen.devices, fleet, work, radio_set)
     steps = [(t.steps_ns[1] - t.steps_ns[0]) / 1e9 for t in made.clusters]
     return round_s, made.total_ns / 1e9, found.step.tolist(), steps
 

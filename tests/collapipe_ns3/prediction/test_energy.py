@@ -17,10 +17,14 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse
-from collapipe_ns3.prediction.account import Joules, of_timeline, ratios
 from collapipe_ns3.prediction.energy import Transfers, heard, listening, spent
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.timeline_energy import (
+    NodeEnergy,
+    energy_of_timeline,
+    radio_energy_ratios,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -39,7 +43,9 @@ def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> No
     assert decision.timeline is not None
     problem = PlanningProblem.of(observation, Memory(), Settings())
     closed = value(problem.objective, decision.state).costs.spent
-    found = of_timeline(decision.timeline, problem.places, problem.fleet, decision.state.radio)
+    found = energy_of_timeline(
+        decision.timeline, problem.places, problem.fleet, decision.state.radio
+    )
     for node, at in problem.places.items():
         for part in ("compute", "tx", "rx", "idle"):
             joules = getattr(found[node], f"{part}_j")
@@ -58,9 +64,9 @@ def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send
         assert joules[name].compute_j == joules[name].tx_j == 0
         assert joules[name].rx_j == joules[name].idle_j > 0
     # All of the channel's nodes send or receive at any time: each for as long in all.
-    fleet, radio = Fleet.of(observation, Knowledge()), decision.state.radio
+    fleet, sent_w = Fleet.of(observation, Knowledge()), decision.state.radio.sidelink.power_w
     seconds = {
-        name: joules[name].rx_j / fleet.rx_power_w[at] + joules[name].tx_j / radio.d2d_w[at].max()
+        name: joules[name].rx_j / fleet.rx_power_w[at] + joules[name].tx_j / sent_w[at].max()
         for name, at in PlanningProblem.of(observation, Memory(), Settings()).places.items()
         if at[1]
     }
@@ -104,7 +110,7 @@ def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() ->
         rx_energy_j=measured[1].rx_energy_j + 0.25,
     )
     assert measured[1].device == "c0.d0"
-    spending = ratios({}, plain, measured, sounding, 0.5)
+    spending = radio_energy_ratios({}, plain, measured, sounding, 0.5)
     problem = PlanningProblem.of(observation, Memory(Knowledge(spending=spending)), Settings())
     again = expected_joules(decision, problem)
     for node, joules in plain.items():
@@ -112,15 +118,17 @@ def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() ->
         assert again[node].tx_j == pytest.approx(1.5 * joules.tx_j)
         assert again[node].rx_j == pytest.approx(0.8 * joules.rx_j)
     # Compared with what is expected by then, nothing is off any more.
-    assert ratios(spending, again, measured, sounding, 0.5)["c0.cu"] == pytest.approx((1.5, 0.8))
+    known = radio_energy_ratios(spending, again, measured, sounding, 0.5)
+    assert known["c0.cu"] == pytest.approx((1.5, 0.8))
 
 
 def test_a_node_that_nothing_was_expected_of_is_left_as_it_was() -> None:
-    none = {"c0.d0": Joules(0.0, 0.0, 0.0, 0.0)}
+    none = {"c0.d0": NodeEnergy(0.0, 0.0, 0.0, 0.0)}
     use = DeviceUse("c0.d0", 0, 0, 0, 0.0, 0.1, 0.2)
-    assert ratios({"c0.d0": (1.2, 0.9)}, none, [use], {}, 0.5) == {"c0.d0": (1.2, 0.9)}
-    far = ratios({}, {"c0.d0": Joules(0.0, 1e-6, 1.0, 0.0)}, [use], {}, 0.5)["c0.d0"]
-    assert far == (4.0, 0.25)
+    known = {"c0.d0": (1.2, 0.9)}
+    assert radio_energy_ratios(known, none, [use], {}, 0.5) == known
+    little = {"c0.d0": NodeEnergy(0.0, 1e-6, 1.0, 0.0)}
+    assert radio_energy_ratios({}, little, [use], {}, 0.5) == {"c0.d0": (4.0, 0.25)}
 
 
 def test_what_soundings_took_is_in_the_prediction() -> None:

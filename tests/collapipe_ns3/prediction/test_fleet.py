@@ -23,20 +23,20 @@ def seen(radio: str = "own", clusters: int = 2, **how: Any) -> Observation:
 def test_at_the_measured_point_a_link_has_its_measured_goodput() -> None:
     observation = seen()
     fleet = Fleet.of(observation, Knowledge())
-    pace = fleet.d2d.seconds_per_byte(
-        np.broadcast_to(fleet.max_power_w[:, :, None], fleet.d2d.snr.shape), fleet.d2d.natural_hz
-    )
+    links = fleet.links.sidelink
+    power_w = np.broadcast_to(fleet.max_power_w[:, :, None], links.snr.shape)
+    per_byte = links.seconds_per_byte(power_w, links.natural_hz)
     at = {name: (n, k) for n, row in enumerate(observation.devices) for k, name in
           enumerate([f"c{n}.cu", *row])}  # fmt: skip
     for link in observation.links:
         if "bs" not in (link.src, link.dst):
             (n, i), (_, j) = at[link.src], at[link.dst]
-            assert 8 / pace[n, i, j] == pytest.approx(link.goodput_bps)
-            assert fleet.d2d.measured[n, i, j]
+            assert 8 / per_byte[n, i, j] == pytest.approx(link.goodput_bps)
+            assert fleet.links.sidelink.measured[n, i, j]
 
 
 def test_half_the_power_costs_three_decibels() -> None:
-    links = Fleet.of(seen(), Knowledge()).up
+    links = Fleet.of(seen(), Knowledge()).links.uplink
     full, half = (links.natural_hz / (8 / links.seconds_per_byte(np.full(2, w), links.natural_hz))
                   for w in (0.2, 0.1))  # fmt: skip
     sinr = 0.2 * links.snr / links.natural_hz
@@ -47,7 +47,7 @@ def test_what_was_learned_of_airtime_goes_before_goodput() -> None:
     observation = seen("shared")
     pair = ("c0.cu", "c0.d1")
     knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5, 1.5)})
-    d2d = Fleet.of(observation, knowledge).d2d
+    d2d = Fleet.of(observation, knowledge).links.sidelink
     assert d2d.efficiency[0, 0, 2] == pytest.approx(0.4)
     assert d2d.duty[0, 0, 2] == pytest.approx(1 / 1.5)
     assert (d2d.latency == 0.002).all()
@@ -65,7 +65,7 @@ def without(observation: Observation, *pairs: tuple[str, str]) -> Observation:
 
 def test_a_link_not_measured_has_the_gain_of_its_other_direction() -> None:
     observation = without(seen(), ("c0.d0", "c0.d1"))
-    d2d = Fleet.of(observation, Knowledge()).d2d
+    d2d = Fleet.of(observation, Knowledge()).links.sidelink
     assert d2d.snr[0, 1, 2] == d2d.snr[0, 2, 1]
     assert not d2d.measured[0, 1, 2]
 
@@ -73,19 +73,20 @@ def test_a_link_not_measured_has_the_gain_of_its_other_direction() -> None:
 def test_a_link_of_which_nothing_is_known_is_as_bad_as_the_worst() -> None:
     observation = without(seen(), ("c0.d0", "c0.d1"), ("c0.d1", "c0.d0"), ("c1.cu", "bs"))
     fleet = Fleet.of(observation, Knowledge())
-    assert fleet.d2d.snr[0, 1, 2] == fleet.d2d.snr[0][fleet.d2d.measured[0]].min()
-    assert fleet.up.snr[1] == fleet.up.snr[0]
+    links = fleet.links.sidelink
+    assert links.snr[0, 1, 2] == links.snr[0][links.measured[0]].min()
+    assert fleet.links.uplink.snr[1] == fleet.links.uplink.snr[0]
 
 
 def test_before_anything_was_measured_every_link_is_a_poor_one() -> None:
     for radio in ("own", "ofdma", "shared"):
         fleet = Fleet.of(dataclasses.replace(seen(radio), links=()), Knowledge())
-        for links in (fleet.d2d, fleet.up, fleet.down):
+        for links in (fleet.links.sidelink, fleet.links.uplink, fleet.links.downlink):
             assert not links.measured.any()
             assert np.isfinite(links.snr).all()
             assert (links.snr > 0).all()
         power = fleet.max_power_w[:, 0]
-        sinr = power * fleet.up.snr / fleet.up.natural_hz
+        sinr = power * fleet.links.uplink.snr / fleet.links.uplink.natural_hz
         assert sinr == pytest.approx(np.ones(2))
 
 
@@ -102,7 +103,7 @@ def test_a_band_of_several_clusters_is_shared_among_them() -> None:
     both = frozenset(pair for medium in observation.media[:2] for pair in medium.links)
     media = (dataclasses.replace(observation.media[0], links=both), *observation.media[2:])
     fleet = Fleet.of(dataclasses.replace(observation, media=media), Knowledge())
-    assert fleet.d2d.band_hz.tolist() == [1e7, 1e7]
+    assert fleet.links.sidelink.band_hz.tolist() == [1e7, 1e7]
 
 
 def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:

@@ -22,10 +22,10 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph import graph
 from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.prediction.delay import evenly_s
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.services import learned
+from collapipe_ns3.prediction.step_time import processor_sharing_ends_s
 from collapipe_ns3.run.preview import expected
 from collapipe_ns3.schemes import titanic
 from collapipe_ns3.schemes.collapipe import CollaPipe
@@ -128,9 +128,9 @@ def test_the_fastest_division_ends_at_its_bounds(
 
 
 def test_what_never_ends_on_a_shared_medium_keeps_nobody_from_ending() -> None:
-    ends = evenly_s(np.array([0.0, 1.0, 5.0]), np.array([np.inf, 2.0, np.inf]))
+    ends = processor_sharing_ends_s(np.array([0.0, 1.0, 5.0]), np.array([np.inf, 2.0, np.inf]))
     assert ends.tolist() == [np.inf, 5.0, np.inf]
-    assert evenly_s(np.zeros(2), np.full(2, np.inf)).tolist() == [np.inf, np.inf]
+    assert processor_sharing_ends_s(np.zeros(2), np.full(2, np.inf)).tolist() == [np.inf, np.inf]
 
 
 def test_a_graph_that_steps_slot_by_slot_for_ever_is_given_up(
@@ -204,5 +204,7 @@ def test_the_start_is_finite_with_an_uplink_that_is_only_just_of_use() -> None:
     ]
     seen = replace(seen, links=tuple(links))
     radio = start_radio(Fleet.of(seen, Knowledge()), workload(seen, Settings()))
-    assert all(np.isfinite(part).all() for part in radio.parts)
-    assert (radio.up_hz > 0).all()
+    for setting in (radio.sidelink, radio.uplink, radio.downlink):
+        assert np.isfinite(setting.power_w).all()
+        assert np.isfinite(setting.bandwidth_hz).all()
+    assert (radio.uplink.bandwidth_hz > 0).all()

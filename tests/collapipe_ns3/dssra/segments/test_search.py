@@ -23,10 +23,10 @@ from collapipe_ns3.dssra.segments.scheduling import (
     schedule,
 )
 from collapipe_ns3.dssra.segments.tables import Cases, Prices, Tables, tables
-from collapipe_ns3.prediction.closed_forms import Loads
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.round_costs import Loads
 
 MICRO_BATCHES = (1, 4, 16)
 

@@ -17,10 +17,11 @@ from collapipe_ns3.dssra.segments import exact, scheduling
 from collapipe_ns3.dssra.segments.scheduling import Choices, SegmentProblem, schedule
 from collapipe_ns3.dssra.segments.tables import Cases, Prices, tables
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.prediction.closed_forms import Loads, Radio
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.radio_setting import LinkSetting, RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.services import Service
 
 NOISE = GradientNoise(variance=2.0, square=0.1, seen=True)
@@ -31,7 +32,7 @@ class Problem:
     observation: Observation
     fleet: Fleet
     work: Workload
-    radio: Radio
+    radio: RadioSetting
     prices: Prices
     loads: Loads
     blocks: int
@@ -55,13 +56,10 @@ def problem(
         target_length=10,
     )
     n = devices + 1
-    radio_set = Radio(
-        d2d_w=rng.uniform(0.01, 0.1, (1, n, n)),
-        d2d_hz=np.full((1, n, n), np.nan),
-        up_w=np.array([0.1]),
-        up_hz=np.array([5e6]),
-        down_w=np.array([1.0]),
-        down_hz=np.array([5e6]),
+    radio_set = RadioSetting(
+        sidelink=LinkSetting(rng.uniform(0.01, 0.1, (1, n, n)), np.full((1, n, n), np.nan)),
+        uplink=LinkSetting(np.array([0.1]), np.array([5e6])),
+        downlink=LinkSetting(np.array([1.0]), np.array([5e6])),
     )
     joule = rng.uniform(0, 1, (1, n)) * (rng.random() < 0.7)
     prices = Prices.of(fleet, rng.uniform(0, 10, 1), joule, rng.uniform(0, 1, 1))
@@ -74,7 +72,7 @@ def objective(
 ) -> float:
     """J of one plan, or infinity where it does not fit; devices are numbered from 1."""
     fleet, work, radio, prices = p.fleet, p.work, p.radio, p.prices
-    s, u, d2d = len(order), work.batch_size / m, fleet.d2d
+    s, u, d2d = len(order), work.batch_size / m, fleet.links.sidelink
     for place, (k, blocks) in enumerate(zip(order, counts, strict=True), start=1):
         flying = min(s + 2 - place, m) if schedule == "1f1b" else m
         need = blocks * (work.held_bytes + flying * (work.batch_size // m) * work.saved_bytes)
@@ -85,26 +83,26 @@ def objective(
 
     def pace(i: int, j: int) -> float:
         b = hz or d2d.natural_hz[0, i, j]
-        sinr = radio.d2d_w[0, i, j] * d2d.snr[0, i, j] / b
+        sinr = radio.sidelink.power_w[0, i, j] * d2d.snr[0, i, j] / b
         return 8 / (d2d.efficiency[0, i, j] * b * math.log2(1 + sinr))
 
     def air(i: int, j: int, hold: float) -> float:
         """The energy price of a transfer."""
-        sent, heard = q[i] * radio.d2d_w[0, i, j], q[j] * fleet.rx_power_w[0, j]
+        sent, heard = q[i] * radio.sidelink.power_w[0, i, j], q[j] * fleet.rx_power_w[0, j]
         return (sent + heard) * hold * d2d.duty[0, i, j]
 
     def compute(k: int, flops: float) -> float:
         return fleet.overhead_s[0, k] + flops / fleet.flops_per_s[0, k]
 
-    up_pace = fleet.up.seconds_per_byte(radio.up_w, radio.up_hz)[0]
-    down_pace = fleet.down.seconds_per_byte(radio.down_w, radio.down_hz)[0]
+    per_byte = SecondsPerByte.of(fleet, radio)
+    up_pace, down_pace = per_byte.uplink[0], per_byte.downlink[0]
     line = [0, *order, 0]
     there = [u * work.activation_bytes * pace(a, b) for a, b in itertools.pairwise(line)]
     home = [u * work.gradient_bytes * pace(b, a) for a, b in itertools.pairwise(line)]
     latency = (
         sum(d2d.latency[0, a, b] + d2d.latency[0, b, a] for a, b in itertools.pairwise(line))
-        + fleet.up.latency[0]
-        + fleet.down.latency[0]
+        + fleet.links.uplink.latency[0]
+        + fleet.links.downlink.latency[0]
     )
     fw = [n * u * work.block.forward_flops for n in counts]
     bw = [n * u * work.block.backward_flops for n in counts]
@@ -116,7 +114,8 @@ def objective(
         for f in (work.decoder.forward_flops, work.decoder.backward_flops)
     ]
     edge = [u * work.activation_bytes * up_pace, u * work.gradient_bytes * down_pace]
-    asked = [max(x[g, 0] for x in (p.loads.server, p.loads.edge, p.loads.d2d)) / m for g in (0, 1)]
+    loads = (p.loads.server, p.loads.edge, p.loads.sidelink)
+    asked = [max(x[g, 0] for x in loads) / m for g in (0, 1)]
 
     def hops_beat(hops: list[float]) -> float:
         if d2d.shared:
@@ -156,7 +155,7 @@ def objective(
         joules += steps * m * (air(a, b, t) + air(b, a, h))
     joules += sum(air(0, k, t) for k, t in zip(order, out, strict=True))
     joules += sum(air(k, 0, t) for k, t in zip(order, gather, strict=True))
-    epsilon = fleet.up.epsilon[0] + fleet.down.epsilon[0]
+    epsilon = fleet.links.uplink.epsilon[0] + fleet.links.downlink.epsilon[0]
     epsilon += sum(d2d.epsilon[0, a, b] + d2d.epsilon[0, b, a] for a, b in itertools.pairwise(line))
     signal = 1 + NOISE.square * work.batch_size / NOISE.variance / m
     gamma = 1 + epsilon * signal

@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.outcome import DeviceUse
-from collapipe_ns3.prediction.closed_forms import Costs, Radio
+from collapipe_ns3.prediction.directions import Pair, Places, place_of_link
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import Links
-from collapipe_ns3.prediction.services import Pair
+from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.prediction.round_costs import Costs
 
 #: A ratio is taken to be no more than this, either way: what is beyond was something else.
 _MOST = 4.0
 
-#: Where every control unit and device is: its cluster and its number there.
-Places = Mapping[str, tuple[int, int]]
-
 
 @dataclass(frozen=True, slots=True)
-class Joules:
+class NodeEnergy:
     """What one node takes in a round; `idle_j` what it would take that had no part in it."""
 
     compute_j: float
@@ -38,30 +36,32 @@ class Joules:
     def total_j(self) -> float:
         return self.compute_j + self.tx_j + self.rx_j
 
-    def with_sounding(self, sounding_j: tuple[float, float]) -> Joules:
+    def with_sounding(self, sounding_j: tuple[float, float]) -> NodeEnergy:
         """With what its radios had sent and received before the plan was made."""
         tx_j, rx_j = sounding_j
         idle_j = self.idle_j + tx_j + rx_j
-        return Joules(self.compute_j, self.tx_j + tx_j, self.rx_j + rx_j, idle_j)
+        return NodeEnergy(self.compute_j, self.tx_j + tx_j, self.rx_j + rx_j, idle_j)
 
 
-def of_timeline(made: Timeline, places: Places, fleet: Fleet, radio: Radio) -> dict[str, Joules]:
+def energy_of_timeline(
+    made: Timeline, places: Places, fleet: Fleet, radio: RadioSetting
+) -> dict[str, NodeEnergy]:
     """By node, the base station's last."""
-    account = _Account(places, fleet, radio)
+    account = _EnergySums(places, fleet, radio)
     account.take(made)
     return account.closed()
 
 
-def of_costs(found: Costs, places: Places) -> dict[str, Joules]:
+def energy_of_costs(found: Costs, places: Places) -> dict[str, NodeEnergy]:
     """By node, from the closed forms, which leave the base station out."""
     spent = found.spent
     parts = (spent.compute, spent.tx, spent.rx, spent.idle)
-    return {node: Joules(*(float(part[at]) for part in parts)) for node, at in places.items()}
+    return {node: NodeEnergy(*(float(part[at]) for part in parts)) for node, at in places.items()}
 
 
-def ratios(
+def radio_energy_ratios(
     before: Mapping[str, tuple[float, float]],
-    predicted: Mapping[str, Joules],
+    predicted: Mapping[str, NodeEnergy],
     devices: Iterable[DeviceUse],
     sounding_j: Mapping[str, tuple[float, float]],
     weight: float,
@@ -95,10 +95,10 @@ def _ratio(measured_j: float, predicted_j: float, known: float) -> float:
     return min(max(measured_j / predicted_j * known, 1 / _MOST), _MOST)
 
 
-class _Account:
+class _EnergySums:
     """Sums by node, of what its radios do and of its processor."""
 
-    def __init__(self, places: Places, fleet: Fleet, radio: Radio) -> None:
+    def __init__(self, places: Places, fleet: Fleet, radio: RadioSetting) -> None:
         self.places, self.fleet, self.radio = places, fleet, radio
         names = [*places, SERVER]
         self.busy_s = dict.fromkeys(names, 0.0)
@@ -146,14 +146,14 @@ class _Account:
         src, dst = pair
         links, at = self._links(pair)
         if src == SERVER:
-            watts = self.fleet.server_power_w if slotted else float(self.radio.down_w[at])
+            watts = self.fleet.server_power_w if slotted else self._power_w(pair)
             self.tx_j[src] += watts * band_s
         else:
-            self.tx_j[src] += self._power(pair) * air_s
+            self.tx_j[src] += self._power_w(pair) * air_s
         if dst == SERVER:
             self.tx_j[dst] += self.fleet.server_power_w * links.replies * band_s
         else:
-            self.tx_j[dst] += self._power((dst, src)) * links.replies * air_s
+            self.tx_j[dst] += self._power_w((dst, src)) * links.replies * air_s
         if SERVER not in pair and self.fleet.overhears[self.places[dst]]:
             self.on_air_s[int(self.fleet.medium[at[0]])] += (1 + links.replies) * air_s
             for node, part in ((src, 1.0), (dst, links.replies)):
@@ -164,9 +164,9 @@ class _Account:
         if not slotted:
             self.rx_s[dst] += band_s if dst == SERVER else air_s
 
-    def closed(self) -> dict[str, Joules]:
+    def closed(self) -> dict[str, NodeEnergy]:
         fleet = self.fleet
-        found: dict[str, Joules] = {}
+        found: dict[str, NodeEnergy] = {}
         for node, at in self.places.items():
             on_air_s = self.on_air_s[int(fleet.medium[at[0]])] if fleet.overhears[at] else 0.0
             rx_w = float(fleet.rx_power_w[at])
@@ -174,29 +174,25 @@ class _Account:
             rx_j = rx_w * (self.rx_s[node] + on_air_s - self.sent_s[node])
             # The control unit's part can't be given to others; all that it may leave is its power.
             idle_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.own_s[node])
-            found[node] = Joules(
+            found[node] = NodeEnergy(
                 compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, idle_j
             )
         compute_j = fleet.server_active_power_w * self.busy_s[SERVER]
         rx_j = fleet.server_rx_power_w * self.rx_s[SERVER]
         tx_j = fleet.server_tx_ratio * self.tx_j[SERVER]
-        found[SERVER] = Joules(compute_j, tx_j, rx_j, compute_j + rx_j)
+        found[SERVER] = NodeEnergy(compute_j, tx_j, rx_j, compute_j + rx_j)
         return found
 
     def _links(self, pair: Pair) -> tuple[Links, tuple[int, ...]]:
-        """A link's kind, and its place there."""
-        src, dst = pair
-        if dst == SERVER:
-            return self.fleet.up, self.places[src][:1]
-        if src == SERVER:
-            return self.fleet.down, self.places[dst][:1]
-        return self.fleet.d2d, (*self.places[src], self.places[dst][1])
+        """The links of a link's direction, and its place among them."""
+        direction, at = place_of_link(self.places, *pair)
+        return self.fleet.links[direction], at
 
     def _duty(self, pair: Pair) -> float:
         links, at = self._links(pair)
         return float(links.duty[at])
 
-    def _power(self, pair: Pair) -> float:
-        """Watts of a node that is no base station."""
-        at = self._links(pair)[1]
-        return float((self.radio.up_w if pair[1] == SERVER else self.radio.d2d_w)[at])
+    def _power_w(self, pair: Pair) -> float:
+        """What the sender of a link radiates, in watts."""
+        direction, at = place_of_link(self.places, *pair)
+        return float(self.radio[direction].power_w[at])

@@ -24,25 +24,25 @@ _DOUBT = 1.04
 _MOST = 2.0
 
 
-def name(cluster: int, pipeline: Pipeline) -> str:
+def pipeline_key(cluster: int, pipeline: Pipeline) -> str:
     """What a cluster's plan is remembered by."""
     return f"cluster {cluster}: {pipeline}"
 
 
-def ratio(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
+def expected_ratio(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
     """Measured over predicted training time, as is to be expected of a plan."""
-    if (known := tried.get(name(cluster, pipeline))) is not None:
+    if (known := tried.get(pipeline_key(cluster, pipeline))) is not None:
         return known
     return float(np.median(list(tried.values()))) if tried else 1.0
 
 
-def doubtful(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
+def cautious_ratio(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
     """The ratio that a plan is judged by: above what is expected where it was not tried."""
-    known = not tried or name(cluster, pipeline) in tried
-    return ratio(tried, cluster, pipeline) * (1.0 if known else _DOUBT)
+    known = not tried or pipeline_key(cluster, pipeline) in tried
+    return expected_ratio(tried, cluster, pipeline) * (1.0 if known else _DOUBT)
 
 
-def after(
+def updated_ratios(
     tried: Mapping[str, float],
     plan: RoundPlan,
     expected: Timeline,
@@ -55,14 +55,16 @@ def after(
     for times in expected.clusters:
         if times.cluster not in measured_s:
             continue
-        known = name(times.cluster, pipelines[times.cluster])
+        known = pipeline_key(times.cluster, pipelines[times.cluster])
         new = measured_s[times.cluster] / (times.phases_ns[1] / 1e9)
         new = min(max(new, 1 / _MOST), _MOST)
         found[known] = weight * new + (1 - weight) * found.get(known, new)
     return found
 
 
-def trained_s(computations: Iterable[Computation], clusters: Mapping[str, int]) -> dict[int, float]:
+def measured_training_s(
+    computations: Iterable[Computation], clusters: Mapping[str, int]
+) -> dict[int, float]:
     """From each cluster's first computation to its last; `clusters` has every node's."""
     begun: dict[int, int] = {}
     ended: dict[int, int] = {}

@@ -1,0 +1,65 @@
+"""What a transfer claims of its radio in the event graph: a lane, a turn, or its own link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collapipe_ns3.eventgraph.graph import Claim, Hold
+from collapipe_ns3.eventgraph.slots import Lane
+from collapipe_ns3.observed import Medium
+from collapipe_ns3.prediction.directions import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """How links use the band of a medium; see `collapipe_ns3.observed.Medium` for the terms."""
+
+    name: str
+    bandwidth_hz: float
+    grants: bool
+    shared: bool
+    half_duplex: bool
+    slot_s: float
+
+    @classmethod
+    def of(cls, medium: Medium) -> Band:
+        """The band of a medium."""
+        return cls(
+            name=medium.name,
+            bandwidth_hz=medium.bandwidth_hz,
+            grants=medium.grants,
+            shared=medium.shared,
+            half_duplex=medium.half_duplex,
+            slot_s=medium.slot_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TransferClaims:
+    """What a link's transfers claim: resources, or a lane of the slotted band of this name."""
+
+    claims: tuple[Claim, ...]
+    lane: tuple[str, Lane] | None = None
+
+
+def transfer_claims(
+    pair: Pair, band: Band | None, granted_hz: float | None, spread: float = 0.0
+) -> TransferClaims:
+    """What a transfer over this link claims; without a `band` it has its link for itself.
+
+    `granted_hz` is the bandwidth that a plan has granted to the link, None or 0 without a grant.
+    `spread` is that of its lane without a grant (`collapipe_ns3.eventgraph.slots.Lane`).
+    """
+    if band is None:
+        return TransferClaims(((pair, Hold.ALONE),))
+    if band.slot_s:
+        share = granted_hz / band.bandwidth_hz if granted_hz else 0.0
+        own = 0.0 if share else spread
+        lane = Lane(*pair, round(band.slot_s * 1e9), band.half_duplex, share, own)
+        return TransferClaims((), (band.name, lane))
+    if band.shared or (band.grants and not granted_hz):
+        return TransferClaims(((pair, Hold.ALONE), (band.name, Hold.EVENLY)))
+    if band.half_duplex:
+        ends = ((band.name, pair[0]), Hold.SENDING), ((band.name, pair[1]), Hold.RECEIVING)
+        return TransferClaims(((pair, Hold.ALONE), *ends))
+    return TransferClaims(((pair, Hold.ALONE),))
