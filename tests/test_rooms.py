@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,11 +134,76 @@ def test_no_test_starts_cling_before_the_runtime_does() -> None:
     assert [path.name for path in sources("tests") if packages(path) & {"cppyy", "ns"}] == []
 
 
-def test_no_scheme_is_named_in_the_engine() -> None:
-    for path in sorted((ROOT / "collapipe_ns3" / "engine").rglob("*.py")):
-        compared = [
-            node
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Compare) and "scheme" in ast.dump(node.left)
-        ]
-        assert not compared, f"{path.name} decides by scheme: the plan should say it"
+#: The bundled schemes by name, with the modules and the classes that they are in.
+SCHEMES: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+    "entry-points"
+]["collapipe_ns3.schemes"]
+
+#: Names of schemes that are ordinary words as well: tables have a column `pipeline`.
+WORDS = {"pipeline", "local"}
+
+#: The rooms that execute or predict a plan, whoever made it.
+BLIND = ("engine", "eventgraph", "prediction", "costs", "learning")
+
+
+def schemes_named(tree: ast.Module) -> Iterator[str]:
+    """How a file asks which bundled scheme it has to do with, a line each."""
+    modules = {target.partition(":")[0] for target in SCHEMES.values()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in modules:
+            yield f"line {node.lineno} imports {node.module}"
+        elif isinstance(node, ast.Constant) and node.value in SCHEMES.keys() - WORDS:
+            yield f"line {node.lineno} names {node.value}"
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            yield from (f"line {node.lineno} asks for {name}" for name in constants(sides) & WORDS)
+        elif isinstance(node, ast.MatchValue):
+            yield from (f"line {node.lineno} asks for {n}" for n in constants([node.value]) & WORDS)
+
+
+def constants(sides: list[ast.expr]) -> set[object]:
+    """The constants among these expressions, those in lists, tuples and sets included."""
+    inside = [
+        each
+        for side in sides
+        for each in (side.elts if isinstance(side, ast.List | ast.Tuple | ast.Set) else [side])
+    ]
+    return {each.value for each in inside if isinstance(each, ast.Constant)}
+
+
+def test_no_bundled_scheme_is_named_outside_the_schemes() -> None:
+    """What depends on the scheme is said by its plan, so that a scheme of a user's own can too."""
+    wrong = {
+        str(path.relative_to(ROOT)): found
+        for path in sources("collapipe_ns3")
+        if room_of(path) != "schemes"
+        and (found := sorted(set(schemes_named(ast.parse(path.read_text())))))
+    }
+    assert not wrong
+
+
+def test_what_executes_or_predicts_a_plan_does_not_read_whose_it_is() -> None:
+    reading = [
+        f"{path.relative_to(ROOT)}, line {node.lineno}"
+        for path in [*sources("bridge"), *sources("collapipe_ns3")]
+        if "bridge" in path.parts or room_of(path) in BLIND
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "scheme"
+    ]
+    assert not reading
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if plan.scheme == 'vanilla_fl': pass",
+        "if 'pipeline' == plan.scheme: pass",
+        "kind = {'titanic': 1}[name]",
+        "if name in ('local', 'other'): pass",
+        "match name:\n    case 'local': pass",
+        "from collapipe_ns3.schemes.oracle import Oracle",
+    ],
+)
+def test_a_scheme_that_is_named_is_found(code: str) -> None:
+    assert list(schemes_named(ast.parse(code)))
+    assert not list(schemes_named(ast.parse("if row['pipeline'] == 3 or name == 'lte': pass")))

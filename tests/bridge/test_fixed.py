@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import defaultdict
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from bridge import loop as simulated
 from bridge.fixed import FixedDelivery, FixedRateNetwork, Link
 from bridge.loop import sleep_ns, sleep_until_ns
-from bridge.network import Network
+from bridge.network import Delivery, LinkState, Network, NodeUsage
 
 BYTE_A_NS = 8_000_000_000  # bits a second
 
@@ -43,10 +44,52 @@ def alone(network: FixedRateNetwork, src: str, dst: str, size_bytes: int) -> Fix
     return simulated.run(network, main())
 
 
-def test_it_fulfils_the_protocol() -> None:
-    network: Network = FixedRateNetwork(["a", "b"], Link(rate_bps=8))
-    network.close()
-    network.close()
+def parameters(method: object) -> list[tuple[str, object]] | None:
+    """The parameters of a method and their defaults; None for a property."""
+    if not callable(method):
+        return None
+    given = inspect.signature(method).parameters.values()
+    return [(each.name, each.default) for each in given if each.name != "self"]
+
+
+def test_it_has_every_attribute_and_method_of_the_protocol() -> None:
+    network = FixedRateNetwork(["a", "b"], Link(rate_bps=8))
+    delivery = alone(network, "a", "b", 1)
+    for protocol, made in [
+        (Network, network),
+        (Delivery, delivery),
+        (LinkState, network.link_state()[0]),
+        (NodeUsage, network.usage()["a"]),
+    ]:
+        names = [name for name in dir(protocol) if not name.startswith("_")]
+        assert len(names) >= 4
+        for name in names:
+            assert parameters(getattr(protocol, name)) == parameters(getattr(made, name)), name
+
+
+def test_a_sounding_takes_time_and_measures_the_links_it_is_of() -> None:
+    network = FixedRateNetwork("abc", Link(BYTE_A_NS, latency_ns=10))
+    simulated.run(network, network.sound([("a", "b"), ("c", "a")]))
+    assert {(state.src, state.dst) for state in network.link_state()} == {("a", "b"), ("c", "a")}
+    assert network.now_ns() == 22
+    assert network.usage()["c"].tx_energy_j > 0
+
+
+def test_what_is_on_its_way_is_described_and_never_arrives_after_close() -> None:
+    network = FixedRateNetwork("ab", Link(BYTE_A_NS))
+
+    async def main() -> None:
+        sent = network.transfer("a", "b", 17)
+        assert network.in_flight() == 1
+        (line,) = network.describe_in_flight()
+        assert "a → b, 17 bytes" in line
+        network.close()
+        network.close()
+        assert network.advance(None) == "exhausted"
+        assert not sent.done()
+
+    asyncio.run(main())
+    assert (network.deliveries, network.now_ns()) == ([], 0)
 
 
 @pytest.mark.parametrize(

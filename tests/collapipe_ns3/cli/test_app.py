@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import studies
@@ -50,8 +51,27 @@ def test_json_is_one_object_and_all_there_is_on_stdout(study: str, tmp_path: Pat
     assert said["directory"] == place
     assert said["rounds"][0]["divergence"] == 1.0  # nothing was lost on the way
     assert analysis.load(place).rounds["loss"].tolist() == [said["rounds"][0]["loss"]]
-    for command in (["studies"], ["show", study], ["validate", study], ["doctor"]):
-        assert isinstance(json.loads(call(*command, "--json").stdout), dict)
+
+
+def test_json_of_the_other_commands_has_what_their_text_has(study: str) -> None:
+    def printed(*arguments: str) -> Any:
+        return json.loads(call(*arguments, "--json").stdout)
+
+    assert list(printed("studies")) == list(study_file.bundled())
+    assert printed("show", study) == study_file.resolved(study_file.read(study)).model_dump(
+        mode="json"
+    )
+    checked = printed("validate", study)
+    assert checked == {"ok": True, "study": study, "problems": [], "warnings": []}
+
+
+def test_the_doctor_finds_this_machine_well_in_text_and_in_json() -> None:
+    done = call("doctor")
+    assert done.exit_code == 0, done.stdout
+    facts = json.loads(call("doctor", "--json").stdout)
+    assert facts["ok"]
+    assert {"Python", "torch", "ns-3 loads", "one second simulated"} <= facts["findings"].keys()
+    assert [name for name in facts["findings"] if name not in done.stdout] == []
 
 
 @pytest.mark.parametrize("command", ["run", "show", "validate"])
@@ -176,12 +196,6 @@ def test_the_schema_accepts_the_bundled_studies_and_refuses_others() -> None:
         config = study_file.read(name).model_dump(mode="json")
         assert not list(validator.iter_errors(config))
     assert list(validator.iter_errors({"name": "x", "clusters": [], "sceme": 1}))
-
-
-def test_the_doctor_finds_this_machine_well() -> None:
-    done = call("doctor")
-    assert done.exit_code == 0, done.stdout
-    assert "one second simulated" in done.stdout
 
 
 @pytest.mark.parametrize("scheme", ["collapipe", "vanilla_fl"])

@@ -119,13 +119,18 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped() -> None:
         assert torch.equal(tensor, taken_up.model.state_dict()[name])
 
 
-def test_the_same_round_twice_leaves_the_same_rows() -> None:
-    first, second = (lab.run_one(TWO, shares=(0.5, 0.5)) for _ in range(2))
-    assert first.deliveries == second.deliveries
-    assert [dataclasses.replace(done, wall_s=0.0) for done in first.computations] == [
-        dataclasses.replace(done, wall_s=0.0) for done in second.computations
-    ]
-    assert first.devices == second.devices
+def rows(outcome: lab.RoundOutcome) -> tuple[object, ...]:
+    """All that a round leaves, wall-clock times aside."""
+    computations = [dataclasses.replace(done, wall_s=0.0) for done in outcome.computations]
+    return outcome.deliveries, computations, outcome.devices, outcome.loss
+
+
+def test_a_round_is_the_same_again_and_under_the_name_of_any_scheme() -> None:
+    expected = rows(lab.run_one(TWO, shares=(0.5, 0.5)))
+    assert all(expected)
+    for scheme in ("test", "pipeline", "titanic", "vanilla_fl"):
+        plan = dataclasses.replace(TWO, scheme=scheme)
+        assert rows(lab.run_one(plan, shares=(0.5, 0.5))) == expected
 
 
 @settings(max_examples=15)

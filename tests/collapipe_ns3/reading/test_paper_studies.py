@@ -1,4 +1,4 @@
-"""The studies at the paper's scale: their sizes, and whom the whole model doesn't fit."""
+"""The studies at the paper's scale: what schemes see of them, and who cannot hold the model."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import pytest
 import torch
 
 from collapipe_ns3 import Study
+from collapipe_ns3.costs.predicted import predict_blocks
+from collapipe_ns3.run.planning import Planning
 from collapipe_ns3.run.runner import Run
 
-SIZES = {
-    "paper-transformer": (512, 8, 2048, 6, 6),
-    "paper-bert": (768, 12, 3072, 12, 1),
-}
+#: Encoder blocks, and the parameters of one, as the literature has them: the base model of
+#: Vaswani et al. (2017), and BERT-base of Devlin et al. (2019).
+BLOCKS = {"paper-transformer": (6, 3_152_384), "paper-bert": (12, 7_087_872)}
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_their_models_and_fleets_are_those_of_the_paper(name: str) -> None:
-    config = Study.load(name).config
-    model = config.model
-    blocks = (model.encoder_blocks, model.decoder_blocks)
-    assert (model.width, model.heads, model.feed_forward, *blocks) == SIZES[name]
-    assert [len(cluster.devices) for cluster in config.clusters] == [4] * 4
-    speeds = {d.device_profile().flops_per_s for c in config.clusters for d in c.devices}
+@pytest.mark.parametrize("name", BLOCKS)
+def test_schemes_see_the_model_the_fleet_and_the_bands_of_the_paper(name: str) -> None:
+    seen = Planning(Study.load(name).config).observation()
+    blocks, parameters = BLOCKS[name]
+    assert seen.model.encoder_blocks == blocks
+    assert predict_blocks(seen.model, blocks, 1, 8).parameter_bytes == 4 * blocks * parameters
+    assert seen.model.width == 64 * seen.model.heads  # the width of a head in both models
+    assert [len(devices) for devices in seen.devices] == [4] * 4
+    speeds = {seen.profiles[device].flops_per_s for row in seen.devices for device in row}
     assert (min(speeds), max(speeds)) == (12e9, 200e9)
-    assert config.radio.d2e.spec().bandwidth_hz == 18e6  # of 20 MHz, guard bands left out
-    assert config.fidelity == "sampled"
+    bands = [medium.bandwidth_hz for medium in seen.media]
+    # 20 MHz without guard bands up and down; a quarter of 100 MHz for each cluster, likewise.
+    assert bands == [18e6] * 2 + [22.5e6] * 4
 
 
-def test_vanilla_fl_says_which_devices_cant_hold_the_model() -> None:
+def test_vanilla_fl_says_which_devices_cannot_hold_the_model() -> None:
     config = Study.load("paper-transformer", ["scheme.name=vanilla_fl"]).config
     plan = Run(config, torch.device("cpu")).plan()
     assert [absence.device for absence in plan.absences] == ["c0.d0", "c2.d0", "c3.d0"]
