@@ -1,1 +1,1 @@
-"""Time: an event loop whose clock is the network, computation in step with it, payloads."""
+"""An asyncio event loop whose clock is a simulated network, computation, and payloads."""

@@ -1,8 +1,8 @@
-"""Real computation in step with simulated time.
+"""Real computation, synchronised with simulated time.
 
-A computation starts on the torch thread when it starts in simulated time, and its result is
-taken when it ends in simulated time. The simulated duration is the lookahead in which the network
-is simulated while torch works, on another core.
+A computation is handed to the torch thread when it starts in simulated time, and its result is
+fetched when it ends in simulated time. In between, the network is simulated while torch works on
+another core.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Computed(Generic[T]):
 
 
 def duration_ns(flops: float, flops_per_s: float, overhead_s: float) -> int:
-    """Simulated time of a computation, `overhead_s + flops / flops_per_s`, in whole nanoseconds."""
+    """Simulated time of a computation in ns: overhead_s + flops / flops_per_s, rounded."""
     return round((overhead_s + flops / flops_per_s) * 1e9)
 
 
 class TorchThread:
-    """The one thread in which all tensors are computed, in the order of simulated start.
+    """The thread in which all tensors are computed, in the order of simulated start.
 
-    One thread with one torch thread in it: sums are then formed in one order, so that a run
-    repeats to the bit. Use as a context manager.
+    torch itself uses a single thread within it, so that sums are always formed in the same order
+    and a run can be repeated bit for bit. Use as a context manager.
     """
 
     def __init__(self) -> None:
@@ -62,10 +62,10 @@ class TorchThread:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
-        """Does `work` while `lasting_ns` of simulated time pass; raises what it raises.
+        """Runs `work`, which takes `lasting_ns` of simulated time; raises what `work` raises.
 
-        Work that has begun in simulated time is done even where its task is cancelled: how far
-        the thread had come by then is a matter of wall time, and may not change a result.
+        Work that has started in simulated time is completed even if its task is cancelled: how far
+        the thread has come by then depends on wall time, which must not change a result.
         """
         loop = simulated_loop()
         start_ns = loop.now_ns()
@@ -75,14 +75,14 @@ class TorchThread:
         return Computed(result, start_ns, loop.now_ns(), wall_s)
 
     def later(self, work: Callable[[], T]) -> Future[T]:
-        """Has `work` done in the same thread, after all that was asked for before.
+        """Queues `work` in the torch thread, without waiting for it.
 
-        Nobody waits for it: what is asked for afterwards finds it done.
+        All work queued after it runs once it has ended.
         """
         return self._executor.submit(work)
 
     def now(self, work: Callable[[], T]) -> T:
-        """Does `work` at once, in the same thread, taking no simulated time."""
+        """Runs `work` in the torch thread and waits for it, in no simulated time."""
         return self.later(work).result()
 
 
@@ -92,13 +92,13 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 class Processor:
-    """A node's processor: one computation at a time, in the order in which they were asked for."""
+    """A node's processor: one computation at a time, first come, first served."""
 
     def __init__(self, thread: TorchThread) -> None:
         self._thread = thread
         self._free = asyncio.Lock()  # asyncio's locks are fair
 
     async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
-        """`TorchThread.run`, once the computations asked for before have ended."""
+        """`TorchThread.run`, once all computations requested earlier have ended."""
         async with self._free:
             return await self._thread.run(work, lasting_ns)

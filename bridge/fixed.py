@@ -1,4 +1,4 @@
-"""A network whose delays are exact closed forms: the oracle of what runs on a simulated one."""
+"""A network with exact closed-form delays: the test oracle for what runs on a simulated one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A directed link, or all that have no entry of their own.
+    """The properties of a directed link.
 
-    A transfer of D bytes holds the link for ⌈8·D·10⁹ / rate⌉ ns and arrives `latency_ns` after
-    that. Links that name the same `medium` take turns, first come, first served. During an
-    `outage` [from, to) in nanoseconds nothing gets through: a transfer that touches it is lost.
-    The byte ranges `gaps` of every transfer never arrive, as over a transport that repairs nothing.
+    A transfer of D bytes occupies the link for ⌈8·D·10⁹ / rate⌉ ns and arrives `latency_ns` after
+    that. Links of the same `medium` take turns, first come, first served. A transfer that overlaps
+    the outage [from, to), in ns, is lost. The byte ranges `gaps` of every transfer never arrive, as
+    over a transport that repairs no losses. The radio's figures (gain, noise) are only reported.
     """
 
     rate_bps: int
@@ -35,13 +35,13 @@ class Link:
     bandwidth_hz: float = 20e6
 
     def airtime_ns(self, size_bytes: int) -> int:
-        """How long a transfer of this size holds the link."""
+        """How long a transfer of this size occupies the link, in ns."""
         return -(-8 * size_bytes * _NS // self.rate_bps)
 
 
 @dataclass(frozen=True, slots=True)
 class FixedDelivery:
-    """What became of one transfer; see `bridge.network.Delivery`."""
+    """A transfer that has ended; see `bridge.network.Delivery`."""
 
     src: str
     dst: str
@@ -63,7 +63,7 @@ class FixedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class FixedLinkState:
-    """What a link's past transfers showed; see `bridge.network.LinkState`."""
+    """What was measured on a link; see `bridge.network.LinkState`."""
 
     src: str
     dst: str
@@ -78,7 +78,7 @@ class FixedLinkState:
 
 @dataclass(slots=True)
 class FixedUsage:
-    """A node's radio so far; see `bridge.network.NodeUsage`."""
+    """How much a node's radio was used; see `bridge.network.NodeUsage`."""
 
     tx_airtime_s: float = 0.0
     rx_airtime_s: float = 0.0
@@ -96,7 +96,7 @@ class _Transfer:
     asked_ns: int
     future: asyncio.Future[FixedDelivery]
     began_ns: int | None = None
-    free_ns: int = 0  # when it leaves the link, unless it is cut
+    free_ns: int = 0  # when it releases the link, unless it is cut
     ended: bool = False
 
 
@@ -107,10 +107,10 @@ class _Medium:
 
 
 class FixedRateNetwork:
-    """Nodes joined by links of fixed rate and latency; fulfils `bridge.network.Network`.
+    """Nodes connected by links of fixed rate and latency; implements `bridge.network.Network`.
 
-    `links` maps (src, dst) to a link, `default` serves every other pair (None: they share no
-    radio). `tx_power_w` and `rx_power_w` hold for every node.
+    `links` maps (src, dst) to a link; `default` is the link of every other pair (None: they share
+    no radio). `tx_power_w` and `rx_power_w` apply to every node.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class FixedRateNetwork:
         self._events: list[tuple[int, int, bool, _Transfer]] = []  # time, order, arrival?, which
         self._order = itertools.count()
         self._media: dict[object, _Medium] = {}
-        self._open: dict[_Transfer, None] = {}  # a set that keeps its order
+        self._open: dict[_Transfer, None] = {}  # a set in insertion order
         self._usage = {node: FixedUsage() for node in self._nodes}
 
     def now_ns(self) -> int:
@@ -163,7 +163,7 @@ class FixedRateNetwork:
                 if transfer.ended:
                     continue
                 if arrival:
-                    self._end(transfer, self._fate(transfer))
+                    self._end(transfer, self._ending(transfer))
                     completed = True
                 else:
                     self._release(transfer)
@@ -241,7 +241,7 @@ class FixedRateNetwork:
             assert link.outage_ns is not None
             free_ns = max(link.outage_ns[0], self._now_ns)
         transfer.free_ns = free_ns
-        end_ns = free_ns + link.latency_ns  # of a lost one too: none overtakes another
+        end_ns = free_ns + link.latency_ns  # of a lost one too: transfers never overtake
         heapq.heappush(self._events, (free_ns, next(self._order), False, transfer))
         heapq.heappush(self._events, (end_ns, next(self._order), True, transfer))
 
@@ -257,13 +257,13 @@ class FixedRateNetwork:
             self._next(medium)
 
     def _arrived(self, transfer: _Transfer) -> int:
-        """Bytes that have arrived by now; all of them only once the transfer is due to end."""
+        """Bytes that have arrived by now; all of them only when the transfer is due to end."""
         if transfer.began_ns is None:
             return 0
         elapsed_ns = max(self._now_ns - transfer.began_ns - transfer.link.latency_ns, 0)
         return min(elapsed_ns * transfer.link.rate_bps // (8 * _NS), transfer.size_bytes)
 
-    def _fate(self, transfer: _Transfer) -> Outcome:
+    def _ending(self, transfer: _Transfer) -> Outcome:
         assert transfer.began_ns is not None
         due_ns = transfer.began_ns + transfer.link.airtime_ns(transfer.size_bytes)
         return "delivered" if self._now_ns >= due_ns + transfer.link.latency_ns else "lost"

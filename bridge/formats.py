@@ -1,4 +1,4 @@
-"""The formats that floating-point numbers may have on the air, and how long they are in each."""
+"""The wire formats of floating-point numbers, and how many bytes they take in each."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _SCALE_BYTES = 4
 
 
 def row_bytes(wire: Wire, elements: int) -> int:
-    """Bytes on air of a row of `elements` numbers, its scale included where the format has one."""
+    """Bytes on air of a row of `elements` numbers, with its scale where the format has one."""
     return elements * _ELEMENT_BYTES[wire] + (_SCALE_BYTES if wire == "int8" else 0)

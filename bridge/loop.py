@@ -1,14 +1,14 @@
 """An asyncio loop whose clock is a simulated network.
 
-A standard selector loop asks its selector how long it may sleep; ours answers by simulating the
-network that far. Tasks, queues, timeouts and cancellation then all happen in simulated time, and
-a protocol is written as plain `async` code.
+A standard event loop lets its selector sleep until the next timer; this one simulates the network
+until then. Tasks, queues, timeouts and cancellation thus all happen in simulated time, and a
+protocol is written as plain `async` code.
 
-Time is kept in integer nanoseconds. asyncio itself speaks float seconds, so timers carry their
-nanoseconds along and are ordered by them, those of one instant by the order in which they were
-set; completions of the network come before timers of the same instant. A float time that is
-handed in, such as that of `asyncio.timeout`, is rounded to the nearest nanosecond; floats tell
-neighbouring nanoseconds apart for 48 days of simulated time.
+Time is kept in integer nanoseconds. asyncio itself uses float seconds, so timers also store their
+nanoseconds and are ordered by them; timers of the same time are ordered by when they were set.
+Completions of the network come before timers of the same time. A time given as a float, as by
+`asyncio.timeout`, is rounded to the nearest nanosecond; floats distinguish neighbouring nanoseconds
+for 48 days of simulated time.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from bridge.waits import waiting
 
 T = TypeVar("T")
 
-_BEAT_S = 0.1  # wall seconds between looks at the watchdog and at Ctrl-C while the network runs
-_CANCELS = 10  # how often a task that will not end is cancelled before it is given up
+_BEAT_S = 0.1  # wall seconds between checks of the watchdog and of Ctrl-C while the network runs
+_CANCELS = 10  # how often a task that does not end is cancelled before it is abandoned
 
 
 class EndlessWait(RuntimeError):
-    """Tasks wait for something that does not come; the message names each and the time."""
+    """Tasks wait for something that never happens; the message names each task and the time."""
 
 
 class Deadlock(EndlessWait):
-    """Nothing is left that could ever wake the tasks that wait."""
+    """Tasks wait, and no event is left that could ever wake them."""
 
 
 class WatchdogExpired(EndlessWait):
-    """One wait took the network more wall-clock time than the watchdog allows."""
+    """The network simulated one wait for more wall time than the watchdog allows."""
 
 
 def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None = None) -> T:
-    """Runs a coroutine to its end in the simulated time of `clock`; returns its result.
+    """Runs a coroutine in the simulated time of `clock`; returns its result.
 
-    Raises what the coroutine raises, `Deadlock` where tasks wait with nothing left to wake them,
-    and `WatchdogExpired` where the network simulates for more than `watchdog_s` wall seconds
-    without ending any wait. Ctrl-C cancels the coroutine, and is raised once it has ended; while
-    it is in `computing` Ctrl-C is raised there. Whatever happens, every task has ended and been
+    Raises what the coroutine raises, `Deadlock` if tasks wait and no event is left to wake them,
+    and `WatchdogExpired` if the network simulates for more than `watchdog_s` seconds of wall time
+    without waking any task. Ctrl-C cancels the coroutine, and `KeyboardInterrupt` is raised once it
+    has ended; within `computing` it is raised at once. In every case all tasks have ended and been
     awaited on return.
     """
     with _CtrlC() as ctrl_c:
@@ -67,7 +67,7 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
                 return loop.run_until_complete(task)
             except KeyboardInterrupt:
                 if task.done() and not task.cancelled():
-                    task.exception()  # the same: asyncio would report it as never retrieved
+                    task.exception()  # mark as retrieved: asyncio would report it otherwise
                 raise
         finally:
             try:
@@ -80,11 +80,13 @@ def run(clock: Clock, main: Coroutine[Any, Any, T], *, watchdog_s: float | None 
 
 
 class _CtrlC:
-    """Within, the first Ctrl-C cancels a task, and is raised at the end; a second is Python's own.
+    """A context in which the first Ctrl-C cancels a task, and is raised when the context ends.
 
-    Raised amid a callback, as Python would do it, it would be an error of whatever task ran then;
-    amid what may compute for ever (`computing`) that is the only way to end it. Only where Python's
-    own handler is in place, and in the main thread, which alone is told.
+    Python's own handler would raise it in the middle of a callback, as an error of the task that
+    happens to run. Within `computing`, which may never return, it is raised at once nevertheless: there
+    is no other way to end it. A second Ctrl-C is left to Python. The context does nothing outside
+    the main thread, which alone receives signals, and where another handler than Python's own is
+    installed.
     """
 
     def __init__(self) -> None:
@@ -98,7 +100,7 @@ class _CtrlC:
         )
 
     def cancels(self, loop: SimulatedLoop, task: asyncio.Task[T]) -> asyncio.Task[T]:
-        """Says which task; one that was pressed before cancels it at once."""
+        """Sets the task to cancel; if Ctrl-C was pressed before, cancels it at once."""
         self._loop, self._task = loop, task
         if self._pressed:
             task.cancel()
@@ -117,7 +119,7 @@ class _CtrlC:
     ) -> None:
         if self._ours:
             signal.signal(signal.SIGINT, self._usual)
-        # Also where the task had ended by then, or ended otherwise.
+        # Also if the task had already ended, or ended with another error.
         if self._pressed and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from None
 
@@ -131,7 +133,7 @@ class _CtrlC:
 
 
 def simulated_loop() -> SimulatedLoop:
-    """The simulated loop that the calling task runs in; `RuntimeError` where it is another."""
+    """The simulated loop that the caller runs in; raises `RuntimeError` in any other loop."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, SimulatedLoop):
         raise RuntimeError("this waits in simulated time: run it with bridge.loop.run")  # noqa: TRY004  # the call is misplaced, not its argument
@@ -139,9 +141,9 @@ def simulated_loop() -> SimulatedLoop:
 
 
 def computing(function: Callable[[], T]) -> T:
-    """What a function returns; if Ctrl-C is pressed meanwhile, it is raised within it.
+    """Calls a function; if Ctrl-C is pressed meanwhile, `KeyboardInterrupt` is raised within it.
 
-    Where no simulated loop runs that is so anyway.
+    Outside a simulated loop Python does that anyway.
     """
     try:
         loop = simulated_loop()
@@ -160,7 +162,7 @@ async def sleep_ns(duration_ns: int) -> None:
 
 
 async def sleep_until_ns(when_ns: int) -> None:
-    """Waits until an instant of simulated time, after what the network completes at it."""
+    """Waits until this simulated time, and for what the network completes at the same time."""
     loop = simulated_loop()
     awake: asyncio.Future[None] = loop.create_future()
     timer = loop.call_at_ns(when_ns, _wake, awake)
@@ -176,10 +178,10 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 def _cancel_all(loop: SimulatedLoop) -> None:
-    """Cancels what still runs and lets it end, in simulated time if it takes any.
+    """Cancels all tasks and runs them to their ends, in simulated time if they take any.
 
-    What waits for ever again when cancelled is cancelled again; the error being raised names it
-    already, so that it is not reported twice.
+    A task that waits for ever again after its cancellation is cancelled again; the error being
+    raised already names it, so another `EndlessWait` is not reported.
     """
     for _ in range(_CANCELS):
         tasks = asyncio.all_tasks(loop)
@@ -194,7 +196,7 @@ def _cancel_all(loop: SimulatedLoop) -> None:
 
 
 class _Timer(asyncio.TimerHandle):
-    """A timer ordered by nanoseconds and then by age; asyncio's own compare floats only."""
+    """A timer ordered by nanoseconds and then by age; asyncio's own timers compare floats."""
 
     __slots__ = ("key",)
 
@@ -220,7 +222,7 @@ class _Timer(asyncio.TimerHandle):
 
 
 class _NetworkSelector(selectors.DefaultSelector):
-    """Waits by letting simulated time pass. Real file descriptors are never looked at."""
+    """A selector that waits by simulating the network; file descriptors are never polled."""
 
     wait: Callable[[], None]
 
@@ -232,7 +234,7 @@ class _NetworkSelector(selectors.DefaultSelector):
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """The event loop of `run`; `time()` is the network's clock in seconds."""
 
-    # What asyncio keeps to itself and this class relies on; the same in CPython 3.11 to 3.14.
+    # Private attributes of asyncio that this class relies on; the same in CPython 3.11 to 3.14.
     _ready: Any
     _scheduled: list[_Timer]
     _stopping: bool
@@ -246,7 +248,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._clock = clock
         self._watchdog_s = watchdog_s
         self._sequence = itertools.count()
-        self._clock_resolution = 0.0  # asyncio's own float look at the timers never finds one due
+        self._clock_resolution = (
+            0.0  # so that asyncio, which compares floats, never finds a timer due
+        )
         self._advancing = False
         self.computing = False
         self.over = threading.Event()
@@ -284,7 +288,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """`call_at` with the time in whole nanoseconds; a time gone by means now."""
+        """`call_at` with the time in whole nanoseconds; a time in the past means now."""
         self._check_closed()
         when_ns = max(when_ns, self.now_ns())
         timer = _Timer((when_ns, next(self._sequence)), callback, args, self, context)
@@ -293,13 +297,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return timer
 
     def beat(self) -> None:
-        """Runs in a thread: has the network return now and then, for the watchdog and Ctrl-C."""
+        """Interrupts the network regularly, for the watchdog and Ctrl-C; runs in a thread."""
         while not self.over.wait(_BEAT_S):
             if self._advancing:
                 self._clock.interrupt()
 
     def _let_time_pass(self) -> None:
-        """Simulates until something is ready: a completion, or else the next timers."""
+        """Simulates until a callback is ready: after a completion, or at the next timers."""
         if self._ready or self._stopping:
             return
         next_ns = self._scheduled[0].key[0] if self._scheduled else None
@@ -312,7 +316,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             self._ring()
 
     def _advance(self, until_ns: int | None) -> Advance:
-        """The network's `advance`, interrupted only by the watchdog and by other threads."""
+        """The network's `advance`, resumed after every beat unless a callback is ready."""
         began = time.monotonic()
         self._advancing = True
         try:
@@ -326,7 +330,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return ended
 
     def _ring(self) -> None:
-        """Makes the timers that are due ready, by their integer times."""
+        """Makes the timers ready that are due, by their integer times."""
         now_ns = self.now_ns()
         while self._scheduled and self._scheduled[0].key[0] <= now_ns:
             timer = heapq.heappop(self._scheduled)

@@ -1,8 +1,8 @@
-"""The network as the learning side sees it: a handful of calls, and what they hand back.
+"""The network as the learning side uses it: a few calls, and what they return.
 
-`ns3_scenarios.network.Ns3Network` fulfils `Network` without importing it, and so does
-`bridge.fixed.FixedRateNetwork`, whose delays are exact closed forms: the cheap network is the
-oracle of everything that runs on the dear one.
+`ns3_scenarios.network.Ns3Network` implements `Network` without importing it. So does
+`bridge.fixed.FixedRateNetwork`, whose delays are exact closed forms: this cheap network is the test
+oracle for everything that runs on the expensive one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, Literal, Protocol
 #: How a call to `Network.advance` ended.
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
-#: How a transfer ended: all bytes arrived; some did, over a transport that repairs nothing; the
-#: transport gave up, or nothing arrived; it was cancelled by its sender; no connection was made.
+#: How a transfer ended. delivered: all bytes arrived; partial: some did, over a transport that
+#: repairs no losses; lost: the transport gave up, or no byte arrived; cut: its sender cancelled it;
+#: refused: no connection was made.
 Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
 
 class Delivery(Protocol):
-    """What became of one transfer. Times are nanoseconds since the episode began."""
+    """A transfer that has ended. Times are nanoseconds since the episode began."""
 
     @property
     def src(self) -> str: ...
@@ -27,7 +28,7 @@ class Delivery(Protocol):
     def dst(self) -> str: ...
     @property
     def kind(self) -> str:
-        """What the sender called it: activation, gradient, parameters, …"""
+        """What is sent: activation, gradient, parameters, …"""
         ...
 
     @property
@@ -49,7 +50,7 @@ class Delivery(Protocol):
     def retransmissions(self) -> int: ...
     @property
     def sinr(self) -> float:
-        """Linear, the mean over the transfer's receptions weighted by airtime; nan if none."""
+        """Linear; the mean over the transfer's receptions, weighted by airtime; nan if none."""
         ...
 
     @property
@@ -60,17 +61,17 @@ class Delivery(Protocol):
     def airtime_s(self) -> float: ...
     @property
     def energy_j(self) -> float:
-        """Energy sent out: transmit power × airtime."""
+        """Radiated energy: transmit power × airtime."""
         ...
 
     @property
     def extrapolated_bytes(self) -> int:
-        """Bytes of the transfer that were not simulated, but taken to go as those that were."""
+        """Bytes that were not simulated, but assumed to take as long as those that were."""
         ...
 
 
 class Transfer(Awaitable[Delivery], Protocol):
-    """A transfer under way, as an `asyncio.Future` has it (whose own type bars a narrower one)."""
+    """A transfer in progress: the part of `asyncio.Future` that is used, typed as `Delivery`."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cuts the transfer, unless it has ended."""
@@ -80,7 +81,7 @@ class Transfer(Awaitable[Delivery], Protocol):
 
 
 class Grant(Protocol):
-    """What a plan gives one directed link; None leaves a quantity as it is."""
+    """The power and bandwidth that a plan grants to a directed link; None changes nothing."""
 
     @property
     def src(self) -> str: ...
@@ -93,11 +94,10 @@ class Grant(Protocol):
 
 
 class LinkState(Protocol):
-    """What has been measured on one directed link, linear and SI.
+    """What has been measured on one directed link, in linear SI units.
 
-    Gain and density are averages over what was measured lately. SINR is what they give at the power
-    and over the bandwidth that were measured last, p·gain / (b·density), so that b can be had from
-    the rest.
+    Gain and density are averages over the latest measurements. With the power p and the bandwidth b
+    of the last one, SINR = p·gain / (b·density), from which b can be computed.
     """
 
     @property
@@ -118,27 +118,27 @@ class LinkState(Protocol):
     def sinr(self) -> float: ...
     @property
     def goodput_bps(self) -> float:
-        """Bits that arrived a second of the time in which the link had something to carry."""
+        """Bits that arrived per second of the time in which the link had anything to send."""
         ...
 
     @property
     def loss(self) -> float:
-        """Share of the bytes handed to the link that did not arrive."""
+        """Share of the bytes given to the link that did not arrive."""
         ...
 
     @property
     def age_s(self) -> float:
-        """Since the latest measurement, by data or by sounding."""
+        """Time since the latest measurement, by data or by sounding."""
         ...
 
     @property
     def tx_power_w(self) -> float:
-        """At the latest measurement, over the bandwidth that was measured."""
+        """Transmit power at the latest measurement, over the bandwidth measured."""
         ...
 
 
 class NodeUsage(Protocol):
-    """A node's radio since the episode began, control frames and acknowledgements included."""
+    """How much a node's radio was used since the episode began, control frames included."""
 
     @property
     def tx_airtime_s(self) -> float: ...
@@ -151,7 +151,7 @@ class NodeUsage(Protocol):
 
 
 class Clock(Protocol):
-    """What the event loop needs of a network: the time, and a way to let it pass."""
+    """What the event loop needs from a network: the current time, and a way to advance it."""
 
     def now_ns(self) -> int:
         """Nanoseconds of simulated time since the episode began."""
@@ -160,18 +160,18 @@ class Clock(Protocol):
     def advance(self, until_ns: int | None) -> Advance:
         """Simulates up to and including `until_ns`; None sets no bound.
 
-        Returns "completed" as soon as a transfer's future was resolved (with all that complete at
-        the same instant), "reached" at `until_ns`, "interrupted" after `interrupt`, and, where no
-        bound was set, "exhausted" when no event is left that could ever happen.
+        Returns "completed" once a transfer's future was resolved (and those of all that complete at
+        the same time), "reached" at `until_ns`, "interrupted" after `interrupt`, and, if there is
+        no bound, "exhausted" when no event is left.
         """
         ...
 
     def interrupt(self) -> None:
-        """Makes a running `advance` return soon; called from another thread, changes no result."""
+        """Makes a running `advance` return soon, without changing results; for other threads."""
         ...
 
     def in_flight(self) -> int:
-        """How many transfers have not ended."""
+        """The number of transfers that have not ended."""
         ...
 
     def describe_in_flight(self) -> list[str]:
@@ -184,21 +184,20 @@ class Network(Clock, Protocol):
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
-        """Every transfer that has ended, cut ones included, in order of their ends."""
+        """Every transfer that has ended, including those cut, in the order of their ends."""
         ...
 
     def transfer(self, src: str, dst: str, size_bytes: int, kind: str = "") -> Transfer:
-        """Starts sending; the future resolves when the transfer ends, however it ends.
+        """Starts sending; the future resolves when the transfer ends, whatever its outcome.
 
-        `kind` says what is sent, for the records; it has no effect on the transfer.
-
-        Cancelling the future cuts the transfer. Raises `ValueError` for a node that doesn't
-        exist, two nodes that share no radio, or a size below one byte.
+        `kind` says what is sent, for the records; it has no effect on the transfer. Cancelling the
+        future cuts the transfer. Raises `ValueError` for a node that doesn't exist, two nodes that
+        share no radio, or a size below one byte.
         """
         ...
 
     def apply(self, grants: Sequence[Grant]) -> None:
-        """Sets powers and bandwidths; `ValueError` for what a node or radio can't do."""
+        """Sets powers and bandwidths; raises `ValueError` for one that a radio can't use."""
         ...
 
     def sound(self, pairs: Iterable[tuple[str, str]]) -> Awaitable[None]:

@@ -1,4 +1,4 @@
-"""Tensors as bytes on air: how many they are, and what is left of them when some are lost."""
+"""Tensors as bytes on air: how many bytes they take, and what remains when some are lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Ranges = Sequence[tuple[int, int]]
 
 
 def size_bytes(tensors: Sequence[Tensor]) -> int:
-    """Bytes that these tensors take, one after the other in their own formats."""
+    """Bytes of these tensors, one after the other in their own formats."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def bytes_on_air(tensors: Sequence[Tensor], wire: Wire = "fp32") -> int:
-    """Bytes of these tensors once packed: by their shapes alone, whose values need not be there."""
+    """Bytes of these tensors once packed, from their shapes alone (meta tensors will do)."""
     return sum(
         tensor.numel() // tensor.shape[-1] * row_bytes(wire, tensor.shape[-1])
         if tensor.is_floating_point()
@@ -49,7 +49,7 @@ class Received:
 def pack(
     tensors: Sequence[Tensor], wire: Wire = "fp32", generator: torch.Generator | None = None
 ) -> Packed:
-    """The tensors as they go on the air; `generator` draws the roundings of `int8`."""
+    """Encodes tensors for the air; `generator` draws the roundings of `int8`."""
     encoded = (
         encode(tensor, wire, generator) if tensor.is_floating_point() else Encoded(tensor, None)
         for tensor in tensors
@@ -58,11 +58,12 @@ def pack(
 
 
 def receive(packed: Packed, lost: Ranges) -> Received:
-    """What a receiver makes of a payload of which the byte ranges `lost` don't arrive.
+    """Decodes a payload of which the byte ranges `lost` are missing.
 
-    An element of which any byte is missing is zeroed, in the `int8` format a whole row where its
-    scale is. The rest of a floating-point tensor is multiplied by 1/(1 - share lost), which keeps
-    its mean where losses fall at random (theory, A4); integers and masks are not.
+    An element that lacks any byte is set to zero; so is a whole row of the `int8` format whose
+    scale lacks any. The remaining elements of a floating-point tensor are multiplied by
+    1/(1 - share lost), which preserves the mean where losses are random (theory, A4); integers and
+    masks are not.
     """
     arrived: list[Tensor] = []
     error = power = 0.0
@@ -78,7 +79,7 @@ def receive(packed: Packed, lost: Ranges) -> Received:
 
 
 def _arrived(sent: Tensor, encoded: Encoded, lost: Ranges, offset: int) -> Tensor:
-    """One tensor; its bytes begin at `offset` of the payload."""
+    """One tensor as it arrives; its bytes start at `offset` of the payload."""
     whole = sent if not sent.is_floating_point() else decode(encoded)
     missing = torch.zeros(sent.numel(), dtype=torch.bool)
     if encoded.scales is not None:
@@ -107,7 +108,7 @@ def _missing(tensor: Tensor, lost: Ranges, offset: int) -> Tensor:
 
 
 def union(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
-    """The bytes that are in either of two sets of ranges."""
+    """The union of two sets of byte ranges, in order and without overlaps."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted([*one, *other]):
         if merged and start <= merged[-1][1]:

@@ -1,4 +1,4 @@
-"""Says what each waiting task waits for, for the errors of the event loop."""
+"""Describes what each waiting task waits for, for the errors of the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ASYNCIO = Path(asyncio.__file__).parent
 
 
 def waiting(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """A line for each task that has not ended, sorted by name: its name, and where it waits."""
+    """A line for each task that has not ended, with its name and where it waits, by name."""
     tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
     return sorted(f"{task.get_name()}: {_where(task)}" for task in tasks)
 
@@ -31,7 +31,7 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 
 def _awaited(awaitable: object) -> Iterator[Any]:
-    """The chain of coroutines from a task's outermost to the one that really waits."""
+    """The chain of coroutines from the task's outermost one to the one that waits."""
     while inspect.iscoroutine(awaitable):
         yield awaitable
         awaitable = awaitable.cr_await

@@ -1,8 +1,8 @@
-"""Ends code of somebody else's that computes for ever: by a watchdog, and by Ctrl-C.
+"""Ends a plug-in's code that never returns: by a watchdog, and by Ctrl-C.
 
-The simulated loop can't look at its watchdog, nor cancel a task, while a callback computes. So what
-may never return is called through `watched`, which raises an error in the middle of it. That ends
-Python code alone: what computes in C is ended when it returns to Python.
+While a callback computes, the simulated loop can neither check its watchdog nor cancel a task. Code
+that may never return is therefore called through `watched`, which raises an error in the middle of
+it. This ends Python code only; C code is ended when it returns to Python.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from bridge.loop import WatchdogExpired, computing
 
 T = TypeVar("T")
 
-_CALLS = 3  # that are named
-_AGAIN_S = 1.0  # until the error is raised once more in code that caught it
-_ENDS = 3  # attempts to end a watch: one may be met by an error before the watch is over, one after
+_CALLS = 3  # innermost calls named in the message
+_AGAIN_S = 1.0  # until the error is raised again, in code that caught it
+_ENDS = 3  # attempts to end a watch: an error may interrupt one before it is over and one after
 
 
 class _Expired(BaseException):
-    """Raised in code that takes too long; no `Exception`, so that few will catch it."""
+    """Raised in code that takes too long; not an `Exception`, so that few handlers catch it."""
 
 
 def watched(function: Callable[[], T], doing: str, seconds: float | None) -> T:
-    """What a function returns; in the simulated loop, too, Ctrl-C is raised within it at once.
+    """Calls a function under a watchdog, in which Ctrl-C is raised at once; returns its result.
 
-    Raises what it raises, and `WatchdogExpired` where it takes more than so many seconds of wall
-    time, which begins with `doing` and says where it was.
+    Raises what it raises, and `WatchdogExpired` if it takes more than `seconds` of wall time (None:
+    no limit). That message begins with `doing` and names the line that was running.
     """
     if seconds is None:
         return computing(function)
     watch = _Watch(seconds)
-    # An error that is raised from outside comes at a call or at the end of a loop. From `begin` on
-    # all of these are within the outer `try`.
+    # An error from another thread is raised at a call or at the end of a loop iteration. After
+    # `begin` all of these are within the outer `try`.
     try:
         try:
             watch.begin()
@@ -51,13 +51,13 @@ def watched(function: Callable[[], T], doing: str, seconds: float | None) -> T:
 
 
 def _where(error: BaseException) -> str:
-    """The line in which the error was raised, and those that called it."""
+    """The line in which the error was raised, after those that called it."""
     last = traceback.extract_tb(error.__traceback__)[-_CALLS:]
     return " → ".join(f"{Path(each.filename).name}, line {each.lineno}" for each in last)
 
 
 class _Watch:
-    """A timer that raises `_Expired` in the thread that made it, again and again until it ends."""
+    """A timer that raises `_Expired` in the thread that made it, repeatedly until it ends."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -70,16 +70,17 @@ class _Watch:
         self._timer.start()
 
     def end(self) -> None:
-        """Nothing is raised any more once this has returned.
+        """Stops the timer; nothing is raised any more once this has returned.
 
-        What is still to be raised is taken here: to withdraw it would leave the interpreter looking
-        for it for ever, which slows all that follows, and in which profilers of 3.11 hang.
+        An error that is still pending is caught here. Withdrawing it instead would make the
+        interpreter check for it for ever, which slows down all later code and makes profilers of
+        Python 3.11 hang.
         """
         for _ in range(_ENDS):
             try:
                 with self._lock:
                     self._over.set()
-                self._timer.join()  # a call, at whose begin what was sent is raised
+                self._timer.join()  # a call: a pending error is raised at its beginning
             except _Expired:
                 continue
             break

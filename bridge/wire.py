@@ -1,9 +1,9 @@
-"""How floating-point tensors are written for the air: fewer bits an element, at a known error.
+"""Encodes floating-point tensors for the air: fewer bits per element, with a bounded error.
 
-A format's error e = decoded - sent obeys E‖e‖² ≤ ε·‖sent‖² with an ε that `distortion` measures.
-`fp32` is exact. `fp16` and `bf16` round to nearest, whose error is deterministic and tiny. `int8`
-scales every row (the last axis) by its largest magnitude over 127 and rounds stochastically, so
-that the error has mean zero whatever the tensor (Gupta et al., ICML 2015).
+The error e = decoded - sent of a format satisfies E‖e‖² ≤ ε·‖sent‖²; `distortion` measures ε.
+`fp32` is exact. `fp16` and `bf16` round to nearest: the error is deterministic and small. `int8`
+divides every row (the last axis) by its largest magnitude over 127 and rounds stochastically, so
+that the error has mean zero for any tensor (Gupta et al., ICML 2015).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LEVELS = 127
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A tensor as it travels; `scales` has one number a row, in the `int8` format alone."""
+    """A tensor as it is sent; `scales` has one number per row in `int8`, and is None otherwise."""
 
     values: Tensor
     scales: Tensor | None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What is on the air, in order."""
+        """The tensors on the air, in order."""
         return (self.values,) if self.scales is None else (self.scales, self.values)
 
 
@@ -44,7 +44,7 @@ def encode(tensor: Tensor, wire: Wire, generator: torch.Generator | None = None)
 
 
 def decode(encoded: Encoded) -> Tensor:
-    """The fp32 tensor that a receiver makes of it."""
+    """The fp32 tensor that the receiver reconstructs."""
     values = encoded.values.to(torch.float32)
     return values if encoded.scales is None else values * encoded.scales
 
