@@ -21,7 +21,8 @@ from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, schedule
 from collapipe_ns3.dssra.segments.tables import Prices
 from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.radio_setting import LinkSetting, RadioSetting
+from collapipe_ns3.prediction.links import LinkSetting
+from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 

@@ -37,6 +37,30 @@ _MOST_SPREAD = 0.9
 
 
 @dataclass(frozen=True)
+class LinkSetting:
+    """Power and bandwidth of all links of one direction: (P, n, n) for sidelinks, else (P,)."""
+
+    power_w: Array
+    bandwidth_hz: Array
+
+    def copy(self) -> LinkSetting:
+        """The same in arrays of its own."""
+        return LinkSetting(self.power_w.copy(), self.bandwidth_hz.copy())
+
+    def take(self, rows: Ints) -> LinkSetting:
+        """The setting of these clusters."""
+        return LinkSetting(self.power_w[rows], self.bandwidth_hz[rows])
+
+    def put(self, rows: Mask, other: LinkSetting) -> LinkSetting:
+        """This setting, with the marked clusters' replaced by that of `other`."""
+        marked = rows.reshape(-1, *(1,) * (self.power_w.ndim - 1))
+        return LinkSetting(
+            np.where(marked, other.power_w, self.power_w),
+            np.where(marked, other.bandwidth_hz, self.bandwidth_hz),
+        )
+
+
+@dataclass(frozen=True)
 class Links:
     """Directed links of one kind: (P, n, n) inside the clusters, (P,) to or from the base station.
 
@@ -85,11 +109,12 @@ class Links:
             return len(self.spread) * self.crowded
         return np.ones_like(self.spread)
 
-    def seconds_per_byte(self, power_w: Array, bandwidth_hz: Array) -> Array:
+    def seconds_per_byte(self, setting: LinkSetting) -> Array:
         """8/r(b, p) of every link; infinite where there is no power or bandwidth."""
+        hz = setting.bandwidth_hz
         with np.errstate(divide="ignore", invalid="ignore"):
-            sinr = power_w * self.snr / bandwidth_hz
-            rate = self.efficiency * bandwidth_hz * np.log2(1 + sinr)
+            sinr = setting.power_w * self.snr / hz
+            rate = self.efficiency * hz * np.log2(1 + sinr)
             return np.where(rate > 0, 8 / rate, np.inf)
 
     def opened(self) -> Links:

@@ -4,35 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.directions import PerDirection
 from collapipe_ns3.prediction.fleet import Fleet
-
-
-@dataclass(frozen=True)
-class LinkSetting:
-    """Power and bandwidth of all links of one direction: (P, n, n) for sidelinks, else (P,)."""
-
-    power_w: Array
-    bandwidth_hz: Array
-
-    def copy(self) -> LinkSetting:
-        """The same in arrays of its own."""
-        return LinkSetting(self.power_w.copy(), self.bandwidth_hz.copy())
-
-    def take(self, rows: Ints) -> LinkSetting:
-        """The setting of these clusters."""
-        return LinkSetting(self.power_w[rows], self.bandwidth_hz[rows])
-
-    def put(self, rows: Mask, other: LinkSetting) -> LinkSetting:
-        """This setting, with the marked clusters' replaced by that of `other`."""
-        marked = rows.reshape(-1, *(1,) * (self.power_w.ndim - 1))
-        return LinkSetting(
-            np.where(marked, other.power_w, self.power_w),
-            np.where(marked, other.bandwidth_hz, self.bandwidth_hz),
-        )
+from collapipe_ns3.prediction.links import LinkSetting
 
 
 @dataclass(frozen=True)
@@ -103,7 +78,7 @@ class SecondsPerByte(PerDirection[Array]):
         """The seconds per byte of the fleet's links under this setting."""
         links = fleet.links
         return SecondsPerByte(
-            links.sidelink.seconds_per_byte(radio.sidelink.power_w, radio.sidelink.bandwidth_hz),
-            links.uplink.seconds_per_byte(radio.uplink.power_w, radio.uplink.bandwidth_hz),
-            links.downlink.seconds_per_byte(radio.downlink.power_w, radio.downlink.bandwidth_hz),
+            links.sidelink.seconds_per_byte(radio.sidelink),
+            links.uplink.seconds_per_byte(radio.uplink),
+            links.downlink.seconds_per_byte(radio.downlink),
         )

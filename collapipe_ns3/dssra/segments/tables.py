@@ -30,7 +30,8 @@ from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.energy import heard, listening
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.links import LinkSetting
+from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads
 
 
@@ -148,7 +149,7 @@ def nominal_pace(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
     if links.grants:
         used = np.maximum(4 * cases.size - 2, 2)
         hz = np.broadcast_to((links.band_hz[rows] / used)[:, None, None], hz.shape)
-    return links.take(rows).seconds_per_byte(radio.sidelink.power_w[rows], hz)
+    return links.take(rows).seconds_per_byte(LinkSetting(radio.sidelink.power_w[rows], hz))
 
 
 def _scale(fleet: Fleet, radio: RadioSetting, cases: Cases, pace: Array) -> Array:
@@ -286,9 +287,9 @@ def _ends(
     rows = cases.cluster
     m = cases.micro_batches.astype(float)
     u = work.batch_size / m
-    per_byte = SecondsPerByte.of(fleet, radio)
-    up = u * work.activation_bytes * per_byte.uplink[rows]
-    down = u * work.gradient_bytes * per_byte.downlink[rows]
+    links = fleet.links
+    up = u * work.activation_bytes * links.uplink.seconds_per_byte(radio.uplink)[rows]
+    down = u * work.gradient_bytes * links.downlink.seconds_per_byte(radio.downlink)[rows]
     flops = np.stack([u * work.decoder.forward_flops, u * work.decoder.backward_flops], -1)
     decoder = fleet.server_overhead_s + flops / fleet.server_flops_per_s
     embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])

@@ -13,6 +13,7 @@ from collapipe_ns3.dssra.planning_problem import unmeasured
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.links import LinkSetting
 from collapipe_ns3.prediction.services import Service
 
 
@@ -25,7 +26,7 @@ def test_at_the_measured_point_a_link_has_its_measured_goodput() -> None:
     fleet = Fleet.of(observation, Knowledge())
     links = fleet.links.sidelink
     power_w = np.broadcast_to(fleet.max_power_w[:, :, None], links.snr.shape)
-    per_byte = links.seconds_per_byte(power_w, links.natural_hz)
+    per_byte = links.seconds_per_byte(LinkSetting(power_w, links.natural_hz))
     at = {name: (n, k) for n, row in enumerate(observation.devices) for k, name in
           enumerate([f"c{n}.cu", *row])}  # fmt: skip
     for link in observation.links:
@@ -37,8 +38,8 @@ def test_at_the_measured_point_a_link_has_its_measured_goodput() -> None:
 
 def test_half_the_power_costs_three_decibels() -> None:
     links = Fleet.of(seen(), Knowledge()).links.uplink
-    full, half = (links.natural_hz / (8 / links.seconds_per_byte(np.full(2, w), links.natural_hz))
-                  for w in (0.2, 0.1))  # fmt: skip
+    settings = (LinkSetting(np.full(2, power_w), links.natural_hz) for power_w in (0.2, 0.1))
+    full, half = (links.natural_hz / (8 / links.seconds_per_byte(each)) for each in settings)
     sinr = 0.2 * links.snr / links.natural_hz
     assert half / full == pytest.approx(np.log2(1 + sinr) / np.log2(1 + sinr / 2))
 

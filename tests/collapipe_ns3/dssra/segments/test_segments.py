@@ -20,7 +20,8 @@ from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.radio_setting import LinkSetting, RadioSetting, SecondsPerByte
+from collapipe_ns3.prediction.links import LinkSetting
+from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.services import Service
 
