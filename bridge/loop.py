@@ -83,10 +83,10 @@ class _CtrlC:
     """A context in which the first Ctrl-C cancels a task, and is raised when the context ends.
 
     Python's own handler would raise it in the middle of a callback, as an error of the task that
-    happens to run. Within `computing`, which may never return, it is raised at once nevertheless: there
-    is no other way to end it. A second Ctrl-C is left to Python. The context does nothing outside
-    the main thread, which alone receives signals, and where another handler than Python's own is
-    installed.
+    happens to run. Within `computing`, which may never return, it is nevertheless raised at once:
+    there is no other way to end it. A second Ctrl-C is left to Python. The context does nothing
+    outside the main thread, which alone receives signals, and if another handler than Python's own
+    is installed.
     """
 
     def __init__(self) -> None:
@@ -248,9 +248,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._clock = clock
         self._watchdog_s = watchdog_s
         self._sequence = itertools.count()
-        self._clock_resolution = (
-            0.0  # so that asyncio, which compares floats, never finds a timer due
-        )
+        self._clock_resolution = 0.0  # asyncio, which compares floats, then finds no timer due
         self._advancing = False
         self.computing = False
         self.over = threading.Event()
