@@ -1,4 +1,4 @@
-"""The keywords that somebody else's function takes, as a model that checks them."""
+"""The keyword parameters of a plug-in's function as a pydantic model, which checks settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collapipe_ns3.problems import Place, Problem, from_pydantic, path_of
 
 
 def model_of(function: Callable[..., Any], name: str, skip: int = 0) -> type[BaseModel]:
-    """A field for each parameter but the first `skip`, of its type and with its default."""
+    """A model with a field for each parameter after the first `skip`, with its type and default."""
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())[skip:]
     fields: dict[str, Any] = {
         each.name: (
@@ -28,7 +28,7 @@ def model_of(function: Callable[..., Any], name: str, skip: int = 0) -> type[Bas
 
 
 def plain_defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """The defaults by name, those that are plain data which a study file may say as well."""
+    """The defaults by name, without those that can't be written in a study file."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if field.is_required():
@@ -51,7 +51,7 @@ def _refuses(model: type[BaseModel], name: str, value: object) -> bool:
 
 
 def problems(model: type[BaseModel], settings: Mapping[str, Any], at: Place) -> Iterator[Problem]:
-    """Everything wrong with settings for such a model, which stand at this place of a study."""
+    """All problems of settings for a model of `model_of`; they are at the place `at` of a study."""
     try:
         model.model_validate(dict(settings))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Wrong names answered with the nearest right one."""
+"""Suggestions for misspelled names in error messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the likest valid name, or all there are."""
+    """The end of an error message: the most similar valid name, else a list of all."""
     names = list(valid)
     folded = {option.casefold(): option for option in names}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)

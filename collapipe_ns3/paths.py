@@ -1,15 +1,15 @@
-"""Paths that every library beneath can open."""
+"""Checks that a path is UTF-8, which Arrow and ns-3 need to open it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: What is said of a path that is not; Arrow and ns-3 take no other.
+#: The error message for a path that is not.
 NOT_UTF8 = "expected a path in UTF-8"
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether the path's bytes are UTF-8, as Linux does not ask of them."""
+    """Whether the path's bytes are UTF-8; Linux allows any bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

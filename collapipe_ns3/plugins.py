@@ -1,21 +1,22 @@
-"""Failures of plug-ins: code of the user's own, a scheme or a scenario, that a run calls."""
+"""Failures of plug-ins: a user's own scheme or scenario that a run calls."""
 
 from __future__ import annotations
 
 import traceback
 from pathlib import Path
 
-#: What a plug-in may raise. `sys.exit` in it would otherwise end the process as if all were well.
+#: The exceptions of a plug-in that are handled. Without `SystemExit`, a `sys.exit()` in it would
+#: end the process as if the run had succeeded.
 RAISED = (Exception, SystemExit)
 
 
 class PluginFailed(RuntimeError):
-    """A plug-in raised, or handed back what it may not; the message names it, and says where."""
+    """A plug-in raised an exception or returned an invalid value; the message names it."""
 
 
 def described(error: BaseException) -> str:
-    """An exception's type, message, and the file and line that raised it."""
+    """An exception's type and message, with the file and line that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    said = str(error)
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = str(error)
+    what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return f"{what} ({Path(last.filename).name}, line {last.lineno})"

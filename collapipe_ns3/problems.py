@@ -1,4 +1,4 @@
-"""Everything that is wrong with a study, each with its place in the file."""
+"""Problems of a study, each with its place in the study file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 from collapipe_ns3.names import did_you_mean
 from run_directory.whole import NotARun, NotWhole
 
-#: A place in a study: keys, and indices of lists.
+#: A place in a study: the keys and list indices that lead to it.
 Place = tuple[str | int, ...]
 
-#: Problems in form, of which each is put into words.
+#: At most this many problems in form (of type or bounds) are listed.
 MOST_IN_FORM = 100
 _MOST_SHOWN = 200
 _LONGEST = 600  # characters of a message
@@ -23,10 +23,10 @@ _LONGEST = 600  # characters of a message
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong at a place of the study (`clusters[0].devices[1].profile`).
+    """A problem at a place of the study (`clusters[0].devices[1].profile`).
 
-    `file` and `line` say where that, or the nearest around it, is written: in the study's file, or
-    in a `--set` option. Empty and None where it isn't known, or is in no file.
+    `file` and `line` are where the place, or the nearest section around it, is written: in the
+    study file, or in a `--set` option. They are empty and None where that is unknown.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """`file:line: path`, as far as it is known."""
+        """`file:line: path`, without the parts that are unknown."""
         if self.file and self.line is not None:
             source = f"{self.file}:{self.line}"
         else:
@@ -47,7 +47,7 @@ class Problem:
         return f"{self.where}: {self.message}" if self.where else self.message
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `file` and `line` are null where they aren't known."""
+        """Plain data; `file` and `line` are null where they are unknown."""
         return {
             "path": self.path,
             "message": self.message,
@@ -57,7 +57,7 @@ class Problem:
 
 
 class StudyError(ValueError):
-    """A study that can't be run; the message lists what is wrong with it, up to a useful number."""
+    """A study that can't be run; the message lists its problems, up to a useful number."""
 
     def __init__(self, study: str, problems: Iterable[Problem]) -> None:
         self.study = study
@@ -66,7 +66,7 @@ class StudyError(ValueError):
 
 
 def _cut(problems: tuple[Problem, ...]) -> Iterator[Problem]:
-    """The problems as far as there is room for them."""
+    """The first problems, with long messages shortened."""
     for problem in problems[:_MOST_SHOWN]:
         text = problem.message
         short = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-100:]}"
@@ -76,7 +76,7 @@ def _cut(problems: tuple[Problem, ...]) -> Iterator[Problem]:
 
 
 def of_run_directory(error: NotARun | NotWhole) -> list[Problem]:
-    """What is wrong with a run directory, each with the file that it is wrong with."""
+    """The problems of a run directory, each with the file concerned."""
     if isinstance(error, NotARun):
         return [Problem("", str(error))]
     return [Problem(str(error.directory / name), what) for name, what in error.problems]
@@ -93,9 +93,9 @@ def path_of(place: Place) -> str:
 def from_pydantic(
     error: ValidationError, keys_at: Callable[[Place], Iterable[str]]
 ) -> list[tuple[Place, Problem]]:
-    """Pydantic's errors in this project's words, the first ones where there are very many.
+    """Pydantic's errors as problems, of which at most `MOST_IN_FORM` are listed.
 
-    `keys_at` has the valid keys of a section.
+    `keys_at` gives the valid keys of the section at a place.
     """
     found = []
     details = error.errors(include_url=False)
@@ -103,7 +103,7 @@ def from_pydantic(
     around = {place[:depth] for place in places for depth in range(len(place))}
     for number, (place, detail) in enumerate(zip(places, details, strict=True)):
         if detail["type"] == "too_short" and place in around:
-            continue  # pydantic counts the sound ones only
+            continue  # pydantic does not count items with errors, which have their own problems
         if number == MOST_IN_FORM:
             found.append((place, Problem("", f"and {len(details) - number} more in form")))
             break
@@ -132,7 +132,7 @@ def _message(detail: ErrorDetails, place: Place, keys_at: Callable[[Place], Iter
 
 
 class _Plain(dict[str, Any]):
-    """Bounds without a trailing `.0`."""
+    """Formats the bounds of an error message without a trailing `.0`."""
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         super().__init__(
@@ -164,7 +164,7 @@ _EXPECTED = {
 
 
 def shown(value: object) -> str:
-    """What was written, as far as a line has room for it."""
+    """A value as text for an error message, shortened to fit on a line."""
     if isinstance(value, Mapping):
         return "keys with values"
     if isinstance(value, list | tuple):
@@ -172,5 +172,5 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:
-        return "a number of thousands of digits"  # which Python doesn't write
+        return "a number of thousands of digits"  # which Python refuses to convert to text
     return text if len(text) <= 60 else text[:57] + "…'"

@@ -1,7 +1,7 @@
 """Quantities in study files: a number in the unit that its key names, or text with a unit.
 
 `bandwidth_hz: 20e6` and `bandwidth_hz: 20 MHz` are the same. Powers may be written in watts or in
-dBm whichever of the two the key names.
+dBm, whichever of the two the key names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 def _scaled(unit: str, prefixes: str) -> dict[str, Decimal]:
-    """The unit and its multiples by name; `prefixes` has a letter for each."""
+    """The unit and its multiples by name; each letter of `prefixes` is a metric prefix."""
     return {f"{p}{unit}": Decimal(_METRIC[p]) for p in ["", *prefixes]}
 
 
@@ -40,26 +40,26 @@ _TEXT = re.compile(rf"({_NUMBER})\s*(\S*)")
 
 
 def to_w(power_dbm: float) -> float:
-    """dBm to watts."""
+    """Converts dBm to watts."""
     return float(10 ** (power_dbm / 10 - 3))
 
 
 def to_dbm(power_w: float) -> float:
-    """Watts to dBm; minus infinity for none, nan for none known."""
+    """Converts watts to dBm; 0 gives minus infinity, nan and negative values nan."""
     return to_db(power_w) + 30
 
 
 def to_db(ratio: float) -> float:
-    """A ratio of powers in dB; minus infinity for none, nan for none known."""
+    """Converts a ratio of powers to dB; 0 gives minus infinity, nan and negative values nan."""
     if ratio > 0:
         return 10 * math.log10(ratio)
     return -math.inf if ratio == 0 else math.nan
 
 
 def read(unit: str, value: object) -> object:
-    """The number that `value` stands for, in `unit`; anything that is no text as it is.
+    """The number that a text describes, in `unit`; any other value is returned unchanged.
 
-    Raises `ValueError` that names the units there are.
+    Raises `ValueError`, which lists the possible units.
     """
     if not isinstance(value, str):
         return value

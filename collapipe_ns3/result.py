@@ -1,4 +1,4 @@
-"""What a run left in its directory, as pandas frames and plain data."""
+"""The result of a run, read from its directory as pandas frames and plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load(run_dir: str | Path) -> Result:
-    """The run in this directory, finished or not, as far as its rounds are whole.
+    """The run in this directory, finished or not, with its whole rounds.
 
     Raises `NotARun` where there is no finished round, and `NotWhole` (both of
     `run_directory.whole`) with every file that is missing or damaged.
@@ -30,10 +30,10 @@ def load(run_dir: str | Path) -> Result:
 
 @dataclass(frozen=True)
 class Result:
-    """A run, read from its directory as it is asked for.
+    """A run, whose directory is read at the first access.
 
-    The tables have the columns of the record schema. Raises `NotARun` or `NotWhole` where that is
-    no run directory or not whole.
+    The tables have the columns of `collapipe_ns3.run.records.SCHEMAS`. The first access raises
+    `NotARun` or `NotWhole` where the directory holds no run, or not all of it.
     """
 
     directory: Path
@@ -64,22 +64,22 @@ class Result:
 
     @property
     def plans(self) -> list[dict[str, Any]]:
-        """The plan of each round as plain data, with what the scheme said of it."""
+        """The plan of each round as plain data, with the scheme's explanation."""
         return [dict(plan) for plan in self._run.plans]
 
     @property
     def warnings(self) -> list[Problem]:
-        """What the scheme found doubtful in the study when it planned the first round."""
+        """The scheme's warnings about the study, from the plan of the first round."""
         return scheme_warnings(self.plans[0].get("explanation", {})) if self.plans else []
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Under what circumstances the run was made: versions, seed, code, machine."""
+        """How the run was made: versions, seed, code, machine."""
         return dict(self._run.manifest)
 
     @property
     def study(self) -> Study:
-        """The study as it was run, with the scheme and the seed of this run."""
+        """The study as it was run, with the scheme and seed of this run."""
         return Study.from_yaml(self._run.study, str(self.directory / STUDY))
 
     def _table(self, name: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Studies from Python: load one, run it, look at its tables.
+"""Studies from Python: load one, run it, and read its tables.
 
 from collapipe_ns3 import Study
 
@@ -29,7 +29,7 @@ from collapipe_ns3.reading.origins import Origins
 from collapipe_ns3.reading.overrides import Overrides
 from collapipe_ns3.reading.warnings import warnings_of
 from collapipe_ns3.run import code_identity
-from collapipe_ns3.run.manifest import code_changes, going_on, manifest
+from collapipe_ns3.run.manifest import code_changes, manifest, resumed_manifest
 from collapipe_ns3.run.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios import runtime
@@ -49,8 +49,8 @@ from run_directory.whole import (
 )
 from run_directory.writing import LOCK, RunDirectory
 
-# torch, pandas and pyarrow take seconds to import, which reading a study need not wait for: the
-# methods that need them import what does.
+# torch, pandas and pyarrow take seconds to import, and reading a study needs none of them: methods
+# that do import the modules that use them.
 if TYPE_CHECKING:
     from collapipe_ns3.result import Result
     from collapipe_ns3.run.preview import Preview
@@ -58,15 +58,16 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 
-#: Wall seconds of simulating without the end of any wait, or of planning, that end a run.
+#: A run ends with an error after this wall time (s) of planning, or of simulation without progress.
 WATCHDOG_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study that has been checked.
+    """A checked study.
 
-    `settings` are those of schemes that it had before, `origins` say where its keys are written.
+    `settings` has the settings of schemes that the study had before, by scheme, and `origins` the
+    file, lines and options that its keys come from.
     """
 
     config: StudyConfig
@@ -82,11 +83,11 @@ class Study:
         scheme: str | None = None,
         **keys: Any,
     ) -> Study:
-        """A bundled study by name, or one from a YAML file; `sets` are `a.b=value` on top of it.
+        """A bundled study by name, or one from a YAML file, changed by `sets` (`a.b=value`).
 
-        Where another `scheme` is named, `sets` may be of its settings. `keys` are as in `with_`:
-        `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with everything
-        that is wrong.
+        With another `scheme`, `sets` may change the settings of that scheme. `keys` are as in
+        `with_`: `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with all
+        problems.
         """
         opened = study_file.opened(str(study), sets, scheme)
         written = (
@@ -97,17 +98,17 @@ class Study:
 
     @classmethod
     def from_yaml(cls, text: str, called: str = "given as text") -> Self:
-        """A study from the text of a study file, which errors call so; raises `StudyError`."""
+        """A study from YAML text, which error messages name `called`; raises `StudyError`."""
         opened = study_file.understood(called, text)
         return cls(opened.config, origins=opened.origins)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What is doubtful in it, each with its place; it can be run nevertheless."""
+        """The warnings about this study, each with its place; the study can be run nevertheless."""
         return tuple(self.origins.located(warnings_of(self.config)))
 
     def to_yaml(self) -> str:
-        """The whole study, defaults included; `from_yaml` gives the same again."""
+        """The whole study with all defaults as YAML; `from_yaml` reads it back unchanged."""
         return study_file.dump(self.config)
 
     def with_(
@@ -119,12 +120,12 @@ class Study:
         set: Mapping[str, Any] | None = None,
         **keys: Any,
     ) -> Study:
-        """The same study with another scheme, seed or length, or with other values of any keys.
+        """The same study with another scheme, seed, number of rounds, or other values of any keys.
 
-        `set` has them by path, `{"training.local_steps": 3, "clusters[0].size": 100}`; as `keys`
-        they have two underscores for a dot, `training__local_steps=3`. Another scheme comes with
-        the settings that the study had for it, else with its defaults, and paths may be of these.
-        Raises `StudyError` with everything that is wrong.
+        `set` has values by path, `{"training.local_steps": 3, "clusters[0].size": 100}`; in `keys`
+        two underscores stand for a dot, `training__local_steps=3`. Another scheme gets the settings
+        that the study had for it before, else its defaults; paths may name these settings. Raises
+        `StudyError` with all problems.
         """
         now = self.config.scheme
         known = {**self.settings, now.name: now.settings}
@@ -143,11 +144,11 @@ class Study:
         return Study(config, known, self.origins.under(overrides))
 
     def plan(self) -> RoundPlan:
-        """The first round's plan, its network tried out; raises `StudyError` where either fails."""
+        """The first round's plan, whose network was built too; raises `StudyError`."""
         return self.try_out()[0]
 
     def try_out(self) -> tuple[RoundPlan, list[Problem]]:
-        """What `plan` gives, and what its scheme finds doubtful in the study."""
+        """The plan as from `plan`, and the scheme's warnings about the study."""
         from collapipe_ns3.run.planning import Planning
 
         with self._planning_errors():
@@ -156,9 +157,10 @@ class Study:
         return plan, self.origins.located(warnings)
 
     def preview(self) -> Preview:
-        """The first round's links, all of them measured, its plan and predicted timeline.
+        """The first round's measured links, its plan and predicted timeline.
 
-        Raises `StudyError` where there can't be one, `PluginFailed` where the user's code fails.
+        Raises `StudyError` where no round can be planned, `PluginFailed` where the user's code
+        fails.
         """
         from collapipe_ns3.run.planning import Planning
         from collapipe_ns3.run.preview import preview
@@ -167,10 +169,10 @@ class Study:
             return preview(Planning(self.config, WATCHDOG_S))
 
     def prepare(self, *, device: str = "cpu", watchdog_s: float | None = WATCHDOG_S) -> Run:
-        """The run before its first round, which was tried out as `plan` does.
+        """A run before its first round, which was planned and whose network was built as in `plan`.
 
-        `device` is torch's for all tensors. Raises what `preview` does, and `EndlessWait` where
-        planning does not end.
+        `device` is the torch device of all tensors. Raises the errors of `preview`, and
+        `EndlessWait` where planning does not end.
         """
         from collapipe_ns3.run import runner
 
@@ -183,13 +185,13 @@ class Study:
         return run
 
     def _expect_memory(self, plan: RoundPlan | None = None) -> None:
-        """Raises `StudyError` where this machine hasn't the memory that the study takes."""
+        """Raises `StudyError` where this machine lacks the memory that the study needs."""
         if lacking := lacking_here(self.config, plan):
             raise self._error([lacking])
 
     @contextlib.contextmanager
     def _planning_errors(self) -> Iterator[None]:
-        """Turns what keeps the first round from being run into problems of the study."""
+        """Turns errors of planning and building the first round into problems of the study."""
         self._expect_memory()
         try:
             yield
@@ -219,27 +221,25 @@ class Study:
         wait: bool = False,
         traces: Collection[TraceKind] = (),
     ) -> Result:
-        """Runs the study into a directory of its own, `out` or a new one under `runs/`.
+        """Runs the study and writes it to a directory, `out` or a new one under `runs/`.
 
-        With `resume` the run in that directory goes on from its last whole round, to the same
-        tables as if it had never stopped; where other code made that round, only with
-        `other_code`, and the manifest then says which code made which rounds. With `wait` a run
-        of another process there is waited for. `progress` shows how far the run is: a bar on a
-        terminal, in a notebook a line that changes, else a line a round on stderr. `on_progress`
-        is called with every step, `on_round` after every round that was written. Raises
-        `StudyError` for what can't be run, `PluginFailed` where the user's own code fails, and
-        `SimulationError` or `EndlessWait` where a simulation fails; what ends ns-3 ends the process
-        too. Studies in several threads of one process take turns, round by round.
+        With `resume`, the run in that directory continues after its last whole round, with the same
+        tables as if it had never stopped. Where other code made that round, `other_code` is needed
+        too; the manifest then records which code made which rounds. With `wait`, another process
+        that writes a run there is waited for. `progress` displays the progress: a bar on a
+        terminal, one changing line in a notebook, else a line for each round on stderr.
+        `on_progress` is called after every step, `on_round` after every written round.
+
+        Raises `StudyError` for a study that can't be run, `PluginFailed` where the user's own code
+        fails, and `SimulationError` or `EndlessWait` where a simulation fails. A fatal error of
+        ns-3 ends the process. Studies in several threads of one process take turns, round by round.
         """
         from collapipe_ns3.result import Result
         from collapipe_ns3.run.progress import shown
 
         study = self.with_(scheme=scheme, seed=seed, rounds=rounds)
 
-        def work(on_step: OnProgress) -> Path:
-            return study._run(
-                out, resume, other_code, device, watchdog_s, on_step, on_round, wait, traces
-            )
+        options = _RunOptions(out, resume, other_code, device, watchdog_s, on_round, wait, traces)
 
         display: contextlib.AbstractContextManager[OnProgress] = (
             shown(study.config.rounds, Console(stderr=True))
@@ -248,53 +248,43 @@ class Study:
         )
         with display as show:
 
-            def told(step: Progress) -> None:
+            def report(step: Progress) -> None:
                 show(step)
                 on_progress(step)
 
-            return Result(outside_any_loop(work, told))
+            return Result(outside_any_loop(lambda on_step: study._run(options, on_step), report))
 
-    def _run(
-        self,
-        out: str | Path | None,
-        resume: bool,
-        other_code: bool,
-        device: str,
-        watchdog_s: float | None,
-        on_progress: OnProgress,
-        on_round: Callable[[], None],
-        wait: bool,
-        traces: Collection[TraceKind],
-    ) -> Path:
-        path = self.directory(out, resume=resume, other_code=other_code)
+    def _run(self, options: _RunOptions, on_progress: OnProgress) -> Path:
+        """Runs the study; returns its directory."""
+        path = self.directory(options.out, resume=options.resume, other_code=options.other_code)
         code = code_identity.of_study(self.config)
-        run = self.prepare(device=device, watchdog_s=watchdog_s)
-        run.traces = TraceFiles(path / "traces", traces) if traces else None
-        with self._directory_errors(path), RunDirectory(path, wait=wait) as directory:
-            # Only what is found under the lock is sure to stay as it is.
-            facts = manifest(self.config.scheme.name, self.config.seed, device, code)
-            if not resume:
+        run = self.prepare(device=options.device, watchdog_s=options.watchdog_s)
+        run.traces = TraceFiles(path / "traces", options.traces) if options.traces else None
+        with self._directory_errors(path), RunDirectory(path, wait=options.wait) as directory:
+            # Checked again under the lock: only now can no other process change the directory.
+            facts = manifest(self.config.scheme.name, self.config.seed, options.device, code)
+            if not options.resume:
                 self._expect_free(path)
-            elif there := self._to_resume(path, other_code):
-                if there.is_closed and there.rounds >= self.config.rounds:
+            elif written := self._to_resume(path, options.other_code):
+                if written.is_closed and written.rounds >= self.config.rounds:
                     return path
-                self._resume(run, directory, there)
+                self._resume(run, directory, written)
                 if run.next_round >= self.config.rounds:
                     return path
-                facts = going_on(facts, there.manifest, run.next_round, code)
+                facts = resumed_manifest(facts, written.manifest, run.next_round, code)
             directory.describe(self.to_yaml(), facts)
-            kept = f"the rounds before it are kept in {path}; go on there with --resume\n"
-            with runtime.reporting(hint=kept):
+            hint = f"the rounds before it are kept in {path}; continue there with --resume\n"
+            with runtime.reporting(hint=hint):
                 for record in run.rounds(self.config.rounds, on_progress):
                     directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
-                    on_round()
+                    options.on_round()
         return path
 
     def directory(self, out: str | Path | None, *, resume: bool, other_code: bool = False) -> Path:
-        """Where a run goes: a directory that holds none yet, or the one to resume.
+        """The directory of a run: one without a run, or with `resume` the one to resume.
 
-        Raises `StudyError` where there is one and shouldn't be, or none and should, or where it
-        can't be resumed, as with rounds by other code unless `other_code`.
+        Raises `StudyError` where the directory holds a run but shouldn't, or holds none but should,
+        or where the run can't be resumed. Rounds by other code need `other_code`.
         """
         config = self.config
         name = f"{config.name}-{config.scheme.name}-seed{config.seed}"
@@ -312,7 +302,7 @@ class Study:
         return path
 
     def _expect_free(self, path: Path) -> None:
-        """Raises `StudyError` unless a run may be written there, one without rounds overwritten."""
+        """Raises `StudyError` unless a run may be written there, over one without rounds too."""
         if not path.exists():
             return
         names = {each.name for each in path.glob("[!.]*")} if path.is_dir() else {path.name}
@@ -320,37 +310,38 @@ class Study:
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
 
     def _to_resume(self, path: Path, other_code: bool) -> WholeRun | None:
-        """The run there, None where it was stopped before anything of it was written.
+        """The run to resume; None where it was stopped before any of its files was written.
 
-        Raises `StudyError` unless it is whole, of this study, scheme and seed, and by this code.
+        Raises `StudyError` unless it is whole, is of this study, scheme and seed, and was made by
+        this code.
         """
         if not is_begun(path) and (path / LOCK).exists():
             return None
         if not is_begun(path):
             raise self._out_error(path, "holds no run to resume")
-        there = examine(path)
-        if there.digests is None:
+        written = examine(path)
+        if written.digests is None:
             what = "was written by an earlier version, without the digests that resuming needs"
             raise self._out_error(path, what)
-        kept = study_file.parse(str(path / STUDY), there.study, folder=path)
-        if _without_rounds(kept) != _without_rounds(self.config):
+        study = study_file.parse(str(path / STUDY), written.study, folder=path)
+        if _without_rounds(study) != _without_rounds(self.config):
             raise self._out_error(path, "holds a run of another study, scheme or seed")
-        present, last = code_identity.of_study(self.config), range(there.rounds)[-1:]
-        if not other_code and (changed := code_changes(there.manifest, last, present)):
-            told = f"its rounds were made by other code than the present: {'; '.join(changed)}"
-            hint = "--other-code goes on with the present, and the manifest then says so"
-            raise self._out_error(path, f"{told}; {hint}")
-        return there
+        present, last = code_identity.of_study(self.config), range(written.rounds)[-1:]
+        if not other_code and (changed := code_changes(written.manifest, last, present)):
+            what = f"its rounds were made by other code than the present: {'; '.join(changed)}"
+            hint = "--other-code continues with the present code, and the manifest records it"
+            raise self._out_error(path, f"{what}; {hint}")
+        return written
 
-    def _resume(self, run: Run, directory: RunDirectory, there: WholeRun) -> None:
-        """Takes the run up where it was stopped."""
-        checkpoint = directory.go_on(there)
+    def _resume(self, run: Run, directory: RunDirectory, written: WholeRun) -> None:
+        """Restores the state of the run as it was after its last round."""
+        checkpoint = directory.resume(written)
         try:
             if checkpoint:
                 run.resume(checkpoint)
         except (OSError, SchemeFailed):
             raise
-        except Exception as error:  # whatever torch says of what another version of it wrote
+        except Exception as error:  # of any kind: torch may be of another version
             what = f"can't be read: {str(error).splitlines()[0]}"
             raise NotWhole(directory.path, [(CHECKPOINT, what)]) from None
 
@@ -361,13 +352,27 @@ class Study:
         except OSError as error:
             what = error.strerror or str(error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and (kept := rounds_done(path)):
-                what += f"; the {kept} rounds before are kept, and --resume goes on from there"
+                what += f"; the {kept} rounds before are kept, and --resume continues after them"
             raise self._out_error(path, what) from None
         except (NotARun, NotWhole) as error:
             raise StudyError(self.config.name, of_run_directory(error)) from None
 
     def _out_error(self, path: Path, what: str) -> StudyError:
         return StudyError(self.config.name, [Problem("--out", f"{path}: {what}")])
+
+
+@dataclass(frozen=True, slots=True)
+class _RunOptions:
+    """How `Study.run` executes a run; see there."""
+
+    out: str | Path | None
+    resume: bool
+    other_code: bool
+    device: str
+    watchdog_s: float | None
+    on_round: Callable[[], None]
+    wait: bool
+    traces: Collection[TraceKind]
 
 
 def _without_rounds(config: StudyConfig) -> StudyConfig:

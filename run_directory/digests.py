@@ -1,7 +1,7 @@
-"""`digests.json`: the SHA-256 of every file of a run, and with it which rounds there are.
+"""`digests.json`: the SHA-256 of every file of a run, and thereby the list of its rounds.
 
-It is replaced whole as a round ends, which is the moment from which the round counts. Its last
-entry is the digest of the others, so that damage to the file itself is found too.
+The file is replaced as a whole at the end of each round; from then on the round counts. Its last
+entry is the digest of all other entries, so that damage to the file itself is detected too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-#: Counts up when a run directory is laid out anew; those without `digests.json` were the first.
+#: The version of the layout of run directories; version 1 had no `digests.json`.
 FORMAT = 2
 
 
 class BadDigestsError(ValueError):
-    """A `digests.json` that can't be trusted; the message says why."""
+    """A `digests.json` that is damaged or of a later version; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundDigests:
-    """SHA-256 of a round's line in `plans.jsonl`, of its tables' files, of the checkpoint after."""
+    """SHA-256 of a round's plan, of its file of each table, and of the checkpoint after it."""
 
     plan: str
     tables: Mapping[str, str]
@@ -32,9 +32,10 @@ class RoundDigests:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """SHA-256 of the study, of the manifest, and of what each round left, as hexadecimal text.
+    """SHA-256 of the study, of the manifest and of each round's files, as hexadecimal text.
 
-    `checkpoint_deleted` where the run needs none any more, and it was deleted on purpose.
+    `checkpoint_deleted` is true where the run is finished and its checkpoint was deleted on
+    purpose.
     """
 
     study: str
@@ -49,7 +50,7 @@ class Digests:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """What `to_bytes` gave; raises `BadDigestsError` for anything else."""
+        """Parses the output of `to_bytes`; raises `BadDigestsError` for anything else."""
         try:
             data: dict[str, Any] = json.loads(content)
             own = data.pop("sha256")

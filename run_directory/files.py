@@ -1,7 +1,7 @@
-"""Writes that survive a killed process, a full disk and a loss of power.
+"""Writes files so that a killed process, a full disk or a loss of power leaves no partial file.
 
-A file gets its content under a temporary name and is renamed when that is on disk, so that it is
-there whole or not at all. Whatever is written is synced, and so is the folder whose entry changed.
+A file is written and synced under a temporary name, then renamed, so that it exists whole or not at
+all. The folder whose entry changed is synced too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def write_parts(contents: Mapping[Path, bytes]) -> None:
 
 
 def place_parts(paths: Iterable[Path]) -> None:
-    """Renames these files from their temporary names, and syncs their folders."""
+    """Renames these files from their temporary names to their own, and syncs their folders."""
     placed = list(paths)
     for path in placed:
         part_of(path).replace(path)
@@ -32,18 +32,18 @@ def place_parts(paths: Iterable[Path]) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Gives a file this content, whole or not at all."""
+    """Replaces the content of a file, whole or not at all."""
     write_parts({path: content})
     place_parts([path])
 
 
 def append(path: Path, size: int, content: bytes) -> None:
-    """Cuts the file to `size` bytes, writes `content` behind them, and syncs it."""
+    """Truncates the file to `size` bytes, appends `content`, and syncs the file."""
     _write(path, content, size=size)
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, where they are missing."""
+    """Creates a folder and its missing parents, and syncs the parents' entries."""
     made = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for each in made:
@@ -51,7 +51,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Syncs everything that is in a folder."""
+    """Syncs a folder and everything in it."""
     for path in (folder, *folder.rglob("*")):
         file = os.open(path, os.O_RDONLY)
         try:
@@ -61,7 +61,7 @@ def sync(folder: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Syncs the entries of a folder: which files there are, and under what names."""
+    """Syncs the entries of a folder: the names of its files."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

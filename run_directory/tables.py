@@ -1,4 +1,4 @@
-"""Tables of a run that has been examined, as pandas frames."""
+"""Reads the tables of a run that has been checked, as pandas frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from run_directory.whole import NotARun, NotWhole, WholeRun
 
 
 def read_table(run: WholeRun, name: str) -> pd.DataFrame:
-    """A table's rows of all rounds; none of a table that the run's version didn't know.
+    """A table's rows of all rounds; none where the version that wrote the run had no such table.
 
     Raises `NotARun` where there is no round yet, and `NotWhole` for a file that can't be read.
     """
@@ -30,7 +30,7 @@ def read_round(run: WholeRun, name: str, number: int) -> pd.DataFrame:
 def repeatable(frame: pd.DataFrame) -> pd.DataFrame:
     """A table without its wall-clock columns, those with `wall` in their names.
 
-    What is left is the same, to the bit, in every run of the same study and seed by the same code.
+    The other columns are the same, bit for bit, in every run of the same study, seed and code.
     """
     return frame[[name for name in frame.columns if "wall" not in name]]
 
@@ -48,7 +48,7 @@ def _read(run: WholeRun, files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _unreadable(run: WholeRun, file: Path) -> str:
-    """The file's name where it is one that can't be read, else empty."""
+    """The file's name where it can't be read, else an empty text."""
     try:
         pq.read_table(file)
     except (pa.ArrowException, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The one check of a run directory: what is in it, and whether that is what was written.
+"""Checks a run directory: whether its files are all there, and as they were written.
 
 Resuming, replaying, comparing and loading all begin with `examine`.
 """
@@ -18,7 +18,7 @@ from run_directory.files import part_of
 
 TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
 
-#: The tables of every version that wrote no digests.
+#: The tables that all versions without digests wrote.
 _FIRST_TABLES = ("rounds", "computes", "transfers", "links", "devices")
 
 STUDY = "study.yaml"
@@ -32,13 +32,13 @@ _CHANGED = f"was changed or damaged after it was written: {DIGESTS} has another 
 
 
 class NotARun(ValueError):
-    """A path that is no run directory, or one without a finished round where one is needed."""
+    """A path that is not a run directory, or has no finished round where one is needed."""
 
 
 class NotWhole(ValueError):
     """A run directory with files that are missing, damaged or unreadable.
 
-    `problems` has each file's name within `directory`, and what is wrong with it.
+    `problems` has the name of each such file within `directory`, and a description of the problem.
     """
 
     def __init__(self, directory: Path, problems: Iterable[tuple[str, str]]) -> None:
@@ -55,8 +55,8 @@ class NotWhole(ValueError):
 class WholeRun:
     """A run directory in which every file of every round is as it was written.
 
-    `digests` is None for one that an earlier version wrote without them: there only the number of
-    files and plans was checked.
+    `digests` is None where an earlier version wrote the directory without them; then only the
+    number of files and plans was checked.
     """
 
     directory: Path
@@ -68,16 +68,16 @@ class WholeRun:
 
     @property
     def rounds(self) -> int:
-        """How many rounds are there; they are numbered from 0."""
+        """The number of rounds; they are numbered from 0."""
         return len(self.plans)
 
     @property
     def is_closed(self) -> bool:
-        """Whether its checkpoint was deleted, so that it can't be made longer."""
+        """Whether its checkpoint was deleted on purpose, so that no round can be added."""
         return self.digests is not None and self.digests.checkpoint_deleted
 
     def table(self, name: str) -> list[Path]:
-        """The files of a table, a round each; none of one that the run's version didn't know."""
+        """A table's file of each round; none where an earlier version had no such table."""
         if self.digests is None:
             files = [self.directory / table_file(name, number) for number in range(self.rounds)]
             return [file for file in files if file.exists()]
@@ -87,7 +87,7 @@ class WholeRun:
 
 @dataclass(frozen=True, slots=True)
 class RunHead:
-    """What a run is and how many rounds it lists; of these nothing was looked at."""
+    """The study and manifest of a run, and its number of rounds, whose files were not checked."""
 
     study: str
     manifest: Mapping[str, Any]
@@ -95,17 +95,17 @@ class RunHead:
 
 
 def table_file(table: str, number: int) -> str:
-    """The name of a round's file of a table, within the run directory."""
+    """The name of a table's file of one round, relative to the run directory."""
     return f"{table}/{number:05}.parquet"
 
 
 def is_begun(directory: Path) -> bool:
-    """Whether a run was written there, if without any round yet."""
+    """Whether a run was begun in this directory, possibly without any round yet."""
     return any((directory / name).exists() for name in (DIGESTS, STUDY, PLANS))
 
 
 def rounds_done(directory: Path) -> int:
-    """How many rounds a run directory lists, unchecked; 0 where it lists none."""
+    """The number of rounds that a run directory lists, without a check of their files."""
     try:
         return len(Digests.from_bytes((directory / DIGESTS).read_bytes()).rounds)
     except (OSError, BadDigestsError):
@@ -113,36 +113,36 @@ def rounds_done(directory: Path) -> int:
 
 
 def head(directory: Path) -> RunHead:
-    """What the run in this directory is, without a look at its rounds.
+    """The study, manifest and number of rounds of a run, without a check of its rounds.
 
     Raises `NotARun`, and `NotWhole` where study or manifest is missing or damaged.
     """
-    look, study, manifest, digests = _begin(directory)
-    if look.problems:
-        raise NotWhole(directory, look.problems)
+    checker, study, manifest, digests = _begin(directory)
+    if checker.problems:
+        raise NotWhole(directory, checker.problems)
     written = (directory / "rounds").glob("[0-9]*.parquet")
     rounds = len(digests.rounds if digests else list(written))
     return RunHead(study.decode(errors="replace"), manifest, rounds)
 
 
 def examine(directory: Path) -> WholeRun:
-    """The run in this directory, all its files but the checkpoint checked against their digests.
+    """The run in this directory, after all its files but the checkpoint were checked.
 
-    A round that was being written when the process ended does not count, whatever is left of it.
-    Raises `NotARun`, and `NotWhole` with everything that is missing or damaged.
+    Each file must have its listed digest. Files of a round that was being written when the process
+    ended are ignored. Raises `NotARun`, and `NotWhole` with everything that is missing or damaged.
     """
-    look, study, manifest, digests = _begin(directory)
+    checker, study, manifest, digests = _begin(directory)
     if digests is None:
-        if "format" in manifest:  # as in all manifests since there are digests
-            look.problems.insert(0, (DIGESTS, _MISSING))
-        lines = look.plans_without_digests()
+        if "format" in manifest:  # in every manifest since digests were introduced
+            checker.problems.insert(0, (DIGESTS, _MISSING))
+        lines = checker.plans_without_digests()
     else:
-        lines = look.plans([each.plan for each in digests.rounds])
+        lines = checker.plans([each.plan for each in digests.rounds])
         for number, listed in enumerate(digests.rounds):
             for table, digest in listed.tables.items():
-                look.file(table_file(table, number), digest)
-    if look.problems:
-        raise NotWhole(directory, look.problems)
+                checker.file(table_file(table, number), digest)
+    if checker.problems:
+        raise NotWhole(directory, checker.problems)
     try:
         text = study.decode()
     except UnicodeDecodeError:
@@ -151,24 +151,24 @@ def examine(directory: Path) -> WholeRun:
     return WholeRun(directory, digests, text, manifest, plans, sum(map(len, lines)))
 
 
-def _begin(directory: Path) -> tuple[_Look, bytes, Mapping[str, Any], Digests | None]:
-    """Study and manifest as they were read, and the digests; `NotARun` where there are none."""
+def _begin(directory: Path) -> tuple[_Checker, bytes, Mapping[str, Any], Digests | None]:
+    """A checker with the study, the manifest and the digests read; raises `NotARun`."""
     if not is_begun(directory):
         reason = "it has no study.yaml" if directory.is_dir() else "there is no such directory"
         raise NotARun(f"{directory} is no run directory: {reason}")
-    look = _Look(directory)
-    digests = look.digests()
-    study = look.content(STUDY, digests.study if digests else None)
-    manifest = look.manifest(digests.manifest if digests else None)
-    return look, study, manifest, digests
+    checker = _Checker(directory)
+    digests = checker.digests()
+    study = checker.content(STUDY, digests.study if digests else None)
+    manifest = checker.manifest(digests.manifest if digests else None)
+    return checker, study, manifest, digests
 
 
 def checkpoint_of(run: WholeRun) -> tuple[int, Path]:
-    """How many rounds the run's checkpoint has behind it, and its file.
+    """The number of rounds before the run's checkpoint, and the checkpoint's file.
 
-    It may be one of an earlier round, from which the later ones follow again; under its temporary
-    name it is that of a process that was killed as it was about to rename it. Raises `NotWhole`
-    where there is none that was written after a round of this run.
+    The checkpoint may be of an earlier round, after which the later ones are computed again. It has
+    its temporary name where the process was killed before it could rename the file. Raises
+    `NotWhole` where no checkpoint of this run is there.
     """
     place = run.directory / CHECKPOINT
     known = {
@@ -188,26 +188,26 @@ def checkpoint_of(run: WholeRun) -> tuple[int, Path]:
     raise NotWhole(run.directory, [(CHECKPOINT, what)])
 
 
-class _Look:
-    """Reads a directory's files, and collects what is wrong with them."""
+class _Checker:
+    """Reads the files of a directory, and collects their problems."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.problems: list[tuple[str, str]] = []
 
     def digests(self) -> Digests | None:
-        """None where there is no such file, or it is damaged."""
+        """The digests; None where there is no such file. Raises `NotWhole` where it is damaged."""
         if not (self.directory / DIGESTS).exists():
             return None
         try:
             return Digests.from_bytes(self.content(DIGESTS, None))
-        except BadDigestsError as error:  # nothing else can then be checked
+        except BadDigestsError as error:  # without it, nothing else can be checked
             raise NotWhole(self.directory, self.problems or [(DIGESTS, str(error))]) from None
 
     def content(self, name: str, digest: str | None) -> bytes:
-        """A file's bytes; none where they are not there, or not those of the digest."""
+        """A file's content; where it is missing or has another digest, empty and a problem."""
         place, what = self.directory / name, ""
-        # It may be under its temporary name still, and be renamed while it is looked for there.
+        # It may still have its temporary name, and be renamed while this reads.
         for path in (place, part_of(place), place) if digest else (place,):
             try:
                 read = path.read_bytes()
@@ -223,7 +223,7 @@ class _Look:
         return b""
 
     def file(self, name: str, digest: str) -> None:
-        """Checks a file that is too large, or of no use, to be kept in memory."""
+        """Checks a file without keeping its content."""
         try:
             found = _digest(self.directory / name)
         except OSError as error:
@@ -246,7 +246,7 @@ class _Look:
         return {}
 
     def plans(self, digests: Sequence[str]) -> list[bytes]:
-        """The line of each round; what a round that never ended left behind them is ignored."""
+        """The line of each round; further lines, of a round that never ended, are ignored."""
         if not digests:
             return []
         before = len(self.problems)
@@ -262,7 +262,7 @@ class _Look:
         return lines
 
     def plans_without_digests(self) -> list[bytes]:
-        """The same where nothing but their number and form can be checked, and the files'."""
+        """The line of each round where there are no digests: checks numbers and form only."""
         written = sorted((self.directory / "rounds").glob("[0-9]*.parquet"))
         self.problems += [
             (name, _MISSING)
@@ -286,7 +286,7 @@ class _Look:
 
 
 def _digest(path: Path) -> str | None:
-    """A file's SHA-256, None where there is no such file."""
+    """A file's SHA-256; None where there is no such file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Writes a run directory, a round at a time, so that it can be gone on with whatever happens.
+"""Writes a run directory round by round, so that a run can be resumed whatever happens.
 
-A round is added in one order, each step on disk before the next: its tables, its line in
-`plans.jsonl`, its checkpoint under a temporary name; `digests.json`, from which moment the round
-is there; then the checkpoint is renamed. Study and manifest change in the same way.
+The steps of adding a round have a fixed order, and each is on disk before the next: its tables; its
+line in `plans.jsonl`; its checkpoint under a temporary name; `digests.json`, after which the round
+counts; the renaming of the checkpoint. Study and manifest are changed in the same way.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ LOCK = ".lock"
 
 
 class InUse(OSError):
-    """A run directory that another process is writing."""
+    """Another process is writing this run directory."""
 
 
 class RunDirectory:
-    """A run's files, for one process at a time. Use as a context manager.
+    """Writes the files of a run, locked for this process. Use as a context manager.
 
-    Raises `OSError` where the directory can't be made or written, and `InUse` where another
-    process has it; with `wait` that process's end is waited for. After an `OSError` of any method
-    the directory holds what it held before, and a new `RunDirectory` goes on with it.
+    Raises `OSError` where the directory can't be created or written, and `InUse` where another
+    process holds the lock; with `wait` it waits for that process. After an `OSError` of any method
+    the directory holds what it held before, and a new `RunDirectory` can continue it.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
@@ -58,7 +58,7 @@ class RunDirectory:
         self._digests = Digests("", "")
         self._plans_bytes = 0
         make_folder(path)
-        self._lock = (path / LOCK).open("w")  # the kernel lets go of it when the process dies
+        self._lock = (path / LOCK).open("w")  # the kernel releases it when the process ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -77,7 +77,7 @@ class RunDirectory:
         self._lock.close()
 
     def describe(self, study: str, manifest: Mapping[str, Any]) -> None:
-        """Writes down what the run is: at its beginning, and as it goes on otherwise."""
+        """Writes the study (YAML) and the manifest: at the beginning, and when either changes."""
         text = json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
         files = {self.path / STUDY: study.encode(), self.path / MANIFEST: text.encode()}
         write_parts(files)
@@ -85,7 +85,7 @@ class RunDirectory:
         self._commit(digests, files)
 
     def add(self, tables: Mapping[str, bytes], plan: str, checkpoint: bytes) -> None:
-        """Adds a round: its file of each table, its plan as a line of JSON, where the run is."""
+        """Adds a round: its file of each table, its plan as a line of JSON, its checkpoint."""
         number = len(self._digests.rounds)
         files = {self.path / table_file(name, number): file for name, file in tables.items()}
         line = f"{plan}\n".encode()
@@ -100,13 +100,13 @@ class RunDirectory:
         self._commit(dataclasses.replace(self._digests, rounds=rounds), [self._checkpoint])
         self._plans_bytes += len(line)
 
-    def go_on(self, run: WholeRun) -> Path | None:
-        """Takes up the run that is there; the checkpoint to go on from, None at its beginning.
+    def resume(self, run: WholeRun) -> Path | None:
+        """Continues a run that was checked; the checkpoint to continue from, None before any round.
 
-        What a process that was killed had begun is brought to its end, or dropped. Raises
-        `NotWhole` where the checkpoint is missing or damaged.
+        Steps that a killed process had begun are completed or undone. Raises `NotWhole` where the
+        checkpoint is missing or damaged.
         """
-        assert run.digests is not None, "nothing is known of what was written"
+        assert run.digests is not None, "a run without digests can't be changed"
         rounds, checkpoint = checkpoint_of(run) if run.rounds else (0, None)
         sizes = [len(line) for line in self._plan_lines(rounds)]
         self._plans_bytes = sum(sizes)
@@ -118,12 +118,12 @@ class RunDirectory:
         if checkpoint == part_of(self._checkpoint):
             place_parts([self._checkpoint])
         self._place_described()
-        self._drop_the_rest()
+        self._delete_leftovers()
         return self._checkpoint if checkpoint else None
 
     def delete_checkpoint(self, run: WholeRun) -> None:
-        """Deletes the checkpoint of a run that is not to be made longer."""
-        assert run.digests is not None, "nothing is known of what was written"
+        """Deletes the checkpoint of a finished run, to which no round will be added."""
+        assert run.digests is not None, "a run without digests can't be changed"
         self._commit(dataclasses.replace(run.digests, checkpoint_deleted=True), [])
         for path in (self._checkpoint, part_of(self._checkpoint)):
             path.unlink(missing_ok=True)
@@ -139,22 +139,22 @@ class RunDirectory:
             return plans.readlines()[:rounds]
 
     def _commit(self, digests: Digests, files: Iterable[Path]) -> None:
-        """Makes these digests count, and with them the files that wait under temporary names."""
+        """Writes these digests, then renames the files that have temporary names."""
         sync_folder(self.path)
         replace(self.path / DIGESTS, digests.to_bytes())
         self._digests = digests
         place_parts(files)
 
     def _place_described(self) -> None:
-        """Renames study and manifest where it is their temporary names that hold what counts."""
+        """Renames study and manifest from temporary names where the digests list those files."""
         kept = {STUDY: self._digests.study, MANIFEST: self._digests.manifest}
         for name, digest in kept.items():
             part = part_of(self.path / name)
             if part.exists() and sha256(part.read_bytes()) == digest:
                 place_parts([self.path / name])
 
-    def _drop_the_rest(self) -> None:
-        """Removes what is of no round: files that were being written, and whole ones too many."""
+    def _delete_leftovers(self) -> None:
+        """Deletes the files of rounds that are not listed, and partly written files."""
         rounds = range(len(self._digests.rounds))
         kept = {self.path / table_file(table, n) for table in TABLES for n in rounds}
         folders = [self.path, *(self.path / table for table in TABLES)]

@@ -31,7 +31,7 @@ FORBIDDEN = {
 #: The rooms of `collapipe_ns3`, from the bottom to the top: each may import those before it. A room
 #: is a folder, or the modules that lie beside the folders and belong together.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("names", "nodes", "neighbours", "paths", "plugins", "quantity", "streams"),
+    ("names", "nodes", "paths", "plugins", "quantity", "shadowing", "streams"),
     ("schedule", "plan", "problems", "keywords"),
     ("learning",),
     ("costs",),

@@ -157,7 +157,7 @@ class SchemeContract:
         """A scheme whose plan was executed, with the outcome, and what it sees before the next."""
         run = self._run()
         with TorchThread() as thread:
-            outcome = run.execute(run.plan, run.wanted(), thread, CostBook()).outcome
+            outcome = run.execute(run.plan, run.pairs_to_sound(), thread, CostBook()).outcome
         known = run.links.after(outcome.links, outcome.duration_ns / 1e9)
         return run.scheme, outcome, run.observation(known)
 

@@ -1,9 +1,9 @@
-"""Which code makes a run: a digest of every source file that can change results, and versions.
+"""The identity of a run's code: digests of all source files that can change results, and versions.
 
-A run's manifest keeps the identity of its code, so that results of one code are not taken for those
-of another. It covers this project's sources, but for what only starts runs or shows them; the whole
-package, or the folder, of every plug-in that the study uses; and the packages that compute. No
-source is imported for it, and it takes some ten milliseconds.
+A run's manifest keeps it, so that results of one code are not mistaken for those of another. It
+covers this project's sources, except those that only start or display runs; the whole package, or
+the folder, of every plug-in that the study uses; and the versions of the packages that compute. No
+source is imported for it, and it takes about ten milliseconds.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from collapipe_ns3.topology import own_scenario
 PROJECT = "collapipe-ns3"
 
 #: The packages of this project whose files are part of the code; `analysis` only reads runs.
-ROOMS = ("bridge", "collapipe_ns3", "ns3_scenarios", "run_directory")
+PROJECT_PACKAGES = ("bridge", "collapipe_ns3", "ns3_scenarios", "run_directory")
 
-#: Files of theirs that change no result: they start runs, read them or show them, and nothing that
-#: a run is made by imports them. A new file is part of the code unless it is listed here.
+#: Files of these packages that change no result: they start, read or display runs, and no file that
+#: makes a run imports them. A new file is part of the code unless it is listed here.
 NO_PART_OF_A_RUN = (
     "collapipe_ns3/__main__.py",
     "collapipe_ns3/campaign/*",
@@ -39,11 +39,11 @@ NO_PART_OF_A_RUN = (
     "collapipe_ns3/contract/*",
     "collapipe_ns3/run/preview.py",
     "collapipe_ns3/run/replay.py",
-    "collapipe_ns3/studies/*",  # a run keeps its study as resolved
+    "collapipe_ns3/studies/*",  # a run keeps its resolved study
     "*/py.typed",
 )
 
-#: The installed packages that a run's numbers come from.
+#: The installed packages that compute the numbers of a run.
 PACKAGES = ("ns3", "torch", "numpy", "scipy", "num2words", "sacrebleu")
 
 _DOCUMENTS = {".md", ".rst", ".txt"}
@@ -53,15 +53,15 @@ _RUN_FILES = {"manifest.json", "study.yaml"}
 _MOST_FILES = 10_000
 
 #: Digests by the file's path within its package or folder. A digest is None where the file changed
-#: while the process was running, and all are where there are too many files to look at.
+#: while the process was running; the mapping is None where there are too many files to read.
 Digests = Mapping[str, str | None] | None
 
 
 @dataclass(frozen=True, slots=True)
 class CodeIdentity:
-    """The code of a run: digests of each part's files, and the versions of what computes.
+    """The code of a run: digests of the files of each part, and versions of packages.
 
-    Parts are `collapipe-ns3`, and every plug-in by its kind and name.
+    The parts are `collapipe-ns3`, and each plug-in by its kind and name.
     """
 
     parts: Mapping[str, Digests]
@@ -72,7 +72,7 @@ class CodeIdentity:
 
     @classmethod
     def from_json(cls, data: Any) -> Self | None:
-        """What `to_json` gave, None where it is something else."""
+        """Parses the output of `to_json`; None for anything else."""
         try:
             parts = {
                 str(part): None if digests is None else dict(digests)
@@ -89,13 +89,13 @@ def of_study(config: StudyConfig) -> CodeIdentity:
 
 
 def of_plug_ins(modules: Mapping[str, str]) -> CodeIdentity:
-    """The same where plug-ins are given, from the name of each to the module that it is in."""
+    """The code with these plug-ins, which map the name of each to the module that contains it."""
     parts = {PROJECT: _project(), **{name: _plug_in(each) for name, each in modules.items()}}
     return CodeIdentity(parts, _versions())
 
 
 def plug_ins(config: StudyConfig) -> dict[str, str]:
-    """What the study uses that is no part of this project, and the module that each is in.
+    """The plug-ins that the study uses from outside this project, with the module of each.
 
     Raises `UnknownScheme`.
     """
@@ -103,7 +103,7 @@ def plug_ins(config: StudyConfig) -> dict[str, str]:
     scheme = config.scheme.name
     target = schemes.target(scheme)
     module = target.partition(":")[0]
-    if module.partition(".")[0] not in ROOMS:
+    if module.partition(".")[0] not in PROJECT_PACKAGES:
         used[f"scheme {scheme} ({target})"] = module
     if config.scenario is not None:
         function = config.scenario.function
@@ -112,7 +112,7 @@ def plug_ins(config: StudyConfig) -> dict[str, str]:
 
 
 def changes(was: CodeIdentity | None, now: CodeIdentity) -> tuple[str, ...]:
-    """What differs between the code that made a run and another, in words; nothing if none does."""
+    """The differences, as text, between the code that made a run and another; empty if equal."""
     if was is None:
         return ("its code is not recorded",)
     found = []
@@ -121,8 +121,8 @@ def changes(was: CodeIdentity | None, now: CodeIdentity) -> tuple[str, ...]:
             found.append(f"{part} was not used")
         elif part not in now.parts:
             found.append(f"{part} is not used any more")
-        elif told := _changed_files(was.parts[part], now.parts[part]):
-            found.append(f"{part}: {told}")
+        elif files := _changed_files(was.parts[part], now.parts[part]):
+            found.append(f"{part}: {files}")
     for package in dict.fromkeys((*was.versions, *now.versions)):
         before, after = was.versions.get(package), now.versions.get(package)
         if before != after:
@@ -133,22 +133,24 @@ def changes(was: CodeIdentity | None, now: CodeIdentity) -> tuple[str, ...]:
 def _changed_files(was: Digests, now: Digests, most: int = 3) -> str:
     if was is None or now is None:
         return f"its files can't be compared: not found, or more than {_MOST_FILES}"
-    told = []
+    changed = []
     for name in sorted({*was, *now}):
         if name not in was:
-            told.append(f"{name} is new")
+            changed.append(f"{name} is new")
         elif name not in now:
-            told.append(f"{name} is gone")
+            changed.append(f"{name} is gone")
         elif was[name] is None or now[name] is None:
-            told.append(f"{name} changed while it was in use")
+            changed.append(f"{name} changed while it was in use")
         elif was[name] != now[name]:
-            told.append(f"{name} changed")
-    more = [f"{len(told) - most} more files"] if len(told) > most else []
-    return ", ".join([*told[:most], *more])
+            changed.append(f"{name} changed")
+    more = [f"{len(changed) - most} more files"] if len(changed) > most else []
+    return ", ".join([*changed[:most], *more])
 
 
 def _versions() -> dict[str, str | None]:
-    """Python's without the patch level: sums of floats, for one, differ from 3.11 to 3.12."""
+    """Versions of Python and `PACKAGES`. Python's has no patch level: results depend on the minor
+    version at most, as sums of floats do from 3.11 to 3.12.
+    """
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, **{name: _version(name) for name in PACKAGES}}
 
@@ -162,42 +164,42 @@ def _version(package: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """Files under `root`, or that file alone, that are code; their names are paths from `base`."""
+    """The code files under `root`, or that file alone; their names are paths relative to `base`."""
 
     root: Path
     base: Path
     is_code: Callable[[str], bool]
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Every file that is code, and its name; raises `_TooMany`."""
+        """The name and path of every code file; raises `_TooMany`."""
         if self.root.is_file():
             yield self.root.name, self.root
         seen = 0
         for folder, inner, names in os.walk(self.root):
             if Path(folder) != self.root and _RUN_FILES.issubset(names):
-                inner.clear()  # a run directory, which may have very many files
+                inner.clear()  # a run directory, which may contain very many files
                 continue
-            inner[:] = [each for each in sorted(inner) if _is_shown(each)]
+            inner[:] = [each for each in sorted(inner) if _is_source(each)]
             seen += len(names)
             if seen > _MOST_FILES:
                 raise _TooMany
             for each in sorted(names):
                 name = str(Path(folder, each).relative_to(self.base))
-                if _is_shown(each) and self.is_code(name):
+                if _is_source(each) and self.is_code(name):
                     yield name, Path(folder, each)
 
 
 class _TooMany(Exception):
-    """More files than can be looked at in a short time."""
+    """More files than can be read in a short time."""
 
 
-def _is_shown(name: str) -> bool:
-    """Whether a file or folder is neither hidden, nor a copy that an editor or Python left."""
+def _is_source(name: str) -> bool:
+    """Whether a file or folder is neither hidden, nor a backup or cache of an editor or Python."""
     return not (name.startswith(".") or name == "__pycache__" or name.endswith(("~", ".pyc")))
 
 
 def _project() -> Digests:
-    folders = [_package_folder(room) for room in ROOMS]
+    folders = [_package_folder(name) for name in PROJECT_PACKAGES]
     return _digests(tuple(_Tree(folder, folder.parent, _makes_runs) for folder in folders))
 
 
@@ -209,9 +211,9 @@ def _package_folder(name: str) -> Path:
 
 
 def _plug_in(module: str) -> Digests:
-    """The files of the package that a module is in; where it is in none, the code in its folder.
+    """Digests of the package that contains a module; without a package, of the code in its folder.
 
-    Of a module that is installed without a package, its own file alone.
+    For a module that is installed without a package, only its own file counts.
     """
     names = module.split(".")
     with own_scenario.working_directory_first():
@@ -221,7 +223,7 @@ def _plug_in(module: str) -> Digests:
             except (ImportError, ValueError):
                 return None
             if spec is None or spec.origin is None:
-                continue  # a namespace, which several packages may share
+                continue  # a namespace package, which several distributions may share
             file = Path(spec.origin)
             if spec.submodule_search_locations is not None:
                 return _digests((_Tree(file.parent, file.parent.parent, _is_no_document),))
@@ -245,16 +247,16 @@ def _is_module(name: str) -> bool:
 
 
 def _digests(trees: tuple[_Tree, ...]) -> Digests:
-    """Digests of all files of these trees, None for those that changed since they were loaded."""
+    """Digests of all files of these trees; None for files that changed since they were loaded."""
     try:
-        first, now = _first_look(trees), _look(trees)
+        first, now = _first_read(trees), _read(trees)
     except (_TooMany, OSError):
         return None
     loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     digests: dict[str, str | None] = {}
     for name in sorted({*first, *now}):
         was, present = first.get(name), now.get(name)
-        # A module that isn't loaded yet will be as it is now.
+        # A module that is not loaded yet will be loaded as it is now.
         may_be_in_use = was is not None and (was[1].suffix != ".py" or str(was[1]) in loaded)
         if was != present and may_be_in_use:
             digests[name] = None
@@ -263,8 +265,8 @@ def _digests(trees: tuple[_Tree, ...]) -> Digests:
     return digests
 
 
-def _look(trees: tuple[_Tree, ...]) -> dict[str, tuple[str, Path]]:
-    """Each file's digest and path by its name."""
+def _read(trees: tuple[_Tree, ...]) -> dict[str, tuple[str, Path]]:
+    """The digest and path of each file, by its name."""
     return {
         name: (hashlib.sha256(path.read_bytes()).hexdigest()[:16], path)
         for tree in trees
@@ -272,5 +274,5 @@ def _look(trees: tuple[_Tree, ...]) -> dict[str, tuple[str, Path]]:
     }
 
 
-#: What this process saw at first, which is what it has loaded.
-_first_look = functools.cache(_look)
+#: The files as this process read them first, which is as it has loaded them.
+_first_read = functools.cache(_read)

@@ -1,4 +1,4 @@
-"""Under what circumstances a run was made: versions, seeds, machine, and state of the source."""
+"""The manifest of a run: versions, seed, machine, commit, and the identity of its code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PACKAGES = ("collapipe-ns3", "ns3", "cppyy", "torch", "numpy", "scipy", "pandas"
 
 
 def versions() -> dict[str, str | None]:
-    """The installed version of each package that a result depends on, None where it is missing."""
+    """The installed version of each package that results depend on; None for a missing package."""
     return {name: _version(name) for name in PACKAGES}
 
 
 def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[str, Any]:
-    """What a run directory keeps of the circumstances of its run."""
+    """The manifest of a run that begins now."""
     return {
         "scheme": scheme,
         "seed": seed,
@@ -40,20 +40,20 @@ def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[st
     }
 
 
-def going_on(
+def resumed_manifest(
     facts: dict[str, Any], earlier: Mapping[str, Any], rounds: int, code: CodeIdentity
 ) -> dict[str, Any]:
-    """The manifest of a run that goes on after so many rounds, which the `earlier` one describes.
+    """The manifest of a run that is resumed after `rounds` rounds, which `earlier` describes.
 
-    What code made those stays recorded; where the present is another, `other_code` has it, with the
-    round that it begins at.
+    `facts` is the manifest of a run that would begin now. The code that made the earlier rounds
+    stays recorded; where the present code differs, `other_code` has it with its first round.
     """
     if not rounds:
         return facts
-    made = [each for each in _codes(earlier) if each[0] < rounds]
-    if changes(CodeIdentity.from_json(made[-1][1]), code):
-        made.append((rounds, code.to_json()))
-    first, *others = made
+    codes = [each for each in _codes(earlier) if each[0] < rounds]
+    if changes(CodeIdentity.from_json(codes[-1][1]), code):
+        codes.append((rounds, code.to_json()))
+    first, *others = codes
     listed = [{"from_round": begun, "code": code} for begun, code in others]
     return {**facts, "code": first[1], **({"other_code": listed} if listed else {})}
 
@@ -61,21 +61,23 @@ def going_on(
 def code_changes(
     manifest: Mapping[str, Any], rounds: Iterable[int], present: CodeIdentity
 ) -> tuple[str, ...]:
-    """What differs, in words, between the present code and those that made these rounds."""
-    made = _codes(manifest)
-    of_rounds = [[code for begun, code in made if begun <= each][-1] for each in rounds]
-    known = [CodeIdentity.from_json(code) for code in of_rounds]
-    return tuple(dict.fromkeys(told for each in known for told in changes(each, present)))
+    """The differences, as text, between the present code and the code that made these rounds."""
+    codes = _codes(manifest)
+    of_rounds = [[code for begun, code in codes if begun <= each][-1] for each in rounds]
+    identities = [CodeIdentity.from_json(code) for code in of_rounds]
+    return tuple(dict.fromkeys(change for each in identities for change in changes(each, present)))
 
 
 def _codes(manifest: Mapping[str, Any]) -> list[tuple[int, Any]]:
-    """The code of a run's rounds, as it was written down, from the round on that it made first."""
-    made = [(0, manifest.get("code"))]
+    """The recorded codes of a run, each with the first round that it made."""
+    codes = [(0, manifest.get("code"))]
     try:
-        made += [(int(each["from_round"]), each["code"]) for each in manifest.get("other_code", [])]
-    except (LookupError, TypeError, ValueError):  # then nothing is known of any
+        codes += [
+            (int(each["from_round"]), each["code"]) for each in manifest.get("other_code", [])
+        ]
+    except (LookupError, TypeError, ValueError):  # malformed: the code of no round is known
         return [(0, None)]
-    return made
+    return codes
 
 
 def _version(package: str) -> str | None:
@@ -86,7 +88,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that runs, `+` behind it where it has changes; None if none."""
+    """The commit of the running checkout, followed by `+` if it has changes; None without git."""
     folder = Path(__file__).parent
     try:
         described = subprocess.run(
@@ -106,6 +108,6 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    # Installed into an environment that lies within somebody else's checkout, it is none of ours.
+    # Where this package is installed within another project's checkout, the commit is not ours.
     found = described.returncode == 0 and tracked.returncode == 0
     return described.stdout.strip() if found else None

@@ -1,4 +1,4 @@
-"""Runs where an event loop is running already, as in a notebook: in a thread of their own."""
+"""Executes a run in its own thread where an event loop is already running, as in a notebook."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bridge.loop import SimulatedLoop
 if TYPE_CHECKING:
     from collapipe_ns3.run.runner import Progress
 
-#: Is called with each step of a run as it ends.
+#: Called with each step of a run when it ends.
 OnProgress = Callable[["Progress"], None]
 
 
 class _Interrupted(RuntimeError):
-    """Ends a run in another thread than the one that was interrupted."""
+    """Ends a run in its own thread after Ctrl-C in the thread that started it."""
 
 
 def outside_any_loop(work: Callable[[OnProgress], Path], on_progress: OnProgress) -> Path:
-    """Does the work here, or in a thread of its own where this one has an event loop running.
+    """Calls `work` in this thread, or in a new one where this thread has a running event loop.
 
-    Notebooks run their cells in such a loop, and a simulation needs one of its own.
+    A notebook executes its cells within an event loop, and a simulation needs its own loop.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -35,13 +35,13 @@ def outside_any_loop(work: Callable[[OnProgress], Path], on_progress: OnProgress
         raise RuntimeError("a study can't be run from within a round of another")  # noqa: TRY004  # the call is misplaced, not its argument
     interrupted = threading.Event()
 
-    def told(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if interrupted.is_set():
             raise _Interrupted
         on_progress(progress)
 
     with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-        running = pool.submit(work, told)
+        running = pool.submit(work, report)
         try:
             return running.result()
         except KeyboardInterrupt:

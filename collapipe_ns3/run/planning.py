@@ -1,7 +1,7 @@
-"""Plans the rounds of a study: what its scheme is shown, and whether the plan can be executed.
+"""Plans the rounds of a study: shows its scheme the links, and validates the plan.
 
-Nothing is trained here, and torch, which takes seconds to import, is not needed: `validate` and
-`plan` end here, and `collapipe_ns3.run.runner` goes on.
+Nothing is trained here, and torch, which takes seconds to import, is not needed. The commands
+`validate` and `plan` need only this module; `collapipe_ns3.run.runner` executes the plans.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from ns3_scenarios import runtime
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import ScenarioSpec
 
-#: A directed link by its ends.
+#: A directed link: its source and destination.
 Pair = tuple[str, str]
 
-#: By node, the joules that its radios have sent and received.
+#: The energy (J) that each node's radios have spent on sending and on receiving.
 RadioJoules = Mapping[str, tuple[float, float]]
 
 
 class Planning:
-    """A study before its next round: who takes part, and what is known of the links."""
+    """The state of a study before its next round: task, scheme, nodes, and known links."""
 
     def __init__(self, config: StudyConfig, watchdog_s: float | None = None) -> None:
         self.config = config
@@ -52,7 +52,7 @@ class Planning:
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
         self.profiles = layout.profiles(config)
-        # Of a network of the user's own nothing is known.
+        # The media of a user's own network are unknown.
         self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
         self.next_round = 0
         self.now_ns = 0
@@ -61,9 +61,10 @@ class Planning:
     def observation(
         self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
     ) -> Observation:
-        """What the scheme is shown before the next round, if that is known of the links.
+        """The observation that the scheme is shown before the next round.
 
-        `sounding_j` is what nodes' radios have sent and received in it so far.
+        `links` are the known links, by default those of the last round, and `sounding_j` is the
+        energy that sounding has taken in this round.
         """
         source, target = _lengths(self.task, len(self.config.clusters))
         return Observation(
@@ -100,22 +101,23 @@ class Planning:
             raise PlanError(plan.scheme, plan.round, found)
         return plan
 
-    def wanted(self) -> tuple[Pair, ...]:
-        """The links that the scheme wants sounded before the next round."""
+    def pairs_to_sound(self) -> tuple[Pair, ...]:
+        """The links that the scheme wants to have sounded before the next round."""
         return self.scheme.sounding(self.next_round, self.observation())
 
     def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
-        """Measures, plans the next round, builds its network, and leaves all as it was.
+        """Builds the next round's network, sounds links and plans, and changes no state.
 
-        Sounds the links that the scheme wants unless others are named; returns the plan and what it
-        was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run the network.
+        Sounds the links that the scheme wants, or those of `sounded`. Returns the plan and the
+        links that it was made from. Raises `PlanError`, and `SimulationError` where ns-3 can't run
+        the network.
         """
         with self._simulating():
             return self._tried_out(sounded)
 
     def _tried_out(self, sounded: Sequence[Pair] | None) -> tuple[RoundPlan, LinkBook]:
         net = networks.build(self.config, self._scenario())
-        pairs = self.wanted() if sounded is None else sounded
+        pairs = self.pairs_to_sound() if sounded is None else sounded
 
         async def measured() -> tuple[RoundPlan, LinkBook]:
             links = await self._sounded(net, pairs)
@@ -130,7 +132,7 @@ class Planning:
 
     @contextmanager
     def _simulating(self) -> Iterator[None]:
-        """ns-3 for this run alone; where it ends the process, or fails, that names the round."""
+        """Reserves ns-3 for this run; errors of ns-3 name the round, fatal ones too."""
         own = self.config.scenario and f"scenario {self.config.scenario.function}"
         doing = f"{own}, round {self.next_round}" if own else f"round {self.next_round}"
         with runtime.alone(), runtime.last_words(doing):
@@ -142,17 +144,17 @@ class Planning:
                 raise ScenarioFailed(f"{doing}{str(error).removeprefix(own or '')}") from None
 
     def first(self) -> tuple[RoundPlan, list[Problem]]:
-        """The plan of `try_out`, and what the scheme finds doubtful in the study by it."""
+        """The plan of `try_out`, and the scheme's warnings about the study."""
         plan = self.try_out()[0]
         return plan, scheme_warnings(self.scheme.explain(plan.round, None))
 
     async def _sounded(self, net: Network, pairs: Sequence[Pair]) -> LinkBook:
-        """What is known of the links once these have been sounded."""
+        """The known links after these were sounded."""
         if not pairs:
             return self.links
         try:
             await net.sound(pairs)
-        except ValueError as error:  # a pair that shares no radio
+        except ValueError as error:  # a pair without a common radio
             name, number = self.config.scheme.name, self.next_round
             what = f"choosing links to sound before round {number}: {error}"
             raise schemes.SchemeFailed(f"scheme {name}, {what}") from None
@@ -164,12 +166,12 @@ class Planning:
         return self.links.sounded(measured_links(net), lost)
 
     def _scenario(self) -> ScenarioSpec:
-        """The network of the next round."""
+        """The ns-3 scenario of the next round."""
         return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
 
 
 def spent_j(net: Network) -> RadioJoules:
-    """What nodes' radios have sent and received since the episode began."""
+    """The energy that the nodes' radios have spent since the episode began."""
     return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in net.usage().items()}
 
 
@@ -187,7 +189,7 @@ def _task(config: StudyConfig) -> Numbers:
 
 
 def _lengths(task: Task, clusters: int) -> tuple[int, int]:
-    """What a batch is usually padded to, source and target: the mean over the clusters."""
+    """The usual padded length of a batch in tokens, source and target: the mean over clusters."""
     lengths = [task.lengths(cluster) for cluster in range(clusters)]
     source, target = (sum(each) / clusters for each in zip(*lengths, strict=True))
     return round(source), round(target)

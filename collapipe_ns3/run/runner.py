@@ -104,7 +104,7 @@ class Run(Planning):
         costs: CostBook,
         on_progress: Callable[[Progress], None],
     ) -> RoundRecord:
-        sounded = self.wanted()
+        sounded = self.pairs_to_sound()
         episode = self.execute(self.plan, sounded, thread, costs, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)

@@ -31,7 +31,7 @@ def go_on(path: Path, until: int = ROUNDS) -> None:
     with RunDirectory(path) as directory:
         begin = 0
         if is_begun(path):
-            checkpoint = directory.go_on(examine(path))
+            checkpoint = directory.resume(examine(path))
             begin = int(checkpoint.read_text().split()[1]) + 1 if checkpoint else 0
         describe(directory)
         for number in range(begin, until):
@@ -84,7 +84,7 @@ def test_study_and_manifest_change_together_or_not_at_all(
         go_on(root, 1)
         begun = len(recorder.steps)
         with RunDirectory(root) as directory:
-            directory.go_on(examine(root))
+            directory.resume(examine(root))
             directory.describe("name: longer\n", {"seed": 8})
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     seen = set()
@@ -94,7 +94,7 @@ def test_study_and_manifest_change_together_or_not_at_all(
         there = examine(target)
         seen.add((there.study, there.manifest["seed"]))
         with RunDirectory(target) as directory:
-            directory.go_on(there)
+            directory.resume(there)
         assert examine(target) == there
         go_on(target)
         assert examine(target).rounds == ROUNDS
@@ -132,7 +132,7 @@ def test_an_earlier_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     go_on(tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(earlier)
     with RunDirectory(tmp_path / "run") as directory:
-        directory.go_on(examine(tmp_path / "run"))
+        directory.resume(examine(tmp_path / "run"))
     assert rounds_done(tmp_path / "run") == 1
     go_on(tmp_path / "run")
     assert files(tmp_path / "run") == files(tmp_path / "whole")

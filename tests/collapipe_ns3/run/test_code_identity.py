@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from collapipe_ns3.run import code_identity
 from collapipe_ns3.run.code_identity import NO_PART_OF_A_RUN, PROJECT, CodeIdentity, changes
-from collapipe_ns3.run.manifest import code_changes, going_on
+from collapipe_ns3.run.manifest import code_changes, resumed_manifest
 from collapipe_ns3.topology import own_scenario
 
 ROOT = Path(code_identity.__file__).parents[2]
@@ -30,11 +30,11 @@ def listed(name: str) -> bool:
 
 
 def sources() -> set[str]:
-    """The Python and C++ of the rooms that runs are made by."""
+    """The Python and C++ of the packages that make runs."""
     return {
         str(path.relative_to(ROOT))
-        for room in code_identity.ROOMS
-        for path in (ROOT / room).rglob("*")
+        for package in code_identity.PROJECT_PACKAGES
+        for path in (ROOT / package).rglob("*")
         if path.suffix in {".py", ".h", ".cc"}
     }
 
@@ -54,7 +54,7 @@ def test_every_source_is_part_of_the_code_unless_it_is_listed() -> None:
 def test_every_package_of_this_project_but_the_analysis_makes_runs() -> None:
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {each.rstrip("*") for each in shipped["packages"]["find"]["include"]}
-    assert packages - {"analysis"} == set(code_identity.ROOMS)
+    assert packages - {"analysis"} == set(code_identity.PROJECT_PACKAGES)
 
 
 def test_a_new_module_is_part_of_the_code(tmp_path: Path) -> None:
@@ -73,7 +73,9 @@ def test_what_is_listed_is_there_and_makes_no_run() -> None:
     """Nothing that is part of the code imports what is not, but for the entrance from Python."""
     entrance = {"collapipe_ns3/__init__.py", "collapipe_ns3/study.py"}
     files = {
-        str(p.relative_to(ROOT)) for room in code_identity.ROOMS for p in ROOT.glob(f"{room}/**/*")
+        str(p.relative_to(ROOT))
+        for package in code_identity.PROJECT_PACKAGES
+        for p in ROOT.glob(f"{package}/**/*")
     }
     for pattern in NO_PART_OF_A_RUN:
         assert any(fnmatch(name, pattern) for name in files), f"{pattern} lists nothing"
@@ -165,10 +167,10 @@ def test_a_manifest_says_which_code_made_which_rounds() -> None:
     present = code_identity.of_plug_ins({})
     first, second = older(present, "1.0"), older(present, "2.0")
     begun = {"seed": 1, "code": first.to_json()}
-    assert going_on(begun, {}, 0, first) == begun  # nothing is left of what there was
-    same = going_on({"seed": 1, "code": first.to_json()}, begun, 2, first)
+    assert resumed_manifest(begun, {}, 0, first) == begun  # nothing is left of what there was
+    same = resumed_manifest({"seed": 1, "code": first.to_json()}, begun, 2, first)
     assert same == begun
-    later = going_on({"seed": 1, "code": second.to_json()}, begun, 2, second)
+    later = resumed_manifest({"seed": 1, "code": second.to_json()}, begun, 2, second)
     assert later["code"] == first.to_json()
     assert later["other_code"] == [{"from_round": 2, "code": second.to_json()}]
     now = present.versions["torch"]
@@ -176,9 +178,9 @@ def test_a_manifest_says_which_code_made_which_rounds() -> None:
     assert code_changes(later, [2], present) == (f"torch 2.0 → {now}",)
     assert code_changes(later, range(3), present) == (f"torch 1.0 → {now}", f"torch 2.0 → {now}")
     # It was killed before it made a round, and goes on by the first code: that made all rounds.
-    again = going_on({"seed": 1, "code": first.to_json()}, later, 2, first)
+    again = resumed_manifest({"seed": 1, "code": first.to_json()}, later, 2, first)
     assert again == begun
-    unknown = going_on({"seed": 1, "code": second.to_json()}, {"seed": 1}, 1, second)
+    unknown = resumed_manifest({"seed": 1, "code": second.to_json()}, {"seed": 1}, 1, second)
     assert (unknown["code"], unknown["other_code"][0]["from_round"]) == (None, 1)
 
 

@@ -45,7 +45,7 @@ def test_a_run_is_resumed_by_the_same_code_or_by_another_that_is_recorded(
     assert refused.exit_code == 2
     told = " ".join(refused.stderr.split())
     assert "its rounds were made by other code than the present: torch 1.0 → 2.0" in told
-    assert "--other-code goes on with the present, and the manifest then says so" in told
+    assert "--other-code continues with the present code, and the manifest records it" in told
     assert {path: path.read_bytes() for path in before} == before
 
     taken = call(*resume, "--other-code")

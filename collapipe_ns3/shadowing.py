@@ -1,7 +1,8 @@
-"""Whether the packages that come with this one are found, or files of the same name instead.
+"""Checks that no other file shadows a package of this project.
 
-Python looks for a module beside the script first, or in the working directory. An `analysis.py`
-there would be imported in place of this project's `analysis`, and fail in ways that name neither.
+Python looks for a module first in the folder of the script that runs, or in the working directory.
+An `analysis.py` there would be imported instead of this project's `analysis`, and the error would
+name neither.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-#: The top-level packages of this project beside `collapipe_ns3`.
-NEIGHBOURS = ("analysis", "bridge", "ns3_scenarios", "run_directory")
+#: The top-level packages of this project other than `collapipe_ns3`.
+PACKAGES = ("analysis", "bridge", "ns3_scenarios", "run_directory")
 
 
 def check() -> None:
-    """Raises `ImportError` where a file or folder hides a neighbour, naming both."""
+    """Raises `ImportError` where a file or folder shadows a package; the message names both."""
     home = Path(__file__).parent.parent
-    for name in NEIGHBOURS:
+    for name in PACKAGES:
         own = home / name / "__init__.py"
         found = _found(name)
         if found and own.exists() and Path(found).resolve() != own.resolve():
@@ -29,7 +30,7 @@ def check() -> None:
 
 
 def _found(name: str) -> str | None:
-    """The file, or the folder of a package without `__init__.py`, that such an import finds."""
+    """The file that importing this name would load, or the folder of a namespace package."""
     try:
         spec = importlib.util.find_spec(name)
     except ValueError:  # a module without a file

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collapipe_ns3.neighbours import NEIGHBOURS
+from collapipe_ns3.shadowing import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,13 +30,13 @@ def started(script: Path, *, cwd: Path, module: bool = False) -> subprocess.Comp
     )
 
 
-def test_the_neighbours_are_all_packages_of_the_distribution() -> None:
+def test_the_other_packages_are_all_packages_of_the_distribution() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     found = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert {name.rstrip("*") for name in found} == {"collapipe_ns3", *NEIGHBOURS}
+    assert {name.rstrip("*") for name in found} == {"collapipe_ns3", *PACKAGES}
 
 
-@pytest.mark.parametrize("name", NEIGHBOURS)
+@pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize("kind", ["file", "package"])
 def test_what_hides_a_package_is_named(tmp_path: Path, name: str, kind: str) -> None:
     hiding = tmp_path / f"{name}.py" if kind == "file" else tmp_path / name / "__init__.py"
