@@ -17,13 +17,11 @@ from ns3_scenarios import network, runtime
 from ns3_scenarios.channel import kind_of
 from ns3_scenarios.radios import lte, wifi
 from ns3_scenarios.scenario import (
-    LTE_RESOURCE_BLOCKS,
     ClusterSpec,
     LteSpec,
     NodeSpec,
     ScenarioSpec,
     WifiSpec,
-    wifi_channel,
 )
 
 REPEATS = 5
@@ -94,7 +92,7 @@ def _lte_cell(ns: Any, terminal: Any) -> tuple[Any, Any, Any]:
     ns.InternetStackHelper().Install(server)
     helper, core = ns.CreateObject[ns.LteHelper](), ns.CreateObject[ns.PointToPointEpcHelper]()
     helper.SetEpcHelper(core)
-    blocks = LTE_RESOURCE_BLOCKS[LTE.bandwidth_hz]
+    blocks = lte.LTE_RESOURCE_BLOCKS[LTE.bandwidth_hz]
     helper.SetEnbDeviceAttribute("DlBandwidth", ns.UintegerValue(blocks))
     helper.SetEnbDeviceAttribute("UlBandwidth", ns.UintegerValue(blocks))
     helper.SetPathlossModelType(ns.TypeId.LookupByName(kind_of(LTE.propagation).loss))
@@ -124,7 +122,8 @@ def _lte_cell(ns: Any, terminal: Any) -> tuple[Any, Any, Any]:
 def _fresh() -> Any:
     ns = runtime.load()
     runtime.reset(SCENARIO.seed, SCENARIO.run)
-    defaults = {**network.TCP_DEFAULTS, **wifi.defaults(WIFI), **lte.defaults(SCENARIO, LTE)}
+    radios = wifi.attribute_defaults(WIFI) | lte.attribute_defaults(LTE, len(SCENARIO.clusters))
+    defaults = {**network.TCP_DEFAULTS, **radios}
     for path, value in defaults.items():
         runtime.set_default(path, value)
     return ns
@@ -142,7 +141,7 @@ def _wifi_cell(ns: Any) -> tuple[Any, Any]:
     helper.SetStandard(ns.WIFI_STANDARD_80211ax)
     helper.SetRemoteStationManager("ns3::IdealWifiManager")
     phy.SetChannel(spectrum)
-    number = wifi_channel(WIFI, SCENARIO.clusters[0])
+    number = wifi.cluster_channel(WIFI, SCENARIO.clusters[0])
     width_mhz = round(WIFI.bandwidth_hz / 1e6)
     phy.Set("ChannelSettings", ns.StringValue(f"{{{number}, {width_mhz}, BAND_5GHZ, 0}}"))
     phy.Set("TxPowerStart", ns.DoubleValue(20.0))

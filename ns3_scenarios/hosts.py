@@ -15,7 +15,7 @@ from typing import Any
 from ns3_scenarios import runtime
 from ns3_scenarios.episode_network import EpisodeNetwork
 from ns3_scenarios.measurement import MeasuredLink, RadioUsage
-from ns3_scenarios.network import Grant
+from ns3_scenarios.radios.grants import Grant
 
 _ATTACH_LIMIT_NS = 5_000_000_000
 _PROBE_BYTES = 20_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import AttributeValue
@@ -13,11 +12,13 @@ from ns3_scenarios.checks import problems
 from ns3_scenarios.episode_network import ENDINGS, EpisodeNetwork
 from ns3_scenarios.measurement import MeasuredLink, RadioDelivery, RadioUsage, ratio, take_ended
 from ns3_scenarios.naming import asks_ns3, ns3_problems
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
-from ns3_scenarios.power import FixedPower
-from ns3_scenarios.radios import lte, ofdma, wifi
+from ns3_scenarios.radios.grants import Bandwidths, Grant
+from ns3_scenarios.radios.registry import stack_names, stacks
+from ns3_scenarios.radios.stack import Construction
 from ns3_scenarios.runtime import SimulationError
-from ns3_scenarios.scenario import BLOCK_HZ, LteSpec, ScenarioSpec, WifiSpec
+from ns3_scenarios.scenario import ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.traces import TraceFiles, Tracing
 
@@ -44,19 +45,6 @@ TCP_DEFAULTS: Mapping[str, AttributeValue] = {
     "ns3::TcpSocket::ConnTimeout": "1s",
     "ns3::TcpSocket::ConnCount": 4,
 }
-
-
-class Grant(Protocol):
-    """What a plan gives one directed link; None leaves a quantity as it is."""
-
-    @property
-    def src(self) -> str: ...
-    @property
-    def dst(self) -> str: ...
-    @property
-    def tx_power_w(self) -> float | None: ...
-    @property
-    def bandwidth_hz(self) -> float | None: ...
 
 
 def build(
@@ -108,22 +96,9 @@ def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:
 def own_defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
     """Attribute defaults of a scenario that differ from ns-3's."""
     defaults = dict(TCP_DEFAULTS)
-    if isinstance(spec.d2d, WifiSpec):
-        defaults |= wifi.defaults(spec.d2d)
-    if isinstance(spec.d2e, LteSpec):
-        defaults |= lte.defaults(spec, spec.d2e)
+    for stack in stacks(spec):
+        defaults |= stack.ns3_defaults()
     return defaults
-
-
-def _radios(spec: ScenarioSpec) -> dict[tuple[str, str], str]:
-    """Every directed pair of nodes that share a radio, and which."""
-    d2d = wifi.pairs(spec) if isinstance(spec.d2d, WifiSpec) else []
-    d2e = lte.pairs(spec) if isinstance(spec.d2e, LteSpec) else []
-    return {
-        **dict.fromkeys(d2d, "wifi"),
-        **dict.fromkeys(d2e, "lte"),
-        **dict.fromkeys(ofdma.pairs(spec), "ofdma"),
-    }
 
 
 def _try_out(spec: ScenarioSpec) -> None:
@@ -156,19 +131,15 @@ class Ns3Network(EpisodeNetwork):
         native = runtime.native()
         episode = native.Episode(spec.start_ns, spec.lasting_run, spec.fidelity == "sampled")
         numbers = add_nodes(spec, episode, native)
-        super().__init__(episode, numbers, _radios(spec), ofdma.unrepaired(spec))
-        self._spec = spec
+        chosen = stacks(spec)
+        unrepaired = {pair for stack in chosen for pair in stack.unrepaired_pairs()}
+        super().__init__(episode, numbers, stack_names(spec), unrepaired)
         self._nodes = {node.name: node for node in spec.nodes}
-        self._bandwidths = ofdma.Bandwidths(spec)
+        self._granted = {pair for stack in chosen if stack.grants_links for pair in stack.pairs()}
+        self._bandwidths = Bandwidths(band for stack in chosen for band in stack.bands())
         everyone = {**numbers, **add_interferers(interferer_nodes(spec), episode, native)}
-        if isinstance(spec.d2d, WifiSpec):
-            wifi.install(spec, spec.d2d, episode, everyone, native)
-        if isinstance(spec.d2e, LteSpec):
-            lte.install(spec, spec.d2e, episode, everyone, native)
-        ofdma.install(spec, episode, everyone, native)
-        for name, radio in sorted({(src, radio) for (src, _), radio in self._radio.items()}):
-            if radio != "ofdma":
-                self._set_first_power(name, radio)
+        for stack in chosen:
+            stack.install(Construction(episode, everyone, native))
         self._tracing = Tracing(traces, numbers) if traces else None
         if not episode.Start(_ATTACH_LIMIT_NS):
             self.close()
@@ -178,17 +149,18 @@ class Ns3Network(EpisodeNetwork):
             )
 
     def apply(self, grants: Sequence[Grant]) -> None:
-        scheduled = [g for g in grants if self._radio_between(g.src, g.dst) == "ofdma"]
-        others = [g for g in grants if self._radio[g.src, g.dst] != "ofdma"]
+        for grant in grants:
+            self._radio_between(grant.src, grant.dst)
         for grant in grants:
             self._check_power(grant)
-        powers = self._powers(others)
-        bandwidths = self._bandwidths.with_grants(scheduled)
-        # All is well: only now is anything changed.
+        to_links = [g for g in grants if (g.src, g.dst) in self._granted]
+        powers = self._node_powers([g for g in grants if (g.src, g.dst) not in self._granted])
+        bandwidths = self._bandwidths.with_grants(to_links)
+        # Nothing is changed before all grants are checked.
         for (name, radio), watts in powers.items():
-            self._set_power(name, radio, watts)
+            self._episode.SetTxPower(self._numbers[name], radio, watts)
         self._bandwidths.take(bandwidths)
-        for grant in scheduled:
+        for grant in to_links:
             self._episode.Grant(
                 self._numbers[grant.src],
                 self._numbers[grant.dst],
@@ -197,7 +169,7 @@ class Ns3Network(EpisodeNetwork):
             )
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Measures the links of these pairs; what it shows is in `link_state` afterwards.
+        """Measures the links of these pairs; the results are in `link_state` afterwards.
 
         OFDMA sends reference signals, Wi-Fi and LTE a short probe. Each is recorded as a transfer
         of the kind `sounding`; a reference signal has no bytes.
@@ -241,7 +213,8 @@ class Ns3Network(EpisodeNetwork):
         super().close()
 
     def _sound(self, src: str, dst: str) -> asyncio.Future[RadioDelivery]:
-        if self._radio_between(src, dst) != "ofdma":
+        self._radio_between(src, dst)
+        if (src, dst) not in self._granted:
             return self.transfer(src, dst, _PROBE_BYTES, "sounding")
         sounding = self._begin(src, dst, 0, "sounding")
         self._episode.Sound(sounding.number, self._numbers[src], self._numbers[dst])
@@ -255,8 +228,8 @@ class Ns3Network(EpisodeNetwork):
                 f"not {grant.tx_power_w:g} W"
             )
 
-    def _powers(self, grants: Sequence[Grant]) -> dict[tuple[str, str], float]:
-        """The powers of radios that have one for all links, and share their bands by themselves."""
+    def _node_powers(self, grants: Sequence[Grant]) -> dict[tuple[str, str], float]:
+        """Powers of radios that have one for all links, by node and radio; no bandwidths."""
         powers: dict[tuple[str, str], float] = {}
         for grant in grants:
             radio = self._radio[grant.src, grant.dst]
@@ -274,17 +247,3 @@ class Ns3Network(EpisodeNetwork):
                     f"not {given:g} W and {grant.tx_power_w:g} W"
                 )
         return powers
-
-    def _set_power(self, name: str, radio: str, watts: float) -> None:
-        self._episode.SetTxPower(self._numbers[name], radio, watts)
-
-    def _set_first_power(self, name: str, radio: str) -> None:
-        """Until a plan says otherwise."""
-        watts = self._nodes[name].max_tx_power_w
-        if radio == "lte" and lte.follows_path_loss(self._spec, name):
-            self._episode.SetMaxTxPower(self._numbers[name], watts)
-            return
-        power = (self._spec.d2d if radio == "wifi" else self._spec.d2e).power
-        if isinstance(power, FixedPower) and name != self._spec.bs.name:
-            watts = min(watts, power.tx_power_w)
-        self._set_power(name, radio, watts)

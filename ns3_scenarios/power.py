@@ -1,6 +1,6 @@
-"""Power where a plan sets none: fixed, or by open-loop control; and what can be wrong with it.
+"""Transmit power where a plan sets none: fixed or by open-loop control, and the checks of both.
 
-Base stations send at their most in either case. Plain data; nothing here needs ns-3.
+In either case base stations send at their maximum power. Plain data; nothing here needs ns-3.
 """
 
 from __future__ import annotations
@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: The α that LTE knows (3GPP TS 36.213, 5.1.1.1).
-LTE_ALPHAS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
 
 @dataclass(frozen=True, slots=True)
 class FixedPower:
-    """Every node radiates this much, or the most that it can where that is less."""
+    """Every node sends at this power, or at its maximum power if that is less."""
 
     tx_power_w: float
 
@@ -25,7 +22,7 @@ class OpenLoop:
 
       P = min(P_max, P0 + 10·log10(M) + α·PL)
 
-    with M resource blocks of 180 kHz and the path loss PL as reference signals show it (3GPP TS
+    with M resource blocks and the path loss PL measured on reference signals (3GPP TS
     36.213, 5.1.1.1, and TS 38.213, 7.1.1, without Δ_TF and closed-loop corrections). On sidelinks
     PL is the link's own (TS 38.213, 16.2.1).
     """
@@ -37,20 +34,38 @@ class OpenLoop:
 PowerControl = FixedPower | OpenLoop
 
 
-def power_problems(path: str, power: PowerControl | None, stack: str) -> Iterator[tuple[str, str]]:
-    """Everything wrong with a power control on "wifi", "lte" or "ofdma", as `checks.problems`."""
-    if isinstance(power, FixedPower):
-        if not 0 < power.tx_power_w <= 1e6:
-            yield f"{path}.tx_power_w", f"expected watts above 0, not {power.tx_power_w}"
-    elif isinstance(power, OpenLoop):
-        if stack == "wifi":
-            yield path, "expected a fixed power: Wi-Fi has no open loop"
-        low, whole = (-126, True) if stack == "lte" else (-202, False)
-        if not low <= power.p0_dbm <= 24 or (whole and power.p0_dbm != round(power.p0_dbm)):
-            kind = "whole dBm" if whole else "dBm"
-            yield f"{path}.p0_dbm", f"expected {low} to 24 {kind}, not {power.p0_dbm}"
-        if stack == "lte" and power.alpha not in LTE_ALPHAS:
-            choices = ", ".join(map(str, LTE_ALPHAS))
-            yield f"{path}.alpha", f"expected one of {choices}, not {power.alpha}"
-        elif not 0 <= power.alpha <= 1:
-            yield f"{path}.alpha", f"expected 0 to 1, not {power.alpha}"
+@dataclass(frozen=True, slots=True)
+class OpenLoopLimits:
+    """The open-loop settings that a radio has; no `alphas`: any from 0 to 1."""
+
+    lowest_p0_dbm: float
+    whole_dbm: bool = False
+    alphas: tuple[float, ...] = ()
+
+
+_HIGHEST_P0_DBM = 24
+
+
+def power_problems(
+    path: str, power: PowerControl | None, limits: OpenLoopLimits
+) -> Iterator[tuple[str, str]]:
+    """Everything wrong with a power control, in the form of `checks.problems`."""
+    if not isinstance(power, OpenLoop):
+        yield from fixed_power_problems(path, power)
+        return
+    low, whole = limits.lowest_p0_dbm, limits.whole_dbm
+    within = low <= power.p0_dbm <= _HIGHEST_P0_DBM
+    if not within or (whole and power.p0_dbm != round(power.p0_dbm)):
+        unit = "whole dBm" if whole else "dBm"
+        yield f"{path}.p0_dbm", f"expected {low:g} to {_HIGHEST_P0_DBM} {unit}, not {power.p0_dbm}"
+    if limits.alphas and power.alpha not in limits.alphas:
+        choices = ", ".join(map(str, limits.alphas))
+        yield f"{path}.alpha", f"expected one of {choices}, not {power.alpha}"
+    elif not 0 <= power.alpha <= 1:
+        yield f"{path}.alpha", f"expected 0 to 1, not {power.alpha}"
+
+
+def fixed_power_problems(path: str, power: FixedPower | None) -> Iterator[tuple[str, str]]:
+    """Everything wrong with a fixed power, in the form of `checks.problems`."""
+    if power is not None and not 0 < power.tx_power_w <= 1e6:
+        yield f"{path}.tx_power_w", f"expected watts above 0, not {power.tx_power_w}"

@@ -1,47 +1,22 @@
-"""What a network is made of, as plain data: nodes, clusters, radios, and what is around them.
+"""What a network is made of, as plain data: nodes, clusters, radios and interferers.
 
-Positions in metres, powers in watts, bandwidths in hertz. A radio's `power` says what its nodes
-radiate where a plan doesn't; None: the most that they can. Nothing here needs ns-3; what can be
-wrong with it is in `ns3_scenarios.checks`.
+Positions are in metres, powers in watts, bandwidths in hertz. Nothing here needs ns-3. The checks
+of a scenario are in `ns3_scenarios.checks`, and in `ns3_scenarios.radios` those of each radio.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from ns3_scenarios.channel import AttributeValue, Channel
 from ns3_scenarios.interferers import Interferer
 from ns3_scenarios.mobility import Motion, Point, Trajectory
+from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 from ns3_scenarios.power import PowerControl
 
-#: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.
-WIFI_CHANNELS: Mapping[float, tuple[int, ...]] = {
-    20e6: (36, 40, 44, 48, 52, 56, 60, 64, 100, 104, 108, 112, 116, 120, 124, 128, 132, 136, 140,
-           144, 149, 153, 157, 161, 165, 169, 173, 177),
-    40e6: (38, 46, 54, 62, 102, 110, 118, 126, 134, 142, 151, 159, 167, 175),
-    80e6: (42, 58, 106, 122, 138, 155, 171),
-    160e6: (50, 114, 163),
-}  # fmt: skip
-
-#: LTE's channel bandwidths in hertz and the resource blocks of 180 kHz in them (3GPP TS 36.101).
-LTE_RESOURCE_BLOCKS: Mapping[float, int] = {
-    1.4e6: 6,
-    3e6: 15,
-    5e6: 25,
-    10e6: 50,
-    15e6: 75,
-    20e6: 100,
-}
-
-WIFI_MOST_NODES = 254  # in a cell, as its subnet has addresses
-LTE_MOST_UES = 320  # as many as one sounding period has subframes
-
-#: A resource block of the OFDMA radio: 12 subcarriers of 15 kHz (3GPP TS 36.211, 5.2.3).
-BLOCK_HZ = 180e3
-OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # 1.08 to 99 MHz
-
+OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # resource blocks: 1.08 to 99 MHz
 
 #: See `ScenarioSpec`.
 Fidelity = Literal["packet", "sampled"]
@@ -52,11 +27,32 @@ def _log_distance(loss_at_1_m_db: float) -> Channel:
     return Channel(attributes={"Exponent": 3.0, "ReferenceLoss": loss_at_1_m_db})
 
 
+class RadioSpec(Protocol):
+    """What the spec of every radio has; the stack of its type is in `ns3_scenarios.radios`.
+
+    `carrier_hz` is the frequency at which path loss is calculated. `power` is the control of
+    transmit powers that a plan doesn't set; None is the maximum power of each node.
+    """
+
+    @property
+    def bandwidth_hz(self) -> float: ...
+    @property
+    def carrier_hz(self) -> float: ...
+    @property
+    def noise_figure_db(self) -> float: ...
+    @property
+    def antenna_gain_db(self) -> float: ...
+    @property
+    def propagation(self) -> Channel: ...
+    @property
+    def power(self) -> PowerControl | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node: where it is at the run's time 0, the most it can radiate, what its receiver draws.
+    """A node: its position at the run's time 0, its maximum transmit power, its receiver's power.
 
-    `motion` None: it stands still, or goes along with its control unit.
+    With `motion` None it stands still, or moves with its control unit.
     """
 
     name: str
@@ -106,13 +102,13 @@ class WifiSpec:
 
     @property
     def carrier_hz(self) -> float:
-        """Where path loss is calculated, whatever the channel."""
+        """The same for all channels."""
         return 5.2e9
 
 
 @dataclass(frozen=True, slots=True)
 class LteSpec:
-    """LTE between the control units and the base station; one carrier each way."""
+    """LTE between the control units and the base station; one carrier in each direction."""
 
     bandwidth_hz: float = 20e6
     # ns-3's.
@@ -126,7 +122,7 @@ class LteSpec:
 
     @property
     def carrier_hz(self) -> float:
-        """Where path loss is calculated, both ways: the downlink of band 1."""
+        """That of band 1's downlink, in both directions."""
         return 2.12e9
 
 
@@ -134,19 +130,19 @@ class LteSpec:
 class OfdmaSpec:
     """The scheduled OFDMA radio, between devices or between control units and base stations.
 
-    `bandwidth_hz` is what the resource blocks fill, a multiple of 180 kHz; as D2E with frequency
-    division it is that each way. `acknowledged` says whether the link layer sends again what HARQ
-    gave up on; None: unless the transport is UDP. In an underlay the channel of D2E holds for pairs
-    with a base station in them, that of D2D for pairs of devices.
+    `bandwidth_hz` is that of the resource blocks, a multiple of `BLOCK_HZ`; for D2E with frequency
+    division duplex, that of each direction. With `acknowledged` the link layer sends again what
+    HARQ failed to deliver; None means unless the transport is UDP.
 
-    For D2D alone: `reuse` is the number of sub-bands that the band is divided into, which clusters
-    take in turn (1: all use the whole band, and interfere); with `underlay` the links use the
-    resource blocks of the D2E uplink. For D2E alone: `duplex`.
+    For D2D only: `reuse` is the number of sub-bands of the band, which clusters take in turn (1:
+    all clusters use the whole band, and interfere). With `underlay` the links use the resource
+    blocks of the D2E uplink; the channel of D2E then holds for pairs that include a base station,
+    that of D2D for pairs of devices. For D2E only: `duplex`.
     """
 
     bandwidth_hz: float = 18e6
     carrier_hz: float = 2.1e9
-    tti_s: float = 1e-3
+    tti_s: float = TTI_S
     target_bler: float = 0.1
     max_transmissions: int = 4
     acknowledged: bool | None = None
@@ -177,19 +173,20 @@ class OfdmaSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSpec:
-    """One episode's network. `ns3_defaults` are attribute defaults, `type::attribute` → value.
+    """The network of one episode. `ns3_defaults` are attribute defaults, `type::attribute` → value.
 
-    `run` is ns-3's run number (RngRun) for what is drawn anew each episode, fading included;
-    `lasting_run` that for what outlasts it: line of sight, shadowing, ways. `start_ns` is the run's
-    own time at the episode's start. `stations` are further base stations, for clusters that name
-    them; with OFDMA as D2E. `interferers` are on its channels and no part of it. By its
-    `fidelity` every byte goes as packets, or long transfers are sampled (`native/fast-forward.h`).
+    `run` is ns-3's run number (RngRun) for what is drawn anew in each episode, such as fading;
+    `lasting_run` is that for what stays the same in all episodes of a run: line of sight, shadowing
+    and random motion. `start_ns` is the run's time at the start of the episode. `stations` are
+    further base stations, for clusters that name them. `interferers` are on the network's channels
+    and not part of it. With the fidelity `packet` every byte is simulated in packets, with
+    `sampled` long transfers are extrapolated (`native/fast-forward.h`).
     """
 
     bs: NodeSpec
     clusters: tuple[ClusterSpec, ...]
-    d2d: WifiSpec | OfdmaSpec = field(default_factory=WifiSpec)
-    d2e: LteSpec | OfdmaSpec = field(default_factory=LteSpec)
+    d2d: RadioSpec = field(default_factory=WifiSpec)
+    d2e: RadioSpec = field(default_factory=LteSpec)
     seed: int = 1
     run: int = 1
     lasting_run: int = 1
@@ -206,16 +203,6 @@ class ScenarioSpec:
         return (self.bs, *self.stations, *inside)
 
 
-def default_wifi_channel(spec: WifiSpec) -> int:
-    """The channel number where none is given."""
-    return WIFI_CHANNELS[spec.bandwidth_hz][0]
-
-
-def wifi_channel(spec: WifiSpec, cluster: ClusterSpec) -> int:
-    """The channel number that a cluster uses."""
-    return default_wifi_channel(spec) if cluster.channel is None else cluster.channel
-
-
 def megahertz(hertz: float) -> str:
-    """A bandwidth as messages have it."""
+    """A bandwidth as messages print it."""
     return f"{hertz / 1e6:.6g} MHz"

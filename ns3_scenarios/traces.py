@@ -1,7 +1,7 @@
-"""What ns-3's users look at beside the records: pcap, ASCII, FlowMonitor and NetAnim files.
+"""ns-3's own traces of an episode: pcap, ASCII, FlowMonitor and NetAnim files.
 
-Tracing listens and changes nothing. Times in the files are ns-3's own, which begin before time 0 of
-the episode where terminals have to attach first.
+Tracing changes no results. Times in the files are ns-3's, which start before time 0 of the episode
+if terminals have to attach first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from ns3_scenarios import runtime
-from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.radios.registry import stacks
+from ns3_scenarios.scenario import ScenarioSpec
 
 TraceKind = Literal["pcap", "ascii", "flowmon", "netanim"]
 TRACE_KINDS: tuple[TraceKind, ...] = ("pcap", "ascii", "flowmon", "netanim")
@@ -25,7 +26,7 @@ _MODULES = {"flowmon": "flow-monitor", "netanim": "netanim"}
 
 @dataclass(frozen=True, slots=True)
 class TraceFiles:
-    """Which traces are wanted, and the folder that they go to."""
+    """The kinds of traces to write, and the folder for them."""
 
     folder: Path
     kinds: Collection[TraceKind]
@@ -36,24 +37,16 @@ class TraceFiles:
 
 
 def left_out(spec: ScenarioSpec, kinds: Collection[TraceKind]) -> Iterator[str]:
-    """A line for each of the traces that a radio of this scenario can't give, or not in full."""
-    packets = ", ".join(kind for kind in TRACE_KINDS if kind in kinds and kind != "netanim")
-    for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
-        if isinstance(radio, OfdmaSpec) and "netanim" in kinds:
-            yield f"netanim: the nodes of {tier}, but not what its radio carries between them"
-        if isinstance(radio, OfdmaSpec) and radio.transport == "direct":
-            if packets:
-                yield f"{packets}: nothing of {tier}, which has no packets (transport: direct)"
-        elif isinstance(radio, OfdmaSpec) and "pcap" in kinds:
-            yield f"pcap: {tier} as IP packets, for its link layer has no frames of a known format"
-        elif isinstance(radio, LteSpec) and "pcap" in kinds:
-            yield f"pcap: {tier} as IP packets, for ns-3's LTE has no pcap of its radio"
+    """A line for each of these traces that a radio of the scenario can't write, or not in full."""
+    ordered = [kind for kind in TRACE_KINDS if kind in kinds]
+    for stack in stacks(spec):
+        yield from stack.untraced(ordered)
 
 
 class Tracing:
-    """Traces being written; to be finished before the simulation is destroyed.
+    """Traces that are being written; call `finish` before the simulation is destroyed.
 
-    Raises `OSError` where the folder can't be made or written: ns-3 would end the process.
+    Raises `OSError` if the folder can't be made or written, as ns-3 would end the process.
     """
 
     def __init__(self, files: TraceFiles, numbers: Mapping[str, int]) -> None:
@@ -79,7 +72,7 @@ class Tracing:
             self._animate(nodes)
 
     def finish(self) -> None:
-        """Writes what is still to be written, and lets go of ns-3's objects."""
+        """Writes what is left to write, and deletes ns-3's objects."""
         if self._flows is not None:
             self._flows.SerializeToXmlFile(str(self._files.folder / "flowmon.xml"), True, False)
             self._flows.__destruct__()
@@ -89,7 +82,7 @@ class Tracing:
         self._flows = self._animation = self._packets = None
 
     def _capture(self, name: str, node: Any) -> None:
-        """A file an interface: 802.11 frames with radiotap headers of Wi-Fi's, IP packets else."""
+        """A file for each interface: 802.11 frames with radiotap headers, or IP packets."""
         ipv4 = node.GetObject[self._ns.Ipv4]()
         for number in range(1, ipv4.GetNInterfaces()):  # 0 is the loopback
             device = ipv4.GetNetDevice(number)

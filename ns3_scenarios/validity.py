@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ns3_scenarios.channel import AttributeValue, Channel, kind_of
-from ns3_scenarios.scenario import OfdmaSpec, ScenarioSpec
+from ns3_scenarios.radios.registry import stacks
+from ns3_scenarios.scenario import ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.tracks import (
     Extremes,
@@ -299,12 +300,12 @@ def _uses(spec: ScenarioSpec) -> Iterator[_Use]:
 
 def _members(spec: ScenarioSpec, tier: str) -> Iterator[Track]:
     """All that the tier's channel is asked about, interferers included."""
-    underlay = isinstance(spec.d2d, OfdmaSpec) and spec.d2d.underlay
+    joined = any(stack.joins_tiers for stack in stacks(spec))
     if tier == "d2e":
         yield from map(track, (spec.bs, *spec.stations))
     for cluster in spec.clusters:
-        yield from cluster_tracks(cluster) if tier == "d2d" or underlay else [track(cluster.cu)]
-    on_it = [i for i in spec.interferers if underlay or (i.band == "d2d") == (tier == "d2d")]
+        yield from cluster_tracks(cluster) if tier == "d2d" or joined else [track(cluster.cu)]
+    on_it = [i for i in spec.interferers if joined or (i.band == "d2d") == (tier == "d2d")]
     yield from map(track, interferer_nodes(replace(spec, interferers=tuple(on_it))))
 
 

@@ -10,9 +10,9 @@ from collapipe_ns3.config.section import Attribute, Count, Decibels, Keys, Secti
 from collapipe_ns3.quantity import Dbm, Hertz, Metres, Seconds, to_w
 from ns3_scenarios import channel
 from ns3_scenarios.channel import Channel, kind_of
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop, PowerControl
 from ns3_scenarios.scenario import (
-    BLOCK_HZ,
     OFDMA_FEWEST_BLOCKS,
     OFDMA_MOST_BLOCKS,
     LteSpec,

@@ -10,6 +10,8 @@
 #include "ns3/neighbor-cache-helper.h"
 #include "ns3/simulator.h"
 
+#include <stdexcept>
+
 namespace collapipe
 {
 
@@ -18,6 +20,12 @@ using namespace ns3;
 namespace
 {
 constexpr uint16_t FIRST_PORT = 1024; // each stream listens at its own
+
+std::string
+NodePair(uint32_t src, uint32_t dst)
+{
+    return "nodes " + std::to_string(src) + " and " + std::to_string(dst);
+}
 
 bool
 HasDevices(const Channel& channel)
@@ -209,7 +217,18 @@ void
 Episode::SetTxPower(uint32_t node, const std::string& radio, double watts)
 {
     SampleAnew();
-    radio == "wifi" ? m_wifi->SetTxPower(node, watts) : m_lte->SetTxPower(node, watts);
+    if (radio == "wifi" && m_wifi)
+    {
+        m_wifi->SetTxPower(node, watts);
+    }
+    else if (radio == "lte" && m_lte)
+    {
+        m_lte->SetTxPower(node, watts);
+    }
+    else
+    {
+        throw std::invalid_argument("no " + radio + " radio that has one power for all its links");
+    }
 }
 
 void
@@ -320,7 +339,11 @@ Episode::Open(uint32_t src, uint32_t dst)
     {
         return carry(m_wifi->Address(dst), *link);
     }
-    return carry(m_lte->Address(dst), *m_lte->Link(src, dst));
+    if (auto* link = m_lte ? m_lte->Link(src, dst) : nullptr)
+    {
+        return carry(m_lte->Address(dst), *link);
+    }
+    throw std::invalid_argument("no radio joins " + NodePair(src, dst));
 }
 
 void
@@ -335,6 +358,17 @@ Episode::Head(uint32_t src, uint32_t dst) const
 {
     const auto stream = m_streams.find({src, dst});
     return stream == m_streams.end() ? Progress{} : stream->second->Head();
+}
+
+/// The radio whose links are granted and sounded one by one.
+OfdmaCells&
+Episode::Scheduled(uint32_t src, uint32_t dst) const
+{
+    if (auto* ofdma = OfdmaBetween(src, dst))
+    {
+        return *ofdma;
+    }
+    throw std::invalid_argument("no OFDMA radio joins " + NodePair(src, dst));
 }
 
 OfdmaCells*
@@ -354,14 +388,14 @@ void
 Episode::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
 {
     SampleAnew();
-    OfdmaBetween(src, dst)->Grant(src, dst, watts, blocks);
+    Scheduled(src, dst).Grant(src, dst, watts, blocks);
 }
 
 void
 Episode::Sound(uint64_t id, uint32_t src, uint32_t dst)
 {
     SampleAnew();
-    OfdmaBetween(src, dst)->Sound(id, src, dst);
+    Scheduled(src, dst).Sound(id, src, dst);
 }
 
 uint32_t

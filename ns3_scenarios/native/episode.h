@@ -73,7 +73,8 @@ class Episode
     OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
     /// What else there is on the radios' channels; to be furnished after them, before Start().
     Surroundings& Around();
-    /// Sets the power of a node's radio: "wifi" or "lte".
+    /// Sets the power of a node for all links of a radio, "wifi" or "lte". Powers of an OFDMA radio
+    /// are granted to links.
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
     /// For LTE terminals under open-loop power control, in place of a power.
     void SetMaxTxPower(uint32_t node, double watts);
@@ -108,6 +109,7 @@ class Episode
                                           const Motion& motion);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
     void SampleAnew();
+    OfdmaCells& Scheduled(uint32_t src, uint32_t dst) const;
     OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;
 
     int64_t m_runTime;

@@ -1,5 +1,7 @@
 #include "lte-meter.h"
 
+#include "numerology.h"
+
 #include "ns3/lte-amc.h"
 #include "ns3/lte-chunk-processor.h"
 #include "ns3/lte-enb-phy.h"
@@ -24,7 +26,6 @@ using namespace ns3;
 namespace
 {
 
-constexpr double RB_HZ = 180e3;
 constexpr double RE_HZ = 15e3; // a resource element; RSRP is a power per element
 // The data part of a subframe as ns-3's PHYs have it: behind three control symbols in the
 // downlink, before one for sounding in the uplink.
@@ -92,7 +93,7 @@ LteMeter::Ue::UlStart(Ptr<const PacketBurst> burst)
     {
         AddPdu(upCargo, **pdu);
     }
-    up.Sent(UL_DATA_S, dataPower, used.size() * RB_HZ, upCargo);
+    up.Sent(UL_DATA_S, dataPower, used.size() * BLOCK_HZ, upCargo);
     auto& usage = meter.m_usage[node];
     usage.txAirtime += UL_DATA_S;
     usage.txEnergy += UL_DATA_S * dataPower;
@@ -110,7 +111,7 @@ void
 LteMeter::Ue::DlMeasured(uint16_t, uint16_t, double rsrp, double sinr, uint8_t)
 {
     dlSinr = sinr;
-    const auto hertz = meter.m_blocks * RB_HZ;
+    const auto hertz = meter.m_blocks * BLOCK_HZ;
     const auto density = rsrp / RE_HZ;
     const auto gain = density * hertz / meter.m_txPower;
     down.Measured(gain, density / sinr, meter.m_txPower, hertz, meter.m_clock.Now());
@@ -246,7 +247,7 @@ LteMeter::DlStart(Ptr<const PacketBurst> burst)
     {
         if (const auto [watts, used] = std::exchange(ue.dlBlock, {}); used > 0)
         {
-            ue.down.Sent(DL_DATA_S, watts, used * RB_HZ, ue.downCargo);
+            ue.down.Sent(DL_DATA_S, watts, used * BLOCK_HZ, ue.downCargo);
         }
     }
 }
@@ -291,7 +292,7 @@ LteMeter::UlMeasured(uint16_t, uint16_t rnti, double sinr, uint8_t)
 {
     if (auto* ue = Find(rnti))
     {
-        const auto hertz = m_blocks * RB_HZ;
+        const auto hertz = m_blocks * BLOCK_HZ;
         const auto gain = sinr * m_interference * hertz / ue->soundingPower;
         ue->up.Measured(gain, m_interference, ue->soundingPower, hertz, m_clock.Now());
     }

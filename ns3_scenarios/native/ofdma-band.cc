@@ -1,5 +1,7 @@
 #include "ofdma-band.h"
 
+#include "numerology.h"
+
 #include <algorithm>
 #include <map>
 #include <utility>

@@ -4,6 +4,7 @@
 #include "byte-stream.h"
 #include "datagram-stream.h"
 #include "direct-stream.h"
+#include "numerology.h"
 #include "ofdma-net-device.h"
 #include "ofdma-spectrum-medium.h"
 

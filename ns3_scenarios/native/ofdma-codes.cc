@@ -1,5 +1,7 @@
 #include "ofdma-codes.h"
 
+#include "numerology.h"
+
 #include "ns3/lte-amc.h"
 #include "ns3/lte-mi-error-model.h"
 
@@ -20,7 +22,6 @@ constexpr double CODE_RATE[OfdmaCodes::MCS_COUNT] = {
     0.08, 0.1,  0.11, 0.15, 0.19, 0.24, 0.3,  0.37, 0.44, 0.51, 0.3,  0.33, 0.37, 0.42, 0.48,
     0.54, 0.6,  0.43, 0.45, 0.5,  0.55, 0.6,  0.65, 0.7,  0.75, 0.8,  0.85, 0.89, 0.92};
 
-constexpr double TABLE_TTI_S = 1e-3;
 constexpr double BYTE_ROUNDING = 1e-9; // of bytes
 constexpr double LOWEST_DB = -20;
 constexpr double HIGHEST_DB = 40;
@@ -54,7 +55,7 @@ OfdmaCodes::OfdmaCodes(double targetBler, double ttiSeconds)
         for (uint32_t blocks = MOST_BLOCKS; blocks > 0; --blocks)
         {
             const auto bits = amc->GetUlTbSizeFromMcs(mcs, blocks);
-            const auto bytes = bits * ttiSeconds / TABLE_TTI_S / 8;
+            const auto bytes = bits * ttiSeconds / TTI_S / 8;
             m_bytes[mcs][blocks] = static_cast<uint32_t>(bytes + BYTE_ROUNDING);
             // A block without room behind its headers is never sent, and the model has none such.
             m_thresholdDb[mcs][blocks] = Payload(mcs, blocks) > 0

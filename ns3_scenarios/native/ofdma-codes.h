@@ -11,9 +11,6 @@
 namespace collapipe
 {
 
-/// A resource block: 12 subcarriers of 15 kHz (TS 36.211, 5.2.3).
-constexpr double BLOCK_HZ = 180e3;
-
 /// Modulation and coding: what a transport block holds, and how often it arrives broken.
 ///
 /// Sizes are those of ns-3's LteAmc (TS 36.213, tables 8.6.1-1 and 7.1.7.2.1-1), error rates those

@@ -1,6 +1,7 @@
 #ifndef COLLAPIPE_OFDMA_LINK_H
 #define COLLAPIPE_OFDMA_LINK_H
 
+#include "numerology.h"
 #include "ofdma-adaptation.h"
 #include "ofdma-queue.h"
 

@@ -1,5 +1,7 @@
 #include "ofdma-radio.h"
 
+#include "numerology.h"
+
 #include "ns3/double.h"
 #include "ns3/simulator.h"
 #include "ns3/uinteger.h"
@@ -40,9 +42,9 @@ OfdmaRadio::GetTypeId()
             .AddConstructor<OfdmaRadio>()
             .AddAttribute("Tti",
                           "Length of a transmission time interval.",
-                          TimeValue(MilliSeconds(1)),
+                          TimeValue(Seconds(TTI_S)),
                           MakeTimeAccessor(&OfdmaRadio::m_tti),
-                          MakeTimeChecker(MicroSeconds(125), MilliSeconds(1)))
+                          MakeTimeChecker(MicroSeconds(125), Seconds(TTI_S)))
             .AddAttribute("TargetBler",
                           "Error rate of first transmissions that the outer loop steers to.",
                           DoubleValue(0.1),

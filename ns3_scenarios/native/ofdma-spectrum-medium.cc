@@ -1,5 +1,6 @@
 #include "ofdma-spectrum-medium.h"
 
+#include "numerology.h"
 #include "ofdma-codes.h"
 
 #include "ns3/simulator.h"

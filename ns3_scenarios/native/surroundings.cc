@@ -6,6 +6,8 @@
 #include "ns3/spectrum-channel.h"
 #include "ns3/udp-socket-factory.h"
 
+#include <stdexcept>
+
 namespace collapipe
 {
 
@@ -43,11 +45,24 @@ Surroundings::AddJammer(uint32_t node,
                         double watts,
                         const Pulses& pulses)
 {
-    const bool wifi = channel == "wifi";
-    const bool uplink = channel == "lte uplink";
-    const auto middle = offsetHz + (wifi ? 0 : m_lte->CentreHz(uplink));
+    Ptr<SpectrumChannel> jammed;
+    double middle = offsetHz;
+    if (channel == "wifi" && m_wifi)
+    {
+        jammed = m_wifi->Channel();
+    }
+    else if ((channel == "lte uplink" || channel == "lte downlink") && m_lte)
+    {
+        const bool uplink = channel == "lte uplink";
+        jammed = m_lte->Channel(uplink);
+        middle += m_lte->CentreHz(uplink);
+    }
+    else
+    {
+        throw std::invalid_argument("no spectrum channel " + channel);
+    }
     m_jammers.push_back(std::make_unique<Jammer>(m_nodes.at(node),
-                                                 wifi ? m_wifi->Channel() : m_lte->Channel(uplink),
+                                                 jammed,
                                                  middle - bandwidthHz / 2,
                                                  middle + bandwidthHz / 2,
                                                  watts,

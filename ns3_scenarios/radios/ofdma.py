@@ -2,239 +2,286 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from ns3_scenarios.power import FixedPower
+from ns3_scenarios.channel import AttributeValue
+from ns3_scenarios.interferers import Jammer
+from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
+from ns3_scenarios.power import FixedPower, OpenLoopLimits, power_problems
 from ns3_scenarios.propagation import add_channel
-from ns3_scenarios.scenario import BLOCK_HZ, ClusterSpec, OfdmaSpec, ScenarioSpec
-from ns3_scenarios.surroundings import ofdma_members, surround_ofdma
-
-Pair = tuple[str, str]
+from ns3_scenarios.radios.limits import (
+    FRONT_END,
+    STATION_FRONT_END,
+    interferer_channel_problems,
+    limit_problems,
+)
+from ns3_scenarios.radios.lte_codes import densities
+from ns3_scenarios.radios.ofdma_bands import Band, Cell, Radio, cells, radios
+from ns3_scenarios.radios.stack import Construction, Pair, Problem, RadioBand, Tier
+from ns3_scenarios.scenario import (
+    OFDMA_FEWEST_BLOCKS,
+    OFDMA_MOST_BLOCKS,
+    OfdmaSpec,
+    ScenarioSpec,
+    megahertz,
+)
+from ns3_scenarios.surroundings import native_pulses, native_traffic
 
 _ENGINES = {"tti": "collapipe::OfdmaTtiMedium", "spectrum": "collapipe::OfdmaSpectrumMedium"}
 _TRANSPORTS = {"direct": 0, "tcp": 1, "udp": 2}  # collapipe::OfdmaCells::Transport
 _UNCHANGED = -1.0
-_DUPLEX_SPACING_HZ = 190e6  # of band 1 (3GPP TS 36.101, table 5.7.4-1)
+
+_CHOICES = (
+    ("transport", ("direct", "tcp", "udp")),
+    ("engine", ("tti", "spectrum")),
+    ("duplex", ("fdd", "tdd")),
+)
+_LIMITS = (
+    ("carrier_hz", 100e6, 100e9),
+    ("tti_s", 125e-6, TTI_S),
+    ("target_bler", 1e-4, 0.9),
+    ("max_transmissions", 1, 4),
+    *FRONT_END,
+    *STATION_FRONT_END,
+)
+
+#: Fields in which an underlay agrees with the radio whose blocks it uses.
+_COMMON = ("carrier_hz", "tti_s", "target_bler", "max_transmissions", "engine")
+
+#: P0 as p0-NominalWithGrant (3GPP TS 38.331, 6.3.2).
+_OPEN_LOOP = OpenLoopLimits(lowest_p0_dbm=-202.0)
+
+# Expected of transfers before any was measured; from round 0 of `quickstart` on this radio.
+_HARQ_RTT_S = 8e-3
+_TCP_OVERHEAD, _TCP_LATENCY_S = 1.25, 1e-3  # acknowledgements in the same band
+_TCP_REPLIES = 0.4  # a slot for each acknowledgement, however small
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """Links that are scheduled together: what is granted to one is not there for another.
+class OfdmaStack:
+    """OFDMA at one tier or both; fulfils `RadioStack`."""
 
-    Those of one `subnet` reach each other by IP, where packets are what they carry.
-    """
+    name: ClassVar[str] = "ofdma"
+    grants_links: ClassVar[bool] = True
 
-    name: str
-    spec: OfdmaSpec
-    subnet: int
-    pairs: tuple[Pair, ...]
+    scenario: ScenarioSpec
+    d2d: OfdmaSpec | None
+    d2e: OfdmaSpec | None
 
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Resource blocks, and the cells that all use them.
-
-    `serves` says what for: "d2d", "uplink", "downlink"; `number` is that of a sub-band.
-    """
-
-    blocks: int
-    centre_hz: float
-    cells: tuple[Cell, ...]
-    serves: tuple[str, ...]
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Radio:
-    """Bands with one clock. `devices` has the channel between devices where `spec`'s is another."""
-
-    name: str
-    spec: OfdmaSpec
-    bands: tuple[Band, ...]
-    devices: OfdmaSpec | None = None
-
-
-class BandwidthGrant(Protocol):
-    """The part of a grant that this radio divides its bands by."""
+    @classmethod
+    def of(cls, scenario: ScenarioSpec) -> OfdmaStack | None:
+        """The stack for a scenario in which devices, control units or both use OFDMA."""
+        d2d = scenario.d2d if isinstance(scenario.d2d, OfdmaSpec) else None
+        d2e = scenario.d2e if isinstance(scenario.d2e, OfdmaSpec) else None
+        return cls(scenario, d2d, d2e) if d2d is not None or d2e is not None else None
 
     @property
-    def src(self) -> str: ...
+    def tiers(self) -> tuple[Tier, ...]:
+        return tuple(tier for tier, _ in self._specs())
+
     @property
-    def dst(self) -> str: ...
-    @property
-    def bandwidth_hz(self) -> float | None: ...
+    def joins_tiers(self) -> bool:
+        return self.d2d is not None and self.d2d.underlay
 
+    def pairs(self) -> Sequence[Pair]:
+        return [pair for _, cell in self._cells() for pair in cell.pairs]
 
-def radios(spec: ScenarioSpec) -> list[Radio]:
-    """What a scenario has of this radio: one for D2E, one for D2D, or one that both share."""
-    found: list[Radio] = []
-    d2d = spec.d2d if isinstance(spec.d2d, OfdmaSpec) else None
-    below = _sidelinks(spec, d2d) if d2d is not None and d2d.underlay else ()
-    if isinstance(spec.d2e, OfdmaSpec):
-        bands = _cellular_bands(spec, spec.d2e, below)
-        found.append(Radio("d2e", spec.d2e, bands, d2d if below else None))
-    if d2d is not None and not below:
-        found.append(Radio("d2d", d2d, _sidelink_bands(spec, d2d)))
-    return found
-
-
-def pairs(spec: ScenarioSpec) -> list[Pair]:
-    """The directed pairs of nodes that this radio joins."""
-    return [pair for cell in _cells(spec) for pair in cell.pairs]
-
-
-def unrepaired(spec: ScenarioSpec) -> set[Pair]:
-    """The pairs whose transfers may arrive with gaps: by UDP, or an unacknowledged link layer."""
-    return {
-        pair
-        for cell in _cells(spec)
-        for pair in cell.pairs
-        if cell.spec.transport == "udp" or not cell.spec.sends_again
-    }
-
-
-def install(spec: ScenarioSpec, episode: Any, numbers: Mapping[str, int], native: Any) -> None:
-    """Makes the radios; `numbers` maps node names to the episode's nodes."""
-    stations = {node.name for node in (spec.bs, *spec.stations)}
-    for radio in radios(spec):
-        cells = episode.AddOfdma(_ENGINES[radio.spec.engine], _attributes(radio.spec))
-        taking_part = {
-            end for band in radio.bands for cell in band.cells for p in cell.pairs for end in p
+    def unrepaired_pairs(self) -> Collection[Pair]:
+        """Those that use UDP, or a link layer without acknowledgements."""
+        return {
+            pair
+            for _, cell in self._cells()
+            for pair in cell.pairs
+            if cell.spec.transport == "udp" or not cell.spec.sends_again
         }
-        for node in spec.nodes:
-            if node.name in taking_part:
-                cells.AddNode(
-                    numbers[node.name],
-                    node.max_tx_power_w,
-                    *_receiver(radio.spec, node.name in stations),
-                )
-        serves = {use for band in radio.bands for use in band.serves}
-        for name, watts in ofdma_members(spec, radio.spec, serves):
-            cells.AddNode(numbers[name], watts, radio.spec.noise_figure_db, 0.0)
-        in_radio = sorted(numbers[name] for name in stations & taking_part)
-        channel = _channel(episode, radio.name, radio.spec)
-        between = _channel(episode, "d2d", radio.devices) if radio.devices else channel
-        for band in radio.bands:
-            place = cells.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
-            _install_links(band, place, cells, numbers)
-            _set_powers(spec, band, cells, stations, numbers)
-            surround_ofdma(spec, band.serves, band.number, place, cells, episode, numbers, native)
 
+    def problems(self) -> Iterator[Problem]:
+        for tier, radio in self._specs():
+            yield from _spec_problems(tier, radio)
+            yield from power_problems(f"{tier}.power", radio.power, _OPEN_LOOP)
+        if self.d2d is not None:
+            yield from self._sidelink_problems(self.d2d)
+        if self.d2e is not None:
+            if self.d2e.reuse != 1:
+                yield "d2e.reuse", "expected 1: sub-bands are for clusters"
+            if self.d2e.underlay:
+                yield "d2e.underlay", "expected false: it is d2d that may use d2e's blocks"
 
-class Bandwidths:
-    """The bandwidths that have been granted, so that no cell grants more than it has."""
+    def ns3_defaults(self) -> Mapping[str, AttributeValue]:
+        return {}
 
-    def __init__(self, spec: ScenarioSpec) -> None:
-        self._cell = {pair: cell for cell in _cells(spec) for pair in cell.pairs}
-        self._blocks = {
-            cell.name: band.blocks
-            for radio in radios(spec)
-            for band in radio.bands
-            for cell in band.cells
-        }
-        self._granted_hz: dict[Pair, float] = {}
+    def install(self, construction: Construction) -> None:
+        for radio in self._radios():
+            self._install_radio(radio, construction)
 
-    def with_grants(self, grants: Sequence[BandwidthGrant]) -> dict[Pair, float]:
-        """What would be granted with these; `ValueError` where a cell can't."""
-        granted = dict(self._granted_hz)
-        for grant in grants:
-            if grant.bandwidth_hz is None:
-                continue
-            cell = self._cell[grant.src, grant.dst]
-            most_hz = self._blocks[cell.name] * BLOCK_HZ
-            if not 0 < grant.bandwidth_hz <= most_hz * (1 + 1e-9):
-                raise ValueError(
-                    f"{grant.src} → {grant.dst}: expected a bandwidth above 0 and up to "
-                    f"{most_hz:g} Hz, not {grant.bandwidth_hz:g} Hz"
-                )
-            granted[grant.src, grant.dst] = grant.bandwidth_hz
-        touched = {cell.name: cell for cell in (self._cell[g.src, g.dst] for g in grants)}
-        for cell in touched.values():
-            self._check(cell, granted)
-        return granted
-
-    def take(self, granted: Mapping[Pair, float]) -> None:
-        """Makes what `with_grants` returned what is granted."""
-        self._granted_hz = dict(granted)
-
-    def _check(self, cell: Cell, granted: Mapping[Pair, float]) -> None:
-        shares = {pair: granted[pair] for pair in cell.pairs if pair in granted}
-        most_hz = self._blocks[cell.name] * BLOCK_HZ
-        if sum(shares.values()) > most_hz * (1 + 1e-9):
-            each = ", ".join(f"{src} → {dst} {hz:g}" for (src, dst), hz in shares.items())
-            raise ValueError(
-                f"{cell.name}: expected grants of {most_hz:g} Hz at most, as no resource block "
-                f"is granted twice, not {sum(shares.values()):g} Hz ({each})"
+    def bands(self) -> Iterator[RadioBand]:
+        """A band for each cell, as no grant of one cell restricts another's."""
+        for band, cell in self._cells():
+            transport = cell.spec.transport
+            yield RadioBand(
+                name=cell.name,
+                links=cell.pairs,
+                bandwidth_hz=band.blocks * BLOCK_HZ,
+                densities=densities(),
+                latency_s=0.0 if transport == "direct" else _TCP_LATENCY_S,
+                grants=True,
+                half_duplex=True,
+                slot_s=cell.spec.tti_s,
+                overhead=1.0 if transport == "direct" else _TCP_OVERHEAD,
+                replies=_TCP_REPLIES if transport == "tcp" else 0.0,
+                repeat_s=_HARQ_RTT_S,
+                least_hz=BLOCK_HZ,
             )
 
+    def untraced(self, kinds: Sequence[str]) -> Iterator[str]:
+        packets = ", ".join(kind for kind in kinds if kind != "netanim")
+        for tier, radio in self._specs():
+            if "netanim" in kinds:
+                yield f"netanim: the nodes of {tier}, but not what its radio carries between them"
+            if radio.transport == "direct":
+                if packets:
+                    yield f"{packets}: nothing of {tier}, which has no packets (transport: direct)"
+            elif "pcap" in kinds:
+                why = "for its link layer has no frames of a known format"
+                yield f"pcap: {tier} as IP packets, {why}"
 
-def _cells(spec: ScenarioSpec) -> Iterator[Cell]:
-    for radio in radios(spec):
+    def _specs(self) -> Iterator[tuple[Tier, OfdmaSpec]]:
+        if self.d2d is not None:
+            yield "d2d", self.d2d
+        if self.d2e is not None:
+            yield "d2e", self.d2e
+
+    def _radios(self) -> list[Radio]:
+        return radios(self.scenario, self.d2d, self.d2e)
+
+    def _cells(self) -> Iterator[tuple[Band, Cell]]:
+        for radio in self._radios():
+            yield from cells(radio)
+
+    def _sidelink_problems(self, d2d: OfdmaSpec) -> Iterator[Problem]:
+        if d2d.duplex != "fdd":
+            yield "d2d.duplex", "expected the default: all links of a cluster share one band"
+        if d2d.reuse < 1 or d2d.blocks // max(d2d.reuse, 1) < OFDMA_FEWEST_BLOCKS:
+            most = max(d2d.blocks // OFDMA_FEWEST_BLOCKS, 1)
+            yield "d2d.reuse", f"expected 1 to {most} sub-bands in this bandwidth, not {d2d.reuse}"
+        for n, cluster in enumerate(self.scenario.clusters):
+            if cluster.channel is not None and not 0 <= cluster.channel < d2d.reuse:
+                yield (
+                    f"clusters[{n}].channel",
+                    f"expected the number of a sub-band, 0 to {d2d.reuse - 1}, "
+                    f"not {cluster.channel}",
+                )
+        yield from interferer_channel_problems(self.scenario, range(d2d.reuse))
+        if d2d.underlay:
+            yield from self._underlay_problems(d2d)
+
+    def _underlay_problems(self, d2d: OfdmaSpec) -> Iterator[Problem]:
+        if self.d2e is None:
+            yield "d2d.underlay", "expected OFDMA as d2e, whose uplink blocks it could use"
+            return
+        if d2d.reuse != 1:
+            yield "d2d.reuse", "expected 1: the underlay uses all of the uplink's blocks"
+        if d2d.blocks != self.d2e.blocks:
+            yield (
+                "d2d.bandwidth_hz",
+                f"expected d2e's bandwidth, whose {self.d2e.blocks} resource blocks it uses; "
+                f"not {d2d.blocks} blocks",
+            )
+        for name in _COMMON:
+            mine, theirs = getattr(d2d, name), getattr(self.d2e, name)
+            if mine != theirs:
+                yield (
+                    f"d2d.{name}",
+                    f"expected {theirs!r}, d2e's, whose blocks it uses; not {mine!r}",
+                )
+
+    def _install_radio(self, radio: Radio, construction: Construction) -> None:
+        episode, numbers = construction.episode, construction.numbers
+        stations = {node.name for node in (self.scenario.bs, *self.scenario.stations)}
+        members = {end for _, cell in cells(radio) for pair in cell.pairs for end in pair}
+        native: Any = episode.AddOfdma(_ENGINES[radio.spec.engine], _attributes(radio.spec))
+        for node in self.scenario.nodes:
+            if node.name in members:
+                receiver = _receiver(radio.spec, node.name in stations)
+                native.AddNode(numbers[node.name], node.max_tx_power_w, *receiver)
+        for name, watts in self._interferer_powers(radio):
+            native.AddNode(numbers[name], watts, radio.spec.noise_figure_db, 0.0)
+        in_radio = sorted(numbers[name] for name in stations & members)
+        channel = _add_channel(episode, radio.name, radio.spec)
+        between = _add_channel(episode, "d2d", radio.devices) if radio.devices else channel
         for band in radio.bands:
-            yield from band.cells
+            place = native.AddBand(band.blocks, band.centre_hz, in_radio, channel, between)
+            _add_links(native, place, band, numbers)
+            self._set_powers(native, band, numbers)
+            self._add_interferers(native, place, band, construction)
+
+    def _set_powers(self, native: Any, band: Band, numbers: Mapping[str, int]) -> None:
+        """Powers of links by their spec's power control; stations send at their most."""
+        stations = {node.name for node in (self.scenario.bs, *self.scenario.stations)}
+        most_w = {node.name: node.max_tx_power_w for node in self.scenario.nodes}
+        for cell in band.cells:
+            power = cell.spec.power
+            for src, dst in cell.pairs:
+                link = numbers[src], numbers[dst]
+                if src in stations or power is None:
+                    continue
+                if isinstance(power, FixedPower):
+                    native.Grant(*link, min(power.tx_power_w, most_w[src]), _UNCHANGED)
+                else:
+                    native.SetOpenLoop(*link, 10 ** (power.p0_dbm / 10 - 3), power.alpha)
+
+    def _interferer_powers(self, radio: Radio) -> Iterator[tuple[str, float]]:
+        """The nodes of interferers in a radio, and what each radiates in one band."""
+        serves = {use for band in radio.bands for use in band.serves}
+        for interferer in self.scenario.interferers:
+            if interferer.band in serves:
+                everywhere = isinstance(interferer, Jammer) and interferer.channel is None
+                bands = radio.spec.reuse if everywhere and interferer.band == "d2d" else 1
+                for name in interferer.places:
+                    yield name, interferer.tx_power_w / bands
+
+    def _add_interferers(
+        self, native: Any, place: int, band: Band, construction: Construction
+    ) -> None:
+        """Jammers and background links in the band, which is number `place` of the radio."""
+        around: Any = construction.episode.Around()
+        for interferer in self.scenario.interferers:
+            if interferer.band not in band.serves:
+                continue
+            nodes = [construction.numbers[name] for name in interferer.places]
+            if isinstance(interferer, Jammer):
+                if interferer.channel in (None, band.number):
+                    pulses = native_pulses(interferer, construction.native)
+                    native.AddJammer(place, nodes[0], pulses)
+            elif (interferer.channel or 0) == band.number:
+                native.AddBackground(place, *nodes)
+                traffic = native_traffic(interferer, construction.native)
+                around.AddOfdmaTraffic(native, *nodes, *traffic)
 
 
-def _cellular_bands(
-    spec: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
-) -> tuple[Band, ...]:
-    """The uplink's band and the downlink's, or one for both; each station is a cell."""
-    beside = ("d2d",) if below else ()
-    up, down = [], []
-    for station in (spec.bs, *spec.stations):
-        served = [c.cu.name for c in spec.clusters if (c.station or spec.bs.name) == station.name]
-        if served:
-            up.append((station.name, tuple((cu, station.name) for cu in served)))
-            down.append((station.name, tuple((station.name, cu) for cu in served)))
-    if d2e.duplex == "tdd":
-        cells = tuple(
-            Cell(f"cell of {name}", d2e, 0, ups + downs)
-            for (name, ups), (_, downs) in zip(up, down, strict=True)
+def _spec_problems(tier: Tier, radio: OfdmaSpec) -> Iterator[Problem]:
+    blocks = radio.bandwidth_hz / BLOCK_HZ
+    if not OFDMA_FEWEST_BLOCKS <= blocks <= OFDMA_MOST_BLOCKS or abs(blocks - round(blocks)) > 1e-6:
+        near = OFDMA_FEWEST_BLOCKS
+        if math.isfinite(blocks):
+            near = min(max(round(blocks), OFDMA_FEWEST_BLOCKS), OFDMA_MOST_BLOCKS)
+        yield (
+            f"{tier}.bandwidth_hz",
+            f"expected {OFDMA_FEWEST_BLOCKS} to {OFDMA_MOST_BLOCKS} resource blocks of "
+            f"{BLOCK_HZ / 1e3:g} kHz, not {megahertz(radio.bandwidth_hz)}; "
+            f"the nearest is {megahertz(near * BLOCK_HZ)}",
         )
-        return (Band(d2e.blocks, d2e.carrier_hz, cells + below, ("uplink", "downlink", *beside)),)
-    uplink = tuple(Cell(f"uplink of {name}", d2e, 0, ups) for name, ups in up)
-    downlink = tuple(Cell(f"downlink of {name}", d2e, 0, downs) for name, downs in down)
-    return (
-        Band(d2e.blocks, d2e.carrier_hz, uplink + below, ("uplink", *beside)),
-        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink, ("downlink",)),
-    )
-
-
-def _sidelinks(spec: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Cell, ...]:
-    return tuple(
-        Cell(
-            f"sidelinks of {cluster.cu.name}",
-            d2d,
-            number + 1,
-            tuple((a.name, b.name) for a in cluster.nodes for b in cluster.nodes if a is not b),
-        )
-        for number, cluster in enumerate(spec.clusters)
-    )
-
-
-def _sidelink_bands(spec: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Band, ...]:
-    """The sub-bands that clusters use, side by side; clusters that choose none take turns."""
-    blocks = d2d.blocks // d2d.reuse
-    cells = _sidelinks(spec, d2d)
-    found = []
-    for number in range(d2d.reuse):
-        using = tuple(
-            cell
-            for n, (cluster, cell) in enumerate(zip(spec.clusters, cells, strict=True))
-            if _sub_band(cluster, n, d2d) == number
-        )
-        if using:
-            offset_hz = (number - (d2d.reuse - 1) / 2) * blocks * BLOCK_HZ
-            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using, ("d2d",), number))
-    return tuple(found)
-
-
-def _sub_band(cluster: ClusterSpec, number: int, d2d: OfdmaSpec) -> int:
-    return number % d2d.reuse if cluster.channel is None else cluster.channel
+    yield from limit_problems(tier, radio, _LIMITS)
+    for name, choices in _CHOICES:
+        if (value := getattr(radio, name)) not in choices:
+            yield f"{tier}.{name}", f"expected {' or '.join(choices)}, not {value!r}"
 
 
 def _attributes(spec: OfdmaSpec) -> str:
+    """The attributes of `collapipe::OfdmaRadio` as the native code reads them."""
     return (
         f"Tti={round(spec.tti_s * 1e9)}\n"
         f"TargetBler={spec.target_bler!r}\n"
@@ -249,31 +296,15 @@ def _receiver(spec: OfdmaSpec, station: bool) -> tuple[float, float]:
     return spec.noise_figure_db, spec.antenna_gain_db
 
 
-def _set_powers(
-    spec: ScenarioSpec, band: Band, cells: Any, stations: set[str], numbers: Mapping[str, int]
-) -> None:
-    most_w = {node.name: node.max_tx_power_w for node in spec.nodes}
-    for cell in band.cells:
-        power = cell.spec.power
-        for src, dst in cell.pairs:
-            link = numbers[src], numbers[dst]
-            if src in stations or power is None:
-                continue
-            if isinstance(power, FixedPower):
-                cells.Grant(*link, min(power.tx_power_w, most_w[src]), _UNCHANGED)
-            else:
-                cells.SetOpenLoop(*link, 10 ** (power.p0_dbm / 10 - 3), power.alpha)
-
-
-def _channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
+def _add_channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
     return add_channel(episode, name, radio.propagation, radio.carrier_hz)
 
 
-def _install_links(band: Band, place: int, cells: Any, numbers: Mapping[str, int]) -> None:
+def _add_links(native: Any, place: int, band: Band, numbers: Mapping[str, int]) -> None:
     for cell in band.cells:
-        index = cells.AddCell(place)
+        index = native.AddCell(place)
         for src, dst in cell.pairs:
-            cells.AddLink(
+            native.AddLink(
                 place,
                 index,
                 numbers[src],

@@ -12,17 +12,18 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 from air_probe import FRAME, PIECE, array, probe_class
 
-from ns3_scenarios import network
+from ns3_scenarios import network, runtime
 from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
-from ns3_scenarios.radios import ofdma
+from ns3_scenarios.radios.ofdma import OfdmaStack
+from ns3_scenarios.radios.stack import Construction
 from ns3_scenarios.scenario import ScenarioSpec
 
 Pair = tuple[str, str]
@@ -94,12 +95,12 @@ def listening(spec: ScenarioSpec) -> Iterator[tuple[Ns3Network, Wire]]:
             made.append(self._episode.AddOfdma(*arguments))
             return made[-1]
 
-    install = ofdma.install
+    install = OfdmaStack.install
 
-    def watched(spec: ScenarioSpec, episode: Any, *rest: Any) -> None:
-        install(spec, Episode(episode), *rest)
+    def watched(stack: OfdmaStack, construction: Construction) -> None:
+        install(stack, replace(construction, episode=Episode(construction.episode)))
 
-    with mock.patch.object(network.ofdma, "install", watched):
+    with mock.patch.object(OfdmaStack, "install", watched):
         net = network.build(spec)
     try:
         yield net, Wire(net, made)
@@ -112,7 +113,7 @@ class Wire:
 
     def __init__(self, net: Ns3Network, radios: Sequence[Any]) -> None:
         self._net = net
-        now = network.runtime.load().Simulator.Now()
+        now = runtime.load().Simulator.Now()
         self._zero_ns = int(now.GetNanoSeconds()) - net.now_ns()
         self._probe = probe_class()()
         self._probe.Attach()
