@@ -1,8 +1,8 @@
-"""The parts of a study that say what the radios are, and how their signals weaken."""
+"""The sections of a study for radios and for propagation."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -22,11 +22,11 @@ from ns3_scenarios.scenario import (
 )
 
 OFDMA_CHANNEL_HZ = 20e6
-OFDMA_FILLED = 0.9  # of a channel by its resource blocks; the rest are guard bands
+OFDMA_FILLED = 0.9  # the share of a channel in resource blocks; the rest are guard bands
 
 
 def _as_wide_as_ofdma(hertz: float, info: ValidationInfo) -> float:
-    """A channel whose resource blocks OFDMA can number."""
+    """Refuses a channel with too few or too many resource blocks for OFDMA."""
     least, most = (n * BLOCK_HZ / OFDMA_FILLED for n in (OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS))
     if info.data.get("stack") == "ofdma" and not least <= hertz <= most:
         raise ValueError(
@@ -39,7 +39,7 @@ ChannelHertz = Annotated[Hertz, Field(gt=0), AfterValidator(_as_wide_as_ofdma)]
 
 
 class Power(Section):
-    """What nodes radiate where a plan sets no power: a fixed one, or by fractional control.
+    """The transmit power where a plan sets none: fixed, or by fractional power control.
 
     Fractional control (3GPP TS 38.213, 7.1.1) is for OFDMA and for LTE's uplink.
     """
@@ -55,41 +55,51 @@ class Power(Section):
 
     kind: Annotated[Literal["fixed", "fractional"], Field(examples=["fractional"])]
     tx_power_dbm: Annotated[Dbm | None, Field(ge=-100, le=80, examples=[20.0])] = None
-    """Of every node but base stations, or the most that it can where that is less."""
+    """Of every node but base stations, or its maximum power if that is less."""
     p0_dbm: Annotated[Dbm, Field(ge=-300, le=80)] | None = None
-    """Received in a resource block, of a path loss that is made up for in full; −80 dBm."""
+    """Power received in a resource block if the path loss is compensated in full; −80 dBm."""
     alpha: float | None = None
-    """How much of the path loss is made up for, 0 to 1; 0.8."""
+    """The share of the path loss in dB that is compensated, 0 to 1; 0.8."""
 
     def control(self) -> PowerControl:
-        """As the scenario has it."""
+        """The power control of the scenario."""
         if self.kind == "fixed":
             return FixedPower(to_w(self.tx_power_dbm or 0.0))
         return OpenLoop(**self.given("p0_dbm", "alpha"))
 
 
 class _Radio(Section):
-    """Keys that both tiers have. Those of the scheduled OFDMA radio the other stacks lack."""
+    """The keys of both tiers; only OFDMA has those from `transport` on."""
 
     shorthand = "stack"
     chooses = "stack"
 
     power: Power | None = None
-    """Where a plan sets no power; left out, nodes radiate the most that they can."""
+    """Where a plan sets no power; left out, nodes send at their maximum power."""
     noise_figure_db: Decibels | None = None
     antenna_gain_db: Decibels | None = None
     transport: Literal["tcp", "udp", "direct"] | None = None
-    """What carries the bytes: TCP, UDP, or by default the link layer alone, without IP."""
+    """TCP, UDP, or by default the link layer alone, without IP."""
     acknowledged: bool | None = None
-    """Whether the link layer repeats what HARQ gave up on; by default unless transport is udp."""
+    """Whether the link layer resends what HARQ didn't deliver; by default unless over udp."""
     engine: Literal["tti", "spectrum"] | None = None
-    """`tti`: an event a TTI; `spectrum`: ns-3's spectrum channel. The results are the same."""
+    """`tti`: one event per TTI; `spectrum`: ns-3's spectrum channel. The results are the same."""
     carrier_hz: Annotated[Hertz, Field(gt=0)] | None = None
     tti_s: Annotated[Seconds, Field(gt=0)] | None = None
     target_bler: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Block error rate that link adaptation aims at."""
+    """The target block error rate of link adaptation."""
     max_transmissions: Annotated[int, Field(ge=1)] | None = None
     """Of a block by HARQ, the first included."""
+
+    def _common(
+        self, own: WifiSpec | LteSpec | OfdmaSpec, model: ChannelModel | None, *names: str
+    ) -> dict[str, Any]:
+        """The spec's power and channel, and these fields of it where the study has them."""
+        return {
+            **self.given(*names),
+            "power": self.power.control() if self.power else None,
+            "propagation": model.over(own.propagation) if model else own.propagation,
+        }
 
 
 _OFDMA_KEYS = (
@@ -118,22 +128,19 @@ class DeviceRadio(_Radio):
     underlay: bool | None = None
     """OFDMA: whether the sidelinks use the resource blocks of the uplink to the base station."""
 
-    def spec(self, of: ChannelModel | None = None) -> WifiSpec | OfdmaSpec:
-        """The radio as the scenario has it, with this channel or the stack's own."""
-        own = WifiSpec() if self.stack == "wifi" else OfdmaSpec()
-        common = {
-            **self.given(*_FRONT_END_KEYS),
-            "power": self.power.control() if self.power else None,
-            "propagation": of.over(own.propagation) if of else own.propagation,
-        }
+    def spec(self, model: ChannelModel | None = None) -> WifiSpec | OfdmaSpec:
+        """The radio of the scenario, with this channel model or the stack's own."""
         if self.stack == "wifi":
-            return WifiSpec(self.bandwidth_hz or WifiSpec().bandwidth_hz, **common)
-        given = self.given(*_OFDMA_KEYS, "reuse", "underlay")
-        return OfdmaSpec(ofdma_bandwidth_hz(self.bandwidth_hz), **common, **given)
+            wifi = WifiSpec()
+            hertz = self.bandwidth_hz or wifi.bandwidth_hz
+            return WifiSpec(hertz, **self._common(wifi, model, *_FRONT_END_KEYS))
+        names = (*_FRONT_END_KEYS, *_OFDMA_KEYS, "reuse", "underlay")
+        hertz = ofdma_bandwidth_hz(self.bandwidth_hz)
+        return OfdmaSpec(hertz, **self._common(OfdmaSpec(), model, *names))
 
 
 class EdgeRadio(_Radio):
-    """The radio between control units and base station; the bandwidth is that of each way."""
+    """The radio between control units and base station; the bandwidth is that of each direction."""
 
     only: ClassVar[Keys] = dict.fromkeys((*_OFDMA_KEYS, "duplex"), ("ofdma",))
 
@@ -141,29 +148,26 @@ class EdgeRadio(_Radio):
     bandwidth_hz: ChannelHertz | None = None
     """Of the channel, 20 MHz by default; a tenth of it is guard band."""
     duplex: Literal["fdd", "tdd"] | None = None
-    """OFDMA: whether both ways have a band each, or take turns in one."""
+    """OFDMA: whether each direction has a band of its own, or both take turns in one."""
     station_noise_figure_db: Decibels | None = None
     station_antenna_gain_db: Decibels | None = None
 
-    def spec(self, of: ChannelModel | None = None) -> LteSpec | OfdmaSpec:
-        """The radio as the scenario has it, with this channel or the stack's own."""
-        own = LteSpec() if self.stack == "lte" else OfdmaSpec()
-        common = {
-            **self.given(*_FRONT_END_KEYS, *_STATION_KEYS),
-            "power": self.power.control() if self.power else None,
-            "propagation": of.over(own.propagation) if of else own.propagation,
-        }
+    def spec(self, model: ChannelModel | None = None) -> LteSpec | OfdmaSpec:
+        """The radio of the scenario, with this channel model or the stack's own."""
         if self.stack == "lte":
-            return LteSpec(self.bandwidth_hz or LteSpec().bandwidth_hz, **common)
-        given = self.given(*_OFDMA_KEYS, "duplex")
-        return OfdmaSpec(ofdma_bandwidth_hz(self.bandwidth_hz), **common, **given)
+            lte = LteSpec()
+            hertz = self.bandwidth_hz or lte.bandwidth_hz
+            return LteSpec(hertz, **self._common(lte, model, *_FRONT_END_KEYS, *_STATION_KEYS))
+        names = (*_FRONT_END_KEYS, *_STATION_KEYS, *_OFDMA_KEYS, "duplex")
+        hertz = ofdma_bandwidth_hz(self.bandwidth_hz)
+        return OfdmaSpec(hertz, **self._common(OfdmaSpec(), model, *names))
 
 
 def ofdma_bandwidth_hz(channel_hz: float | None) -> float:
-    """What the resource blocks fill of a channel: as many as leave a tenth of it for guard bands.
+    """The bandwidth of a channel's resource blocks, which leave a tenth of it for guard bands.
 
-    Of 5, 10, 15 and 20 MHz that is 25, 50, 75 and 100 blocks, as in LTE (3GPP TS 36.101, table
-    5.6-1). None is 20 MHz.
+    Channels of 5, 10, 15 and 20 MHz have 25, 50, 75 and 100 blocks, as in LTE (3GPP TS 36.101,
+    table 5.6-1). None is 20 MHz.
     """
     return int(OFDMA_FILLED * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9) * BLOCK_HZ
 
@@ -176,15 +180,15 @@ class Radio(Section):
 
 
 class Shadowing(Section):
-    """Log-normal shadowing; what is left out is as the channel's model has it. 0 dB: none."""
+    """Log-normal shadowing; keys left out are as in the channel's model. 0 dB: none."""
 
     sigma_db: Decibels | None = None
     distance_m: Metres | None = None
-    """Over which its correlation falls to 1/e (Gudmundson 1991; 3GPP TR 38.901, 7.4.4)."""
+    """Where its correlation falls to 1/e (Gudmundson 1991; 3GPP TR 38.901, 7.4.4)."""
 
 
 class Fading(Section):
-    """Block fading: a power gain of mean 1, drawn anew each round for every pair of nodes."""
+    """Block fading: a power gain of mean 1, drawn in each round for every pair of nodes."""
 
     shorthand = "kind"
     chooses = "kind"
@@ -193,15 +197,15 @@ class Fading(Section):
 
     kind: Literal["rayleigh", "nakagami"] = "rayleigh"
     m: Annotated[float | None, Field(examples=[3.0])] = None
-    """The shape: 1 is Rayleigh's, and the larger, the steadier."""
+    """The shape: 1 is Rayleigh fading; the larger, the less the gain varies."""
 
 
 class ChannelModel(Section):
-    """How one radio's signals weaken: path loss, shadowing, fading.
+    """One radio's propagation: path loss, shadowing, fading.
 
     The model is `log-distance`, 3GPP's `umi`, `uma` and `indoor` (TR 38.901), `p1411` (ITU-R
-    P.1411, between devices in streets), or any of ns-3's propagation loss models, whose attributes
-    may be given. Of the stack's own model single attributes may be given.
+    P.1411, between devices in streets), or any of ns-3's propagation loss models. `attributes` sets
+    attributes of the model; if it is the stack's own, the others are as the stack has them.
     """
 
     shorthand = "model"
@@ -212,7 +216,7 @@ class ChannelModel(Section):
     fading: Fading | None = None
 
     def over(self, own: Channel) -> Channel:
-        """The channel, with what a stack has of its own where it is the same model."""
+        """The channel; attributes left out are those of a stack's own channel of this model."""
         same = self.model in (own.kind, kind_of(own).loss)
         return Channel(
             self.model,
@@ -223,7 +227,7 @@ class ChannelModel(Section):
 
 
 class Propagation(Section):
-    """How the radios' signals weaken; what is left out is as the radio's stack has it."""
+    """The propagation of each radio; a model left out is that of the radio's stack."""
 
     d2d: ChannelModel | None = None
     d2e: ChannelModel | None = None
