@@ -1,6 +1,6 @@
-"""How signals weaken between two places: path loss, shadowing, fading; and what can be wrong.
+"""Propagation between two positions: path loss, shadowing and fading, and the checks of them.
 
-Plain data; nothing here needs ns-3. `ns3_scenarios.propagation` hands it to ns-3.
+Plain data; nothing here needs ns-3. `ns3_scenarios.propagation` makes ns-3's channels of it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ns3_scenarios.problem import Problem
+
 #: A value of an ns-3 attribute as it may be written in a study.
 AttributeValue = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
 class Shadowing:
-    """Log-normal shadowing, spatially consistent; None is what the channel's kind has of it.
+    """Log-normal shadowing, spatially consistent; None is the value of the channel's kind.
 
-    As either end moves by Δ metres its correlation falls to exp(−Δ / `distance_m`) (Gudmundson,
-    Electronics Letters 1991; 3GPP TR 38.901, 7.4.4). It is a function of the two places and the
-    study's seed: the same at a place that was left and came back to, and in every round.
+    If either end moves by Δ metres, the correlation is exp(−Δ / `distance_m`) (Gudmundson,
+    Electronics Letters 1991; 3GPP TR 38.901, 7.4.4). Shadowing is a function of the two positions
+    and the study's seed, and so the same in every round.
     """
 
     sigma_db: float | None = None
@@ -28,9 +30,9 @@ class Shadowing:
 
 @dataclass(frozen=True, slots=True)
 class Fading:
-    """Block fading: a power gain of mean 1, drawn once an episode for each pair of nodes.
+    """Block fading: a power gain of mean 1, drawn once per episode for each pair of nodes.
 
-    The gain is Gamma-distributed with shape m and mean 1 (Nakagami, 1960); m = 1 is Rayleigh's.
+    The gain is Gamma-distributed with shape m and mean 1 (Nakagami 1960); m = 1 is Rayleigh fading.
     """
 
     m: float = 1.0
@@ -40,9 +42,9 @@ class Fading:
 class Channel:
     """The channel of one tier.
 
-    `kind` is one of `KINDS` or the name of an ns-3 propagation loss model, whose `attributes` may
-    be given. The models' `Frequency` is the carrier's unless given, and their `ReferenceLoss`
-    free space's at 1 m.
+    `kind` is one of `KINDS` or the name of an ns-3 propagation loss model; `attributes` are the
+    model's. By default its `Frequency` is the carrier's, and its `ReferenceLoss` that of free space
+    at 1 m.
     """
 
     kind: str = "log-distance"
@@ -53,11 +55,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a kind of channel is made of: ns-3's types, and shadowing with and without sight.
+    """What a kind of channel consists of: ns-3's types, and shadowing with and without sight.
 
-    A kind with no `condition` has one loss that always holds. Shadowing is (sigma in dB,
-    correlation distance in metres). `square_m` is the side of the squares in which line of sight is
-    drawn alike.
+    A kind without a `condition` has one loss model for all cases. Shadowing is (sigma in dB,
+    correlation distance in metres). Line of sight is drawn once for all pairs between two squares,
+    whose side is `square_m`.
     """
 
     loss: str
@@ -71,12 +73,12 @@ class Kind:
 _CONDITION = "ns3::ThreeGpp{}ChannelConditionModel"
 _THREE_GPP = "ns3::ThreeGpp{}PropagationLossModel"
 
-#: Kinds of channel that have a name of their own. 3GPP's have their path loss from TR 38.901, table
-#: 7.4.1-1, line of sight from table 7.4.2-1, shadowing from tables 7.4.1-1 and 7.5-6 (its
-#: correlation distance), and the squares from table 7.6.3.1-2. `p1411` is ITU-R P.1411's in street
-#: canyons (4.1.1) and over rooftops (4.2), for both ends below them, with line of sight and
-#: shadowing of WINNER II's B1 (D1.1.2, tables 4-4, 4-5 and 4-7), as 3GPP TR 36.843, A.2.1.2, takes
-#: it between devices; its probability is that of TR 38.901's UMi.
+#: Kinds of channel with names of their own. 3GPP's have path loss from TR 38.901, table 7.4.1-1,
+#: line of sight from table 7.4.2-1, shadowing from tables 7.4.1-1 and 7.5-6 (correlation distance),
+#: and squares from table 7.6.3.1-2. `p1411` has the path loss of ITU-R P.1411 in street canyons
+#: (4.1.1) and over rooftops (4.2), for two ends below rooftops, and the shadowing of WINNER II's B1
+#: (D1.1.2, tables 4-4, 4-5 and 4-7), which 3GPP TR 36.843, A.2.1.2, uses between devices; its
+#: probability of line of sight is that of TR 38.901's UMi.
 KINDS: Mapping[str, Kind] = {
     "log-distance": Kind("ns3::LogDistancePropagationLossModel"),
     "umi": Kind(
@@ -112,7 +114,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def kind_of(channel: Channel) -> Kind:
-    """What the channel is made of; for a name that isn't a kind's, the ns-3 model of that name."""
+    """The channel's kind; for any other name, the ns-3 model of that name alone."""
     return KINDS.get(channel.kind) or Kind(channel.kind)
 
 
@@ -129,10 +131,10 @@ def shadowing_of(channel: Channel) -> tuple[tuple[float, float], tuple[float, fl
     return with_own(kind.shadowing), with_own(kind.nlos_shadowing)
 
 
-def channel_problems(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
-    """Everything wrong with a channel but for what only ns-3 knows, as `checks.problems` has it.
+def channel_problems(path: str, channel: Channel) -> Iterator[Problem]:
+    """Everything wrong with a channel that can be found without ns-3, as in `checks.problems`.
 
-    Where its model holds is in `ns3_scenarios.validity`.
+    The ranges in which its model is valid are in `ns3_scenarios.validity`.
     """
     if channel.shadowing is not None:
         yield from _shadowing_problems(f"{path}.shadowing", channel)
@@ -140,7 +142,7 @@ def channel_problems(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
         yield f"{path}.fading.m", f"expected 0.5 to 1000 (1: Rayleigh), not {channel.fading.m}"
 
 
-def _shadowing_problems(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
+def _shadowing_problems(path: str, channel: Channel) -> Iterator[Problem]:
     own = channel.shadowing
     if own is None:
         return

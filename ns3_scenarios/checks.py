@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ns3_scenarios.channel import channel_problems
 from ns3_scenarios.interferers import Jammer, interferer_problems
 from ns3_scenarios.mobility import Point, motion_problems
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios.registry import stacks
 from ns3_scenarios.scenario import NodeSpec, ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
@@ -16,7 +17,7 @@ from ns3_scenarios.validity import validity_problems
 SAMPLED_PERIOD_S = 0.01  # the interval at which FastForward samples the radio
 
 
-def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
+def problems(spec: ScenarioSpec) -> list[Problem]:
     """Everything that is wrong with a scenario, as (path in it, what was expected)."""
     return [
         *_node_problems(spec),
@@ -29,7 +30,7 @@ def problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
     ]
 
 
-def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _node_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     places = [("bs", spec.bs)]
     places += [(f"stations[{n}]", station) for n, station in enumerate(spec.stations)]
     for n, cluster in enumerate(spec.clusters):
@@ -56,7 +57,7 @@ def _node_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             yield from motion_problems(f"{path}.motion", node.motion)
 
 
-def _station_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _station_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     names = [spec.bs.name, *(station.name for station in spec.stations)]
     for n, cluster in enumerate(spec.clusters):
         if cluster.station is not None and cluster.station not in names:
@@ -66,7 +67,7 @@ def _station_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             )
 
 
-def _stack_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _stack_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     chosen = stacks(spec)
     carried = {tier for stack in chosen for tier in stack.tiers}
     for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
@@ -76,7 +77,7 @@ def _stack_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
         yield from stack.problems()
 
 
-def _interferer_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _interferer_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     at = {node.position: node.name for node in spec.nodes}
     yield from interferer_problems(
         spec.interferers, at, {node.name: "a node" for node in spec.nodes}
@@ -86,7 +87,7 @@ def _interferer_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
             yield f"interferers[{n}].channel", f"expected none: the {interferer.band} is one band"
 
 
-def _fidelity_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _fidelity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     """A sampled episode can't have anything that changes over its time."""
     if spec.fidelity not in ("packet", "sampled"):
         yield "fidelity", f"expected packet or sampled, not {spec.fidelity!r}"
@@ -115,7 +116,7 @@ def _pulses_slowly(jammer: Jammer) -> bool:
     return jammer.duty_cycle < 1 and jammer.period_s > SAMPLED_PERIOD_S
 
 
-def _channel_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _channel_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
         yield from channel_problems(f"{path}.propagation", radio.propagation)
     if all(map(_is_somewhere, (*spec.nodes, *interferer_nodes(spec)))):
@@ -127,7 +128,7 @@ def _is_somewhere(node: NodeSpec) -> bool:
     return sound and (node.motion is None or not any(motion_problems("", node.motion)))
 
 
-def _seed_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _seed_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     if not 0 < spec.seed < 2**32:
         yield "seed", f"expected 1 to {2**32 - 1}, not {spec.seed}"
     for name, run in (("run", spec.run), ("lasting_run", spec.lasting_run)):

@@ -1,4 +1,4 @@
-"""What every network on an episode has: its clock, and the transfers under way on it."""
+"""The part that all networks on an episode have in common: the clock, and the transfers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any, Literal
 
 from ns3_scenarios import runtime
 from ns3_scenarios.measurement import Ended, Outcome, RadioDelivery, ratio, take_ended
+from ns3_scenarios.scenario import Pair
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
 ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")  # those of C++
-
-#: A directed pair of nodes by their names.
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +28,11 @@ class _Transfer:
 
 
 class EpisodeNetwork:
-    """A `collapipe::Episode` under way, with its nodes by name.
+    """A running `collapipe::Episode`, with its nodes by name.
 
-    `numbers` has the episode's number of each node, `radio` what joins each directed pair, and
-    `unrepaired` the pairs whose transfers may arrive with gaps. Times are nanoseconds since the
-    episode's time 0.
+    `numbers` has the episode's number of each node, `radio` the name of what joins each directed
+    pair, and `unrepaired` the pairs whose transfers may arrive with gaps. Times are nanoseconds
+    since the episode's time 0.
     """
 
     def __init__(
@@ -44,7 +42,7 @@ class EpisodeNetwork:
         radio: Mapping[Pair, str],
         unrepaired: Collection[Pair] = (),
     ) -> None:
-        # Torch works while ns-3 runs.
+        # Torch computes while ns-3 runs.
         runtime.native().Episode.Advance.__release_gil__ = True
         self.deliveries: list[RadioDelivery] = []
         self._episode = episode
@@ -61,7 +59,9 @@ class EpisodeNetwork:
     def advance(self, until_ns: int | None) -> Advance:
         try:
             ended: Advance = ENDINGS[self._episode.Advance(-1 if until_ns is None else until_ns)]
-        except Exception as error:  # only here, as a context manager would cost more than the call
+        except (
+            Exception
+        ) as error:  # not around the call, as a context manager takes longer than the call
             doing = f"ns-3, at simulated time {self.now_ns() * 1e-9:.9f} s"
             with runtime.simulation_errors(doing):
                 raise error from None
@@ -129,7 +129,7 @@ class EpisodeNetwork:
             self._collect()
 
     def _collect(self) -> None:
-        """Records what has ended and resolves its futures, in ns-3's order."""
+        """Records the transfers that have ended and resolves their futures, in ns-3's order."""
         for ended in take_ended(self._episode):
             transfer = self._transfers.pop(ended.number)
             delivery = self._delivery(transfer, ended)
@@ -158,7 +158,7 @@ class EpisodeNetwork:
         )
 
     def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
-        """The native code calls lost whatever isn't whole; with gaps it may still be of use."""
+        """The native outcome, or "partial" where a transfer arrived with gaps that are allowed."""
         missing = sum(end - begin for begin, end in ended.lost)
         gaps = ended.outcome == "lost" and missing < transfer.size_bytes
         if gaps and (transfer.src, transfer.dst) in self._unrepaired:

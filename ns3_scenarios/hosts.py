@@ -1,7 +1,7 @@
-"""Any topology of ns-3's as a network: nodes with Internet stacks, whatever joins them.
+"""Any ns-3 topology as a network: nodes with Internet stacks, whatever connects them.
 
-Transfers go over TCP between their addresses. There is no radio of this project's in it, so nothing
-is known of gains, powers, airtime and energy unless the topology's author says.
+Transfers use TCP between the nodes' addresses. As this package installs none of its radios, gains,
+powers, airtime and energy are unknown unless the topology's author provides them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _PROBE_BYTES = 20_000
 
 
 class HostNetwork(EpisodeNetwork):
-    """Hosts by name, and the address at which the others reach each; time 0 is now.
+    """Hosts by name, each with the address at which the others reach it; time 0 is now.
 
     `nodes` are `ns3::Node`s with the Internet stack and routes to each other, `addresses` dotted
     IPv4. `label` is the name of the network in the records. A plan's powers and bandwidths are
-    handed to `on_grants`, which may raise `ValueError`; without it they are of no effect.
-    `link_state` and `usage` tell what was measured, where there is anything.
+    passed to `on_grants`, which may raise `ValueError`; without it they have no effect.
+    `link_state` and `usage` return measurements, if there are any.
 
-    Build the topology first, then this; the simulation may not have run. Raises `ValueError` for
-    names that don't agree, and for what is no address.
+    Build the topology first, then this; the simulation may not have run yet. Raises `ValueError`
+    for names that don't agree, and for invalid addresses.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HostNetwork(EpisodeNetwork):
     ) -> None:
         ns = runtime.load()
         if lacking := sorted(nodes.keys() ^ addresses.keys()):
-            raise ValueError(f"expected a node and an address each, not so: {', '.join(lacking)}")
+            raise ValueError(f"expected a node and an address for each of {', '.join(lacking)}")
         for name, address in addresses.items():
             if not _is_address(address):
                 raise ValueError(f"{name}: expected an IPv4 address, not {address!r}")
@@ -55,7 +55,9 @@ class HostNetwork(EpisodeNetwork):
             for name, node in nodes.items()
         }
         super().__init__(episode, numbers, dict.fromkeys(permutations(nodes, 2), label))
-        self._kept = nodes  # Python's hold on them: ns-3's ends with the simulation
+        self._kept = (
+            nodes  # keeps the Python objects; ns-3's own references end with the simulation
+        )
         self._on_grants = on_grants
         self._link_state = link_state
         self._usage = usage

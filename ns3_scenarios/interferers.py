@@ -1,7 +1,7 @@
-"""What disturbs the study's radios and is no part of it: jammers, and other people's traffic.
+"""Interferers on the study's radios: jammers, and background traffic of other people's nodes.
 
-Times are those of the run, so that what is switched on in the middle of a run is on in the rounds
-after. Plain data; nothing here needs ns-3.
+Times are those of the run: an interferer that is switched on during a run stays on in later rounds.
+Plain data; nothing here needs ns-3.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ns3_scenarios.mobility import Motion, Point, motion_problems
+from ns3_scenarios.problem import Problem
 
 #: Where an interferer sends: among devices, or to or from the base stations.
 BandName = Literal["d2d", "uplink", "downlink"]
 BANDS: tuple[BandName, ...] = ("d2d", "uplink", "downlink")
 
-LARGEST_DATAGRAM_BYTES = 1472  # in a packet of 1500 bytes, behind UDP's and IP's headers
+LARGEST_DATAGRAM_BYTES = 1472  # in a packet of 1500 bytes, after UDP's and IP's headers
 
 
 @dataclass(frozen=True, slots=True)
 class Jammer:
-    """White noise, even over a band of the study's: density power / bandwidth while it is on.
+    """White noise over a band of the study, of density power / bandwidth while it is on.
 
-    `channel` is a Wi-Fi channel number or a sub-band of an OFDMA radio; None: Wi-Fi's default one,
-    or the whole band. From `on_s` to `off_s` it is on for the first `duty_cycle` of each
-    `period_s`.
+    `channel` is a Wi-Fi channel number or a sub-band of an OFDMA radio; None is Wi-Fi's default
+    channel, or the whole band. From `on_s` to `off_s` it is on for the share `duty_cycle` at the
+    start of each `period_s`.
     """
 
     name: str
@@ -48,11 +49,12 @@ class Jammer:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A pair that is no part of the study, with datagrams from `src` to `dst` at a constant rate.
+    """A pair of other people's nodes, with datagrams from `src` to `dst` at a constant rate.
 
-    Over Wi-Fi it is a cell of its own, which contends with those on its channel; over OFDMA a link
-    in a cell of its own, whose scheduler knows nothing of the others'. `channel` is as a jammer's;
-    None with OFDMA: the first sub-band. What the radio can't take is dropped.
+    Over Wi-Fi the pair is a cell of its own, which contends with the others on its channel; over
+    OFDMA it is a link in a cell of its own, whose scheduler doesn't coordinate with the others.
+    `channel` is as for a jammer, but None with OFDMA is the first sub-band. Datagrams that the
+    radio can't send in time are dropped.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Background:
 
     @property
     def interval_ns(self) -> int:
-        """From one datagram to the next."""
+        """The time from one datagram to the next."""
         return max(round(8e9 * self.packet_bytes / self.rate_bps), 1)
 
 
@@ -82,10 +84,10 @@ Interferer = Jammer | Background
 
 def interferer_problems(
     interferers: Sequence[Interferer], taken: Mapping[Point, str], names: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Everything wrong with interferers by themselves, as `checks.problems` lists it.
+) -> Iterator[Problem]:
+    """Everything wrong with interferers whatever the radio, in the form of `checks.problems`.
 
-    `taken` and `names` have the study's nodes: whose a place or a name is.
+    `taken` maps the positions, and `names` the names, of the study's nodes to their owners.
     """
     taken, names = dict(taken), dict(names)
     for n, interferer in enumerate(interferers):
@@ -106,7 +108,7 @@ def interferer_problems(
             yield from _background_problems(path, interferer)
 
 
-def _common_problems(path: str, interferer: Interferer) -> Iterator[tuple[str, str]]:
+def _common_problems(path: str, interferer: Interferer) -> Iterator[Problem]:
     if not 0 < interferer.tx_power_w <= 1e6:
         yield f"{path}.tx_power_w", f"expected watts above 0, not {interferer.tx_power_w}"
     if interferer.band not in BANDS:
@@ -117,7 +119,7 @@ def _common_problems(path: str, interferer: Interferer) -> Iterator[tuple[str, s
         yield f"{path}.off_s", f"expected a time after on_s, not {interferer.off_s}"
 
 
-def _jammer_problems(path: str, jammer: Jammer) -> Iterator[tuple[str, str]]:
+def _jammer_problems(path: str, jammer: Jammer) -> Iterator[Problem]:
     if not 0 < jammer.duty_cycle <= 1:
         yield f"{path}.duty_cycle", f"expected a share above 0, up to 1, not {jammer.duty_cycle}"
     if not 1e-5 <= jammer.period_s <= 1e6:
@@ -126,7 +128,7 @@ def _jammer_problems(path: str, jammer: Jammer) -> Iterator[tuple[str, str]]:
         yield from motion_problems(f"{path}.motion", jammer.motion)
 
 
-def _background_problems(path: str, background: Background) -> Iterator[tuple[str, str]]:
+def _background_problems(path: str, background: Background) -> Iterator[Problem]:
     if not 1 <= background.packet_bytes <= LARGEST_DATAGRAM_BYTES:
         yield (
             f"{path}.packet_bytes",

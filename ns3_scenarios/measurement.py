@@ -1,4 +1,4 @@
-"""What a network measures of itself, as plain data; linear and SI."""
+"""A network's measurements as plain data, linear and in SI units."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RANGE = struct.Struct("=QQ")  # collapipe::ByteRange
 
 
 class Ended(NamedTuple):
-    """What ns-3 says of a transfer that has ended; `collapipe::Ended` and its tally."""
+    """A transfer that has ended, as the native `collapipe::Ended` and its tally describe it."""
 
     number: int
     end_ns: int
@@ -34,11 +34,12 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RadioDelivery:
-    """What became of one transfer; see `bridge.network.Delivery`.
+    """The result of one transfer; see `bridge.network.Delivery`.
 
-    All is of what was on the air with the transfer's bytes in it, by its share of them. SINR, power
-    and bandwidth are means, weighted by airtime; nan where nothing was. `extrapolated_bytes` were
-    not simulated, see `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
+    Airtime, energy, SINR, power and bandwidth are those of the frames and transport blocks with the
+    transfer's bytes, by its share of their bytes. SINR, power and bandwidth are means weighted by
+    airtime, nan if there is none. `extrapolated_bytes` were not simulated; see
+    `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
     """
 
     src: str
@@ -99,5 +100,5 @@ def take_ended(episode: Any) -> Iterator[Ended]:
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """The quotient, nan where nothing was measured."""
+    """The quotient; nan if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

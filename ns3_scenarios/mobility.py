@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ns3_scenarios.problem import Problem
+
 Point = tuple[float, float, float]
 
 #: The largest coordinate of a corner in metres, and its largest time in seconds.
@@ -66,7 +68,7 @@ def between(before: Corner, after: Corner, time_s: float) -> Point:
 Motion = RandomWaypoint | Trajectory
 
 
-def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
+def motion_problems(path: str, motion: Motion) -> Iterator[Problem]:
     """Everything wrong with a motion, in the form of `checks.problems`."""
     if isinstance(motion, Trajectory):
         yield from _trajectory_problems(path, motion)
@@ -83,7 +85,7 @@ def motion_problems(path: str, motion: Motion) -> Iterator[tuple[str, str]]:
         yield f"{path}.centre_m", f"expected two finite metres, not {motion.centre_m}"
 
 
-def _trajectory_problems(path: str, trajectory: Trajectory) -> Iterator[tuple[str, str]]:
+def _trajectory_problems(path: str, trajectory: Trajectory) -> Iterator[Problem]:
     if not trajectory.corners:
         yield f"{path}.corners", "expected one corner at least"
     for n, corner in enumerate(trajectory.corners):

@@ -1,4 +1,4 @@
-"""Movements as CSV: a corner a line."""
+"""Movements as CSV: a line for each corner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADER = ("time_s", "node", "x_m", "y_m", "z_m")
 
 
 def read_csv(text: str) -> Recording:
-    """The corners of every node, heights nan where there is no such column.
+    """The corners of every node; heights are nan if there is no such column.
 
     Raises `BadTrace`.
     """
@@ -39,12 +39,12 @@ def read_csv(text: str) -> Recording:
             )
         of_node.append((time_s, x, y, height[0] if height else math.nan))
     if not corners:
-        raise BadTrace("expected a line behind the header for every corner of a way, and has none")
+        raise BadTrace("expected a line after the header for every corner, and has none")
     return Recording({name: tuple(way) for name, way in corners.items()}, lines, numbered=False)
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of each line that isn't blank, and what is in it; raises `BadTrace`."""
+    """The number and the values of each line that isn't blank; raises `BadTrace`."""
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for row in reader:

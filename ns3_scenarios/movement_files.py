@@ -1,4 +1,4 @@
-"""Ways from files of movements: which node of a file is which of a scenario, and where it goes."""
+"""Trajectories from files of movements, for the nodes of a scenario."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ MOST_BYTES = 256 * 2**20  # of a file, which is read whole
 
 @dataclass(frozen=True, slots=True)
 class TraceMapping:
-    """Which node of a file each node of a scenario is, and how the file's places are taken.
+    """Which node of a file each node of a scenario is, and how its positions are converted.
 
-    `nodes` has the file's names by the scenario's; nodes of the file that it leaves out move
-    nobody. None: a CSV file names the scenario's own nodes, and `$node_(k)` of an ns-2 file is the
-    k-th control unit or device, from 0 and cluster by cluster. A base station moves only where it
-    is named.
+    `nodes` maps the scenario's names to the file's; other nodes of the file are ignored. With None,
+    a CSV file has the scenario's own names, and `$node_(k)` of an ns-2 file is the k-th control
+    unit or device, from 0, by clusters. A base station moves only if `nodes` names it.
 
-    East and north are multiplied by `scale`, then moved by `offset_m`; `time_shift_s` is added to
-    times. Heights are those of `heights_m`, or `height_m`, or the file's, or the node's own.
+    East and north are multiplied by `scale`, then shifted by `offset_m`; `time_shift_s` is added to
+    times. Heights are, in this order, those of `heights_m`, `height_m`, the file, or the node.
     """
 
     nodes: Mapping[str, str] | None = None
@@ -38,20 +37,20 @@ class TraceMapping:
 
 
 def read_trace(path: Path) -> Recording:
-    """What a file of movements holds; raises `BadTrace`.
+    """The contents of a file of movements; raises `BadTrace`.
 
-    A file that ends in `.csv` has a line `time_s,node,x_m,y_m[,z_m]` a corner, behind that header;
-    any other is an ns-2 movement file.
+    A file whose name ends in `.csv` has the header `time_s,node,x_m,y_m[,z_m]` and a line for each
+    corner; any other is an ns-2 movement file.
     """
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe might never end
+        if path.exists() and not path.is_file():  # a device or a pipe may never end
             raise BadTrace(f"{path}: can't be read: is no file")
         if path.stat().st_size > MOST_BYTES:
             raise BadTrace(f"{path}: expected at most {MOST_BYTES // 2**20} MiB")
         text = path.read_text("utf-8-sig")
     except BadTrace:
         raise
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that can't be one
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an invalid file name
         reason = getattr(error, "strerror", None) or "no text in UTF-8"
         raise BadTrace(f"{path}: can't be read: {reason}") from None
     try:
@@ -77,7 +76,7 @@ def mapped(
 def file_names(
     recording: Recording, spec: ScenarioSpec, nodes: Mapping[str, str] | None
 ) -> Mapping[str, str]:
-    """The file's name of each node of the scenario that is in the file, or said to be."""
+    """The file's name of each of the scenario's nodes that it moves, or that `nodes` names."""
     if nodes is not None:
         return nodes
     if not recording.numbered:
@@ -87,7 +86,7 @@ def file_names(
 
 
 def walkers(spec: ScenarioSpec) -> Sequence[str]:
-    """The nodes that `$node_(k)` is by itself, from 0: all but base stations, by clusters."""
+    """The nodes that `$node_(k)` is by default, from 0: all but base stations, by clusters."""
     return [node.name for cluster in spec.clusters for node in cluster.nodes]
 
 

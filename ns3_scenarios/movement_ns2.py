@@ -1,8 +1,8 @@
 """ns-2 movement files, as setdest, SUMO and BonnMotion write them, read as ns-3 reads them.
 
-ns-3's `Ns2MobilityHelper` is what such files are held against: a file that is accepted here puts
-every node where that helper has it. What the helper would skip without a word is an error here, but
-for blank lines, comments and `$god_`.
+A file that is accepted here puts every node where ns-3's `Ns2MobilityHelper` puts it; tests compare
+both. What the helper would skip silently is an error here, except blank lines, comments and
+`$god_`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NODE = r"\$node_\((\d{1,9})\)"
 _SET = re.compile(rf"{_NODE}\s+set\s+([XYZ])_\s+(\S+)", re.ASCII)
 _AT = re.compile(
     rf'\$ns_\s+at\s+(\S+)\s+"?{_NODE}\s+'
-    # The helper passes over a coordinate with a blank before the quotation mark.
+    # The helper ignores a coordinate with a blank before the quotation mark.
     r'(?:set\s+([XYZ])_\s+(\S+?)|setdest\s+(\S+)\s+(\S+)\s+(\S+?)\s*)"?',
     re.ASCII,
 )
@@ -33,7 +33,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """From a time on: go to a destination at a speed, or be elsewhere along one axis at once."""
+    """At a time: go to a destination at a speed, or move along one axis at once."""
 
     line: int
     time_s: float
@@ -46,7 +46,7 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Leg:
-    """A straight walk; the helper's own figures of it."""
+    """A straight walk, in the helper's own figures."""
 
     order: _Order
     start: Point
@@ -60,7 +60,7 @@ class _Leg:
 
 @dataclass(slots=True)
 class _Orders:
-    """What a file says of a node: its first place, None where not given, and orders by line."""
+    """A node in a file: its initial position, None where not given, and its orders by line."""
 
     place: list[float | None] = field(default_factory=lambda: [None, None, None])
     orders: list[_Order] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Orders:
 
 
 def read_ns2(text: str) -> Recording:
-    """The corners of every `$node_(k)`, named k; heights are nan where the file has none.
+    """The corners of every `$node_(k)`, named k; heights are nan if the file has none.
 
     Raises `BadTrace`.
     """
@@ -113,16 +113,16 @@ def _give(node: _Orders, order: _Order, name: str) -> None:
 
 
 class _Walk:
-    """A node that obeys its orders as the helper has it do.
+    """A node that follows its orders as in the helper.
 
-    At time 0 the helper gives a node every coordinate that is set at any time, the last of each,
-    and plans its walks from the first place all the same: until the first such order a node is
-    beside its plan by `off`.
+    At time 0 the helper sets a node's coordinates to the last values that any order gives them, but
+    plans its walks from the initial position: until the first such order the node is displaced from
+    the plan by `off`.
     """
 
     def __init__(self, start: Point, sets: Iterable[_Order]) -> None:
         self._here = start  # as planned, at the last order or the end of the walk before
-        self._spot = start  # where the next order that sets a coordinate has it
+        self._spot = start  # position by the next order that sets a coordinate
         final = start
         for order in sets:
             final = _with(final, order)
@@ -131,7 +131,7 @@ class _Walk:
         self.corners: list[tuple[int, Point]] = [(0, final)]
 
     def obey(self, order: _Order, name: str) -> None:
-        """Raises `BadTrace` for an order that the helper would have the node walk on after."""
+        """Raises `BadTrace` for an order after which the helper lets the node walk on forever."""
         under_way = self._walk is not None and self._walk.arrival_s > order.time_s
         self._interrupt(order.time_s)
         if order.axis is not None:
@@ -140,7 +140,7 @@ class _Walk:
             self._jump(_ns(order.time_s))
         elif order.speed_m_s > 0:
             east, north = order.x - self._here[0], order.y - self._here[1]
-            # As the helper calculates, for whether it is at its destination hangs on the last bit.
+            # Calculated as in the helper: the last bit decides whether it is at its destination.
             takes_s = math.sqrt(east * east + north * north) / order.speed_m_s
             if takes_s > 0:
                 self._put(_ns(order.time_s), self._here)
@@ -153,7 +153,7 @@ class _Walk:
                 )
 
     def end(self, name: str) -> None:
-        """Lets the last walk end; raises `BadTrace` where it takes too long."""
+        """Ends the last walk; raises `BadTrace` if it takes too long."""
         if self._walk is not None and self._walk.arrival_s > FARTHEST:
             raise BadTrace(
                 f"line {self._walk.order.line}: $node_({name}) would be on its way until "
@@ -162,7 +162,7 @@ class _Walk:
         self._interrupt(math.inf)
 
     def _interrupt(self, time_s: float) -> None:
-        """Ends the walk at this time, or where it ended before."""
+        """Ends the walk at this time, unless it ended before."""
         leg, self._walk = self._walk, None
         if leg is None:
             return
@@ -176,13 +176,13 @@ class _Walk:
         self._put(_ns(leg.arrival_s), (leg.order.x, leg.order.y, z))
 
     def _put(self, time_ns: int, planned: Point) -> None:
-        """A corner, or another place for the last one where that is at the same time."""
+        """Adds a corner, or replaces the last one if that is at the same time."""
         if time_ns <= self.corners[-1][0]:
             time_ns, _ = self.corners.pop()
         self.corners.append((time_ns, _plus(planned, self._off)))
 
     def _jump(self, time_ns: int) -> None:
-        """From where it is to where it is set, within a nanosecond."""
+        """Moves from the present position to the one that was set, within a nanosecond."""
         was = self.corners[-1][1]
         if time_ns <= self.corners[-1][0]:
             self.corners.pop()
@@ -192,7 +192,7 @@ class _Walk:
 
 
 def _corners(name: str, node: _Orders) -> Iterator[Corner]:
-    """Where a node is at what time, with lines between; times differ by 1 ns at least."""
+    """The corners of a node's path; times differ by at least 1 ns."""
     sets = [order for order in node.orders if order.axis is not None]
     walk = _Walk(_start(name, node, {order.axis for order in sets}), sets)
     for order in node.orders:
@@ -202,7 +202,7 @@ def _corners(name: str, node: _Orders) -> Iterator[Corner]:
 
 
 def _start(name: str, node: _Orders, later: Collection[int | None]) -> Point:
-    """A node's first place; what is only set later begins at 0, as in ns-3."""
+    """A node's initial position; coordinates that are only set later start at 0, as in ns-3."""
     x, y, z = (
         0.0 if given is None and axis in later else given for axis, given in enumerate(node.place)
     )

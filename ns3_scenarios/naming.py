@@ -1,4 +1,4 @@
-"""What a scenario names of ns-3 (types, attributes, values), checked against ns-3 itself."""
+"""Checks the types, attributes and values of ns-3 that a scenario names, by asking ns-3."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import KINDS
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import channel_names
 from ns3_scenarios.protected import PROTECTED
 from ns3_scenarios.runtime import BadValue, UnknownName
@@ -13,7 +14,7 @@ from ns3_scenarios.scenario import ScenarioSpec
 
 
 def asks_ns3(spec: ScenarioSpec) -> bool:
-    """Whether a scenario names or sets anything of ns-3 that this project doesn't by itself."""
+    """Whether a scenario names or sets anything of ns-3 other than the radios' own defaults."""
     return bool(spec.ns3_defaults) or any(
         radio.propagation.attributes != type(radio)().propagation.attributes
         if radio.propagation.kind == type(radio)().propagation.kind
@@ -22,8 +23,8 @@ def asks_ns3(spec: ScenarioSpec) -> bool:
     )
 
 
-def ns3_problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
-    """Everything that ns-3 doesn't have or can't take, as `checks.problems` lists its own.
+def ns3_problems(spec: ScenarioSpec) -> list[Problem]:
+    """Everything that ns-3 doesn't have or refuses, in the form of `checks.problems`.
 
     Loads ns-3, and changes nothing in it.
     """
@@ -34,7 +35,7 @@ def ns3_problems(spec: ScenarioSpec) -> list[tuple[str, str]]:
     ]
 
 
-def _default_problems(spec: ScenarioSpec) -> Iterator[tuple[str, str]]:
+def _default_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     for path, value in spec.ns3_defaults.items():
         if path in PROTECTED:
             yield f"ns3_defaults.{path}", f"can't be changed: {PROTECTED[path]}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ns3_scenarios.problem import Problem
+
 
 @dataclass(frozen=True, slots=True)
 class FixedPower:
@@ -48,7 +50,7 @@ _HIGHEST_P0_DBM = 24
 
 def power_problems(
     path: str, power: PowerControl | None, limits: OpenLoopLimits
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Problem]:
     """Everything wrong with a power control, in the form of `checks.problems`."""
     if not isinstance(power, OpenLoop):
         yield from fixed_power_problems(path, power)
@@ -65,7 +67,7 @@ def power_problems(
         yield f"{path}.alpha", f"expected 0 to 1, not {power.alpha}"
 
 
-def fixed_power_problems(path: str, power: FixedPower | None) -> Iterator[tuple[str, str]]:
+def fixed_power_problems(path: str, power: FixedPower | None) -> Iterator[Problem]:
     """Everything wrong with a fixed power, in the form of `checks.problems`."""
     if power is not None and not 0 < power.tx_power_w <= 1e6:
         yield f"{path}.tx_power_w", f"expected watts above 0, not {power.tx_power_w}"

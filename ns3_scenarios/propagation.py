@@ -1,4 +1,4 @@
-"""A channel as ns-3 is given it, with everything a user names checked first."""
+"""Makes ns-3's channels, after checking every type and attribute that a user has named."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import KINDS, Channel, kind_of, shadowing_of
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.runtime import BadValue, UnknownName
 from ns3_scenarios.runtime.errors import nearest
 
@@ -15,9 +16,9 @@ _LIGHT_M_S = 299_792_458.0
 
 
 def add_channel(episode: Any, name: str, channel: Channel, carrier_hz: float) -> int:
-    """Makes the channel between all of the episode's nodes; its number there.
+    """Makes a channel between all of the episode's nodes; returns its number there.
 
-    `name` stands in the names of its random streams. Raises `UnknownName` and `BadValue`.
+    The names of its random streams have `name` in them. Raises `UnknownName` and `BadValue`.
     """
     kind = kind_of(channel)
     known_loss(channel.kind)
@@ -45,8 +46,8 @@ def add_channel(episode: Any, name: str, channel: Channel, carrier_hz: float) ->
     )
 
 
-def channel_names(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
-    """What a channel names or sets that ns-3 doesn't have or can't take, as (path, message)."""
+def channel_names(path: str, channel: Channel) -> Iterator[Problem]:
+    """Types and attributes of a channel that ns-3 doesn't have or refuses, as (path, message)."""
     try:
         known_loss(channel.kind)
     except UnknownName as error:
@@ -63,10 +64,10 @@ def channel_names(path: str, channel: Channel) -> Iterator[tuple[str, str]]:
 
 
 def known_loss(name: str) -> None:
-    """Raises `UnknownName` unless there is a kind or a propagation loss model of this name."""
+    """Raises `UnknownName` unless a kind or a propagation loss model has this name."""
     if name in KINDS:
         return
-    # Losses over a spectrum or an antenna array are another family, and need more than places.
+    # Loss models of spectra or antenna arrays are another family, and need more than positions.
     models = [
         known
         for known in runtime.type_names()
@@ -86,11 +87,11 @@ def free_space_db(distance_m: float, carrier_hz: float) -> float:
 
 
 def _attribute_lines(loss: str, channel: Channel, carrier_hz: float) -> str:
-    """A loss model's attributes as the native code reads them, one `name=value` a line."""
+    """A loss model's attributes as the native code reads them, a line `name=value` for each."""
     usual: Mapping[str, Any] = {
         "Frequency": carrier_hz,
         "ReferenceLoss": free_space_db(1.0, carrier_hz),
-        # The channel has shadowing of its own, which doesn't depend on who asks when.
+        # The channel's own shadowing doesn't depend on the order of queries.
         **({"ShadowingEnabled": False} if channel.kind in KINDS else {}),
     }
     wanted = {**usual, **channel.attributes}

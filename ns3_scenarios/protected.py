@@ -1,4 +1,4 @@
-"""Attributes of ns-3 that a study may not change: measurement or power control rests on them."""
+"""Attributes of ns-3 that a study may not change, as measurement or power control needs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _POWER = "powers are set by the study's `tx_power_dbm` and the plan, and recorded so"
 _RADIO = "the study's `{}` sets it"
-_RECORDS = "transfers are recorded by what it traces"
+_RECORDS = "transfers are recorded from its traces"
 
 PROTECTED: Mapping[str, str] = {
     "collapipe::OfdmaRadio::Tti": _RADIO.format("tti_s"),
@@ -25,8 +25,8 @@ PROTECTED: Mapping[str, str] = {
     "ns3::WifiPhy::TxPowerLevels": _POWER,
     "ns3::WifiPhy::TxGain": f"gains would go unrecorded, and {_POWER}",
     "ns3::WifiPhy::RxGain": "the measured link gain would include it twice",
-    "ns3::LteEnbPhy::UeSinrSamplePeriod": "uplinks are measured by what it traces",
+    "ns3::LteEnbPhy::UeSinrSamplePeriod": "uplinks are measured from its traces",
     "ns3::LteSpectrumPhy::DataErrorModelEnabled": _RECORDS,
     "ns3::LteSpectrumPhy::CtrlErrorModelEnabled": _RECORDS,
 }
-"""Paths, each with the reason."""
+"""Paths of attributes, each with the reason."""

@@ -1,4 +1,4 @@
-"""What a file of movements holds, whatever its format: where its nodes are at what time."""
+"""The contents of a file of movements, whatever its format: its nodes' positions over time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ns3_scenarios.mobility import Corner
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
-_LARGEST = 1e15  # of any number; nanoseconds of it are still exact enough to be compared
+_LARGEST = 1e15  # of any number, so that times in nanoseconds can still be compared
 
 
 class BadTrace(ValueError):
@@ -20,10 +20,10 @@ class BadTrace(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The corners of each node by the name that the file has for it, heights nan where not given.
+    """The corners of each node by its name in the file; heights are nan where not given.
 
-    `lines` has the first line of each node. `numbered`: names are numbers from 0, of no particular
-    node of a scenario.
+    `lines` has the number of each node's first line. With `numbered` the names are numbers from 0,
+    which don't name nodes of a scenario.
     """
 
     corners: Mapping[str, tuple[Corner, ...]]
@@ -32,7 +32,7 @@ class Recording:
 
 
 def number_in(text: str, line: int) -> float:
-    """The finite number that a text is; raises `BadTrace`."""
+    """Parses a finite number; raises `BadTrace`."""
     text = text.strip()
     number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(number):

@@ -18,6 +18,9 @@ from ns3_scenarios.power import PowerControl
 
 OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # resource blocks: 1.08 to 99 MHz
 
+#: A directed pair of nodes by their names.
+Pair = tuple[str, str]
+
 #: See `ScenarioSpec`.
 Fidelity = Literal["packet", "sampled"]
 

@@ -1,4 +1,4 @@
-"""How high nodes are, and how far from each other, over all the time that motion is known for."""
+"""Heights of nodes and distances between them, over all the time for which motion is known."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ns3_scenarios.scenario import ClusterSpec, NodeSpec
 
 _Floats = npt.NDArray[np.float64]
 
-_AT_ONCE = 1_000_000  # pairs of places that are held against each other at a time
+_AT_ONCE = 1_000_000  # pairs of positions compared in one step
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Where a node is from time 0 on: on lines between places, or up to `about_m` beside them."""
+    """A node's path from time 0 on: lines between positions, or within `about_m` of those lines."""
 
     name: str
     times_s: _Floats
@@ -34,14 +34,14 @@ class Track:
         return float(self.places_m[:, 2].max())
 
     def at(self, times_s: _Floats) -> _Floats:
-        """Its places at these times, a row each."""
+        """Its positions at these times, a row for each."""
         columns = [np.interp(times_s, self.times_s, self.places_m[:, k]) for k in range(3)]
         return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A figure of a pair of nodes, and when it is first so, in seconds."""
+    """A value of a pair of nodes, and the first time at which it occurs, in seconds."""
 
     value: float
     pair: tuple[str, str]
@@ -50,10 +50,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Over all pairs and times: the heights of their lower and their higher ends, their distance.
+    """Minimum and maximum over all pairs and times: of the lower and higher ends, and the distance.
 
-    Distances are bounds where nodes wander: they come that near, or that far, some time. Heights
-    are looked at wherever a node turns.
+    With random motion, distances are bounds. Heights are evaluated at the corners of all paths.
     """
 
     lower: tuple[Seen, Seen]
@@ -79,7 +78,7 @@ def track(node: NodeSpec) -> Track:
 
 
 def cluster_tracks(cluster: ClusterSpec) -> Sequence[Track]:
-    """The tracks of a cluster's nodes, those that go along with their control unit included."""
+    """The tracks of a cluster's nodes, including those that their control unit carries."""
     leader = track(cluster.cu)
     moved = leader.places_m - np.array(cluster.cu.position)
 
@@ -93,9 +92,9 @@ def cluster_tracks(cluster: ClusterSpec) -> Sequence[Track]:
 
 
 def cluster_pairs(cluster: ClusterSpec) -> Iterator[Sequence[Track]]:
-    """Groups of tracks that hold every pair of a cluster together.
+    """Groups of tracks that together have every pair of a cluster.
 
-    What wanders along with its control unit is where it is relative to it.
+    Nodes that a control unit in random motion carries have tracks relative to it.
     """
     tracks = cluster_tracks(cluster)
     if not cluster.together or not isinstance(cluster.cu.motion, RandomWaypoint):
@@ -112,7 +111,7 @@ def cluster_pairs(cluster: ClusterSpec) -> Iterator[Sequence[Track]]:
 
 
 def extremes(group: Sequence[Track], *, flat: bool) -> Extremes | None:
-    """Over every pair of a group; None where there is none. `flat`: distances on the ground."""
+    """The extremes over every pair of a group, None for none; `flat`: distances on the ground."""
     if len(group) < 2:
         return None
     times = np.unique(np.concatenate([each.times_s for each in group]))
@@ -129,7 +128,7 @@ def extremes(group: Sequence[Track], *, flat: bool) -> Extremes | None:
 
     rows = max(_AT_ONCE // len(one), 1)
     for first in range(0, len(times), rows):
-        here = places[first : first + rows + 1]  # one more: where the last line leads
+        here = places[first : first + rows + 1]  # one more: the end of the last line
         a, b = here[:, one], here[:, other]
         lower, higher = np.minimum(a[..., 2], b[..., 2]), np.maximum(a[..., 2], b[..., 2])
         apart = (a - b)[..., : 2 if flat else 3]
@@ -146,7 +145,7 @@ def extremes(group: Sequence[Track], *, flat: bool) -> Extremes | None:
 
 
 def _nearest_until_the_next(apart: _Floats) -> _Floats:
-    """How near pairs come on the line from each row to the next, which changes evenly in time."""
+    """The least distance of pairs between each row and the next, as both move linearly."""
     change = np.diff(apart, axis=0, append=apart[-1:])
     squared = np.sum(change * change, axis=2)
     share = -np.sum(apart * change, axis=2) / np.where(squared > 0, squared, 1.0)

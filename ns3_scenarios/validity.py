@@ -1,7 +1,8 @@
-"""Where propagation models hold: heights, distances and carriers, each with its source.
+"""The ranges in which propagation models are valid: heights, distances and carriers, with sources.
 
-At other heights of terminals a model's figures are wrong by many dB, or no figures at all: an
-error. At other heights of masts, distances and carriers its formula is extrapolated: a warning.
+Terminals outside a model's heights are an error, as its results are wrong by many dB, or not
+numbers. Masts, distances and carriers outside its ranges are a warning, as its formula is
+extrapolated.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ns3_scenarios.channel import AttributeValue, Channel, kind_of
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios.registry import stacks
 from ns3_scenarios.scenario import ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
@@ -28,17 +30,14 @@ _Range = tuple[float, float]
 _ANY = (-math.inf, math.inf)
 _ABOVE_GROUND = (math.ulp(0.0), math.inf)
 
-#: A path in the scenario, and what is wrong or doubtful there.
-Finding = tuple[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Where a model holds. The lower end of a link is a terminal to ns-3, and the higher a mast.
+    """Where a model is valid. The lower end of a link is a terminal to ns-3, the other a mast.
 
-    `terminal_m` and `needed_hz` are necessary, all else is not. `flat`: distance on the ground.
-    `above_m` names the attribute whose metres come on top of heights, `own_m` those by which a
-    model has heights of its own, and not the nodes'.
+    Leaving `terminal_m` and `needed_hz` is an error, the others are warnings. `flat`: distances are
+    on the ground. `above_m` names an attribute that is added to heights, and `own_m` has the
+    attributes that are heights which the model uses instead of the nodes'.
     """
 
     source: str
@@ -100,7 +99,7 @@ VALIDITY: Mapping[str, Validity] = {
     ),
 }
 
-#: Models whose formula holds everywhere, or in no range that anybody has stated.
+#: Models that are valid everywhere, or for which no range has been stated.
 UNLIMITED = frozenset(
     {
         "ns3::FriisPropagationLossModel",
@@ -146,13 +145,13 @@ class _Use:
 
     @property
     def distance_m(self) -> _Range:
-        """Where it is used out of sight, near nodes see each other, and are not its concern."""
+        """Without a minimum for a model of links out of sight, as near nodes see each other."""
         nearest, farthest = self.holds.distance_m
         kind = kind_of(self.channel)
         return (-math.inf if kind.condition and self.loss != kind.loss else nearest, farthest)
 
     def number(self, attribute: str, usual: float) -> float:
-        """An attribute's value where it is given, for the channel or as a default."""
+        """An attribute's value if the channel or the defaults have it, else `usual`."""
         default = self.defaults.get(f"{self.loss}::{attribute}")
         return _number(self.channel.attributes.get(attribute, default), usual)
 
@@ -160,12 +159,12 @@ class _Use:
 def _number(value: AttributeValue | None, usual: float) -> float:
     try:
         return usual if value is None else float(value)
-    except ValueError:  # which is reported of the attribute itself
+    except ValueError:  # which is reported for the attribute itself
         return usual
 
 
-def validity_problems(spec: ScenarioSpec) -> Iterator[Finding]:
-    """Models that can't be used at a scenario's heights or carriers; its places must be sound."""
+def validity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
+    """Models that are invalid at a scenario's heights or carriers; its positions must be valid."""
     for use in _uses(spec):
         low_hz, high_hz = use.holds.needed_hz
         if not low_hz <= use.frequency_hz <= high_hz:
@@ -178,8 +177,8 @@ def validity_problems(spec: ScenarioSpec) -> Iterator[Finding]:
     yield from _enforced(spec)
 
 
-def _enforced(spec: ScenarioSpec) -> Iterator[Finding]:
-    """Where ns-3 is told to end the process when a range of 3GPP's is left."""
+def _enforced(spec: ScenarioSpec) -> Iterator[Problem]:
+    """Attributes that make ns-3 end the process outside a range of 3GPP's."""
     given = [(f"ns3_defaults.{path}", value) for path, value in spec.ns3_defaults.items()]
     for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
         attributes = radio.propagation.attributes.items()
@@ -189,7 +188,7 @@ def _enforced(spec: ScenarioSpec) -> Iterator[Finding]:
             yield path, "expected false: ns-3 would end the process, and ranges are checked anyway"
 
 
-def _terminal_problems(use: _Use, spec: ScenarioSpec) -> Iterator[Finding]:
+def _terminal_problems(use: _Use, spec: ScenarioSpec) -> Iterator[Problem]:
     low_m, high_m = use.holds.terminal_m
     if (low_m, high_m) == _ANY:
         return
@@ -205,7 +204,7 @@ def _terminal_problems(use: _Use, spec: ScenarioSpec) -> Iterator[Finding]:
 
 
 def _terminals(spec: ScenarioSpec, use: _Use) -> Iterator[tuple[str, float]]:
-    """Who is a terminal, and at most how high: control units, and the lower of two devices."""
+    """The terminals and their greatest heights: control units, and the lower of two devices."""
     if use.tier == "d2e":
         for cluster in spec.clusters:
             yield cluster.cu.name, track(cluster.cu).highest_m
@@ -222,7 +221,7 @@ def _unfit(use: _Use, found: str) -> str:
     )
 
 
-def validity_warnings(spec: ScenarioSpec) -> Iterator[Finding]:
+def validity_warnings(spec: ScenarioSpec) -> Iterator[Problem]:
     """Models that are extrapolated in a scenario that can be run."""
     for use in _uses(spec):
         holds = use.holds
@@ -242,7 +241,7 @@ def validity_warnings(spec: ScenarioSpec) -> Iterator[Finding]:
             yield from _distance_warnings(use, seen)
 
 
-def _mast_warnings(use: _Use, seen: Sequence[Extremes]) -> Iterator[Finding]:
+def _mast_warnings(use: _Use, seen: Sequence[Extremes]) -> Iterator[Problem]:
     low_m, high_m = use.holds.mast_m
     least = min((each.higher[0] for each in seen), key=_value)
     most = max((each.higher[1] for each in seen), key=_value)
@@ -254,7 +253,7 @@ def _mast_warnings(use: _Use, seen: Sequence[Extremes]) -> Iterator[Finding]:
             yield _extrapolated(use, f"masts {heights}, and {found}")
 
 
-def _distance_warnings(use: _Use, seen: Sequence[Extremes]) -> Iterator[Finding]:
+def _distance_warnings(use: _Use, seen: Sequence[Extremes]) -> Iterator[Problem]:
     low_m, high_m = use.distance_m
     nearest = min((each.distance[0] for each in seen), key=_value)
     farthest = max((each.distance[1] for each in seen), key=_value)
@@ -276,7 +275,7 @@ def _value(seen: Seen) -> float:
     return seen.value
 
 
-def _extrapolated(use: _Use, what: str) -> Finding:
+def _extrapolated(use: _Use, what: str) -> Problem:
     return use.path, f"{use.name} is extrapolated: it holds for {what} ({use.holds.source})"
 
 
@@ -299,7 +298,7 @@ def _uses(spec: ScenarioSpec) -> Iterator[_Use]:
 
 
 def _members(spec: ScenarioSpec, tier: str) -> Iterator[Track]:
-    """All that the tier's channel is asked about, interferers included."""
+    """The tracks of all nodes on the tier's channel, including interferers."""
     joined = any(stack.joins_tiers for stack in stacks(spec))
     if tier == "d2e":
         yield from map(track, (spec.bs, *spec.stations))
@@ -310,7 +309,7 @@ def _members(spec: ScenarioSpec, tier: str) -> Iterator[Track]:
 
 
 def _reached(spec: ScenarioSpec, use: _Use) -> Iterator[Extremes]:
-    """Of the links that carry a study's data: in clusters, and from units to their stations."""
+    """Extremes of the links with the study's data: in clusters, and from units to stations."""
     stations = {each.name: track(each) for each in (spec.bs, *spec.stations)}
     for cluster in spec.clusters:
         if use.tier == "d2d":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from collapipe_ns3.observed import Medium
-from collapipe_ns3.topology.stations import Pair, by_station
+from collapipe_ns3.topology.stations import by_station
 from ns3_scenarios.radios.registry import stacks
 from ns3_scenarios.radios.stack import RadioBand
-from ns3_scenarios.scenario import ScenarioSpec
+from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:

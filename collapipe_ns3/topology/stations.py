@@ -12,9 +12,7 @@ from typing import Any
 
 from bridge.network import Advance, Delivery, Grant, LinkState, Network, NodeUsage, Transfer
 from collapipe_ns3.nodes import SERVER
-from ns3_scenarios.scenario import ScenarioSpec
-
-Pair = tuple[str, str]
+from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 
 def by_station(spec: ScenarioSpec) -> dict[Pair, Pair]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ns3_scenarios.radios.stack import Pair, RadioBand
+from ns3_scenarios.radios.stack import RadioBand
+from ns3_scenarios.scenario import Pair
 
 
 class Grant(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from ns3_scenarios.radios.stack import Problem
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.scenario import ScenarioSpec, megahertz
 
 #: A field of a radio's spec, and the least and the greatest value that it may have.

@@ -10,11 +10,12 @@ from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.interferers import Background
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop, OpenLoopLimits, power_problems
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.radios.limits import FRONT_END, STATION_FRONT_END, limit_problems, not_among
 from ns3_scenarios.radios.lte_codes import densities
-from ns3_scenarios.radios.stack import Construction, Pair, Problem, RadioBand, Tier
-from ns3_scenarios.scenario import LteSpec, ScenarioSpec
+from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
+from ns3_scenarios.scenario import LteSpec, Pair, ScenarioSpec
 from ns3_scenarios.surroundings import interferers_in, native_pulses
 
 #: LTE's channel bandwidths in hertz, and their numbers of resource blocks (3GPP TS 36.101).

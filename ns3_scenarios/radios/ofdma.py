@@ -11,6 +11,7 @@ from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 from ns3_scenarios.power import FixedPower, OpenLoopLimits, power_problems
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.radios.limits import (
     FRONT_END,
@@ -20,11 +21,12 @@ from ns3_scenarios.radios.limits import (
 )
 from ns3_scenarios.radios.lte_codes import densities
 from ns3_scenarios.radios.ofdma_bands import Band, Cell, Radio, cells, radios
-from ns3_scenarios.radios.stack import Construction, Pair, Problem, RadioBand, Tier
+from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
 from ns3_scenarios.scenario import (
     OFDMA_FEWEST_BLOCKS,
     OFDMA_MOST_BLOCKS,
     OfdmaSpec,
+    Pair,
     ScenarioSpec,
     megahertz,
 )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ns3_scenarios.numerology import BLOCK_HZ
-from ns3_scenarios.radios.stack import Pair
-from ns3_scenarios.scenario import ClusterSpec, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.scenario import ClusterSpec, OfdmaSpec, Pair, ScenarioSpec
 
 _DUPLEX_SPACING_HZ = 190e6  # of band 1 (3GPP TS 36.101, table 5.7.4-1)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from ns3_scenarios.radios.lte import LteStack
 from ns3_scenarios.radios.ofdma import OfdmaStack
-from ns3_scenarios.radios.stack import Pair, RadioStack
+from ns3_scenarios.radios.stack import RadioStack
 from ns3_scenarios.radios.wifi import WifiStack
-from ns3_scenarios.scenario import ScenarioSpec
+from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 #: How each stack is made for a scenario; None where no tier's spec is of its type. They are
 #: installed in this order, on which simulated results depend.

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ns3_scenarios.channel import AttributeValue
-
-#: A directed pair of nodes by their names.
-Pair = tuple[str, str]
-
-#: A path in the scenario, and what is wrong there.
-Problem = tuple[str, str]
+from ns3_scenarios.problem import Problem
+from ns3_scenarios.scenario import Pair
 
 #: Links between devices, or between control units and base stations.
 Tier = Literal["d2d", "d2e"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.power import FixedPower, OpenLoop, fixed_power_problems
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.radios.limits import (
     FRONT_END,
@@ -16,8 +17,8 @@ from ns3_scenarios.radios.limits import (
     limit_problems,
     not_among,
 )
-from ns3_scenarios.radios.stack import Construction, Pair, Problem, RadioBand, Tier
-from ns3_scenarios.scenario import ClusterSpec, ScenarioSpec, WifiSpec, megahertz
+from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
+from ns3_scenarios.scenario import ClusterSpec, Pair, ScenarioSpec, WifiSpec, megahertz
 from ns3_scenarios.surroundings import interferers_in, native_pulses, native_traffic
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.

@@ -20,9 +20,9 @@ from ns3_scenarios.runtime.values import canonical
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute of a type: who declares it, the class of its value, and what it takes.
+    """One attribute of a type: the type that declares it, the class of its value, and its range.
 
-    `expected` is ns-3's own account: `uint8_t 0:255`, or choices separated by bars.
+    `expected` is ns-3's description of the range: `uint8_t 0:255`, or choices separated by bars.
     """
 
     name: str
@@ -40,18 +40,18 @@ def type_names() -> tuple[str, ...]:
 
 @functools.cache
 def _type_names(modules: int) -> tuple[str, ...]:
-    del modules  # new types come with new modules only
+    del modules  # only a new module has new types
     return tuple(sorted(str(native().TypeNames()).split("\n")[:-1]))
 
 
 @functools.cache
 def attributes(type_name: str) -> Mapping[str, Attribute]:
-    """A type's attributes by name, inherited ones too; raises `UnknownName`."""
+    """A type's attributes by name, including inherited ones; raises `UnknownName`."""
     known_type(type_name)
     found: dict[str, Attribute] = {}
     for line in str(native().DescribeAttributes(type_name)).split("\n")[:-1]:
         name, declared_by, kind, expected, when = line.split("\t")
-        # The nearest ancestor's comes first, and hides what lies behind it.
+        # The nearest ancestor comes first, and hides attributes of the same name behind it.
         found.setdefault(
             name,
             Attribute(name, declared_by, kind, expected, "construct" in when, "set" in when),
@@ -60,7 +60,7 @@ def attributes(type_name: str) -> Mapping[str, Attribute]:
 
 
 def known_type(type_name: str, among: Iterable[str] | None = None) -> str:
-    """The name itself where it is a type's (one of `among`); raises `UnknownName` else."""
+    """The name, if it is that of a type (one of `among`); otherwise raises `UnknownName`."""
     valid = type_names() if among is None else tuple(among)
     if type_name not in valid:
         raise UnknownName("ns-3 type", type_name, _nearest_types(type_name, valid))
@@ -68,10 +68,10 @@ def known_type(type_name: str, among: Iterable[str] | None = None) -> str:
 
 
 def checked_attributes(type_name: str, values: Mapping[str, object]) -> dict[str, str]:
-    """What `make` hands to ns-3 for these values, or the first thing wrong with them.
+    """The texts that `make` passes to ns-3 for these values.
 
-    Values are Python's (numbers, booleans) or texts with a unit (`20ms`, `10Mbps`, `100p`).
-    Raises `UnknownName` for the type or an attribute, `BadValue` for what one can't take.
+    Values are numbers, booleans, or texts with a unit (`20ms`, `10Mbps`, `100p`).
+    Raises `UnknownName` for the type or an attribute, `BadValue` for a value out of range.
     """
     return {name: _checked(type_name, name, value) for name, value in values.items()}
 
@@ -92,7 +92,7 @@ def make(type_name: str, **values: object) -> Any:
 
 
 def checked_default(path: str, value: object) -> str:
-    """What `set_default` hands to ns-3; raises as it does, and sets nothing."""
+    """The text that `set_default` passes to ns-3; raises as it does, and sets nothing."""
     type_name, _, name = path.rpartition("::")
     attribute = _attribute(type_name, name)
     if attribute.declared_by != type_name:
@@ -102,26 +102,26 @@ def checked_default(path: str, value: object) -> str:
 
 
 def set_default(path: str, value: object) -> None:
-    """Sets what objects made from now on start with; `path` is `type::attribute`.
+    """Sets an attribute's default for objects made from now on; `path` is `type::attribute`.
 
-    As in ns-3 the type must be the one that declares the attribute, for the default is shared by
-    all that inherit it. `reset` takes it back. Raises `UnknownName` and `BadValue`.
+    As in ns-3, the type must be the one that declares the attribute, since all types that inherit
+    it share the default. `reset` restores the original. Raises `UnknownName` and `BadValue`.
     """
     type_name, _, name = path.rpartition("::")
     native().SetDefault(type_name, name, checked_default(path, value))
 
 
 def set_trusted_default(path: str, value: str | float | bool) -> None:
-    """`set_default` without a question, for values that are in the code and that tests check.
+    """`set_default` without checks, for values in this code, which tests check.
 
-    The first questions of a process take as long as a quarter of building a network.
+    The first checks in a process take a quarter of the time of building a network.
     """
     type_name, _, name = path.rpartition("::")
     native().SetDefault(type_name, name, trusted_text(path, value))
 
 
 def trusted_text(path: str, value: str | float | bool) -> str:
-    """What `checked_default` gives for a time (as text), a number, true or false."""
+    """What `checked_default` returns for a time (as text), a number, true or false."""
     if isinstance(value, str):
         return canonical(path, "ns3::TimeValue", "a time", value)
     return str(int(value)) if isinstance(value, bool) else str(value)
@@ -149,14 +149,14 @@ def _checked(type_name: str, name: str, value: object) -> str:
 
 
 def _nearest_types(type_name: str, valid: Iterable[str]) -> list[str]:
-    # A user who leaves out the namespace is to be told, whatever the distance.
+    # Offered whatever the distance, as users may leave out the namespace.
     prefixed = f"ns3::{type_name}"
     return [prefixed] if prefixed in valid else nearest(type_name, valid)
 
 
 @functools.cache
 def _rehearse_making(type_name: str, lines: str) -> None:
-    """Asks once for all whether ns-3 survives it: a setter may refuse what its checker takes."""
+    """Tries it once in a copy of the process: a setter may refuse what its checker accepts."""
     try:
         rehearse(lambda: native().Make(type_name, lines), "")
     except SimulationError as error:
@@ -165,7 +165,7 @@ def _rehearse_making(type_name: str, lines: str) -> None:
 
 
 def _as_own_class(pointer: Any, type_name: str) -> Any:
-    """The pointer as one to the object's own class; as it is where Cling knows no such class."""
+    """The pointer, cast to the object's own class if Cling knows that class."""
     scope = interpreter().gbl
     try:
         for part in type_name.split("::"):

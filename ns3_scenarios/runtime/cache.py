@@ -1,8 +1,8 @@
-"""The user's cache of what ns-3 needs built: files made once, whole or not at all.
+"""The user's cache of files that are built for ns-3 once.
 
-An artefact is a file named by what it is and a digest of everything it depends on, so that a
-stale one can never be picked up. It is built under a temporary name, by one process at a time,
-and renamed when it is whole.
+The name of such a file (an artefact) has a digest of everything it depends on, so that no outdated
+one is ever used. It is built under a temporary name, by one process at a time, and renamed when it
+is complete.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def digest(facts: Mapping[str, object]) -> str:
 
 
 def built(name: str, build: Callable[[Path], Path], announce: str) -> Path:
-    """The artefact `name`, made by `build` where the cache lacks it.
+    """The artefact `name`, built by `build` if it isn't in the cache.
 
-    `build` gets an empty folder to work in and returns the finished file within it. `announce`
-    goes to stderr before, and the time taken after. Raises `CacheUnavailable` where the cache
-    can't be written; what `build` raises passes through.
+    `build` gets an empty folder to work in and returns the finished file within it. `announce` is
+    printed on stderr before, and the time taken after. Raises `CacheUnavailable` if the cache can't
+    be written, and whatever `build` raises.
     """
     try:
         place = directory()
@@ -70,7 +70,7 @@ def built(name: str, build: Callable[[Path], Path], announce: str) -> Path:
         raise CacheUnavailable(f"{error}") from error
     artefact = place / name
     if artefact.exists():
-        with contextlib.suppress(OSError):  # another's cache may be there to be read alone
+        with contextlib.suppress(OSError):  # the cache may be another user's, and read-only
             artefact.touch()
         return artefact
     try:
@@ -92,7 +92,7 @@ def cache_info() -> CacheInfo:
 
 
 def clear_cache() -> CacheInfo:
-    """Empties the cache, and says what it held."""
+    """Empties the cache; returns what it held."""
     held = cache_info()
     for path in _artefacts(held.directory):
         path.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def _artefacts(place: Path) -> list[Path]:
 
 
 def _drop_unused(place: Path) -> None:
-    """Removes what other versions left: what no process has asked for in a month."""
+    """Removes artefacts of other versions: those that no process has used for a month."""
     for path in _artefacts(place):
         if time.time() - path.stat().st_mtime > UNUSED_S:
             path.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def _build(artefact: Path, build: Callable[[Path], Path], announce: str) -> None
     print(f"collapipe-ns3: {announce} …", file=sys.stderr, flush=True)
     started = time.monotonic()
     prefix = f".building-{artefact.name}-"
-    for left in artefact.parent.glob(f"{prefix}*"):  # by a process that was killed at it
+    for left in artefact.parent.glob(f"{prefix}*"):  # by a process that was killed while building
         shutil.rmtree(left, ignore_errors=True)
     workshop = Path(tempfile.mkdtemp(prefix=prefix, dir=artefact.parent))
     try:

@@ -1,4 +1,4 @@
-"""Errors of the runtime: each says what, where and the nearest that would have been right."""
+"""The runtime's errors, whose messages name the nearest valid names or values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 class UnknownName(ValueError):
-    """A name that ns-3 doesn't know; `nearest` holds valid names like it, the likest first."""
+    """A name that ns-3 doesn't have; `nearest` has similar valid names, the most similar first."""
 
     def __init__(self, kind: str, name: str, nearest: Sequence[str], where: str = "") -> None:
         self.kind, self.name, self.nearest = kind, name, tuple(nearest)
@@ -16,7 +16,7 @@ class UnknownName(ValueError):
 
 
 class BadValue(ValueError):
-    """A value that an attribute can't take."""
+    """A value that an attribute can't have."""
 
     def __init__(
         self, name: str, value: object, expected: str, nearest: Sequence[str] = ()
@@ -26,16 +26,16 @@ class BadValue(ValueError):
 
 
 class SimulationError(RuntimeError):
-    """An error out of ns-3 itself."""
+    """An error that ns-3 itself reported."""
 
 
 def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
-    """The valid names most like `name`, the likest first, upper and lower case alike."""
+    """The valid names most similar to `name`, the most similar first, ignoring case."""
     by_folded = {option.casefold(): option for option in valid}
     close = difflib.get_close_matches(name.casefold(), by_folded, count, cutoff=0.5)
     return [by_folded[folded] for folded in close]
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """The end of an error message that offers these names, or nothing."""
+    """The end of an error message that suggests these names; empty if there are none."""
     return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""

@@ -1,4 +1,4 @@
-"""Where the ns-3 and cppyy wheels lie, and everything that a build against them depends on."""
+"""Where the ns-3 and cppyy wheels are installed, and what a build against them depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-# What cppyy itself sets where the user has not; the precompiled header must be built with it.
+# cppyy's own default, with which the precompiled header must be built too.
 _CPPYY_ARGUMENTS = " -O2 -march=native"
 _STANDARD_HEADERS = Path("/usr/include/c++")
 
@@ -37,7 +37,7 @@ class Installation:
 
 @functools.cache
 def installation() -> Installation:
-    """The wheels as they are installed; raises `NotInstalled` naming the one that is missing."""
+    """The installed wheels; raises `NotInstalled`, which names the one that is missing."""
     ns3, cling = _folder("ns3"), _folder("cppyy_backend")
     for name in ("lib64", "lib"):
         if (ns3 / name).is_dir():
@@ -57,10 +57,10 @@ def modules() -> dict[str, Path]:
 
 @functools.cache
 def cling_arguments() -> str:
-    """The arguments that Cling starts with; raises `NotInstalled` where it could not start.
+    """The arguments that Cling starts with; raises `NotInstalled` if it could not start.
 
-    Left to itself Cling asks `c++` where the standard headers lie, which takes a while, and
-    complains where there is none.
+    By default Cling runs `c++` to find the standard headers, which is slow, and prints errors if
+    there is no such compiler.
     """
     arguments = os.environ.get("EXTRA_CLING_ARGS", _CPPYY_ARGUMENTS)
     if folders := standard_headers():
@@ -75,7 +75,7 @@ def cling_arguments() -> str:
 
 
 def standard_headers(root: Path = _STANDARD_HEADERS) -> list[Path]:
-    """The folders of the newest whole set of C++ standard headers under `root`, if there is one."""
+    """The folders of the newest complete set of C++ standard headers under `root`, if any."""
     machine = platform.machine()
     versions = [
         ([int(part) for part in path.name.split(".")], path)
@@ -83,7 +83,7 @@ def standard_headers(root: Path = _STANDARD_HEADERS) -> list[Path]:
         if re.fullmatch(r"\d+(\.\d+)*", path.name) and (path / "vector").exists()
     ]
     for _, newest in sorted(versions, reverse=True):
-        # Distributions keep the part that depends on the processor within or beside the rest.
+        # Distributions have the part that depends on the processor within the rest or next to it.
         configured = [
             *newest.glob(f"{machine}*/bits/c++config.h"),
             *root.parent.glob(f"{machine}*/c++/{newest.name}/bits/c++config.h"),
@@ -94,12 +94,12 @@ def standard_headers(root: Path = _STANDARD_HEADERS) -> list[Path]:
 
 
 def facts() -> dict[str, object]:
-    """Everything a built artefact depends on beside its own source."""
+    """Everything that a built artefact depends on, apart from its own source."""
     place = installation()
     packages = ("ns3", "cppyy", "cppyy-cling", "cppyy-backend", "CPyCppyy")
     return {
         "versions": {name: importlib.metadata.version(name) for name in packages},
-        # A precompiled header holds absolute paths, and is void when the files under it change.
+        # A precompiled header has absolute paths, and is invalid when the files there change.
         "include": (str(place.include), place.include.stat().st_mtime_ns),
         "cling": (str(place.cling), (place.cling / "include").stat().st_mtime_ns),
         "standard": sorted((p.name, p.stat().st_mtime_ns) for p in _STANDARD_HEADERS.glob("*")),

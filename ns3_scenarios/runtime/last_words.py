@@ -1,4 +1,4 @@
-"""What the process says where ns-3 or a crash ends it, which no Python can prevent."""
+"""What the process reports if ns-3 or a crash ends it, which Python can't prevent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ns3_scenarios.runtime.own_code import native
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where the words go: to standard error between `heading` and `hint`, each a line or more.
+    """Where the report is written: on stderr, between `heading` and `hint`, each a line or more.
 
-    They go to the file `descriptor` too where it is not -1, as the inside of a JSON string,
+    It is also written to the file `descriptor`, unless that is -1, as the inside of a JSON string
     between `before` and `after`.
     """
 
@@ -32,7 +32,7 @@ _REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
 
 @contextmanager
 def reporting(**changes: Any) -> Iterator[None]:
-    """Within, `last_words` go where the report says that has these fields changed."""
+    """Within this context, the report has these fields changed."""
     token = _REPORT.set(replace(_REPORT.get() or Report(), **changes))
     try:
         yield
@@ -42,10 +42,10 @@ def reporting(**changes: Any) -> Iterator[None]:
 
 @contextmanager
 def last_words(doing: str) -> Iterator[None]:
-    """Within, where ns-3 or a crash ends the process it says so in words, and exits with code 1.
+    """If ns-3 or a crash ends the process in this context, reports it and exits with code 1.
 
-    Words are what was being done, the simulated time, and ns-3's own message. There is one
-    simulation a process, and so there is one such context at a time.
+    The report has what was being done, the simulated time, and ns-3's own message. A process has
+    one simulation, and so one such context, at a time.
     """
     report = _REPORT.get() or Report()
     words = native().LastWords()

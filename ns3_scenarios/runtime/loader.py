@@ -17,8 +17,9 @@ from ns3_scenarios.runtime import cache
 from ns3_scenarios.runtime.errors import UnknownName, nearest
 from ns3_scenarios.runtime.installation import cling_arguments, facts, installation, modules
 
-# What a Wi-Fi and LTE/EPC network names itself. What these need beneath them (stats, antenna,
-# traffic-control …) comes along: libraries by the dynamic linker, headers by #include.
+# The modules that Wi-Fi and LTE/EPC networks use directly. Those that these depend on (stats,
+# antenna, traffic-control …) are loaded with them: libraries by the dynamic linker, headers by
+# #include.
 DEFAULT_MODULES = (
     "core",
     "network",
@@ -40,9 +41,9 @@ SOURCES = Path(__file__).parent.parent / "native"
 def load(module_names: Iterable[str] = DEFAULT_MODULES) -> Any:
     """The C++ namespace `ns3` as a Python object, with at least these modules loaded.
 
-    Can be called again, for the same modules or for more. Raises `UnknownName` for a module that
-    isn't installed. The first call on a machine builds the precompiled header (about 15 s, said
-    on stderr); where that can't be, one line says why and the headers are parsed (about 5 s).
+    It can be called again, for the same modules or for more. Raises `UnknownName` for a module that
+    isn't installed. The first call on a machine builds the precompiled header (about 15 s,
+    announced on stderr); if that fails, one line says why and the headers are parsed (about 5 s).
     """
     wanted = tuple(module_names)
     if unknown := [name for name in wanted if name not in modules()]:
@@ -56,8 +57,8 @@ def load(module_names: Iterable[str] = DEFAULT_MODULES) -> Any:
 @functools.cache
 def interpreter() -> Any:
     """The cppyy package, started with ns-3's default modules loaded."""
-    # Cling resolves a header's inline initialisers as it parses: libraries come first, and
-    # before cppyy, as looking for a symbol costs Cling the more the more is loaded after it.
+    # Cling resolves a header's inline initialisers while parsing, so libraries are loaded first:
+    # before cppyy, as what is loaded after it slows down every search for a symbol.
     for name in DEFAULT_MODULES:
         open_library(modules()[name])
     already_running = "cppyy" in sys.modules
@@ -75,12 +76,12 @@ def interpreter() -> Any:
 
 
 def modules_asked_for() -> int:
-    """How many modules `load` was asked for so far, each counted once."""
+    """How many different modules `load` has loaded so far."""
     return _load_module.cache_info().currsize
 
 
 def open_library(path: Path) -> None:
-    """Opens a shared library for all to see, its dependencies with it; raises `OSError`."""
+    """Opens a shared library and its dependencies, with global symbols; raises `OSError`."""
     # Not ctypes.CDLL: that binds every symbol at once, and some of ns-3's optional ones (GTK's)
     # are nowhere to be found.
     libc = ctypes.CDLL(None)
@@ -100,14 +101,14 @@ def _load_module(name: str) -> None:
 def _cling_settings(header: Path | None) -> dict[str, str]:
     settings = {"EXTRA_CLING_ARGS": cling_arguments()}
     if header is not None:
-        # The key in the header's name says when it is stale; cppyy's guess is not to meddle.
+        # The digest in the header's name replaces cppyy's own check of whether it is outdated.
         settings |= {"CLING_STANDARD_PCH": str(header), "CLING_REBUILD_PCH": "0"}
     return settings
 
 
 @contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables for a while: a child process is not to inherit them."""
+    """Sets environment variables temporarily, so that no child process inherits them."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -142,8 +143,8 @@ def _own_headers() -> list[Path]:
 def _build_precompiled_header(workshop: Path) -> Path:
     """Runs rootcling as cppyy's own makepch.py does, on its headers, ns-3's and this project's.
 
-    Reading the last takes Cling as long as all else that a start does; once in the precompiled
-    header, their include guards skip them.
+    Parsing the last takes Cling as long as everything else at a start; when they are in the
+    precompiled header, their include guards skip them.
     """
     place = installation()
     dictionary = place.cling / "etc" / "dictpch"

@@ -1,4 +1,4 @@
-"""The project's own C++, built once into the cache, or compiled by Cling where no compiler is."""
+"""The project's own C++, built once into the cache, or compiled by Cling without a compiler."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class NativeBuildError(RuntimeError):
 def native() -> Any:
     """The C++ namespace `collapipe` of `ns3_scenarios/native`, as a Python object.
 
-    The sources are ns-3 module code: headers (kept light, Cling parses them at every start) and
-    .cc files. Built by $CXX, c++, g++ or clang++ into the cache; where none of them is found, or
-    the cache can't be written, Cling compiles the same files at each start. Raises
-    `NativeBuildError`.
+    The sources are ns-3 module code: headers, which Cling parses at every start and which are
+    therefore small, and .cc files. They are built by $CXX, c++, g++ or clang++ into the cache; if
+    none of these is found, or the cache can't be written, Cling compiles the same files at each
+    start. Raises `NativeBuildError`.
     """
     return load_code(SOURCES)
 
 
 @functools.cache
 def load_code(sources: Path) -> Any:
-    """The namespace `collapipe` with the code of this folder in it; see `native`."""
+    """The namespace `collapipe` with the code of this folder; see `native`."""
     cppyy = interpreter()
     cppyy.add_include_path(str(sources))
     headers, units = (sorted(sources.glob(pattern)) for pattern in ("*.h", "*.cc"))
@@ -48,13 +48,13 @@ def load_code(sources: Path) -> Any:
     cppyy.cppdef("namespace collapipe {}")
     _declare(cppyy, headers)
     if library is None:
-        # At once: what registers itself with ns-3 runs, and finds the rest of the code there.
+        # All in one step, as types register themselves with ns-3 and use the rest of the code then.
         _declare(cppyy, units)
     return cppyy.gbl.collapipe
 
 
 def compiler() -> str | None:
-    """The C++ compiler to use: $CXX where it is set (empty: none), else the first one found."""
+    """The C++ compiler to use: $CXX if it is set (empty: none), else the first one found."""
     named = os.environ.get("CXX")
     candidates = ("c++", "g++", "clang++") if named is None else tuple(shlex.split(named)[:1])
     return next((found for name in candidates if (found := shutil.which(name))), None)
@@ -87,7 +87,7 @@ def _library(sources: Path, files: Sequence[Path]) -> Path | None:
 
 def _compile(chosen: str, units: Sequence[Path], include: Path, target: Path) -> None:
     place = installation()
-    # All in one go, as Cling does it: ns-3's headers take longer to read than the code itself.
+    # As one unit, as Cling compiles it: ns-3's headers take longer to parse than the code itself.
     whole = target.with_suffix(".cc")
     whole.write_text(_includes(units))
     # Linked against the modules, so that a missing definition is an error here and not later.

@@ -1,4 +1,4 @@
-"""Simulations in one process: back to the start between them, and ns-3's errors as Python's."""
+"""Several simulations in one process: resets between them, and ns-3's errors as exceptions."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _DEADLY = (
     signal.SIGTRAP,
 )
 
-#: Held by the thread that uses ns-3, whose state is the process's.
+#: Held by the thread that uses ns-3, as there is one simulation per process.
 _SIMULATOR = threading.RLock()
 
-SEED_LIMIT = 2**32  # ns-3 keeps its seed in 32 bits and takes 0 for none
+SEED_LIMIT = 2**32  # ns-3's seed has 32 bits, and 0 means none
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """ns-3 for this thread alone, from building a network to its end: other threads wait."""
+    """Reserves ns-3 for this thread, from building a network to its end; other threads wait."""
     with _SIMULATOR:
         yield
 
 
 def reset(seed: int, run: int) -> None:
-    """Ends any simulation and makes ready for the next, as if the process were new.
+    """Ends any simulation and prepares for the next, as if the process were new.
 
-    Call it before building, with every container and object of the last simulation dropped.
-    Defaults that were set, addresses and random streams start over. `seed` is 1 … 2³²-1 and
-    `run` 0 … 2⁶⁴-1; `ValueError` else.
+    Call it before building, when no container or object of the last simulation is referenced any
+    more. It resets attribute defaults, addresses and random streams. `seed` is 1 … 2³²-1 and `run`
+    0 … 2⁶⁴-1; others raise `ValueError`.
     """
     if not 0 < seed < SEED_LIMIT:
         raise ValueError(f"seed: expected 1 to {SEED_LIMIT - 1}, not {seed}")
@@ -56,32 +56,32 @@ def reset(seed: int, run: int) -> None:
 
 @contextmanager
 def simulation_errors(doing: str) -> Iterator[None]:
-    """Turns what C++ throws within into `SimulationError`; `doing` says what was being done."""
+    """Turns C++ exceptions into `SimulationError`; `doing` says what was being done."""
     try:
         yield
     except Exception as error:
         if isinstance(error, interpreter().gbl.std.exception):
-            # cppyy's text is the C++ signature, an arrow, the exception's class, and its message.
+            # cppyy's text: C++ signature, an arrow, the class of the exception, and its message.
             said = str(error).rpartition("=>")[2].strip().partition(": ")[2] or str(error)
             raise SimulationError(f"{doing}: {said.strip()}") from None
         raise
 
 
 def rehearse(action: Callable[[], object], doing: str, limit_s: float = 60.0) -> None:
-    """Does `action` in a copy of this process, to see that ns-3 survives it.
+    """Runs `action` in a copy of this process, to find out whether ns-3 ends the process.
 
-    A value can be of the right form and range and still make ns-3 end the process where it is
-    used (a period that the standard doesn't have, two attributes that exclude each other). Where
-    a user's attributes are at play, build the network here before it is built for good. Costs a
-    fork (about 10 ms) and the action. Raises `SimulationError` with ns-3's own message where the
-    copy dies or raises, or takes longer than `limit_s` of wall time.
+    A value of the right form and range can still make ns-3 end the process when it is used (a
+    period that the standard doesn't have, two attributes that exclude each other). With attributes
+    that a user has set, a network is therefore first built here. It takes a fork (about 10 ms) and
+    the action. Raises `SimulationError` with ns-3's own message if the copy dies or raises, or
+    takes longer than `limit_s` of wall time.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         over, alive = os.pipe()
         with warnings.catch_warnings():
-            # Python warns of forking beside other threads; the copy runs none but this one.
+            # Python warns that other threads exist; in the copy only this one runs.
             warnings.simplefilter("ignore", DeprecationWarning)
-            # Ctrl-C amid Python's own preparations for a fork would be lost in them.
+            # Ctrl-C during Python's preparations for a fork would be lost.
             usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             child = os.fork()
             signal.pthread_sigmask(signal.SIG_SETMASK, usual)
@@ -102,25 +102,25 @@ def rehearse(action: Callable[[], object], doing: str, limit_s: float = 60.0) ->
 
 
 def _act_and_exit(action: Callable[[], object], output: int) -> NoReturn:
-    """The copy's whole life; it may not return into the caller's code."""
+    """What the copy does; it may not return into the caller's code."""
     status = 1
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout = sys.stderr = os.fdopen(output, "w")
-        # Die at once: ROOT's handlers would have a debugger print every stack first.
+        # Without ROOT's handlers, which would first have a debugger print every stack.
         for number in _DEADLY:
             signal.signal(number, signal.SIG_DFL)
         action()
         status = 0
-    except BaseException as error:  # whatever it is, the parent has to tell it
+    except BaseException as error:  # whatever it is, the parent reports it
         os.write(output, f"{error}\n".encode())
     finally:
         os._exit(status)
 
 
 def _reason(output: str, status: int) -> str:
-    """What ns-3 said when it ended the process: its message, else its last line."""
+    """What ns-3 printed when it ended the process: its message, else its last line."""
     if match := re.search(r'msg="(.*?)"', output, re.DOTALL):
         return match[1].strip()
     if match := re.search(r'(ASSERT|aborted).*?cond="(.*?)"', output, re.DOTALL):

@@ -1,6 +1,6 @@
-"""What a user may write for an attribute, checked for form and turned into what ns-3 is given.
+"""Values of attributes as users write them, checked for form and turned into ns-3's texts.
 
-ns-3 ends the process at a text that it can't read, so none reaches it unread. Pure Python.
+ns-3 ends the process at a text that it can't parse, so every text is checked first. Pure Python.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _LONGEST_TIME_NS = 2**63 - 1
 _HIGHEST_RATE_BPS = 2**64 - 1
 _LONGEST_QUEUE = 2**32 - 1
-_MOST_CHOICES_TOLD = 6  # a longer list hides the one that was meant
+_MOST_CHOICES_TOLD = 6  # a longer list would hide the one that was meant
 
 
 def canonical(name: str, kind: str, expected: str, value: object) -> str:
-    """The text that stands for `value` in an attribute of this kind of value.
+    """The text of `value` for an attribute of this kind.
 
     `kind` is ns-3's name of the value class (`ns3::TimeValue`) and `expected` its checker's
-    account of the range or the choices. Ranges are left to the checker itself. Raises `BadValue`
-    for a value of the wrong form, and for a kind that can't be checked (pointers, callbacks,
+    description of the range or the choices. Ranges are left to the checker. Raises `BadValue` for a
+    value of the wrong form, and for a kind that can't be checked (pointers, callbacks,
     lists, addresses).
     """
     if kind.startswith("ns3::EnumValue<") or kind == "ns3::TypeIdValue":
@@ -50,7 +50,7 @@ def canonical(name: str, kind: str, expected: str, value: object) -> str:
 
 
 def _choice(name: str, expected: str, value: object) -> str:
-    # YAML reads Off, On, yes and no as booleans, and ns-3 has choices of these very names.
+    # YAML reads Off, On, yes and no as booleans, and ns-3 has choices of these names.
     spellings = {False: ("Off", "no", "false"), True: ("On", "yes", "true")}
     choices = [choice for choice in expected.split("|") if choice]
     written = spellings[value] if isinstance(value, bool) else (str(value),)
@@ -72,7 +72,7 @@ def _signed(name: str, expected: str, value: object) -> str:
 
 
 def _whole(name: str, expected: str, value: object, low: int, high: int) -> str:
-    """A whole number that fits ns-3's 64 bits; whether it fits the attribute is asked later."""
+    """A whole number within ns-3's 64 bits; the attribute's own range is checked later."""
     if not isinstance(value, bool) and _INTEGER.fullmatch(str(value)):
         number = int(str(value))
         if low <= number <= high:
@@ -113,7 +113,7 @@ def _data_rate(name: str, expected: str, value: object) -> str:
     if isinstance(value, str) and (match := _RATE.fullmatch(value.strip())):
         bits = 8 if match[3].startswith("B") else 1
         rate_bps = Decimal(match[1]) * _MULTIPLES[match[2]] * bits
-        # A rate of zero divides by zero as soon as something is sent.
+        # With a rate of zero ns-3 divides by zero when something is sent.
         if rate_bps == int(rate_bps) and 0 < rate_bps <= _HIGHEST_RATE_BPS:
             return str(int(rate_bps))
     raise BadValue(name, value, "whole bits a second above zero with a unit, as in '10Mbps'")

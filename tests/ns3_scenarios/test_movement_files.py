@@ -305,8 +305,8 @@ HEAD = "time_s,node,x_m,y_m\n"
     ("name", "text", "says"),
     [
         ("a.csv", "", "time_s,node,x_m,y_m,z_m in the first line"),
-        ("a.csv", HEAD, "expected a line behind the header"),
-        ("a.csv", HEAD + " \n,,,\n", "expected a line behind the header"),
+        ("a.csv", HEAD, "expected a line after the header"),
+        ("a.csv", HEAD + " \n,,,\n", "expected a line after the header"),
         ("a.csv", HEAD + "\n1,c0.cu,2\n", "line 3: expected 4 values, not 3"),
         ("a.csv", HEAD + "1,bs,2,far\n", "line 2: expected a finite number, not 'far'"),
         ("a.csv", HEAD + "1,bs,2,nan\n", "line 2: expected a finite number"),

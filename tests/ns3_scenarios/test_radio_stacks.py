@@ -18,9 +18,10 @@ from ns3_scenarios import network
 from ns3_scenarios.channel import AttributeValue, Channel
 from ns3_scenarios.checks import problems
 from ns3_scenarios.power import PowerControl
+from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios import registry
-from ns3_scenarios.radios.stack import Construction, Pair, Problem, RadioBand, RadioStack, Tier
-from ns3_scenarios.scenario import LteSpec, OfdmaSpec, RadioSpec, ScenarioSpec, WifiSpec
+from ns3_scenarios.radios.stack import Construction, RadioBand, RadioStack, Tier
+from ns3_scenarios.scenario import LteSpec, OfdmaSpec, Pair, RadioSpec, ScenarioSpec, WifiSpec
 from ns3_scenarios.traces import TRACE_KINDS, left_out
 
 
