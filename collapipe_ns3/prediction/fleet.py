@@ -1,13 +1,13 @@
-"""All that a plan depends on, as arrays: processors, links as measured, and what links share.
+"""All that a plan depends on, as arrays: processors, memory, links as measured.
 
-P clusters side by side; a cluster's nodes are 0, its control unit, and 1 … K, its devices. Smaller
-clusters are filled up with devices that have no memory. A cluster without devices sits out, and has
-no row.
+There are P clusters. The nodes of a cluster are 0, its control unit, and 1 … K, its devices.
+Smaller clusters are filled up with devices that have no memory. A cluster without devices sits out
+and has no row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -16,19 +16,38 @@ import numpy as np
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
-from collapipe_ns3.prediction.directions import PerDirection
+from collapipe_ns3.prediction.directions import PerDirection, Places
 from collapipe_ns3.prediction.divergence import wire_epsilon
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.links import Links, Reader
+from collapipe_ns3.prediction.links import Links
+from collapipe_ns3.prediction.measured_links import LinkReader
+
+
+@dataclass(frozen=True)
+class _NodeTable:
+    """Puts figures of nodes into arrays of a shape, each node in its place."""
+
+    places: Places
+    shape: tuple[int, int]
+
+    def column(self, values: Mapping[str, float], fill: float) -> Array:
+        """An array of one figure, `fill` where there is no node."""
+        found = np.full(self.shape, fill)
+        for name, at in self.places.items():
+            found[at] = values[name]
+        return found
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Arrays (P, n) by cluster and node; `size` (P,) is the number of real devices, `share` the
-    clusters' parts of the data, `medium` (P,) numbers the medium that a cluster's devices use.
-    `fair_bytes` (P,) bounds what training takes of a device's memory on batches of usual length.
-    `overhears` marks who receives whatever is sent on its cluster's medium. `tx_ratio` and
-    `rx_power_w`, and the base station's, are as found in earlier rounds (`Knowledge.spending`)."""
+    """Processors, memory and links of all clusters; arrays are (P, n), by cluster and node.
+
+    `size` (P,) is the number of real devices, `share` (P,) the clusters' parts of the data,
+    `medium` (P,) numbers the medium of a cluster's sidelinks. `fair_bytes` (P,) bounds the memory
+    that training takes of a device on batches of usual length. `overhears` marks nodes that
+    receive whatever is sent on their cluster's medium. `tx_ratio` and `rx_power_w`, and those of
+    the base station, are as found in earlier rounds (`Knowledge.spending`).
+    """
 
     size: Ints
     share: Array
@@ -80,43 +99,36 @@ class Fleet:
 
     @classmethod
     def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
-        """What an observation says, corrected by what was learned."""
+        """The fleet as observed, corrected by what was learned from earlier rounds."""
         taking_part = participants(observation.devices)
         names = [(control_unit(n), *observation.devices[n]) for n in taking_part]
-        place = node_places(observation.devices)
-        shape = (len(names), max(map(len, names)))
-        profiles = observation.profiles
-        server = profiles[SERVER]
-        none = (1.0, 1.0)
-        tx_ratio, rx_ratio = (
-            {node: knowledge.spending.get(node, none)[which] for node in profiles}
-            for which in (0, 1)
-        )
+        places = node_places(observation.devices)
+        nodes = _NodeTable(places, (len(names), max(map(len, names))))
+        profiles, server = observation.profiles, observation.profiles[SERVER]
+        spending = {node: knowledge.spending.get(node, (1.0, 1.0)) for node in profiles}
+        tx_ratio = {node: sent for node, (sent, _) in spending.items()}
+        rx_ratio = {node: received for node, (_, received) in spending.items()}
         speed = {node: knowledge.speeds.get(node, p.flops_per_s) for node, p in profiles.items()}
-        power = _column(shape, place, {n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
+        power = nodes.column({n: p.max_tx_power_w for n, p in profiles.items()}, 1.0)
         epsilon = wire_epsilon(observation.wire, observation.model.width)
-        reader = Reader(observation, knowledge, place, epsilon)
+        reader = LinkReader(observation, knowledge, places, epsilon)
         medium_names = [reader.medium_of(row[0], row[1]) for row in names]
         numbers = {name: at for at, name in enumerate(dict.fromkeys(medium_names))}
         return cls(
             size=np.array([len(row) - 1 for row in names]),
             share=_shares(observation, taking_part),
-            flops_per_s=_column(shape, place, speed, 1.0),
-            overhead_s=_column(shape, place, {n: p.overhead_s for n, p in profiles.items()}, 0.0),
-            memory_bytes=_column(
-                shape, place, {n: float(p.memory_bytes) for n, p in profiles.items()}, 0.0
+            flops_per_s=nodes.column(speed, 1.0),
+            overhead_s=nodes.column({n: p.overhead_s for n, p in profiles.items()}, 0.0),
+            memory_bytes=nodes.column({n: float(p.memory_bytes) for n, p in profiles.items()}, 0.0),
+            active_power_w=nodes.column({n: p.active_power_w for n, p in profiles.items()}, 0.0),
+            rx_power_w=nodes.column(
+                {n: p.rx_power_w * rx_ratio[n] for n, p in profiles.items()}, 0.0
             ),
-            active_power_w=_column(
-                shape, place, {n: p.active_power_w for n, p in profiles.items()}, 0.0
-            ),
-            rx_power_w=_column(
-                shape, place, {n: p.rx_power_w * rx_ratio[n] for n, p in profiles.items()}, 0.0
-            ),
-            tx_ratio=_column(shape, place, tx_ratio, 1.0),
-            overhears=reader.overhears(names, shape),
+            tx_ratio=nodes.column(tx_ratio, 1.0),
+            overhears=reader.overhears(names, nodes.shape),
             max_power_w=power,
             links=PerDirection(
-                sidelink=reader.inside(names, power),
+                sidelink=reader.sidelinks(names, power),
                 uplink=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
                 downlink=reader.edge(
                     [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
@@ -186,17 +198,8 @@ def node_places(devices: Sequence[Sequence[str]]) -> dict[str, tuple[int, int]]:
 
 
 def _shares(observation: Observation, taking_part: Sequence[int]) -> Array:
-    """Of the data of those that take part."""
+    """The parts of the clusters that take part in the data of them all."""
     count = len(observation.devices)
     shares = np.array(observation.shares or [1 / count] * count)
     part = shares[list(taking_part)]
     return part if len(part) == count else part / part.sum()
-
-
-def _column(
-    shape: tuple[int, int], place: dict[str, tuple[int, int]], values: dict[str, float], fill: float
-) -> Array:
-    found = np.full(shape, fill)
-    for name, at in place.items():
-        found[at] = values[name]
-    return found

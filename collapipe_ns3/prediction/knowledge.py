@@ -23,9 +23,6 @@ from collapipe_ns3.outcome import Computation, RoundOutcome
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.services import Service, learned
 
-#: What a link in no medium is taken for.
-_OWN = Medium("", frozenset(), math.inf)
-
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
@@ -102,15 +99,22 @@ def _mixed(old: Mapping[Any, float], new: Mapping[Any, float], weight: float) ->
 def _mixed_services(
     old: Mapping[str, Service], new: Mapping[str, Service], weight: float
 ) -> dict[str, Service]:
-    latencies, overheads, bulks = (
-        _mixed(
-            {k: getattr(s, name) for k, s in old.items()},
-            {k: getattr(s, name) for k, s in new.items()},
-            weight,
-        )
-        for name in ("latency_s", "overhead", "bulk")
+    latencies = _mixed(
+        {name: service.latency_s for name, service in old.items()},
+        {name: service.latency_s for name, service in new.items()},
+        weight,
     )
-    return {key: Service(latencies[key], overheads[key], bulks[key]) for key in latencies}
+    overheads = _mixed(
+        {name: service.overhead for name, service in old.items()},
+        {name: service.overhead for name, service in new.items()},
+        weight,
+    )
+    bulks = _mixed(
+        {name: service.bulk for name, service in old.items()},
+        {name: service.bulk for name, service in new.items()},
+        weight,
+    )
+    return {name: Service(latencies[name], overheads[name], bulks[name]) for name in latencies}
 
 
 def _speeds(
@@ -143,8 +147,8 @@ def _efficiencies(
         # What was cut while it queued has no airtime.
         if each.airtime_s > 0 and each.bandwidth_hz > 0:
             snr = each.tx_power_w * link.gain / link.interference_w_hz
-            medium = of_pair.get(pair, _OWN)
-            density = medium.density(snr / each.bandwidth_hz)
+            medium, sinr = of_pair.get(pair), snr / each.bandwidth_hz
+            density = medium.density(sinr) if medium else math.log2(1 + sinr)
             carried = each.airtime_s * each.bandwidth_hz * density
             bound[pair] = bound.get(pair, 0.0) + carried
     return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
