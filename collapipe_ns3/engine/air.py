@@ -1,4 +1,4 @@
-"""What the air does to a pipeline's tensors: their format on the way, and their distortion."""
+"""The wire format of a pipeline's tensors, and how much the air distorts them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Payload = tuple[Tensor, ...]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload as it arrived, of known shapes, which the torch thread may still have to decode.
+    """A payload that has arrived; its shapes are known, its tensors may still be being decoded.
 
-    `tensors` is called in the torch thread, by work that was asked for after the decoding.
+    `tensors` is called in the torch thread, by work that was queued after the decoding.
     """
 
     shapes: tuple[torch.Size, ...]
@@ -31,17 +31,17 @@ class Message:
 
     @classmethod
     def unchanged(cls, payload: Payload) -> Self:
-        """A payload that arrives as it was sent."""
+        """A payload that arrives unchanged."""
         return cls(tuple(tensor.shape for tensor in payload), lambda: payload)
 
 
 @dataclass(slots=True)
 class Air:
-    """The wire format of activations and gradients in one step of one pipeline.
+    """Encodes and decodes the activations and gradients of one step of one pipeline.
 
-    `seed` and `name` draw the roundings of `int8`, each message's from a stream of its own, so
-    that they don't depend on the order in which messages are sent. `distortions` collects ε of
-    every message that was not handed on as it was; it is complete once the step has ended.
+    `seed` and `name` determine the roundings of `int8`. Every message has a random stream of its
+    own, so that they don't depend on the order in which messages are sent. `distortions` collects
+    the ε of every message that did not arrive unchanged; it is complete once the step has ended.
     """
 
     wire: Wire = "fp32"
@@ -50,10 +50,10 @@ class Air:
     distortions: list[float] = field(default_factory=list)
 
     def arrived(self, payload: Payload, lost: Ranges, send: Action, thread: TorchThread) -> Message:
-        """What arrives of a payload whose byte ranges `lost` are missing.
+        """What the receiver decodes from a payload of which the byte ranges `lost` are missing.
 
-        It is encoded and decoded in the torch thread, and nobody waits for that: a network that
-        stood still meanwhile would be simulated in turns with torch instead of beside it.
+        Encoding and decoding are queued in the torch thread without waiting for them, so that the
+        network is simulated at the same time.
         """
         if self.wire == "fp32" and not lost:
             return Message.unchanged(payload)
@@ -66,7 +66,7 @@ class Air:
         return Message(tuple(tensor.shape for tensor in payload), thread.later(decoded).result)
 
     def _roundings(self, send: Action, payload: Payload) -> torch.Generator | None:
-        """The generator for one message's roundings; None where the format needs none."""
+        """The random generator for a message's roundings; None if the format has none."""
         if self.wire != "int8":
             return None
         seed = number(self.seed, "roundings", *self.name, str(send))

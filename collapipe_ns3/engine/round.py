@@ -1,4 +1,4 @@
-"""One federated round, as the plan says: broadcast, local steps, gather, upload, aggregate."""
+"""Executes a plan as one federated round: broadcast, local steps, gather, upload, aggregate."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Training:
 
 @dataclass(slots=True)
 class _Job:
-    """One pipeline's way through a round, and the instants at which its phases ended."""
+    """The execution of one pipeline in a round; `marks_ns` are the times when its phases ended."""
 
     round: int
     cluster: int
@@ -92,9 +92,9 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Where a site was when a round began, which may be before its plan was made.
+    """A site's counters at the beginning of a round, which may be before its plan was made.
 
-    `radio_j` has the joules that each node's radios had sent and received by then.
+    `radio_j` are the joules that each node's radios had spent on sending and on receiving.
     """
 
     start_ns: int
@@ -104,7 +104,7 @@ class Begun:
 
     @classmethod
     def now(cls, site: Site) -> Self:
-        """The site as it is; called in the simulated loop."""
+        """The site's present counters; called in the simulated loop."""
         return cls(
             simulated_loop().now_ns(),
             len(site.computations),
@@ -113,7 +113,7 @@ class Begun:
         )
 
     def radio_since_j(self, site: Site) -> dict[str, tuple[float, float]]:
-        """What each node's radios have sent and received since, in joules."""
+        """The joules that each node's radios have spent since, on sending and on receiving."""
         none = (0.0, 0.0)
         return {
             node: (sent - self.radio_j.get(node, none)[0], heard - self.radio_j.get(node, none)[1])
@@ -130,11 +130,12 @@ async def run_round(
 ) -> RoundOutcome:
     """Executes a validated plan on the site's network; the state then holds the new model.
 
-    Where the round has begun before, as with soundings, `begun` says when.
+    `begun` is when the round began, if that was before this call (links were sounded).
 
-    A pipeline one of whose transfers fails for good is abandoned: its work of this round is
-    dropped, it is left out of the average, and the outcome says why. The cluster's other pipelines
-    go on. Every schedule is validated before anything is sent; raises `ScheduleError`.
+    If a transfer of a pipeline fails for good, the pipeline is abandoned: what it trained in this
+    round is dropped, the aggregator is given its failure, and the outcome states the reason. The
+    cluster's other pipelines continue. Every schedule is validated before anything is sent; raises
+    `ScheduleError`.
     """
     jobs = _jobs(state, plan, training)
     begun = begun or Begun.now(site)
@@ -170,9 +171,9 @@ async def run_round(
 
 
 def schedule_of(pipeline: Pipeline) -> Table:
-    """What a pipeline will execute, validated and run dry; raises `ScheduleError`.
+    """The schedule that a pipeline executes, validated by a dry run; raises `ScheduleError`.
 
-    The embedding is a stage before the segments, the decoder one after them.
+    The embedding is the stage before the segments, the decoder the one after them.
     """
     return table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
 
@@ -184,8 +185,8 @@ def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Jo
         for index, pipeline in enumerate(cluster.pipelines):
             replica = state.replica(cluster.cluster, index)
             for unit in replica.units.values():
-                if unit.holder in absent:  # from there nothing can be fetched
-                    unit.begin_anew()
+                if unit.holder in absent:  # which can't send it
+                    unit.reset_optimizer()
             line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
             batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
@@ -196,7 +197,7 @@ def _jobs(state: TrainingState, plan: RoundPlan, training: Training) -> list[_Jo
 
 
 def _own_part(batches: Iterator[Batch], cluster: ClusterPlan, index: int) -> Iterator[Batch]:
-    """What a pipeline takes of its cluster's batches: all pipelines together take each whole."""
+    """A pipeline's part of each of its cluster's batches; the parts of all make up the batch."""
     for batch in batches:
         sizes = cluster.sequences(len(batch.source))
         first = sum(sizes[:index])
@@ -204,12 +205,12 @@ def _own_part(batches: Iterator[Batch], cluster: ClusterPlan, index: int) -> Ite
 
 
 async def _attempt(site: Site, job: _Job, training: Training) -> None:
-    """Runs a job to its end, or to the transfer that failed."""
+    """Runs a job to its end, or until a transfer has failed for good."""
     try:
         await _train(site, job, training)
     except* TransferFailed as failures:
         job.failure = str(first_of(failures))
-        # In the torch thread, so that it comes after the work that had begun by then.
+        # In the torch thread, so that it runs after all work that had started by then.
         site.thread.now(job.forget)
     job.end_ns = simulated_loop().now_ns()
 
@@ -236,7 +237,7 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
             parts=batch.split(micro_batches),
             tokens=batch.target_tokens,
             air=air,
-            # Norms of one step a round are enough, and more would cost time.
+            # The norms of one step per round are enough, and computing them takes time.
             squares=[0.0] * micro_batches if number == 0 else None,
         )
         job.losses.append(await step.run())
@@ -257,14 +258,17 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
 
 
 def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
-    """Of means, where the step has sums of losses over all of the batch's tokens."""
+    """The norms of mean gradients.
+
+    Those of the step (`squares`) are of sums of token losses over the whole batch's tokens.
+    """
     tokens = list(accumulate(part.target_tokens for part in parts))
     means = (square * (tokens[-1] / n) ** 2 for square, n in zip(squares, tokens, strict=True))
     return GradientNorms(cluster, len(parts[0].source), tuple(means))
 
 
 async def _broadcast(site: Site, job: _Job) -> None:
-    """The global model goes out; optimizer states follow blocks that moved since last time."""
+    """Sends the global model; optimizer states follow the blocks that moved since last time."""
     control = control_unit(job.cluster)
     held = _weights_by_node(job)
     if held:
@@ -276,15 +280,15 @@ async def _broadcast(site: Site, job: _Job) -> None:
         for worker in job.workers:
             for unit in worker.units:
                 if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
-                    way = tuple(dict.fromkeys((unit.holder, control, worker.node)))
-                    group.create_task(site.send(way, unit.optimizer_bytes(), "parameters"))
+                    path = tuple(dict.fromkeys((unit.holder, control, worker.node)))
+                    group.create_task(site.send(path, unit.optimizer_bytes(), "parameters"))
     for worker in job.workers:
         for unit in worker.units:
             unit.holder = worker.node
 
 
 def _weights_by_node(job: _Job) -> dict[str, int]:
-    """Bytes of the parameters on each node but the base station, in the order of the stages."""
+    """Bytes of parameters on each node except the base station, in the order of the stages."""
     held: dict[str, int] = {}
     for worker in job.workers:
         if worker.node != SERVER:
@@ -303,7 +307,7 @@ _Weights = Mapping[tuple[int, int], float]
 async def _aggregate(
     site: Site, state: TrainingState, jobs: Sequence[_Job], aggregator: Aggregator
 ) -> _Weights:
-    """Takes the new global model into the state; where all pipelines failed it stays as it is."""
+    """Replaces the global model by the new one, unless all pipelines failed."""
     results, failures = [], []
     for job in jobs:
         place = (job.cluster, job.index, job.weight)
@@ -355,7 +359,7 @@ def _phases(
     last = max(jobs, key=lambda job: job.marks_ns[-1] if job.failure is None else start_ns)
     marks = last.marks_ns
     if last.failure is not None or marks[-1] != all_in_ns:
-        # The last to end was abandoned on its way: what it had reached is all there is to say.
+        # The job that ended last was abandoned: its phases are not known.
         return Phases(sounding_ns, 0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
     ends = [start_ns, *marks, end_ns]
     return Phases(sounding_ns, *(after - before for before, after in pairwise(ends)))
@@ -369,7 +373,7 @@ def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
 def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
     """A row for every node, the base station last.
 
-    What holds no stage may have relayed or been sounded, and that takes energy too.
+    A node without a stage may have relayed transfers or been sounded, which takes energy too.
     """
     held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Where a round is executed: the network, the nodes' processors, and what is written down."""
+"""Where a round is executed: the network, the nodes' processors, and the log of computations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TransferFailed(RuntimeError):
 
 @dataclass(slots=True)
 class CostBook:
-    """The measured cost of every stage shape and input shape met so far; measured once each."""
+    """The measured costs of stages, each measured once for every shape of stage and inputs."""
 
     entries: dict[tuple[object, ...], StageCost] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class CostBook:
     ) -> StageCost:
         """FLOPs and memory of a stage's forward and backward on inputs of these shapes.
 
-        `inputs` is called in the torch thread, where the cost has not been measured yet.
+        `inputs` is called in the torch thread, and only if the cost has not been measured yet.
         """
         key = (*worker.shape, *map(tuple, shapes))
         if key not in self.entries:
@@ -60,9 +60,9 @@ class CostBook:
 
 
 class Site:
-    """A network with computers at its nodes. One `Site` executes one round, or several.
+    """A network with a processor at each node; it executes one round after another.
 
-    `terms` are those of the plan that is being executed.
+    `terms` are those of the plan being executed, and `computations` all that have ended so far.
     """
 
     def __init__(
@@ -130,7 +130,10 @@ class Site:
         flops: float,
         work: Callable[[], T],
     ) -> T:
-        """Does real work on the node of `place` (node, cluster, stage), charged by its profile."""
+        """Runs `work` on the node of `place` (node, cluster, stage); returns its result.
+
+        It takes the simulated time that the node's profile gives for so many FLOPs.
+        """
         node, cluster, stage = place
         profile = self.profiles[node]
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)

@@ -1,4 +1,4 @@
-"""One stage of a pipeline on its node: its own autograd between detached boundaries."""
+"""One stage of a pipeline on its node, with an autograd graph of its own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.plan import Pipeline
 
-#: A stage's computation: what it is given, in order, to one tensor.
+#: A stage's computation: from its inputs, in order, to one tensor.
 Function = Callable[..., Tensor]
 
 
 @dataclass(slots=True)
 class StageWorker:
-    """Runs the forwards and backwards of one stage and keeps between them what backward needs.
+    """Runs the forward and backward passes of one stage, and keeps what backward needs.
 
-    The first input is the tensor that gradients flow through (token numbers at stage 0, where
-    none do). Gradients accumulate in the parameters in the order in which `backward` is called,
-    and that is the order of the schedule. Stages of one `shape` cost the same.
+    The first input is the tensor through which gradients flow (at stage 0 token numbers, through
+    which none do). Gradients accumulate in the parameters in the order of the calls of `backward`,
+    which is the order of the schedule. `shape` is the kind of stage and its number of encoder
+    blocks: stages of equal shape have equal costs.
     """
 
     node: str
@@ -41,9 +42,9 @@ class StageWorker:
         return self.shape[1]
 
     def forward(self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object) -> Tensor:
-        """The stage's output, detached from what produced it.
+        """The stage's output, detached from the graph that computed it.
 
-        `saved_bytes` is what autograd keeps for its backward, for the account of memory.
+        `saved_bytes` is what autograd keeps for the backward pass; it is only counted.
         """
         leaf = first.detach()
         if leaf.is_floating_point():
@@ -57,7 +58,7 @@ class StageWorker:
     def backward(self, micro_batch: int, gradient: Tensor | None) -> Tensor | None:
         """Accumulates the parameters' gradients; returns the input's, None at stage 0.
 
-        `gradient` is that of the output, and None for a loss.
+        `gradient` is the output's, or None where the output is a loss.
         """
         leaf, output, _ = self.kept.pop(micro_batch)
         output.backward(gradient)
@@ -75,22 +76,22 @@ class StageWorker:
             unit.optimizer.zero_grad()
 
     def forget(self) -> None:
-        """Drops what an abandoned step left behind: kept activations and gradients."""
+        """Drops the activations and gradients that an abandoned step has left."""
         self.kept.clear()
         for unit in self.units:
             unit.optimizer.zero_grad()
 
     def memory_bytes(self) -> int:
-        """The most that was held: weights, as much of gradients, optimizer states, activations."""
+        """Peak memory in bytes: parameters, gradients, optimizer states, kept activations."""
         weights = sum(unit.parameter_bytes() for unit in self.units)
         states = sum(unit.optimizer_bytes() for unit in self.units)
         return 2 * weights + states + self.peak_saved_bytes
 
 
 def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
-    """The stages of a pipeline: embedding, the segments, decoder.
+    """The stages of a pipeline in order: embedding, segments, decoder.
 
-    The ends are on `control` and `server`, unless the pipeline says otherwise.
+    Embedding and decoder are on the nodes `control` and `server`, unless the pipeline names others.
     """
     model = replica.model
     embedding, *blocks, decoder = replica.units.values()
@@ -112,7 +113,7 @@ def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> 
 
 
 def segment(blocks: Sequence[nn.Module]) -> Function:
-    """Encoder blocks one after the other, on (activation, padding mask)."""
+    """A function of (activation, padding mask) that applies encoder blocks one after another."""
 
     def run(x: Tensor, padding: Tensor) -> Tensor:
         for block in blocks:

@@ -1,4 +1,4 @@
-"""What training keeps between rounds: the global model, and each replica's optimizer states."""
+"""The state of training between rounds: the global model, and the optimizers of each replica."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(slots=True)
 class Unit:
-    """The smallest part that is placed on a node: the embedding, one block, or the decoder."""
+    """A part of a replica with its optimizer: the embedding, one encoder block, or the decoder."""
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
-    holder: str | None = None  # the node that keeps the optimizer's state
+    holder: str | None = None  # the node that has the optimizer's state, if any has
 
     def parameter_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.module.parameters())
 
     def optimizer_bytes(self) -> int:
-        """Bytes of the optimizer's state as it is now: none before the first step."""
+        """Bytes of the optimizer's present state: 0 before its first step."""
         states = self.optimizer.state.values()
         tensors = [t for state in states for t in state.values() if isinstance(t, Tensor)]
         return sum(t.numel() * t.element_size() for t in tensors)
 
-    def begin_anew(self) -> None:
-        """Without the optimizer's state, which nobody holds any more."""
+    def reset_optimizer(self) -> None:
+        """Clears the optimizer's state, which no reachable node has."""
         self.optimizer.state.clear()
         self.holder = None
 
@@ -55,7 +55,8 @@ class Replica:
 class TrainingState:
     """The global model, and a replica for every (cluster, pipeline) that has trained.
 
-    With `to_checkpoint` and `from_checkpoint` a run goes on as if it had never stopped.
+    A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
+    had never stopped.
     """
 
     model: TranslationModel
@@ -63,7 +64,7 @@ class TrainingState:
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:
-        """The replica of a pipeline, made from the global model at its first use."""
+        """The replica of a pipeline; at the first call, a copy of the global model."""
         key = (cluster, pipeline)
         if key not in self.replicas:
             model = deepcopy(self.model)
@@ -88,7 +89,7 @@ class TrainingState:
         }
 
     def load_checkpoint(self, data: Mapping[str, Any]) -> None:
-        """Takes up what `to_checkpoint` gave."""
+        """Restores what `to_checkpoint` returned."""
         self.model.load_state_dict(data["model"])
         self.replicas.clear()
         for (cluster, pipeline), units in data["replicas"].items():

@@ -1,4 +1,4 @@
-"""One training step of one pipeline: the schedule's table, executed over the network."""
+"""One training step of one pipeline: executes the schedule over the network."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ _KIND_ON_AIR = {
 
 @dataclass(slots=True)
 class PipelineStep:
-    """A batch through a pipeline once: forwards, backwards, and each stage's optimizer step.
+    """One batch through a pipeline: forwards, backwards, and the optimizer step of each stage.
 
-    `workers` has the stages in order, the embedding first and the decoder last; `routes[i]` lists
-    the nodes from stage i to stage i + 1, relays included, and the last one those from the decoder
-    back to the embedding. `optimizer` is its name, for its cost.
-    `parts` are the micro-batches, `tokens` the tokens to be predicted in all of them, `air` says
-    what becomes of tensors on the way. `squares`, where it is given with a zero a micro-batch, is
-    added the squared norm of what the gradient has come to after each: every stage takes its
+    `workers` are the stages in order, the embedding first and the decoder last. `routes[i]` lists
+    the nodes from stage i to stage i + 1, including relays; the last route goes from the decoder
+    back to the embedding. `optimizer` is its name, for its cost. `parts` are the micro-batches,
+    `tokens` the number of tokens to predict in all of them, and `air` encodes what is sent.
+
+    If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
+    squared norm of its gradient accumulated over the micro-batches up to m; every stage runs its
     backwards in order.
     """
 
@@ -53,7 +54,7 @@ class PipelineStep:
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
 
     async def run(self) -> float:
-        """Executes the table; returns the batch's mean token loss. Raises `TransferFailed`."""
+        """Executes the schedule; returns the batch's mean token loss. Raises `TransferFailed`."""
         try:
             async with asyncio.TaskGroup() as group:
                 for stage, worker in enumerate(self.workers):
@@ -64,7 +65,7 @@ class PipelineStep:
         return sum(self.losses[m] for m in sorted(self.losses))
 
     async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
-        """Takes the actions of one stage in order."""
+        """Executes the actions of one stage in order."""
         arrived: dict[Action, Message] = {}
         to_send: dict[Action, Payload] = {}
         costs: dict[int, StageCost] = {}
@@ -76,7 +77,7 @@ class PipelineStep:
         for action in self.table[stage]:
             m = action.micro_batch
             if action.kind in RECEIVES:
-                arrived[action] = await self._slot(action)
+                arrived[action] = await self._expected(action)
             elif action.kind is Kind.FORWARD:
                 costs[m] = await self._forward(stage, m, arrived, to_send)
             elif action.kind is Kind.BACKWARD:
@@ -84,7 +85,7 @@ class PipelineStep:
             else:
                 payload = to_send.pop(action)
                 group.create_task(
-                    self._ship(action, payload), name=f"cluster {self.cluster}, {action}"
+                    self._send(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
         worker = self.workers[stage]
         flops = optimizer_flops(self.optimizer, worker.parameters)
@@ -109,12 +110,13 @@ class PipelineStep:
                 return (first,)
             return (first, padding, *((*labels.tensors(), self.tokens) if stage == last else ()))
 
+        shapes = (*message.shapes, *labels.shapes)
+        cost = self.site.costs.of(worker, shapes, inputs, self.site.thread)
+
         def work() -> Payload:
             output = worker.forward(m, cost.activation_bytes, *inputs())
             return output, message.tensors()[1]
 
-        shapes = (*message.shapes, *labels.shapes)
-        cost = self.site.costs.of(worker, shapes, inputs, self.site.thread)
         output, padding = await self.site.compute(
             self._place(stage), "F", m, cost.forward_flops, work
         )
@@ -144,10 +146,11 @@ class PipelineStep:
             self.squares[m] += worker.gradient_square()
         return result
 
-    async def _ship(self, send: Action, payload: Payload) -> None:
-        """Carries a payload to the stage that waits for it, relay by relay.
+    async def _send(self, send: Action, payload: Payload) -> None:
+        """Sends a payload to the stage that waits for it, relay by relay.
 
-        Activations and gradients go in the wire format and may arrive with gaps; labels may not.
+        Activations and gradients are sent in the wire format and may arrive with gaps; labels are
+        sent until they are complete.
         """
         target = receiver(send, len(self.workers) - 1)
         if send.kind is Kind.SEND_ACTIVATION:
@@ -159,14 +162,14 @@ class PipelineStep:
         kind, message = _KIND_ON_AIR[send.kind], Message.unchanged(payload)
         if send.kind is Kind.SEND_LABELS:
             await self.site.send(route, size_bytes(payload), kind)
-        elif len(route) > 1:  # what stays on its node is left as it is
+        elif len(route) > 1:  # within a node nothing is encoded or lost
             size = bytes_on_air(payload, self.air.wire)
             lost = await self.site.send_once(route, size, kind)
             message = self.air.arrived(payload, lost, send, self.site.thread)
-        self._slot(target).set_result(message)
+        self._expected(target).set_result(message)
 
-    def _slot(self, receive: Action) -> asyncio.Future[Message]:
-        """Where a message is put down and waited for, whichever happens first."""
+    def _expected(self, receive: Action) -> asyncio.Future[Message]:
+        """The future of the message for a receive action, made by its sender or its receiver."""
         if receive not in self.inbox:
             self.inbox[receive] = asyncio.get_running_loop().create_future()
         return self.inbox[receive]
@@ -176,7 +179,7 @@ class PipelineStep:
 
 
 def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure that ended the others."""
+    """The first failure of a group, which cancelled the other tasks."""
     failure: BaseException = failures
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
