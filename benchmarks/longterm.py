@@ -26,7 +26,7 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
-from collapipe_ns3.outcome import DeviceUse, Phases, PipelineDistortion, RoundOutcome
+from collapipe_ns3.outcome import DeviceUse, Phase, PipelineDistortion, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.fleet import Fleet
@@ -147,18 +147,22 @@ class World:
             for n, row in enumerate(seen.devices)
             for k, name in enumerate([control_unit(n), *row])
         ]
-        last = max(made.clusters, key=lambda times: times.upload_ns)
-        phases = Phases(0, *last.phases_ns, made.total_ns - last.upload_ns)
+        last = max(made.pipelines, key=lambda times: times.ends_ns[Phase.UPLOAD])
+        aggregate_ns = made.total_ns - last.ends_ns[Phase.UPLOAD]
         distortions = [
             PipelineDistortion(
-                n, 1 / self.clusters, seen.batch_size, c.pipelines[0].micro_batches, 0.0
+                cluster=cluster.cluster,
+                weight=1 / self.clusters,
+                sequences=seen.batch_size,
+                micro_batches=cluster.pipelines[0].micro_batches,
+                distortion=0.0,
             )
-            for n, c in enumerate(plan.clusters)
+            for cluster in plan.clusters
         ]
         return RoundOutcome(
             round=plan.round,
             start_ns=0,
-            phases=phases,
+            phases_ns={Phase.SOUNDING: 0, **last.phases_ns, Phase.AGGREGATE: aggregate_ns},
             computation_ns=0,
             loss=0.0,
             computations=(),

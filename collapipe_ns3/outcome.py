@@ -5,12 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from bridge.network import Delivery
 from collapipe_ns3.nodes import is_device
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plan import Pipeline
+
+
+class Phase(StrEnum):
+    """The phases of a round, in their order.
+
+    Links are sounded, and the plan is made. Then each pipeline receives the global model
+    (broadcast), does its local steps (pipeline), collects the parameters of its stages at the
+    control unit (gather) and sends them to the base station (upload), which averages all models
+    (aggregate).
+    """
+
+    SOUNDING = "sounding"
+    BROADCAST = "broadcast"
+    PIPELINE = "pipeline"
+    GATHER = "gather"
+    UPLOAD = "upload"
+    AGGREGATE = "aggregate"
+
+
+#: The phases that every pipeline goes through on its own.
+PIPELINE_PHASES = (Phase.BROADCAST, Phase.PIPELINE, Phase.GATHER, Phase.UPLOAD)
+
+#: The phases whose time depends on the plan: all but sounding, which comes before it.
+PLANNED_PHASES = (*PIPELINE_PHASES, Phase.AGGREGATE)
+
+
+def durations_ns(start_ns: int, ends_ns: Mapping[Phase, int]) -> dict[Phase, int]:
+    """How long phases took that follow one another, from the instants at which they ended."""
+    starts_ns = [start_ns, *ends_ns.values()]
+    return {
+        phase: end_ns - begin_ns
+        for begin_ns, (phase, end_ns) in zip(starts_ns, ends_ns.items(), strict=False)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,33 +136,6 @@ class PipelineFate:
 
 
 @dataclass(frozen=True, slots=True)
-class Phases:
-    """Where the time of a round went: the phases of the cluster that finished last, in ns.
-
-    Those of the other clusters lie beside them, so these add up to the round's duration. Sounding
-    comes before all of them.
-    """
-
-    sounding_ns: int
-    broadcast_ns: int
-    pipeline_ns: int
-    gather_ns: int
-    upload_ns: int
-    aggregate_ns: int
-
-    @property
-    def total_ns(self) -> int:
-        return (
-            self.sounding_ns
-            + self.broadcast_ns
-            + self.pipeline_ns
-            + self.gather_ns
-            + self.upload_ns
-            + self.aggregate_ns
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class RoundOutcome:
     """One executed round. Times are nanoseconds since the network's episode began.
 
@@ -141,7 +148,7 @@ class RoundOutcome:
 
     round: int
     start_ns: int
-    phases: Phases
+    phases_ns: Mapping[Phase, int]
     computation_ns: int
     loss: float
     computations: Sequence[Computation]
@@ -155,7 +162,7 @@ class RoundOutcome:
 
     @property
     def duration_ns(self) -> int:
-        return self.phases.total_ns
+        return sum(self.phases_ns.values())
 
     @property
     def abandoned(self) -> dict[int, str]:

@@ -13,13 +13,13 @@ from collapipe_ns3.cli import gantt
 from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import MeasuredLink
+from collapipe_ns3.outcome import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.run.preview import Preview
 
 _CHART_COLUMNS = 58  # at most, and in so few that its times don't fit below it there is no chart
 _LEAST_CHART_COLUMNS = 20
-_PHASES = ("broadcast", "pipeline", "gather", "upload")
 
 
 def print_preview(console: Console, shown: Preview) -> None:
@@ -83,11 +83,11 @@ def _print_explanation(console: Console, told: Mapping[str, Any]) -> None:
 
 
 def _print_timeline(console: Console, timeline: Timeline) -> None:
-    table = new_table("cluster", *(f"{name} s" for name in _PHASES), "step s")
-    for times in timeline.clusters:
-        steps = [times.broadcast_ns, *times.steps_ns]
+    table = new_table("cluster", *(f"{name} s" for name in PIPELINE_PHASES), "step s")
+    for times in timeline.pipelines:
+        steps = [times.ends_ns[Phase.BROADCAST], *times.steps_ns]
         step_s = sum(after - before for before, after in pairwise(steps)) / len(times.steps_ns)
-        phases = [f"{part / 1e9:.3f}" for part in times.phases_ns]
+        phases = [f"{part / 1e9:.3f}" for part in times.phases_ns.values()]
         table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
     print_table(console, table)
     label = max((len(row.name) for row in gantt.rows(timeline)), default=0)
@@ -98,9 +98,9 @@ def _print_timeline(console: Console, timeline: Timeline) -> None:
     console.print(
         f"round {timeline.total_ns / 1e9:.3f} s; each first step, the darker the busier:\n"
     )
-    for number, pipelines in groupby(timeline.clusters, key=lambda times: times.cluster):
+    for number, pipelines in groupby(timeline.pipelines, key=lambda times: times.cluster):
         together = list(pipelines)
-        since_ns = min(each.broadcast_ns for each in together)
+        since_ns = min(each.ends_ns[Phase.BROADCAST] for each in together)
         until_ns = max(each.steps_ns[0] for each in together)
         chart = gantt.text(timeline, columns, number, since_ns, until_ns)
         console.print(chart + "\n", markup=False, soft_wrap=True)

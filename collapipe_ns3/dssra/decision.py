@@ -12,17 +12,15 @@ from typing import Any
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.outcome import DeviceUse, Phases
+from collapipe_ns3.outcome import PLANNED_PHASES, DeviceUse, Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
 #: Phases that are corrected: uploads depend on when clusters have trained, not on a factor.
-_CORRECTED = ("broadcast", "gather")
+_CORRECTED = (Phase.BROADCAST, Phase.GATHER)
 
 #: What the figures of a round are named by, beside those of nodes.
 ROUND = "round"
-
-PHASES = ("broadcast", "pipeline", "gather", "upload", "aggregate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +46,15 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPrediction:
-    """The phases of one cluster's round in seconds, `step_s` one of its training steps."""
+    """How long the phases of one cluster's round and one of its training steps take."""
 
     cluster: int
-    broadcast_s: float
+    phases_s: Mapping[Phase, float]
     step_s: float
-    pipeline_s: float
-    gather_s: float
-    upload_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"cluster": self.cluster, **_columns(self.phases_s), "step_s": self.step_s}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,7 @@ class Prediction:
 
     by: str
     correction: Mapping[str, float]
-    broadcast_s: float
-    pipeline_s: float
-    gather_s: float
-    upload_s: float
-    aggregate_s: float
+    phases_s: Mapping[Phase, float]
     clusters: tuple[ClusterPrediction, ...]
     joules: Mapping[str, NodeEnergy]
     divergence: float
@@ -89,7 +84,11 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         data = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "joules"
+            "by": self.by,
+            "correction": self.correction,
+            **_columns(self.phases_s),
+            "clusters": [cluster.to_json() for cluster in self.clusters],
+            "divergence": self.divergence,
         }
         by_node = {
             key: {node: getattr(each, name) for node, each in self.joules.items()}
@@ -106,15 +105,8 @@ class Prediction:
 
     @property
     def round_s(self) -> float:
-        return math.fsum(
-            (
-                self.broadcast_s,
-                self.pipeline_s,
-                self.gather_s,
-                self.upload_s,
-                self.aggregate_s,
-            )
-        )
+        """How long the round takes, soundings excluded."""
+        return math.fsum(self.phases_s.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +201,17 @@ class PredictionCheck:
 
 
 def check_prediction(
-    prediction: Prediction, phases: Phases, devices: Sequence[DeviceUse], local_steps: int
+    prediction: Prediction,
+    phases_ns: Mapping[Phase, int],
+    devices: Sequence[DeviceUse],
+    local_steps: int,
 ) -> list[PredictionCheck]:
     """The prediction beside what was measured: phases, the step, the round, energies by node."""
-    measured = {name: getattr(phases, f"{name}_ns") / 1e9 for name in PHASES}
-    figures = {f"{n}_s": (getattr(prediction, f"{n}_s"), measured[n]) for n in PHASES}
-    figures["step_s"] = (prediction.pipeline_s / local_steps, measured["pipeline"] / local_steps)
+    predicted = prediction.phases_s
+    measured = {phase: phases_ns[phase] / 1e9 for phase in PLANNED_PHASES}
+    figures = {f"{phase}_s": (predicted[phase], measured[phase]) for phase in PLANNED_PHASES}
+    training = (predicted[Phase.PIPELINE], measured[Phase.PIPELINE])
+    figures["step_s"] = (training[0] / local_steps, training[1] / local_steps)
     figures["round_s"] = (prediction.round_s, math.fsum(measured.values()))
     rows = [PredictionCheck(ROUND, quantity, *both) for quantity, both in figures.items()]
     for use in devices:
@@ -232,23 +229,31 @@ def check_prediction(
 
 
 def corrected(
-    before: Mapping[str, float], prediction: Prediction, phases: Phases, weight: float
+    before: Mapping[str, float],
+    prediction: Prediction,
+    phases_ns: Mapping[Phase, int],
+    weight: float,
 ) -> dict[str, float]:
-    """The corrections after a round, which counts with `weight`: measured over predicted.
+    """The correction factors of phases after another round, whose ratios count with `weight`.
 
-    What it is of is the prediction without correction. No more than a factor of two either way: a
-    round that went quite otherwise says nothing of the next.
+    A ratio is the measured over the predicted time, the latter without its correction. It is
+    limited to a factor of two either way: a round that was very different says nothing about the
+    next one.
     """
     after = dict(before)
-    for row in check_prediction(prediction, phases, (), 1)[: len(PHASES)]:
-        name = row.quantity.removesuffix("_s")
-        if name not in _CORRECTED:
-            continue
-        plain = row.predicted / prediction.correction.get(name, 1.0)
-        if plain > 0 and row.measured > 0:
-            ratio = min(max(row.measured / plain, 0.5), 2.0)
-            after[name] = weight * ratio + (1 - weight) * before.get(name, ratio)
+    for phase in _CORRECTED:
+        measured_s = phases_ns[phase] / 1e9
+        plain_s = prediction.phases_s[phase] / prediction.correction.get(phase, 1.0)
+        if plain_s > 0 and measured_s > 0:
+            ratio = min(max(measured_s / plain_s, 0.5), 2.0)
+            # As plain text, since a checkpoint holds nothing else.
+            after[phase.value] = weight * ratio + (1 - weight) * before.get(phase, ratio)
     return after
+
+
+def _columns(phases_s: Mapping[Phase, float]) -> dict[str, float]:
+    """The phases under the names that they have in tables."""
+    return {f"{phase}_s": seconds for phase, seconds in phases_s.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import StateMove
+from collapipe_ns3.outcome import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import (
@@ -217,11 +218,11 @@ def _graph_ends(problem: PlanningProblem, state: State) -> Array:
     more = problem.work.local_steps - 1
     tried, pipelines = problem.memory.tried, {c.cluster: c.pipelines[0] for c in plan.clusters}
     ends = np.zeros(problem.fleet.clusters)
-    for row, times in enumerate(made.clusters):
-        step_s = times.phases_ns[1] / 1e9
+    for row, times in enumerate(made.pipelines):
+        step_s = times.phases_ns[Phase.PIPELINE] / 1e9
         ratio = cautious_ratio(tried, times.cluster, pipelines[times.cluster])
         trained_s = (1 + more) * step_s * ratio
-        ends[row] = times.upload_ns / 1e9 - step_s + trained_s
+        ends[row] = times.ends_ns[Phase.UPLOAD] / 1e9 - step_s + trained_s
     return ends
 
 

@@ -12,6 +12,7 @@ from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
 from collapipe_ns3.nodes import control_unit
+from collapipe_ns3.outcome import Phase
 from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.prediction.directions import place_of_link
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, used_links
@@ -92,7 +93,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
     now = value(problem.objective, state)
     if timeline is not None:
         clusters = _by_graph(timeline, problem.work.local_steps)
-        ends = [times.upload_ns / 1e9 for times in timeline.clusters]
+        ends = [times.ends_ns[Phase.UPLOAD] / 1e9 for times in timeline.pipelines]
         aggregate = timeline.total_ns / 1e9 - max(ends)
     else:
         begun, ends = now.ends.distributed.tolist(), now.ends.uploaded.tolist()
@@ -101,11 +102,13 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         clusters = tuple(
             ClusterPrediction(
                 cluster=n,
-                broadcast_s=begun[row],
+                phases_s={
+                    Phase.BROADCAST: begun[row],
+                    Phase.PIPELINE: problem.work.local_steps * step[row],
+                    Phase.GATHER: gather[row],
+                    Phase.UPLOAD: ends[row] - gathered[row],
+                },
                 step_s=step[row],
-                pipeline_s=problem.work.local_steps * step[row],
-                gather_s=gather[row],
-                upload_s=ends[row] - gathered[row],
             )
             for row, n in enumerate(problem.clusters)
         )
@@ -124,11 +127,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
     return Prediction(
         by="event graph" if timeline is not None else "closed forms",
         correction=dict(correction),
-        broadcast_s=slowest.broadcast_s,
-        pipeline_s=slowest.pipeline_s,
-        gather_s=slowest.gather_s,
-        upload_s=slowest.upload_s,
-        aggregate_s=aggregate,
+        phases_s={**slowest.phases_s, Phase.AGGREGATE: aggregate},
         clusters=clusters,
         joules={
             node: each.with_sounding(problem.observation.sounding_j.get(node, (0.0, 0.0)))
@@ -149,22 +148,19 @@ def joules(
 
 def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
     found = []
-    for times in timeline.clusters:
-        broadcast, pipeline, gather, upload = (part / 1e9 for part in times.phases_ns)
-        found.append(
-            ClusterPrediction(times.cluster, broadcast, pipeline / steps, pipeline, gather, upload)
-        )
+    for times in timeline.pipelines:
+        phases_s = {phase: ns / 1e9 for phase, ns in times.phases_ns.items()}
+        found.append(ClusterPrediction(times.cluster, phases_s, phases_s[Phase.PIPELINE] / steps))
     return tuple(found)
 
 
 def _corrected(
-    cluster: ClusterPrediction, by: Mapping[str, float], pipeline: float
+    cluster: ClusterPrediction, correction: Mapping[str, float], training: float
 ) -> ClusterPrediction:
+    """The prediction with its phases times their corrections, and its local steps `training`."""
+    factors = {**correction, Phase.PIPELINE: training}
     return ClusterPrediction(
         cluster=cluster.cluster,
-        broadcast_s=cluster.broadcast_s * by.get("broadcast", 1.0),
-        step_s=cluster.step_s * pipeline,
-        pipeline_s=cluster.pipeline_s * pipeline,
-        gather_s=cluster.gather_s * by.get("gather", 1.0),
-        upload_s=cluster.upload_s,
+        phases_s={phase: s * factors.get(phase, 1.0) for phase, s in cluster.phases_s.items()},
+        step_s=cluster.step_s * training,
     )

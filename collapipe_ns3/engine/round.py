@@ -30,10 +30,11 @@ from collapipe_ns3.observed import measured_links
 from collapipe_ns3.outcome import (
     DeviceUse,
     GradientNorms,
-    Phases,
+    Phase,
     PipelineDistortion,
     PipelineFate,
     RoundOutcome,
+    durations_ns,
 )
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
 from collapipe_ns3.schedule import Table, table
@@ -73,7 +74,7 @@ class _Job:
     table: Table
     weight: float
     batches: Iterator[Batch]
-    marks_ns: list[int] = field(default_factory=list)
+    ends_ns: dict[Phase, int] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
     gradients: list[GradientNorms] = field(default_factory=list)
     distortions: list[float] = field(default_factory=list)
@@ -84,6 +85,11 @@ class _Job:
     def loss(self) -> float:
         """The mean over its local steps."""
         return math.fsum(self.losses) / len(self.losses)
+
+    @property
+    def computation_ns(self) -> int:
+        """How long its local steps took."""
+        return self.ends_ns[Phase.PIPELINE] - self.ends_ns[Phase.BROADCAST]
 
     def forget(self) -> None:
         for worker in self.workers:
@@ -154,10 +160,15 @@ async def run_round(
     return RoundOutcome(
         round=plan.round,
         start_ns=begun.start_ns,
-        phases=_phases(
-            jobs, start_ns - begun.start_ns, start_ns, all_in_ns, simulated_loop().now_ns()
+        phases_ns=durations_ns(
+            begun.start_ns,
+            {
+                Phase.SOUNDING: start_ns,
+                **_ends_ns(jobs, start_ns, all_in_ns),
+                Phase.AGGREGATE: simulated_loop().now_ns(),
+            },
         ),
-        computation_ns=max((job.marks_ns[1] - job.marks_ns[0] for job in trained), default=0),
+        computation_ns=max((job.computation_ns for job in trained), default=0),
         loss=loss / data if trained else math.nan,
         computations=site.computations[begun.computations :],
         deliveries=site.network.deliveries[begun.deliveries :],
@@ -218,7 +229,7 @@ async def _attempt(site: Site, job: _Job, training: Training) -> None:
 async def _train(site: Site, job: _Job, training: Training) -> None:
     loop = simulated_loop()
     await _broadcast(site, job)
-    job.marks_ns.append(loop.now_ns())
+    job.ends_ns[Phase.BROADCAST] = loop.now_ns()
     control = control_unit(job.cluster)
     for number in range(training.local_steps):
         batch = next(job.batches)
@@ -245,16 +256,16 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
         if step.squares is not None:
             job.gradients.append(_norms(job.cluster, step.squares, step.parts))
         training.on_step(job.losses[-1])
-    job.marks_ns.append(loop.now_ns())
+    job.ends_ns[Phase.PIPELINE] = loop.now_ns()
     held = _weights_by_node(job)
     async with asyncio.TaskGroup() as group:
         for node, size in held.items():
             if node != control:
                 group.create_task(site.send((node, control), size, "parameters"))
-    job.marks_ns.append(loop.now_ns())
+    job.ends_ns[Phase.GATHER] = loop.now_ns()
     if held:
         await site.send((control, SERVER), sum(held.values()), "parameters")
-    job.marks_ns.append(loop.now_ns())
+    job.ends_ns[Phase.UPLOAD] = loop.now_ns()
 
 
 def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
@@ -352,17 +363,18 @@ def _distortion(job: _Job, weights: _Weights) -> PipelineDistortion:
     return PipelineDistortion(job.cluster, weight, sequences, micro_batches, distortion)
 
 
-def _phases(
-    jobs: Sequence[_Job], sounding_ns: int, start_ns: int, all_in_ns: int, end_ns: int
-) -> Phases:
-    """The phases of the job that ended last; an abandoned job's lost time counts as pipeline."""
-    last = max(jobs, key=lambda job: job.marks_ns[-1] if job.failure is None else start_ns)
-    marks = last.marks_ns
-    if last.failure is not None or marks[-1] != all_in_ns:
-        # The job that ended last was abandoned: its phases are not known.
-        return Phases(sounding_ns, 0, all_in_ns - start_ns, 0, 0, end_ns - all_in_ns)
-    ends = [start_ns, *marks, end_ns]
-    return Phases(sounding_ns, *(after - before for before, after in pairwise(ends)))
+def _ends_ns(jobs: Sequence[_Job], start_ns: int, all_in_ns: int) -> dict[Phase, int]:
+    """When the phases of the job that ended last did end.
+
+    If that job failed, the time that it took counts as its pipeline phase, since nothing else is
+    known of it.
+    """
+    completed = [job for job in jobs if job.failure is None]
+    last = max(completed, key=lambda job: job.ends_ns[Phase.UPLOAD], default=None)
+    if last is None or last.ends_ns[Phase.UPLOAD] != all_in_ns:
+        failed = dict.fromkeys((Phase.PIPELINE, Phase.GATHER, Phase.UPLOAD), all_in_ns)
+        return {Phase.BROADCAST: start_ns, **failed}
+    return last.ends_ns
 
 
 def _radio_j(site: Site) -> dict[str, tuple[float, float]]:

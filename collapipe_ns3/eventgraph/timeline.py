@@ -16,6 +16,7 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.outcome import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan
 from collapipe_ns3.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
 
@@ -66,28 +67,24 @@ Name = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterTimes:
-    """When the phases of one pipeline's round ended, in ns after the round began."""
+class PipelineTimes:
+    """When the phases and the training steps of one pipeline ended, in ns after the round began."""
 
     cluster: int
-    broadcast_ns: int
+    ends_ns: Mapping[Phase, int]
     steps_ns: tuple[int, ...]
-    gather_ns: int
-    upload_ns: int
 
     @property
-    def phases_ns(self) -> tuple[int, int, int, int]:
-        """How long broadcast, pipeline, gather and upload take."""
-        ends = (0, self.broadcast_ns, self.steps_ns[-1], self.gather_ns, self.upload_ns)
-        broadcast, pipeline, gather, upload = (b - a for a, b in pairwise(ends))
-        return broadcast, pipeline, gather, upload
+    def phases_ns(self) -> dict[Phase, int]:
+        """How long each of its phases takes."""
+        return durations_ns(0, self.ends_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A round that went as the plan and the links have it."""
+    """A round as it goes if everything takes as long as predicted."""
 
-    clusters: tuple[ClusterTimes, ...]
+    pipelines: tuple[PipelineTimes, ...]
     total_ns: int
     graph: EventGraph
     execution: Execution
@@ -120,26 +117,32 @@ def timeline(
             moved = (moves or {}).get(cluster.cluster, ()) if index == 0 else ()
             jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, size, moved)))
     flops = 2 * len(jobs) * work.model_parameters
-    uploads = [marks[-1] for _, marks in jobs]
+    uploads = [tasks.ends[Phase.UPLOAD] for _, tasks in jobs]
     made.compute(SERVER, -1, "aggregate", flops, uploads)
     done = execute(made.graph)
-    ends = done.end_ns
     return Timeline(
-        clusters=tuple(
-            ClusterTimes(
-                number,
-                ends[marks[0]],
-                tuple(ends[m] for m in marks[1:-2]),
-                ends[marks[-2]],
-                ends[marks[-1]],
-            )
-            for number, marks in jobs
-        ),
+        pipelines=tuple(tasks.times(cluster, done.end_ns) for cluster, tasks in jobs),
         total_ns=done.makespan_ns,
         graph=made.graph,
         execution=done,
         names=made.names,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _PipelineTasks:
+    """The tasks with which the phases and the training steps of a pipeline end."""
+
+    ends: Mapping[Phase, int]
+    steps: Sequence[int]
+
+    def times(self, cluster: int, end_ns: Sequence[int]) -> PipelineTimes:
+        """The times of the pipeline, given when each task of the graph ends."""
+        return PipelineTimes(
+            cluster,
+            {phase: end_ns[task] for phase, task in self.ends.items()},
+            tuple(end_ns[task] for task in self.steps),
+        )
 
 
 @dataclass(slots=True)
@@ -193,9 +196,9 @@ class _Round:
 
     def job(
         self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[StateMove]
-    ) -> list[int]:
-        """The ends of broadcast, every step, gather and upload."""
-        work, control = self.work, control_unit(cluster)
+    ) -> _PipelineTasks:
+        """Adds everything that a pipeline does in a round."""
+        control = control_unit(cluster)
         held = self.weights(cluster, pipeline)
         whole, apart = sum(held.values()), {n: size for n, size in held.items() if n != control}
         down = self.send((SERVER, control), whole, cluster, "model", []) if held else self.wait([])
@@ -206,22 +209,36 @@ class _Round:
         for move in moves:
             way = tuple(dict.fromkeys((move.src, control, move.dst)))
             arrived.append(self.send(way, move.size_bytes, cluster, "states", [down]))
-        marks = [self.wait([down, *arrived])]
-        first = len(self.graph)
-        marks.append(self.wait(self.step(cluster, pipeline, sequences, marks[-1])))
-        for _ in range(work.local_steps - 1):
-            names = self.names[first : marks[-1] + 1]
-            first, last = len(self.graph), self.graph.repeat(marks[-2], first, marks[-1])
-            self.names += names
-            marks.append(last)
+        broadcast = self.wait([down, *arrived])
+        steps = self.steps(cluster, pipeline, sequences, broadcast)
         gathered = [
-            self.send((node, control), size, cluster, "parameters", [marks[-1]])
+            self.send((node, control), size, cluster, "parameters", [steps[-1]])
             for node, size in apart.items()
         ]
-        marks.append(self.wait([marks[-1], *gathered]))
-        if not held:
-            return [*marks, self.wait([marks[-1]])]
-        return [*marks, self.send((control, SERVER), whole, cluster, "parameters", [marks[-1]])]
+        gather = self.wait([steps[-1], *gathered])
+        if held:
+            upload = self.send((control, SERVER), whole, cluster, "parameters", [gather])
+        else:
+            upload = self.wait([gather])
+        ends = {
+            Phase.BROADCAST: broadcast,
+            Phase.PIPELINE: steps[-1],
+            Phase.GATHER: gather,
+            Phase.UPLOAD: upload,
+        }
+        return _PipelineTasks(ends, steps)
+
+    def steps(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
+        """The ends of all local steps, each of which is a copy of the first."""
+        first = len(self.graph)
+        ends = [self.wait(self.step(cluster, pipeline, sequences, begin))]
+        for _ in range(self.work.local_steps - 1):
+            names = self.names[first : ends[-1] + 1]
+            first, last = len(self.graph), self.graph.repeat(begin, first, ends[-1])
+            self.names += names
+            begin = ends[-1]
+            ends.append(last)
+        return ends
 
     def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
         """Bytes of the parameters on each node but the base station, in the order of the stages."""

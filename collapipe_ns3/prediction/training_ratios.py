@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.outcome import Computation
+from collapipe_ns3.outcome import Computation, Phase
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
 #: By how much a plan that was not tried may disappoint.
@@ -52,11 +52,11 @@ def updated_ratios(
     """With a round's plan, which counts with `weight`; `expected` is by what it has taught."""
     found = dict(tried)
     pipelines = {c.cluster: c.pipelines[0] for c in plan.clusters if c.pipelines}
-    for times in expected.clusters:
+    for times in expected.pipelines:
         if times.cluster not in measured_s:
             continue
         known = pipeline_key(times.cluster, pipelines[times.cluster])
-        new = measured_s[times.cluster] / (times.phases_ns[1] / 1e9)
+        new = measured_s[times.cluster] / (times.phases_ns[Phase.PIPELINE] / 1e9)
         new = min(max(new, 1 / _MOST), _MOST)
         found[known] = weight * new + (1 - weight) * found.get(known, new)
     return found

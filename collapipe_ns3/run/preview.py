@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from collapipe_ns3.dssra.decision import PHASES
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import unmeasured, workload
 from collapipe_ns3.dssra.settings import Settings
@@ -49,11 +48,8 @@ class Preview:
                 "round_s": timeline.total_ns / 1e9 if timeline else None,
                 "pipelines": [
                     {"cluster": times.cluster}
-                    | {
-                        f"{name}_s": part / 1e9
-                        for name, part in zip(PHASES, times.phases_ns, strict=False)
-                    }
-                    for times in (timeline.clusters if timeline else ())
+                    | {f"{phase}_s": ns / 1e9 for phase, ns in times.phases_ns.items()}
+                    for times in (timeline.pipelines if timeline else ())
                 ],
             },
         }

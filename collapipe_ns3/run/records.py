@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collapipe_ns3.observed import MeasuredLink
-from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.outcome import PLANNED_PHASES, Phase, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 
@@ -62,10 +62,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
         ],
         "rounds": [
-            *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s", "broadcast_s")],
-            *[(key, pa.float64()) for key in ("pipeline_s", "gather_s", "upload_s")],
-            *[(key, pa.float64()) for key in ("aggregate_s", "sounding_s", "computation_s")],
-            ("planning_wall_s", pa.float64()),
+            *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s")],
+            *[(f"{phase}_s", pa.float64()) for phase in (*PLANNED_PHASES, Phase.SOUNDING)],
+            *[(key, pa.float64()) for key in ("computation_s", "planning_wall_s")],
             *[(key, pa.float64()) for key in ("loss", "metric", "energy_j", "device_energy_j")],
             *[(key, pa.float64()) for key in _ENERGIES],
             ("divergence", pa.float64()),
@@ -203,18 +202,13 @@ class RoundRecord:
             }
 
     def _round(self) -> Row:
-        outcome, phases = self.outcome, self.outcome.phases
+        outcome = self.outcome
         metric = next(iter(self.figures.values()), math.nan)
         return {
             "start_s": self.start_ns / 1e9,
             "end_s": (self.start_ns + outcome.duration_ns) / 1e9,
             "duration_s": outcome.duration_ns / 1e9,
-            "broadcast_s": phases.broadcast_ns / 1e9,
-            "pipeline_s": phases.pipeline_ns / 1e9,
-            "gather_s": phases.gather_ns / 1e9,
-            "upload_s": phases.upload_ns / 1e9,
-            "aggregate_s": phases.aggregate_ns / 1e9,
-            "sounding_s": phases.sounding_ns / 1e9,
+            **{f"{phase}_s": ns / 1e9 for phase, ns in outcome.phases_ns.items()},
             "computation_s": outcome.computation_ns / 1e9,
             "planning_wall_s": self.planning_wall_s,
             "loss": outcome.loss,

@@ -173,7 +173,7 @@ class CollaPipe:
         correction = past.correction
         if past.pipelines is not None and not outcome.abandoned:  # the first was a guess
             correction = corrected(
-                correction, self.decision.prediction, outcome.phases, settings.ewma
+                correction, self.decision.prediction, outcome.phases_ns, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
         knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
@@ -243,7 +243,7 @@ class CollaPipe:
         ]
         if outcome is not None:
             rows = check_prediction(
-                self.decision.prediction, outcome.phases, outcome.devices, self._seen.local_steps
+                self.decision.prediction, outcome.phases_ns, outcome.devices, self._seen.local_steps
             )
             told["measured"] = [row.to_json() for row in rows]
         return told

@@ -103,7 +103,9 @@ def test_what_it_predicts_is_what_the_engine_does_once_links_are_known() -> None
     assert scheme.decision is not None
     predicted = scheme.decision.prediction
     assert predicted.round_s == pytest.approx(outcomes[-1].duration_ns / 1e9, rel=0.01)
-    assert predicted.pipeline_s == pytest.approx(outcomes[-1].phases.pipeline_ns / 1e9, rel=0.01)
+    assert predicted.phases_s["pipeline"] == pytest.approx(
+        outcomes[-1].phases_ns["pipeline"] / 1e9, rel=0.01
+    )
     for device in DEVICES[0]:
         measured = outcomes[-1].energy_j.get(device, 0.0)
         assert predicted.energy_j[device] == pytest.approx(measured, rel=0.02, abs=1e-9)

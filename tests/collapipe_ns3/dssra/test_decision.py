@@ -18,7 +18,7 @@ from collapipe_ns3.dssra.planning_problem import Memory, workload
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.outcome import DeviceUse, Phases
+from collapipe_ns3.outcome import PLANNED_PHASES, DeviceUse, Phase
 from collapipe_ns3.plan import Pipeline, PlanError, validate
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
@@ -112,9 +112,10 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
 
 def test_prediction_beside_measurement() -> None:
     decision = decided(seen("own"))
-    phases = Phases(0, *(round(1e9 * s) for s in (1.0, 2.0, 0.5, 0.25, 0.01)))
+    seconds = zip(PLANNED_PHASES, (1.0, 2.0, 0.5, 0.25, 0.01), strict=True)
+    phases_ns = {phase: round(1e9 * each) for phase, each in seconds}
     use = DeviceUse("c0.cu", 0, 0, 0, 1.0, 0.25, 0.75)
-    found = check_prediction(decision.prediction, phases, [use], 2)
+    found = check_prediction(decision.prediction, phases_ns, [use], 2)
     rows = {row.what: row for row in found}
     assert rows["round_s"].measured == pytest.approx(3.76)
     assert rows["step_s"].measured == pytest.approx(1.0)
@@ -288,12 +289,13 @@ def test_the_chart_of_one_cluster() -> None:
 def test_a_part_of_the_chart_has_what_goes_on_in_it() -> None:
     made = decided(seen("own")).timeline
     assert made is not None
-    times = made.clusters[0]
-    step = gantt.text(made, 40, 0, times.broadcast_ns, times.steps_ns[0]).splitlines()
+    times = made.pipelines[0]
+    begin_ns, end_ns = times.ends_ns[Phase.BROADCAST], times.steps_ns[0]
+    step = gantt.text(made, 40, 0, begin_ns, end_ns).splitlines()
     bars = [
         bar for row in gantt.rows(made, 0) for bar in row.bars
-        if bar.end_ns > times.broadcast_ns and bar.start_ns < times.steps_ns[0]
+        if bar.end_ns > begin_ns and bar.start_ns < end_ns
     ]  # fmt: skip
     assert len(step) - 1 == len({(bar.src, bar.dst) for bar in bars})
-    assert step[-1].split()[0] == f"{times.broadcast_ns / 1e9:.4g}"
-    assert step[-1].split()[2] == f"{times.steps_ns[0] / 1e9:.4g}"
+    assert step[-1].split()[0] == f"{begin_ns / 1e9:.4g}"
+    assert step[-1].split()[2] == f"{end_ns / 1e9:.4g}"

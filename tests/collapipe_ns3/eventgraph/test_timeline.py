@@ -14,7 +14,7 @@ from bridge.fixed import Link
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, timeline
-from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.outcome import PIPELINE_PHASES, Phase, RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 
 Pair = tuple[str, str]
@@ -57,10 +57,8 @@ def predicted(
 
 def agree(made: Timeline, outcome: RoundOutcome) -> None:
     """Every phase and every single task, to the nanosecond."""
-    last = max(made.clusters, key=lambda times: times.upload_ns)
-    phases = outcome.phases
-    measured = (phases.broadcast_ns, phases.pipeline_ns, phases.gather_ns, phases.upload_ns)
-    assert last.phases_ns == measured
+    last = max(made.pipelines, key=lambda times: times.ends_ns[Phase.UPLOAD])
+    assert last.phases_ns == {phase: outcome.phases_ns[phase] for phase in PIPELINE_PHASES}
     assert made.total_ns == outcome.duration_ns
     computed = sorted((d.node, d.start_ns, d.end_ns) for d in outcome.computations)
     assert sorted((b.src, b.start_ns, b.end_ns) for b in made.bars if not b.dst) == computed

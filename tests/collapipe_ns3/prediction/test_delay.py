@@ -57,7 +57,7 @@ def drawn(
     round_s = float(phase_ends(fleet, work, found).uploaded.max()) + aggregate_s(fleet, work)
     plan = RoundPlan(0, "test", cluster_plans(segments, seen.devices))
     made = predict_timeline(plan, seen.devices, fleet, work, radio_set)
-    steps = [(t.steps_ns[1] - t.steps_ns[0]) / 1e9 for t in made.clusters]
+    steps = [(t.steps_ns[1] - t.steps_ns[0]) / 1e9 for t in made.pipelines]
     return round_s, made.total_ns / 1e9, found.step.tolist(), steps
 
 
