@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.network import Advance, Grant, Outcome
+from bridge.network import Advance, Grant, Outcome, TransferKind
 
 _NS = 1_000_000_000
 
@@ -203,7 +203,7 @@ class FixedRateNetwork:
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
         for src, dst in pairs:
-            await self.transfer(src, dst, 1, "sounding")
+            await self.transfer(src, dst, 1, TransferKind.SOUNDING)
 
     def link_state(self) -> list[FixedLinkState]:
         latest: dict[tuple[str, str], list[FixedDelivery]] = {}

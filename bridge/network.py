@@ -8,6 +8,7 @@ oracle for everything that runs on the expensive one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 #: How a call to `Network.advance` ended.
@@ -19,6 +20,18 @@ Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
 
+class TransferKind(StrEnum):
+    """What a transfer carries, for the records; it has no effect on the transfer."""
+
+    MODEL = "model"  # the global model's parameters, from the base station to the devices
+    PARAMETERS = "parameters"  # of a trained model, back to the base station; optimizer states
+    STATES = "states"  # optimizer states, in predictions; executed rounds record PARAMETERS
+    ACTIVATION = "activation"
+    GRADIENT = "gradient"
+    LABELS = "labels"
+    SOUNDING = "sounding"
+
+
 class Delivery(Protocol):
     """A transfer that has ended. Times are nanoseconds since the episode began."""
 
@@ -28,7 +41,7 @@ class Delivery(Protocol):
     def dst(self) -> str: ...
     @property
     def kind(self) -> str:
-        """What is sent: activation, gradient, parameters, …"""
+        """What the sender called it: a `TransferKind`, or a text of the sender's own."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from typing import Self
 
 from bridge.formats import Wire
 from bridge.loop import simulated_loop
+from bridge.network import TransferKind
 from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.site import Site, TransferFailed
@@ -261,10 +262,10 @@ async def _train(site: Site, job: _Job, training: Training) -> None:
     async with asyncio.TaskGroup() as group:
         for node, size in held.items():
             if node != control:
-                group.create_task(site.send((node, control), size, "parameters"))
+                group.create_task(site.send((node, control), size, TransferKind.PARAMETERS))
     job.ends_ns[Phase.GATHER] = loop.now_ns()
     if held:
-        await site.send((control, SERVER), sum(held.values()), "parameters")
+        await site.send((control, SERVER), sum(held.values()), TransferKind.PARAMETERS)
     job.ends_ns[Phase.UPLOAD] = loop.now_ns()
 
 
@@ -283,16 +284,17 @@ async def _broadcast(site: Site, job: _Job) -> None:
     control = control_unit(job.cluster)
     held = _weights_by_node(job)
     if held:
-        await site.send((SERVER, control), sum(held.values()), "model")
+        await site.send((SERVER, control), sum(held.values()), TransferKind.MODEL)
     async with asyncio.TaskGroup() as group:
         for node, size in held.items():
             if node != control:
-                group.create_task(site.send((control, node), size, "model"))
+                group.create_task(site.send((control, node), size, TransferKind.MODEL))
         for worker in job.workers:
             for unit in worker.units:
                 if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
                     path = tuple(dict.fromkeys((unit.holder, control, worker.node)))
-                    group.create_task(site.send(path, unit.optimizer_bytes(), "parameters"))
+                    size = unit.optimizer_bytes()
+                    group.create_task(site.send(path, size, TransferKind.PARAMETERS))
     for worker in job.workers:
         for unit in worker.units:
             unit.holder = worker.node

@@ -11,7 +11,7 @@ import torch
 
 from bridge.compute import Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
-from bridge.network import Delivery, Network
+from bridge.network import Delivery, Network, TransferKind
 from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.measured import measure
@@ -85,7 +85,7 @@ class Site:
         self.network.apply(plan.links)
         self.terms = plan.terms
 
-    async def send(self, route: Sequence[str], size: int, kind: str) -> None:
+    async def send(self, route: Sequence[str], size: int, kind: TransferKind) -> None:
         """Sends bytes over every hop of a route until all have arrived, each hop before the next.
 
         Bytes that are missing after a hop (over a transport that repairs no losses) are sent again
@@ -98,7 +98,7 @@ class Site:
                 lost = await self._hop(src, dst, missing, kind)
                 missing = sum(end - begin for begin, end in lost)
 
-    async def send_once(self, route: Sequence[str], size: int, kind: str) -> Ranges:
+    async def send_once(self, route: Sequence[str], size: int, kind: TransferKind) -> Ranges:
         """Like `send`, without repairing gaps; returns the byte ranges that never arrived.
 
         A relay passes on the full size; bytes that it lacks are missing at the end too.
@@ -109,7 +109,7 @@ class Site:
             missing = union(missing, lost) if lost else missing
         return missing
 
-    async def _hop(self, src: str, dst: str, size: int, kind: str) -> Ranges:
+    async def _hop(self, src: str, dst: str, size: int, kind: TransferKind) -> Ranges:
         """One transfer, sent again as the terms say; returns the byte ranges that are missing."""
         terms = self.terms
         delivery = await self.network.transfer(src, dst, size, kind)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bridge.network import TransferKind
 from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs.measured import optimizer_flops
 from collapipe_ns3.costs.predicted import StageCost
@@ -19,10 +20,10 @@ from collapipe_ns3.engine.stage import StageWorker
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.schedule import RECEIVES, Action, Kind, Table, receiver
 
-_KIND_ON_AIR = {
-    Kind.SEND_ACTIVATION: "activation",
-    Kind.SEND_GRADIENT: "gradient",
-    Kind.SEND_LABELS: "labels",
+_TRANSFER_KIND = {
+    Kind.SEND_ACTIVATION: TransferKind.ACTIVATION,
+    Kind.SEND_GRADIENT: TransferKind.GRADIENT,
+    Kind.SEND_LABELS: TransferKind.LABELS,
 }
 
 
@@ -159,7 +160,7 @@ class PipelineStep:
             route = self.routes[target.stage][::-1]
         else:
             route = self.routes[-1][::-1]
-        kind, message = _KIND_ON_AIR[send.kind], Message.unchanged(payload)
+        kind, message = _TRANSFER_KIND[send.kind], Message.unchanged(payload)
         if send.kind is Kind.SEND_LABELS:
             await self.site.send(route, size_bytes(payload), kind)
         elif len(route) > 1:  # within a node nothing is encoded or lost

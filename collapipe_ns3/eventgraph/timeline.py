@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 
+from bridge.network import TransferKind
 from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
@@ -201,23 +202,26 @@ class _Round:
         control = control_unit(cluster)
         held = self.weights(cluster, pipeline)
         whole, apart = sum(held.values()), {n: size for n, size in held.items() if n != control}
-        down = self.send((SERVER, control), whole, cluster, "model", []) if held else self.wait([])
+        if held:
+            down = self.send((SERVER, control), whole, cluster, TransferKind.MODEL, [])
+        else:
+            down = self.wait([])
         arrived = [
-            self.send((control, node), size, cluster, "model", [down])
+            self.send((control, node), size, cluster, TransferKind.MODEL, [down])
             for node, size in apart.items()
         ]
         for move in moves:
             way = tuple(dict.fromkeys((move.src, control, move.dst)))
-            arrived.append(self.send(way, move.size_bytes, cluster, "states", [down]))
+            arrived.append(self.send(way, move.size_bytes, cluster, TransferKind.STATES, [down]))
         broadcast = self.wait([down, *arrived])
         steps = self.steps(cluster, pipeline, sequences, broadcast)
         gathered = [
-            self.send((node, control), size, cluster, "parameters", [steps[-1]])
+            self.send((node, control), size, cluster, TransferKind.PARAMETERS, [steps[-1]])
             for node, size in apart.items()
         ]
         gather = self.wait([steps[-1], *gathered])
         if held:
-            upload = self.send((control, SERVER), whole, cluster, "parameters", [gather])
+            upload = self.send((control, SERVER), whole, cluster, TransferKind.PARAMETERS, [gather])
         else:
             upload = self.wait([gather])
         ends = {

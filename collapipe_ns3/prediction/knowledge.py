@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bridge.network import Delivery
+from bridge.network import Delivery, TransferKind
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.observed import MeasuredLink, Medium
 from collapipe_ns3.outcome import Computation, RoundOutcome
@@ -54,7 +54,7 @@ class Knowledge:
         `granted` are the links that had a bandwidth of their own.
         """
         # Probes are short, and reference signals carry nothing: they say nothing of transfers.
-        carried = [each for each in outcome.deliveries if each.kind != "sounding"]
+        carried = [each for each in outcome.deliveries if each.kind != TransferKind.SOUNDING]
         efficiencies = _efficiencies(carried, outcome.links, media)
         services, latencies = learned(self.services, carried, media, granted)
         return Knowledge(

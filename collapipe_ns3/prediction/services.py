@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bridge.network import Delivery
+from bridge.network import Delivery, TransferKind
 from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, execute
 from collapipe_ns3.observed import Medium
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.transfer_claims import Band, transfer_claims
 
-#: What comes in bulk, by the engine's names.
-BULK = ("model", "parameters", "states")
+#: The transfers of whole models and optimizer states; all others carry single micro-batches.
+BULK = (TransferKind.MODEL, TransferKind.PARAMETERS, TransferKind.STATES)
 
 _STEPS = (0.8, 0.9, 1.1, 1.25)  # of α, tried each round
 _BULK_STEPS = (0.6, 0.75, 0.9, 0.95, 1.05, 1.1, 1.3, 1.6)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bridge import loop as simulated
-from bridge.network import Network
+from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
@@ -161,7 +161,7 @@ class Planning:
         lost = [
             (each.src, each.dst)
             for each in net.deliveries
-            if each.kind == "sounding" and each.outcome in ("lost", "refused")
+            if each.kind == TransferKind.SOUNDING and each.outcome in ("lost", "refused")
         ]
         return self.links.sounded(measured_links(net), lost)
 

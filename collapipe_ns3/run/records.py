@@ -138,7 +138,7 @@ class RoundRecord:
     def _transfers(self) -> Iterator[Row]:
         for each in self.outcome.deliveries:
             yield {
-                "kind": each.kind,
+                "kind": str(each.kind),
                 "src": each.src,
                 "dst": each.dst,
                 "radio": each.radio,
