@@ -13,8 +13,8 @@ from collapipe_ns3.dssra.decision import Decision, Prediction, Terms
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, Planned, optimise, start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
-from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, shortages
-from collapipe_ns3.dssra.segments.tables import Prices
+from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
+from collapipe_ns3.dssra.segments.scheduling import shortages
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.segments.scheduling import Choices
+from collapipe_ns3.dssra.segments.problem import Choices
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet

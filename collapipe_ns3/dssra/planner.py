@@ -17,8 +17,8 @@ import numpy as np
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.radio import bandwidth, power
-from collapipe_ns3.dssra.segments.scheduling import SegmentProblem, schedule
-from collapipe_ns3.dssra.segments.tables import Prices
+from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
+from collapipe_ns3.dssra.segments.scheduling import schedule
 from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import LinkSetting
@@ -141,13 +141,14 @@ def scheduled(
         windows=True,
     )
     found = schedule(subproblem, start.segments if start else None)
-    short = np.all([~np.isfinite(j) for j, _ in found], axis=0)
+    short = ~np.any([each.exists for each in found], axis=0)
     if short.any():
         raise NoRoom(short)
     states = []
-    for j, segs in found:
-        for other, instead in found:
-            segs = segs.put(~np.isfinite(j) & np.isfinite(other), instead)
+    for each in found:
+        segs = each.segments
+        for other in found:
+            segs = segs.put(~each.exists & other.exists, other.segments)
         states.append(State(segs, equal_shares(objective.fleet, radio, segs)))
     return tuple(states)
 

@@ -12,7 +12,7 @@ import numpy as np
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
-from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
+from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
-from collapipe_ns3.dssra.segments.scheduling import divisors
+from collapipe_ns3.dssra.segments.problem import divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.observed import Observation

@@ -13,7 +13,8 @@ from math import comb
 
 import numpy as np
 
-from collapipe_ns3.dssra.segments.tables import Tables
+from collapipe_ns3.dssra.segments.problem import RowPlans
+from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 #: Combined cases held at once, so that memory stays bounded.
@@ -23,33 +24,29 @@ _AT_ONCE = 2_000_000
 _FEW_ORDERS = 24
 
 
-def best(tables: Tables, size: int, below: Array) -> tuple[Array, Ints, Ints]:
-    """The least J of every row over pipelines of `size` devices, its order and counts (R, K).
+def best(tables: Tables, size: int, below: Array) -> RowPlans:
+    """The best plan of every row in pipelines of `size` devices.
 
-    Infinite where memory allows none, and where none is less than `below` (R,): what is known to
-    cost more is not looked at.
+    There is none where memory allows none, and where none costs less than `below` (R,): plans that
+    are known to cost more are not looked at.
     """
     rows, devices, blocks = tables.device.shape
-    parts = compositions(blocks - 1, size)
-    if rows > 1 and rows * len(parts) * len(arrangements(size)) > _AT_ONCE:
-        singly = [
-            best(tables.take(slice(row, row + 1)), size, below[row : row + 1])
-            for row in range(rows)
-        ]
-        value, order, counts = map(np.concatenate, zip(*singly, strict=True))
-        return value, order, counts
-    value = np.full(rows, np.inf)
-    order = np.zeros((rows, devices), dtype=np.intp)
-    counts = np.zeros((rows, devices), dtype=np.intp)
+    divisions = compositions(blocks - 1, size)
+    if rows > 1 and rows * len(divisions) * len(arrangements(size)) > _AT_ONCE:
+        return RowPlans.concatenated(
+            [
+                best(tables.take(slice(row, row + 1)), size, below[row : row + 1])
+                for row in range(rows)
+            ]
+        )
+    found = RowPlans.none(rows, devices)
     affordable = _affordable(tables, below)
-    for members in combinations(range(devices), size) if len(parts) else ():
-        limit = np.minimum(value, below)
-        found, way, split = _best_of_set(tables, np.array(members), parts, affordable, limit)
-        better = found < value
-        value = np.where(better, found, value)
-        order[better, :size] = np.array(members)[way[better]]
-        counts[better, :size] = np.take_along_axis(split[better], way[better], -1)
-    return value, order, counts
+    for members in combinations(range(devices), size) if len(divisions) else ():
+        limit = np.minimum(found.cost, below)
+        found = found.or_better(
+            _best_of_set(tables, np.array(members), divisions, affordable, limit)
+        )
+    return found
 
 
 def _affordable(tables: Tables, below: Array) -> Mask:
@@ -79,57 +76,76 @@ def arrangements(size: int) -> Ints:
 
 
 def _best_of_set(
-    tables: Tables, members: Ints, parts: Ints, affordable: Mask, below: Array
-) -> tuple[Array, Ints, Ints]:
-    """Least J (R,) for this set if below the limit, and its members' arrangement and counts."""
-    rows = len(tables.constant)
-    place, size = np.arange(1, len(members) + 1), np.array(len(members))
-    least = tables.kept(np.broadcast_to(place, (rows, len(place))), size)  # (R, s), falling
-    holds = (affordable & (tables.room >= least[:, -1:, None]))[:, members]
-    most = np.where(holds, np.arange(holds.shape[-1]), 0).max(-1)
-    possible = np.repeat(most.sum(-1, keepdims=True) >= parts[0].sum(), len(parts), -1)
-    for member in range(len(members)):
-        possible = possible & holds[:, member, parts[:, member]]
+    tables: Tables, members: Ints, divisions: Ints, affordable: Mask, below: Array
+) -> RowPlans:
+    """The best plan of every row with this set of devices, where one costs less than `below`.
+
+    `divisions` (A, s) are the ways to divide the blocks. Orders and divisions are numbered in one
+    sequence, the orders of the first division first.
+    """
+    rows, devices, _ = tables.device.shape
+    nothing = RowPlans.none(rows, devices)
+    place = np.broadcast_to(np.arange(1, len(members) + 1), (rows, len(members)))
+    kept = kept_micro_batches(tables.cases, place, np.array(len(members)))  # (R, s), falling
+    possible = _possible(tables, members, divisions, affordable, kept[:, -1])
     some = possible.any(0)
-    parts, possible = parts[some], possible[:, some]
-    if not len(parts):
-        nothing = np.zeros((rows, len(members)), dtype=np.intp)
-        return np.full(rows, np.inf), nothing, nothing
+    divisions, possible = divisions[some], possible[:, some]
+    if not len(divisions):
+        return nothing
     orders = arrangements(len(members))
     added, beats = tables.paths(members[orders])
     # Where each device may stand at any place, an order that another beats is never needed.
-    room = tables.room[:, members, parts]
-    anywhere = bool((room >= least[:, None, :1])[possible].all())
+    room = tables.room[:, members, divisions]
+    anywhere = bool((room >= kept[:, None, :1])[possible].all())
     if anywhere and len(orders) > _FEW_ORDERS:
-        kept = _undominated(added, beats)
-        orders, added, beats = orders[kept], added[:, kept], beats[:, :, kept]
-    share = tables.device[:, members, parts].sum(-1)
-    share += tables.time[:, None] * tables.star[:, :, members, parts].max(-1).sum(1)
+        needed = _undominated(added, beats)
+        orders, added, beats = orders[needed], added[:, needed], beats[:, :, needed]
+    share = tables.device[:, members, divisions].sum(-1)
+    share += tables.time[:, None] * tables.star[:, :, members, divisions].max(-1).sum(1)
     share[~possible] = np.inf
-    own = np.maximum(tables.beat[:, :, members, parts].max(-1), tables.floor[:, :, None])
+    own = np.maximum(tables.beat[:, :, members, divisions].max(-1), tables.floor[:, :, None])
     lowest = np.maximum(own, beats.min(-1)[..., None])
     bound = share + added.min(-1)[:, None] + (tables.weight[..., None] * lowest).sum(1)
     some = (bound + tables.constant[:, None] < below[:, None]).any(0)
-    parts, share, own, room = parts[some], share[:, some], own[:, :, some], room[:, some]
+    divisions, share, own, room = divisions[some], share[:, some], own[:, :, some], room[:, some]
+    if not len(divisions):
+        return nothing
     value = np.full(rows, np.inf)
     which = np.zeros(rows, dtype=np.intp)
     step = max(_AT_ONCE // (rows * len(orders)), 1)
-    for first in range(0, len(parts), step):
+    for first in range(0, len(divisions), step):
         chunk = slice(first, first + step)
         total = share[:, chunk, None] + added[:, None, :]
         for g in range(2):
             slowest = np.maximum(own[:, g, chunk, None], beats[:, g, None, :])
             total += tables.weight[:, g, None, None] * slowest
         if not anywhere:
-            total[~_fits(room[:, chunk], least, orders)] = np.inf
+            total[~_fits(room[:, chunk], kept, orders)] = np.inf
         flat = total.reshape(rows, -1)
         here = flat.argmin(-1)
         least = flat[np.arange(rows), here]
         which = np.where(least < value, first * len(orders) + here, which)
         value = np.minimum(value, least)
-    split, way = np.divmod(which, len(orders))
-    value = np.where(value + tables.constant < below, value + tables.constant, np.inf)
-    return value, orders[way], parts[split] if len(parts) else orders[way]
+    division, number = np.divmod(which, len(orders))
+    order = orders[number]
+    cost = np.where(value + tables.constant < below, value + tables.constant, np.inf)
+    plans = RowPlans(cost, nothing.order, nothing.counts)
+    plans.order[:, : len(members)] = members[order]
+    plans.counts[:, : len(members)] = np.take_along_axis(divisions[division], order, -1)
+    return plans
+
+
+def _possible(
+    tables: Tables, members: Ints, divisions: Ints, affordable: Mask, least: Ints
+) -> Mask:
+    """Which divisions each row's devices have the memory for, keeping `least` (R,), (R, A)."""
+    holds = (affordable & (tables.room >= least[:, None, None]))[:, members]
+    most = np.where(holds, np.arange(holds.shape[-1]), 0).max(-1)
+    enough = most.sum(-1, keepdims=True) >= divisions[0].sum()
+    possible = np.repeat(enough, len(divisions), -1)
+    for member in range(len(members)):
+        possible = possible & holds[:, member, divisions[:, member]]
+    return possible
 
 
 def _undominated(added: Array, beats: Array) -> Mask:
@@ -144,7 +160,7 @@ def _undominated(added: Array, beats: Array) -> Mask:
     return kept
 
 
-def _fits(room: Array, kept: Array, orders: Ints) -> Mask:
+def _fits(room: Array, kept: Ints, orders: Ints) -> Mask:
     """Whether every device has room for what is kept at its place in an order, (R, A, O).
 
     `room` (R, A, s) is by member, `kept` (R, s) by place.

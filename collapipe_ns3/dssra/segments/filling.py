@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from collapipe_ns3.dssra.segments.tables import Tables
+from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 _LEVELS = 16  # heights at which a set is filled
@@ -49,7 +49,7 @@ class Slopes:
         more = lines[..., 2] - first if lines.shape[-1] > 2 else np.zeros_like(first)
         rows, devices, _ = tables.room.shape
         sizes = np.broadcast_to(np.arange(devices + 1), (rows, devices + 1))
-        kept = tables.kept(np.ones_like(sizes), sizes)
+        kept = kept_micro_batches(tables.cases, np.ones_like(sizes), sizes)
         room = (tables.room[:, None] >= kept[..., None, None]).sum(-1) - 1.0
         ranks = np.argsort(more[:, 0], -1, kind="stable")
         return cls(

@@ -15,16 +15,22 @@ import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments import exact, search
-from collapipe_ns3.dssra.segments.tables import Cases, Prices, Tables, nominal_pace, rooms, tables
+from collapipe_ns3.dssra.segments.problem import Cases, RowPlans, SegmentProblem
+from collapipe_ns3.dssra.segments.tables import (
+    Tables,
+    kept_micro_batches,
+    rooms,
+    seconds_per_byte,
+)
 from collapipe_ns3.plan import Pipeline
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
-from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
-from collapipe_ns3.prediction.round_costs import Loads, pass_times
+from collapipe_ns3.prediction.radio_setting import SecondsPerByte
+from collapipe_ns3.prediction.round_costs import pass_times
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.step_time import one_f_one_b_beat_s, window_beat_s
 
+#: Clusters of up to so many devices are solved exactly.
 EXACT_DEVICES = 6
 
 #: So many devices are solved without a first plan to compare with.
@@ -40,252 +46,194 @@ _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Ways to cut a batch: the numbers of micro-batches, and whether schedules are open."""
+class Scheduled:
+    """The best segments of every cluster under one schedule, and their J, (P,).
 
-    micro_batches: tuple[int, ...]
-    gpipe: bool = True
-    one_f_one_b: bool = True
-
-    def modes(self) -> tuple[Ints, Mask]:
-        """Micro-batches and schedule of every combination."""
-        schedules = [False] * self.gpipe + [True] * self.one_f_one_b
-        pairs = [(m, one_f) for one_f in schedules for m in self.micro_batches]
-        return np.array([m for m, _ in pairs]), np.array([one_f for _, one_f in pairs])
-
-
-def divisors(batch: int, most: int | None = None) -> tuple[int, ...]:
-    """The numbers of equal micro-batches that a batch can be cut into."""
-    return tuple(m for m in range(1, batch + 1) if batch % m == 0 and m <= (most or batch))
-
-
-@dataclass(frozen=True)
-class SegmentProblem:
-    """What segments are scheduled for: all clusters, with the radio and the prices as they are.
-
-    The tables leave 1F1B's windows out. With `windows`, the best by the tables of every number of
-    micro-batches and of segments are compared with them.
+    J is infinite, and the counts are zero, where no plan fits the cluster's memory.
     """
 
-    fleet: Fleet
-    work: Workload
-    radio: RadioSetting
-    prices: Prices
-    loads: Loads
-    noise: GradientNoise
-    choices: Choices
-    windows: bool = False
+    cost: Array
+    segments: Segments
+
+    @property
+    def exists(self) -> Mask:
+        """The clusters for which there is a plan, (P,)."""
+        return np.isfinite(self.cost)
+
+    @classmethod
+    def none(cls, fleet: Fleet, one_f: bool) -> Scheduled:
+        """No plan for any cluster of this fleet."""
+        nothing = np.zeros((fleet.clusters, fleet.nodes - 1), dtype=np.intp)
+        micro_batches = np.ones(fleet.clusters, dtype=np.intp)
+        schedules = np.full(fleet.clusters, one_f)
+        segments = Segments(nothing, nothing.copy(), micro_batches, schedules)
+        return cls(np.full(fleet.clusters, np.inf), segments)
+
+    def with_rows(self, rows: Ints, part: Scheduled) -> Scheduled:
+        """This, with some rows replaced by those of `part`, which may have fewer devices."""
+        cost, micro_batches = self.cost.copy(), self.segments.micro_batches.copy()
+        order, counts = self.segments.order.copy(), self.segments.counts.copy()
+        width = part.segments.order.shape[1]
+        cost[rows], micro_batches[rows] = part.cost, part.segments.micro_batches
+        order[rows, :width], counts[rows, :width] = part.segments.order, part.segments.counts
+        return Scheduled(cost, Segments(order, counts, micro_batches, self.segments.one_f))
 
 
-def schedule(
-    problem: SegmentProblem, start: Segments | None = None
-) -> list[tuple[Array, Segments]]:
-    """For each schedule that is open, every cluster's best segments and their J.
+def schedule(problem: SegmentProblem, start: Segments | None = None) -> list[Scheduled]:
+    """For each allowed schedule, every cluster's best segments.
 
-    J is infinite, and there are no counts, where no plan fits the cluster's memory. Larger
-    clusters are searched, or, where there is a plan to start from, go on from it by single moves.
+    Larger clusters are searched, or, where there is a plan to start from, improved by single moves.
     """
-    _, schedules = problem.choices.modes()
-    found: list[tuple[Array, Segments]] = []
+    found: list[Scheduled] = []
     small = problem.fleet.size <= EXACT_DEVICES
-    for one_f in np.unique(schedules):
-        value = np.full(problem.fleet.clusters, np.inf)
-        segments = _nothing(problem.fleet, bool(one_f))
+    for one_f in problem.choices.schedules:
+        best = Scheduled.none(problem.fleet, one_f)
         if small.any():
             those = np.flatnonzero(small)
-            value[those], part = _exactly(problem, those, bool(one_f))
-            segments = _placed(segments, those, part)
+            best = best.with_rows(those, _exactly(problem, those, one_f))
         if not small.all():
             those = np.flatnonzero(~small)
-            # Where GPipe has a plan, that of 1F1B differs little.
-            near = start or (found[0][1] if found else None)
-            value[those], part = _nearly(
-                problem, those, bool(one_f), near.take(those) if near else None
-            )
-            segments = _placed(segments, those, part)
-        found.append((value, segments))
+            # Where there is a plan under GPipe, that under 1F1B differs little.
+            near = start or (found[0].segments if found else None)
+            part = _nearly(problem, those, one_f, near.take(those) if near else None)
+            best = best.with_rows(those, part)
+        found.append(best)
     return found
 
 
-def _nothing(fleet: Fleet, one_f: bool) -> Segments:
-    shape = (fleet.clusters, fleet.nodes - 1)
-    return Segments(
-        np.zeros(shape, dtype=np.intp),
-        np.zeros(shape, dtype=np.intp),
-        np.ones(fleet.clusters, dtype=np.intp),
-        np.full(fleet.clusters, one_f),
-    )
-
-
-def _placed(segments: Segments, rows: Ints, part: Segments) -> Segments:
-    """Segments with some rows from those of smaller clusters."""
-    order, counts = segments.order.copy(), segments.counts.copy()
-    width = part.order.shape[1]
-    order[rows, :width], counts[rows, :width] = part.order, part.counts
-    m = segments.micro_batches.copy()
-    m[rows] = part.micro_batches
-    return Segments(order, counts, m, segments.one_f)
-
-
-def _modes(problem: SegmentProblem, one_f: bool) -> Ints:
-    micro_batches, schedules = problem.choices.modes()
-    open_: Ints = micro_batches[schedules == one_f]
-    return open_
-
-
-def _exactly(problem: SegmentProblem, clusters: Ints, one_f: bool) -> tuple[Array, Segments]:
-    m = _modes(problem, one_f)
+def _exactly(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Scheduled:
+    """The best plans of these clusters (C,), each of few devices."""
     devices = int(problem.fleet.size[clusters].max())
-    narrow = _Narrowed(problem, clusters, np.tile(np.arange(devices), (len(clusters), 1)))
-    cluster, modes = np.repeat(clusters, len(m)), np.tile(m, len(clusters))
-    every = np.arange(len(cluster)).reshape(len(clusters), len(m))
+    narrow = problem.narrowed(clusters, np.tile(np.arange(devices), (len(clusters), 1)))
+    cases = Cases.every(clusters, np.array(problem.choices.micro_batches), one_f, devices)
     limit = np.full(len(clusters), np.inf)
     if devices > _AT_ONCE_DEVICES:
         # A good plan shows early what need not be looked at.
-        limit, near = _by_search(problem, clusters, one_f, closely=1)
-        if one_f and problem.windows:  # what the tables put above it may lose less to windows
-            limit = limit + _held_up(problem, clusters, near, limit)
+        near = _by_search(problem, clusters, one_f, closely=1)
+        limit = near.cost
+        if (
+            one_f and problem.windows
+        ):  # Plans that cost more by the tables may lose less to windows.
+            limit = limit + _window_cost(problem, clusters, near)
         limit = limit * (1 + 1e-9)
-    value = np.full(len(clusters), np.inf)
-    shape = (len(clusters), devices)
-    order, counts = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.intp)
-    best_m = np.ones(len(clusters), dtype=np.intp)
+    found = RowPlans.none(len(clusters), devices)
+    micro_batches = np.ones(len(clusters), dtype=np.intp)
     sizes = np.arange(1, min(devices, problem.work.blocks) + 1)
-    rows = len(cluster)
-    all_cases = Cases(
-        np.tile(cluster, len(sizes)),
-        np.tile(modes, len(sizes)),
-        np.full(rows * len(sizes), one_f),
+    rows = len(cases)
+    # All sizes at once: one after another the tables would take longer to make.
+    every_size = Cases(
+        np.tile(cases.cluster, len(sizes)),
+        np.tile(cases.micro_batches, len(sizes)),
+        np.tile(cases.one_f, len(sizes)),
         np.repeat(sizes, rows),
     )
-    all_tables = narrow.build(all_cases)
-    for at_size, size in enumerate(sizes):
-        made = all_tables.take(slice(at_size * rows, (at_size + 1) * rows))
-        below = np.repeat(np.minimum(limit, value), len(m))
-        found, way, split = exact.best(made, int(size), below)
+    made = Tables.of(narrow, every_size)
+    for number, size in enumerate(sizes):
+        below = np.repeat(np.minimum(limit, found.cost), rows // len(clusters))
+        plans = exact.best(made.take(slice(number * rows, (number + 1) * rows)), int(size), below)
         if one_f and problem.windows:
-            found = found + _held_up(problem, cluster, _segments(way, split, modes, one_f), found)
-        at = every[np.arange(len(clusters)), found[every].argmin(-1)]
-        better = found[at] < value
-        value = np.where(better, found[at], value)
-        order = np.where(better[:, None], way[at], order)
-        counts = np.where(better[:, None], split[at], counts)
-        best_m = np.where(better, modes[at], best_m)
-    return value, _segments(order, counts, best_m, one_f)
+            windows = _window_cost(problem, cases.cluster, _scheduled(plans, cases))
+            plans = replace(plans, cost=plans.cost + windows)
+        at = _best_case(plans, len(clusters))
+        better = plans.cost[at] < found.cost
+        micro_batches = np.where(better, cases.micro_batches[at], micro_batches)
+        found = found.or_better(plans.take(at))
+    best = Cases(clusters, micro_batches, np.full(len(clusters), one_f), found.size)
+    return _scheduled(found, best)
 
 
-def _held_up(problem: SegmentProblem, clusters: Ints, segments: Segments, value: Array) -> Array:
-    """What 1F1B's windows add to the J of these rows, each of one of the clusters."""
+def _window_cost(problem: SegmentProblem, clusters: Ints, plans: Scheduled) -> Array:
+    """What 1F1B's windows add to the J of plans (R,), each for one of these clusters (R,)."""
     extra = np.zeros(len(clusters))
-    rows = np.flatnonzero(np.isfinite(value))
+    rows = np.flatnonzero(plans.exists)
     if not len(rows):
         return extra
-    segs, at = segments.take(rows), clusters[rows]
-    width = problem.fleet.nodes - 1
-    room = ((0, 0), (0, width - segs.order.shape[1]))
-    segs = replace(segs, order=np.pad(segs.order, room), counts=np.pad(segs.counts, room))
-    fleet = problem.fleet.take(at)
-    cases = Cases(at, segs.micro_batches, segs.one_f, segs.size)
-    radio = problem.radio.take(at)
+    segments, at = plans.segments.take(rows), clusters[rows]
+    unused = ((0, 0), (0, problem.fleet.nodes - 1 - segments.order.shape[1]))
+    segments = replace(
+        segments, order=np.pad(segments.order, unused), counts=np.pad(segments.counts, unused)
+    )
+    fleet, radio = problem.fleet.take(at), problem.radio.take(at)
+    cases = Cases(at, segments.micro_batches, segments.one_f, segments.size)
     per_byte = replace(
-        SecondsPerByte.of(fleet, radio), sidelink=nominal_pace(problem.fleet, problem.radio, cases)
+        SecondsPerByte.of(fleet, radio),
+        sidelink=seconds_per_byte(problem.fleet, problem.radio, cases),
     )
-    passes = pass_times(fleet, problem.work, per_byte, segs)
-    passes = passes.with_floor(problem.loads.floor()[:, at] / segs.micro_batches)
+    passes = pass_times(fleet, problem.work, per_byte, segments)
+    passes = passes.with_floor(problem.loads.floor()[:, at] / segments.micro_batches)
     more = np.maximum(window_beat_s(passes) - one_f_one_b_beat_s(passes), 0.0)
-    extra[rows] = (
-        problem.prices.time[at] * problem.work.local_steps * (segs.micro_batches - 1) * more
-    )
+    step_price = problem.prices.time[at] * problem.work.local_steps
+    extra[rows] = step_price * (segments.micro_batches - 1) * more
     return extra
 
 
 def _nearly(
     problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segments | None
-) -> tuple[Array, Segments]:
-    """By search; or, where there is a plan under the other schedule, from that by single moves."""
+) -> Scheduled:
+    """Good plans of these clusters, by search or by single moves from `start`."""
     if start is None:
         closely = max(min(_MANY // len(clusters), _CLOSELY), 1)
         return _by_search(problem, clusters, one_f, closely)
-    value, segments = _improved(problem, clusters, one_f, start)
-    lacking = ~np.isfinite(value)
-    if lacking.any():
-        rows = np.flatnonzero(lacking)
-        value[rows], part = _by_search(problem, clusters[rows], one_f, closely=1)
-        segments = _placed(segments, rows, part)
-    return value, segments
+    found = _improved(problem, clusters, one_f, start)
+    if not found.exists.all():
+        rows = np.flatnonzero(~found.exists)
+        found = found.with_rows(rows, _by_search(problem, clusters[rows], one_f, closely=1))
+    return found
 
 
-def _improved(
-    problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segments
-) -> tuple[Array, Segments]:
+def _improved(problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segments) -> Scheduled:
     """The best single moves from plans that may have been made for the other schedule."""
     devices = problem.fleet.nodes - 1
-    narrow = _Narrowed(problem, clusters, np.tile(np.arange(devices), (len(clusters), 1)))
-    schedule = np.full(len(clusters), one_f)
-    cases = Cases(clusters, start.micro_batches, schedule, np.maximum(start.size, 1))
+    narrow = problem.narrowed(clusters, np.tile(np.arange(devices), (len(clusters), 1)))
+    schedules = np.full(len(clusters), one_f)
+    cases = Cases(clusters, start.micro_batches, schedules, np.maximum(start.size, 1))
     used = start.counts > 0
     order = np.where(used, start.order - 1, 0)
     for row in range(len(clusters)):
         free = np.setdiff1d(np.arange(devices), order[row, used[row]])
         order[row, ~used[row]] = free
-    value, order, counts = search.polish(narrow.build(cases), order, start.counts)
-    return value, _segments(order, counts, start.micro_batches, one_f)
+    return _scheduled(search.polish(Tables.of(narrow, cases), order, start.counts), cases)
 
 
-def _by_search(
-    problem: SegmentProblem, clusters: Ints, one_f: bool, closely: int
-) -> tuple[Array, Segments]:
-    m = _modes(problem, one_f)
-    fleet = problem.fleet
+def _by_search(problem: SegmentProblem, clusters: Ints, one_f: bool, closely: int) -> Scheduled:
+    """Good plans of these clusters (C,), by `search.best`.
+
+    Of the numbers of micro-batches only those that are best by a rough estimate are searched.
+    """
+    m = np.array(problem.choices.micro_batches)
     chosen = _promising(problem, clusters, one_f)
-    narrow = _Narrowed(problem, clusters, chosen)
-    size = np.full(len(clusters) * len(m), max(chosen.shape[1] // 2, 1))
-    cluster, modes = np.repeat(clusters, len(m)), np.tile(m, len(clusters))
-    cases = Cases(cluster, modes, np.full(len(cluster), one_f), size)
-    rough = search.quick(narrow.build(cases)).reshape(len(clusters), len(m))
+    narrow = problem.narrowed(clusters, chosen)
+    guess = max(chosen.shape[1] // 2, 1)
+    rough = search.quick(Tables.of(narrow, Cases.every(clusters, m, one_f, guess)))
     few = min(_CLOSER, len(m))
-    closer = np.argsort(rough, -1, kind="stable")[:, :few]
-    cluster, modes = np.repeat(clusters, few), m[closer].ravel()
-    guess = np.full(len(cluster), size[0])
-
-    def build(rows: Ints, sizes: Ints) -> Tables:
-        schedule = np.full(len(rows), one_f)
-        return narrow.build(Cases(cluster[rows], modes[rows], schedule, sizes))
-
-    value, order, counts = search.best(build, guess, closely)
-    every = np.arange(len(cluster)).reshape(len(clusters), few)
-    at = every[np.arange(len(clusters)), value[every].argmin(-1)]
-    order = np.take_along_axis(chosen, order[at], -1)
-    room = np.zeros((len(clusters), fleet.nodes - 1), dtype=np.intp)
-    width = order.shape[1]
-    ways, splits = room.copy(), room.copy()
-    ways[:, :width], splits[:, :width] = order, counts[at]
-    return value[at], _segments(ways, splits, modes[at], one_f)
+    closer = np.argsort(rough.reshape(len(clusters), len(m)), -1, kind="stable")[:, :few]
+    cases = replace(
+        Cases.every(clusters, np.arange(few), one_f, guess), micro_batches=m[closer].ravel()
+    )
+    plans = search.best(narrow, cases, closely)
+    at = _best_case(plans, len(clusters))
+    best = plans.take(at)
+    # From the numbers among the chosen devices to those among all.
+    unused = ((0, 0), (0, problem.fleet.nodes - 1 - chosen.shape[1]))
+    best = replace(
+        best,
+        order=np.pad(np.take_along_axis(chosen, best.order, -1), unused),
+        counts=np.pad(best.counts, unused),
+    )
+    return _scheduled(best, cases.take(at))
 
 
-def _segments(order: Ints, counts: Ints, m: Ints, one_f: bool) -> Segments:
-    """Devices by their node numbers, which start at 1."""
-    return Segments(np.where(counts > 0, order + 1, 0), counts, m, np.full(len(m), one_f))
+def _best_case(plans: RowPlans, clusters: int) -> Ints:
+    """Of each cluster's cases, which lie one after another, the row of the cheapest, (C,)."""
+    every = np.arange(len(plans.cost)).reshape(clusters, -1)
+    best: Ints = every[np.arange(clusters), plans.cost[every].argmin(-1)]
+    return best
 
 
-class _Narrowed:
-    """The problem with some devices of each cluster in place of all."""
-
-    def __init__(self, problem: SegmentProblem, clusters: Ints, chosen: Ints) -> None:
-        self.problem = problem
-        fleet = problem.fleet
-        nodes = np.zeros((fleet.clusters, chosen.shape[1] + 1), dtype=np.intp)
-        nodes[clusters, 1:] = chosen + 1
-        self.fleet = fleet.pick(nodes)
-        rows = np.arange(fleet.clusters)[:, None, None]
-        power = problem.radio.sidelink.power_w[rows, nodes[:, :, None], nodes[:, None, :]]
-        self.radio = problem.radio.with_power_w(sidelink=power)
-        energy = np.take_along_axis(problem.prices.energy, nodes, -1)
-        self.prices = replace(problem.prices, energy=energy)
-
-    def build(self, cases: Cases) -> Tables:
-        p = self.problem
-        return tables(self.fleet, p.work, self.radio, cases, self.prices, p.loads, p.noise)
+def _scheduled(plans: RowPlans, cases: Cases) -> Scheduled:
+    """Plans of these cases, with devices by their node numbers, which start at 1."""
+    order = np.where(plans.counts > 0, plans.order + 1, 0)
+    return Scheduled(plans.cost, Segments(order, plans.counts, cases.micro_batches, cases.one_f))
 
 
 def _promising(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
@@ -308,29 +256,30 @@ def _promising(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
 
 
 def _most_blocks(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
-    """Blocks for which each device has memory in the best of cases, (P, K)."""
-    m = _modes(problem, one_f)
+    """For how many blocks each device has memory at most, over all micro-batch numbers, (C, K)."""
     most = np.zeros((len(clusters), problem.fleet.nodes - 1), dtype=np.intp)
-    for micro_batches in m:
-        many = np.full(len(clusters), micro_batches)
-        cases = Cases(clusters, many, np.full(len(clusters), one_f), many)
+    for micro_batches in problem.choices.micro_batches:
+        cases = Cases.every(clusters, np.array([micro_batches]), one_f, 1)
         room = rooms(problem.fleet, problem.work, cases)
-        # The last of a pipeline keeps two micro-batches under 1F1B, which is the least there is.
-        kept = min(2, int(micro_batches)) if one_f else micro_batches
-        blocks = (room >= kept).sum(-1) - 1
-        most = np.maximum(most, blocks)
+        kept = _least_kept(micro_batches, one_f)
+        most = np.maximum(most, (room >= kept).sum(-1) - 1)
     return most
 
 
+def _least_kept(micro_batches: int, one_f: bool) -> int:
+    """The fewest micro-batches that a device keeps: under 1F1B those of the last place."""
+    return min(2, micro_batches) if one_f else micro_batches
+
+
 def shortages(problem: SegmentProblem, cluster: int, devices: tuple[str, ...]) -> list[str]:
-    """Why no plan fits a cluster's memory: what its devices have, hold at best, and lack."""
-    work, fleet = problem.work, problem.fleet
-    _, schedules = problem.choices.modes()
+    """Why no plan fits a cluster's memory: what its devices have, hold at most, and lack."""
+    work, fleet, choices = problem.work, problem.fleet, problem.choices
     only = np.array([cluster])
-    room = np.max([_most_blocks(problem, only, bool(s))[0] for s in np.unique(schedules)], axis=0)
+    room = np.max([_most_blocks(problem, only, one_f)[0] for one_f in choices.schedules], axis=0)
     least = min(
-        (2 if one_f and m > 2 else m) * (work.batch_size // m)
-        for m, one_f in zip(*problem.choices.modes(), strict=True)
+        _least_kept(m, one_f) * (work.batch_size // m)
+        for one_f in choices.schedules
+        for m in choices.micro_batches
     )
     block = work.held_bytes + least * work.saved_bytes
     lines = [
@@ -355,15 +304,14 @@ def fits(fleet: Fleet, work: Workload, segments: Segments) -> Mask:
     each = np.arange(rows)
     cases = Cases(each, segments.micro_batches, segments.one_f, np.maximum(segments.size, 1))
     room = rooms(fleet, work, cases)[each[:, None], segments.order - 1, segments.counts]
-    place = np.arange(1, width + 1)
-    ahead = np.minimum(segments.size[:, None] + 2 - place, segments.micro_batches[:, None])
-    kept = np.where(segments.one_f[:, None], ahead, segments.micro_batches[:, None])
-    enough: Mask = np.all((segments.counts == 0) | (room >= kept), axis=-1)
-    return enough
+    place = np.broadcast_to(np.arange(1, width + 1), (rows, width))
+    enough = room >= kept_micro_batches(cases, place, segments.size[:, None])
+    fitting: Mask = np.all((segments.counts == 0) | enough, axis=-1)
+    return fitting
 
 
 def segments_of(pipelines: Sequence[Pipeline], devices: Sequence[tuple[str, ...]]) -> Segments:
-    """Pipelines by name as arrays, a row a cluster."""
+    """Pipelines by name as arrays, with a row for each cluster."""
     width = max(map(len, devices))
     shape = (len(pipelines), width)
     order, counts = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.intp)

@@ -10,14 +10,14 @@ All rows of the tables are worked on at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from collapipe_ns3.dssra.segments import filling, paths
 from collapipe_ns3.dssra.segments.filling import Slopes
-from collapipe_ns3.dssra.segments.tables import Tables, over
+from collapipe_ns3.dssra.segments.problem import Cases, RowPlans, SegmentProblem
+from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches, over
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 #: Orders are found over all subsets, so this bounds the devices that are looked at.
@@ -27,45 +27,36 @@ _MOVES = 8  # that improve a plan
 _PASSES = 2
 _AT_ONCE = 50  # rows, so that what is worked on stays in the cache
 
-#: Makes the tables of some rows for pipelines of so many devices: (rows, sizes).
-Build = Callable[[Ints, Ints], Tables]
 
+def best(problem: SegmentProblem, cases: Cases, closely: int) -> RowPlans:
+    """A good plan of every case, not always the best; none where memory allows none.
 
-def best(build: Build, sizes: Ints, closely: int) -> tuple[Array, Ints, Ints]:
-    """A low J of every row, its order and counts (R, K); infinite where memory allows none.
-
-    `sizes` (R,) are guesses of how many devices will take part. `closely` sets are improved by
-    single moves in each pass; with one, that is done once, at the end.
+    The sizes of the cases are guesses of how many devices will take part. In each pass `closely`
+    sets are improved by single moves; if that is 1, only the last plan is improved.
     """
-    rows = np.arange(len(sizes))
-    parts = [
-        _best(build, rows[first : first + _AT_ONCE], sizes[first : first + _AT_ONCE], closely)
-        for first in range(0, len(rows), _AT_ONCE)
-    ]
-    value, order, counts = map(np.concatenate, zip(*parts, strict=True))
-    return value, order, counts
+    every = np.arange(len(cases))
+    return RowPlans.concatenated(
+        [
+            _best(problem, cases.take(every[first : first + _AT_ONCE]), closely)
+            for first in range(0, len(every), _AT_ONCE)
+        ]
+    )
 
 
-def _best(build: Build, rows: Ints, sizes: Ints, closely: int) -> tuple[Array, Ints, Ints]:
-    tables = build(rows, sizes)
-    devices = tables.device.shape[1]
-    value = np.full(len(rows), np.inf)
-    order = np.zeros((len(rows), devices), dtype=np.intp)
-    counts = np.zeros((len(rows), devices), dtype=np.intp)
-    hop = tables.hop
+def _best(problem: SegmentProblem, cases: Cases, closely: int) -> RowPlans:
+    made = Tables.of(problem, cases)
+    found = RowPlans.none(len(cases), made.device.shape[1])
+    hop = made.hop
     for _ in range(_PASSES):
-        for way, split in _pass(tables, hop, closely + 1):
-            sized = build(rows, np.maximum((split > 0).sum(-1), 1))
-            found = evaluate(sized, way, split)
+        for order, counts in _best_sets(made, hop, closely + 1):
+            sized = Tables.of(problem, cases.with_size(np.maximum((counts > 0).sum(-1), 1)))
             if closely > 1:
-                found, way, split = polish(sized, way, split)
-            better = found < value
-            value = np.where(better, found, value)
-            order = np.where(better[:, None], way, order)
-            counts = np.where(better[:, None], split, counts)
-        tables = build(rows, np.maximum((counts > 0).sum(-1), 1))
-        hop = _surcharged(tables, order, counts)
-    return polish(tables, order, counts)
+                found = found.or_better(polish(sized, order, counts))
+            else:
+                found = found.or_better(RowPlans(evaluate(sized, order, counts), order, counts))
+        made = Tables.of(problem, cases.with_size(np.maximum(found.size, 1)))
+        hop = _surcharged(made, found.order, found.counts)
+    return polish(made, found.order, found.counts)
 
 
 def quick(tables: Tables) -> Array:
@@ -86,32 +77,35 @@ def evaluate(tables: Tables, order: Ints, counts: Ints) -> Array:
     size = used.sum(0)
     at = (rows * devices + order) * blocks + counts
 
-    def of(values: Array) -> Array:
-        taken: Array = np.take(np.ascontiguousarray(values), at)
-        return taken
-
-    total: Array = of(tables.device).sum(0)
+    total: Array = _taken_at(at, tables.device).sum(0)
     total = np.add(total, over(tables.constant, total))
     end = np.zeros((1, *order.shape[1:]), dtype=np.intp)
     nodes = np.where(used, order + 1, 0)
     a, b = np.concatenate([end, nodes]), np.concatenate([nodes, end])
     hops = (rows * (devices + 1) + a) * (devices + 1) + b
     on_path = np.arange(devices + 1).reshape(-1, *(1,) * (order.ndim - 1)) <= size
-    total += np.where(on_path, np.take(np.ascontiguousarray(tables.hop), hops), 0.0).sum(0)
+    total += np.where(on_path, _taken_at(hops, tables.hop), 0.0).sum(0)
     for g in range(2):
         if tables.weight[:, g].any():
-            held = np.take(np.ascontiguousarray(tables.path[:, g]), hops)
+            held = _taken_at(hops, tables.path[:, g])
             path = _path_beat(tables, np.where(on_path, held, 0.0), size)
-            beat = np.where(used, of(tables.beat[:, g]), 0.0).max(0)
+            beat = np.where(used, _taken_at(at, tables.beat[:, g]), 0.0).max(0)
             slowest = np.maximum(np.maximum(beat, path), over(tables.floor[:, g], total))
             total += over(tables.weight[:, g], total) * slowest
         if not tables.shared:
-            star = np.where(used, of(tables.star[:, g]), 0.0).max(0)
+            star = np.where(used, _taken_at(at, tables.star[:, g]), 0.0).max(0)
             total += over(tables.time, total) * star
     place = np.arange(1, devices + 1).reshape(-1, *(1,) * (order.ndim - 1))
-    kept = tables.kept(np.moveaxis(np.broadcast_to(place, order.shape), 0, -1), size[..., None])
-    fits = (~used | (of(tables.room) >= np.moveaxis(kept, -1, 0))).all(0) & (size > 0)
+    place = np.moveaxis(np.broadcast_to(place, order.shape), 0, -1)
+    kept = kept_micro_batches(tables.cases, place, size[..., None])
+    fits = (~used | (_taken_at(at, tables.room) >= np.moveaxis(kept, -1, 0))).all(0) & (size > 0)
     return np.where(fits, total, np.inf)
+
+
+def _taken_at(at: Ints, values: Array) -> Array:
+    """The values at these indices of the flat array."""
+    taken: Array = np.take(np.ascontiguousarray(values), at)
+    return taken
 
 
 def _path_beat(tables: Tables, held: Array, size: Ints) -> Array:
@@ -127,8 +121,11 @@ def _path_beat(tables: Tables, held: Array, size: Ints) -> Array:
     return longest
 
 
-def _pass(tables: Tables, hop: Array, sets: int) -> list[tuple[Ints, Ints]]:
-    """Orders and counts of the best sets where hops cost so much; no counts where none fits."""
+def _best_sets(tables: Tables, hop: Array, sets: int) -> list[tuple[Ints, Ints]]:
+    """Orders and counts (R, K) of the `sets` best sets, where hops cost `hop` (R, n, n).
+
+    Counts are zero where no plan fits.
+    """
     devices = tables.device.shape[1]
     slopes = Slopes.of(tables)
     ways, closed = paths.shortest(hop)
@@ -170,8 +167,8 @@ def _hops(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return np.concatenate([end, nodes], -1), np.concatenate([nodes, end], -1)
 
 
-def polish(tables: Tables, order: Ints, counts: Ints) -> tuple[Array, Ints, Ints]:
-    """Makes the best single move as long as one helps; the plans' J with them.
+def polish(tables: Tables, order: Ints, counts: Ints) -> RowPlans:
+    """The plans (R, K), changed by the best single move as long as one helps.
 
     A move takes a block from one stage to another, or a stage to another place in the pipeline, or
     exchanges two stages, or two devices and not their blocks, one of which may have had none.
@@ -190,7 +187,7 @@ def polish(tables: Tables, order: Ints, counts: Ints) -> tuple[Array, Ints, Ints
         at, which, rows = at[better], which[better], rows[better]
         value[rows] = each[at, which]
         order[rows], counts[rows] = ways[at, which], splits[at, which]
-    return value, order, counts
+    return RowPlans(value, order, counts)
 
 
 def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:

@@ -1,87 +1,51 @@
-"""The segment problem of a cluster as tables: what each device, hop and order adds to its cost.
+"""The segment problem as tables: what each device, hop and order of devices adds to J.
 
 With the radio fixed, a cluster pays for an order of devices and the blocks on each
 
   J = constant + Σ_k device[k, blocks] + Σ_hops hop[i, j]
       + Σ_g weight_g · max(floor_g, max_k beat_g[k, blocks], path_g)
-      + v · (max_k out[k, blocks] + max_k back[k, blocks])
+      + v · (max_k star_0[k, blocks] + max_k star_1[k, blocks])
 
-A beat is the time between two micro-batches (`collapipe_ns3.prediction.step_time`): under GPipe of
-the forward line (g = 0) and the backward line (g = 1), under 1F1B of both together (g = 0 alone).
-`path_g` depends on the order alone: the longest hop, the sum of all on a shared medium, the most
-that one half-duplex radio does. The last term is the model's way out and the gathering, where the
-links to the devices are apart; on a shared medium these are sums and lie in `device`. Left out are
-optimizer steps, labels and the limits of 1F1B's window, which are the same or small for all
-candidates; `assess.costs` and the event graph have them.
+A beat is the time between two micro-batches (`collapipe_ns3.prediction.step_time`): under GPipe
+g = 0 is the forward pass and g = 1 the backward pass, under 1F1B g = 0 is both passes together and
+g = 1 is not used. `path_g` depends on the order alone: it is the longest hop, the sum of all hops
+on a shared medium, or the hops of the busiest half-duplex radio. The last term is the distribution
+of the segments to the devices and their gathering, where each device has a link of its own; on a
+shared medium these are sums, which are in `device`. Optimizer steps, labels and the limits of
+1F1B's windows are left out: they are equal or small for all candidates. `objective.value` and the
+event graph include them.
 
-Rows are cases (a cluster, a number of micro-batches, a schedule, a number of segments).
+A row is a case (`Cases`): a cluster, a number of micro-batches, a schedule and a pipeline size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.prediction.arrays import Array, Ints, Mask
-from collapipe_ns3.prediction.divergence import GradientNoise
-from collapipe_ns3.prediction.energy import heard, listening
+from collapipe_ns3.dssra.segments.problem import Cases, SegmentProblem
+from collapipe_ns3.prediction.arrays import Array, Ints
+from collapipe_ns3.prediction.energy import heard
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import LinkSetting
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import Loads
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What the objective charges: `time` (P,) a second of a cluster's round, `energy` (P, n) a
-    joule of a node, `divergence` (P,) a unit of it. `listening` (P,) is what a second on the air
-    costs those who overhear it (`collapipe_ns3.prediction.energy.listening`)."""
-
-    time: Array
-    energy: Array
-    divergence: Array
-    listening: Array
-
-    @classmethod
-    def of(cls, fleet: Fleet, time: Array, energy: Array, divergence: Array) -> Self:
-        return cls(time, energy, divergence, listening(fleet, energy))
-
-    def take(self, rows: Ints) -> Prices:
-        return Prices(
-            self.time[rows], self.energy[rows], self.divergence[rows], self.listening[rows]
-        )
-
-
-@dataclass(frozen=True)
-class Cases:
-    """The rows: clusters by number, micro-batches, schedule, and the number of segments."""
-
-    cluster: Ints
-    micro_batches: Ints
-    one_f: Mask
-    size: Ints
-
-    def take(self, rows: Ints) -> Cases:
-        return Cases(
-            self.cluster[rows], self.micro_batches[rows], self.one_f[rows], self.size[rows]
-        )
-
-    def __len__(self) -> int:
-        return len(self.cluster)
+from collapipe_ns3.schedule import one_f_one_b_window
 
 
 @dataclass(frozen=True)
 class Tables:
-    """See the module. Devices are 0 … K-1 here, hops go between nodes 0 … K.
+    """The terms of J for every row; see the module.
 
-    `scale` is by how much a plan of 0 … K devices stretches all transfers inside the cluster,
-    against the number that these tables were made for: the more links, the less band for each.
-    `device`, `beat` and the star's two have blocks 0 … N along their last axis; `room` is how many
-    micro-batches a device can keep through so many blocks.
+    Devices are numbered 0 … K-1 and hops lead between nodes 0 … K, of which 0 is the control unit.
+    `device`, `beat`, `star` and `room` have the number of blocks, 0 … N, along their last axis.
+    `room` is how many micro-batches a device has memory to keep. `scale` is by how much transfers
+    inside the cluster take longer in a pipeline of 0 … K devices than in one of the row's size:
+    with more links, each has less of the band.
     """
 
     constant: Array  # (R,)
@@ -95,31 +59,61 @@ class Tables:
     time: Array  # (R,)
     room: Array  # (R, K, N+1)
     scale: Array  # (R, K+1)
-    micro_batches: Array  # (R,)
-    one_f: Mask  # (R,)
+    cases: Cases
     shared: bool
     half_duplex: bool
 
-    def kept(self, place: Ints, size: Ints) -> Array:
-        """Micro-batches kept at place 1 … s of pipelines of s devices; row by row.
-
-        All M under GPipe; min(s + 2 - place, M) under 1F1B (`collapipe_ns3.schedule`).
-        """
-        m = over(self.micro_batches, place)
-        ahead = np.minimum(size + 2 - place, m)
-        kept: Array = np.where(over(self.one_f, place), ahead, m)
-        return kept
+    @classmethod
+    def of(cls, problem: SegmentProblem, cases: Cases) -> Self:
+        """The tables of these cases, at the radio's powers and equal bandwidths."""
+        rows = _Rows(problem, cases)
+        prices, sidelink = rows.prices, rows.sidelink
+        passes, star, hops, ends = _passes(rows), _star(rows), _hops(rows), _ends(rows)
+        device = _computing_cost(rows, passes)
+        device = device + _charged(rows.air_price[:, 0, 1:, None], star.out_s)
+        device = device + _charged(rows.air_price[:, 1:, 0, None], star.back_s)
+        if sidelink.shared:
+            device = device + prices.time[:, None, None] * (star.out_s + star.back_s)
+        weight = rows.by_pass(*(rows.step_price * (rows.micro_batches - 1),) * 3)
+        # A beat without weight costs nothing, even where it takes for ever.
+        counts = weight > 0
+        return cls(
+            constant=_constant(rows, ends.fill_s),
+            device=device,
+            beat=rows.by_pass(passes.both_s, passes.forward_s, passes.backward_s),
+            star=_star_ends(rows, star),
+            hop=hops.cost,
+            path=np.where(counts[..., None, None] | np.isfinite(hops.path), hops.path, 0.0),
+            floor=np.where(counts | np.isfinite(ends.floor), ends.floor, 0.0),
+            weight=weight,
+            time=prices.time,
+            room=rooms(problem.fleet, problem.work, cases),
+            scale=_scale(rows),
+            cases=cases,
+            shared=sidelink.shared,
+            half_duplex=sidelink.half_duplex,
+        )
 
     def take(self, rows: slice | Ints) -> Tables:
         """The tables of these rows."""
-        whole = {"shared", "half_duplex"}
-        changes: dict[str, Any] = {
-            f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in whole
-        }
-        return replace(self, **changes)
+        return replace(
+            self,
+            constant=self.constant[rows],
+            device=self.device[rows],
+            beat=self.beat[rows],
+            star=self.star[rows],
+            hop=self.hop[rows],
+            path=self.path[rows],
+            floor=self.floor[rows],
+            weight=self.weight[rows],
+            time=self.time[rows],
+            room=self.room[rows],
+            scale=self.scale[rows],
+            cases=self.cases.take(rows),
+        )
 
     def paths(self, orders: Ints) -> tuple[Array, Array]:
-        """Added costs (R, O) and path beats (R, 2, O) of orders (O, s) of devices."""
+        """The cost of the hops (R, O) and the beats of the paths (R, 2, O) of orders (O, s)."""
         ends = np.zeros((len(orders), 1), dtype=np.intp)
         nodes = np.concatenate([ends, orders + 1, ends], -1)
         a, b = nodes[:, :-1], nodes[:, 1:]
@@ -135,14 +129,25 @@ class Tables:
 
 
 def over(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """Values by row beside an array with further axes."""
+    """Values by row (R,), with as many axes as `like` has."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def nominal_pace(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
-    """Seconds a byte of every pair, for a plan whose links share the band equally.
+def kept_micro_batches(cases: Cases, place: Ints, size: Ints) -> Ints:
+    """How many micro-batches a device keeps at place 1 … s of a pipeline of s devices.
 
-    A pipeline of s devices uses 4s - 2 directed links (two with one device).
+    All M under GPipe; at most its window under 1F1B. Arrays (R, …), row by row.
+    """
+    m = over(cases.micro_batches, place)
+    ahead = np.minimum(one_f_one_b_window(size + 2, place), m)
+    kept: Ints = np.where(over(cases.one_f, place), ahead, m)
+    return kept
+
+
+def seconds_per_byte(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
+    """Seconds per byte on every sidelink (R, n, n), where all that a pipeline uses share the band.
+
+    They share it equally: a pipeline of s devices uses 4s - 2 directed links, or two if s is 1.
     """
     links, rows = fleet.links.sidelink, cases.cluster
     hz = links.natural_hz[rows]
@@ -152,17 +157,210 @@ def nominal_pace(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
     return links.take(rows).seconds_per_byte(LinkSetting(radio.sidelink.power_w[rows], hz))
 
 
-def _scale(fleet: Fleet, radio: RadioSetting, cases: Cases, pace: Array) -> Array:
-    devices = pace.shape[1] - 1
-    if not fleet.links.sidelink.grants:
-        return np.ones((len(cases), devices + 1))
-    off = ~np.eye(devices + 1, dtype=bool)
-    usual = pace[:, off].mean(-1)
-    sizes = [
-        nominal_pace(fleet, radio, replace(cases, size=np.full(len(cases), size)))[:, off].mean(-1)
-        for size in range(1, devices + 1)
+class _Rows:
+    """What the tables are computed from, with a row for each case."""
+
+    def __init__(self, problem: SegmentProblem, cases: Cases) -> None:
+        self.problem, self.cases = problem, cases
+        self.work, self.fleet = problem.work, problem.fleet.take(cases.cluster)
+        self.prices = problem.prices.take(cases.cluster)
+        self.sidelink = self.fleet.links.sidelink
+        self.micro_batches = cases.micro_batches.astype(float)
+        self.sequences = problem.work.batch_size / self.micro_batches
+        self.step_price = self.prices.time * problem.work.local_steps
+        self.seconds_per_byte = seconds_per_byte(problem.fleet, problem.radio, cases)
+
+    @cached_property
+    def air_price(self) -> Array:
+        """What a second on each sidelink costs, by sender and receiver, (R, n, n)."""
+        power_w = self.problem.radio.sidelink.power_w[self.cases.cluster]
+        prices = self.prices
+        sent = (prices.energy * self.fleet.tx_ratio)[:, :, None] * power_w
+        received = heard(self.fleet, prices.energy, prices.listening, power_w)
+        price: Array = self.sidelink.duty * (sent + received)
+        return price
+
+    @property
+    def blocks(self) -> Ints:
+        """Every number of blocks that a device may hold, (N+1,)."""
+        return np.arange(self.work.blocks + 1)
+
+    @cached_property
+    def distortion_price(self) -> Array:
+        """What a unit of ε on a hop costs, (R,)."""
+        m = self.micro_batches
+        noise = self.problem.noise.divergence(self.work.batch_size, m, np.ones(len(m))) - 1
+        price: Array = self.prices.divergence * noise
+        return price
+
+    def by_pass(self, both: Array, forward: Array, backward: Array) -> Array:
+        """Values (R, 2, …) for the two beats g: both passes together, or each on its own."""
+        one_f = over(self.cases.one_f, both)
+        return np.stack([np.where(one_f, both, forward), np.where(one_f, 0, backward)], 1)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Seconds that so many blocks compute: a micro-batch, or the optimizer's step, (R, K, N+1)."""
+
+    forward_s: Array
+    backward_s: Array
+    optimizer_s: Array
+
+    @property
+    def both_s(self) -> Array:
+        """Forward and backward together."""
+        return self.forward_s + self.backward_s
+
+
+def _passes(rows: _Rows) -> _Passes:
+    work, blocks = rows.work, rows.blocks
+    sequences = rows.sequences[:, None, None]
+    speed = rows.fleet.flops_per_s[:, 1:, None]
+    fixed = rows.fleet.overhead_s[:, 1:, None] * (blocks > 0)
+    return _Passes(
+        fixed + blocks * sequences * work.block.forward_flops / speed,
+        fixed + blocks * sequences * work.block.backward_flops / speed,
+        fixed + blocks * work.step_flops(work.block.parameter_bytes) / speed,
+    )
+
+
+def _computing_cost(rows: _Rows, passes: _Passes) -> Array:
+    """What computing costs each device by time and energy, (R, K, N+1)."""
+    both = passes.both_s
+    watt_price = (rows.prices.energy * rows.fleet.active_power_w)[:, 1:, None]
+    per_round = rows.micro_batches[:, None, None] * both + passes.optimizer_s
+    cost: Array = rows.step_price[:, None, None] * both
+    return cost + watt_price * rows.work.local_steps * per_round
+
+
+@dataclass(frozen=True)
+class _Star:
+    """Seconds that so many blocks hold a device's links to the control unit, (R, K, N+1)."""
+
+    out_s: Array
+    back_s: Array
+
+
+def _star(rows: _Rows) -> _Star:
+    per_byte, blocks = rows.seconds_per_byte, rows.blocks
+    size = blocks * rows.work.block.parameter_bytes * rows.sidelink.bulk[:, None, None]
+    return _Star(
+        size * np.where(blocks > 0, per_byte[:, 0, 1:, None], 0.0),
+        size * np.where(blocks > 0, per_byte[:, 1:, 0, None], 0.0),
+    )
+
+
+def _star_ends(rows: _Rows, star: _Star) -> Array:
+    """When each device has its blocks, and has sent them back, where no medium is shared."""
+    if rows.sidelink.shared:
+        return np.zeros((len(rows.cases), 2, *star.out_s.shape[1:]))
+    latency, used = rows.sidelink.latency, rows.blocks > 0
+    return np.stack(
+        [
+            star.out_s + latency[:, 0, 1:, None] * used,
+            star.back_s + latency[:, 1:, 0, None] * used,
+        ],
+        1,
+    )
+
+
+@dataclass(frozen=True)
+class _Hops:
+    """What hops add to J, `cost` (R, n, n), and how long they hold, `path` (R, 2, n, n)."""
+
+    cost: Array
+    path: Array
+
+
+def _hops(rows: _Rows) -> _Hops:
+    work, sidelink = rows.work, rows.sidelink
+    m, sequences = rows.micro_batches[:, None, None], rows.sequences[:, None, None]
+    air_price = rows.air_price
+    forward_s = sequences * work.activation_bytes * rows.seconds_per_byte
+    backward_s = (sequences * work.gradient_bytes * rows.seconds_per_byte).swapaxes(1, 2)
+    latency, slot_s = sidelink.latency + sidelink.latency.swapaxes(1, 2), sidelink.slot_s / 2
+    cost = (
+        rows.step_price[:, None, None] * (forward_s + backward_s + latency)
+        + work.local_steps
+        * m
+        * (
+            _charged(air_price, forward_s + slot_s)
+            + _charged(air_price.swapaxes(1, 2), backward_s + slot_s)
+        )
+        + rows.distortion_price[:, None, None]
+        * (sidelink.epsilon + sidelink.epsilon.swapaxes(1, 2))
+    )
+    one_resource = sidelink.shared or sidelink.half_duplex
+    both = forward_s + backward_s if one_resource else np.maximum(forward_s, backward_s)
+    return _Hops(cost, rows.by_pass(both, forward_s, backward_s))
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What the control unit, the edge server and the links between them add to each row.
+
+    `floor` (R, 2) are the least beats, `fill_s` (R,) how long a micro-batch alone takes there and
+    back.
+    """
+
+    floor: Array
+    fill_s: Array
+
+
+def _ends(rows: _Rows) -> _Ends:
+    work, sequences, cluster = rows.work, rows.sequences, rows.cases.cluster
+    links, radio = rows.problem.fleet.links, rows.problem.radio
+    up = links.uplink.seconds_per_byte(radio.uplink)[cluster]
+    down = links.downlink.seconds_per_byte(radio.downlink)[cluster]
+    edge = np.stack(
+        [sequences * work.activation_bytes * up, sequences * work.gradient_bytes * down], -1
+    )
+    flops = np.stack(
+        [sequences * work.decoder.forward_flops, sequences * work.decoder.backward_flops], -1
+    )
+    decoder = rows.fleet.server_overhead_s + flops / rows.fleet.server_flops_per_s
+    embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
+    control = sequences[:, None] * embedding / rows.fleet.flops_per_s[:, :1]
+    control = rows.fleet.overhead_s[:, :1] + control
+    loads = rows.problem.loads.floor()[:, cluster].T / rows.micro_batches[:, None]
+    gpipe = np.maximum.reduce([decoder, control, edge, loads])
+    computing = np.maximum(decoder.sum(-1), control.sum(-1))
+    both = np.maximum.reduce([computing, edge[:, 0], edge[:, 1], loads.sum(-1)])
+    return _Ends(
+        rows.by_pass(both, gpipe[:, 0], gpipe[:, 1]),
+        (control + decoder + edge).sum(-1)
+        + (links.uplink.latency + links.downlink.latency)[cluster],
+    )
+
+
+def _constant(rows: _Rows, fill_s: Array) -> Array:
+    """What does not depend on the segments, (R,)."""
+    prices, links = rows.prices, rows.fleet.links
+    control_s = rows.fleet.overhead_s[:, 0] * (2 * rows.micro_batches + 1)
+    watt_price = (prices.energy * rows.fleet.active_power_w)[:, 0]
+    constant: Array = (
+        rows.step_price * fill_s
+        + watt_price * rows.work.local_steps * control_s
+        + prices.divergence
+        + rows.distortion_price * (links.uplink.epsilon + links.downlink.epsilon)
+    )
+    return constant
+
+
+def _scale(rows: _Rows) -> Array:
+    """See `Tables.scale`."""
+    fleet, radio, cases = rows.problem.fleet, rows.problem.radio, rows.cases
+    nodes = fleet.nodes
+    if not rows.sidelink.grants:
+        return np.ones((len(cases), nodes))
+    off_diagonal = ~np.eye(nodes, dtype=bool)
+    usual = rows.seconds_per_byte[:, off_diagonal].mean(-1)
+    by_size = [
+        seconds_per_byte(fleet, radio, cases.with_size(size))[:, off_diagonal].mean(-1)
+        for size in range(1, nodes)
     ]
-    scale: Array = np.stack([usual, *sizes], -1) / usual[:, None]
+    scale: Array = np.stack([usual, *by_size], -1) / usual[:, None]
     return scale
 
 
@@ -172,144 +370,11 @@ def _charged(price: Array, amount: Array) -> Array:
         return np.where(price > 0, price * amount, 0.0)
 
 
-def tables(
-    fleet: Fleet,
-    work: Workload,
-    radio: RadioSetting,
-    cases: Cases,
-    prices: Prices,
-    loads: Loads,
-    noise: GradientNoise,
-) -> Tables:
-    """The tables of these cases. `radio` gives the powers; bandwidths are the nominal ones."""
-    rows = cases.cluster
-    pace = nominal_pace(fleet, radio, cases)
-    m = cases.micro_batches.astype(float)
-    u = work.batch_size / m
-    one_f = cases.one_f
-    price = prices.take(rows)
-    steps = work.local_steps
-    v = price.time * steps
-    blocks = np.arange(work.blocks + 1)
-    used = blocks > 0
-
-    speed = fleet.flops_per_s[rows][:, 1:, None]
-    fixed = fleet.overhead_s[rows][:, 1:, None] * used
-    forward = fixed + blocks * u[:, None, None] * work.block.forward_flops / speed
-    backward = fixed + blocks * u[:, None, None] * work.block.backward_flops / speed
-    optimizer = fixed + blocks * work.step_flops(work.block.parameter_bytes) / speed
-    both = forward + backward
-    beat = np.stack(
-        [
-            np.where(one_f[:, None, None], both, forward),
-            np.where(one_f[:, None, None], 0, backward),
-        ],
-        1,
-    )
-
-    active = fleet.active_power_w[rows]
-    energy = price.energy
-    device = v[:, None, None] * both
-    watts = (energy * active)[:, 1:, None]
-    device = device + watts * steps * (m[:, None, None] * both + optimizer)
-
-    those = fleet.take(rows)
-    d2d, power = those.links.sidelink, radio.sidelink.power_w[rows]
-    sent = (energy * those.tx_ratio)[:, :, None] * power
-    air = d2d.duty * (sent + heard(those, energy, price.listening, power))
-    size = blocks * work.block.parameter_bytes * d2d.bulk[:, None, None]
-    out_pace, back_pace = pace[:, 0, 1:, None], pace[:, 1:, 0, None]
-    out, back = size * np.where(used, out_pace, 0.0), size * np.where(used, back_pace, 0.0)
-    device = device + _charged(air[:, 0, 1:, None], out) + _charged(air[:, 1:, 0, None], back)
-    if d2d.shared:
-        device = device + price.time[:, None, None] * (out + back)
-        star = np.zeros((len(rows), 2, *out.shape[1:]))
-    else:
-        latency = d2d.latency
-        star = np.stack(
-            [out + latency[:, 0, 1:, None] * used, back + latency[:, 1:, 0, None] * used], 1
-        )
-
-    there = u[:, None, None] * work.activation_bytes * pace
-    home = (u[:, None, None] * work.gradient_bytes * pace).swapaxes(1, 2)
-    latency, rest_s = d2d.latency + d2d.latency.swapaxes(1, 2), d2d.slot_s / 2
-    signal = noise.divergence(work.batch_size, m, np.ones(len(m))) - 1
-    distorted = (price.divergence * signal)[:, None, None]
-    hop = (
-        v[:, None, None] * (there + home + latency)
-        + steps
-        * m[:, None, None]
-        * (_charged(air, there + rest_s) + _charged(air.swapaxes(1, 2), home + rest_s))
-        + distorted * (d2d.epsilon + d2d.epsilon.swapaxes(1, 2))
-    )
-    together = there + home if d2d.shared or d2d.half_duplex else np.maximum(there, home)
-    path = np.stack(
-        [np.where(one_f[:, None, None], together, there), np.where(one_f[:, None, None], 0, home)],
-        1,
-    )
-    links = fleet.links
-    floor, fill = _ends(fleet, work, radio, cases, loads)
-    control = (fleet.overhead_s[rows][:, 0]) * (2 * m + 1)
-    constant = (
-        v * fill
-        + (energy * active)[:, 0] * steps * control
-        + price.divergence
-        + price.divergence * signal * (links.uplink.epsilon[rows] + links.downlink.epsilon[rows])
-    )
-    weight = np.stack([v * (m - 1), np.where(one_f, 0, v * (m - 1))], -1)
-    # A beat without weight costs nothing, even where it takes for ever.
-    counts = weight > 0
-    path = np.where(counts[..., None, None] | np.isfinite(path), path, 0.0)
-    floor = np.where(counts | np.isfinite(floor), floor, 0.0)
-    return Tables(
-        constant=constant,
-        device=device,
-        beat=beat,
-        star=star,
-        hop=hop,
-        path=path,
-        floor=floor,
-        weight=weight,
-        time=price.time,
-        room=rooms(fleet, work, cases),
-        scale=_scale(fleet, radio, cases, pace),
-        micro_batches=m,
-        one_f=one_f,
-        shared=d2d.shared,
-        half_duplex=d2d.half_duplex,
-    )
-
-
-def _ends(
-    fleet: Fleet, work: Workload, radio: RadioSetting, cases: Cases, loads: Loads
-) -> tuple[Array, Array]:
-    """What control unit, base station and the hops between them add: beats (R, 2) and fill (R,)."""
-    rows = cases.cluster
-    m = cases.micro_batches.astype(float)
-    u = work.batch_size / m
-    links = fleet.links
-    up = u * work.activation_bytes * links.uplink.seconds_per_byte(radio.uplink)[rows]
-    down = u * work.gradient_bytes * links.downlink.seconds_per_byte(radio.downlink)[rows]
-    flops = np.stack([u * work.decoder.forward_flops, u * work.decoder.backward_flops], -1)
-    decoder = fleet.server_overhead_s + flops / fleet.server_flops_per_s
-    embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
-    speed = fleet.flops_per_s[rows][:, :1]
-    control = fleet.overhead_s[rows][:, :1] + u[:, None] * embedding / speed
-    asked = loads.floor()[:, rows].T / m[:, None]
-    edge = np.stack([up, down], -1)
-    gpipe = np.maximum.reduce([decoder, control, edge, asked])
-    computed = np.maximum(decoder.sum(-1), control.sum(-1))
-    one_f = np.maximum.reduce([computed, up, down, asked.sum(-1)])
-    floor = np.where(cases.one_f[:, None], np.stack([one_f, 0 * one_f], -1), gpipe)
-    latency = (fleet.links.uplink.latency + fleet.links.downlink.latency)[rows]
-    return floor, (control + decoder + edge).sum(-1) + latency
-
-
 def rooms(fleet: Fleet, work: Workload, cases: Cases) -> Array:
-    """Micro-batches that a device has memory to keep beside 0 … N blocks in training, (R, K, N+1).
+    """How many micro-batches a device has memory to keep in training, by its blocks, (R, K, N+1).
 
-    Negative where not even the blocks fit. What a device has must do for the longest batches, its
-    fair part for usual ones too.
+    Negative where not even the blocks fit; infinite without blocks. The device's memory is compared
+    with batches of the greatest length, its fair part (`Fleet.fair_bytes`) with usual ones.
     """
     memory = fleet.memory_bytes[cases.cluster][:, 1:, None]
     fair, usual = fleet.fair_bytes[cases.cluster][:, None, None], work.block.activation_bytes

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, State, best_choice, value
 from collapipe_ns3.dssra.planner import NoRoom, equal_shares, optimise, start_radio
-from collapipe_ns3.dssra.segments.scheduling import Choices, divisors
+from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.prediction.directions import Direction
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet

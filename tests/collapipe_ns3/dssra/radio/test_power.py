@@ -16,7 +16,7 @@ from collapipe_ns3.dssra.objective import Objective, value
 from collapipe_ns3.dssra.planner import optimise
 from collapipe_ns3.dssra.radio import power
 from collapipe_ns3.dssra.radio.power import best_w, needed_w
-from collapipe_ns3.dssra.segments.scheduling import Choices
+from collapipe_ns3.dssra.segments.problem import Choices
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge

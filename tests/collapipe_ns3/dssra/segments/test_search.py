@@ -15,14 +15,9 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.segments import exact, paths, search
-from collapipe_ns3.dssra.segments.scheduling import (
-    Choices,
-    SegmentProblem,
-    _by_search,
-    fits,
-    schedule,
-)
-from collapipe_ns3.dssra.segments.tables import Cases, Prices, Tables, tables
+from collapipe_ns3.dssra.segments.problem import Cases, Choices, Prices, SegmentProblem
+from collapipe_ns3.dssra.segments.scheduling import _by_search, fits, schedule
+from collapipe_ns3.dssra.segments.tables import Tables
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
@@ -66,28 +61,11 @@ def exactly(problem: SegmentProblem) -> float:
     devices, best = int(problem.fleet.size[0]), math.inf
     m = np.array(MICRO_BATCHES)
     for size in range(1, min(devices, problem.work.blocks) + 1):
-        cases = Cases(
-            np.zeros(len(m), dtype=np.intp),
-            m,
-            np.zeros(len(m), dtype=bool),
-            np.full(len(m), size),
-        )
-        made = built(problem, cases)
-        value, _, _ = exact.best(made, size, np.full(len(m), best))
-        best = min(best, float(value.min()))
+        cases = Cases.every(np.array([0]), m, False, size)
+        made = Tables.of(problem, cases)
+        plans = exact.best(made, size, np.full(len(m), best))
+        best = min(best, float(plans.cost.min()))
     return best
-
-
-def built(problem: SegmentProblem, cases: Cases) -> Tables:
-    return tables(
-        problem.fleet,
-        problem.work,
-        problem.radio,
-        cases,
-        problem.prices,
-        problem.loads,
-        problem.noise,
-    )
 
 
 def gaps(shapes: list[tuple[int, int]], memory: float, each: int) -> np.ndarray:
@@ -97,12 +75,11 @@ def gaps(shapes: list[tuple[int, int]], memory: float, each: int) -> np.ndarray:
         radio = ("own", "ofdma", "shared")[number % 3]
         problem = segment_problem(number, devices, blocks, radio, memory)
         best = exactly(problem)
-        clusters = np.array([0])
-        value, _ = _by_search(problem, clusters, False, 12)
-        assert math.isfinite(best) == math.isfinite(value[0])
+        (cost,) = _by_search(problem, np.array([0]), False, 12).cost
+        assert math.isfinite(best) == math.isfinite(cost)
         if math.isfinite(best):
-            assert value[0] >= best * (1 - 1e-9)
-            found.append(value[0] / best - 1)
+            assert cost >= best * (1 - 1e-9)
+            found.append(cost / best - 1)
     return np.array(found)
 
 
@@ -128,9 +105,28 @@ def test_the_search_evaluates_as_the_exact_solver_does(seed: int, devices: int, 
     problem = segment_problem(seed, devices, 6, radio, 20.0)
     size = min(devices, 3)
     cases = Cases(np.array([0]), np.array([4]), np.array([False]), np.array([size]))
-    made = built(problem, cases)
-    value, order, counts = exact.best(made, size, np.array([np.inf]))
-    assert search.evaluate(made, order, counts)[0] == pytest.approx(float(value[0]), rel=1e-9)
+    made = Tables.of(problem, cases)
+    plans = exact.best(made, size, np.array([np.inf]))
+    found = search.evaluate(made, plans.order, plans.counts)[0]
+    assert found == pytest.approx(float(plans.cost[0]), rel=1e-9)
+
+
+@pytest.mark.parametrize("memory", [1.0, 0.5])
+def test_the_exact_solver_finds_the_same_in_many_small_parts(
+    memory: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory depends on a device's place in the pipeline, too."""
+    for seed in range(6):
+        problem = segment_problem(seed, 4, 8, "own", memory)
+        cases = Cases(np.array([0]), np.array([16]), np.array([True]), np.array([3]))
+        made = Tables.of(problem, cases)
+        whole = exact.best(made, 3, np.array([np.inf]))
+        with monkeypatch.context() as patch:
+            patch.setattr(exact, "_AT_ONCE", 30)
+            parts = exact.best(made, 3, np.array([np.inf]))
+        assert parts.cost == whole.cost
+        assert (parts.order == whole.order).all()
+        assert (parts.counts == whole.counts).all()
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6))
@@ -163,17 +159,17 @@ def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
     memory[1, 5:] = 0
     fleet = dataclasses.replace(fleet, memory_bytes=memory)
     together = schedule(dataclasses.replace(problem, fleet=fleet))
-    for j, segs in together:
-        assert np.isfinite(j).all()
-        assert (segs.counts.sum(-1) == 12).all()
-        assert (segs.order[1] <= 4).all()
+    for best in together:
+        assert best.exists.all()
+        assert (best.segments.counts.sum(-1) == 12).all()
+        assert (best.segments.order[1] <= 4).all()
 
 
 def test_more_devices_than_a_search_looks_at() -> None:
     problem = segment_problem(1, 13, 12, "shared", 20.0)
-    (j, segs), *_ = schedule(problem)
-    assert np.isfinite(j).all()
-    assert segs.counts.sum() == 12
+    best, *_ = schedule(problem)
+    assert best.exists.all()
+    assert best.segments.counts.sum() == 12
 
 
 def test_where_the_fastest_have_too_little_memory_the_roomiest_take_part() -> None:
@@ -181,6 +177,6 @@ def test_where_the_fastest_have_too_little_memory_the_roomiest_take_part() -> No
     memory = np.full_like(problem.fleet.memory_bytes, 2.0**20 * 1.3)  # a block each
     memory[0, np.argsort(problem.fleet.flops_per_s[0, 1:])[:4] + 1] = 2.0**20 * 8
     fleet = dataclasses.replace(problem.fleet, memory_bytes=memory)
-    (j, segs), *_ = schedule(dataclasses.replace(problem, fleet=fleet))
-    assert np.isfinite(j).all()
-    assert fits(fleet, problem.work, segs).all()
+    best, *_ = schedule(dataclasses.replace(problem, fleet=fleet))
+    assert best.exists.all()
+    assert fits(fleet, problem.work, best.segments).all()

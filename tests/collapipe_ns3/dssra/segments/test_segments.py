@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments import exact, scheduling
-from collapipe_ns3.dssra.segments.scheduling import Choices, SegmentProblem, schedule
-from collapipe_ns3.dssra.segments.tables import Cases, Prices, tables
+from collapipe_ns3.dssra.segments.problem import Cases, Choices, Prices, SegmentProblem
+from collapipe_ns3.dssra.segments.scheduling import schedule
+from collapipe_ns3.dssra.segments.tables import Tables
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
@@ -184,9 +185,15 @@ def solve(
     p: Problem, m: int, schedule: str, size: int
 ) -> tuple[float, tuple[int, ...], tuple[int, ...]]:
     cases = Cases(np.array([0]), np.array([m]), np.array([schedule == "1f1b"]), np.array([size]))
-    made = tables(p.fleet, p.work, p.radio, cases, p.prices, p.loads, NOISE)
-    value, order, counts = exact.best(made, size, np.array([np.inf]))
-    return float(value[0]), tuple(order[0, :size] + 1), tuple(counts[0, :size])
+    made = Tables.of(subproblem(p, Choices((m,)), windows=False), cases)
+    plans = exact.best(made, size, np.array([np.inf]))
+    return float(plans.cost[0]), tuple(plans.order[0, :size] + 1), tuple(plans.counts[0, :size])
+
+
+def subproblem(p: Problem, choices: Choices, windows: bool) -> SegmentProblem:
+    return SegmentProblem(
+        p.fleet, p.work, p.radio, p.prices, p.loads, NOISE, choices, windows=windows
+    )
 
 
 @settings(max_examples=400)
@@ -216,11 +223,8 @@ def test_the_best_segments_are_those_of_brute_force(
 def scheduled(p: Problem, one_f: bool, windows: bool) -> float:
     """J of all that may be chosen: segments, orders, micro-batches."""
     open_ = Choices((1, 2, 4, 12), gpipe=not one_f, one_f_one_b=one_f)
-    subproblem = SegmentProblem(
-        p.fleet, p.work, p.radio, p.prices, p.loads, NOISE, open_, windows=windows
-    )
-    ((value, _),) = schedule(subproblem)
-    return float(value[0])
+    (best,) = schedule(subproblem(p, open_, windows))
+    return float(best.cost[0])
 
 
 @pytest.mark.parametrize("seed", range(6))
