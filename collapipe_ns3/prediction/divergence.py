@@ -1,4 +1,4 @@
-"""How far a round's gradients stray: sampling noise, and what the air does to tensors.
+"""The divergence of a round's gradients: noise of sampling, and distortion on the air.
 
 Derived in `docs/dssra.md`: under the assumptions there, a cluster's stochastic gradient has second
 moment
@@ -58,12 +58,12 @@ def loss_epsilon(loss: float | Array) -> float | Array:
 class GradientNoise:
     """σ² (of one sequence's gradient) and ‖∇F‖², as estimated so far.
 
-    Both come from norms alone: the mean gradient of the first m of M micro-batches of u sequences
-    has E‖·‖² = ‖∇F‖² + σ²/(m·u), so norms taken as a batch accumulates lie on a line over 1/(m·u),
-    and a least-squares fit gives both (McCandlish et al. 2018, appendix A, who use two points of
-    it). Estimates are means over steps with exponentially falling weights, taken of the two
-    moments before anything is cut off at zero, so that they stay unbiased. Both are 1 before any
-    gradient was seen.
+    Both are estimated from norms alone. The mean gradient of the first m of M micro-batches of u
+    sequences has E‖·‖² = ‖∇F‖² + σ²/(m·u). So the norms that are measured while a batch accumulates
+    lie on a line over 1/(m·u), and a least-squares fit gives both (McCandlish et al. 2018, appendix
+    A, who use two points of the line). Estimates are averaged over steps with exponentially falling
+    weights. They are averaged before negative values are replaced by zero, so that they stay
+    unbiased. Both are 1 before any gradient was seen.
     """
 
     variance: float = 1.0
@@ -74,8 +74,8 @@ class GradientNoise:
         """The estimate after a step.
 
         `prefix_squares[m - 1]` is the squared norm of the mean gradient of the step's first m
-        micro-batches of `sequences` each. A step of one micro-batch says nothing of the noise and
-        changes nothing.
+        micro-batches of `sequences` each. A step of one micro-batch has no information about the
+        noise and changes nothing.
         """
         squares = np.asarray(prefix_squares, dtype=float)
         if len(squares) < 2 or not np.isfinite(squares).all():
@@ -98,14 +98,14 @@ class GradientNoise:
     ) -> float | Array:
         """Γ relative to σ²/B, what a loss-free round of one batch has: 1 and upward.
 
-        `distortion` is E = Σ ε over the hops of a micro-batch there and back.
+        `distortion` is E = Σ ε over the hops of a micro-batch, forward and backward.
         """
         variance, square = max(self.variance, 1e-30), max(self.square, 0.0)
         signal = square * batch / variance
         return 1 + distortion * (1 + signal / micro_batches)
 
     def learned(self, gradients: Iterable[GradientNorms]) -> Self:
-        """The estimate after all steps of a round of which norms were taken."""
+        """The estimate after a round, from all steps whose norms were measured."""
         noise = self
         for norms in gradients:
             noise = noise.after(norms.prefix_squares, norms.sequences, _NEWEST_STEP)

@@ -1,17 +1,18 @@
-"""What a round takes of every node: computing, sending and receiving, in joules.
+"""The energy of every node in a round by closed forms: for computing, sending and receiving.
 
   E = active power × computing + radiated power × sending + receiving power × receiving
 
-Who receives is whom a transfer is for, and whoever overhears the medium. A transfer of a seconds
-on the air is acknowledged for ρ·a by its receiver (`Medium.replies`), at that node's own power. So
-what node k sends, x_k, and receives, y_k, on transfers by it of s_k and to it of r_k seconds is
+A transfer is received by the node that it is for, and by all nodes that overhear its medium. Its
+receiver acknowledges a transfer of a seconds on the air for ρ·a seconds (`Medium.replies`), at its
+own power. So a node k whose own transfers are s_k seconds on the air, and those to it r_k seconds,
+sends for x_k seconds and receives for y_k seconds:
 
   x_k = s_k + ρ·r_k,   y_k = r_k + ρ·s_k,   or, if it overhears,   y_k = (1 + ρ)·Σs - x_k
 
-with Σs over all transfers of the medium, of whichever cluster. By how much nodes' radios took more
-or less than that in earlier rounds is in `Fleet.tx_ratio` and `Fleet.rx_power_w`.
+with Σs over all transfers on the medium, of all clusters. By how much nodes' radios took more or
+less than that in earlier rounds is part of `Fleet.tx_ratio` and `Fleet.rx_power_w`.
 
-This is for plans under comparison; `prediction.timeline_energy` takes seconds from event graphs.
+Plans are compared by these; `prediction.timeline_energy` has the energy of a timeline.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collapipe_ns3.prediction.fleet import Fleet
 
 @dataclass(frozen=True)
 class Energy:
-    """Joules by node, (P, n). `idle` is what a node would take that had no part in the round."""
+    """Joules by node, (P, n). `idle` is what a node would take without any part in the round."""
 
     compute: Array
     tx: Array
@@ -41,7 +42,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Transfers:
-    """Transfers inside the clusters, (P, r): their ends, seconds on the air, the ends' watts."""
+    """Transfers inside the clusters, (P, r): both ends, seconds on the air, both ends' powers."""
 
     src: Ints
     dst: Ints
@@ -58,10 +59,10 @@ def spent(
     up_w: Array,
     down_s: Array,
 ) -> Energy:
-    """The joules of every node that computes for so long and has these transfers.
+    """The energy of every node that computes for `computing_s` (P, n) and has these transfers.
 
-    `computing_s` (P, n). Of the control units `up_s` and `down_s` (P,) are seconds on the air to
-    and from the base station, and `up_w` their power there.
+    `up_s` and `down_s` (P,) are the control units' seconds on the air to and from the base station,
+    `up_w` (P,) is their power there.
     """
     rows = np.arange(fleet.clusters)[:, None]
     sent, received, tx = (np.zeros_like(computing_s) for _ in range(3))
@@ -79,26 +80,27 @@ def spent(
     heard[:, 0] += down_s + fleet.links.uplink.replies * up_s
     compute = fleet.active_power_w * computing_s
     idle = fleet.rx_power_w * others
-    # The control unit's part can't be given to others; all that it may leave is its power.
+    # No plan takes the control unit's tasks from it; it can only radiate less.
     idle[:, 0] = compute[:, 0] + fleet.rx_power_w[:, 0] * heard[:, 0]
     return Energy(compute, fleet.tx_ratio * tx, fleet.rx_power_w * heard, idle)
 
 
 def listening(fleet: Fleet, joule: Array) -> Array:
-    """What a second on the air costs all who overhear each cluster's medium, (P,).
+    """The cost of a second on the air for all nodes that overhear each cluster's medium, (P,).
 
-    `joule` (P, n) is what a joule of each node costs.
+    `joule` (P, n) is the cost of a joule at each node.
     """
     return fleet.on_air((fleet.overhears * joule * fleet.rx_power_w).sum(-1))
 
 
 def heard(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array:
-    """What a second on the air of each link (R, n, n) costs, but for what its sender radiates.
+    """The cost of a second on the air of each link, without what its sender radiates, (R, n, n).
 
-    `overheard` (R,) is `listening`, `power_w` (R, n, n) every node's to every other.
+    `joule` (R, n) is the cost of a joule at each node, `overheard` (R,) is `listening`, `power_w`
+    (R, n, n) is each node's power to each other one.
     """
     receiving, replies = joule * fleet.rx_power_w, fleet.links.sidelink.replies
-    # What overhears all but what it sends itself: less of that at both ends.
+    # Nodes that overhear receive all but what they send themselves: less of it at both ends.
     src = np.where(fleet.overhears, -receiving, replies * receiving)
     dst = np.where(fleet.overhears, -replies * receiving, receiving)
     sent_back = replies * (joule * fleet.tx_ratio)[:, None, :] * power_w.swapaxes(1, 2)

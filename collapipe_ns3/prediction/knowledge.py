@@ -1,12 +1,12 @@
-"""What was learned from executed rounds: how fast nodes really are and what a transfer takes.
+"""What was learned from executed rounds: how fast nodes are, and what transfers take.
 
-A transfer holds its link for α times its time on the air and has arrived a latency L after that:
-see `collapipe_ns3.prediction.services`.
+A transfer holds its link for α times its time on the air and arrives a latency later; see
+`collapipe_ns3.prediction.transfer_services`.
 
-What a second of airtime carries is put down as η = bits / (airtime·b·s(p·g/(b·n))), where s is the
-medium's own curve of bit/s/Hz over SINR, Shannon's where it has none, with the transfers' own
-bandwidth and power, and gain and interference as the link's state has them: those that the next
-plan is made from, so that at the same power and bandwidth it expects the same rate.
+What a second of airtime carries is kept as an efficiency η = bits / (airtime·b·s(p·g/(b·n))). Here
+s is the medium's own curve of bit/s/Hz over SINR, or Shannon's where it has none; bandwidth b and
+power p are those of the transfers, gain g and interference n those of the link's state. The next
+plan is made from the same state, so that it expects the same rate at the same power and bandwidth.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.observed import MeasuredLink, Medium
 from collapipe_ns3.outcome import Computation, RoundOutcome
 from collapipe_ns3.prediction.directions import Pair
-from collapipe_ns3.prediction.services import Service, learned
+from collapipe_ns3.prediction.transfer_services import Service, learned_services
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Measured figures, each an exponentially weighted mean over rounds, but for speeds.
+    """Measured figures. All but speeds are exponentially weighted means over rounds.
 
-    `speeds` are FLOP/s by node, as in the last round, `efficiencies` η by link, `services` by
-    medium, or by link where a link is in no medium, `latencies` seconds by link, `losses` shares of
-    bytes by link, `spending` by node how many times as many joules its radios sent and received as
-    the model has it (`collapipe_ns3.prediction.timeline_energy.ratios`).
+    `speeds` are FLOP/s by node in the last round. `efficiencies` are η by link, `services` are by
+    medium, or by link where a link is in no medium. `latencies` are in seconds by link, `losses`
+    the shares of bytes that were lost by link. `spending` is measured over predicted energy by
+    node, for sending and for receiving (`collapipe_ns3.prediction.energy_ratios`).
     """
 
     speeds: Mapping[str, float] = field(default_factory=dict)
@@ -53,12 +53,12 @@ class Knowledge:
 
         `granted` are the links that had a bandwidth of their own.
         """
-        # Probes are short, and reference signals carry nothing: they say nothing of transfers.
+        # Soundings say nothing about transfers: probes are short, reference signals carry nothing.
         carried = [each for each in outcome.deliveries if each.kind != TransferKind.SOUNDING]
         efficiencies = _efficiencies(carried, outcome.links, media)
-        services, latencies = learned(self.services, carried, media, granted)
+        services, latencies = learned_services(self.services, carried, media, granted)
         return Knowledge(
-            # Means over all that a node computed in the round: what has changed has changed.
+            # Not averaged over rounds: a node's speed is what it was over all of the last round.
             speeds={**self.speeds, **_speeds(outcome.computations, profiles)},
             efficiencies=_mixed(self.efficiencies, efficiencies, weight),
             services=_mixed_services(self.services, services, weight),
@@ -120,7 +120,7 @@ def _mixed_services(
 def _speeds(
     computations: Iterable[Computation], profiles: Mapping[str, DeviceProfile]
 ) -> dict[str, float]:
-    """FLOPs over the time they took beyond each computation's fixed cost."""
+    """FLOP/s of each node, from the time of its computations without their fixed cost."""
     flops: dict[str, float] = {}
     busy_s: dict[str, float] = {}
     for done in computations:
@@ -144,7 +144,7 @@ def _efficiencies(
         if link is None or not (link.gain > 0 and link.interference_w_hz > 0):
             continue
         bits[pair] = bits.get(pair, 0.0) + 8 * _arrived(each)
-        # What was cut while it queued has no airtime.
+        # A transfer that was cut off while it queued has no airtime.
         if each.airtime_s > 0 and each.bandwidth_hz > 0:
             snr = each.tx_power_w * link.gain / link.interference_w_hz
             medium, sinr = of_pair.get(pair), snr / each.bandwidth_hz
@@ -155,10 +155,10 @@ def _efficiencies(
 
 
 def losses(deliveries: Iterable[Delivery]) -> dict[Pair, float]:
-    """The share of bytes that did not arrive, below 1, by link.
+    """The share of bytes that did not arrive, by link; below 1.
 
-    Of transfers that were handed on, gaps included: one of which nothing arrived is sent again or
-    ends its pipeline, and distorts no tensor.
+    Only transfers count that were delivered, with gaps or without: one of which nothing arrived is
+    sent again or ends its pipeline, and distorts no tensor.
     """
     sent: dict[Pair, int] = {}
     arrived: dict[Pair, int] = {}

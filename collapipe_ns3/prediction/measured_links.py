@@ -15,7 +15,7 @@ from collapipe_ns3.prediction.divergence import loss_epsilon
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.links import SLOTS_LOST, Links
 from collapipe_ns3.prediction.reach import is_measured
-from collapipe_ns3.prediction.services import Service, link_name
+from collapipe_ns3.prediction.transfer_services import Service, link_name
 
 #: Where nothing at all was measured, a link is taken to be a poor one, so that plans will hold.
 _UNKNOWN_SINR = 1.0

@@ -1,12 +1,12 @@
-"""Who can take part in a round: a link that carries nothing leaves a device or a cluster out.
+"""Which devices and clusters can take part in a round: those whose links carry something.
 
-A link carries nothing where its sounding was lost, or where SINR is far below what the least code
-of its radio needs, even with all of the sender's power in the narrowest band that it may be given.
-Of a radio whose codes are not known, measured goodput says more than SINR. A link of which nothing
-has been measured may carry.
+A link carries nothing where its sounding was lost, or where its SINR is far below what the most
+robust code of its radio needs, even with all of the sender's power in the narrowest band that it
+may be given. Where a radio's codes are not known, measured goodput decides before SINR does. A link
+that was never measured is taken to carry.
 
-A cluster whose control unit and base station don't hear each other sits out, and so does a device
-that has no link to its control unit, or to devices that it would have to exchange activations with.
+A cluster sits out where its control unit and the base station don't reach each other. A device sits
+out where it has no link to its control unit, or to devices that it may exchange activations with.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from collapipe_ns3.plan import Absence
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.quantity import to_db
 
-#: Of the SINR that the least code needs: retransmissions that are combined make up for so much.
+#: Part of the SINR that the most robust code needs: combined retransmissions make up for the rest.
 _BELOW_LEAST_CODE = 0.1
 
-#: What a radio needs whose codes are not known and that has carried nothing yet.
+#: The SINR that a radio needs whose codes are not known, before it has carried anything.
 _LEAST_SINR = 1e-3
 
-#: What measured gains, densities, ratios and powers are within, in SI units: 400 dB either way.
+#: The range of measured gains, densities, ratios and powers in SI units: 400 dB either way.
 _FIGURES = (1e-40, 1e40)
 
-#: Bits a second that are no use to anybody.
+#: Goodput below which a link is of no use.
 _LEAST_BPS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Each cluster's devices that can take part, none where it sits out; and why others can't."""
+    """Each cluster's devices that can take part, none where it sits out, and why others can't."""
 
     devices: tuple[tuple[str, ...], ...]
     absences: tuple[Absence, ...]
@@ -44,10 +44,10 @@ class Reach:
 def reach(
     observation: Observation, *, full_power: bool = False, among_devices: bool = True
 ) -> Reach:
-    """Who can take part, by what was measured.
+    """Which devices can take part, by what was measured.
 
-    With `full_power` nodes are taken to send with all they have, else as they were measured.
-    Without `among_devices` they exchange nothing but with their control units.
+    With `full_power` nodes send at their greatest power, else at the power that was measured.
+    Without `among_devices`, devices exchange tensors with their control units only.
     """
     silent = _silent(observation, full_power)
     devices, absences = [], []
@@ -59,9 +59,9 @@ def reach(
 
 
 def silent_links(observation: Observation) -> list[Pair]:
-    """The links that carry nothing as they were measured: what to sound before the next plan.
+    """The links that carry nothing as they were measured, to be sounded before the next plan.
 
-    Otherwise nothing would ever show that they carry again.
+    Without soundings it would never show that they carry something again.
     """
     return list(_silent(observation, full_power=False))
 
@@ -94,7 +94,7 @@ def carries_nothing(link: MeasuredLink, medium: Medium | None, power_w: float) -
 
 
 def is_measured(link: MeasuredLink) -> bool:
-    """Whether a link's figures are such as a measurement gives: numbers above 0, within reason."""
+    """Whether a link's figures can be those of a measurement: positive numbers within reason."""
     least, most = _FIGURES
     return (
         least <= link.gain <= most
@@ -126,15 +126,15 @@ def _between(one: str, other: str, silent: Mapping[Pair, str]) -> str:
 def _of_cluster(
     number: int, names: tuple[str, ...], silent: Mapping[Pair, str], among_devices: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Who of a cluster can take part, and why the others can't."""
+    """Which of a cluster's devices can take part, and why the others can't."""
     control = control_unit(number)
     if away := _between(control, SERVER, silent):
         return (), dict.fromkeys(names, away)
     why = {name: reason for name in names if (reason := _between(control, name, silent))}
     able = [name for name in names if name not in why]
     if among_devices:
-        # Devices may follow each other in any order, so all must hear all: again and again the one
-        # leaves that hears the fewest others, of several the last.
+        # Devices may follow each other in any order, so each must reach each other one. As long as
+        # this is not so, the device that reaches the fewest others sits out; of several, the last.
         while deaf := _deaf(able, silent):
             most = max(map(len, deaf.values()))
             leaves = [name for name in able if len(deaf.get(name, ())) == most][-1]
@@ -144,7 +144,7 @@ def _of_cluster(
 
 
 def _deaf(able: list[str], silent: Mapping[Pair, str]) -> dict[str, list[str]]:
-    """For every device that doesn't hear all others: why it doesn't, once for each."""
+    """The reasons of every device that can't exchange tensors with all others, one for each."""
     reasons = {
         name: [why for other in able if other != name and (why := _between(name, other, silent))]
         for name in able

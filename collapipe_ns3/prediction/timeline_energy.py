@@ -1,31 +1,30 @@
-"""Every node's joules in a round as the event graph has it, and by how much such figures are off.
+"""The energy of every node in a round, from the round's timeline or from its closed forms.
 
-The formulas are those of `prediction.energy`; here seconds are those of each transfer in
-its turn. In a slot a node sends or receives for all of it, however little that is and whoever else
-has a part of it; the base station's power alone is that of the whole band.
+The formulas are those of `collapipe_ns3.prediction.energy`, with the seconds of each transfer of
+the timeline. In a slot of a slotted band a node sends or receives for the whole slot, however
+little that is and whoever else has a part of it; only the base station radiates in proportion to
+its part of the band.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.nodes import SERVER
-from collapipe_ns3.outcome import DeviceUse
 from collapipe_ns3.prediction.directions import Pair, Places, place_of_link
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import Links
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Costs
 
-#: A ratio is taken to be no more than this, either way: what is beyond was something else.
-_MOST = 4.0
-
 
 @dataclass(frozen=True, slots=True)
 class NodeEnergy:
-    """What one node takes in a round; `idle_j` what it would take that had no part in it."""
+    """The energy of one node in a round, in joules.
+
+    `idle_j` is what it would take without any part in the round.
+    """
 
     compute_j: float
     tx_j: float
@@ -34,69 +33,41 @@ class NodeEnergy:
 
     @property
     def total_j(self) -> float:
+        """All that it takes: computing, sending and receiving."""
         return self.compute_j + self.tx_j + self.rx_j
 
     def with_sounding(self, sounding_j: tuple[float, float]) -> NodeEnergy:
-        """With what its radios had sent and received before the plan was made."""
+        """With the energy of soundings, sent and received, before the plan was made."""
         tx_j, rx_j = sounding_j
         idle_j = self.idle_j + tx_j + rx_j
         return NodeEnergy(self.compute_j, self.tx_j + tx_j, self.rx_j + rx_j, idle_j)
 
 
 def energy_of_timeline(
-    made: Timeline, places: Places, fleet: Fleet, radio: RadioSetting
+    timeline: Timeline, places: Places, fleet: Fleet, radio: RadioSetting
 ) -> dict[str, NodeEnergy]:
-    """By node, the base station's last."""
-    account = _EnergySums(places, fleet, radio)
-    account.take(made)
-    return account.closed()
+    """The energy of each node by name, the base station last."""
+    sums = _EnergySums(places, fleet, radio)
+    sums.add(timeline)
+    return sums.by_node()
 
 
-def energy_of_costs(found: Costs, places: Places) -> dict[str, NodeEnergy]:
-    """By node, from the closed forms, which leave the base station out."""
-    spent = found.spent
-    parts = (spent.compute, spent.tx, spent.rx, spent.idle)
-    return {node: NodeEnergy(*(float(part[at]) for part in parts)) for node, at in places.items()}
-
-
-def radio_energy_ratios(
-    before: Mapping[str, tuple[float, float]],
-    predicted: Mapping[str, NodeEnergy],
-    devices: Iterable[DeviceUse],
-    sounding_j: Mapping[str, tuple[float, float]],
-    weight: float,
-) -> dict[str, tuple[float, float]]:
-    """How many times as many joules nodes sent and received as the model has it.
-
-    The ratios after a round that counts with `weight`, which was `predicted` with those `before`.
-    """
-    after = dict(before)
-    for use in devices:
-        if (expected := predicted.get(use.device)) is None:
-            continue
-        known = before.get(use.device, (1.0, 1.0))
-        apart = sounding_j.get(use.device, (0.0, 0.0))
-        measured = (use.tx_energy_j - apart[0], use.rx_energy_j - apart[1])
-        first = 1.0 if use.device not in before else weight
-        sent, received = (
-            (1 - first) * ratio + first * _ratio(joules, made, ratio)
-            for joules, made, ratio in zip(
-                measured, (expected.tx_j, expected.rx_j), known, strict=True
-            )
+def energy_of_costs(costs: Costs, places: Places) -> dict[str, NodeEnergy]:
+    """The energy of each node by name, by the closed forms, which leave the base station out."""
+    spent = costs.spent
+    return {
+        node: NodeEnergy(
+            compute_j=float(spent.compute[at]),
+            tx_j=float(spent.tx[at]),
+            rx_j=float(spent.rx[at]),
+            idle_j=float(spent.idle[at]),
         )
-        after[use.device] = (sent, received)
-    return after
-
-
-def _ratio(measured_j: float, predicted_j: float, known: float) -> float:
-    """What the ratio would have had to be; as it was where nothing is known."""
-    if not (measured_j > 0 and predicted_j > 0):
-        return known
-    return min(max(measured_j / predicted_j * known, 1 / _MOST), _MOST)
+        for node, at in places.items()
+    }
 
 
 class _EnergySums:
-    """Sums by node, of what its radios do and of its processor."""
+    """Sums for each node of what its processor and its radios do."""
 
     def __init__(self, places: Places, fleet: Fleet, radio: RadioSetting) -> None:
         self.places, self.fleet, self.radio = places, fleet, radio
@@ -104,17 +75,18 @@ class _EnergySums:
         self.busy_s = dict.fromkeys(names, 0.0)
         self.tx_j = dict.fromkeys(names, 0.0)
         self.rx_s = dict.fromkeys(names, 0.0)
-        # Of media that are overheard: all that is sent, what a node sends, and what it has part in.
+        # Of media that are overheard: all that is sent (by medium), what each node sends, and the
+        # transfers that it takes part in.
         self.on_air_s = dict.fromkeys(fleet.medium.tolist(), 0.0)
         self.sent_s = dict.fromkeys(names, 0.0)
-        self.own_s = dict.fromkeys(names, 0.0)
+        self.part_s = dict.fromkeys(names, 0.0)
 
-    def take(self, made: Timeline) -> None:
-        """All of a round's computations and transfers."""
+    def add(self, timeline: Timeline) -> None:
+        """Adds all computations and transfers of a round."""
         air_s: dict[Pair, float] = {}
-        band_s: dict[Pair, float] = {}  # what would take all of the band
-        graph, done = made.graph, made.execution
-        for task, name in enumerate(made.names):
+        band_s: dict[Pair, float] = {}  # as if each had the whole band
+        graph, done = timeline.graph, timeline.execution
+        for task, name in enumerate(timeline.names):
             if name is None:
                 continue
             src, dst, _, _ = name
@@ -136,13 +108,14 @@ class _EnergySums:
                 slotted.add(pair)
                 air_s[pair] = air_s.get(pair, 0.0) + slot_ns / 1e9
                 heard[pair[1]] = slot_ns / 1e9 * self._duty(pair)
-            for node, seconds in heard.items():  # once, from however many
+            for node, seconds in heard.items():  # once, from however many senders
                 self.rx_s[node] += seconds
         for pair, seconds in air_s.items():
             duty = self._duty(pair)
-            self._carried(pair, seconds * duty, band_s[pair] * duty, pair in slotted)
+            self._add_link(pair, seconds * duty, band_s[pair] * duty, pair in slotted)
 
-    def _carried(self, pair: Pair, air_s: float, band_s: float, slotted: bool) -> None:
+    def _add_link(self, pair: Pair, air_s: float, band_s: float, slotted: bool) -> None:
+        """Adds what a link carries in `air_s` seconds, or `band_s` if it had the whole band."""
         src, dst = pair
         links, at = self._links(pair)
         if src == SERVER:
@@ -158,13 +131,14 @@ class _EnergySums:
             self.on_air_s[int(self.fleet.medium[at[0]])] += (1 + links.replies) * air_s
             for node, part in ((src, 1.0), (dst, links.replies)):
                 self.sent_s[node] += part * air_s
-                self.own_s[node] += (1 + links.replies) * air_s
+                self.part_s[node] += (1 + links.replies) * air_s
             return
         self.rx_s[src] += links.replies * air_s
         if not slotted:
             self.rx_s[dst] += band_s if dst == SERVER else air_s
 
-    def closed(self) -> dict[str, NodeEnergy]:
+    def by_node(self) -> dict[str, NodeEnergy]:
+        """The energy of each node."""
         fleet = self.fleet
         found: dict[str, NodeEnergy] = {}
         for node, at in self.places.items():
@@ -172,8 +146,8 @@ class _EnergySums:
             rx_w = float(fleet.rx_power_w[at])
             compute_j = float(fleet.active_power_w[at]) * self.busy_s[node]
             rx_j = rx_w * (self.rx_s[node] + on_air_s - self.sent_s[node])
-            # The control unit's part can't be given to others; all that it may leave is its power.
-            idle_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.own_s[node])
+            # No plan takes the control unit's tasks from it; it can only radiate less.
+            idle_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.part_s[node])
             found[node] = NodeEnergy(
                 compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, idle_j
             )

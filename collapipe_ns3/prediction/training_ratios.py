@@ -1,10 +1,11 @@
-"""How plans that were tried did, against what would be expected of them by what is known now.
+"""How much longer pipelines train than predicted, learned from executed rounds.
 
-A model's errors are a plan's own: of the order of its devices, of how often its links wait for
-each other. So for every cluster's pipeline that was executed the ratio is kept of its training's
-measured time to the event graph's with all that was learned in that round. A plan that was not
-tried is expected to err as those do that were, and a little more: it has to be better than the plan
-in use by more than the model is unsure of, and a plan that disappointed is not taken up again.
+The predictor's error differs from plan to plan: it depends on the order of the devices and on how
+often links wait for each other. So for every pipeline that was executed, the ratio of its measured
+training time to the event graph's is kept, where the event graph has all that was learned by then.
+A pipeline that was never executed is expected to have the median of these ratios, and is judged by
+a little more. So it must be better than the plan in use by more than the uncertainty of the
+prediction, and a plan that took longer than predicted is not chosen again on the same prediction.
 """
 
 from __future__ import annotations
@@ -17,55 +18,62 @@ from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.outcome import Computation, Phase
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
-#: By how much a plan that was not tried may disappoint.
+#: What a pipeline that was never executed may take in addition.
 _DOUBT = 1.04
 
-#: A ratio is taken to be no more than this, either way: what is beyond was something else.
+#: A ratio is kept within this and its inverse: what is further off has causes of its own.
 _MOST = 2.0
 
 
 def pipeline_key(cluster: int, pipeline: Pipeline) -> str:
-    """What a cluster's plan is remembered by."""
+    """The key of a cluster's pipeline among the ratios."""
     return f"cluster {cluster}: {pipeline}"
 
 
-def expected_ratio(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
-    """Measured over predicted training time, as is to be expected of a plan."""
-    if (known := tried.get(pipeline_key(cluster, pipeline))) is not None:
+def expected_ratio(ratios: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
+    """The ratio of measured to predicted training time to expect of a pipeline."""
+    if (known := ratios.get(pipeline_key(cluster, pipeline))) is not None:
         return known
-    return float(np.median(list(tried.values()))) if tried else 1.0
+    return float(np.median(list(ratios.values()))) if ratios else 1.0
 
 
-def cautious_ratio(tried: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
-    """The ratio that a plan is judged by: above what is expected where it was not tried."""
-    known = not tried or pipeline_key(cluster, pipeline) in tried
-    return expected_ratio(tried, cluster, pipeline) * (1.0 if known else _DOUBT)
+def cautious_ratio(ratios: Mapping[str, float], cluster: int, pipeline: Pipeline) -> float:
+    """The ratio that a pipeline is judged by: above the expected one if it was never executed."""
+    known = not ratios or pipeline_key(cluster, pipeline) in ratios
+    return expected_ratio(ratios, cluster, pipeline) * (1.0 if known else _DOUBT)
 
 
 def updated_ratios(
-    tried: Mapping[str, float],
+    ratios: Mapping[str, float],
     plan: RoundPlan,
-    expected: Timeline,
+    predicted: Timeline,
     measured_s: Mapping[int, float],
     weight: float,
 ) -> dict[str, float]:
-    """With a round's plan, which counts with `weight`; `expected` is by what it has taught."""
-    found = dict(tried)
+    """The ratios after a round, which counts with `weight` in (0, 1].
+
+    `predicted` is the timeline of the round's plan with all that the round has shown; `measured_s`
+    are training times by cluster.
+    """
+    found = dict(ratios)
     pipelines = {c.cluster: c.pipelines[0] for c in plan.clusters if c.pipelines}
-    for times in expected.pipelines:
+    for times in predicted.pipelines:
         if times.cluster not in measured_s:
             continue
-        known = pipeline_key(times.cluster, pipelines[times.cluster])
+        key = pipeline_key(times.cluster, pipelines[times.cluster])
         new = measured_s[times.cluster] / (times.phases_ns[Phase.PIPELINE] / 1e9)
         new = min(max(new, 1 / _MOST), _MOST)
-        found[known] = weight * new + (1 - weight) * found.get(known, new)
+        found[key] = weight * new + (1 - weight) * found.get(key, new)
     return found
 
 
 def measured_training_s(
     computations: Iterable[Computation], clusters: Mapping[str, int]
 ) -> dict[int, float]:
-    """From each cluster's first computation to its last; `clusters` has every node's."""
+    """The time from each cluster's first computation to its last, in seconds.
+
+    `clusters` are the clusters of all nodes.
+    """
     begun: dict[int, int] = {}
     ended: dict[int, int] = {}
     for done in computations:

@@ -41,6 +41,11 @@ class TransferClaims:
     claims: tuple[Claim, ...]
     lane: tuple[str, Lane] | None = None
 
+    @property
+    def of_band(self) -> bool:
+        """Whether transfers hold the band of the medium, and not their link alone."""
+        return self.lane is not None or any(how is Hold.EVENLY for _, how in self.claims)
+
 
 def transfer_claims(
     pair: Pair, band: Band | None, granted_hz: float | None, spread: float = 0.0

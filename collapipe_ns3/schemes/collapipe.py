@@ -20,9 +20,9 @@ from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import reach
-from collapipe_ns3.prediction.timeline_energy import radio_energy_ratios
 from collapipe_ns3.prediction.training_ratios import measured_training_s, updated_ratios
 from collapipe_ns3.quantity import Bytes, Seconds
 

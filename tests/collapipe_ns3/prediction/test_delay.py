@@ -17,7 +17,7 @@ from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeli
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import aggregate_s, costs, phase_ends
 from collapipe_ns3.prediction.segments import Segments
-from collapipe_ns3.prediction.services import Service
+from collapipe_ns3.prediction.transfer_services import Service
 
 SERVICES = {
     "channel": Service(1e-3, 1.5, 1.5),

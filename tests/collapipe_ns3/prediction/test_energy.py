@@ -18,13 +18,10 @@ from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse
 from collapipe_ns3.prediction.energy import Transfers, heard, listening, spent
+from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.timeline_energy import (
-    NodeEnergy,
-    energy_of_timeline,
-    radio_energy_ratios,
-)
+from collapipe_ns3.prediction.timeline_energy import NodeEnergy, energy_of_timeline
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -14,7 +14,7 @@ from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.links import LinkSetting
-from collapipe_ns3.prediction.services import Service
+from collapipe_ns3.prediction.transfer_services import Service
 
 
 def seen(radio: str = "own", clusters: int = 2, **how: Any) -> Observation:

@@ -12,7 +12,7 @@ import pytest
 from bridge.fixed import Link
 from collapipe_ns3.observed import Medium
 from collapipe_ns3.prediction.knowledge import Knowledge, losses
-from collapipe_ns3.prediction.services import Service, link_name
+from collapipe_ns3.prediction.transfer_services import Service, link_name
 
 
 @dataclass(frozen=True)

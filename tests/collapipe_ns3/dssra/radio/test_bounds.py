@@ -24,8 +24,8 @@ from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, exec
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.services import learned
 from collapipe_ns3.prediction.step_time import processor_sharing_ends_s
+from collapipe_ns3.prediction.transfer_services import learned_services
 from collapipe_ns3.run.preview import expected
 from collapipe_ns3.schemes import titanic
 from collapipe_ns3.schemes.collapipe import CollaPipe
@@ -183,7 +183,7 @@ def test_transfers_that_cannot_be_replayed_teach_nothing() -> None:
     sent = FixedDelivery(
         "a", "b", "activation", 1000, 0, 10**9, "delivered", (), 0, 9.0, 0.1, 2e7, 0.1, 0.01
     )
-    services, latencies = learned({}, [sent], (), ())
+    services, latencies = learned_services({}, [sent], (), ())
     assert latencies == {}
     assert [each.overhead for each in services.values()] == [1.0]
 

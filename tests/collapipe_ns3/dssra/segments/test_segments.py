@@ -24,7 +24,7 @@ from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.links import LinkSetting
 from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.round_costs import Loads
-from collapipe_ns3.prediction.services import Service
+from collapipe_ns3.prediction.transfer_services import Service
 
 NOISE = GradientNoise(variance=2.0, square=0.1, seen=True)
 
