@@ -1,4 +1,4 @@
-"""What a round does, as data: a scheme writes a plan, the engine executes it, records keep it.
+"""The plan of a round, as data: a scheme makes it, the engine executes it, records keep it.
 
 Powers are watts and bandwidths hertz; the printed form shows dBm and MHz.
 """
@@ -22,7 +22,7 @@ _LONGEST_PAUSE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A segment of the encoder on a device: blocks `first` to `last`, both included."""
+    """A segment of the encoder on a device: blocks `first` to `last`, inclusive."""
 
     device: str
     first: int
@@ -30,7 +30,7 @@ class Stage:
 
     @property
     def blocks(self) -> int:
-        """How many encoder blocks the device holds."""
+        """The number of encoder blocks in the segment."""
         return self.last - self.first + 1
 
     def __str__(self) -> str:
@@ -40,11 +40,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The encoder's segments in order, and how a batch runs through them.
+    """The encoder's segments in order, and how a batch passes through them.
 
-    `schedule` is a name in `collapipe_ns3.schedule.SCHEDULES`; `share` is the part of each
-    of the cluster's batches that this pipeline trains on. The embedding is on the control unit and
-    the decoder on the base station, unless `embedding` and `decoder` name another node.
+    `schedule` is a name in `collapipe_ns3.schedule.SCHEDULES`; `share` is the fraction of each of
+    the cluster's batches that this pipeline trains on. The embedding is on the control unit and the
+    decoder on the base station, unless `embedding` and `decoder` name other nodes.
     """
 
     stages: tuple[Stage, ...]
@@ -70,15 +70,16 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """The pipelines of one cluster, by the cluster's number."""
+    """The pipelines of one cluster, which is given by its number."""
 
     cluster: int
     pipelines: tuple[Pipeline, ...]
 
     def sequences(self, batch_size: int) -> list[int]:
-        """How many of a batch's sequences each pipeline takes, in order.
+        """The number of a batch's sequences that each pipeline takes, in order.
 
-        Shares times size, rounded down, and the rest to those that lost most by it.
+        Each takes its share times the size, rounded down; the sequences that remain go to the
+        pipelines with the largest remainders.
         """
         exact = [pipe.share * batch_size for pipe in self.pipelines]
         taken = [math.floor(size + 1e-9) for size in exact]
@@ -90,7 +91,7 @@ class ClusterPlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Power and bandwidth of a directed link; None leaves what the radio does by itself."""
+    """Power and bandwidth of a directed link; None leaves the choice to the radio."""
 
     src: str
     dst: str
@@ -102,7 +103,7 @@ class LinkPlan:
 
     @property
     def given(self) -> str:
-        """Its power and bandwidth for people, empty where both are left open."""
+        """Its power and bandwidth as text; empty if both are None."""
         power, bandwidth = self.tx_power_w, self.bandwidth_hz
         parts = [] if power is None else [f"{to_dbm(power):.1f} dBm"]
         parts += [] if bandwidth is None else [f"{bandwidth / 1e6:.2f} MHz"]
@@ -111,7 +112,7 @@ class LinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A device that the scheme would have used and could not, and why."""
+    """A device that the scheme could not use in this round, and the reason."""
 
     cluster: int
     device: str
@@ -142,9 +143,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """Everything that one round does.
+    """Everything that is done in one round.
 
-    A cluster without pipelines sits out whole; `absences` say which devices do, and why.
+    A cluster without pipelines sits out; `absences` list the devices that do, and the reasons.
     """
 
     round: int
@@ -176,7 +177,7 @@ class RoundPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The plan that `to_json` wrote down; one from before there were terms has the default."""
+        """The inverse of `to_json`; plans written before there were terms get the default."""
         return cls(
             data["round"],
             data["scheme"],
@@ -229,8 +230,9 @@ def validate(
 ) -> None:
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch.
 
-    Powers are held against `max_tx_power_w` where it is given; what the radios can do beyond that
-    they say themselves.
+    `devices` lists each cluster's devices, and `schedules` the names of all schedules. Powers are
+    compared with `max_tx_power_w` by node, if given; other limits of the radios are checked when
+    the plan is applied to the network.
     """
     problems = [
         *_problems(plan, devices, blocks, batch_size, schedules),

@@ -1,1 +1,1 @@
-"""What things cost: devices, optimizers, and the stages of a model, predicted and measured."""
+"""Devices, optimizers, and the costs of a model's stages, predicted and measured."""

@@ -1,9 +1,9 @@
-"""Device profiles: how fast, how large and how hungry the nodes are.
+"""Device profiles: computing speed, memory and power of the nodes.
 
-`flops_per_s` is sustained single-precision training throughput: the published peak times a stated
-efficiency. Small matrices on small devices reach a modest part of their peak; where no published
-measurement of training is at hand the efficiency is this project's estimate, and the profile's
-source says so. A study may override any figure of a profile by name.
+`flops_per_s` is the sustained single-precision throughput in training: the published peak times an
+efficiency, which is low for small matrices on small devices. Without a published measurement of
+training, the efficiency is this project's estimate, and the profile's `source` says so. A study may
+override any value of a profile by its name.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """A kind of device. Powers are watts, `overhead_s` is charged to every computation.
+    """A kind of device. Powers are in watts; every computation takes `overhead_s` more.
 
-    `memory_bytes` is what training may use: the device's memory less what its system takes.
+    `memory_bytes` is available for training: the device's memory minus what its system needs.
     """
 
     name: str
@@ -107,7 +107,7 @@ _PROFILES = [
 
 
 class UnknownProfile(ValueError):
-    """No bundled profile of this name; the message names the nearest."""
+    """There is no bundled profile of this name; the message suggests the nearest."""
 
 
 def profiles() -> dict[str, DeviceProfile]:

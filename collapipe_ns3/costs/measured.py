@@ -1,4 +1,4 @@
-"""What a stage costs, measured on the running module."""
+"""The costs of a stage, measured by running its module."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from collapipe_ns3.costs.predicted import StageCost
 def measure(
     function: Callable[..., Tensor], parameters: Sequence[nn.Parameter], inputs: Sequence[Any]
 ) -> StageCost:
-    """Runs a stage forward and backward once and counts; no gradient is left anywhere.
+    """Counts FLOPs and kept bytes in one forward and backward run; leaves no gradients.
 
-    The first input is the one that gradients flow to, unless it holds whole numbers.
+    Gradients flow to the parameters and to the first input, unless that has integers.
     """
     leaf: Tensor = inputs[0].detach()
     if leaf.is_floating_point():
@@ -46,7 +46,7 @@ def measure(
 
 
 def _counter() -> FlopCounterMode:
-    """torch's FLOP counter, taught the attention kernel of the CPU, which it doesn't know."""
+    """torch's FLOP counter, extended by the CPU's attention kernel, which it lacks."""
     aten = torch.ops.aten
     return FlopCounterMode(
         display=False,
@@ -71,5 +71,5 @@ def optimizer_flops(optimizer: str, parameters: Sequence[nn.Parameter]) -> int:
 
 
 def aggregation_flops(parameters: Sequence[nn.Parameter], models: int) -> int:
-    """FLOPs of a weighted average of `models` models: a multiply and an add a parameter."""
+    """FLOPs of a weighted average: a multiplication and an addition per parameter and model."""
     return 2 * models * sum(p.numel() for p in parameters)

@@ -1,9 +1,9 @@
-"""What a stage costs, predicted by closed forms; needs no torch, so that planning doesn't.
+"""The costs of a stage, predicted by closed forms. Importing this needs no torch.
 
-The engine charges what `collapipe_ns3.costs.measured` measures, and a test holds the two together.
-Shapes: u sequences in a micro-batch, s source and t target tokens, d the width, f the feed-forward
-size, h heads. A multiply-add counts as two FLOPs; element-wise work (norms, softmax, residuals) is
-left out of both, as torch's FLOP counter leaves it out.
+The engine charges what `collapipe_ns3.costs.measured` measures, and a test compares the two.
+Shapes: u sequences in a micro-batch, s source and t target tokens, width d, feed-forward size f,
+h heads. A multiply-add counts as two FLOPs; neither counts element-wise work (norms, softmax,
+residuals), since torch's FLOP counter does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collapipe_ns3.learning.spec import ModelSpec
 class StageCost:
     """FLOPs of a stage's forward and backward on one micro-batch, and its memory in bytes.
 
-    `activation_bytes` is what autograd keeps from forward to backward, parameters not counted.
+    `activation_bytes` is what autograd keeps from forward to backward, without parameters.
     """
 
     forward_flops: int
@@ -29,12 +29,12 @@ class StageCost:
 
 
 def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
-    """The closed form for a segment of encoder blocks.
+    """The cost of a segment of encoder blocks.
 
-    Forward 8·s·d² + 4·s²·d + 4·s·d·f a sequence and block. Backward is twice that, and the
-    attention's scores are computed once more (they are not kept): + 2·s²·d.
-    Kept for backward, a block and token: 8·d (input, normed input, Q, K, V, attention's output,
-    residual, normed residual), f (the feed-forward's hidden layer), 4 (means and deviations of two
+    FLOPs per sequence and block: forward 8·s·d² + 4·s²·d + 4·s·d·f; backward twice that, plus
+    2·s²·d since attention scores are not kept but computed again.
+    Elements kept per block and token: 8·d (input, normed input, Q, K, V, attention output,
+    residual, normed residual), f (hidden layer of the feed-forward), 4 (means and deviations of two
     norms), 2·h (log-sum of scores, padding mask).
     """
     d, f, h = spec.width, spec.feed_forward, spec.heads
@@ -49,18 +49,20 @@ def predict_blocks(spec: ModelSpec, blocks: int, u: int, s: int) -> StageCost:
 
 
 def predict_embedding(spec: ModelSpec) -> StageCost:
-    """The closed form for the source embedding: a look-up, which multiplies and keeps nothing."""
+    """The cost of the source embedding: a look-up without FLOPs, for which nothing is kept."""
     return StageCost(0, 0, architecture.embedding(spec).bytes, 0)
 
 
 def predict_decoder(spec: ModelSpec, u: int, s: int, t: int) -> StageCost:
-    """The closed form for the decoder and its loss on targets of t tokens, BOS included.
+    """The cost of the decoder and its loss on targets of t tokens, including BOS.
 
-    With n = t - 1 tokens to predict and V words, forward a sequence and block: 12·n·d² (Q, K, V, O
-    on the target, Q and O of the cross-attention) + 4·s·d² (K and V of the memory) + 4·n·d·f,
-    scores 4·n²·d + 4·n·s·d; and once 2·n·d·V. Backward as in `predict_blocks`.
-    Kept for backward, a block: 12·d + f + 6 + 2·h a target token, 3·d + h a memory token; once
-    2·d + 2 + V a target token, d + 2 a memory token, n² of causal mask and the loss's weight.
+    There are n = t - 1 tokens to predict, and V words. Forward FLOPs per sequence and block:
+    12·n·d² (Q, K, V, O of the target; Q and O of the cross-attention) + 4·s·d² (K and V of the
+    encoder's output) + 4·n·d·f, and for scores 4·n²·d + 4·n·s·d; the output head takes 2·n·d·V.
+    Backward as in `predict_blocks`.
+    Elements kept per block: 12·d + f + 6 + 2·h for a target token, 3·d + h for a source token; in
+    addition, once, 2·d + 2 + V for a target token, d + 2 for a source token, n² for the causal
+    mask, and 1 for the loss's weight.
     """
     d, f, h, v, blocks = (
         spec.width,
@@ -85,7 +87,7 @@ def predict_decoder(spec: ModelSpec, u: int, s: int, t: int) -> StageCost:
 def predict_stages(
     spec: ModelSpec, segments: Sequence[int], u: int, s: int, t: int
 ) -> list[StageCost]:
-    """The stages of a pipeline in order: embedding, segments of so many blocks, decoder."""
+    """The costs of a pipeline's stages in order: embedding, segments of so many blocks, decoder."""
     return [
         predict_embedding(spec),
         *(predict_blocks(spec, blocks, u, s) for blocks in segments),

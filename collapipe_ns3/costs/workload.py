@@ -1,6 +1,7 @@
-"""What a round asks of processors and links: FLOPs and bytes, by closed forms.
+"""The FLOPs and bytes of a round, by closed forms.
 
-All costs of a micro-batch grow with its sequences u, so a part's cost is kept for one sequence.
+All costs of a micro-batch are proportional to its number of sequences, so that the costs of the
+parts are stored for one sequence.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from collapipe_ns3.learning.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A model in training: costs a sequence, bytes on air a sequence, bytes of parameters.
+    """A model in training: costs and bytes on air per sequence, bytes of parameters and states.
 
-    `embedding`, `block` and `decoder` are costs of one sequence. `held_bytes` is what a block
-    takes in training (parameters, gradients, optimizer states), `saved_bytes` what autograd keeps
-    of one sequence through one block at the task's longest: memory is for the worst batch, time
-    for the usual one. `state_bytes` follow a block that moves.
+    `embedding`, `block` and `decoder` are costs of one sequence of the usual length, for time.
+    `held_bytes` is the memory of a block in training (parameters, gradients, optimizer states), and
+    `saved_bytes` what autograd keeps of a sequence in a block; since memory must suffice for the
+    worst batch, it is for the task's longest sequence. `state_bytes` is the optimizer state that
+    follows a block when it moves to another device.
     """
 
     blocks: int
@@ -52,7 +54,7 @@ class Workload:
         target_length: int,
         wire: Wire = "fp32",
     ) -> Self:
-        """The workload of a model on batches padded to these lengths, in tokens."""
+        """The workload of a model on batches padded to these lengths (in tokens)."""
         embedding, block, decoder = predict_stages(spec, [1], 1, source_length, target_length)
         tensors = architecture.encoder_block(spec.width, spec.feed_forward).tensors
         kind = OPTIMIZERS[optimizer]
@@ -74,14 +76,14 @@ class Workload:
 
     @property
     def upload_bytes(self) -> int:
-        """What goes between control unit and base station: embedding and encoder."""
+        """Bytes of a model between control unit and base station: embedding and encoder."""
         return self.embedding.parameter_bytes + self.blocks * self.block.parameter_bytes
 
     @property
     def model_parameters(self) -> int:
-        """Parameters of the whole model."""
+        """The number of parameters of the whole model."""
         return (self.upload_bytes + self.decoder.parameter_bytes) // PARAMETER_BYTES
 
     def step_flops(self, parameter_bytes: int) -> float:
-        """FLOPs of an optimizer step on so many bytes of parameters."""
+        """FLOPs of an optimizer step on parameters of so many bytes."""
         return self.optimizer_flops_per_byte * parameter_bytes

@@ -1,1 +1,1 @@
-"""What is learned: the model, cut where the network runs through it, the task and its data."""
+"""The split model, the learning task with its data, and aggregation."""

@@ -1,7 +1,8 @@
 """English to German translation of number and date phrases.
 
-No download, and yet a real translation: German turns tens and units around, writes numbers as one
-word, and inflects ordinals. Clusters get unlike mixtures of the kinds of phrase.
+The data is generated, without any download, and yet it takes real translation: German swaps tens
+and units, writes numbers as one word, and inflects ordinals. Clusters have different mixtures of
+the kinds of phrases.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ _COMMA = ","
 
 @dataclass(frozen=True, slots=True)
 class NumbersSettings:
-    """What the task is made of.
+    """The settings of the task.
 
-    Cardinals and ordinals below `limit`; `kinds` of phrase; a sequence is so many `phrases`, one
-    after another, which makes it as long as a sentence or a paragraph; `test_size` sequences are
-    held out for the test, of phrases that no cluster has; `dirichlet_alpha` says how alike the
-    clusters' mixtures of kinds are (small: unlike).
+    Phrases are of these `kinds`; cardinals and ordinals are below `limit`. A sequence consists of
+    `phrases` phrases, so that it can be as long as a sentence or a paragraph. `test_size` sequences
+    are held out for the test, made of phrases that no cluster has. `dirichlet_alpha` is the
+    parameter of the Dirichlet distribution of the clusters' mixtures of kinds: the smaller, the
+    more they differ.
     """
 
     limit: int = 10_000
@@ -43,7 +45,7 @@ class NumbersSettings:
 
 @dataclass(slots=True)
 class Numbers:
-    """The task for clusters that have so many sequences each; everything is drawn from `seed`."""
+    """The task for clusters with `sizes` sequences; all random draws depend on `seed` alone."""
 
     settings: NumbersSettings
     sizes: Sequence[int]
@@ -71,7 +73,7 @@ class Numbers:
         self._data = [self._drawn(n, size, rest) for n, size in enumerate(self.sizes)]
 
     def _drawn(self, cluster: int, size: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
-        """A cluster's own data: kinds by its mixture, phrases of a kind by equal chance."""
+        """A cluster's data: kinds by its mixture, phrases of a kind with equal probability."""
         random = stream(self.seed, "mixture", cluster)
         mixture = random.dirichlet([self.settings.dirichlet_alpha] * len(pools))
         counts = random.multinomial(size * self.settings.phrases, mixture)
@@ -83,7 +85,7 @@ class Numbers:
         return self._sequences(drawn, "sequences", cluster)
 
     def _sequences(self, pairs: Sequence[Pair], *name: str | int) -> list[Pair]:
-        """As many phrases a sequence as the settings say, those that are left over left out."""
+        """Sequences of as many phrases as the settings say; remaining phrases are dropped."""
         size = self.settings.phrases
         if size == 1:
             return list(pairs)
@@ -110,12 +112,12 @@ class Numbers:
         return [len(data) / total for data in self._data]
 
     def lengths(self, cluster: int) -> tuple[int, int]:
-        """Tokens that the cluster's first batch is padded to: source, and target."""
+        """The padded length of the cluster's first batch in tokens: source and target."""
         pairs = next(self._drawn_batches(cluster, 0))
         return max(len(source) for source, _ in pairs), 2 + max(len(target) for _, target in pairs)
 
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:
-        """The cluster's data in one random order after another, the last part batch left out."""
+        """Endless whole batches of the cluster's data, which is shuffled anew in every epoch."""
         return map(self.batch, self._drawn_batches(cluster, round))
 
     def _drawn_batches(self, cluster: int, round: int) -> Iterator[list[Pair]]:
@@ -152,10 +154,10 @@ class Numbers:
                 model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens)
             )
         longest = batch.target.shape[1] - 1
-        said = self._texts(greedy(model, batch.source, batch.source_padding, longest))
-        meant = self._texts(batch.target)
-        exact = sum(a == b for a, b in zip(said, meant, strict=True)) / len(meant)
-        bleu = BLEU(tokenize="none", force=True).corpus_score(said, [meant]).score
+        predicted = self._texts(greedy(model, batch.source, batch.source_padding, longest))
+        expected = self._texts(batch.target)
+        exact = sum(a == b for a, b in zip(predicted, expected, strict=True)) / len(expected)
+        bleu = BLEU(tokenize="none", force=True).corpus_score(predicted, [expected]).score
         return {"exact_match": exact, "bleu": bleu, "loss": loss}
 
     def _texts(self, target: Tensor) -> list[str]:
@@ -168,7 +170,7 @@ class Numbers:
 
 
 def _joined(pairs: Sequence[Pair]) -> Pair:
-    """Phrases one after another, a comma between them."""
+    """Phrases joined by commas."""
     (source, target), *others = pairs
     for more_source, more_target in others:
         source, target = (*source, _COMMA, *more_source), (*target, _COMMA, *more_target)
@@ -176,6 +178,6 @@ def _joined(pairs: Sequence[Pair]) -> Pair:
 
 
 def _numbered(phrases: Iterable[tuple[str, ...]]) -> dict[str, int]:
-    """Every token with a number, after those of PAD, BOS and EOS, in alphabetical order."""
+    """Numbers the tokens in alphabetical order, after PAD, BOS and EOS."""
     tokens = sorted({token for phrase in phrases for token in phrase})
     return {token: number for number, token in enumerate(tokens, start=EOS + 1)}

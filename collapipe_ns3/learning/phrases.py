@@ -1,8 +1,8 @@
 """Number and date phrases in English and German, made with num2words and split into tokens.
 
 num2words takes seconds for ten thousand numbers in two languages, and every command that plans
-needs them. So it is asked for the numbers below 100 alone: larger ones are put together from
-those, token for token as num2words says them.
+needs them. It is therefore only called for the numbers below 100; larger ones are composed from
+those, with the same tokens as num2words gives.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MONTHS = {
     "December": "Dezember",
 }
 
-#: What numbers are put together with, the largest first: size, English and German name.
+#: Powers of ten that numbers are composed with, largest first: value, English and German name.
 _SIZES = ((1000, "thousand", "tausend"), (100, "hundred", "hundert"))
 
 
@@ -45,25 +45,26 @@ def english_tokens(text: str) -> Tokens:
 
 
 def german_tokens(text: str) -> Tokens:
-    """German number words split into morphemes, which a word as long as a phrase needs.
+    """German words, with number words split into morphemes.
 
-    A trained sub-word vocabulary would do as well and make sequences longer; these are the units
-    that the grammar itself has, so a phrase of up to 9999 takes nine tokens at most.
+    German writes a number as one word. A trained sub-word vocabulary would work too, with longer
+    sequences; morphemes are the units of the grammar, so that numbers up to 9999 take at most nine
+    tokens.
     """
     tokens: list[str] = []
     for word in text.split():
         parts = _morpheme().findall(word)
-        # A month or an article is no number: it stays whole.
+        # A month or an article is not a number: it is not split.
         tokens += parts if "".join(parts) == word else [word]
     return tuple(tokens)
 
 
 @cache
 def _morpheme() -> re.Pattern[str]:
-    """The words that German numbers are put together from, the longest first."""
+    """Matches the words that German numbers are composed of, the longest first."""
     cardinals = [num2words(n, lang="de") for n in [*range(21), *range(30, 101, 10), 1000]]
     ordinals = [num2words(n, lang="de", to="ordinal") for n in (1, 3, 7, 8)]
-    # "einhundert" and "eintausend" are two each, and the rest of the ordinals take these endings.
+    # "einhundert" and "eintausend" are two morphemes each; other ordinals end with "ste" or "te".
     atoms = {*cardinals, *ordinals, "ein", "und", "hundert", "tausend", "ste", "te"}
     atoms -= {"einhundert", "eintausend"}
     return re.compile("|".join(sorted(atoms, key=lambda atom: (-len(atom), atom))))
@@ -73,19 +74,19 @@ def phrases(kind: str, limit: int) -> list[Pair]:
     """All phrases of a kind; `limit` bounds cardinals and ordinals."""
     if kind == "cardinal":
         cardinals = _small("cardinal")
-        return [_put_together(n, cardinals, cardinals) for n in range(limit)]
+        return [_composed(n, cardinals, cardinals) for n in range(limit)]
     if kind == "ordinal":
         cardinals, ordinals = _small("cardinal"), _small("ordinal")
         return [
-            # What a round number ends with is no ordinal of a smaller one.
-            _put_together(n, cardinals, ordinals) if n % 100 else _said(n, "ordinal")
+            # The ordinal of a round number does not end with the ordinal of a smaller number.
+            _composed(n, cardinals, ordinals) if n % 100 else _phrase(n, "ordinal")
             for n in range(1, min(limit, MOST_ORDINALS))
         ]
     if kind == "year":
-        years = [_said(year, "year") for year in YEARS]
+        years = [_phrase(year, "year") for year in YEARS]
         return [(("in", *english), ("im", "Jahr", *german)) for english, german in years]
     if kind == "date":
-        days = [_said(day, "ordinal") for day in range(1, 32)]
+        days = [_phrase(day, "ordinal") for day in range(1, 32)]
         return [
             (("the", *day, "of", month), ("der", *tag, monat))
             for day, tag in days
@@ -94,29 +95,29 @@ def phrases(kind: str, limit: int) -> list[Pair]:
     raise ValueError(f"no kind of phrase {kind!r}; there are {', '.join(KINDS)}")
 
 
-def _said(number: int, form: str) -> Pair:
+def _phrase(number: int, form: str) -> Pair:
     english = num2words(number, to=form)
     return english_tokens(english), german_tokens(num2words(number, lang="de", to=form))
 
 
 def _small(form: str) -> list[Pair]:
     """The numbers below 100."""
-    return [_said(number, form) for number in range(100)]
+    return [_phrase(number, form) for number in range(100)]
 
 
-def _put_together(number: int, cardinals: Sequence[Pair], last: Sequence[Pair]) -> Pair:
-    """A number below a million from those below 100, of which the one in `last` ends it."""
+def _composed(number: int, cardinals: Sequence[Pair], last: Sequence[Pair]) -> Pair:
+    """A number below a million, composed of `cardinals` below 100 and ending with one of `last`."""
     for size, english_name, german_name in _SIZES:
         many, rest = divmod(number, size)
         if not many:
             continue
-        english, german = _put_together(many, cardinals, cardinals)
+        english, german = _composed(many, cardinals, cardinals)
         if many == 1:
-            german = ("ein",)  # "eins" stands at the end of a number alone
+            german = ("ein",)  # "eins" is used only at the end of a number
         english, german = (*english, english_name), (*german, german_name)
         if not rest:
             return english, german
         joined = ("and",) if rest < 100 else ()
-        english_rest, german_rest = _put_together(rest, cardinals, last)
+        english_rest, german_rest = _composed(rest, cardinals, last)
         return (*english, *joined, *english_rest), (*german, *german_rest)
     return last[number]

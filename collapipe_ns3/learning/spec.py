@@ -1,16 +1,16 @@
-"""What a model is made of; needs no torch, so that a study can be checked without it."""
+"""The sizes of a model. Importing this needs no torch, so that studies are checked without it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Token numbers that every vocabulary has: padding, beginning and end of a sequence.
+#: Token numbers common to all vocabularies: padding, beginning and end of a sequence.
 PAD, BOS, EOS = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Sizes of a model. `max_length` bounds source and target, in tokens."""
+    """Sizes of a model. `max_length` is the most tokens of a source or target sequence."""
 
     source_vocabulary: int
     target_vocabulary: int

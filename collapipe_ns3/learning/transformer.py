@@ -1,8 +1,8 @@
-"""An encoder-decoder Transformer (Vaswani et al. 2017), cut into embedding, blocks and decoder.
+"""An encoder-decoder Transformer (Vaswani et al. 2017), split into embedding, blocks and decoder.
 
-Layers are torch's own, normalised before each sub-layer (Xiong et al. 2020, which trains without
-warm-up), without dropout, so that a run repeats and the cut model equals the uncut one to the bit.
-Shapes: u sequences, s source tokens, t target tokens, d the width.
+Layers are torch's, with normalisation before each sub-layer (Xiong et al. 2020), which trains
+without warm-up. There is no dropout, so that runs are reproducible and the split model equals the
+whole one bit for bit. Shapes: u sequences, s source tokens, t target tokens, width d.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _sinusoids(length: int, width: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """What the edge server trains: the encoder's last norm, decoder blocks, and the output head."""
+    """The part on the edge server: the encoder's last norm, decoder blocks, and the output head."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(spec.width, spec.target_vocabulary)
 
     def forward(self, memory: Tensor, padding: Tensor, target: Tensor) -> Tensor:
-        """Logits [u, t, vocabulary] of each token after those of `target` [u, t]."""
+        """Logits [u, t, vocabulary] of the token that follows each token of `target` [u, t]."""
         memory = self.memory_norm(memory)
         x = self.embedding(target)
         causal = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=x.device)
@@ -75,10 +75,11 @@ class Decoder(nn.Module):
         return logits
 
     def loss(self, memory: Tensor, padding: Tensor, target: Tensor, tokens: int) -> Tensor:
-        """Sum of the cross-entropies of all target tokens, over `tokens`.
+        """The sum of the cross-entropies of all target tokens, divided by `tokens`.
 
-        `target` [u, t] begins with BOS and ends with EOS, then PAD, which is not counted. With
-        `tokens` that of the whole batch, the losses of its micro-batches add up to its mean loss.
+        `target` [u, t] begins with BOS and ends with EOS, followed by PAD, which is not counted. If
+        `tokens` is the number of tokens in the whole batch, the losses of its micro-batches add up
+        to its mean loss.
         """
         logits = self(memory, padding, target[:, :-1])
         total = functional.cross_entropy(
@@ -88,7 +89,7 @@ class Decoder(nn.Module):
 
 
 class TranslationModel(nn.Module):
-    """The whole model; `embedding`, `blocks` and `decoder` are what is placed on nodes."""
+    """The whole model; `embedding`, each of `blocks`, and `decoder` are placed on nodes."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -108,24 +109,24 @@ class TranslationModel(nn.Module):
         self.decoder = Decoder(spec)
 
     def parts(self) -> dict[str, nn.Module]:
-        """What is placed on a node as a whole, in order, named as in `architecture.parts`."""
+        """The parts that are placed on nodes, in order, named as in `architecture.parts`."""
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
         return {"embedding": self.embedding, **blocks, "decoder": self.decoder}
 
     def encode(self, source: Tensor, padding: Tensor) -> Tensor:
-        """Memory [u, s, d] of source tokens [u, s]; `padding` is true where a token is none."""
+        """The encoder's output [u, s, d] for tokens [u, s]; `padding` is true for padding."""
         x: Tensor = self.embedding(source)
         for block in self.blocks:
             x = block(x, src_key_padding_mask=padding)
         return x
 
     def loss(self, source: Tensor, padding: Tensor, target: Tensor, tokens: int) -> Tensor:
-        """`Decoder.loss` of the uncut model."""
+        """`Decoder.loss` of the whole model."""
         return self.decoder.loss(self.encode(source, padding), padding, target, tokens)
 
 
 def build(spec: ModelSpec, seed: int) -> TranslationModel:
-    """A model with weights drawn from `seed`, leaving torch's global generator as it was."""
+    """A model with weights drawn from `seed`; torch's global generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TranslationModel(spec)
@@ -133,7 +134,7 @@ def build(spec: ModelSpec, seed: int) -> TranslationModel:
 
 @torch.no_grad()
 def greedy(model: TranslationModel, source: Tensor, padding: Tensor, length: int) -> Tensor:
-    """The likeliest token after token, [u, at most `length` + 1] from BOS on, PAD after EOS."""
+    """Greedy decoding: tokens [u, at most `length` + 1] from BOS on, with PAD after EOS."""
     memory = model.encode(source, padding)
     target = torch.full((len(source), 1), BOS, device=source.device)
     ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)

@@ -1,4 +1,4 @@
-"""What a plan needs of each device's memory, before anything runs."""
+"""Predicts the memory that a plan needs on each device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MIB = 2**20
 
 
 def most_in_flight(schedule: Table, stage: int) -> int:
-    """How many micro-batches a stage has been forward with and not yet backward, at most."""
+    """The most micro-batches whose forward a stage has run and whose backward it has not."""
     held = most = 0
     for action in schedule[stage]:
         if action.kind in (Kind.FORWARD, Kind.BACKWARD):
@@ -28,11 +28,11 @@ def most_in_flight(schedule: Table, stage: int) -> int:
 def predict_memory(
     spec: ModelSpec, pipeline: Pipeline, sequences: int, tokens: int, optimizer: str
 ) -> dict[str, int]:
-    """Bytes that a pipeline needs on each node that it names, for sequences of `tokens`.
+    """Bytes that a pipeline needs on each node that it names, for sequences of `tokens` tokens.
 
-    Parameters, gradients and optimizer states of its stages, and what autograd keeps of as many
-    micro-batches as the schedule has in flight. Where embedding and decoder are on the control
-    unit and the base station, those are left out.
+    These are parameters, gradients and optimizer states of its stages, and what autograd keeps of
+    the micro-batches that the schedule has in flight. Control unit and base station are left out
+    where they hold embedding and decoder by default.
     """
     schedule = table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
     u = sequences // pipeline.micro_batches
@@ -48,7 +48,7 @@ def predict_memory(
 
 
 def predict_whole_model(observation: Observation, sequences: int) -> int:
-    """Bytes that one node needs for all of the model, on so many sequences in one micro-batch."""
+    """Bytes that a node needs for the whole model, with one micro-batch of so many sequences."""
     spec, tokens = observation.model, observation.model.max_length
     stages = predict_stages(spec, [spec.encoder_blocks], sequences, tokens, tokens)
     parameters = sum(stage.parameter_bytes for stage in stages)

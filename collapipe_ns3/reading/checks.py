@@ -1,4 +1,4 @@
-"""What the keys of a study must agree on among themselves, with its scheme and with ns-3."""
+"""Checks the keys of a study against each other, against its scheme and against ns-3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ns3_scenarios.scenario import ScenarioSpec
 
 _MIB = 2**20
 
-#: The scenario's paths in terms of the study's keys.
+#: How paths in the scenario become keys of the study: patterns and their replacements.
 _RENAMED = (
     (r"^bs\b", "server"),
     (r"\.(max_)?tx_power_w$", ".tx_power_dbm"),
@@ -33,9 +33,9 @@ _RENAMED = (
 
 
 def problems(config: StudyConfig) -> list[Problem]:
-    """Everything that is wrong with a study whose every key is right in form.
+    """Everything that is wrong with a study whose keys are all well-formed.
 
-    Of a study that takes more memory than any may, not every node is looked at.
+    The nodes of a study that takes more memory than any study may are not checked.
     """
     of_sizes = [
         *_model_problems(config),
@@ -64,18 +64,18 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
 
 
 def _task_problems(config: StudyConfig) -> Iterator[Problem]:
-    """A test set without a sequence, on which nothing could be judged."""
+    """A test set without a sequence, on which no model could be evaluated."""
     task = config.task
     if not test_sequences(task.kinds, task.limit, task.phrases, task.test_size):
         yield Problem(
             "task.phrases",
-            f"too many for a test: what is held out for it, at most half of the phrases below "
-            f"{task.limit} and of each kind, doesn't make a sequence of {task.phrases}",
+            f"too many for a test set: the phrases held out for it, at most half of those below "
+            f"{task.limit} and of each kind, don't make a sequence of {task.phrases}",
         )
 
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
-    """Where even the parameters in training don't fit, activations not counted."""
+    """Memory that doesn't even hold the parameters in training, without any activations."""
     model, optimizer = config.model, config.training.optimizer
     block = training_bytes(optimizer, encoder_block(model.width, model.feed_forward).bytes)
     for n, cluster in enumerate(config.clusters):
@@ -96,7 +96,7 @@ def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
 
 
 def _scheme_problems(config: StudyConfig) -> Iterator[Problem]:
-    """A wrong name is found as the study is read; here, what its settings are."""
+    """Problems of the scheme's settings, and why the scheme can't be loaded."""
     try:
         with schemes.failing_as(config.scheme.name, "being loaded"):
             model = schemes.settings_model(config.scheme.name)
@@ -131,7 +131,7 @@ def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
 
 
 def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
-    """Defaults of ns-3 that would change nothing, since every channel sets its own."""
+    """Defaults of ns-3 that would have no effect, since every channel sets its own value."""
     for path in spec.ns3_defaults:
         owner, _, name = path.rpartition("::")
         tiers = {
@@ -145,10 +145,10 @@ def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
 
 
 def renamed(config: StudyConfig, path: str) -> str:
-    """A path in the scenario as the study has it."""
+    """The study's key for a path in the scenario."""
     for old, new in _RENAMED:
         path = re.sub(old, new, path)
-    # A control unit has its place and its motion from its cluster, where it has none of its own.
+    # A control unit without a position or motion of its own takes it from its cluster.
     for n, cluster in enumerate(config.clusters):
         for key in ("position", "motion"):
             if getattr(cluster.cu, key) is None and getattr(cluster, key) is not None:

@@ -1,8 +1,8 @@
-"""The memory that a study takes on the machine that runs it, at least, by closed forms.
+"""A lower bound of the memory that a study takes on the machine that runs it, by closed forms.
 
-What is counted takes nearly all of it in large studies: of every pipeline a replica of the model
-with gradients and optimizer states, the simulated nodes and the pairs of them that hear each
-other, the data, and what the model makes of the test set. Activations come on top.
+It counts what takes nearly all memory in large studies: a replica of the model with gradients and
+optimizer states for every pipeline, the simulated nodes and the pairs of them that receive each
+other, the data, and the evaluation of the test set. Activations in training are not counted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collapipe_ns3.learning.sizes import test_sequences
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem
 
-#: What a study may take. Any machine refuses more, and each one what it hasn't got.
+#: The most that any study may take. Each machine also refuses more than it has.
 MOST_BYTES = 256 * 2**30
 
 _GIB = 2**30
 
-# Measured, as the growth of the process.
+# Measured as the growth of the process.
 _MODULE_BYTES = 40_000  # of a block's Python and C++ objects, in one replica
 _NODE_BYTES = 40_000
 _PAIR_BYTES = 8  # a gain from one node to another
@@ -37,7 +37,7 @@ _STOCHASTIC = ("umi", "uma", "indoor", "p1411")
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes, at least, by what takes them."""
+    """Lower bounds in bytes, by what takes the memory."""
 
     training: int
     simulation: int
@@ -48,7 +48,7 @@ class Footprint:
         return self.training + self.simulation + self.data
 
     def problem(self, most_bytes: int, where: str) -> Problem | None:
-        """That this is more than there may be, said of the keys that most of it comes from."""
+        """A problem if the total is above `most_bytes`, at the keys that take the most."""
         if self.total <= most_bytes:
             return None
         parts = {"model": self.training, "clusters": self.simulation, "task": self.data}
@@ -61,15 +61,15 @@ class Footprint:
 
 
 def footprint(config: StudyConfig, pipelines: int | None = None) -> Footprint:
-    """Of a study whose plans have so many pipelines; one a cluster where that isn't known."""
+    """The footprint with so many pipelines in a plan; by default, one for each cluster."""
     pipelines = pipelines or len(config.clusters)
     return Footprint(_training(config, pipelines), _simulation(config), _data(config))
 
 
 def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem | None:
-    """That this machine has less memory than the study takes at least.
+    """A problem if this machine has less memory than the study takes.
 
-    Of a study that is planned it is known how many pipelines there are.
+    The plan, if there is one, gives the number of pipelines.
     """
     pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters) if plan else None
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

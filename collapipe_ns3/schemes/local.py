@@ -1,4 +1,4 @@
-"""Local: all of the model and of the data on the edge server, the floor without any network."""
+"""Local: the whole model and all data on the edge server, as a reference without a network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
 
 class Local:
-    """One node holds everything and nothing is sent: what training alone takes and reaches.
+    """One node holds everything and nothing is sent: the time and accuracy of training alone.
 
-    The edge server trains a replica for every cluster's data, one after the other in the order in
-    which they come up, and averages them as the other schemes do, so that it learns what they
-    would on a perfect network. A reference of this project's own, not a baseline of the paper's.
+    The edge server trains a replica on every cluster's data, one computation at a time, and
+    averages the replicas as the other schemes do, so that it learns what they would learn on a
+    perfect network. This is a reference of this project, not a baseline of the paper.
     """
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:

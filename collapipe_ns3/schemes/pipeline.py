@@ -1,4 +1,4 @@
-"""PipeLine: the encoder in equal parts over all devices, and no resource optimised."""
+"""PipeLine: the encoder in equal parts on all devices, without optimisation of resources."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from collapipe_ns3.prediction.reach import reach, silent_links
 
 
 class PipeLine:
-    """Pipeline parallelism as GPipe does it (Huang et al., NeurIPS 2019).
+    """Pipeline parallelism like GPipe (Huang et al., NeurIPS 2019).
 
-    Contiguous segments of equal block count over a cluster's devices in the study's order, a
-    fixed number of micro-batches, power and bandwidth as the radio has them: every node at its
-    maximum power, unless the study's `radio` says otherwise. CollaPipe's paper names the baseline
-    PipeLine without its full definition; equal parts and fixed order are this project's reading.
+    Each of a cluster's devices, in the study's order, has a contiguous segment with an equal number
+    of blocks. The number of micro-batches is fixed. Power and bandwidth are left to the radio:
+    every node sends at its maximum power unless the study's `radio` says otherwise. CollaPipe's
+    paper names the baseline PipeLine without defining it fully; equal parts and the fixed order are
+    this project's interpretation.
     """
 
     def __init__(
         self,
         micro_batches: Annotated[
-            int, Field(ge=1, description="Equal parts that a batch is cut into.")
+            int, Field(ge=1, description="Equal parts that a batch is split into.")
         ] = 4,
         schedule: Annotated[
             Literal["gpipe", "1f1b"], Field(description="The pipeline schedule.")
@@ -37,7 +38,7 @@ class PipeLine:
         self.schedule = schedule
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The same plan every round, of the devices that can take part."""
+        """The same plan every round, for the devices that can take part."""
         able = reach(observation)
         clusters = tuple(
             ClusterPlan(
@@ -57,17 +58,17 @@ class PipeLine:
         return RoundPlan(round, "pipeline", clusters, open_links(able.devices), able.absences)
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
-        """The links that carried nothing when they were last measured."""
+        """The links over which nothing arrived when they were last measured."""
         return silent_links(observation)
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Nothing: the plan never changes."""
+        """Does nothing: the plan never changes."""
 
 
 def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
-    """Contiguous segments that differ by one block at most, the longer ones first.
+    """Contiguous segments whose lengths differ by one block at most, the longer ones first.
 
-    With fewer blocks than devices the first `blocks` devices get one each.
+    If there are fewer blocks than devices, each of the first `blocks` devices gets one.
     """
     used = devices[:blocks]
     size, longer = divmod(blocks, len(used))
@@ -80,9 +81,9 @@ def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
 
 
 def open_links(clusters: Sequence[tuple[str, ...]]) -> tuple[LinkPlan, ...]:
-    """Every link of the pipelines, in both directions, with power and bandwidth left open.
+    """Every link of the pipelines in both directions, without a power and a bandwidth.
 
-    `clusters` has the devices of each that take part, none where it sits out.
+    `clusters` lists the devices of each cluster that take part; none if the cluster sits out.
     """
     links = []
     for number, devices in enumerate(clusters):

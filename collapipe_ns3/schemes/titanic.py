@@ -1,4 +1,4 @@
-"""TITANIC: a subset of the devices, chosen by an integer program, and one micro-batch."""
+"""TITANIC: a subset of the devices, selected by an integer program, and one micro-batch."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.reach import reach, silent_links
 from collapipe_ns3.schemes.pipeline import open_links
 
-#: Nodes of the search tree: clusters of ten devices take a few. Counted, where seconds would make
-#: the plan depend on the machine.
+#: The most nodes of the solver's search tree; clusters of ten devices take a few. A time limit
+#: would make the plan depend on the machine.
 _MOST_NODES = 100_000
 
-#: What a hop is taken for at most, in seconds: the solver's figures stay within their range.
+#: The longest time of a hop in seconds, so that the solver's numbers stay within their range.
 _MOST_S = 1e9
 
 
 class TITANIC:
-    """Selection and partition after TITANIC (Su et al., INFOCOM 2024), executed sequentially.
+    """Selection and partition like TITANIC (Su et al., INFOCOM 2024), executed sequentially.
 
-    An integer program picks the devices of each cluster and how many blocks each holds, so that
-    one micro-batch gets through them soonest:
+    An integer program selects the devices of each cluster and the number of blocks on each, so as
+    to minimise the time of one micro-batch:
 
       min Σ_k y_k·(2·t0_k + h_k) + n_k·c_k   s.t.  Σ n_k = L,  y_k ≤ n_k ≤ N_k·y_k,  Σ y_k ≥ least
 
-    with y_k whether device k takes part and n_k its blocks, t0_k its fixed cost a computation, c_k
-    its time for a block's forward and backward, N_k the blocks that its memory holds, and h_k the
-    time for an activation and its gradient over the links to it at the goodput last measured (0
-    before that). The whole batch is one micro-batch (M = 1), stages are in the study's order, and
-    no radio resource is optimised: power and bandwidth as the radio has them.
+    where y_k is 1 if device k takes part, n_k is its number of blocks, t0_k the fixed time of a
+    computation, c_k its time for a block's forward and backward, N_k the number of blocks that fit
+    its memory, and h_k the time of an activation and its gradient over the links to it, at the
+    goodput last measured (0 without a measurement). The whole batch is one micro-batch (M = 1),
+    stages are in the study's order, and power and bandwidth are left to the radio.
 
-    The paper's own program is not public; that the model is shared by at least `least_devices`
-    (where a cluster has as many) and the objective above are this project's reading of "selects a
-    subset of clients with an integer program and partitions the model over them".
+    The paper's own program is not public. The objective above, and that the model is split over at
+    least `least_devices` (if a cluster has as many), are this project's interpretation of "selects
+    a subset of clients with an integer program and partitions the model over them".
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TITANIC:
         self.least_devices = least_devices
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The best selection by what has been measured so far."""
+        """The best selection for the latest measurements."""
         able = reach(observation)
         clusters = []
         for number, devices in enumerate(able.devices):
@@ -75,16 +75,16 @@ class TITANIC:
         return RoundPlan(round, "titanic", tuple(clusters), links, able.absences)
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
-        """The links that carried nothing when they were last measured."""
+        """The links over which nothing arrived when they were last measured."""
         return silent_links(observation)
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Nothing: it knows the links by the next observation."""
+        """Does nothing: the next observation has the measured links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a device costs: seconds for taking part, seconds a block; and blocks it can hold."""
+    """A device: its fixed time, its time per block, and the most blocks that its memory holds."""
 
     fixed_s: float
     block_s: float
@@ -92,12 +92,12 @@ class Offer:
 
 
 def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int]:
-    """Blocks of each device by the integer program of `TITANIC`.
+    """The number of blocks on each device, by the integer program of `TITANIC`.
 
-    Where all memory together does not hold the model, each device gets its even part, so that the
-    check of memory names who lacks how much.
+    If all memory together does not hold the model, the blocks are divided evenly, so that the check
+    of memory reports how much each device lacks.
     """
-    # Half a second, for which a study that is only read need not wait.
+    # Importing this takes half a second, which is not needed to read a study.
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     count = len(offers)

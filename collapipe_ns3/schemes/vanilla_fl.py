@@ -1,4 +1,4 @@
-"""VanillaFL: federated averaging of the whole model, and no resource optimised."""
+"""VanillaFL: federated averaging of the whole model, without optimisation of resources."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ _MIB = 2**20
 class VanillaFL:
     """Federated averaging (McMahan et al., AISTATS 2017) over all devices that can hold the model.
 
-    Every device trains the whole model, embedding and decoder too, on an equal share of each of
-    its cluster's batches in one piece, and uploads all of it by its control unit; power and
-    bandwidth as the radio has them: every node at its maximum power, unless the study's `radio`
-    says otherwise. A device that lacks the memory sits out, and the others take its share. The
-    model goes down and up once a device. CollaPipe's paper names the baseline without its full
-    definition; that devices hold their share of the data from the start, and that control units
-    pass models on, one a device, without averaging them, is this project's reading.
+    Every device trains the whole model, including embedding and decoder, on an equal share of each
+    of its cluster's batches, as one micro-batch, and uploads the model through its control unit.
+    Power and bandwidth are left to the radio: every node sends at its maximum power unless the
+    study's `radio` says otherwise. A device without enough memory sits out, and the others take its
+    share. The model is sent down and up once for each device.
+
+    CollaPipe's paper names the baseline without defining it fully. This project's interpretation is
+    that devices have their share of the data from the start, and that control units forward the
+    models of their devices without averaging them.
     """
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
@@ -39,19 +41,19 @@ class VanillaFL:
         return RoundPlan(round, "vanilla_fl", tuple(clusters), links, tuple(absences))
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
-        """The links that carried nothing when they were last measured."""
+        """The links over which nothing arrived when they were last measured."""
         return silent_links(observation)
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Nothing: the plan never changes."""
+        """Does nothing: the plan never changes."""
 
 
 def _by_memory(
     cluster: int, devices: tuple[str, ...], observation: Observation
 ) -> tuple[list[str], list[Absence]]:
-    """Who can hold the model in training, and who can't and why.
+    """The devices with enough memory to train the model, and the absences of the others.
 
-    Who sits out leaves larger shares to the others, some of whom may then lack memory too.
+    When a device sits out, the shares of the others grow, so that further ones may lack memory.
     """
     able, absences = list(devices), []
     while able:
@@ -77,7 +79,7 @@ def _whole(device: str, devices: int, observation: Observation) -> Pipeline:
 
 
 def _open_links(clusters: Sequence[tuple[str, ...]]) -> tuple[LinkPlan, ...]:
-    """The links between every device and the base station, power and bandwidth left open."""
+    """The links between every device and the base station, without a power and a bandwidth."""
     links = []
     for number, devices in enumerate(clusters):
         if not devices:

@@ -90,7 +90,7 @@ def test_the_test_set_is_as_large_as_predicted(
 
 def test_a_test_set_that_comes_out_empty_is_refused_as_the_study_is_read() -> None:
     task = {"limit": 10, "kinds": ["cardinal"], "phrases": 6, "test_size": 10, "cluster_size": 32}
-    assert "doesn't make a sequence of 6" in errors_of(studies.tiny(task=task))["task.phrases"]
+    assert "don't make a sequence of 6" in errors_of(studies.tiny(task=task))["task.phrases"]
     assert errors_of(studies.tiny(task={**task, "phrases": 5})) == {}
 
 
