@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.load import RunTables, load
+from run_directory.roles import Role, role
 
 CONFIDENCE = 0.95
 
@@ -222,7 +223,7 @@ def _energy_of(devices: pd.DataFrame) -> pd.Series:
 def _stations(run: RunTables) -> set[str]:
     """The names of control units and the base station, which are not devices of the clusters."""
     names = set(run.devices["device"].astype(str))
-    return {name for name in names if name.endswith(".cu") or name == "bs"}
+    return {name for name in names if role(name) is not Role.DEVICE}
 
 
 def _summary(frame: pd.DataFrame, schemes: Sequence[str], reference: str) -> pd.DataFrame:

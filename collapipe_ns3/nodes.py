@@ -1,4 +1,9 @@
-"""The names of nodes, the same in plans, records and ns-3."""
+"""The names of nodes, the same in plans, records and ns-3, and what they say about a node."""
+
+from __future__ import annotations
+
+from run_directory.roles import Role as Role
+from run_directory.roles import role as role
 
 SERVER = "bs"
 """The base station with its edge server."""
@@ -19,18 +24,17 @@ def device(cluster: int, number: int) -> str:
     return f"c{cluster}.d{number}"
 
 
-def is_device(node: str) -> bool:
-    """Whether this is a cluster's device: neither control unit nor base station."""
-    return node.startswith("c") and not node.endswith(".cu")
-
-
 def cluster_of(node: str) -> int:
-    """The cluster of a control unit or a device, -1 for the base station."""
-    return -1 if node == SERVER else int(node[1:].partition(".")[0])
+    """The cluster of a control unit or a device, -1 for a base station."""
+    return -1 if role(node) is Role.BASE_STATION else int(node[1:].partition(".")[0])
 
 
 def route(src: str, dst: str, control: str) -> tuple[str, ...]:
-    """The nodes from one of a cluster's to another: the base station is reached by `control`."""
+    """The nodes on the way from `src` to `dst`, both included.
+
+    Both are nodes of the cluster whose control unit is `control`, or the base station, which is
+    reached by way of the control unit.
+    """
     if src == dst:
         return (src,)
     relayed = SERVER in (src, dst) and control not in (src, dst)

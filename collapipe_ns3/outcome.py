@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from bridge.network import Delivery
-from collapipe_ns3.nodes import is_device
+from collapipe_ns3.nodes import Role, role
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plan import Pipeline
 
@@ -73,6 +73,11 @@ class DeviceUse:
     compute_energy_j: float
     tx_energy_j: float
     rx_energy_j: float
+
+    @property
+    def role(self) -> Role:
+        """What the node is."""
+        return role(self.device)
 
     @property
     def radio_energy_j(self) -> float:
@@ -185,11 +190,11 @@ class RoundOutcome:
 
     @property
     def device_energy_j(self) -> float:
-        """Energy of the clusters' devices: of all nodes but control units and base stations."""
-        return math.fsum(joules for node, joules in self.energy_j.items() if is_device(node))
+        """Energy of the clusters' devices, without control units and base stations."""
+        return math.fsum(use.energy_j for use in self.devices if use.role is Role.DEVICE)
 
     @property
     def peak_device_memory_bytes(self) -> int:
-        """The most that any device (not control unit, not base station) held at once."""
-        held = (use.peak_memory_bytes for use in self.devices if use.blocks and use.cluster >= 0)
-        return max(held, default=0)
+        """The largest peak of any device that held encoder blocks."""
+        trained = (use for use in self.devices if use.blocks and use.role is Role.DEVICE)
+        return max((use.peak_memory_bytes for use in trained), default=0)

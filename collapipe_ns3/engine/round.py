@@ -26,7 +26,7 @@ from collapipe_ns3.learning.aggregation import (
     PipelineResult,
 )
 from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
+from collapipe_ns3.nodes import SERVER, Role, cluster_of, control_unit, route
 from collapipe_ns3.observed import measured_links
 from collapipe_ns3.outcome import (
     DeviceUse,
@@ -409,4 +409,4 @@ def _uses(site: Site, jobs: Sequence[_Job], begun: Begun) -> list[DeviceUse]:
         )
         for node, stages in held.items()
     ]
-    return sorted(rows, key=lambda row: (row.cluster < 0, row.cluster, row.device))
+    return sorted(rows, key=lambda row: (row.role is Role.BASE_STATION, row.cluster, row.device))

@@ -1,0 +1,30 @@
+"""What a node in the tables of a run is, which its name says."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a node does in a run."""
+
+    BASE_STATION = "base station"
+    CONTROL_UNIT = "control unit"
+    DEVICE = "device"
+
+
+#: `bs` and the further base stations `bs1`, `bs2`, …; `c0.cu`; `c0.d0`, `c0.d1`, …
+_NAMES = {
+    Role.BASE_STATION: re.compile(r"bs\d*"),
+    Role.CONTROL_UNIT: re.compile(r"c\d+\.cu"),
+    Role.DEVICE: re.compile(r"c\d+\.d\d+"),
+}
+
+
+def role(node: str) -> Role:
+    """The role of a node; raises `ValueError` for a name that no node of a run has."""
+    for found, names in _NAMES.items():
+        if names.fullmatch(node):
+            return found
+    raise ValueError(f"expected the name of a node such as bs, c0.cu or c0.d0, not {node!r}")
