@@ -72,7 +72,7 @@ def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
     data = json.loads(call("schemes", "--json").stdout)
     assert list(data) == names()
     assert data["pipeline"]["package"] == "collapipe-ns3"
-    summary = "Pipeline parallelism as GPipe does it (Huang et al., NeurIPS 2019)."
+    summary = "Pipeline parallelism like GPipe (Huang et al., NeurIPS 2019)."
     assert data["pipeline"]["description"] == summary
     [first, _] = data["pipeline"]["settings"]
     assert (first["name"], first["type"], first["default"]) == ("micro_batches", "integer ≥ 1", 4)
