@@ -74,12 +74,14 @@ def test_what_transfers_took_adds_up_to_no_more_than_their_senders_sent(stack: s
             await asyncio.gather(*(net.transfer(*transfer) for transfer in TRANSFERS))
 
         run(net, main())
+        assert len(net.deliveries) == len(TRANSFERS)
         for name, used in net.usage().items():
             of_it = [d for d in net.deliveries if d.src == name]
             assert math.fsum(d.energy_j for d in of_it) <= used.tx_energy_j * (1 + 1e-9)
             for delivery in of_it:
                 product = delivery.tx_power_w * delivery.airtime_s
                 assert delivery.energy_j == pytest.approx(product, rel=1e-9)
+                assert delivery.energy_j > 0
 
 
 @pytest.mark.parametrize("channels", [(42, 42), (42, 58)], ids=["one channel", "two channels"])

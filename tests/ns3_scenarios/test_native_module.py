@@ -38,9 +38,12 @@ def test_it_links_what_the_wheel_is_loaded_with() -> None:
 def test_headers_name_each_other_without_a_path_and_ns3s_with_one() -> None:
     """As an ns-3 tree has them: its own beside the source, the others under ns3/."""
     own = {path.name for path in SOURCES.glob("*.h")}
+    found = 0
     for path in [*SOURCES.glob("*.h"), *SOURCES.glob("*.cc")]:
         for name in re.findall(r'#include "(.+)"', path.read_text()):
             assert name in own or name.startswith("ns3/"), f"{path.name} includes {name}"
+            found += 1
+    assert found > len(own)
 
 
 def test_no_two_files_use_one_name_for_what_only_they_know() -> None:

@@ -101,11 +101,13 @@ def test_energy_adds_up_over_transfers_and_devices() -> None:
         run(net, main())
         usage = net.usage()
         charged: dict[str, float] = defaultdict(float)
+        senders = {"c0.cu", "c0.d1", "bs", "c1.cu"}
         for delivery in net.deliveries:
             charged[delivery.src] += delivery.energy_j
             assert delivery.energy_j == pytest.approx(delivery.tx_power_w * delivery.airtime_s)
         for name, used in usage.items():
             assert used.tx_energy_j == pytest.approx(charged[name])
+            assert (used.tx_energy_j > 0) == (name in senders)
             assert used.rx_energy_j == pytest.approx(0.5 * used.rx_airtime_s)
         # The one that sends over a single link at a time: its power, whenever it is on the air.
         assert usage["c1.cu"].tx_energy_j == pytest.approx(0.1 * usage["c1.cu"].tx_airtime_s)

@@ -239,5 +239,8 @@ def test_a_channel_that_is_not_there_names_the_nearest() -> None:
 @pytest.mark.parametrize("power", [None, OpenLoop(-80.0, 0.8)])
 def test_what_is_set_without_a_question_would_be_answered_with_yes(power: OpenLoop | None) -> None:
     spec = replace(scenario(), d2d=WifiSpec(noise_figure_db=6.5), d2e=LteSpec(power=power))
-    for path, value in own_defaults(spec).items():
+    defaults = own_defaults(spec)
+    assert any("Lte" in path for path in defaults)
+    assert any("Tcp" in path for path in defaults)
+    for path, value in defaults.items():
         assert runtime.trusted_text(path, value) == runtime.checked_default(path, value)

@@ -45,6 +45,7 @@ def average(models: Sequence[tuple[float, TranslationModel]]) -> Mapping[str, Te
     return FederatedAveraging().aggregate(results, []).parameters
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=4))
 def test_the_average_of_constant_models_is_the_weighted_mean(weights: list[float]) -> None:
     models = []
@@ -144,11 +145,14 @@ def test_bytes_and_time_are_conserved_whatever_the_links_and_an_outage(
         pair: Link(rate, outage_ns=(outage_ns, outage_ns + 10**6))
         for pair, rate in zip(pairs, rates, strict=True)
     }
-    lab.run_one(lab.one_cluster((2, 2), 3, "1f1b"), links=links)  # run_one checks the rows
+    outcome = lab.run_one(lab.one_cluster((2, 2), 3, "1f1b"), links=links)  # checks the rows
+    kinds = {delivery.kind for delivery in outcome.deliveries}
+    assert kinds == {"model", "labels", "activation", "gradient", "parameters"} or outcome.abandoned
 
 
 def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
     outcome = lab.run_one(lab.one_cluster((2, 2), 2))
+    assert {use.device for use in outcome.devices} == {"bs", "c0.cu", "c0.d0", "c0.d1"}
     for use in outcome.devices:
         busy_ns = sum(d.end_ns - d.start_ns for d in outcome.computations if d.node == use.device)
         assert use.compute_energy_j == pytest.approx(5.0 * busy_ns / 1e9)
@@ -156,7 +160,7 @@ def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
         heard_s = sum(d.airtime_s for d in outcome.deliveries if d.dst == use.device)
         assert use.tx_energy_j == pytest.approx(0.1 * sent_s)
         assert use.rx_energy_j == pytest.approx(0.05 * heard_s)
-        assert use.radio_energy_j == use.tx_energy_j + use.rx_energy_j
+        assert use.radio_energy_j == use.tx_energy_j + use.rx_energy_j > 0
     assert outcome.total_energy_j == pytest.approx(sum(outcome.energy_j.values()))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import replace
 
 import lab
@@ -78,12 +76,14 @@ def test_dssra_plans_as_short_a_round_where_no_budget_binds() -> None:
 
 
 def test_clusters_are_planned_together() -> None:
+    """The bound is on the plans of all clusters together: what one has, times what another has."""
     seen = observation([1, 1], 2, batch_size=2)
-    plan = Oracle().plan(0, seen)
+    together = plan_count(1, 2, 2) ** 2
+    plan = Oracle(most_plans=together).plan(0, seen)
     assert [each.cluster for each in plan.clusters] == [0, 1]
-    assert math.prod(plan_count(1, 2, 2) for _ in range(2)) == len(
-        list(itertools.product(*(list(pipelines([f"c{n}.d0"], 2, 2)) for n in range(2))))
-    )
+    assert all(each.pipelines for each in plan.clusters)
+    with pytest.raises(PlanError, match=f"at most {together - 1} plans .* not {together}"):
+        Oracle(most_plans=together - 1).plan(0, seen)
 
 
 def test_what_is_too_large_is_refused_with_the_limit() -> None:

@@ -77,7 +77,12 @@ def test_a_device_behind_slow_links_is_left_out() -> None:
 
 
 def test_memory_bounds_what_a_device_holds() -> None:
-    small = {"memory_bytes": 40_000}
-    (cluster,) = TITANIC(1).plan(0, observation([3], 6, changed={"c0.d2": small})).clusters
-    held = {stage.device: stage.blocks for stage in cluster.pipelines[0].stages}
-    assert held.get("c0.d2", 0) <= 2
+    """One device is a thousand times faster, and has all blocks that it can hold."""
+    slow = {"flops_per_s": 1e6}
+    held = []
+    for memory in (2**30, 100_000, 40_000):
+        fast = {"flops_per_s": 1e9, "memory_bytes": memory}
+        changed = {"c0.d0": slow, "c0.d1": slow, "c0.d2": fast}
+        (cluster,) = TITANIC(1).plan(0, observation([3], 6, changed=changed)).clusters
+        held += [s.blocks for s in cluster.pipelines[0].stages if s.device == "c0.d2"]
+    assert held == [6, 2, 1]

@@ -158,11 +158,22 @@ def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
     memory = fleet.memory_bytes.copy()
     memory[1, 5:] = 0
     fleet = dataclasses.replace(fleet, memory_bytes=memory)
-    together = schedule(dataclasses.replace(problem, fleet=fleet))
-    for best in together:
-        assert best.exists.all()
-        assert (best.segments.counts.sum(-1) == 12).all()
-        assert (best.segments.order[1] <= 4).all()
+    (together,) = schedule(dataclasses.replace(problem, fleet=fleet))  # under GPipe alone
+    assert together.exists.all()
+    assert (together.segments.counts.sum(-1) == 12).all()
+    assert (together.segments.order[1] <= 4).all()
+    for cluster in range(3):
+        only = np.array([cluster])
+        alone = dataclasses.replace(
+            problem,
+            fleet=fleet.take(only),
+            radio=problem.radio.take(only),
+            prices=problem.prices.take(only),
+            loads=Loads.none(1),
+        )
+        (best,) = schedule(alone)
+        assert best.segments.counts[0].tolist() == together.segments.counts[cluster].tolist()
+        assert best.segments.order[0].tolist() == together.segments.order[cluster].tolist()
 
 
 def test_more_devices_than_a_search_looks_at() -> None:
