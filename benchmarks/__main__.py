@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: every benchmark, as a table and as one flat object in latest.json.
+"""`python -m benchmarks`: runs all benchmarks, prints a table, and writes `latest.json`.
 
-Name benchmarks to run only those: `python -m benchmarks startup engine`.
+Arguments select benchmarks: `python -m benchmarks startup engine`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LATEST = Path(__file__).parent / "latest.json"
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A figure that a benchmark is held to."""
+    """The value that a benchmark should reach."""
 
     bound: Literal["≥", "≤"]
     value: float
@@ -33,7 +33,7 @@ class Aim:
         return f"{self.bound} {self.value:g}"
 
 
-#: Modules with a `measure()`; overlap early, while nothing else has warmed the machine.
+#: Modules with a `measure()`; `overlap` comes early, before other benchmarks heat the processor.
 BENCHMARKS = (
     "startup",
     "commands",
@@ -67,7 +67,7 @@ AIMS = {
 
 
 def main(names: Sequence[str]) -> int:
-    """Runs these benchmarks, or all; figures of others stay in latest.json as they were."""
+    """Runs these benchmarks, or all; the values of others in latest.json are kept."""
     if unknown := set(names) - set(BENCHMARKS):
         print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
         return 2

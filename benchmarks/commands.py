@@ -1,6 +1,6 @@
-"""How soon a command answers: processor seconds of its process, the least of several.
+"""The time until a command answers: processor seconds of its process, the smallest of several.
 
-Processor time, not wall time, for it hardly depends on what else the machine does.
+Processor time is used as it hardly depends on the load of the machine, unlike wall time.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ COMMANDS = {
 
 
 def measure() -> dict[str, float]:
-    """Processor seconds of each command; that of `validate` with a warm cache of ns-3."""
+    """Processor seconds of each command; `validate` has a warm ns-3 cache."""
     return {f"command_{name}_s": _least_s(arguments) for name, arguments in COMMANDS.items()}
 
 
 def _least_s(arguments: list[str]) -> float:
-    _processor_s(arguments)  # bytecode and caches are there from here on
+    _processor_s(arguments)  # now bytecode and caches are warm
     return min(_processor_s(arguments) for _ in range(REPEATS))
 
 

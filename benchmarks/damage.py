@@ -1,4 +1,4 @@
-"""Damage to single files of run directories, and what everything that reads them makes of it."""
+"""Damages single files of run directories, and checks all commands that read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.durability import Base, Ended, files, forked, unlike
 from collapipe_ns3.cli.app import app
 from run_directory.writing import LOCK
 
-#: How a file's content may change; None where it is deleted.
+#: The kinds of damage, as functions of a file's content; None stands for deletion.
 DAMAGES: Mapping[str, Callable[[bytes, Random], bytes] | None] = {
     "bit flip": lambda content, random: flipped(content, random.randrange(8 * len(content))),
     "truncation": lambda content, random: content[: random.randrange(len(content))],
@@ -26,16 +26,16 @@ DAMAGES: Mapping[str, Callable[[bytes, Random], bytes] | None] = {
 
 
 def flipped(content: bytes, bit: int) -> bytes:
-    """The same with one bit changed."""
+    """The content with one bit flipped."""
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
 
 
 def damage(base: Base, count: int, random: Random) -> Iterator[tuple[str, str, str]]:
-    """Damages one file, `count` times: what was done, who looked at it, and what came out.
+    """Damages one file at a time, `count` times; yields the damage, the command, and its verdict.
 
-    That is `same` or `error`, as it should be, or else what is wrong.
+    The verdict is `same` or `error` where the command behaved correctly, else the fault.
     """
     trial = Base(base.folder / "trial")
     right = {target: _undamaged(base, trial, target) for target in ("run", "campaign_run")}
@@ -54,21 +54,21 @@ def damage(base: Base, count: int, random: Random) -> Iterator[tuple[str, str, s
         renew(trial, base)
         place: Path = getattr(trial, where)
         _change(place / name, DAMAGES[how], random)
-        for look, work in looks(base.study, trial, target).items():
+        for command, work in commands(base.study, trial, target).items():
             ended = forked(work, base.folder)
-            found = verdict(ended, right[target][look], [str(place), name])
-            if look == "resume" and found == "same":
+            found = verdict(ended, right[target][command], [str(place), name])
+            if command == "resume" and found == "same":
                 whole = base.whole if target == "run" else base.campaign_run
                 found = ", ".join(unlike(getattr(trial, target), whole)) or found
-            yield f"{how} of {where}/{name}", look, found
+            yield f"{how} of {where}/{name}", command, found
 
 
 def _undamaged(base: Base, trial: Base, target: str) -> dict[str, Ended]:
-    """How each look ends where nothing is damaged."""
+    """The result of each command on undamaged directories."""
     renew(trial, base)
     right = {}
-    for name, look in looks(base.study, trial, target).items():
-        right[name] = forked(look, base.folder)
+    for name, work in commands(base.study, trial, target).items():
+        right[name] = forked(work, base.folder)
         assert right[name].code == 0, f"{name} fails without any damage: {right[name].err}"
     return right
 
@@ -79,7 +79,7 @@ def _own(place: Path) -> set[str]:
 
 
 def renew(trial: Base, base: Base) -> None:
-    """Makes the trial's folder a copy of the base's again."""
+    """Replaces the trial's folder by a new copy of the base's."""
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (base.run, base.campaign):
         shutil.copytree(place, trial.folder / place.name)
@@ -92,8 +92,8 @@ def _change(file: Path, how: Callable[[bytes, Random], bytes] | None, random: Ra
         file.write_bytes(how(content, random))
 
 
-def looks(study: Path, trial: Base, target: str) -> dict[str, Callable[[], Any]]:
-    """Everything that reads a run directory, or a campaign; what changes it comes last."""
+def commands(study: Path, trial: Base, target: str) -> dict[str, Callable[[], Any]]:
+    """All commands that read a run directory or a campaign; those that change it come last."""
     place: Path = getattr(trial, target)
     whole_campaign = ["--schemes", "pipeline", "--seeds", "1", "--out", str(trial.campaign)]
     compare = {"compare": lambda: app(["compare", str(study), *whole_campaign, "--json"])}
@@ -119,7 +119,7 @@ def load(place: Path) -> None:
 
 
 def verdict(ended: Ended, right: Ended, names: Sequence[str]) -> str:
-    """`same`, `error` for one as it should be, which has all these names, or what is wrong."""
+    """`same`, or `error` for an error that has all these names, or else the fault."""
     if "Traceback" in ended.err or "Traceback" in ended.out:
         return f"a traceback: {ended.err.strip().splitlines()[-1]}"
     if ended.code == 2:

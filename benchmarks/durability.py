@@ -1,17 +1,16 @@
-"""Whether a run directory survives what may happen to it: kills at any write, damage to any file.
+"""Tests run directories against kills at any write, and against damage to any file.
 
-`python -m benchmarks.durability --kills 500 --corruptions 300`; a quarter of an hour on two cores
-that nothing else uses, less where TMPDIR is in memory.
+`python -m benchmarks.durability --kills 500 --corruptions 300` takes a quarter of an hour on two
+idle cores, less where TMPDIR is in memory.
 
-A kill: a tiny study runs in a forked process that sends itself SIGKILL at one of its operations on
-files (within a write, or beside an opening, sync, renaming), chosen at random; what is there is
-loaded; then the run is resumed, killed again perhaps, until it ends. Every table, the plans and the
-checkpoint must equal those of a run that nobody disturbed, and what was loaded in between must be
-whole rounds of it.
+Kills: a tiny study runs in a forked process that sends itself SIGKILL at a random operation on
+files (within a write, or before an open, sync or rename). The directory is loaded, then the run is
+resumed, and perhaps killed again, until it ends. All tables, plans and the checkpoint must equal
+those of an undisturbed run, and what was loaded in between must be whole rounds of it.
 
-A corruption: one file of a run or of a campaign has a bit flipped, is cut short, or is deleted.
-Then `analysis.load`, `run --resume`, `replay` and `compare` each see it; each must give what it
-gives without the damage, or exit code 2 and an error that names the file, without a traceback.
+Corruptions: one file of a run or a campaign has a bit flipped, is truncated, or is deleted. Then
+`analysis.load`, `run --resume`, `replay` and `compare` must each give the same result as without
+the damage, or exit with code 2 and an error that names the file, without a traceback.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ clusters: [{{cu: jetson-nano, position: [20, 10], devices: [raspberry-pi-4]}}]
 radio: {{d2d: {{transport: direct}}, d2e: {{transport: direct}}}}
 """
 
-#: Wall seconds after which a process is taken to hang.
+#: A process that takes longer than this (wall time, s) is considered to hang.
 LONGEST_S = 120
 
 _MOST_KILLS = 4  # of one run
@@ -69,7 +68,7 @@ class Ended:
 
 
 def forked(work: Callable[[], object], folder: Path) -> Ended:
-    """Does the work in a process that has all of this one's modules loaded."""
+    """Calls `work` in a forked process, which has the modules of this one loaded."""
     places = [folder / name for name in ("stdout", "stderr")]
     pid = os.fork()
     if pid == 0:
@@ -150,7 +149,7 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A study, and what it leaves where nothing happens: to be copied, and held against.
+    """A study with undisturbed runs of it, to be copied and compared with.
 
     `run` has all rounds but the last, `whole` all of them, and `campaign` one finished run.
     """
@@ -180,7 +179,7 @@ class Base:
 
 
 def prepared(folder: Path) -> Base:
-    """Makes the base in this folder. The first run is in this process, to load all that is used."""
+    """Creates the base in this folder; the first run, in this process, loads all modules."""
     base = Base(folder)
     base.study.write_text(TINY)
     Study.load(base.study).run(out=base.whole)
@@ -199,12 +198,12 @@ def _counted(base: Base, place: Path) -> int:
 
 
 def run_alone(study: Path, place: Path) -> None:
-    """What `run` does, and `run --resume` where it was begun."""
+    """Runs the study as `run` does, or as `run --resume` where it was begun."""
     Study.load(study).run(out=place, resume=is_begun(place) or (place / LOCK).exists())
 
 
 def run_campaign(study: Path, place: Path) -> None:
-    """What `compare` does with a campaign of one run."""
+    """Runs a campaign of one run as `compare` does."""
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
     runs = campaign.plan_runs(str(study), (), **how)
     made = campaign.create(str(study), runs, place)
@@ -213,7 +212,7 @@ def run_campaign(study: Path, place: Path) -> None:
 
 
 def unlike(one: Path, other: Path) -> list[str]:
-    """What differs between two run directories, wall clock and manifests aside."""
+    """The differences between two run directories, except wall-clock times and manifests."""
     names = [files(place) for place in (one, other)]
     if names[0] != names[1]:
         return sorted(names[0] ^ names[1])
@@ -228,13 +227,13 @@ def unlike(one: Path, other: Path) -> list[str]:
 
 
 def files(place: Path) -> set[str]:
-    """The names of a directory's files, but for the lock."""
+    """The names of the files in a directory, without the lock."""
     found = {str(each.relative_to(place)) for each in place.rglob("*") if each.is_file()}
     return found - {LOCK}
 
 
 def kill(base: Base, count: int, random: Random) -> Iterator[str]:
-    """Kills runs `count` times, and has them go on; a line for whatever is not as it should be."""
+    """Kills and resumes runs, `count` kills in all; yields a line for each error found."""
     killed = 0
     while killed < count:
         work, whole = random.choice([(run_alone, base.whole), (run_campaign, base.campaign_run)])
@@ -267,7 +266,7 @@ def _run_killed(
 
 
 def _wrong_after_a_kill(place: Path, whole: Path) -> str:
-    """What is wrong with what a killed process left, as one who loads it sees it."""
+    """The error found when loading the directory of a killed process; empty for none."""
     done = rounds_done(place)
     try:
         run = analysis.load(place)
@@ -284,8 +283,8 @@ def _wrong_after_a_kill(place: Path, whole: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Kills and damages as often as is asked for; the exit code is 1 where anything was wrong."""
-    from benchmarks.damage import damage  # which needs what is here
+    """Makes the requested kills and corruptions; the exit code is 1 where any error was found."""
+    from benchmarks.damage import damage  # imported here, as it imports this module
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.durability")
     parser.add_argument("--kills", type=int, default=500, metavar="N")

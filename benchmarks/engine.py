@@ -1,7 +1,8 @@
-"""What the engine costs over plain PyTorch: training steps a second on fixed rates, one cluster.
+"""The overhead of the engine over plain PyTorch: training steps per second of one cluster.
 
 Both sides train the same model on the same micro-batches with AdamW in the same thread: one as a
-plain loop, the other as rounds of a pipeline of three devices. Taken in turn, medians compared.
+plain loop, the other as rounds of a pipeline of three devices over a network of fixed rates. They
+are measured alternately, and the medians compared.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ DEVICES = ("c0.d0", "c0.d1", "c0.d2")
 
 
 def measure() -> dict[str, float]:
-    """`engine_ratio`, and the steps a second that it is made of."""
+    """`engine_ratio`, and the steps per second of both sides."""
     task = Numbers(NumbersSettings(limit=1000, kinds=("cardinal",)), [4000], 64, seed=1)
     spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 64, 4, 256, 6, 2, 32)
     batches = list(itertools.islice(task.batches(0, 0), STEPS))
     plain, state = build(spec, 1), TrainingState(build(spec, 1), adamw)
     optimizer, costs = adamw(plain.parameters()), CostBook()
     with TorchThread() as thread:
-        engine_s(thread, state, costs, batches)  # measures the costs, once in a run
+        engine_s(thread, state, costs, batches)  # measures the costs, as a run does once
         runs = [
             (
                 thread.now(lambda: plain_s(plain, optimizer, batches)),

@@ -1,13 +1,13 @@
-"""DSSRA over many rounds on an analytic network: what V buys, and what it costs.
+"""DSSRA over many rounds on an analytic network: the trade-off of delay and energy queues over V.
 
-Clusters of unlike devices on granted bands; every link's shadowing is a first-order autoregression
-over rounds (Gudmundson 1991, in time). Each round the scheme plans from the links as they were
-measured in the last one, the event graph says how long its plan takes on the links as they are now,
-and the queues take the energy that this costs. No ns-3 and no torch training: rounds take
-milliseconds, so that three hundred of them for each V show the trend: delay above its least by
-O(1/V), queues in O(V), energy within its budgets in the long run.
+Clusters of unlike devices use bands that are granted link by link; the shadowing of every link is a
+first-order autoregression over rounds (Gudmundson 1991, in time). In each round the scheme plans
+from the links as measured in the last round, the event graph computes the duration of the plan on
+the present links, and its energy is added to the queues. Without ns-3 and training, a round takes
+milliseconds, so three hundred rounds for each V show the trend: a delay within O(1/V) of the
+minimum, queues in O(V), and long-term energy within the budgets.
 
-Run as a script it prints a table; with `--figure FILE` it draws it, where matplotlib is installed.
+As a script it prints a table; `--figure FILE` draws it, where matplotlib is installed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VS = (2.0, 8.0, 32.0, 128.0, 512.0)
 
 _NOISE_W_HZ = 2e-20
 _SHADOWING_DB = 6.0
-_MEMORY = 0.9  # of a round's shadowing that is left in the next
+_MEMORY = 0.9  # coefficient of the autoregression from round to round
 _SPEC = ModelSpec(200, 200, 64, 4, 256, 6, 2, 12)
 
 
 @dataclass
 class World:
-    """Clusters whose links change from round to round; the same for the same seed."""
+    """Clusters whose links change from round to round, reproducibly by the seed."""
 
     seed: int
     clusters: int = 2
@@ -71,7 +71,7 @@ class World:
         return tuple(tuple(device(n, k) for k in range(self.devices)) for n in range(self.clusters))
 
     def profiles(self) -> dict[str, DeviceProfile]:
-        """Every other device fast and hungry, the rest slow and frugal."""
+        """Devices that are fast and need much energy alternate with slow and economical ones."""
 
         def profile(name: str, speed: float, active_w: float, radiated_w: float) -> DeviceProfile:
             return DeviceProfile(name, speed, 1e-3, 2**30, active_w, radiated_w, 0.5, "made up")
@@ -100,7 +100,7 @@ class World:
         )
 
     def observation(self) -> Observation:
-        """The links as they are now, measured at full power over their whole band."""
+        """The present links, as measured at full power over their whole band."""
         profiles = self.profiles()
         links = []
         for medium in self.media():
@@ -126,13 +126,13 @@ class World:
         )
 
     def move_on(self) -> None:
-        """Shadowing of the next round."""
+        """Draws the shadowing of the next round."""
         fresh = _SHADOWING_DB * (1 - _MEMORY**2) ** 0.5
         for key, value in self.shadow_db.items():
             self.shadow_db[key] = _MEMORY * value + self.rng.normal(0, fresh)
 
     def execute(self, plan: RoundPlan) -> RoundOutcome:
-        """A plan of any scheme on the links as they are now."""
+        """Predicts a plan of any scheme on the present links."""
         seen = self.observation()
         fleet, work = Fleet.of(seen, Knowledge()), workload(seen, Settings())
         radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
@@ -217,7 +217,7 @@ def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> Histo
 
 
 def budget(seed: int = 1, part: float = 0.3) -> float:
-    """A budget that binds: a part of what the hungriest device takes where nobody asks."""
+    """A budget that binds: a share of what the most demanding device takes without one."""
     world = World(seed)
     plan = CollaPipe(memory="all").plan(0, world.observation())
     used = world.execute(plan).energy_j
@@ -225,13 +225,13 @@ def budget(seed: int = 1, part: float = 0.3) -> float:
 
 
 def sweep(vs: Sequence[float] = VS, rounds: int = ROUNDS, seed: int = 1) -> list[History]:
-    """The same world under several V."""
+    """Runs the same world with several values of V."""
     allowed = budget(seed)
     return [run(v, allowed, rounds, seed) for v in vs]
 
 
 def figure(histories: Sequence[History], path: str) -> None:
-    """Delay and queue over V, and the queues over rounds; needs matplotlib."""
+    """Draws delay and queues over V, and queues over rounds; needs matplotlib."""
     from matplotlib import pyplot
 
     made, (left, middle, right) = pyplot.subplots(1, 3, figsize=(12, 3.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""What one awaited completion through ns-3 costs: a task, the loop, ns-3, and back."""
+"""The wall time of awaiting one ns-3 event: from the task through loop and ns-3 and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDTRIPS = 20_000
 
 
 def measure() -> dict[str, float]:
-    """Microseconds of wall time an awaited ns-3 event takes, the median of several runs."""
+    """Microseconds of wall time per awaited ns-3 event, the median of several runs."""
     return {"loop_roundtrip_us": statistics.median(_roundtrip_us() for _ in range(REPEATS))}
 
 

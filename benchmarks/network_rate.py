@@ -1,8 +1,8 @@
-"""What the bridge costs: payload a wall second, ours over a plain ns-3 script's.
+"""The overhead of the bridge: payload per wall second, relative to a plain ns-3 script.
 
-Both sides carry the same bytes between nodes at the same places, with the same radios, attributes
-and TCP. The plain side is what an ns-3 user would write: helpers, BulkSend and PacketSink. Neither
-side's set-up counts.
+Both sides carry the same bytes between nodes at the same positions, with the same radios,
+attributes and TCP. The plain script is what an ns-3 user would write: helpers, BulkSend and
+PacketSink. Set-up is not included.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SCENARIO = ScenarioSpec(
 
 
 def measure() -> dict[str, float]:
-    """The two ratios, each the median of several, the sides taken in turn."""
+    """The two ratios, each a median; both sides are measured alternately."""
     return {
         "wifi_rate_ratio": _ratio("c0.d0", WIFI_BYTES),
         "lte_rate_ratio": _ratio("bs", LTE_BYTES),
@@ -54,7 +54,7 @@ def _ratio(dst: str, size_bytes: int) -> float:
 
 
 def _ours(dst: str, size_bytes: int) -> float:
-    """MB a wall second through our network under the event loop."""
+    """MB per wall second through this project's network under the event loop."""
     net = network.build(SCENARIO)
 
     async def main() -> float:
@@ -70,12 +70,12 @@ def _ours(dst: str, size_bytes: int) -> float:
 
 
 def _plain(dst: str, size_bytes: int) -> float:
-    """MB a wall second in a plain script, from the control unit to the device or the station."""
+    """MB per wall second in a plain script, from the control unit to a device or the station."""
     ns = _fresh()
     nodes, cell = _wifi_cell(ns)
-    # The helpers own the core network's nodes, and may not go before the simulation does.
+    # The helpers own the nodes of the core network, and have to live as long as the simulation.
     server, core, _owners = _lte_cell(ns, nodes.Get(0))
-    ns.Simulator.Stop(ns.MilliSeconds(100))  # to be attached
+    ns.Simulator.Stop(ns.MilliSeconds(100))  # until the terminal is attached
     ns.Simulator.Run()
     if dst == "bs":
         rate = _bulk_rate(ns, nodes.Get(0), server.Get(0), core.GetAddress(1), size_bytes)
@@ -164,7 +164,7 @@ def _place(ns: Any, nodes: Any, specs: list[NodeSpec]) -> None:
 
 
 def _bulk_rate(ns: Any, src: Any, dst: Any, address: Any, size_bytes: int) -> float:
-    """MB a wall second from BulkSend to PacketSink, until the sink has all."""
+    """MB per wall second from BulkSend to PacketSink, until all bytes are received."""
     sink = ns.PacketSinkHelper(
         "ns3::TcpSocketFactory", ns.InetSocketAddress(ns.Ipv4Address.GetAny(), _PORT).ConvertTo()
     ).Install(dst)

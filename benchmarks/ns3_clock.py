@@ -47,7 +47,7 @@ class BareClock:
         self._ns = ns
         self._own = _own()
         self._advance = self._own.Advance
-        self._advance.__release_gil__ = True  # torch works meanwhile
+        self._advance.__release_gil__ = True  # so that torch computes meanwhile
         self._pending: dict[int, asyncio.Future[None]] = {}
         self._count = 0
 
@@ -61,7 +61,7 @@ class BareClock:
         return [f"event {number}" for number in self._pending]
 
     def interrupt(self) -> None:
-        """Left out: what is measured here ends by itself."""
+        """Does nothing: the waits that are measured here always end."""
 
     def advance(self, until_ns: int | None) -> Advance:
         self._advance(-1 if until_ns is None else until_ns)
@@ -80,7 +80,7 @@ class BareClock:
         return future
 
     def load(self, events: int) -> None:
-        """Gives ns-3 this many events to do, a microsecond of simulated time apart."""
+        """Schedules this many ns-3 events, a microsecond of simulated time apart."""
         self._own.StartLoad(events)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class BareClock:
 
 
 def _own() -> Any:
-    import cppyy  # once ns-3 is loaded, so that it starts with the project's cache
+    import cppyy  # after ns-3 is loaded, so that cppyy starts with the project's cache
 
     if not hasattr(cppyy.gbl, "bare_clock"):
         cppyy.cppdef(_SOURCE)

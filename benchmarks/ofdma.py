@@ -1,8 +1,8 @@
-"""What the OFDMA radio costs: payload a wall second over ns-3's LTE's, and how it grows with links.
+"""The speed of the OFDMA radio: payload per wall second relative to ns-3's LTE, and its scaling.
 
-All sides carry the same bytes up from four control units at the same places, with the same power,
-over the same 100 resource blocks, of which each has a quarter: so at the same SINR. Set-up does not
-count. The scaling figures are the wall seconds of a simulated second, all uplinks busy.
+Both radios carry the same bytes from four control units at the same positions, with the same power,
+over the same 100 resource blocks, of which each link has a quarter, and so at the same SINR. Set-up
+is not included. The scaling figures are wall seconds per simulated second, all uplinks busy.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ns3_scenarios.scenario import ClusterSpec, LteSpec, NodeSpec, OfdmaSpec, Sc
 REPEATS = 5
 UPLINKS = 4
 MESSAGES = 4
-BYTES = 2_000_000  # of each uplink, against LTE
-DIRECT_BYTES = 40_000_000  # of each uplink: the same would be over before it could be timed
+BYTES = 2_000_000  # of each uplink, compared with LTE
+DIRECT_BYTES = 40_000_000  # of each uplink; fewer would be sent too fast to be timed
 SCALING = (1, 4, 16, 64)
 SCALING_NS = 2_000_000_000
 
 
 def scenario(uplinks: int, d2e: LteSpec | OfdmaSpec) -> ScenarioSpec:
-    """Control units on a line, 150 m off: neither radio is at the end of its codes there."""
+    """Control units on a line, 150 m away, where neither radio uses its highest or lowest code."""
 
     def cluster(n: int) -> ClusterSpec:
         return ClusterSpec(
@@ -37,13 +37,13 @@ def scenario(uplinks: int, d2e: LteSpec | OfdmaSpec) -> ScenarioSpec:
     return ScenarioSpec(
         bs=NodeSpec("bs", (0.0, 0.0, 1.5), 1.0, 1.0),
         clusters=tuple(cluster(n) for n in range(uplinks)),
-        d2d=OfdmaSpec(),  # which costs nothing while it is silent
+        d2d=OfdmaSpec(),  # takes no time while nothing is sent
         d2e=d2e,
     )
 
 
 def measure() -> dict[str, float]:
-    """Ratios to LTE, medians of several runs taken in turn, and the cost of 1 to 64 links."""
+    """Ratios to LTE, medians of runs that alternate, and the wall time with 1 to 64 links."""
     lte = scenario(UPLINKS, LteSpec())
     tcp = scenario(UPLINKS, OfdmaSpec(transport="tcp"))
     direct = replace(tcp, d2e=OfdmaSpec())
@@ -62,7 +62,7 @@ def measure() -> dict[str, float]:
 
 
 def _mb_a_second(spec: ScenarioSpec, size_bytes: int) -> float:
-    """Payload in MB a wall second, all uplinks together."""
+    """Payload in MB per wall second, all uplinks together."""
     net = network.build(spec)
 
     async def main() -> float:
@@ -86,7 +86,7 @@ def _mb_a_second(spec: ScenarioSpec, size_bytes: int) -> float:
 
 
 def _wall_a_second(uplinks: int) -> float:
-    """Wall seconds of a simulated second with so many uplinks, all busy."""
+    """Wall seconds per simulated second with this number of busy uplinks."""
     net = network.build(scenario(uplinks, OfdmaSpec()))
 
     async def main() -> float:

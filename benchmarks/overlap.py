@@ -1,9 +1,8 @@
-"""How well torch and ns-3 overlap: a co-simulation against the larger of its two halves alone.
+"""The overlap of torch and ns-3: the time of a co-simulation over that of its slower half alone.
 
-Computation and network are of like size and both take part in every step: while torch computes,
-ns-3 simulates as many events as take it as long. The two halves and the whole are taken in turn,
-and the median of the ratios is told. It means something only where two cores are free: on a busy
-machine two processes that share nothing would not overlap either.
+In every step, torch computes while ns-3 simulates a number of events that takes about as long. The
+two halves and the whole are measured alternately, and the median ratio is reported. It needs two
+idle cores: on a busy machine, even independent processes would not overlap.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from bridge.compute import TorchThread
 
 REPEATS = 9
 STEPS = 20
-EVENTS = 40_000  # a microsecond of simulated time apart
+EVENTS = 40_000  # one per microsecond of simulated time
 STEP_NS = (EVENTS + 2) * 1000
 WIDTH = 256
 
 
 def measure() -> dict[str, float]:
-    """`overlap_ratio`, and the seconds of wall time that it is made of."""
+    """`overlap_ratio`, and the wall times (s) that it is computed from."""
     products = _products_as_long_as_the_events()
     runs = [
         (_wall_s(0, EVENTS), _wall_s(products, 0), _wall_s(products, EVENTS))
@@ -42,7 +41,7 @@ def measure() -> dict[str, float]:
 
 
 def _wall_s(products: int, events: int) -> float:
-    """Wall time of all steps, each so many matrix products beside so many events."""
+    """Wall time of all steps, each with this many matrix products and events at the same time."""
     clock = BareClock()
     matrix = torch.rand(WIDTH, WIDTH) / WIDTH
 
@@ -68,7 +67,7 @@ def _wall_s(products: int, events: int) -> float:
 
 def _products_as_long_as_the_events() -> int:
     trial = 100
-    _wall_s(trial, EVENTS)  # everything is loaded and warm from here on
+    _wall_s(trial, EVENTS)  # now everything is loaded and warm
     return max(round(trial * _wall_s(0, EVENTS) / _wall_s(trial, 0)), 1)
 
 

@@ -1,8 +1,8 @@
-"""What it takes to plan a round: for a hundred clusters of ten devices, and for `quickstart`.
+"""The time to plan a round: for a hundred clusters of ten devices, and for `quickstart`.
 
-The large fleet is made up (`benchmarks.longterm`), with links all measured; that of `quickstart`
-is measured by sounding its links in ns-3. A plan is made by a scheme that has seen no round yet,
-which has nothing to start from. Time is that of one core, in a process that uses no more.
+The large fleet is synthetic (`benchmarks.longterm`), with all links measured; the links of
+`quickstart` are sounded in ns-3. Each plan is the first of a new scheme, which has no earlier plan
+to start from. Times are of a process that uses one core.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def measure() -> dict[str, float]:
 
 
 def measure_here() -> dict[str, float]:
-    """The same in this process, however many cores it uses."""
+    """The same times, measured in this process with as many cores as it uses."""
     world = World(seed=1, clusters=CLUSTERS, devices=DEVICES).observation()
     large = replace(world, model=replace(world.model, encoder_blocks=BLOCKS))
     run = Study.load("quickstart", scheme="collapipe").prepare()
@@ -50,7 +50,7 @@ def measure_here() -> dict[str, float]:
 
 
 def _seconds(observation: Observation) -> float:
-    """The median over several fresh schemes, with the caches of earlier plans warm."""
+    """The median over several new schemes, with warm caches."""
     CollaPipe().plan(0, observation)
     taken = []
     for _ in range(REPEATS):

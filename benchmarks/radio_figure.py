@@ -1,8 +1,8 @@
-"""The figure in docs/radio.md: goodput over SINR, under Shannon's bound and beside ns-3's LTE.
+"""The figure in docs/radio.md: goodput over SINR, compared with Shannon's bound and ns-3's LTE.
 
 `python -m benchmarks.radio_figure docs/radio.png`. One control unit sends to a base station 40 m
-off, alone on 100 resource blocks, at powers that give SINRs from −5 to 30 dB as the receiver itself
-measures them.
+away, alone on 100 resource blocks, at powers that give SINRs from −5 to 30 dB, as measured by the
+receiver.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ns3_scenarios.scenario import ClusterSpec, LteSpec, NodeSpec, OfdmaSpec, Sc
 
 BAND_HZ = 18e6
 UPLINK = ("c0.cu", "bs")
-LASTING_S = 1.5  # of a transfer, roughly
+LASTING_S = 1.5  # approximate duration of a transfer
 STACKS: dict[str, LteSpec | OfdmaSpec] = {
     "OFDMA, direct": OfdmaSpec(transport="direct"),
     "OFDMA, TCP": OfdmaSpec(transport="tcp"),
@@ -40,7 +40,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one transfer showed."""
+    """The measurements of one transfer."""
 
     sinr_db: float
     goodput_bps: float
@@ -71,7 +71,7 @@ def measured(d2e: LteSpec | OfdmaSpec, dbm: float) -> Point:
 
 
 def sweep(count: int) -> dict[str, list[Point]]:
-    """Every stack over powers that span −5 to 30 dB."""
+    """Measures every stack at powers that give −5 to 30 dB."""
     high = measured(replace(OfdmaSpec(), transport="direct"), 20.0).sinr_db
     powers_dbm = 20.0 - high + np.linspace(-5, 30, count)
     return {

@@ -1,4 +1,4 @@
-"""How near DSSRA's predictions come to what ns-3 measures, from the records of runs.
+"""The errors of DSSRA's predictions against measurements of ns-3, from the records of runs.
 
 `python -m benchmarks.reality RUN_DIR… [--figure FILE]` reads the `plans.jsonl` of runs of the
 scheme `collapipe`, prints the errors of times and of nodes' energies, and draws them.
@@ -19,7 +19,7 @@ ENERGIES = {"energy_j": "energy", "tx_energy_j": "sending", "rx_energy_j": "rece
 
 
 def read(directory: Path) -> pd.DataFrame:
-    """A row a round and figure: study, round, name, quantity, predicted, measured; s and J.
+    """A row for each round and quantity: study, round, name, quantity, predicted, measured (s, J).
 
     Times are those of the round, energies those of every node.
     """
@@ -36,7 +36,7 @@ def read(directory: Path) -> pd.DataFrame:
 
 
 def errors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Median and largest error, relative to what was measured, and the median of round 0.
+    """The median and largest error, relative to the measurement, and the median of round 0.
 
     Energies that were not and should not be spent are left out.
     """
@@ -48,7 +48,7 @@ def errors(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(rows: pd.DataFrame, path: str) -> None:
-    """A column a run: times over rounds, and each node's joules, predicted and measured."""
+    """Draws a column for each run: times over rounds, and each node's energy, with predictions."""
     from matplotlib import pyplot
 
     studies = list(rows["study"].unique())

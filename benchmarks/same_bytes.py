@@ -1,11 +1,11 @@
-"""Whether another commit of this repository gives the same results, bit for bit.
+"""Checks that another commit of this repository gives the same results, bit for bit.
 
-`python -m benchmarks.same_bytes COMMIT` runs that commit beside the present working tree, on the
-same machine and with the same packages, and compares all tables (the columns that both have, wall
-clock ones aside) and the tensors and numbers of the checkpoints. Messages, manifests and
-explanations are not compared. Names after the commit choose cases (`quickstart-seed1-lte`, or a
-part of a name); `--keep FOLDER` keeps what that commit gave, so that it runs once for many
-comparisons with it. Exit code 0 where all cases are the same, 1 otherwise.
+`python -m benchmarks.same_bytes COMMIT` runs that commit and the working tree on the same machine
+with the same packages, and compares all tables (the columns that both have, except wall-clock
+times) and the tensors and numbers of the checkpoints. Messages, manifests and explanations are not
+compared. Names after the commit select cases (`quickstart-seed1-lte`, or a part of a name).
+`--keep FOLDER` keeps the results of that commit, so that it runs once for several comparisons. The
+exit code is 0 where all cases are the same, 1 where one differs, and 2 for an unknown commit.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What differs in a case; nothing where the results are the same."""
+    """The differences of a case; none where the results are the same."""
 
     case: Case
     different: tuple[str, ...]
 
 
 def cases() -> Iterator[Case]:
-    """Every bundled study, and `quickstart` over each radio stack and under each scheme."""
+    """Every bundled study, and `quickstart` over each radio stack and with each scheme."""
     for seed in SEEDS:
         common = (f"--seed={seed}", f"--rounds={ROUNDS}")
         for study in STUDIES:
@@ -70,14 +70,14 @@ def cases() -> Iterator[Case]:
 
 
 def compare(case: Case, commit: Path, kept: Path, scratch: Path) -> Verdict:
-    """Runs a case from the tree of a commit, unless it is in `kept`, and from the present one.
+    """Runs a case with the tree of a commit, unless `kept` has its results, and with this tree.
 
-    `scratch` is an empty folder of the same file system as `kept`.
+    `scratch` is an empty folder on the same file system as `kept`.
     """
     before, after = kept / case.name, scratch / f"{case.name}-present"
     failed: list[str] = []
     if not before.is_dir():
-        # Renamed when it is whole: a comparison that is interrupted leaves no half of a run behind.
+        # Renamed when complete, so that an interrupted comparison leaves no partial run.
         fresh = scratch / f"{case.name}-commit"
         failed += _run(case, commit, fresh)
         if not failed:
@@ -89,7 +89,7 @@ def compare(case: Case, commit: Path, kept: Path, scratch: Path) -> Verdict:
 
 
 def _run(case: Case, tree: Path, place: Path) -> list[str]:
-    """Why the run failed, at most one line."""
+    """Runs a case; the reason in one line if the run failed, else nothing."""
     done = subprocess.run(
         [sys.executable, "-m", "collapipe_ns3", "run", *case.arguments, "--out", str(place)],
         cwd=tree,
@@ -105,7 +105,7 @@ def _run(case: Case, tree: Path, place: Path) -> list[str]:
 
 
 def differences(one: Path, other: Path) -> Iterator[str]:
-    """What two run directories have in common and not alike."""
+    """The tables' columns and the checkpoint's values in which two run directories differ."""
     for table in sorted(each.name for each in one.iterdir() if each.is_dir()):
         if (other / table).is_dir():
             frames = (pd.read_parquet(place / table) for place in (one, other))
@@ -125,14 +125,14 @@ def different_columns(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
 
 
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Categories as text: which there are of them depends on the other rows."""
+    """The column with categories as text, as the set of categories depends on other rows."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     return column.reset_index(drop=True)
 
 
 def different_values(one: Any, other: Any, where: str) -> Iterator[str]:
-    """The places of nested data that both have and that are not equal to the bit."""
+    """The places, present in both nested values, whose values are not equal bit for bit."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in one:
             if key in other:
@@ -151,7 +151,7 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         alike = one.dtype == other.dtype and one.shape == other.shape
         return alike and one.numpy().tobytes() == other.numpy().tobytes()
-    return bool(one == other) or (one != one and other != other)  # nan is nan
+    return bool(one == other) or (one != one and other != other)  # nan counts as equal to nan
 
 
 def extracted(commit: str, folder: Path) -> Path:
@@ -177,7 +177,7 @@ def commit_hash(commit: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compares with a commit; prints a line a case as it ends."""
+    """Compares with a commit; prints a line for each case when it ends."""
     parser = argparse.ArgumentParser("benchmarks.same_bytes", description=__doc__)
     parser.add_argument("commit")
     parser.add_argument("wanted", nargs="*", metavar="case")

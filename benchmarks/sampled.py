@@ -1,8 +1,8 @@
-"""What sampling saves: CPU time of a round's network on `paper-transformer`, packets over sampled.
+"""The CPU time that sampling saves: the network of a round of `paper-transformer`, both fidelities.
 
-Both sides carry one round as the study's scheme plans it, with the sizes and compute times that it
-has and nothing computed: broadcast, pipeline steps, gather and upload of every cluster. Processor
-time of the simulating thread counts, which other processes disturb less than wall time.
+Both sides carry one round as the study's scheme plans it, with its transfer sizes and compute times
+but without computing: broadcast, pipeline steps, gather and upload of every cluster. The processor
+time of the simulating thread is measured, which depends less on other processes than wall time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TCP = ("radio.d2d.transport=tcp", "radio.d2e.transport=tcp")
 
 
 def measure() -> dict[str, float]:
-    """`sampled_speedup`, what it is made of, and the round's error; the same over TCP."""
+    """`sampled_speedup`, the times it is computed from, and the round's error; also over TCP."""
     return _measured("sampled", ()) | _measured("sampled_tcp", TCP)
 
 
@@ -73,7 +73,7 @@ def _round(run: Run, fidelity: Fidelity) -> tuple[float, float]:
 
 @dataclass
 class _Cluster:
-    """One cluster's part of a round, as traffic."""
+    """The traffic of one cluster in a round."""
 
     net: network.Ns3Network
     profiles: dict[str, DeviceProfile]
@@ -93,7 +93,7 @@ class _Cluster:
         await self.net.transfer(self.control, SERVER, self.work.upload_bytes)
 
     async def _star(self, *, outwards: bool) -> None:
-        """Every device's segment to it, or back from it, at once."""
+        """Sends every device's segment to it, or back from it, at the same time."""
         transfers = []
         for stage in self.pipeline.stages:
             ends = (self.control, stage.device) if outwards else (stage.device, self.control)
@@ -103,7 +103,7 @@ class _Cluster:
         await asyncio.gather(*transfers)
 
     async def _micro_batch(self, sequences: int) -> None:
-        """Forward through the segments to the decoder, and all the way back."""
+        """Sends activations through the segments to the decoder, and gradients back."""
         work, block = self.work, self.work.block
         stages = self.pipeline.stages
         ways: Sequence[tuple[int, int, int]] = (

@@ -1,8 +1,8 @@
-"""How soon ns-3 is at work: `from ns import ns` against this project's way of loading it.
+"""The start-up time of ns-3: `from ns import ns`, compared with this project's way of loading it.
 
 `startup_ratio` is the wall time of `from ns import ns` over the time from the start of a process
-to the first simulated event of an ns3_scenarios network, with a warm cache; each in processes of
-their own, taken in turn, and the medians compared.
+to the first simulated event of an ns3_scenarios network, with a warm cache. Each is measured in new
+processes, alternately, and the medians are compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ns import ns
 print(time.monotonic() - started)
 """
 
-# The monotonic clock is one for all processes, so that this one's start can be told by its parent.
+# All processes share the monotonic clock, so the parent process can pass the time of the start.
 OURS = """
 import time
 from ns3_scenarios import network
@@ -36,8 +36,8 @@ print(time.monotonic())
 
 
 def measure() -> dict[str, float]:
-    """The ratio, and the two medians in seconds that it is made of."""
-    _first_event_s()  # the cache is warm from here on
+    """The ratio, and the two medians (s) that it is computed from."""
+    _first_event_s()  # now the cache is warm
     pairs = [(_plain_import_s(), _first_event_s()) for _ in range(REPEATS)]
     plain_s, ours_s = (statistics.median(side) for side in zip(*pairs, strict=True))
     return {

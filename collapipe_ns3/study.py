@@ -89,18 +89,18 @@ class Study:
         `with_`: `Study.load("quickstart", training__local_steps=3)`. Raises `StudyError` with all
         problems.
         """
-        opened = study_file.opened(str(study), sets, scheme)
+        loaded = study_file.load(str(study), sets, scheme)
         written = (
-            study_file.written_scheme(str(study)) if scheme is not None else opened.config.scheme
+            study_file.written_scheme(str(study)) if scheme is not None else loaded.config.scheme
         )
-        loaded = cls(opened.config, {written.name: written.settings}, opened.origins)
-        return loaded.with_(**keys) if keys else loaded
+        made = cls(loaded.config, {written.name: written.settings}, loaded.origins)
+        return made.with_(**keys) if keys else made
 
     @classmethod
     def from_yaml(cls, text: str, called: str = "given as text") -> Self:
         """A study from YAML text, which error messages name `called`; raises `StudyError`."""
-        opened = study_file.understood(called, text)
-        return cls(opened.config, origins=opened.origins)
+        loaded = study_file.load_text(called, text)
+        return cls(loaded.config, origins=loaded.origins)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -139,9 +139,9 @@ class Study:
             overrides.put_value(path, value)
         config, found = study_file.check(data)
         if config is None or found or overrides.problems:
-            located = self.origins.under(overrides).located(found)
+            located = self.origins.overridden(overrides).located(found)
             raise StudyError(self.config.name, [*overrides.problems, *located])
-        return Study(config, known, self.origins.under(overrides))
+        return Study(config, known, self.origins.overridden(overrides))
 
     def plan(self) -> RoundPlan:
         """The first round's plan, whose network was built too; raises `StudyError`."""

@@ -1,4 +1,4 @@
-"""What the sections of a study file have in common: strict keys, shorthands, kinds."""
+"""The base class of the sections of a study file: strict keys, shorthands, kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from collapipe_ns3.quantity import Metres
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Decibels = Annotated[float, Field(ge=-100, le=100)]
 
-#: East and north of the base station's mast, and height above ground (1.5 m where it is left out).
+#: Metres east and north of the base station, and height above ground (by default 1.5 m).
 Position = Annotated[
     tuple[Annotated[Metres, Field(ge=-1e6, le=1e6)], ...],
     Strict(False),
@@ -35,7 +35,7 @@ def _plain(value: object) -> object:
     return value
 
 
-#: A value of an ns-3 attribute.
+#: The value of an ns-3 attribute.
 Attribute = Annotated[
     Any,
     AfterValidator(_plain),
@@ -43,15 +43,16 @@ Attribute = Annotated[
 ]
 
 
-#: Kinds by key, or keys by kind.
+#: The kinds that have a key, by key; or the keys that a kind needs, by kind.
 Keys = Mapping[str, tuple[str, ...]]
 
 
 class Section(BaseModel):
-    """A mapping of the study file; one with a `shorthand` may be written as that key alone.
+    """A section (mapping) of the study file.
 
-    A section may be of several kinds, of which the key `chooses` says one: `only` has the keys that
-    not all of them have, `needs` those that one can't be without.
+    A section with a `shorthand` may be written as the value of that key alone. A section may have
+    several kinds, which the key `chooses` selects: `only` has the kinds that allow a key, for keys
+    that not all kinds have, and `needs` the keys that a kind requires.
     """
 
     model_config = ConfigDict(
@@ -75,13 +76,13 @@ class Section(BaseModel):
         return {cls.shorthand: value} if cls.shorthand and isinstance(value, str) else value
 
     def given(self, *names: str) -> dict[str, Any]:
-        """The keys of these names that a study gives."""
+        """Those of the named keys that the study sets, with their values."""
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
 
 def kind_problems(value: object, place: Place = ()) -> Iterator[tuple[Place, Problem]]:
-    """Keys that a section's kind doesn't have, or lacks, here and in all sections within."""
+    """Problems of this section, and those within, with keys that their kinds refuse or need."""
     if isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from kind_problems(item, (*place, index))

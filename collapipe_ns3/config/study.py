@@ -1,7 +1,7 @@
-"""A study: every key that a study file may have, with its type, unit, bounds and default.
+"""The keys of a study file, with their types, units, bounds and defaults.
 
-A key that names a unit takes a number in it, or text with a unit (`collapipe_ns3.quantity`). What
-more than one key must agree on is checked in `collapipe_ns3.reading.checks`.
+A key that names a unit takes a number in it, or text with a unit (`collapipe_ns3.quantity`).
+Conditions on several keys are checked in `collapipe_ns3.reading.checks`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collapipe_ns3.costs.optimizers import OptimizerName
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
 
-MAST_M = 10.0  # of base stations, where a study says nothing of their height
+MAST_M = 10.0  # default height of base stations, m
 
 
 _Blocks = Annotated[int, Field(ge=1, le=1000)]
@@ -28,24 +28,24 @@ _Sequences = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class Scheme(Section):
-    """What plans the rounds, by name, with settings of its own."""
+    """The scheme that plans the rounds, by name, with its settings."""
 
     shorthand = "name"
 
     name: Annotated[str, Field(examples=["pipeline"])] = "pipeline"
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Keywords of the scheme's constructor."""
+    """Keyword arguments of the scheme's constructor."""
 
 
 class Scenario(Section):
-    """A function of the user's own that builds the network; see docs/own-scenario.md."""
+    """A user's own function that builds the network; see docs/own-scenario.md."""
 
     shorthand = "function"
 
     function: Annotated[str, Field(examples=["my_package.my_module:build"])]
     """`module:function`."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Keywords of the function."""
+    """Keyword arguments of the function."""
 
 
 class Model(Section):
@@ -62,26 +62,26 @@ class Model(Section):
 
 
 class Task(Section):
-    """What is learned: translation of number and date phrases, made without any download."""
+    """The learning task: translation of number and date phrases, generated without any download."""
 
     shorthand = "name"
 
     name: Literal["numbers"] = "numbers"
     limit: Annotated[int, Field(ge=10, le=100_000)] = 10_000
-    """Cardinals are below this, ordinals below this and 1000."""
+    """Cardinals are below this; ordinals are below this and below 1000."""
     kinds: Annotated[
         tuple[Literal["cardinal", "ordinal", "year", "date"], ...],
         Strict(False),
         Field(min_length=1),
     ] = ("cardinal", "ordinal", "year", "date")
     phrases: Annotated[int, Field(ge=1, le=100)] = 1
-    """Phrases in a sequence, for sequences as long as sentences or paragraphs."""
+    """Phrases in a sequence; more phrases give sequences as long as sentences or paragraphs."""
     test_size: Annotated[int, Field(ge=10, le=1_000_000)] = 500
-    """Sequences of phrases that no cluster has, on which the model is judged."""
+    """Sequences of phrases that no cluster has, on which the model is evaluated."""
     cluster_size: _Sequences = 4000
     """Sequences that each cluster has."""
     dirichlet_alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """How alike the clusters' mixtures of kinds are: the smaller, the less."""
+    """Concentration of the clusters' mixtures of kinds: smaller values make clusters less alike."""
 
     @field_validator("kinds")
     @classmethod
@@ -97,24 +97,25 @@ class Training(Section):
     optimizer: OptimizerName = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
     batch_size: _Sequences = 64
-    """Sequences that a cluster takes in one local step, over all micro-batches."""
+    """Sequences that a cluster processes in one local step, in all micro-batches together."""
     local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
-    """Steps of every cluster between two aggregations."""
+    """Steps of each cluster between two aggregations."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
 
 
 class Node(Section):
-    """A node: a device profile, and what differs from it."""
+    """A node: a device profile, and values that replace those of the profile."""
 
     shorthand = "profile"
 
     profile: Annotated[str, Field(examples=["raspberry-pi-4"])]
     position: Position | None = None
     motion: Motion | None = None
-    """How it moves; on a way it begins where that says. A control unit takes its devices along."""
+    """How it moves; a trajectory (`way`) begins at its own place. A control unit takes its devices
+    along."""
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
-    """The most it can radiate."""
+    """The most that it can radiate."""
     rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
     active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
     flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
@@ -131,7 +132,7 @@ class Node(Section):
         return name
 
     def device_profile(self) -> DeviceProfile:
-        """The profile with this node's own figures in it."""
+        """The profile with this node's own values."""
         own: dict[str, Any] = {
             "rx_power_w": self.rx_power_w,
             "active_power_w": self.active_power_w,
@@ -151,7 +152,7 @@ class Server(Node):
 
 
 class Cluster(Section):
-    """A control unit, which has the data, and the devices that compute for it."""
+    """A control unit, which holds the data, and the devices that compute for it."""
 
     cu: Annotated[Node, Field(examples=["jetson-nano"])]
     devices: Annotated[
@@ -160,40 +161,40 @@ class Cluster(Section):
         Field(min_length=1, max_length=1000, examples=[["raspberry-pi-4"]]),
     ]
     position: Position | None = None
-    """Where the control unit is; drawn within the cell where it is left out."""
+    """Position of the control unit; by default drawn within the cell."""
     motion: Motion | None = None
     """How the control unit moves."""
     together: bool = True
-    """Whether the devices go along with the control unit; those on a way of their own never do."""
+    """Whether devices move with the control unit; those on a trajectory of their own never do."""
     station: str | None = None
-    """The base station that serves it: `bs`, or one of the `stations`, `bs1` and so on."""
+    """The base station that serves it: `bs`, or one of the `stations` (`bs1`, `bs2`, …)."""
     channel: int | None = None
-    """A Wi-Fi channel number or an OFDMA sub-band; clusters without one share the same."""
+    """A Wi-Fi channel number or an OFDMA sub-band; clusters without one share one channel."""
     size: _Sequences | None = None
-    """Sequences that this cluster has, where that is not the task's `cluster_size`."""
+    """Sequences that this cluster has; by default the task's `cluster_size`."""
 
 
 class Station(Section):
-    """A further base station, with all else as the server's; the core between takes no time."""
+    """A further base station, otherwise like the server's; the core network has no delay."""
 
     position: Annotated[Position, Field(examples=[[1e4, 0.0, 10.0]])]
     motion: Motion | None = None
 
 
 class Placement(Section):
-    """Within what distances the nodes without a position are drawn, uniformly over the disc."""
+    """The discs that nodes without a position are drawn in, uniformly over the area."""
 
     cell_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 60.0
-    """Control units around the base station."""
+    """Distance of control units from the base station, at most."""
     cluster_radius_m: Annotated[Metres, Field(gt=1, le=1e6)] = 10.0
-    """Devices around their control unit."""
+    """Distance of devices from their control unit, at most."""
 
 
 class StudyConfig(Section):
-    """A study. Every run of it with the same seed gives the same bytes.
+    """A study. Every run of it with the same seed and code gives the same bytes.
 
-    What it takes of memory where it runs is predicted, from its model, nodes and data, and may be
-    256 GiB at most.
+    The memory that it needs on the machine that runs it is predicted from its model, nodes and
+    data, and may be at most 256 GiB.
     """
 
     name: Annotated[
@@ -217,10 +218,10 @@ class StudyConfig(Section):
     propagation: Propagation = Propagation()
     interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
     fidelity: Fidelity = "packet"
-    """`packet`: every byte goes as packets; `sampled`: of long transfers a prefix does, until its
-    goodput has settled, and the rest is taken to go on like it."""
+    """`packet`: every byte is simulated as packets; `sampled`: of a long transfer only a prefix is,
+    until its goodput has settled, and the rest is extrapolated from it."""
     ns3: dict[str, Attribute] = Field(default_factory=dict)
-    """Defaults of ns-3 attributes, `ns3::Type::Attribute` to value."""
+    """Default values of ns-3 attributes, by `ns3::Type::Attribute`."""
 
     @field_validator("server")
     @classmethod

@@ -1,4 +1,4 @@
-"""The contract of plug-ins, as checks that their authors run: `collapipe-ns3 check`.
+"""The contract of plug-ins, as checks that `collapipe-ns3 check` makes.
 
 A plug-in is a scheme, by its name or as `module:Class`, or a scenario, as `module:function`.
 """
@@ -17,38 +17,38 @@ from ns3_scenarios.runtime import SimulationError
 State = Literal["ok", "failed", "not run"]
 
 
-class Breach(Exception):
-    """What a plug-in does otherwise than the contract says."""
+class Violation(Exception):
+    """A plug-in does not do what its contract requires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check that was made: `note` says what failed, or what else there is to say."""
+    """The result of a check; `note` says what failed, or has a remark."""
 
     name: str
     state: State
     note: str = ""
 
 
-#: A check's name, and the check itself: it hands back a note, and raises where it fails.
+#: The name of a check, and the check itself, which returns a note or None, and raises on failure.
 Step = tuple[str, Callable[[], str | None]]
 
 
 def run_checks(stages: Iterable[Iterable[Step]]) -> Iterator[Check]:
-    """Makes every check of a stage; those of later stages only where all before are ok."""
-    sound = True
+    """Makes all checks of each stage, and those of later stages only if all earlier ones passed."""
+    passed = True
     for stage in stages:
         checks: list[Check] = []
         for name, check in stage:
-            checks.append(_made(name, check) if sound else Check(name, "not run"))
+            checks.append(_run_check(name, check) if passed else Check(name, "not run"))
             yield checks[-1]
-        sound = all(each.state == "ok" for each in checks)
+        passed = all(each.state == "ok" for each in checks)
 
 
-def _made(name: str, check: Callable[[], str | None]) -> Check:
+def _run_check(name: str, check: Callable[[], str | None]) -> Check:
     try:
         return Check(name, "ok", check() or "")
-    except (Breach, PluginFailed, PlanError, SimulationError, EndlessWait) as error:
+    except (Violation, PluginFailed, PlanError, SimulationError, EndlessWait) as error:
         return Check(name, "failed", str(error))
-    except RAISED as error:  # amid a call that nothing else looks after
+    except RAISED as error:  # from a call that no guard wraps
         return Check(name, "failed", described(error))

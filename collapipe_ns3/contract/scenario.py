@@ -1,4 +1,4 @@
-"""What a scenario promises: the study's nodes, its links, and the same for the same seed."""
+"""The checks of a scenario: it has the study's nodes and links, and is repeatable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge import loop as simulated
 from bridge.network import Network
-from collapipe_ns3.contract import Breach, Step
+from collapipe_ns3.contract import Step, Violation
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.topology import layout
@@ -18,7 +18,7 @@ from collapipe_ns3.topology.own_scenario import OwnScenario, round_pairs
 from ns3_scenarios import runtime
 from ns3_scenarios.scenario import ScenarioSpec
 
-#: More than a segment, so that a transfer takes several packets.
+#: More bytes than a segment has, so that a transfer takes several packets.
 _BYTES = 5000
 
 _CLUSTERS = (NEAR, ("jetson-nano",))
@@ -26,33 +26,37 @@ _CLUSTERS = (NEAR, ("jetson-nano",))
 
 @dataclass(frozen=True, slots=True)
 class ScenarioContract:
-    """The checks of a scenario function that is found by `name`, with its default settings."""
+    """The checks of a scenario function with its default settings; `name` is `module:function`."""
 
     name: str
     function: Callable[..., Any]
 
     def stages(self) -> Iterator[list[Step]]:
-        """The checks, those that need others to hold after these."""
+        """The checks in stages; each stage needs the earlier ones to pass."""
         yield [("settings have types and defaults", self._settings)]
-        yield [("builds a network that carries on every link", self._carries)]
+        yield [("builds a network that carries data on every link", self._carries)]
         yield [
             ("begins at time 0", self._begins),
-            ("refuses nodes that there are not", self._refuses),
-            ("builds the same for the same seed", self._repeats),
+            ("refuses unknown nodes", self._refuses),
+            ("builds the same network for the same seed", self._repeats),
             ("can be closed twice", self._closes),
         ]
-        yield [("runs rounds, the same twice", self._runs)]
+        yield [("runs rounds with the same results twice", self._runs)]
 
     def _settings(self) -> None:
         spec, *settings = inspect.signature(self.function).parameters.values()
         del spec
         for each in settings:
             if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                raise Breach(f"*{each.name}: expected settings by name, so that they are checked")
+                raise Violation(
+                    f"*{each.name}: expected settings by name, so that they are checked"
+                )
             if each.annotation is each.empty:
-                raise Breach(f"{each.name}: expected a type, so that a study's value is checked")
+                raise Violation(f"{each.name}: expected a type, so that a study's value is checked")
             if each.default is each.empty:
-                raise Breach(f"{each.name}: expected a default, so that a study may leave it out")
+                raise Violation(
+                    f"{each.name}: expected a default, so that a study may leave it out"
+                )
 
     def _spec(self) -> ScenarioSpec:
         config = tiny(_CLUSTERS)
@@ -71,7 +75,9 @@ class ScenarioContract:
             now_ns, sent = network.now_ns(), len(network.deliveries)
             network.close()
         if now_ns or sent:
-            raise Breach(f"expected time 0 and nothing sent, not {now_ns} ns and {sent} transfers")
+            raise Violation(
+                f"expected time 0 and nothing sent, not {now_ns} ns and {sent} transfers"
+            )
 
     def _refuses(self) -> None:
         async def send(network: Network) -> None:
@@ -85,10 +91,12 @@ class ScenarioContract:
                 return
             finally:
                 network.close()
-        raise Breach("expected a transfer to a node that the study has not to raise ValueError")
+        raise Violation(
+            "expected a transfer to a node that is not in the study to raise ValueError"
+        )
 
     def _sent(self) -> list[tuple[object, ...]]:
-        """What became of a transfer on every link that a round uses, all at once."""
+        """The results of simultaneous transfers, one on every link that a round uses."""
         spec = self._spec()
 
         async def sent() -> None:
@@ -109,7 +117,7 @@ class ScenarioContract:
     def _repeats(self) -> None:
         for one, other in zip(self._sent(), self._sent(), strict=True):
             if one != other:
-                raise Breach(f"the same transfers went differently: {one} and {other}")
+                raise Violation(f"the same transfers went differently: {one} and {other}")
 
     def _closes(self) -> None:
         with runtime.alone():
@@ -120,10 +128,10 @@ class ScenarioContract:
     def _runs(self) -> None:
         first, again = self._rounds(), self._rounds()
         if found := list(differences(first, again)):
-            raise Breach(f"two runs of one study differ: {'; '.join(found[:3])}")
+            raise Violation(f"two runs of one study differ: {'; '.join(found[:3])}")
         for record in first:
             if abandoned := record.outcome.abandoned:
-                raise Breach(f"round {record.plan.round}: {next(iter(abandoned.values()))}")
+                raise Violation(f"round {record.plan.round}: {next(iter(abandoned.values()))}")
 
     def _rounds(self) -> list[RoundRecord]:
         return rounds(lambda: cpu_run(tiny(_CLUSTERS, scenario=self.name, scheme="pipeline")))

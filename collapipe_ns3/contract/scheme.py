@@ -1,4 +1,4 @@
-"""What a scheme promises: plans that can be executed, the same for the same, and a whole memory."""
+"""The checks of a scheme: its plans can be executed and repeated, and its memory is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.compute import TorchThread
-from collapipe_ns3.contract import Breach, Step
+from collapipe_ns3.contract import Step, Violation
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, rounds, tiny
 from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.observed import Observation
@@ -29,7 +29,7 @@ _SLOW = {"profile": "raspberry-pi-4", "flops_per_s": 1e8}
 _FULL = {"profile": "raspberry-pi-4", "memory_bytes": 1}
 _MANY = (NEAR, ("jetson-nano",), (*NEAR, "jetson-nano", "phone-flagship"))
 
-#: Situations to plan in: the clusters' devices, and the gain and loss of all links.
+#: Test situations: the devices of each cluster, and the gain (linear) and loss rate of all links.
 _SITUATIONS: Mapping[str, tuple[tuple[tuple[object, ...], ...], float, float]] = {
     "one cluster": ((NEAR,), 1e-7, 0.0),
     "several clusters": (_MANY, 1e-7, 0.0),
@@ -41,7 +41,7 @@ _SITUATIONS: Mapping[str, tuple[tuple[tuple[object, ...], ...], float, float]] =
 
 @dataclass(frozen=True, slots=True)
 class SchemeContract:
-    """The checks of a scheme of this name, which `make` makes with its default settings.
+    """The checks of a scheme with its default settings, which `make` constructs.
 
     A call that takes more than `watchdog_s` of wall time fails.
     """
@@ -51,39 +51,43 @@ class SchemeContract:
     watchdog_s: float = 60.0
 
     def stages(self) -> Iterator[list[Step]]:
-        """The checks, those that need others to hold after these."""
+        """The checks in stages; each stage needs the earlier ones to pass."""
         yield [("settings have types and defaults", self._settings)]
         yield [("has the calls of a scheme", self._calls)]
-        yield [("asks for soundings of links that there are", self._sounds)]
+        yield [("asks for soundings of existing links only", self._sounds)]
         first, *others = _SITUATIONS
         yield [(f"plans for {first}", self._planner(first))]
         yield [
             *((f"plans for {what}", self._planner(what)) for what in others),
-            ("plans for links of which nothing is known", self._unmeasured),
-            ("plans the same for the same", self._repeats),
-            ("leaves what it sees as it is", self._leaves),
+            ("plans for links without measurements", self._unmeasured),
+            ("repeats its plan for the same observation", self._repeats),
+            ("does not change its observation", self._leaves),
         ]
         yield [("learns from a round", self._learns)]
         yield [
             ("learns from a round in which pipelines failed", self._learns_from_failures),
-            ("explains in what JSON can hold", self._explains),
-            ("reports energy queues of nodes that there are", self._queues),
+            ("explains its plan in plain JSON", self._explains),
+            ("reports energy queues of existing nodes only", self._queues),
         ]
-        yield [("remembers what its next plan depends on", self._remembers)]
+        yield [("keeps in its memory all that its next plan depends on", self._remembers)]
         yield [
-            ("runs the same twice", self._runs_twice),
-            ("goes on after a stop as if there had been none", self._resumes),
+            ("runs with the same results twice", self._runs_twice),
+            ("resumes after a stop with the same results", self._resumes),
         ]
 
     def _settings(self) -> None:
         parameters = inspect.signature(self.make).parameters.values()
         for each in parameters:
             if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                raise Breach(f"*{each.name}: expected settings by name, so that they are checked")
+                raise Violation(
+                    f"*{each.name}: expected settings by name, so that they are checked"
+                )
             if each.annotation is each.empty:
-                raise Breach(f"{each.name}: expected a type, so that a study's value is checked")
+                raise Violation(f"{each.name}: expected a type, so that a study's value is checked")
             if each.default is each.empty:
-                raise Breach(f"{each.name}: expected a default, so that a study may leave it out")
+                raise Violation(
+                    f"{each.name}: expected a default, so that a study may leave it out"
+                )
 
     def _calls(self) -> None:
         self._new()
@@ -115,7 +119,7 @@ class SchemeContract:
             self._new().sounding(0, planning.observation(known))
 
     def _plans(self, planning: Planning, book: LinkBook, may_refuse: bool) -> str | None:
-        """Plans a round; one that lacks memory is a plan that a run refuses."""
+        """Plans a round and validates the plan; the note says why a run would refuse it."""
         seen = planning.observation(book)
         try:
             plan = self._new().plan(0, seen)
@@ -131,7 +135,7 @@ class SchemeContract:
         planning, book = self._planning()
         plans = [self._new().plan(0, planning.observation(book)) for _ in range(2)]
         if plans[0] != plans[1]:
-            raise Breach(f"two plans for the same round:\n{plans[0]}\n{plans[1]}")
+            raise Violation(f"two plans for the same round:\n{plans[0]}\n{plans[1]}")
 
     def _leaves(self) -> None:
         planning, book = self._planning()
@@ -145,16 +149,16 @@ class SchemeContract:
             for field in dataclasses.fields(seen)
             if getattr(seen, field.name) != getattr(before, field.name)
         ]:
-            raise Breach(f"it changed {', '.join(changed)} of its observation")
+            raise Violation(f"it changed {', '.join(changed)} of its observation")
 
     def _run(self) -> Run:
-        """A run of a tiny study with a new scheme of this kind."""
+        """A run of the tiny study with a new instance of the scheme."""
         run = cpu_run(tiny())
         run.scheme = self._new()
         return run
 
     def _executed(self) -> tuple[GuardedScheme, RoundOutcome, Observation]:
-        """A scheme whose plan was executed, with the outcome, and what it sees before the next."""
+        """A scheme, the outcome of its executed plan, and its observation before the next round."""
         run = self._run()
         with TorchThread() as thread:
             outcome = run.execute(run.plan, run.pairs_to_sound(), thread, CostBook()).outcome
@@ -188,18 +192,18 @@ class SchemeContract:
     def _remembers(self) -> None:
         scheme, outcome, seen = self._executed()
         scheme.learn(outcome)
-        again = self._new()
-        again.remember(1, scheme.memory(1))
-        _same("soundings", *(each.sounding(1, seen) for each in (scheme, again)))
-        _same("plan", *(each.plan(1, seen) for each in (scheme, again)))
-        _same("memory", *(each.memory(1) for each in (scheme, again)))
+        restored = self._new()
+        restored.remember(1, scheme.memory(1))
+        _expect_same("soundings", *(each.sounding(1, seen) for each in (scheme, restored)))
+        _expect_same("plan", *(each.plan(1, seen) for each in (scheme, restored)))
+        _expect_same("memory", *(each.memory(1) for each in (scheme, restored)))
 
     def _runs_twice(self) -> None:
-        _same_rounds("two runs of one study", rounds(self._run), rounds(self._run))
+        _expect_same_rounds("two runs of one study", rounds(self._run), rounds(self._run))
 
     def _resumes(self) -> None:
         whole, parts = rounds(self._run), rounds(self._run, stopped=True)
-        _same_rounds("a run and one that was stopped after each round", whole, parts)
+        _expect_same_rounds("a run and one that was stopped after each round", whole, parts)
 
 
 def _validate(plan: RoundPlan, seen: Observation) -> None:
@@ -218,13 +222,13 @@ def _failed(fate: PipelineFate) -> PipelineFate:
     return dataclasses.replace(fate, fate="failed", weight=0.0, loss=math.nan, reason=reason)
 
 
-def _same(what: str, learned: object, remembered: object) -> None:
-    # As text, which shows nan as nan.
-    if repr(learned) != repr(remembered):
-        raise Breach(f"its next {what} is not the same once its memory was taken up again:\n"
-                     f"{learned}\n{remembered}")  # fmt: skip
+def _expect_same(what: str, original: object, restored: object) -> None:
+    # Compared as text, in which nan equals nan.
+    if repr(original) != repr(restored):
+        raise Violation(f"its next {what} is different after its memory was restored:\n"
+                     f"{original}\n{restored}")  # fmt: skip
 
 
-def _same_rounds(what: str, some: Any, others: Any) -> None:
+def _expect_same_rounds(what: str, some: Any, others: Any) -> None:
     if found := list(differences(some, others)):
-        raise Breach(f"{what} differ: {'; '.join(found[:3])}")
+        raise Violation(f"{what} differ: {'; '.join(found[:3])}")

@@ -1,4 +1,4 @@
-"""The tiny studies that a plug-in is tried with, and what is known of their links."""
+"""The tiny studies that plug-ins are checked with, and made-up measurements of their links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.contract import Breach
+from collapipe_ns3.contract import Violation
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.reading import study_file
@@ -21,10 +21,10 @@ from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.topology import layout
 
-#: Rounds of a trial: in the second one a scheme has learned from the first.
+#: Rounds of a run; a scheme plans the second with what it learned from the first.
 ROUNDS = 2
 
-#: Thermal noise at 290 K and a noise figure of 6 dB, in W/Hz.
+#: Thermal noise at 290 K with a noise figure of 6 dB, in W/Hz.
 _NOISE_W_HZ = 1.6e-20
 
 _TINY: dict[str, Any] = {
@@ -41,21 +41,21 @@ _TINY: dict[str, Any] = {
     "training": {"batch_size": 12, "local_steps": 1},
 }
 
-#: Devices that are near their control unit.
+#: The devices of an ordinary cluster.
 NEAR = ("raspberry-pi-4", "phone-midrange")
 
 
 def tiny(clusters: Sequence[Sequence[object]] = (NEAR,), **changes: object) -> StudyConfig:
-    """A study of these devices a cluster, which are profiles or nodes as a study has them."""
+    """A tiny study with these devices in each cluster, given as profiles or as nodes of a study."""
     described = [{"cu": "jetson-nano", "devices": list(devices)} for devices in clusters]
     config, found = study_file.check({**copy.deepcopy(_TINY), "clusters": described, **changes})
     if config is None or found:
-        raise Breach("; ".join(map(str, found)))
+        raise Violation("; ".join(map(str, found)))
     return config
 
 
 def links(config: StudyConfig, gain: float, loss: float = 0.0) -> LinkBook:
-    """All links of the study as if they had been measured, with this gain (linear)."""
+    """Measurements of all links of the study, with this gain (linear) and loss rate."""
     book: dict[tuple[str, str], MeasuredLink] = {}
     for number, devices in enumerate(layout.device_names(config)):
         control = control_unit(number)
@@ -82,7 +82,7 @@ def _link(src: str, dst: str, gain: float, loss: float) -> MeasuredLink:
 
 
 def rounds(make: Callable[[], Run], stopped: bool = False) -> list[RoundRecord]:
-    """Runs a trial's rounds; where it is `stopped` after each, from its checkpoint in a new run."""
+    """The records of a run's rounds; with `stopped`, each is resumed from the last checkpoint."""
     run, records = make(), []
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "checkpoint.pt")
@@ -96,7 +96,7 @@ def rounds(make: Callable[[], Run], stopped: bool = False) -> list[RoundRecord]:
 
 
 def differences(some: Sequence[RoundRecord], others: Sequence[RoundRecord]) -> Iterator[str]:
-    """The first difference in each table of two trials, wall-clock columns aside."""
+    """The first difference in each table of two runs, except in wall-clock columns."""
     for one, other in zip(some, others, strict=True):
         tables = other.tables()
         for name, rows in one.tables().items():
@@ -111,10 +111,10 @@ def differences(some: Sequence[RoundRecord], others: Sequence[RoundRecord]) -> I
 
 
 def _differs(key: str, row: Mapping[str, Any], twin: Mapping[str, Any]) -> bool:
-    # As text, since nan is what a round without a loss has both times.
+    # Compared as text, in which nan equals nan.
     return "wall" not in key and repr(row[key]) != repr(twin[key])
 
 
 def cpu_run(config: StudyConfig) -> Run:
-    """A run of the study on the processor."""
+    """A run of the study with tensors on the CPU."""
     return Run(config, torch.device("cpu"))

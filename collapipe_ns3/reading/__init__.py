@@ -1,1 +1,1 @@
-"""Reads studies: YAML to a checked configuration, with every error found at once."""
+"""Reads studies: YAML to a checked configuration, with all errors reported at once."""

@@ -1,4 +1,4 @@
-"""Where the keys of a study are written: in its file, or in options on top of it."""
+"""Where the keys of a study come from: lines of its file, or options that override them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from collapipe_ns3.reading.yaml_text import Entry
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The file and its document, and the overrides on top of it, the latest first."""
+    """The study file, its parsed document, and the overrides applied to it, the latest first."""
 
     file: str = ""
     document: Entry | None = None
     overrides: tuple[Overrides, ...] = ()
 
-    def under(self, overrides: Overrides) -> Origins:
-        """With further overrides on top."""
+    def overridden(self, overrides: Overrides) -> Origins:
+        """These origins after further overrides."""
         return replace(self, overrides=(overrides, *self.overrides))
 
     def located(self, problems: Iterable[Problem]) -> list[Problem]:
-        """Each problem with the option, or the file and line, where its key is written."""
+        """The problems, each with the option, or the file and line, that its key comes from."""
         return [self._located(problem) for problem in problems]
 
     def _located(self, problem: Problem) -> Problem:

@@ -1,4 +1,4 @@
-"""Values put on top of a study's data, by path: `a.b[0].c`."""
+"""Overrides values of a study's data by path: `a.b[0].c`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from collapipe_ns3.problems import Place, Problem, path_of, shown
 from collapipe_ns3.reading import yaml_text
-from collapipe_ns3.reading.places import spelled_out
+from collapipe_ns3.reading.sections import spelled_out
 
 _LONGEST_SHOWN = 60
 
 
 class Overrides:
-    """What options and keywords change in `data`, in place, and which of them each change is of."""
+    """Changes `data` in place by options and keywords, and records which option set which path."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.problems: list[Problem] = []
@@ -23,19 +23,19 @@ class Overrides:
         self._options: dict[str, str] = {}  # by path, the latest last
 
     def put(self, setting: str) -> None:
-        """Sets one key by `a.b=value`, with YAML; whatever is wrong with that is in `problems`."""
-        path, given, text = setting.partition("=")
+        """Sets one key by `a.b=value`, a YAML value; errors are added to `problems`."""
+        path, equals, text = setting.partition("=")
         option = f"--set {_short(setting)}"
-        self._put(option, path if given else "", lambda: _value(path, text))
+        self._put(option, path if equals else "", lambda: _value(path, text))
 
     def put_value(self, path: str, value: Any) -> None:
-        """The same from Python, with a value of plain data, or a number or an array of numpy's."""
+        """Sets one key to a value of plain data, or to a number or array of numpy."""
         plain = value.tolist() if hasattr(value, "tolist") else value
         option = _short(f"{path} = {shown(plain)}")
         self._put(option, path, lambda: copy.deepcopy(plain))
 
     def put_scheme(self, name: str) -> None:
-        """Another scheme, with its own default settings."""
+        """Sets another scheme, with its default settings."""
         self._put(f"--scheme {_short(name)}", "scheme", lambda: {"name": name})
 
     def _put(self, option: str, path: str, read: Callable[[], Any]) -> None:
@@ -47,7 +47,7 @@ class Overrides:
             self._options[path_of(place)] = option
 
     def option_of(self, path: str) -> str | None:
-        """The option that what is at a path of the study, or the nearest around it, comes from."""
+        """The option that set the value at a path, or the nearest section around it."""
         found = (
             option
             for place, option in reversed(self._options.items())
@@ -97,7 +97,7 @@ def _value(path: str, text: str) -> Any:
 
 
 def _key(here: Any, part: str, path: str) -> str | int:
-    """A part of a path as a key of what is here; of a list an index."""
+    """A part of a path as a key of the mapping `here`, or as an index of the list `here`."""
     if not isinstance(here, list):
         return part
     if not re.fullmatch("[0-9]{1,9}", part) or int(part) >= len(here):

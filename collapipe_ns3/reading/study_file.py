@@ -1,4 +1,4 @@
-"""Reads studies: YAML to a checked configuration, with every error found at once."""
+"""Reads studies: YAML to a checked configuration, with all errors reported at once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from collapipe_ns3.problems import MOST_IN_FORM, Place, Problem, StudyError, fro
 from collapipe_ns3.reading import yaml_text
 from collapipe_ns3.reading.origins import Origins
 from collapipe_ns3.reading.overrides import Overrides
-from collapipe_ns3.reading.places import keys_at, section_at, spelled_out
+from collapipe_ns3.reading.sections import keys_at, section_at, spelled_out
 
 _SUFFIXES = (".yaml", ".yml")
-_REPAIRS = 4  # looks at a study, each with what the last one found wrong repaired
+_PASSES = 4  # over a study, each with the errors of the earlier ones repaired
 
 
 def bundled() -> dict[str, str]:
@@ -33,36 +33,36 @@ def bundled() -> dict[str, str]:
 
 
 def catalogue() -> dict[str, StudyConfig]:
-    """The bundled studies by name, as they are written: that they can be run is tested."""
+    """The bundled studies by name, validated in form only; tests check that they can be run."""
     documents = {name: yaml_text.parse(text)[0] for name, text in bundled().items()}
     return {name: StudyConfig.model_validate(each.data) for name, each in documents.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A study that was read, and where its keys are written."""
+class LoadedStudy:
+    """A checked configuration, and the origins of its keys."""
 
     config: StudyConfig
     origins: Origins
 
 
 def read(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> StudyConfig:
-    """The study of this bundled name or in this file, with `a.b=value` settings put on top.
+    """The bundled study of this name, or the study in this file, changed by `sets` (`a.b=value`).
 
-    With another scheme, and its own default settings, where one is named. Raises `StudyError` with
-    everything that is wrong.
+    Where a scheme is named that the study does not have, it gets its default settings. Raises
+    `StudyError` with all problems.
     """
-    return opened(study, sets, scheme).config
+    return load(study, sets, scheme).config
 
 
-def opened(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> Opened:
-    """As `read`, with the origins of the study's keys."""
+def load(study: str, sets: Sequence[str] = (), scheme: str | None = None) -> LoadedStudy:
+    """Reads a study as `read` does, with the origins of its keys."""
     text, folder = _text(study)
-    return understood(study, text, sets, scheme, folder, file=study)
+    return load_text(study, text, sets, scheme, folder, file=study)
 
 
 def written_scheme(study: str) -> Scheme:
-    """The scheme that a study is written with, its default where that is none in form."""
+    """The scheme that a study file names, the default one where its entry is malformed."""
     document, _ = yaml_text.parse(_text(study)[0])
     data = document.data if isinstance(document.data, dict) else {}
     try:
@@ -72,19 +72,19 @@ def written_scheme(study: str) -> Scheme:
 
 
 def parse(study: str, text: str, sets: Sequence[str] = (), folder: Path = Path()) -> StudyConfig:
-    """The study that this YAML describes; `study` is what errors call it. Raises `StudyError`."""
-    return understood(study, text, sets, folder=folder).config
+    """The study that this YAML describes; errors call it `study`. Raises `StudyError`."""
+    return load_text(study, text, sets, folder=folder).config
 
 
-def understood(
+def load_text(
     study: str,
     text: str,
     sets: Sequence[str] = (),
     scheme: str | None = None,
     folder: Path = Path(),
     file: str = "",
-) -> Opened:
-    """As `parse`, with the origins of the study's keys, which are written in `file`."""
+) -> LoadedStudy:
+    """Reads YAML as `parse` does, with the origins of the study's keys, which are in `file`."""
     try:
         document, found = yaml_text.parse(text)
     except yaml_text.BadYaml as error:
@@ -93,35 +93,35 @@ def understood(
     if not isinstance(data, dict):
         problem = Problem("", "expected keys with values, as in `rounds: 10`", file, 1)
         raise StudyError(study, [problem])
-    given = spelled_out(data.get("scheme"), ("scheme",))
-    named = given.get("name", Scheme().name) if isinstance(given, dict) else None
+    section = spelled_out(data.get("scheme"), ("scheme",))
+    named = section.get("name", Scheme().name) if isinstance(section, dict) else None
     overrides = Overrides(data)
     if scheme is not None and scheme != named:
         overrides.put_scheme(scheme)
     for setting in sets:
         overrides.put(setting)
     config, more = check(data, folder)
-    told = {problem.path for problem in found}  # of these None stands in the data
-    found += [problem for problem in more if problem.path not in told]
+    reported = {problem.path for problem in found}  # their values are None in the data
+    found += [problem for problem in more if problem.path not in reported]
     origins = Origins(file, document, (overrides,))
     if config is None or found or overrides.problems:
         raise StudyError(study, [*overrides.problems, *origins.located(found)])
-    return Opened(config, origins)
+    return LoadedStudy(config, origins)
 
 
 def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list[Problem]]:
-    """The configuration that `data` describes, and everything wrong with it.
+    """The configuration that `data` describes, and all of its problems.
 
-    What is wrong in form is left out (a stand-in taken for what is needed), and the rest checked
-    without it: one look shows all. The configuration is None where anything is wrong in form.
-    Paths in the study are relative to `folder`.
+    To report all problems at once, malformed values are left out, or replaced by examples where
+    they are required, and the rest is checked without them. The configuration is None where any
+    value is malformed. File names in the study are relative to `folder`.
     """
-    # Only now: they import all that knows of radios and schemes.
+    # Imported here, as these modules import everything about radios and schemes.
     from collapipe_ns3.reading.checks import problems
-    from collapipe_ns3.reading.movement import with_trajectories
+    from collapipe_ns3.reading.mobility_trace import with_trajectories
 
     found: dict[Place, Problem] = {}
-    for _ in range(_REPAIRS):
+    for _ in range(_PASSES):
         try:
             config = StudyConfig.model_validate(data)
             faults, in_form = list(kind_problems(config)), True
@@ -131,8 +131,8 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
             new = [] if found else faults
         if not faults:
             moving, problems_of_trace = with_trajectories(config, folder)
-            said = [*found.values(), *problems_of_trace, *problems(moving)]
-            return None if found else moving, said
+            all_problems = [*found.values(), *problems_of_trace, *problems(moving)]
+            return None if found else moving, all_problems
         for place, problem in new:
             found.setdefault(place, problem)
         if len(faults) > MOST_IN_FORM:
@@ -142,15 +142,15 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
 
 
 def _of_unknown_kind(place: Place, found: Iterable[Place]) -> bool:
-    """Whether the kind of the section at this place was wrong, so that nobody knows its keys."""
+    """Whether the kind of the section at this place is wrong, so that its keys are unknown."""
     section = section_at(place[:-1])
     return section is not None and (*place[:-1], section.chooses) in found
 
 
 def resolved(config: StudyConfig) -> StudyConfig:
-    """The study with the settings of its scheme, and of its own scenario, that it leaves out.
+    """The study with the default settings of its scheme and of its own scenario filled in.
 
-    Those of which the default can't be written in a study file are still left out.
+    Settings whose default can't be written in a study file are still left out.
     """
     from collapipe_ns3 import keywords, schemes
     from collapipe_ns3.topology import own_scenario
@@ -167,18 +167,18 @@ def resolved(config: StudyConfig) -> StudyConfig:
 
 
 def dump(config: StudyConfig) -> str:
-    """The whole configuration as YAML, defaults included; reading it gives the same again."""
+    """The whole configuration with all defaults as YAML; `parse` reads it back unchanged."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _text(study: str) -> tuple[str, Path]:
-    """A study's text, and the folder that paths in it are relative to."""
+    """The text of a study, and the folder that file names in it are relative to."""
     path = Path(study)
     try:
         if path.suffix in _SUFFIXES or "/" in study or path.is_file():
             return path.read_text("utf-8"), path.parent
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name that can't be one
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a valid file name
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise StudyError(study, [Problem("", f"can't be read: {reason}")]) from None
     known = bundled()
     if study not in known:
@@ -188,9 +188,9 @@ def _text(study: str) -> tuple[str, Path]:
 
 
 def _without(data: Any, places: Iterable[Place], *, replace: bool) -> Any:
-    """A copy of `data` without what is at these places, or with the schema's examples there.
+    """A copy of `data` without the values at these places, or with the schema's examples there.
 
-    An example comes where something is missing; with `replace` in the place of what is there too.
+    An example is put where a value is missing; with `replace`, also where there is one.
     """
     data = copy.deepcopy(data)
     for place in places:
@@ -199,17 +199,17 @@ def _without(data: Any, places: Iterable[Place], *, replace: bool) -> Any:
 
 
 def _repair(data: Any, place: Place, *, replace: bool) -> None:
-    while place and isinstance(place[-1], int):  # lists go whole, for the others keep their index
+    while place and isinstance(place[-1], int):  # a list goes as a whole: other indices stay valid
         place = place[:-1]
     here = data
     for depth, part in enumerate(place[:-1], start=1):
         if part not in (range(len(here)) if isinstance(here, list) else here):
-            return  # gone already, with what was repaired before
+            return  # removed already, with a section around it
         here[part] = spelled_out(here[part], place[:depth])
         here = here[part]
     if place and isinstance(here, dict):
-        there = here.pop(place[-1], None) is not None
+        existed = here.pop(place[-1], None) is not None
         section = section_at(place[:-1])
         field = section.model_fields.get(str(place[-1])) if section is not None else None
-        if field is not None and field.examples and (replace or not there):
+        if field is not None and field.examples and (replace or not existed):
             here[place[-1]] = field.examples[0]

@@ -1,7 +1,7 @@
-"""What is doubtful in a study that can be run.
+"""Warnings: doubtful values of a study that can be run nevertheless.
 
-A command prints each warning once on stderr, and lists them under `warnings` with `--json`. What
-makes a study impossible is in `collapipe_ns3.reading.checks` instead.
+A command prints each warning once on stderr, and lists them under `warnings` with `--json`. Errors,
+which keep a study from being run, are found in `collapipe_ns3.reading.checks`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collapipe_ns3.topology import layout
 from ns3_scenarios.traces import TraceKind, left_out
 from ns3_scenarios.validity import validity_warnings
 
-_FAR_ABOVE_DB = 10.0  # above the profile's power: 30 dBm of a phone, the most of any power class
-_DEVICE_DBM = 20.0  # what the bundled profiles of devices can radiate
+_FAR_ABOVE_DB = 10.0  # above the profile's power; 30 dBm for a phone, the highest power class
+_DEVICE_DBM = 20.0  # the power of the bundled device profiles
 
 
 def warnings_of(config: StudyConfig) -> list[Problem]:
-    """Every warning of a study in which nothing is wrong."""
+    """All warnings of a study without errors."""
     return [
         *_node_powers(config),
         *_fixed_powers(config),
@@ -33,7 +33,7 @@ def warnings_of(config: StudyConfig) -> list[Problem]:
 
 
 def scheme_warnings(explanation: Mapping[str, Any]) -> list[Problem]:
-    """What a scheme finds doubtful in a study; see `collapipe_ns3.schemes.Explaining`."""
+    """The warnings in a scheme's explanation; see `collapipe_ns3.schemes.Explaining`."""
     found = explanation.get("warnings", ())
     return [
         Problem(str(each["path"]), str(each["message"]))
@@ -43,16 +43,17 @@ def scheme_warnings(explanation: Mapping[str, Any]) -> list[Problem]:
 
 
 def trace_warnings(config: StudyConfig, kinds: Collection[TraceKind]) -> list[Problem]:
-    """Which of the traces that are wanted the study's radios can't give, or not in full."""
+    """Warnings for requested traces that the study's radios can't write, or only in part."""
     if config.scenario is not None and kinds:
-        what = f"{', '.join(kinds)}: none, for the study's own scenario writes its own"
+        kinds_text = ", ".join(kinds)
+        what = f"{kinds_text}: none are written, as the study's own scenario writes its own traces"
         return [Problem("", what)]
     spec = layout.scenario(config, config.seed, 0)
     return [Problem("", line) for line in left_out(spec, kinds)]
 
 
 def _node_powers(config: StudyConfig) -> Iterator[Problem]:
-    """Nodes that radiate far more than devices of their profile can."""
+    """Warnings for nodes with far more power than devices of their profile have."""
     for path, node in _nodes(config):
         usual_dbm = to_dbm(profile(node.profile).max_tx_power_w)
         if node.tx_power_dbm is not None and node.tx_power_dbm > usual_dbm + _FAR_ABOVE_DB:
@@ -64,7 +65,7 @@ def _node_powers(config: StudyConfig) -> Iterator[Problem]:
 
 
 def _fixed_powers(config: StudyConfig) -> Iterator[Problem]:
-    """Fixed powers above what any node on that radio can radiate, which change nothing."""
+    """Warnings for fixed powers above those of all nodes on that radio, which have no effect."""
     units = [cluster.cu for cluster in config.clusters]
     devices = [node for cluster in config.clusters for node in cluster.devices]
     for tier, power, nodes in (
@@ -76,7 +77,7 @@ def _fixed_powers(config: StudyConfig) -> Iterator[Problem]:
         if fixed_dbm is not None and fixed_dbm > most_dbm + 1e-9:
             yield Problem(
                 f"radio.{tier}.power.tx_power_dbm",
-                f"no node can radiate {fixed_dbm:g} dBm; each takes the most that it can, up to "
+                f"no node can radiate {fixed_dbm:g} dBm; each radiates the most that it can, up to "
                 f"{most_dbm:.3g} dBm",
             )
 
@@ -93,7 +94,10 @@ def _background_powers(config: StudyConfig) -> Iterator[Problem]:
 
 
 def _extrapolations(config: StudyConfig) -> Iterator[Problem]:
-    """Propagation models outside what they hold for; a scenario of the user's own has others."""
+    """Warnings for propagation models outside their range of validity.
+
+    A user's own scenario has its own propagation models, of which nothing is known.
+    """
     if config.scenario is None:
         for path, message in validity_warnings(layout.scenario(config, config.seed, 0)):
             yield Problem(renamed(config, path), message)

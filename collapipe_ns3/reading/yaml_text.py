@@ -1,7 +1,7 @@
-"""YAML text as plain data, read within bounds, with the line of every key.
+"""Parses YAML text into plain data, within limits, and with the line of every key.
 
-Whatever a text says, reading it takes time and memory in proportion to its length and to
-`MOST_VALUES`, and ends in data or in problems with their lines.
+The time and memory for any text are proportional to its length and to `MOST_VALUES`, and the result
+is either data or problems with their lines.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collapipe_ns3.problems import Place, Problem, path_of
 
 MOST_BYTES = 64 * 2**20
 MOST_VALUES = 1_000_000
-"""Values in a document, each alias counted as all that it stands for."""
+"""The most values in a document, where an alias counts as all the values that it stands for."""
 DEEPEST = 32
 LONGEST_KEY = 200
 LONGEST_NUMBER = 100
-"""Characters of a number. Whatever is longer, and not in quotes, is text."""
+"""The most characters of a number; longer scalars are text."""
 
 _TAG = "tag:yaml.org,2002:"
 _NEVER_MEANT = (f"{_TAG}timestamp", f"{_TAG}value")
@@ -34,7 +34,7 @@ _INDEX = re.compile(r"\[([0-9]+)\]\.?")
 
 
 class BadYaml(ValueError):
-    """A text that is no YAML, or out of bounds; `problem` has the line."""
+    """A text that is not YAML, or exceeds a limit; `problem` has the line."""
 
     def __init__(self, message: str, line: int) -> None:
         self.problem = Problem("", message, line=line)
@@ -43,9 +43,9 @@ class BadYaml(ValueError):
 
 @dataclass(slots=True)
 class Entry:
-    """A value of a document: plain data, the line where it or its key stands, what is within it.
+    """A value of a document as plain data, the line of its key (or its own), and its inner entries.
 
-    `inner` has the entries of a mapping by their keys as text, of a list in order.
+    `inner` has the entries of a mapping by their keys as text, or those of a list in order.
     """
 
     data: Any
@@ -55,7 +55,7 @@ class Entry:
     height: int = 1  # levels, its own included
 
     def line_of(self, path: str) -> int:
-        """The line of what stands at a path like `a.b[0].c`, or of the nearest around it."""
+        """The line of the value at a path like `a.b[0].c`, or of the nearest section around it."""
         here = self
         while path and (step := here._step(path)):
             here, path = step
@@ -76,9 +76,9 @@ class Entry:
 
 
 def parse(text: str) -> tuple[Entry, list[Problem]]:
-    """The document in a text, and the problems with single values, for which None stands.
+    """The document in a text, and the problems of single values, which are None in the document.
 
-    Raises `BadYaml` where nothing can be read.
+    Raises `BadYaml` where the text as a whole can't be read.
     """
     if len(text) > MOST_BYTES or len(text.encode("utf-8", "replace")) > MOST_BYTES:
         raise BadYaml(f"expected at most {MOST_BYTES // 2**20} MiB", 1)
@@ -95,7 +95,7 @@ def parse(text: str) -> tuple[Entry, list[Problem]]:
 
 
 def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> BadYaml:
-    """The parser's error; what is missing at a text's end is missing in its last line."""
+    """The parser's error; an error at the end of the text is reported for its last line."""
     mark, begun = error.problem_mark, error.context_mark
     if mark is None:
         return BadYaml(str(error), 1)
@@ -105,7 +105,7 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> BadYaml:
 
 
 class _Scalars(SafeConstructor, Resolver):
-    """Scalars of YAML 1.1 as people mean them: 1e-3 is a number, and a date is text."""
+    """Scalars of YAML 1.1, except that 1e-3 is a number, and a date is text."""
 
 
 _Scalars.yaml_implicit_resolvers = {
@@ -120,14 +120,14 @@ _Scalars.add_implicit_resolver(
 
 
 class _Reader:
-    """One pass over a text's events."""
+    """Builds a document in one pass over the events of a text."""
 
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
         loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
         self._scalars = _Scalars()
-        self._anchors: dict[str, Entry | None] = {}  # None while what it stands for is being read
+        self._anchors: dict[str, Entry | None] = {}  # None while the anchored value is being read
         self._values = 0
 
     def document(self) -> Entry:
@@ -162,7 +162,7 @@ class _Reader:
         return entry
 
     def _copied(self, alias: yaml.AliasEvent, place: Place) -> Entry:
-        """What an alias stands for, so that changing the one leaves the other as it is."""
+        """A copy of the value that an alias stands for, so that each can be changed alone."""
         anchor, line = str(alias.anchor), _line(alias)
         entry = self._anchors.get(anchor)
         if entry is None:
@@ -200,7 +200,7 @@ class _Reader:
             else:
                 entry.line = key_line
                 data[key], inner[name] = entry.data, entry
-        for entry in merged:  # what stands here itself comes before what is merged
+        for entry in merged:  # keys of this mapping take precedence over merged ones
             data = {**entry.data, **data}
             inner = {**_mapping_of(entry), **inner}
         return _around(data, line, inner, list(inner.values()))
@@ -222,7 +222,7 @@ class _Reader:
         return key
 
     def _mappings(self, entry: Entry, line: int) -> list[Entry]:
-        """What `<<` merges: a mapping, or a list of them, of which the first comes first."""
+        """The mappings that `<<` merges: one, or a list of them in order of precedence."""
         entries = entry.inner if isinstance(entry.inner, list) else [entry]
         if not all(isinstance(each.data, dict) for each in entries):
             raise BadYaml("expected keys with values, or a list of such, to merge", line)

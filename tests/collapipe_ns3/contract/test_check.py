@@ -54,7 +54,7 @@ WRONG_SCHEMES = {
     def memory(self):
         return {}
 """,
-    "asks for soundings of links that there are": """\
+    "asks for soundings of existing links only": """\
     def sounding(self, observation):
         return [("c0.cu", "c9.d9")]
 """,
@@ -76,19 +76,19 @@ WRONG_SCHEMES = {
             raise ArithmeticError
         return super().plan(round, observation)
 """,
-    "plans for links of which nothing is known": """\
+    "plans for links without measurements": """\
     def plan(self, round, observation):
         observation.links[0]
         return super().plan(round, observation)
 """,
-    "plans the same for the same": """\
+    "repeats its plan for the same observation": """\
     made = [2]
     def plan(self, round, observation):
         self.made.append(6 - self.made[-1])
         self.micro_batches = self.made[-1]
         return super().plan(round, observation)
 """,
-    "leaves what it sees as it is": """\
+    "does not change its observation": """\
     def plan(self, round, observation):
         observation.profiles.pop("bs", None)
         return super().plan(round, observation)
@@ -101,19 +101,19 @@ WRONG_SCHEMES = {
     def learn(self, outcome):
         1 / sum(each.fate == "averaged" for each in outcome.pipelines)
 """,
-    "explains in what JSON can hold": """\
+    "explains its plan in plain JSON": """\
     def explain(self, outcome):
         return {"seen": {1, 2}}
 """,
-    "reports energy queues of nodes that there are": """\
+    "reports energy queues of existing nodes only": """\
     def energy_queues(self):
         return {"c7.d7": 1.0}
 """,
-    "remembers what its next plan depends on": """\
+    "keeps in its memory all that its next plan depends on": """\
     def learn(self, outcome):
         self.micro_batches = 2
 """,
-    "runs the same twice": """\
+    "runs with the same results twice": """\
     learned = []
     def learn(self, outcome):
         self.learned.extend([1] * outcome.round)
@@ -121,7 +121,7 @@ WRONG_SCHEMES = {
         self.micro_batches = 2 if round and self.learned else 4
         return super().plan(round, observation)
 """,
-    "goes on after a stop as if there had been none": """\
+    "resumes after a stop with the same results": """\
     rounds = 0
     def learn(self, outcome):
         self.rounds += 1
@@ -170,17 +170,17 @@ def build(spec{settings}):
 
 WRONG_SCENARIOS = {
     "settings have types and defaults": {"settings": ", delay_ms=3"},
-    "builds a network that carries on every link": {
+    "builds a network that carries data on every link": {
         "calls": "    def transfer(self, src, dst, size_bytes, kind=''):\n"
         "        raise KeyError(dst)"
     },
     "begins at time 0": {"after": "    made.network.advance(1000)"},
-    "refuses nodes that there are not": {
+    "refuses unknown nodes": {
         "calls": "    def transfer(self, src, dst, size_bytes, kind=''):\n"
         "        dst = 'c0.cu' if dst == 'nobody' else dst\n"
         "        return self.network.transfer(src, dst, size_bytes, kind)"
     },
-    "builds the same for the same seed": {
+    "builds the same network for the same seed": {
         "calls": "    sizes = [1]\n"
         "    def transfer(self, src, dst, size_bytes, kind=''):\n"
         "        self.sizes.append(self.sizes[-1] + 1000)\n"
@@ -189,7 +189,7 @@ WRONG_SCENARIOS = {
     "can be closed twice": {
         "calls": "    def close(self):\n        self.network.close()\n        del self.network"
     },
-    "runs rounds, the same twice": {"after": "    assert not spec.start_ns"},
+    "runs rounds with the same results twice": {"after": "    assert not spec.start_ns"},
 }
 
 

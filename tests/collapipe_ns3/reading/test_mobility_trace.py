@@ -10,8 +10,8 @@ import studies
 
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.problems import StudyError
-from collapipe_ns3.reading import movement, study_file
-from collapipe_ns3.reading.movement import MOST_CORNERS
+from collapipe_ns3.reading import mobility_trace, study_file
+from collapipe_ns3.reading.mobility_trace import MOST_CORNERS
 from collapipe_ns3.reading.yaml_text import MOST_VALUES
 from collapipe_ns3.topology import layout
 from ns3_scenarios.mobility import Point, Trajectory
@@ -76,7 +76,7 @@ def test_a_mapping_takes_some_nodes_of_a_file_elsewhere_and_later(tmp_path: Path
 def test_a_resolved_study_with_as_many_corners_as_there_may_be_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(movement, "MOST_CORNERS", 6)
+    monkeypatch.setattr(mobility_trace, "MOST_CORNERS", 6)
     resolved(tmp_path, "walk.tcl", walk(2))
     said = problems(tmp_path, "walk.tcl", walk(3))
     assert "at most 6 corners of this study's nodes, not 9" in said["mobility.trace"]

@@ -1,4 +1,4 @@
-"""Which section of the study file is at a place."""
+"""Finds the section of the study file at a place, and its keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collapipe_ns3.problems import Place
 
 
 def spelled_out(value: Any, place: Place) -> Any:
-    """What a section's shorthand stands for; anything else as it is."""
+    """A section's shorthand as the mapping that it abbreviates; any other value unchanged."""
     section = section_at(place)
     if section is not None and section.shorthand and isinstance(value, str):
         return {section.shorthand: value}
@@ -22,12 +22,13 @@ def spelled_out(value: Any, place: Place) -> Any:
 
 
 def keys_at(place: Place) -> Iterable[str]:
+    """The valid keys of the section at a place; none where there is no section."""
     section = section_at(place)
     return section.model_fields if section is not None else ()
 
 
 def section_at(place: Place) -> type[Section] | None:
-    """The section of the study file at a place, where there is one."""
+    """The section of the study file at a place; None where there is none."""
     here: Any = StudyConfig
     for part in place:
         section = _section_in(here)
@@ -41,7 +42,7 @@ def section_at(place: Place) -> type[Section] | None:
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
-    """The section that an annotation names, by itself or among others."""
+    """The section class in a type annotation, which may be a union or `Annotated`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation if issubclass(annotation, Section) else None
     if get_origin(annotation) in (Annotated, Union, types.UnionType):

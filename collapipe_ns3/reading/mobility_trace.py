@@ -1,4 +1,4 @@
-"""A study with the trajectories of its nodes read from the file that it names."""
+"""Reads the mobility trace that a study names, and gives the study's nodes their trajectories."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ns3_scenarios.movement_files import TraceMapping, file_names, mapped, read_
 from ns3_scenarios.recording import BadTrace, Recording
 from ns3_scenarios.scenario import ScenarioSpec
 
-#: The resolved study has them all, and has to be read again.
+#: The most corners of all trajectories: they become part of the resolved study, which must stay
+#: readable.
 MOST_CORNERS = 100_000
 
 _N = TypeVar("_N", Node, Station)
 
 
 def with_trajectories(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
-    """The study with its nodes on their trajectories, so that it no longer needs the file.
+    """The study with the trajectories of its trace in it, so that it no longer needs the file.
 
-    The file's path is relative to `folder`. Where it can't be read, or its nodes are not those of
-    the study, the study stays as it is.
+    The file's path is relative to `folder`. Where the file can't be read, or its nodes do not match
+    the study's, the study is returned unchanged with the problems.
     """
     mobility = config.mobility
     if mobility.trace is None:
@@ -50,13 +51,13 @@ def with_trajectories(config: StudyConfig, folder: Path) -> tuple[StudyConfig, l
 
 def _without_file(mobility: Mobility) -> Iterator[Problem]:
     if mobility != Mobility():
-        yield Problem("mobility.trace", "is missing: the other keys of mobility are of a file")
+        yield Problem("mobility.trace", "is missing: the other keys of mobility describe a file")
 
 
 def _name_problems(
     path: Path, recording: Recording, scenario: ScenarioSpec, mapping: TraceMapping
 ) -> Iterator[Problem]:
-    """Names that the study or the file doesn't have."""
+    """Problems with names that the study or the file does not have."""
     names = [node.name for node in scenario.nodes]
     moved = file_names(recording, scenario, mapping.nodes)
     for name in mapping.heights_m:
@@ -66,7 +67,7 @@ def _name_problems(
     if mapping.nodes is None:
         yield from _own_name_problems(path, recording, scenario)
         return
-    taken: dict[str, str] = {}
+    taken: dict[str, str] = {}  # the study's node, by the file's node
     for name, theirs in mapping.nodes.items():
         if name not in names:
             what = f"no node {name!r} in the study; {did_you_mean(name, names)}"
@@ -82,7 +83,7 @@ def _name_problems(
 def _own_name_problems(
     path: Path, recording: Recording, scenario: ScenarioSpec
 ) -> Iterator[Problem]:
-    """Where no names are given: those of the file have to be the study's, or numbers from 0."""
+    """Problems of names without `mobility.nodes`: names of the study, or numbers from 0."""
     if not file_names(recording, scenario, None):
         what = (
             f"is missing: without it, nodes of the file are 0 to {len(walkers(scenario)) - 1}, "
