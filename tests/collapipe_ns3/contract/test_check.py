@@ -210,7 +210,7 @@ def test_the_command_says_each_check_and_ends_with_1_where_one_failed(tmp_path: 
     lines = done.stdout.splitlines()
     assert lines[0] == "ok      settings have types and defaults"
     assert "failed  plans for one cluster: scheme mine, planning round 0: " in done.stdout
-    assert lines[-1] == "not run goes on after a stop as if there had been none"
+    assert lines[-1] == "not run resumes after a stop with the same results"
     said = json.loads(call("check", "mine", "--json").stdout)
     assert (said["ok"], said["plugin"]) == (False, "mine")
     assert {each["state"] for each in said["checks"]} == {"ok", "failed", "not run"}
