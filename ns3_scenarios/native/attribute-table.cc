@@ -34,8 +34,8 @@ FindType(const std::string& name)
     return tid;
 }
 
-/// The attribute and the type that declares it, looked for as ns-3 does: the type, then its
-/// ancestors. TypeId's own lookup is no use, as it ends the process at an obsolete attribute.
+/// The attribute and the type that declares it, searched as in ns-3: in the type, then in its
+/// ancestors. TypeId's own lookup can't be used, as it ends the process at an obsolete attribute.
 std::pair<TypeId, TypeId::AttributeInformation>
 FindAttribute(const std::string& type, const std::string& name)
 {
@@ -56,7 +56,8 @@ FindAttribute(const std::string& type, const std::string& name)
     }
 }
 
-/// The ancestor right below ns3::Object: what a family of types (TcpCongestionOps …) has in common.
+/// The ancestor directly below ns3::Object, which a family of types (TcpCongestionOps …) has in
+/// common.
 TypeId
 FamilyOf(TypeId tid)
 {
@@ -67,7 +68,7 @@ FamilyOf(TypeId tid)
     return tid;
 }
 
-/// The types that could stand where `initial` stands, separated by bars.
+/// The types that can be used instead of `initial`, separated by bars.
 std::string
 TypesLike(const std::string& initial)
 {
@@ -100,7 +101,7 @@ Expected(const TypeId::AttributeInformation& information)
                : "";
 }
 
-/// The value that a text stands for; the text has been checked for its form already.
+/// The value of a text, whose form has been checked before.
 Ptr<AttributeValue>
 ValueOf(const AttributeChecker& checker, const std::string& text)
 {
@@ -129,7 +130,7 @@ ValueOf(const AttributeChecker& checker, const std::string& text)
     {
         return Create<DataRateValue>(DataRate(std::stoull(text)));
     }
-    return Create<StringValue>(text); // enumerations, types, queue sizes: ns-3 reads them itself
+    return Create<StringValue>(text); // enumerations, types, queue sizes: ns-3 parses them itself
 }
 
 Ptr<AttributeValue>

@@ -10,36 +10,36 @@
 
 /// ns-3's attributes as plain text, so that everything a user names can be checked first.
 ///
-/// Plain text because of what it saves: cppyy compiles a wrapper for every distinct class and
-/// method that Python touches, and ns-3's checkers are a class each. A value is written as
-/// ns3_scenarios.runtime.attributes leaves it (integers and floats in C's notation, times in
-/// nanoseconds, data rates in bit/s, booleans as 0 or 1). A call about a name that doesn't exist
-/// throws std::invalid_argument; none of them reaches an NS_FATAL_ERROR.
+/// Text is used because cppyy compiles a wrapper for every class and method that Python uses, and
+/// each of ns-3's checkers is a class. Values are written as ns3_scenarios.runtime.attributes
+/// returns them (integers and floats in C's notation, times in nanoseconds, data rates in bit/s,
+/// booleans as 0 or 1). A name that doesn't exist throws std::invalid_argument; no call ends in
+/// NS_FATAL_ERROR.
 namespace collapipe
 {
 
-/// Every registered type's name, one a line.
+/// The names of all registered types, one per line.
 std::string TypeNames();
 
-/// One attribute a line, inherited ones too: name, declaring type, kind of value, range or
-/// choices, and which of "construct" and "set" it allows, separated by tabs.
+/// The attributes of a type, inherited ones included, one per line: name, declaring type, kind of
+/// value, range or choices, and which of "construct" and "set" it allows, separated by tabs.
 std::string DescribeAttributes(const std::string& type);
 
-/// Whether the attribute's own checker takes the value.
+/// Whether the attribute's own checker accepts the value.
 bool Fits(const std::string& type, const std::string& attribute, const std::string& value);
 
-/// Config::SetDefault; the attribute must be declared by the very type.
+/// Config::SetDefault; the type must be the one that declares the attribute.
 void SetDefault(const std::string& type, const std::string& attribute, const std::string& value);
 
-/// Whether the type can be made by name alone.
+/// Whether an object of the type can be made by the type's name alone.
 bool IsCreatable(const std::string& type);
 
-/// The values that a text with one "name=value" a line stands for.
+/// The values in a text with one "name=value" per line.
 std::vector<std::pair<std::string, ns3::Ptr<ns3::AttributeValue>>> CheckedValues(
     const std::string& type,
     const std::string& attributes);
 
-/// Makes an object; `attributes` holds one "name=value" a line.
+/// Makes an object; `attributes` has one "name=value" per line.
 ns3::Ptr<ns3::Object> Make(const std::string& type, const std::string& attributes);
 
 } // namespace collapipe

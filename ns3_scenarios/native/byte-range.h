@@ -7,7 +7,7 @@
 namespace collapipe
 {
 
-/// A half-open range of bytes. Laid out for Python to unpack.
+/// A half-open range of bytes, laid out for Python to unpack.
 struct ByteRange
 {
     uint64_t begin;
@@ -19,7 +19,7 @@ struct ByteRange
     }
 };
 
-/// Appends a range, as one with the last where it goes on from there.
+/// Appends a range; merges it with the last one if they touch.
 inline void
 Append(std::vector<ByteRange>& ranges, ByteRange more)
 {

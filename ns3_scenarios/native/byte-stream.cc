@@ -18,7 +18,7 @@ using namespace ns3;
 namespace
 {
 
-// Socket::Close() would send what is buffered first; TCP's abort (RFC 9293, 3.10.5) is not public.
+// Socket::Close() would first send what is buffered; TCP's abort (RFC 9293, 3.10.5) is not public.
 struct Aborting : TcpSocketBase
 {
     static void Abort(TcpSocketBase& socket)
@@ -38,9 +38,9 @@ Detach(const Ptr<Socket>& socket)
     socket->SetRecvCallback(MakeNullCallback<void, Ptr<Socket>>());
 }
 
-// A segment's place is looked up in 32-bit sequence numbers, which wrap around.
+// A segment's position is found by 32-bit sequence numbers, which wrap around.
 constexpr uint64_t FIRST_DATA_BYTE = 1; // the SYN takes 0
-constexpr uint64_t NOBODY = std::numeric_limits<uint64_t>::max(); // in place of a transfer
+constexpr uint64_t NOBODY = std::numeric_limits<uint64_t>::max(); // instead of a transfer
 
 } // namespace
 
@@ -97,7 +97,7 @@ ByteStream::Cut(uint64_t id)
     {
         return;
     }
-    if (message->begin < m_sent) // some of it is TCP's already: only a new stream can leave it out
+    if (message->begin < m_sent) // TCP has some of it already: only a new stream can leave it out
     {
         const auto delivered = std::clamp<int64_t>(
             static_cast<int64_t>(m_received) - static_cast<int64_t>(message->begin),
@@ -135,7 +135,7 @@ ByteStream::Head() const
     return {head.id, m_received, unsent, 0, 0, 1, m_link.underWay.at(head.id)};
 }
 
-/// What is on its way then has later bytes in it than it had; all that is on the stream is alike.
+/// Data in flight then belongs to later bytes than before, as all data of the stream is alike.
 void
 ByteStream::Skip(const Extrapolated& skipped)
 {
@@ -180,7 +180,7 @@ ByteStream::Abandon(bool abort)
 {
     if (m_receiver)
     {
-        Detach(m_receiver); // what is still in the air reaches TCP, and nobody reads it
+        Detach(m_receiver); // data in flight still reaches TCP, but is not read
         m_receiver = nullptr;
     }
     if (m_sender)
@@ -208,7 +208,7 @@ ByteStream::Connected(Ptr<Socket> socket)
 void
 ByteStream::Broken(Ptr<Socket> socket)
 {
-    // Once the socket is through: it may not be let go of while it runs.
+    // When the socket's function has returned, as it may not be deleted before.
     Simulator::ScheduleNow([this, socket] {
         if (socket == m_sender)
         {
@@ -225,7 +225,7 @@ ByteStream::Fill(Ptr<Socket> socket, uint32_t)
     while (m_connected && m_sent < m_asked)
     {
         const auto size = std::min<uint64_t>(m_asked - m_sent, socket->GetTxAvailable());
-        m_sent += size; // beforehand, as TCP sends at once
+        m_sent += size; // before the call, as TCP sends immediately
         if (size == 0 || socket->Send(Create<Packet>(size), 0) < 0)
         {
             m_sent -= size;
@@ -242,7 +242,7 @@ ByteStream::Accepted(Ptr<Socket> socket, const Address& from)
         InetSocketAddress::ConvertFrom(local).GetPort() !=
             InetSocketAddress::ConvertFrom(from).GetPort())
     {
-        return; // the answer to a connection that was given up meanwhile
+        return; // the reply to a connection that has been given up
     }
     m_receiver = socket;
     m_receiver->SetRecvCallback(MakeCallback(&ByteStream::Read, this));
@@ -268,12 +268,12 @@ ByteStream::Read(Ptr<Socket> socket)
     }
 }
 
-/// Marks what a segment carries, as TCP hands it down. Marked any earlier, the packets that TCP cuts
-/// and joins in its buffers would keep ever more marks.
+/// Marks the bytes of a segment when TCP sends it. If they were marked earlier, packets that TCP
+/// splits and merges in its buffers would accumulate marks.
 void
 ByteStream::Sent(Ptr<const Packet> segment, const TcpHeader& header, Ptr<const TcpSocketBase>)
 {
-    // The 64-bit position nearest to what has been sent that ends in these 32 bits.
+    // The 64-bit position that is nearest to m_sent and has these lower 32 bits.
     const auto low = static_cast<uint32_t>(header.GetSequenceNumber().GetValue() - FIRST_DATA_BYTE);
     const auto begin = m_sent - static_cast<uint32_t>(static_cast<uint32_t>(m_sent) - low);
     const auto end = begin + segment->GetSize();
@@ -292,7 +292,7 @@ ByteStream::Sent(Ptr<const Packet> segment, const TcpHeader& header, Ptr<const T
         [begin](const auto& other) { return other.End() <= begin; });
     for (; marked < end && message != m_messages.end(); ++message)
     {
-        mark(message->begin, NOBODY); // what lies before has been delivered
+        mark(message->begin, NOBODY); // everything before has been delivered
         mark(message->End(), message->id);
     }
 }

@@ -22,11 +22,11 @@ class TcpSocketBase;
 namespace collapipe
 {
 
-/// One directed pair's TCP connection and the transfers that share it, first in, first out.
+/// The TCP connection of a directed pair, and the transfers that share it, in order.
 ///
-/// Opened by the first transfer. A transfer is a run of bytes of the stream; it ends when the
-/// receiving application has read its last one. When TCP gives up, the transfer under way is
-/// lost; when it is cut, the connection is aborted. The others go on over a fresh connection.
+/// The first transfer opens it. A transfer is a range of bytes of the stream, and ends when the
+/// receiving application has read its last byte. If TCP gives up, the current transfer is lost; if
+/// it is cut, the connection is aborted. The other transfers continue over a new connection.
 class ByteStream : public Stream
 {
   public:
@@ -49,7 +49,7 @@ class ByteStream : public Stream
     {
         uint64_t id;
         uint64_t size;
-        uint64_t begin; // on this connection's stream; all positions move on when it is replaced
+        uint64_t begin; // on this connection's stream; shifted when the connection is replaced
         uint64_t skipped{0}; // bytes of it that are not on the stream
 
         uint64_t End() const
@@ -80,12 +80,12 @@ class ByteStream : public Stream
     ns3::Ptr<ns3::Node> m_dst;
     ns3::Address m_to;
     ns3::Ptr<ns3::Socket> m_listener;
-    ns3::Ptr<ns3::Socket> m_sender;   // null: not connected, nor trying
+    ns3::Ptr<ns3::Socket> m_sender;   // null: neither connected nor connecting
     ns3::Ptr<ns3::Socket> m_receiver; // null until accepted
     bool m_connected{false};
-    std::deque<Message> m_messages; // those that have not ended
-    uint64_t m_asked{0};            // the stream's length, had everything been sent
-    uint64_t m_sent{0};             // handed to TCP
+    std::deque<Message> m_messages; // that have not ended
+    uint64_t m_asked{0};            // length of the stream if everything were sent
+    uint64_t m_sent{0};             // passed to TCP
     uint64_t m_received{0};         // read by the receiving application
 };
 

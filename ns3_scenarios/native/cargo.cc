@@ -109,7 +109,7 @@ Cargo::Add(const Packet& packet, const std::vector<uint32_t>& begins)
     }
 }
 
-/// Which bytes of the packet are whose.
+/// Which bytes of the packet belong to which transfer.
 void
 Cargo::ReadRuns(const Packet& packet)
 {
@@ -129,7 +129,7 @@ Cargo::ReadRuns(const Packet& packet)
 void
 Cargo::Put(uint64_t transfer, double bytes)
 {
-    // From the back: what follows each other is mostly of one transfer.
+    // From the back, as consecutive parts mostly belong to one transfer.
     const auto found = std::find_if(m_parts.rbegin(), m_parts.rend(), [transfer](const auto& part) {
         return part.transfer == transfer;
     });

@@ -10,7 +10,7 @@
 namespace collapipe
 {
 
-/// Marks bytes of a packet as those of a transfer; a byte tag, which IP and RLC carry along.
+/// Marks bytes of a packet as those of a transfer, by a byte tag, which IP and RLC preserve.
 class TransferTag : public ns3::Tag
 {
   public:
@@ -32,11 +32,11 @@ class TransferTag : public ns3::Tag
     uint64_t m_id;
 };
 
-/// What a frame or a transport block holds, and whose it is, weighed in bytes.
+/// The contents of a frame or a transport block in bytes, by the transfers that they belong to.
 ///
-/// A packet counts with its headers for the transfers whose bytes it carries, in proportion to
-/// these. A packet that carries none (a handshake, an acknowledgement, signalling) counts for
-/// nobody.
+/// A packet counts with its headers for the transfers whose bytes it has, in proportion to these
+/// bytes. A packet without such bytes (a handshake, an acknowledgement, signalling) counts for no
+/// transfer.
 class Cargo
 {
   public:
@@ -49,17 +49,17 @@ class Cargo
     void Clear();
     /// A packet, or `bytes` of it.
     void Add(const ns3::Packet& packet, double bytes);
-    /// What lies in one that carries several end to end: each begins where `begins` says, in
-    /// order, and ends where the next one begins.
+    /// The parts of a packet that has several end to end: each begins where `begins` says, in
+    /// ascending order, and ends where the next one begins.
     void Add(const ns3::Packet& packet, const std::vector<uint32_t>& begins);
 
-    /// One for each transfer in it.
+    /// A part for each transfer in it.
     const std::vector<Part>& Parts() const
     {
         return m_parts;
     }
 
-    /// The part's share of all there is in it.
+    /// The part's share of the total.
     double Share(const Part& part) const
     {
         return part.bytes / m_bytes;
@@ -78,7 +78,7 @@ class Cargo
 
     double m_bytes{0};
     std::vector<Part> m_parts;
-    std::vector<Run> m_runs; // of the packet at hand
+    std::vector<Run> m_runs; // of the current packet
 };
 
 } // namespace collapipe

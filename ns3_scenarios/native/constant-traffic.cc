@@ -30,7 +30,7 @@ ConstantTraffic::~ConstantTraffic()
 void
 ConstantTraffic::Start(int64_t runTime)
 {
-    // The same instants of the run, wherever in it an episode begins.
+    // At the same times of the run, wherever an episode begins.
     const auto since = std::max<int64_t>(runTime - m_on, 0);
     Plan(m_on + (since + m_interval - 1) / m_interval * m_interval, runTime);
 }

@@ -9,14 +9,14 @@
 namespace collapipe
 {
 
-/// Something that is sent at a constant rate, from `on` to `off` in a run's own time (ns).
+/// Packets at a constant rate, from `on` to `off` in the run's time (ns).
 class ConstantTraffic
 {
   public:
     ConstantTraffic(int64_t interval, int64_t on, int64_t off, std::function<void()> send);
     ~ConstantTraffic();
 
-    /// From now on, when the run's own time is `runTime`.
+    /// Starts at the run's time `runTime`.
     void Start(int64_t runTime);
 
   private:

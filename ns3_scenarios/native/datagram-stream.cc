@@ -12,7 +12,7 @@ using namespace ns3;
 
 namespace
 {
-constexpr uint64_t DATAGRAM_BYTES = 1500 - 20 - 8; // behind the headers of IP and UDP
+constexpr uint64_t DATAGRAM_BYTES = 1500 - 20 - 8; // after the headers of IP and UDP
 constexpr uint64_t WINDOW_BYTES = 256 * 1024;
 } // namespace
 
@@ -62,7 +62,7 @@ DatagramStream::Cut(uint64_t id)
     {
         return;
     }
-    // What is on its way still arrives, and nobody waits for it.
+    // Data in flight still arrives, and is ignored.
     auto lost = message->lost;
     lost.push_back({message->passed, message->size});
     End(id, message->size, Ended::CUT, lost, message->skipped);
@@ -88,7 +88,7 @@ DatagramStream::Head() const
             m_link.underWay.at(head.id)};
 }
 
-/// What is on its way then has later bytes in it than it had; datagrams don't differ else.
+/// Data in flight then belongs to later bytes than before, as all datagrams are alike.
 void
 DatagramStream::Skip(const Extrapolated& skipped)
 {
@@ -139,7 +139,7 @@ DatagramStream::Dropped(Ptr<const Packet> packet)
     }
 }
 
-/// The first of the datagrams on their way has arrived, or been given up.
+/// The first of the datagrams in flight has arrived, or was dropped.
 void
 DatagramStream::Passed(bool arrived)
 {

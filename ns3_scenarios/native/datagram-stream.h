@@ -18,13 +18,13 @@
 namespace collapipe
 {
 
-/// One directed pair's transfers as UDP datagrams over an OFDMA link.
+/// The transfers of a directed pair as UDP datagrams over an OFDMA link.
 ///
-/// A transfer is cut into datagrams, in order. The sender keeps a window of them with the link,
-/// so that none is dropped for want of room. UDP itself never says what became of a datagram; the
-/// link layer does, whose sequence numbers and HARQ feedback show a gap at both ends: each
-/// datagram either reaches the receiving socket or is given up by the device (MacRxDrop), in
-/// order, and a transfer ends with its last one. So a lossy transfer ends without a timeout.
+/// A transfer is divided into datagrams, in order. The sender keeps a window of them in the link's
+/// queue, so that none is dropped there. UDP doesn't report what becomes of a datagram, but the
+/// link layer does, as its sequence numbers and HARQ feedback show gaps at both ends: each datagram
+/// either reaches the receiving socket or is dropped by the device (MacRxDrop), in order, and a
+/// transfer ends with its last datagram. So a transfer with losses ends without a timeout.
 class DatagramStream : public Stream
 {
   public:
@@ -48,11 +48,11 @@ class DatagramStream : public Stream
     {
         uint64_t id;
         uint64_t size;
-        uint64_t sent{0};   // handed to UDP
+        uint64_t sent{0};   // passed to UDP
         uint64_t passed{0}; // arrived or lost
         std::vector<ByteRange> lost{};
         uint64_t lostBytes{0};
-        uint64_t skipped{0}; // of those that passed
+        uint64_t skipped{0}; // of those in `passed`
 
         void Lose(ByteRange bytes)
         {
@@ -77,7 +77,7 @@ class DatagramStream : public Stream
     ns3::Ptr<ns3::Socket> m_sender;
     ns3::Ptr<ns3::Socket> m_receiver;
     std::deque<Message> m_messages;    // that have not ended
-    std::deque<Datagram> m_datagrams;  // on their way
+    std::deque<Datagram> m_datagrams;  // in flight
     uint64_t m_onTheWay{0};            // bytes
 };
 

@@ -11,7 +11,7 @@
 namespace collapipe
 {
 
-/// Transfers right over an OFDMA link's own link layer, with no packets in between.
+/// Transfers over the link layer of an OFDMA link, without packets.
 class DirectStream : public Stream
 {
   public:

@@ -19,7 +19,7 @@ using namespace ns3;
 
 namespace
 {
-constexpr uint16_t FIRST_PORT = 1024; // each stream listens at its own
+constexpr uint16_t FIRST_PORT = 1024; // each stream uses its own
 
 std::string
 NodePair(uint32_t src, uint32_t dst)
@@ -73,7 +73,7 @@ Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
     Ptr<MobilityModel> leader;
     if (motion.leader >= 0)
     {
-        // Of the leader only its place at time 0 counts here, which is where all offsets are from.
+        // Only the leader's position at time 0 matters here, from which all offsets are measured.
         leader = m_nodes.at(motion.leader)->GetObject<MobilityModel>();
         const auto from = m_places.at(motion.leader);
         place = place - from;
@@ -100,7 +100,7 @@ Episode::Mobility(const std::string& name, Vector place, const Motion& motion)
         return own;
     }
     const auto both = CreateObject<HierarchicalMobilityModel>();
-    both->SetParent(leader); // first: with a child it would be told to stay where it is
+    both->SetParent(leader); // first, as with a child it would keep the child's position
     both->SetChild(own);
     return both;
 }
@@ -245,15 +245,15 @@ Episode::Start(int64_t limit)
     {
         channel->Settle();
     }
-    // ARP by broadcast would be lost now and then where cells contend, and cost seconds.
+    // Broadcast ARP requests are sometimes lost between contending cells, which costs seconds.
     for (auto channel = ChannelList::Begin(); channel != ChannelList::End(); ++channel)
     {
-        if (HasDevices(**channel)) // the OFDMA radio's own spectrum channel has bare PHYs
+        if (HasDevices(**channel)) // an OFDMA radio's spectrum channel has PHYs without devices
         {
             NeighborCacheHelper().PopulateNeighborCache(*channel);
         }
     }
-    // Nodes are initialised by events of the very first instant.
+    // Nodes are initialised by events at time 0.
     Simulator::Stop(Time(0));
     Simulator::Run();
     while (m_lte && !m_lte->Attached())
@@ -280,7 +280,7 @@ Episode::Start(int64_t limit)
     return true;
 }
 
-/// What is done from outside changes what transfers go at.
+/// Restarts sampling, as a change from outside changes the rates of transfers.
 void
 Episode::SampleAnew()
 {
@@ -360,7 +360,7 @@ Episode::Head(uint32_t src, uint32_t dst) const
     return stream == m_streams.end() ? Progress{} : stream->second->Head();
 }
 
-/// The radio whose links are granted and sounded one by one.
+/// The radio between two nodes, whose links are granted and sounded one by one.
 OfdmaCells&
 Episode::Scheduled(uint32_t src, uint32_t dst) const
 {

@@ -27,30 +27,30 @@
 namespace collapipe
 {
 
-/// One simulation: its nodes, radios and streams, with time 0 when all is attached.
+/// One simulation: its nodes, radios and streams. Time 0 is when all terminals are attached.
 ///
-/// Nodes are numbered in the order in which they are added, from 0. Add all of them, then the
-/// radios, then call Start(). Destroy it before Simulator::Destroy().
+/// Nodes are numbered from 0 in the order in which they are added. Add all nodes, then the radios,
+/// then call Start(). Destroy it before Simulator::Destroy().
 class Episode
 {
   public:
-    /// `runTime`: what the run's own clock shows at time 0, in ns; `lastingRun`: ns-3's run from
-    /// which is drawn what outlasts an episode; `sampled`: long transfers are, by FastForward.
+    /// `runTime`: the run's time at time 0, in ns; `lastingRun`: ns-3's run number for draws that
+    /// stay the same in all episodes; `sampled`: whether FastForward extrapolates long transfers.
     explicit Episode(int64_t runTime = 0, uint64_t lastingRun = 1, bool sampled = false);
     ~Episode();
 
-    /// A node, and where it is at the run's own time 0 (m).
+    /// Adds a node, with its position at the run's time 0 (m).
     uint32_t AddNode(const std::string& name,
                      double x,
                      double y,
                      double z,
                      const Motion& motion = {});
-    /// A node of somebody else's topology, which other such nodes reach by this address. It has the
-    /// Internet stack, and what it sends over is not for this episode to know.
+    /// Adds a node of a user's own topology, which other such nodes reach by this address. It has
+    /// the Internet stack; its links are unknown to this episode.
     uint32_t AddHost(ns3::Ptr<ns3::Node> node, ns3::Ipv4Address address);
-    /// A channel between all nodes; they are numbered from 0. Its LastingRun is the episode's. The attributes of PairChannel and of
-    /// the loss models are as attribute-table has them. `nlosLoss` and `condition` are empty where
-    /// one loss always holds.
+    /// Adds a channel between all nodes; channels are numbered from 0. Its LastingRun is the
+    /// episode's. The attributes of PairChannel and of the loss models are in attribute-table's
+    /// format. `nlosLoss` and `condition` are empty if one loss model holds in all cases.
     uint32_t AddChannel(const std::string& attributes,
                         const std::string& loss,
                         const std::string& lossAttributes,
@@ -59,7 +59,7 @@ class Episode
                         const std::string& condition);
     ns3::Ptr<PairChannel> Channel(uint32_t channel) const;
     ns3::Ptr<ns3::MobilityModel> Place(uint32_t node) const;
-    /// Comes before the first cell.
+    /// Call it before the first AddWifiCell().
     void AddWifi(uint32_t channel);
     void AddWifiCell(const std::vector<uint32_t>& nodes, const std::string& channel);
     void AddLte(uint32_t server,
@@ -68,17 +68,18 @@ class Episode
                 uint32_t channel,
                 double ueAntennaDb,
                 double enbAntennaDb);
-    /// Adds an OFDMA radio, for the caller to furnish before Start(). The engine is the type of an
-    /// OfdmaMedium, the attributes are OfdmaRadio's.
+    /// Adds an OFDMA radio, which the caller configures before Start(). The engine is the type of
+    /// an OfdmaMedium, the attributes are OfdmaRadio's.
     OfdmaCells& AddOfdma(const std::string& engine, const std::string& attributes);
-    /// What else there is on the radios' channels; to be furnished after them, before Start().
+    /// The interferers on the radios' channels; add them after the radios, before Start().
     Surroundings& Around();
     /// Sets the power of a node for all links of a radio, "wifi" or "lte". Powers of an OFDMA radio
     /// are granted to links.
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
-    /// For LTE terminals under open-loop power control, in place of a power.
+    /// For LTE terminals under open-loop power control, instead of a power.
     void SetMaxTxPower(uint32_t node, double watts);
-    /// Attaches, and makes the present time 0; false where attaching takes more than `limit` ns.
+    /// Attaches the terminals, and makes the present time 0; false if this takes more than `limit`
+    /// ns.
     bool Start(int64_t limit);
 
     int64_t Now() const;
@@ -88,15 +89,15 @@ class Episode
 
     void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
     void Cut(uint64_t id, uint32_t src, uint32_t dst);
-    /// How far the transfer under way between these has come.
+    /// The progress of the current transfer between these nodes.
     Progress Head(uint32_t src, uint32_t dst) const;
-    /// For links of an OFDMA radio, as OfdmaCells has these.
+    /// For links of an OFDMA radio; see OfdmaCells.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
     void Sound(uint64_t id, uint32_t src, uint32_t dst);
-    /// Moves what has ended since the last call into arrays at EndedData() and, in the order of
-    /// these transfers, LostData(); returns how many transfers they are.
+    /// Moves the transfers that ended since the last call into an array at EndedData() and, in the
+    /// same order, their lost ranges into one at LostData(); returns the number of transfers.
     uint32_t TakeEnded();
-    /// The addresses of the arrays, good until the next TakeEnded().
+    /// The addresses of the arrays, valid until the next TakeEnded().
     uintptr_t EndedData() const;
     uintptr_t LostData() const;
 
@@ -130,7 +131,7 @@ class Episode
     Surroundings m_surroundings;
     std::map<uint32_t, ns3::Ipv4Address> m_hosts; // by node
     FastForward::Streams m_streams;
-    std::unique_ptr<FastForward> m_sampling; // where transfers are not simulated in full
+    std::unique_ptr<FastForward> m_sampling; // if transfers are not simulated in full
 };
 
 } // namespace collapipe

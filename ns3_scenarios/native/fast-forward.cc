@@ -19,13 +19,13 @@ namespace
 
 constexpr int64_t WINDOW_NS = 10'000'000;
 constexpr std::size_t FEWEST = 16;        // windows in the sample
-constexpr std::size_t WARM = 50;          // windows of a stream until its adaptation has settled
-constexpr double MOST_ERROR = 0.015;      // standard, of a rate, relative
-constexpr double MOST_CHANGE = 0.03;      // of a rate, from the quarter before the sample
-constexpr int64_t MOST_SKIPPED = 60;      // times what was simulated
-constexpr uint64_t OWN_EVENTS = 4;        // of a stretch in which nothing else happens, at most
+constexpr std::size_t WARM = 50;          // windows until a stream's adaptation has settled
+constexpr double MOST_ERROR = 0.015;      // standard error of a rate, relative to it
+constexpr double MOST_CHANGE = 0.03;      // relative, from the quarter before the sample
+constexpr int64_t MOST_SKIPPED = 60;      // times the simulated time
+constexpr uint64_t OWN_EVENTS = 4;        // the most in a window in which nothing else happens
 
-// What is counted of a transfer, before its tally; and how many numbers a tally is.
+// The counters of a transfer before its tally, and the number of values in a tally.
 enum Counter
 {
     PASSED,
@@ -56,7 +56,7 @@ Append(std::vector<double>& counters, const Tally& tally)
                      tally.rxTime});
 }
 
-/// The reverse: what of it is at `counters`.
+/// The inverse of Append().
 Tally
 TallyAt(const double* counters)
 {
@@ -105,7 +105,7 @@ FastForward::Restart()
     m_windows.clear();
 }
 
-/// Begins a new sample where other transfers are under way than before.
+/// Begins a new sample if the active transfers have changed.
 void
 FastForward::Watch()
 {
@@ -144,7 +144,8 @@ FastForward::Look()
         ++m_windows[stream];
     }
     const auto events = Simulator::GetEventCount();
-    const bool dead = events <= m_events + OWN_EVENTS; // ns-3 itself shall find that out
+    // Without other events there are no more readings, so that Advance() finds no event left.
+    const bool dead = events <= m_events + OWN_EVENTS;
     m_events = events;
     m_nextLook = dead ? -1 : m_clock.Now() + WINDOW_NS;
     Judge();
@@ -175,7 +176,7 @@ FastForward::Count() const
     return counters;
 }
 
-/// Finds out whether all have settled, and at what rates.
+/// Determines whether all transfers have settled, and their rates.
 void
 FastForward::Judge()
 {
@@ -207,7 +208,7 @@ FastForward::Judge()
     m_rates.swap(rates);
 }
 
-/// How far the clock may jump now, in ns.
+/// By how much the clock may jump now, in ns.
 int64_t
 FastForward::Skippable(int64_t until) const
 {
@@ -249,7 +250,7 @@ FastForward::Skip(int64_t duration)
     {
         link.total.Add(TallyAt(next));
         next += TALLY_SIZE;
-        if (link.measured > m_nextLook - WINDOW_NS - sampled) // so it would have been meanwhile
+        if (link.measured > m_nextLook - WINDOW_NS - sampled) // then also in the skipped time
         {
             link.measured += duration;
         }
@@ -272,7 +273,7 @@ FastForward::Skip(int64_t duration)
     }
 }
 
-/// What a transfer did in so many seconds, with this change of its counters.
+/// What a transfer did in this many seconds, in which its counters changed by `change`.
 Extrapolated
 FastForward::Went(std::size_t head, double duration, const double* change) const
 {

@@ -18,23 +18,22 @@
 namespace collapipe
 {
 
-/// Simulates a prefix of what streams carry at once, and skips what would go on in the same way.
+/// Simulates a part of concurrent transfers, and extrapolates the rest while nothing changes.
 ///
-/// While the same transfers are under way, with the same grants and powers, it looks at the radio
-/// every 10 ms. The first half of what it saw is warm-up, the second the sample: of 160 ms or
-/// more, and none before each stream has been simulated for half a second in all, so that rates
-/// have adapted. To each transfer's bytes against time a straight line is fitted; the transfer has
-/// settled where the line's slope is known to a standard error of 1.5 %, and differs by 3 % at most
-/// from that of the quarter before the sample. When all have settled, the clock jumps
-/// (SimClock::Skip), to where the first transfer has no byte left that the transport has not yet
-/// been given, or to the bound of Advance(), but by no more in all than 60 times what was
-/// simulated since the sample began. Each transfer is taken to have gone on at its slope, and
-/// airtime, energy, retransmissions and losses as they were in the sample. ns-3 itself doesn't
-/// notice: whatever is queued, in flight or timed is there afterwards as it was before. The ends of
-/// transfers are simulated as packets again, looks go on, and any change in what is under way
-/// begins a new sample.
+/// While the same transfers are active with the same grants and powers, the counters of the radio
+/// are read every 10 ms. The first half of the readings is warm-up, the second half the sample,
+/// which has 160 ms or more and starts after each stream has been simulated for half a second in
+/// all, so that rates have adapted. A straight line is fitted to each transfer's bytes over time.
+/// The transfer has settled if the slope's standard error is at most 1.5 % and the slope differs by
+/// at most 3 % from that of the quarter before the sample. When all transfers have settled, the
+/// clock jumps (SimClock::Skip): to the time when the transport of the first transfer has no unsent
+/// bytes left, or to the bound of Advance(), but in all by no more than 60 times what was simulated
+/// since the sample began. Each transfer progresses at its slope, with the airtime, energy,
+/// retransmissions and losses of the sample. The state of ns-3 is not affected: everything that is
+/// queued, in flight or scheduled is the same after the jump. The ends of transfers are simulated
+/// as packets again, readings go on, and any change in the active transfers begins a new sample.
 ///
-/// It holds where the channel is stationary: no motion, nothing that is switched on or off.
+/// It is valid if the channel is stationary: no motion, nothing that is switched on or off.
 class FastForward
 {
   public:
@@ -47,11 +46,11 @@ class FastForward
 
     /// As SimClock::Advance().
     SimClock::Ending Advance(int64_t until);
-    /// What was seen so far holds no longer: grants or powers have changed.
+    /// Discards the readings, as grants or powers have changed.
     void Restart();
 
   private:
-    /// Everything that is counted: of each head, of each link, of each node.
+    /// All counters: of each current transfer, of each link, of each node.
     using Counters = std::vector<double>;
 
     void Watch();
@@ -66,17 +65,17 @@ class FastForward
     std::deque<RadioLink>& m_links;
     std::vector<RadioUsage>& m_usage;
     const Streams& m_streams;
-    ns3::Ptr<ns3::UniformRandomVariable> m_random; // of losses
+    ns3::Ptr<ns3::UniformRandomVariable> m_random; // for losses
 
-    std::vector<std::pair<Stream*, uint64_t>> m_heads; // the transfers under way
-    std::vector<Counters> m_seen; // at each look, what was skipped since the first one left out
-    Counters m_added;             // what was
-    std::vector<double> m_rates; // bytes a second of each head, once all have settled
-    std::size_t m_first{0};      // of the snapshots from which the rates are
-    int64_t m_nextLook{-1};      // negative: none
-    std::map<Stream*, std::size_t> m_windows; // in which each has been simulated
+    std::vector<std::pair<Stream*, uint64_t>> m_heads; // the current transfers
+    std::vector<Counters> m_seen; // at each reading, less what was skipped since the first
+    Counters m_added;             // what was skipped
+    std::vector<double> m_rates; // bytes/s of each current transfer, once all have settled
+    std::size_t m_first{0};      // reading of the sample
+    int64_t m_nextLook{-1};      // ns; negative: none
+    std::map<Stream*, std::size_t> m_windows; // for which each has been simulated
     int64_t m_skipped{0};        // ns since the sample began
-    uint64_t m_events{0};        // ns-3's, at the last look
+    uint64_t m_events{0};        // ns-3's event count at the last reading
 };
 
 } // namespace collapipe

@@ -17,8 +17,8 @@ using namespace ns3;
 
 namespace
 {
-// Short, as ns-3's Wi-Fi has a station that could not make out a frame, and hears more than its
-// carrier sense threshold, wait until the longest signal that it hears is over.
+// Short, as a Wi-Fi station of ns-3 that couldn't decode a frame, and receives more than its
+// carrier sense threshold, waits until the end of the longest signal that it receives.
 constexpr int64_t LONGEST_PIECE_NS = 1'000'000;
 } // namespace
 

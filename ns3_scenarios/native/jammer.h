@@ -20,11 +20,11 @@ class WaveformGenerator;
 namespace collapipe
 {
 
-/// Noise on a spectrum channel of ns-3's, flat over a band, in pulses.
+/// Noise on a spectrum channel of ns-3, flat over a band, in pulses.
 ///
-/// The device is ns-3's WaveformGenerator. Its own timing can't begin in the middle of a pulse, as
-/// an episode may, so that the pulses are timed here. Long ones go out in pieces, each over the
-/// gains of its beginning: what moves is followed.
+/// The device is ns-3's WaveformGenerator. The pulses are timed here, as the generator can't start
+/// in the middle of a pulse, and an episode may. Long pulses are sent in pieces, each with the
+/// gains at its beginning, so that motion is followed.
 class Jammer
 {
   public:
@@ -36,7 +36,7 @@ class Jammer
            Pulses pulses);
     ~Jammer();
 
-    /// From now on, when the run's own time is `runTime`.
+    /// Starts at the run's time `runTime`.
     void Start(int64_t runTime);
 
   private:

@@ -20,7 +20,7 @@ namespace collapipe
 namespace
 {
 
-/// Passes on what is written to a stream, and keeps the end of it.
+/// Forwards what is written to a stream, and keeps the end of it.
 class Tee : public std::streambuf
 {
   public:
@@ -74,7 +74,7 @@ class Tee : public std::streambuf
 
 constexpr std::array DEADLY{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
 
-/// What is there while last words are set; of the whole process, as its end is.
+/// The state while a report is set, one for the process.
 struct Watch
 {
     LastWords words;
@@ -86,7 +86,7 @@ struct Watch
 
 std::unique_ptr<Watch> g_watch;
 
-/// A stack for the handler of a signal, as the thread's own may be what overflowed.
+/// A stack for the signal handler, as the thread's own may have overflowed.
 std::array<char, 1 << 16> g_stack;
 
 void
@@ -127,7 +127,7 @@ Escaped(std::string_view text)
     return escaped;
 }
 
-/// What stands in quotes after the last `key=`, empty where there is none.
+/// The text in quotes after the last `key=`, empty if there is none.
 std::string
 Quoted(const std::string& text, const std::string& key)
 {
@@ -174,7 +174,7 @@ Say(const std::string& reason)
     _exit(1);
 }
 
-/// Whether this is a copy of the process whose words they are; its end is its maker's to tell.
+/// Whether this is a copy of the process that set the report; the original reports the copy's end.
 bool
 IsCopy()
 {
@@ -205,8 +205,8 @@ OnTerminate()
     Say(Reason("ns-3 ends the process"));
 }
 
-/// Not all of this is safe in a handler. It is reset to the default one: the worst is the end that
-/// there would have been anyway.
+/// Not everything here is safe in a signal handler. The handler is reset to the default first, so
+/// that the worst case is the end that the process would have had anyway.
 void
 OnSignal(int number)
 {

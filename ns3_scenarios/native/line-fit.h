@@ -7,14 +7,14 @@
 namespace collapipe
 {
 
-/// The straight line of least squares through values at equal distances 1, and how sure its slope
-/// is: s.e.² = Σ residual² / (n - 2) / Σ (x - mean x)², if residuals are independent.
+/// The straight line of least squares through values at distances of 1, and its slope's error:
+/// s.e.² = Σ residual² / (n - 2) / Σ (x - mean x)², if residuals are independent.
 struct LineFit
 {
     double slope;
-    double error; // standard, of the slope
+    double error; // standard error of the slope
 
-    /// `value(i)` for i from `first` up to but not including `end`, three at least.
+    /// `value(i)` for i from `first` to `end` - 1, at least three.
     template <typename Value>
     static LineFit Through(std::size_t first, std::size_t end, Value value)
     {

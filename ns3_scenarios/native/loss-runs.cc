@@ -11,7 +11,7 @@ using namespace ns3;
 namespace
 {
 
-/// Of at least one unit, `mean` in the mean; in bytes.
+/// A geometric length of at least one unit, with this mean; in bytes.
 uint64_t
 Geometric(double mean, uint64_t unit, RandomVariableStream& random)
 {
@@ -31,7 +31,7 @@ LossRuns(uint64_t bytes, double share, double run, uint64_t unit, RandomVariable
     {
         return {{0, bytes}};
     }
-    // Chances are where in the chain it begins.
+    // The state in which the chain starts is drawn by the states' shares.
     bool losing = random.GetValue() < share;
     for (uint64_t position = 0; position < bytes; losing = !losing)
     {

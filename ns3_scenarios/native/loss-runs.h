@@ -11,9 +11,9 @@
 namespace collapipe
 {
 
-/// Which of `bytes` bytes are lost: runs of lost ones and of others take turns, their lengths
-/// geometric in whole units, as in a two-state Markov chain (Gilbert, Bell System Technical
-/// Journal 1960). `share` of all bytes is lost in the mean, `run` bytes in a row.
+/// Which of `bytes` bytes are lost. Lost and other ranges alternate; their lengths are geometric in
+/// whole units, as in a two-state Markov chain (Gilbert, Bell System Technical Journal 1960). On
+/// average `share` of all bytes is lost, `run` bytes in a row.
 std::vector<ByteRange> LossRuns(uint64_t bytes,
                                 double share,
                                 double run,

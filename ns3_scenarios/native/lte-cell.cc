@@ -101,12 +101,12 @@ LteCell::LteCell(Ptr<Node> server,
         ->AddNetworkRouteTo("7.0.0.0", "255.0.0.0", interfaces.GetAddress(0), interfaces.Get(1).second);
 
     const auto station = CreateObject<Node>();
-    const auto place = CreateObject<HierarchicalMobilityModel>(); // wherever the server is
+    const auto place = CreateObject<HierarchicalMobilityModel>(); // moves with the server
     place->SetParent(server->GetObject<MobilityModel>());
     place->SetChild(CreateObject<ConstantPositionMobilityModel>());
     station->AggregateObject(place);
     cell.enb = DynamicCast<LteEnbNetDevice>(cell.lte->InstallEnbDevice(station).Get(0));
-    // One channel both ways, in place of the two that the helper has made by now.
+    // One channel for both directions, instead of the two that the helper has made.
     channel->AddPlace(place, serverName);
     for (const auto& spectrum :
          {cell.lte->GetDownlinkSpectrumChannel(), cell.lte->GetUplinkSpectrumChannel()})

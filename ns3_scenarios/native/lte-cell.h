@@ -23,14 +23,14 @@ class SpectrumChannel;
 namespace collapipe
 {
 
-/// One LTE cell with its core network; the edge server stands right behind the base station.
+/// One LTE cell with its core network; the edge server is directly behind the base station.
 ///
 /// The station is two ns-3 nodes, the eNB and the server (a host on the Internet side of the core,
-/// joined by a link so fast that it takes no time worth speaking of).
+/// over a link that takes no noticeable time).
 class LteCell
 {
   public:
-    /// The eNB's place is the server's, in the channel too, which knows the server by its name.
+    /// The eNB has the server's position, and its name in the channel.
     LteCell(ns3::Ptr<ns3::Node> server,
             const std::vector<ns3::Ptr<ns3::Node>>& ues,
             uint8_t resourceBlocks,
@@ -43,17 +43,17 @@ class LteCell
             std::vector<RadioUsage>& usage);
     ~LteCell();
 
-    /// Whether all terminals are, and have been measured both ways.
+    /// Whether all terminals are attached, and have been measured in both directions.
     bool Attached() const;
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
     /// The uplink's or the downlink's, for other devices to share.
     ns3::Ptr<ns3::SpectrumChannel> Channel(bool uplink) const;
-    /// The middle of its band, in Hz.
+    /// The centre of its band, in Hz.
     double CentreHz(bool uplink) const;
-    /// A terminal's power no longer follows the open loop, where it did.
+    /// Sets a node's power; a terminal's no longer follows the open loop.
     void SetTxPower(uint32_t node, double watts);
-    /// The most that the open loop may have a terminal send at.
+    /// The maximum power of a terminal under open-loop control.
     void SetMaxTxPower(uint32_t node, double watts);
 
   private:

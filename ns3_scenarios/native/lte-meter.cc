@@ -27,14 +27,14 @@ namespace
 {
 
 constexpr double RE_HZ = 15e3; // a resource element; RSRP is a power per element
-// The data part of a subframe as ns-3's PHYs have it: behind three control symbols in the
-// downlink, before one for sounding in the uplink.
+// The data part of a subframe in ns-3's PHYs: after three control symbols in the downlink, before
+// one symbol for sounding in the uplink.
 constexpr double DL_DATA_S = 785713e-9;
 constexpr double UL_DATA_S = 928570e-9;
 constexpr int64_t UL_GRANT_TTIS = 4; // from the grant's arrival to the transmission (PUSCH)
 
-/// Adds an RLC PDU: the PDCP PDUs, or parts of them, that lie end to end behind its header. ns-3
-/// marks the headers of both, of PDCP's its second byte.
+/// Adds an RLC PDU: the PDCP PDUs, or parts of them, that are end to end after its header. ns-3
+/// tags the headers of both; of PDCP's, the second byte.
 void
 AddPdu(Cargo& cargo, const Packet& pdu)
 {
@@ -86,7 +86,7 @@ LteMeter::Ue::UlStart(Ptr<const PacketBurst> burst)
     }
     if (!burst)
     {
-        return; // control alone, which ns-3 sends over no bandwidth at all
+        return; // only control, for which ns-3 uses no bandwidth
     }
     upCargo.Clear();
     for (auto pdu = burst->Begin(); pdu != burst->End(); ++pdu)
@@ -106,7 +106,7 @@ LteMeter::Ue::DlReceived(PhyReceptionStatParameters)
     meter.m_usage[node].rxAirtime += DL_DATA_S;
 }
 
-/// Every subframe, measured on the reference signals.
+/// In every subframe, measured on the reference signals.
 void
 LteMeter::Ue::DlMeasured(uint16_t, uint16_t, double rsrp, double sinr, uint8_t)
 {
@@ -123,7 +123,8 @@ LteMeter::LteMeter(uint32_t blocks, SimClock& clock, std::vector<RadioUsage>& us
       m_usage(usage)
 {
     LteAmc amc;
-    // Blocks come in groups (TS 36.213, 7.1.6.1); several counts of single ones share a size.
+    // Blocks are allocated in groups (TS 36.213, 7.1.6.1), so that a size belongs to one number of
+    // blocks.
     const int group = blocks <= 10 ? 1 : blocks <= 26 ? 2 : blocks <= 63 ? 3 : 4;
     for (int mcs = 0; mcs <= 28; ++mcs)
     {
@@ -188,11 +189,11 @@ LteMeter::SetTxPower(uint32_t node, double watts)
     }
 }
 
-// Cling takes a private type for what a member returns behind its name alone.
+// Cling rejects the private type as a return type unless it comes after the member's name.
 auto
 LteMeter::Find(uint16_t rnti) -> Ue*
 {
-    if (m_byRnti.size() < m_ues.size()) // known once attached
+    if (m_byRnti.size() < m_ues.size()) // known when all are attached
     {
         m_byRnti.clear();
         for (auto& ue : m_ues)
@@ -204,19 +205,19 @@ LteMeter::Find(uint16_t rnti) -> Ue*
     return found == m_byRnti.end() ? nullptr : found->second;
 }
 
-/// A transport block of the subframe that begins, before its data part.
+/// A transport block in the subframe that begins, before its data part.
 void
 LteMeter::DlBlock(PhyTransmissionStatParameters block)
 {
     const auto found = m_blocksOf.find({block.m_mcs, block.m_size});
     const auto used = found == m_blocksOf.end() ? m_blocks : found->second;
-    const auto watts = m_txPower * used / m_blocks; // the station's power is even over the band
+    const auto watts = m_txPower * used / m_blocks; // the power is spread evenly over the band
     if (auto* ue = Find(block.m_rnti))
     {
         ue->dlBlock = {watts, used};
     }
     auto& usage = m_usage[m_server];
-    if (m_lastTx != block.m_timestamp) // one subframe may carry blocks for many
+    if (m_lastTx != block.m_timestamp) // a subframe may have blocks for several terminals
     {
         m_lastTx = block.m_timestamp;
         usage.txAirtime += DL_DATA_S;
@@ -224,7 +225,7 @@ LteMeter::DlBlock(PhyTransmissionStatParameters block)
     usage.txEnergy += DL_DATA_S * watts;
 }
 
-/// The data part, with what is in the blocks of all terminals.
+/// The data part, with the blocks of all terminals.
 void
 LteMeter::DlStart(Ptr<const PacketBurst> burst)
 {
@@ -252,7 +253,7 @@ LteMeter::DlStart(Ptr<const PacketBurst> burst)
     }
 }
 
-/// Of all transmissions of a subframe, just before what became of each.
+/// For all transmissions of a subframe, before the results of each.
 void
 LteMeter::UlData(const SpectrumValue& sinr)
 {
@@ -279,14 +280,14 @@ LteMeter::UlReceived(PhyReceptionStatParameters block)
     }
 }
 
-/// During each sounding reference signal, just before what it shows.
+/// For each sounding reference signal, before its measurement.
 void
 LteMeter::Interference(const SpectrumValue& density)
 {
     m_interference = Sum(density) / density.GetValuesN();
 }
 
-/// From the sounding reference signals, which go out over the whole band.
+/// From the sounding reference signals, which are sent over the whole band.
 void
 LteMeter::UlMeasured(uint16_t, uint16_t rnti, double sinr, uint8_t)
 {

@@ -20,25 +20,25 @@
 namespace collapipe
 {
 
-/// What is measured in an LTE cell, by ns-3's own traces: for its links, and for its nodes.
+/// Measurements in an LTE cell from ns-3's own traces, for its links and for its nodes.
 ///
 /// A transport block counts for the transfers whose bytes are in its RLC PDUs, packet by packet,
-/// those that HARQ sends again included. SINR is that of the transmission itself in the uplink,
-/// over its resource blocks, and in the downlink that of the reference signals of its subframe.
+/// HARQ retransmissions included. SINR is that of the transmission itself in the uplink, over its
+/// resource blocks, and that of the subframe's reference signals in the downlink.
 class LteMeter
 {
   public:
-    /// Of a cell of so many resource blocks each way.
+    /// A cell with this number of resource blocks in each direction.
     LteMeter(uint32_t blocks, SimClock& clock, std::vector<RadioUsage>& usage);
 
-    /// The station's radio; `server` is the node that it counts for.
+    /// Connects the station's radio, which counts for the node `server`.
     void Watch(ns3::Ptr<ns3::LteEnbNetDevice> enb, uint32_t server);
-    /// A terminal's, with its links.
+    /// Connects a terminal's radio, with its links.
     void Watch(ns3::Ptr<ns3::LteUeNetDevice> device,
                uint32_t node,
                RadioLink& up,
                RadioLink& down);
-    /// What the node's radio has been told to send at.
+    /// The power to which the node's radio was set.
     void SetTxPower(uint32_t node, double watts);
 
   private:

@@ -38,7 +38,7 @@ OfdmaAdaptation::Feedback(uint32_t sent, uint32_t broken, double density)
         return;
     }
     const auto change = m_stepDb * (m_targetBler - static_cast<double>(broken) / sent);
-    // Beyond the first and the last MCS a larger offset changes nothing now, and would have to be
+    // Beyond the first and the last MCS a larger offset has no effect now, and would have to be
     // undone when the link changes.
     const auto sinrDb = SinrDb(density) + m_offsetDb;
     const auto top = m_codes.ThresholdDb(OfdmaCodes::MCS_COUNT - 1, OfdmaCodes::MOST_BLOCKS);

@@ -6,13 +6,13 @@
 namespace collapipe
 {
 
-/// Link adaptation of one link: the MCS from what was measured, corrected by what arrived.
+/// Link adaptation of one link: the MCS from measurements, corrected by errors.
 ///
-/// Measured is the link's quality, SINR over radiated density (Hz/W), as a moving average in dB,
-/// so that it holds at any power and bandwidth. The outer loop adds an offset that falls with
-/// every broken first transmission and rises with every whole one, in the ratio that keeps their
-/// error rate at the target (Sampath, Kumar, Holtzman: On Setting Reverse Link Target SIR in a CDMA
-/// System, VTC 1997; Pedersen et al., VTC 2007-Fall, for OFDMA).
+/// The measured quantity is the link's quality, SINR over radiated density (Hz/W), as a moving
+/// average in dB, so that it holds at any power and bandwidth. The outer loop adds an offset that
+/// decreases with every failed first transmission and increases with every decoded one, in the
+/// ratio that keeps their error rate at the target (Sampath, Kumar, Holtzman: On Setting Reverse
+/// Link Target SIR in a CDMA System, VTC 1997; Pedersen et al., VTC 2007-Fall, for OFDMA).
 class OfdmaAdaptation
 {
   public:
@@ -25,7 +25,7 @@ class OfdmaAdaptation
     /// A measured quality, linear.
     void Measured(double quality);
 
-    /// The fates of the first transmissions of one TTI, sent at `density`.
+    /// The results of a TTI's first transmissions, sent at `density`.
     void Feedback(uint32_t sent, uint32_t broken, double density);
 
     double OffsetDb() const

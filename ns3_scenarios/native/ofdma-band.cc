@@ -14,7 +14,7 @@ using namespace ns3;
 namespace
 {
 
-/// A number that looks drawn at random (Steele, Lea, Flood: splitmix64, OOPSLA 2014).
+/// A pseudorandom number (Steele, Lea, Flood: splitmix64, OOPSLA 2014).
 uint64_t
 Mixed(uint64_t value)
 {
@@ -116,8 +116,8 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     }
 }
 
-/// In each cell with links to sound, as many as the half-duplex rule allows; their senders share
-/// the band, and it carries nothing else in this TTI.
+/// Starts as many soundings in each cell as the half-duplex rule permits; their senders share the
+/// band, which has no other signals in this TTI.
 void
 OfdmaBand::StartSoundings()
 {
@@ -166,7 +166,7 @@ void
 OfdmaBand::StartData()
 {
     const auto& allocations = m_scheduler.Allocate(m_links);
-    // Who sends to several at once and has not the power for all scales them alike, as a terminal
+    // A sender to several receivers without the power for all scales them equally, as a terminal
     // with several carriers does (TS 36.213, 5.1.1.1).
     std::fill(m_load.begin(), m_load.end(), 0);
     for (const auto& [link, most] : allocations)
@@ -188,8 +188,8 @@ OfdmaBand::StartData()
     }
 }
 
-/// Puts noises beside the signals; where there are none, nobody listens. One that is on for a part
-/// of the TTI is as strong as its mean.
+/// Adds noise to the signals, for which there are no receivers. Noise for a part of the TTI counts
+/// with its mean power.
 void
 OfdmaBand::StartNoises()
 {
@@ -204,7 +204,7 @@ OfdmaBand::StartNoises()
     SortSignals();
 }
 
-/// In this order all engines add them up.
+/// The order in which all engines add signals.
 void
 OfdmaBand::SortSignals()
 {
@@ -213,8 +213,8 @@ OfdmaBand::SortSignals()
     });
 }
 
-/// Gives every transmission its run of blocks. Where a cell doesn't fill the band, it begins at a
-/// block drawn for cell and TTI, so that the interference between cells is averaged over all.
+/// Gives every transmission its resource blocks. A cell that doesn't fill the band begins at a
+/// block drawn for cell and TTI, so that interference between cells is averaged over all blocks.
 void
 OfdmaBand::Place(int64_t tti)
 {

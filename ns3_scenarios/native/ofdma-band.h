@@ -17,12 +17,12 @@
 namespace collapipe
 {
 
-/// A node as the radio sees it.
+/// A node of the radio.
 struct OfdmaNode
 {
     ns3::Ptr<ns3::MobilityModel> place;
-    uint32_t context; // ns-3's number of it
-    double watts;     // the most it radiates in a band
+    uint32_t context; // its number in ns-3
+    double watts;     // its maximum power in a band
     double noise;     // W/Hz at its receiver
     double antenna;   // linear gain
 };
@@ -31,7 +31,7 @@ struct OfdmaNode
 struct OfdmaTransmission
 {
     const OfdmaLink* link;
-    double seconds; // on the air
+    double seconds; // airtime
     double watts;
     uint32_t blocks; // resource blocks
 };
@@ -53,7 +53,7 @@ struct OfdmaSounding
     Tally tally;
 };
 
-/// Where a radio tells of each TTI.
+/// The radio's trace sources, for each TTI.
 struct OfdmaTraces
 {
     ns3::TracedCallback<const OfdmaTransmission&>& transmission;
@@ -62,7 +62,7 @@ struct OfdmaTraces
     std::function<void(const OfdmaSounding&)>& sounded;
 };
 
-/// A run of resource blocks, with the cells that use it: who sends on which, and what arrives.
+/// Consecutive resource blocks with the cells that use them: who sends on which, and what arrives.
 class OfdmaBand
 {
   public:
@@ -78,13 +78,13 @@ class OfdmaBand
 
     uint32_t AddCell();
     void AddLink(OfdmaLink& link);
-    /// Noise from a node at its power, evenly over the band, for the share of each TTI that `share`
-    /// gives as it begins.
+    /// Adds noise from a node at its power, flat over the band, for the share of each TTI that
+    /// `share` returns at its start.
     void AddNoise(uint32_t node, std::function<double(ns3::Time)> share);
-    /// Has reference signals sent over the link as soon as the half-duplex rule lets it.
+    /// Sends reference signals over the link as soon as the half-duplex rule permits.
     void Sound(OfdmaLink& link, uint64_t id);
 
-    /// Whether a TTI that began now would find anything to do.
+    /// Whether there is anything to do in a TTI that starts now.
     bool Wanted() const;
     bool OnAir() const;
     /// Starts a TTI.
@@ -139,7 +139,7 @@ class OfdmaBand
     std::vector<Sounding> m_toSound;
     std::vector<Sounding> m_sounding; // on the air
     std::vector<Sending> m_sending;   // on the air
-    std::vector<OfdmaSignal> m_signals; // of all on the air, by sender
+    std::vector<OfdmaSignal> m_signals; // of everything on the air, by sender
     std::vector<double> m_load;       // W, by node
     std::vector<double> m_wanted;     // W/Hz, by block
     std::vector<double> m_unwanted;

@@ -21,12 +21,12 @@ using namespace ns3;
 
 namespace
 {
-// Streams of random numbers are fixed, so that runs repeat whichever engine and order of building.
+// Random streams are fixed, so that runs repeat with every engine and order of construction.
 constexpr int64_t RADIO_STREAM = 1 << 20;
-// Subnets of their own, beside those of the other radios.
+// Subnets that the other radios don't use.
 constexpr uint32_t FIRST_SUBNET = (10U << 24) + (128U << 16);
 constexpr uint32_t SUBNET_SIZE = 1U << 12;
-// As much as a radio's own queue holds; beyond it, what is offered is dropped.
+// As in a radio's own queue; data beyond it is dropped.
 constexpr uint64_t MOST_BACKGROUND_BYTES = 1 << 20;
 constexpr const char* SUBNET_MASK = "255.255.240.0";
 } // namespace
@@ -38,9 +38,9 @@ struct OfdmaCells::Cells
         OfdmaLink* ofdma;
         RadioLink* record;
         Transport transport;
-        Ptr<OfdmaNetDevice> sender{};   // where packets are carried
+        Ptr<OfdmaNetDevice> sender{};   // null without packets
         Ptr<OfdmaNetDevice> receiver{};
-        DirectStream* stream{nullptr}; // where none are
+        DirectStream* stream{nullptr}; // null with packets
     };
 
     struct Subnet
@@ -58,14 +58,14 @@ struct OfdmaCells::Cells
     std::vector<RadioUsage>& usage;
     EndedTransfers& ended;
     Ptr<OfdmaRadio> radio{};
-    std::map<uint32_t, uint32_t> byNode{};      // the radio's numbers
+    std::map<uint32_t, uint32_t> byNode{};      // the radio's numbers of nodes
     std::vector<uint32_t> nodeOf{};             // by the radio's number
     std::deque<Joint> joints{};                 // by the link's number
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
     std::deque<RadioLink> unrecorded{}; // of background links
     std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
     std::map<uint32_t, Subnet> subnets{};
-    Cargo cargo{}; // of the transport block at hand
+    Cargo cargo{}; // of the current transport block
 
     Ptr<OfdmaNetDevice> DeviceOf(uint32_t node, uint32_t subnet)
     {
@@ -119,8 +119,8 @@ struct OfdmaCells::Cells
         Measured(*received.link, record);
     }
 
-    /// Looks into a transport block for packets. What goes over the link layer by itself has its
-    /// books there.
+    /// Finds the packets in a transport block. Transfers without packets are counted by the link
+    /// layer.
     void Load(const OfdmaLink& link, const OfdmaTransportBlock& block)
     {
         cargo.Clear();

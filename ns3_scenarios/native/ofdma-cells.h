@@ -21,12 +21,12 @@
 namespace collapipe
 {
 
-/// An OFDMA radio within an episode: its links by the numbers of their nodes, what was measured on
-/// them, and what carries transfers over them. Add nodes, then bands, then cells, then links.
+/// An OFDMA radio in an episode: its links by their nodes' numbers, their measurements, and the
+/// streams over them. Add nodes, then bands, then cells, then links.
 class OfdmaCells
 {
   public:
-    /// How transfers go over a link.
+    /// What carries transfers over a link.
     enum Transport
     {
         DIRECT, // over the link layer
@@ -46,14 +46,14 @@ class OfdmaCells
     ~OfdmaCells();
 
     void AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb);
-    /// Of the two channels the second holds between two nodes that are no stations.
+    /// The second channel holds between two nodes that are not stations, the first for other pairs.
     uint32_t AddBand(uint32_t blocks,
                      double centreHz,
                      const std::vector<uint32_t>& stations,
                      uint32_t channel,
                      uint32_t deviceChannel);
     uint32_t AddCell(uint32_t band);
-    /// Unless the transport is DIRECT, both ends get devices, one a node in each subnet.
+    /// Unless the transport is DIRECT, both nodes get a device, one for each subnet.
     void AddLink(uint32_t band,
                  uint32_t cell,
                  uint32_t src,
@@ -62,16 +62,15 @@ class OfdmaCells
                  int transport,
                  uint32_t subnet);
 
-    /// A node of the radio that jams a whole band, at its power, in pulses.
+    /// Adds a node that jams a whole band in pulses, at its power.
     void AddJammer(uint32_t band, uint32_t node, Pulses pulses);
-    /// A link that has nothing to do with the study and a cell to itself; what it sends is pushed by
-    /// Load().
+    /// Adds a link of other people's nodes in a cell of its own; Load() gives it bytes to send.
     void AddBackground(uint32_t band, uint32_t src, uint32_t dst);
-    /// Gives a background link some bytes, unless it has more than enough.
+    /// Gives a background link some bytes, unless its queue is full.
     void Load(uint32_t src, uint32_t dst, uint64_t bytes);
 
     bool Joins(uint32_t src, uint32_t dst) const;
-    /// Watts, and blocks a TTI; negative ones stay as they are.
+    /// Watts, and resource blocks per TTI; negative ones are left unchanged.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
     /// Open-loop power control, until a power is granted; see OfdmaOpenLoop.
     void SetOpenLoop(uint32_t src, uint32_t dst, double p0, double alpha);

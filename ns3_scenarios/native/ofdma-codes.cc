@@ -17,7 +17,7 @@ using namespace ns3;
 namespace
 {
 
-// Effective code rates of the MCSs, which LteMiErrorModel and LteSpectrumPhy keep to themselves.
+// Effective code rates of the MCSs, which are private in LteMiErrorModel and LteSpectrumPhy.
 constexpr double CODE_RATE[OfdmaCodes::MCS_COUNT] = {
     0.08, 0.1,  0.11, 0.15, 0.19, 0.24, 0.3,  0.37, 0.44, 0.51, 0.3,  0.33, 0.37, 0.42, 0.48,
     0.54, 0.6,  0.43, 0.45, 0.5,  0.55, 0.6,  0.65, 0.7,  0.75, 0.8,  0.85, 0.89, 0.92};
@@ -27,7 +27,7 @@ constexpr double LOWEST_DB = -20;
 constexpr double HIGHEST_DB = 40;
 constexpr double THRESHOLD_STEP_DB = 1e-3;
 
-/// LteMiErrorModel wants its SINRs in a spectrum; where that lies doesn't matter.
+/// A spectrum for LteMiErrorModel, for which its frequencies don't matter.
 Ptr<SpectrumModel>
 SomeSpectrum(uint32_t blocks)
 {
@@ -57,7 +57,8 @@ OfdmaCodes::OfdmaCodes(double targetBler, double ttiSeconds)
             const auto bits = amc->GetUlTbSizeFromMcs(mcs, blocks);
             const auto bytes = bits * ttiSeconds / TTI_S / 8;
             m_bytes[mcs][blocks] = static_cast<uint32_t>(bytes + BYTE_ROUNDING);
-            // A block without room behind its headers is never sent, and the model has none such.
+            // A block without room after its headers is never sent, and the model has no such
+            // block.
             m_thresholdDb[mcs][blocks] = Payload(mcs, blocks) > 0
                                              ? Threshold(mcs, blocks, targetBler)
                                              : m_thresholdDb[mcs][blocks + 1];
@@ -84,7 +85,7 @@ uint32_t
 OfdmaCodes::BestMcs(double sinrDb, uint32_t blocks) const
 {
     uint32_t mcs = MCS_COUNT - 1;
-    // Some hold no more than the one below, and only need more SINR.
+    // Some have the same size as the one below, but need more SINR.
     while (mcs > 0 && (m_thresholdDb[mcs][blocks] > sinrDb ||
                        m_bytes[mcs][blocks] == m_bytes[mcs - 1][blocks]))
     {

@@ -95,7 +95,7 @@ OfdmaGainTable::Refresh()
     }
 }
 
-/// Where the gain of a flat channel from one node to another is kept.
+/// The stored gain of a flat channel from one node to another.
 double&
 OfdmaGainTable::Place(uint32_t from, uint32_t to)
 {
@@ -103,7 +103,7 @@ OfdmaGainTable::Place(uint32_t from, uint32_t to)
     auto& row = m_flat[from];
     if (row.size() <= to)
     {
-        row.reserve(m_receivers.back().node + 1); // receivers are in order: this is all it takes
+        row.reserve(m_receivers.back().node + 1); // receivers are in order, so this is enough
         row.resize(to + 1, std::nan(""));
     }
     return row[to];
@@ -116,7 +116,7 @@ OfdmaGainTable::Evaluate(const End& from, const End& to, std::vector<double>& ga
     Apply(from.antenna * to.antenna, gains);
 }
 
-/// Adds the antennas. What a model doesn't know (nan), or has at an infinite gain, isn't heard.
+/// Adds the antennas. Gains that a model gives as nan or infinite are set to zero.
 void
 OfdmaGainTable::Apply(double antennas, std::vector<double>& gains)
 {
@@ -159,7 +159,7 @@ OfdmaGainTable::Between(Ptr<const MobilityModel> from, Ptr<const MobilityModel> 
         return gains;
     }
     std::vector<double> gains(m_blocks);
-    // Loss models take places that they may change, and don't.
+    // Loss models take non-const positions, but don't change them.
     const auto place = [](const auto& known, Ptr<const MobilityModel> other) {
         return known ? known->place : ConstCast<MobilityModel>(other);
     };

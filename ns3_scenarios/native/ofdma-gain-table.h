@@ -13,11 +13,11 @@
 namespace collapipe
 {
 
-/// The gains from one node to another, one a resource block; a flat channel has one for all.
+/// The gains from one node to another, one per resource block; a flat channel has one for all.
 struct OfdmaGains
 {
     const double* first;
-    uint32_t step; // from a block to the next: 0 where the channel is flat
+    uint32_t step; // from one block to the next; 0 if the channel is flat
 
     double operator[](uint32_t block) const
     {
@@ -25,27 +25,27 @@ struct OfdmaGains
     }
 };
 
-/// The gains of one band between all that send and all that receive in it, antennas included.
+/// The gains of one band between all senders and all receivers in it, antennas included.
 ///
-/// Both engines read them here, so that they see the same numbers, and random models are asked
-/// the same questions in the same order.
+/// Both engines read them here, so that they use the same values, and random models are evaluated
+/// for the same pairs in the same order.
 class OfdmaGainTable
 {
   public:
     OfdmaGainTable(ns3::Ptr<OfdmaGain> gain, uint32_t blocks);
 
-    /// Makes a node of the radio a sender, or a receiver, in this band; `antenna`: linear gain.
+    /// Makes a node of the radio a sender or a receiver in this band; `antenna`: linear gain.
     void AddSender(uint32_t node, ns3::Ptr<ns3::MobilityModel> place, double antenna);
     void AddReceiver(uint32_t node, ns3::Ptr<ns3::MobilityModel> place, double antenna);
 
-    /// Evaluates the pairs that are new, and those of which one has moved.
+    /// Evaluates pairs that are new, and those with a node that has moved.
     void Refresh();
 
     /// The gains from a sender to a receiver; valid until the next Refresh().
     OfdmaGains Of(uint32_t from, uint32_t to) const;
 
-    /// The gains between any two places, such as those of devices that aren't this radio's;
-    /// antennas of its own nodes included.
+    /// The gains between any two positions, such as those of other devices; with the antennas of
+    /// the radio's own nodes.
     std::vector<double> Between(ns3::Ptr<const ns3::MobilityModel> from,
                                 ns3::Ptr<const ns3::MobilityModel> to) const;
 
@@ -56,7 +56,7 @@ class OfdmaGainTable
         ns3::Ptr<ns3::MobilityModel> place;
         double antenna;
         ns3::Vector position{};
-        bool seen{false}; // at that position
+        bool seen{false}; // whether it has been evaluated at that position
         bool moved{true};
     };
 
@@ -74,8 +74,9 @@ class OfdmaGainTable
     uint32_t m_blocks;
     std::vector<End> m_senders;   // by node
     std::vector<End> m_receivers; // by node
-    // Pairs are as many as nodes squared, so that a number a block for each would soon be too much.
-    std::vector<std::vector<double>> m_flat; // [from][to]; nan where it isn't known, or not flat
+    // A value per block for each of the pairs, whose number is that of nodes squared, would be too
+    // much.
+    std::vector<std::vector<double>> m_flat; // [from][to]; nan if unknown or not flat
     std::map<std::pair<uint32_t, uint32_t>, std::vector<double>> m_selective; // by block
 };
 

@@ -21,19 +21,19 @@ OfdmaGain::GetTypeId()
             .SetGroupName("Collapipe")
             .AddConstructor<OfdmaGain>()
             .AddAttribute("Loss",
-                          "Path loss and shadowing; a chain of models counts as a whole.",
+                          "Path loss and shadowing, a chain of models.",
                           PointerValue(),
                           MakePointerAccessor(&OfdmaGain::m_loss),
                           MakePointerChecker<PropagationLossModel>())
             .AddAttribute("DeviceLoss",
-                          "The same between two places of which none is a base station; unset: "
-                          "Loss holds for these too.",
+                          "The same between two positions that are not base stations; unset: "
+                          "Loss.",
                           PointerValue(),
                           MakePointerAccessor(&OfdmaGain::m_deviceLoss),
                           MakePointerChecker<PropagationLossModel>())
             .AddAttribute("Fading",
-                          "Asked once for each pair of places, in one direction, and added to the "
-                          "loss as long as the object lives.",
+                          "Evaluated once for each pair of positions, in one direction, and added "
+                          "to the loss as long as the object exists.",
                           PointerValue(),
                           MakePointerAccessor(&OfdmaGain::m_fading),
                           MakePointerChecker<PropagationLossModel>());

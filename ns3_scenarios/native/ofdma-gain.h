@@ -13,27 +13,27 @@
 namespace collapipe
 {
 
-/// The channel between two places of one band: path loss, shadowing, fading. Antennas not included.
+/// The channel between two positions in one band: path loss, shadowing, fading, without antennas.
 ///
-/// This one is flat over the band: chains of ns-3's PropagationLossModels, and a model of fading
-/// that is asked once a pair of places and then keeps still (block fading: an episode is a block).
-/// Subclass it and fill in Evaluate() for a channel that isn't flat.
+/// This class is flat over the band: chains of ns-3's PropagationLossModels, and a fading model
+/// that is evaluated once for each pair of positions (block fading: an episode is a block). For a
+/// channel that isn't flat, make a subclass with its own Evaluate().
 class OfdmaGain : public ns3::Object
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// Tells which places are base stations, for which DeviceLoss doesn't hold.
+    /// Sets which positions are base stations, for which DeviceLoss doesn't hold.
     void AddStation(ns3::Ptr<const ns3::MobilityModel> place);
 
-    /// Sets the linear gains from one place to another, one value a resource block of the band.
-    /// Asked when the radio starts (twice, as ns-3's 3GPP models settle at the second call), and
-    /// whenever one of the two has moved, in the same order whichever engine runs.
+    /// Sets the linear gains from one position to another, one value for each resource block. It is
+    /// called when the radio starts (twice, as ns-3's 3GPP models draw again at the second call),
+    /// and whenever one of the two has moved, in the same order in every engine.
     virtual void Evaluate(ns3::Ptr<ns3::MobilityModel> from,
                           ns3::Ptr<ns3::MobilityModel> to,
                           std::vector<double>& gains);
 
-    /// Fixes the random streams of the models; returns how many it took.
+    /// Fixes the random streams of the models; returns how many it used.
     virtual int64_t AssignStreams(int64_t stream);
 
   protected:
@@ -48,7 +48,7 @@ class OfdmaGain : public ns3::Object
     ns3::Ptr<ns3::PropagationLossModel> m_deviceLoss;
     ns3::Ptr<ns3::PropagationLossModel> m_fading;
     std::set<Place> m_stations;
-    std::map<std::pair<Place, Place>, double> m_fadingDb; // reciprocal: once an unordered pair
+    std::map<std::pair<Place, Place>, double> m_fadingDb; // reciprocal: one for both directions
 };
 
 } // namespace collapipe

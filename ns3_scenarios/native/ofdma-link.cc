@@ -22,7 +22,7 @@ CeilDivide(uint64_t number, uint64_t by)
     return static_cast<uint32_t>((number + by - 1) / by);
 }
 
-/// The resource blocks of the first of the transport blocks that an allocation is cut into.
+/// The resource blocks of the first transport block of an allocation.
 uint32_t
 FirstPart(uint32_t blocks)
 {
@@ -92,7 +92,7 @@ uint32_t
 OfdmaLink::Mcs(double density, uint32_t blocks) const
 {
     auto mcs = m_adaptation.Mcs(density, blocks);
-    // Where not even the whole band leaves room behind the headers, HARQ has to help.
+    // If even the whole band leaves no room after the headers, a higher MCS relies on HARQ.
     const auto widest = FirstPart(m_sinr.size());
     while (blocks >= widest && m_codes.Payload(mcs, blocks) == 0)
     {
@@ -117,7 +117,7 @@ OfdmaLink::Need() const
     }
     while (blocks < m_sinr.size() && !Fits(blocks))
     {
-        ++blocks; // the least that is of any use
+        ++blocks; // the smallest number that can be used
     }
     return blocks;
 }
@@ -138,7 +138,7 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
         add(std::move(m_broken.front()));
         m_broken.pop_front();
     }
-    // What follows a transmission that still waits for room waits too: else it would for ever.
+    // New blocks wait while a retransmission waits for room, which it would otherwise never get.
     const auto density = totalWatts / (blocks * BLOCK_HZ);
     for (auto parts = CeilDivide(blocks - m_used, OfdmaCodes::MOST_BLOCKS);
          parts > 0 && m_broken.empty() && queue.Waiting() > 0 &&
@@ -200,7 +200,7 @@ OfdmaLink::Received(const double* wanted,
             block.history.push_back(m_codes.Remembered(block.mcs, block.blocks, information));
         }
     }
-    if (*wanted > 0) // else it could not listen
+    if (*wanted > 0) // otherwise it sent, and couldn't receive
     {
         report.quality = Measure(wanted, unwanted, m_used, density);
     }

@@ -20,7 +20,7 @@ class RandomVariableStream;
 namespace collapipe
 {
 
-/// What all links of a radio have in common; the attributes of OfdmaRadio say what each means.
+/// Settings of all links of a radio; see the attributes of OfdmaRadio.
 struct OfdmaSettings
 {
     double ttiSeconds;
@@ -33,7 +33,7 @@ struct OfdmaSettings
     double ewmaWeight;
 };
 
-/// A transport block, from when it is first sent to when it has arrived or been given up.
+/// A transport block, from its first transmission until it has arrived or HARQ has given up.
 struct OfdmaTransportBlock
 {
     ByteRange bytes;
@@ -50,17 +50,17 @@ struct OfdmaTransportBlock
     bool arrived{false};
 };
 
-/// What was measured on a link: moving averages, linear and SI.
+/// Measurements of a link: moving averages, linear and SI.
 struct OfdmaMeasurement
 {
     bool known{false};
     double gain{0};
     double interference{0}; // W/Hz, noise included
     double sinr{0};         // of both, at the latest density
-    double watts{0};        // radiated then
+    double watts{0};        // radiated at that time
 };
 
-/// Fractional open-loop power control (TS 36.213, 5.1.1.1): at most p0 · gain^-alpha watts a
+/// Fractional open-loop power control (TS 36.213, 5.1.1.1): at most p0 · gain^-alpha watts per
 /// resource block; p0 zero: none.
 struct OfdmaOpenLoop
 {
@@ -68,7 +68,7 @@ struct OfdmaOpenLoop
     double alpha{0};
 };
 
-/// One directed link: its queue, HARQ, link adaptation, and what the scheduler owes it.
+/// One directed link: its queue, HARQ, link adaptation, and its credit with the scheduler.
 class OfdmaLink
 {
   public:
@@ -84,55 +84,55 @@ class OfdmaLink
 
     const uint32_t number; // in the radio
     const uint32_t cell;
-    const uint32_t from; // nodes of the radio
+    const uint32_t from; // node of the radio
     const uint32_t to;
     OfdmaQueue queue;
-    double watts;        // radiated whenever it sends, or the most where there is an open loop
+    double watts;        // radiated whenever it sends, or the maximum with open-loop control
     OfdmaOpenLoop openLoop{};
-    double granted{-1};  // resource blocks a TTI, in the mean; negative: an equal share
-    double credit{0};    // resource blocks that it is owed
+    double granted{-1};  // resource blocks per TTI, on average; negative: an equal share
+    double credit{0};    // resource blocks that the scheduler owes it
     int64_t wanted{-1};  // the last TTI in which it had something to send
     std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // in flight, by arrival
 
-    /// Has the open loop follow the path loss, which it is taken to know from reference signals.
+    /// Updates the open loop with the path loss, which reference signals are assumed to show.
     void FollowGain(double gain);
-    /// What it radiates on this many resource blocks, of `most` watts.
+    /// The power on this many resource blocks, of `most` watts.
     double Watts(uint32_t blocks, double most) const;
-    /// Whether there is anything that it may send.
+    /// Whether it has anything that it may send.
     bool Ready() const;
-    /// Whether this many resource blocks are of any use to it now.
+    /// Whether it can use this many resource blocks now.
     bool Fits(uint32_t blocks) const;
-    /// The most resource blocks that it could use now, by its current MCS.
+    /// The most resource blocks that it can use now, at its current MCS.
     uint32_t Need() const;
 
-    /// Puts transport blocks on the air, on up to `blocks` resource blocks, for a TTI that begins;
-    /// returns how many it uses.
+    /// Sends transport blocks on up to `blocks` resource blocks in the TTI that starts now; returns
+    /// the number of resource blocks used.
     uint32_t Compose(uint32_t blocks, double totalWatts);
-    /// The TTI has ended, at the time at which `tti` begins. `wanted` and `unwanted` are densities
-    /// in W/Hz, noise included in the latter, for each of the resource blocks in use.
+    /// Ends the TTI, at the time at which `tti` begins. `wanted` and `unwanted` are densities in
+    /// W/Hz for each of the used resource blocks; noise is included in the latter.
     void Received(const double* wanted,
                   const double* unwanted,
                   double density,
                   int64_t tti,
                   ns3::RandomVariableStream& random);
-    /// Takes what has arrived of what was on the air out of the queue, and leaves it all to its feedback.
+    /// Delivers what has arrived of the last TTI to the queue; the sender learns of it by feedback.
     void Await();
-    /// Takes in a measurement over some resource blocks, sent at `density`; its quality (1/(W/Hz)).
+    /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W).
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);
-    /// A measurement of its own, beside data.
+    /// Adds a measurement from a reference signal.
     void Sounded(const double* wanted, const double* unwanted, uint32_t blocks, double density);
     /// Handles the feedback that has arrived by this TTI.
     void Feedback(int64_t tti);
-    /// When the next feedback arrives; -1: none is on its way.
+    /// The TTI of the next feedback; -1: none is expected.
     int64_t NextFeedback() const;
 
-    /// What is on the air, or was in the TTI that just ended.
+    /// The transport blocks of the present TTI, or of the one that just ended.
     const std::vector<OfdmaTransportBlock>& OnAir() const
     {
         return m_onAir;
     }
 
-    /// SINRs of the TTI that just ended, one for each resource block in use.
+    /// SINRs of the TTI that just ended, one for each used resource block.
     const std::vector<double>& Sinr() const
     {
         return m_sinr;
@@ -164,12 +164,12 @@ class OfdmaLink
     OfdmaCodes& m_codes;
     OfdmaAdaptation m_adaptation;
     uint32_t m_mostOutstanding;
-    double m_wattsPerBlock{0}; // by the open loop
-    uint32_t m_used{0};      // resource blocks on the air
-    uint32_t m_mcs{0};       // of the latest new block
+    double m_wattsPerBlock{0}; // by open-loop control
+    uint32_t m_used{0};      // resource blocks used in this TTI
+    uint32_t m_mcs{0};       // of the latest new transport block
     std::vector<OfdmaTransportBlock> m_onAir;
     std::deque<OfdmaTransportBlock> m_waiting; // for feedback
-    std::deque<OfdmaTransportBlock> m_broken;  // to be sent again
+    std::deque<OfdmaTransportBlock> m_broken;  // to be retransmitted
     std::deque<Report> m_reports;
     std::vector<double> m_sinr;
     OfdmaMeasurement m_measured;

@@ -12,7 +12,7 @@
 namespace collapipe
 {
 
-/// What one node radiates for another, or for several, on a run of resource blocks for one TTI.
+/// What one node sends to another, or to several, on consecutive resource blocks in one TTI.
 struct OfdmaSignal
 {
     uint32_t from; // node of the radio
@@ -22,34 +22,34 @@ struct OfdmaSignal
     double density; // W/Hz
 };
 
-/// What carries an OFDMA radio's signals: an engine. All of them add up the same densities in
-/// the same order, and so agree to the bit.
+/// An engine: what carries an OFDMA radio's signals. All engines add the same densities in the same
+/// order, so that their results agree to the last bit.
 class OfdmaMedium : public ns3::Object
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// Adds a band; they are numbered from 0. Its table has to outlive the medium's use.
+    /// Adds a band; bands are numbered from 0. The table must outlive the medium.
     virtual void AddBand(uint32_t blocks, double centreHz, const OfdmaGainTable& gains) = 0;
-    /// A node that sends or receives in a band.
+    /// Adds a node that sends or receives in a band.
     virtual void AddMember(uint32_t band,
                            uint32_t node,
                            ns3::Ptr<ns3::MobilityModel> place,
                            bool receives) = 0;
-    /// Puts signals on the air for a TTI that begins now, in the order of their senders.
+    /// Sends signals in the TTI that starts now, in the order of their senders.
     virtual void Transmit(uint32_t band,
                           const std::vector<OfdmaSignal>& signals,
                           ns3::Time tti) = 0;
-    /// The densities (W/Hz) that `signal.to` had in the TTI that ends now, on the blocks of the
-    /// signal: the signal's own, and that of all else but noise. A node that sent itself, in this
-    /// band, has heard nothing: zeros (the half-duplex rule).
+    /// The densities (W/Hz) at `signal.to` in the TTI that ends now, on the signal's blocks: that
+    /// of the signal, and that of everything else except noise. For a node that sent in this band
+    /// both are zero (the half-duplex rule).
     virtual void Receive(uint32_t band,
                          const OfdmaSignal& signal,
                          double* wanted,
                          double* unwanted) = 0;
 };
 
-/// The fast engine: adds up the gains of what is on the air, and takes no event.
+/// The fast engine: adds up the gains of all signals, without any events.
 class OfdmaTtiMedium : public OfdmaMedium
 {
   public:

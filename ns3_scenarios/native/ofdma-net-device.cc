@@ -22,20 +22,21 @@ OfdmaNetDevice::GetTypeId()
             .SetGroupName("Collapipe")
             .AddConstructor<OfdmaNetDevice>()
             .AddAttribute("QueueBytes",
-                          "What a link holds, on the air or not; packets beyond are dropped.",
+                          "Capacity of a link's queue, including data in flight; further "
+                          "packets are dropped.",
                           UintegerValue(1 << 20),
                           MakeUintegerAccessor(&OfdmaNetDevice::m_queueBytes),
                           MakeUintegerChecker<uint32_t>(1500))
             .AddTraceSource("MacTx",
-                            "A packet from above, to be sent.",
+                            "A packet from the upper layer, to be sent.",
                             MakeTraceSourceAccessor(&OfdmaNetDevice::m_macTx),
                             "ns3::Packet::TracedCallback")
             .AddTraceSource("MacTxDrop",
-                            "A packet for which there was no room, or no link.",
+                            "A packet for which the queue was full, or for which there is no link.",
                             MakeTraceSourceAccessor(&OfdmaNetDevice::m_macTxDrop),
                             "ns3::Packet::TracedCallback")
             .AddTraceSource("MacRx",
-                            "A packet that has arrived, on its way up.",
+                            "A packet that has arrived, for the upper layer.",
                             MakeTraceSourceAccessor(&OfdmaNetDevice::m_macRx),
                             "ns3::Packet::TracedCallback")
             .AddTraceSource("MacRxDrop",

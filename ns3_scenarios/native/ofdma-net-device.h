@@ -16,10 +16,10 @@ namespace collapipe
 
 /// A network device on an OFDMA radio, with a link for each device that it can reach.
 ///
-/// All but the way that packets take is ns-3's SimpleNetDevice. A packet takes its bytes and the
-/// headers that LTE would give it: PDCP's (TS 36.323, 6.2.3) and a length indicator of RLC's
-/// (TS 36.322, 6.2.2.5). Broadcasts are dropped, so that neighbour caches have to be filled
-/// beforehand (ns-3's NeighborCacheHelper does).
+/// Everything except the path of packets is ns-3's SimpleNetDevice. A packet takes its own bytes
+/// and the headers that LTE would add: PDCP's (TS 36.323, 6.2.3) and a length indicator of RLC's
+/// (TS 36.322, 6.2.2.5). Broadcasts are dropped, so that neighbour caches must be filled in advance
+/// (by ns-3's NeighborCacheHelper).
 class OfdmaNetDevice : public ns3::SimpleNetDevice
 {
   public:
@@ -28,9 +28,9 @@ class OfdmaNetDevice : public ns3::SimpleNetDevice
     static ns3::TypeId GetTypeId();
     OfdmaNetDevice();
 
-    /// Packets for `to` go over this link of the radio.
+    /// Uses this link of the radio for packets to `to`.
     void AddLink(ns3::Ptr<OfdmaRadio> radio, ns3::Mac48Address to, OfdmaLink& link);
-    /// A packet for this device, or what is left of it, has left its link.
+    /// Handles a packet for this device that has left its link, complete or not.
     void Left(const OfdmaItem& item, ns3::Mac48Address from);
 
     bool Send(ns3::Ptr<ns3::Packet> packet,

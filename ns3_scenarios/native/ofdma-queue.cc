@@ -8,7 +8,7 @@ namespace collapipe
 namespace
 {
 
-/// Puts ranges in order and joins those that touch.
+/// Sorts ranges and merges those that touch.
 void
 Tidy(std::vector<ByteRange>& ranges)
 {
@@ -30,7 +30,7 @@ Tidy(std::vector<ByteRange>& ranges)
     ranges.swap(joined);
 }
 
-/// Calls with each of the items that has some of these bytes, and with these; `first` is the first.
+/// Calls with each item that has some of these bytes, and with those bytes; `first` is the first.
 template <typename Items, typename Action>
 void
 ForEachFrom(std::size_t first, Items& items, ByteRange bytes, Action action)
@@ -121,7 +121,7 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
         Resolve(bytes);
         return;
     }
-    // The link is taken to have failed, and what was under way with it; the rest has another go.
+    // The link has failed, and with it the current item; the other items are tried again.
     const auto index = FirstWithin(bytes.begin);
     if (index < m_items.size() && m_items[index].begin <= bytes.begin)
     {
@@ -130,7 +130,7 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
     SendAgain(bytes, 0);
 }
 
-/// Of these bytes, those whose items are still in the stream.
+/// Those of these bytes whose items are still in the stream.
 void
 OfdmaQueue::SendAgain(ByteRange bytes, uint32_t tries)
 {
@@ -156,7 +156,7 @@ OfdmaQueue::Resolve(ByteRange bytes)
     {
         return;
     }
-    // Joins the ranges that it touches; only around what was cut can they overlap.
+    // Merges the ranges that it touches; they overlap only where items were removed.
     auto next = m_resolvedBeyond.lower_bound(bytes.begin);
     if (next != m_resolvedBeyond.begin() && std::prev(next)->second >= bytes.begin)
     {
@@ -218,7 +218,7 @@ OfdmaQueue::Head() const
     {
         lost += range.Size();
     }
-    // What has been sent once grows evenly, where what has arrived in order waits for gaps.
+    // Bytes that were sent once increase steadily, while in-order delivery waits for gaps.
     const auto unsent = m_sent < head.begin ? 0 : head.end - std::min(m_sent, head.end);
     return {head.id,
             m_sent,
@@ -247,7 +247,7 @@ OfdmaQueue::Skip(const Extrapolated& skipped)
     Resolve(bytes);
 }
 
-/// Takes an item out of the stream: what of it was not delivered is lost, and not sent any more.
+/// Removes an item from the stream: bytes that were not delivered are lost, and not sent any more.
 OfdmaItem
 OfdmaQueue::Remove(std::size_t index)
 {

@@ -18,26 +18,26 @@
 namespace collapipe
 {
 
-/// Something to carry over a link: a transfer, of which only the size is simulated, or a packet.
+/// Something to send over a link: a transfer, of which only the size is simulated, or a packet.
 struct OfdmaItem
 {
     uint64_t id{0}; ///< of the transfer
     ns3::Ptr<ns3::Packet> packet{};
-    uint16_t protocol{0}; ///< of the packet, as NetDevice has it
-    uint64_t begin{0};    ///< where it lies in the link's stream of bytes
+    uint16_t protocol{0}; ///< of the packet, as in NetDevice
+    uint64_t begin{0};    ///< position in the link's stream of bytes
     uint64_t end{0};
-    uint32_t retransmissions{0}; ///< transport blocks with bytes of it that were sent again
+    uint32_t retransmissions{0}; ///< number of retransmitted transport blocks with bytes of it
     Tally tally{};               ///< of a transfer
     std::vector<ByteRange> lost{}; ///< of its bytes, counted from its first one
     uint64_t skipped{0}; ///< bytes of a transfer that were not simulated
 };
 
-/// The link layer of one directed link: one stream of bytes, out of which transport blocks take
-/// ranges, and which leaves it in order.
+/// The link layer of one directed link: a stream of bytes, from which transport blocks take ranges,
+/// and which is delivered in order.
 ///
-/// Segmentation and in-order delivery are those of TS 36.322 (5.1.2, 5.1.3). Bytes that HARQ gave
-/// up on are sent anew in the acknowledged mode, up to `mostTries` times (maxRetxThreshold), and
-/// are missing in the unacknowledged one.
+/// Segmentation and in-order delivery are those of TS 36.322 (5.1.2, 5.1.3). Bytes on which HARQ
+/// has given up are sent again in acknowledged mode, up to `mostTries` times (maxRetxThreshold),
+/// and lost in unacknowledged mode.
 class OfdmaQueue
 {
   public:
@@ -45,40 +45,40 @@ class OfdmaQueue
     explicit OfdmaQueue(uint32_t mostTries);
 
     void Push(OfdmaItem item, uint64_t size);
-    /// Bytes that wait to be sent, for the first time or anew.
+    /// Bytes that wait to be sent, for the first time or again.
     uint64_t Waiting() const;
     /// Bytes that have been neither delivered nor lost.
     uint64_t Unresolved() const;
 
-    /// Up to `most` bytes that lie together, and how often they have been given up on.
+    /// Up to `most` contiguous bytes, and how often HARQ has given up on them.
     std::pair<ByteRange, uint32_t> Take(uint64_t most);
     /// These bytes have arrived.
     void Arrived(ByteRange bytes);
-    /// HARQ gave up on these bytes, the last of `tries` earlier times counted out.
+    /// HARQ gave up on these bytes, after it had given up on them `tries` times before.
     void GivenUp(ByteRange bytes, uint32_t tries);
 
-    /// The items that ended since the last call, in order; whole, but for their lost ranges.
+    /// The items that ended since the last call, in order, complete except for their lost ranges.
     bool HasEnded() const
     {
         return !m_ended.empty();
     }
 
     std::vector<OfdmaItem> TakeEnded();
-    /// Takes a transfer out of the stream; false where it isn't (any longer) in it. What had not
-    /// been delivered in order by now counts as lost.
+    /// Removes a transfer from the stream; false if it is not in it (any more). Bytes that have not
+    /// been delivered in order by now count as lost.
     bool Cut(uint64_t id, OfdmaItem& cut);
 
-    /// The first transfer of those that have not ended.
+    /// The first transfer that has not ended.
     Progress Head() const;
-    /// Takes bytes of it that were never sent for delivered, or lost where they are to be.
+    /// Counts bytes of it that were never sent as delivered, or as lost.
     void Skip(const Extrapolated& skipped);
 
-    /// What the PHY did for these bytes: `seconds` on the air at `watts` over `hertz`.
+    /// Records what the PHY did for these bytes: `seconds` on the air at `watts` over `hertz`.
     void ChargeSent(ByteRange bytes, double seconds, double watts, double hertz);
     void ChargeReceived(ByteRange bytes, double seconds, double sinr);
     void CountRetransmission(ByteRange bytes);
 
-    /// Calls with each item that has some of these bytes and has not ended, and which they are.
+    /// Calls with each item that has some of these bytes and has not ended, and with those bytes.
     void ForEach(ByteRange bytes,
                  const std::function<void(const OfdmaItem&, ByteRange)>& action) const;
 
@@ -97,14 +97,14 @@ class OfdmaQueue
     OfdmaItem Remove(std::size_t index);
 
     uint32_t m_mostTries;
-    std::deque<OfdmaItem> m_items;   // that have not ended, by their places in the stream
+    std::deque<OfdmaItem> m_items;   // that have not ended, by position in the stream
     std::vector<OfdmaItem> m_ended;
-    std::deque<Again> m_again;       // to be sent anew
-    std::deque<ByteRange> m_skipped; // never to be sent, as their items were taken out
+    std::deque<Again> m_again;       // to be sent again
+    std::deque<ByteRange> m_skipped; // never to be sent, as their items were removed
     std::map<uint64_t, uint64_t> m_resolvedBeyond; // begin → end, past m_resolved
     uint64_t m_length{0};   // of the stream
-    uint64_t m_sent{0};     // all before has been sent once
-    uint64_t m_resolved{0}; // all before has been delivered or lost
+    uint64_t m_sent{0};     // everything before has been sent once
+    uint64_t m_resolved{0}; // everything before has been delivered or lost
     uint64_t m_fresh{0};    // bytes that were never sent
     uint64_t m_againBytes{0};
 };

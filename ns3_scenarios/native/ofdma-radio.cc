@@ -46,7 +46,7 @@ OfdmaRadio::GetTypeId()
                           MakeTimeAccessor(&OfdmaRadio::m_tti),
                           MakeTimeChecker(MicroSeconds(125), Seconds(TTI_S)))
             .AddAttribute("TargetBler",
-                          "Error rate of first transmissions that the outer loop steers to.",
+                          "Target error rate of first transmissions in the outer loop.",
                           DoubleValue(0.1),
                           MakeDoubleAccessor(&OfdmaRadio::m_targetBler),
                           MakeDoubleChecker<double>(1e-4, 0.9))
@@ -68,31 +68,31 @@ OfdmaRadio::GetTypeId()
                           MakeUintegerAccessor(&OfdmaRadio::m_harqRtt),
                           MakeUintegerChecker<uint32_t>(1, 64))
             .AddAttribute("MaxRetx",
-                          "How often an acknowledged link sends bytes anew that HARQ gave up on, "
+                          "How often an acknowledged link resends bytes on which HARQ gave up, "
                           "before their transfer or packet is lost (maxRetxThreshold, TS 36.331).",
                           UintegerValue(32),
                           MakeUintegerAccessor(&OfdmaRadio::m_mostTries),
                           MakeUintegerChecker<uint32_t>(1, 1024))
             .AddAttribute("OuterLoopStep",
-                          "What a TTI in which every first transmission broke takes off the SINR "
-                          "that link adaptation reckons with, over 1 - TargetBler [dB].",
+                          "Reduction of the SINR that link adaptation assumes, after a TTI in "
+                          "which every first transmission failed, over 1 - TargetBler [dB].",
                           DoubleValue(0.1),
                           MakeDoubleAccessor(&OfdmaRadio::m_outerLoopStepDb),
                           MakeDoubleChecker<double>(0, 10))
             .AddAttribute("EwmaWeight",
-                          "Of a new measurement in the moving averages of gain and interference, "
-                          "and in link adaptation's.",
+                          "Weight of a new measurement in the moving averages of gain and "
+                          "interference, and in that of link adaptation.",
                           DoubleValue(0.1),
                           MakeDoubleAccessor(&OfdmaRadio::m_ewmaWeight),
                           MakeDoubleChecker<double>(1e-6, 1))
             .AddAttribute("GainUpdatePeriod",
-                          "How often it is looked for nodes that have moved, and their gains "
-                          "are evaluated anew; 0: every TTI.",
+                          "Interval at which the gains of nodes that have moved are evaluated "
+                          "again; 0: every TTI.",
                           TimeValue(MilliSeconds(10)),
                           MakeTimeAccessor(&OfdmaRadio::m_gainUpdatePeriod),
                           MakeTimeChecker(Time(0)))
             .AddTraceSource("Transmission",
-                            "What a link sends in a TTI that begins.",
+                            "The transmissions of a link in a TTI that begins.",
                             MakeTraceSourceAccessor(&OfdmaRadio::m_transmissionTrace),
                             "collapipe::OfdmaTransmission")
             .AddTraceSource("Reception",
@@ -146,7 +146,7 @@ OfdmaRadio::AddNode(Ptr<MobilityModel> place,
                     double noiseFigureDb,
                     double antennaGainDb)
 {
-    NS_ASSERT_MSG(m_bands.empty(), "nodes come before bands");
+    NS_ASSERT_MSG(m_bands.empty(), "add all nodes before the first band");
     const auto noise = BOLTZMANN * KELVIN * Linear(noiseFigureDb);
     m_nodes.push_back({place, context, watts, noise, Linear(antennaGainDb)});
     return m_nodes.size() - 1;
@@ -239,7 +239,7 @@ OfdmaRadio::Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut)
         return false;
     }
     const bool found = link.queue.Cut(id, cut);
-    Deliver(link); // what waited for the bytes that are now given up
+    Deliver(link); // items that waited for the bytes that are now lost
     return found;
 }
 
@@ -269,7 +269,7 @@ OfdmaRadio::AssignStreams(int64_t stream)
     return 1;
 }
 
-/// Has the next TTI simulated, as there is something to do.
+/// Schedules the simulation of the next TTI, as there is something to do.
 void
 OfdmaRadio::Wake()
 {
@@ -329,7 +329,7 @@ OfdmaRadio::Tick()
     }
 }
 
-/// The next TTI in which there will be something to do; -1: none, as things are.
+/// The next TTI in which there is something to do, as far as is known; -1: none.
 int64_t
 OfdmaRadio::NextTti() const
 {

@@ -20,15 +20,15 @@
 namespace collapipe
 {
 
-/// A scheduled OFDMA radio: nodes, bands, cells and links, in step with one clock of TTIs.
+/// A scheduled OFDMA radio: nodes, bands, cells and links, with one clock of TTIs.
 ///
-/// Each TTI, at once for all links: what was on the air is decoded, feedback is handled, the
-/// schedulers allocate resource blocks, transport blocks go on the air. There is no event while
-/// no link has anything to do. TTIs begin at whole multiples of their length.
+/// In each TTI, for all links at once: transport blocks are decoded, feedback is handled, the
+/// schedulers allocate resource blocks, and new transport blocks are sent. There are no events
+/// while no link has anything to do. TTIs begin at whole multiples of their length.
 ///
-/// Signals of one TTI reach all receivers in step: timing advance (TS 36.213, 4.2.3) and the
-/// cyclic prefix are taken to absorb what distances differ. What a TTI carries is delivered at
-/// its end, plus the time that light takes from sender to receiver.
+/// Signals of one TTI reach all receivers at the same time: timing advance (TS 36.213, 4.2.3) and
+/// the cyclic prefix are assumed to absorb differences of distance. The data of a TTI are delivered
+/// at its end, plus the propagation delay from sender to receiver.
 class OfdmaRadio : public ns3::Object
 {
   public:
@@ -36,34 +36,35 @@ class OfdmaRadio : public ns3::Object
     OfdmaRadio();
     ~OfdmaRadio() override;
 
-    /// The engine; OfdmaTtiMedium where none is set. Comes before the first band.
+    /// Sets the engine; the default is OfdmaTtiMedium. Call it before the first band is added.
     void SetMedium(ns3::Ptr<OfdmaMedium> medium);
     ns3::Ptr<OfdmaMedium> GetMedium() const;
 
-    /// A node; they are numbered from 0. `context`: the ns-3 node's number; `watts`: the most it
-    /// radiates in a band. All nodes come before the first band.
+    /// Adds a node; nodes are numbered from 0. `context`: the ns-3 node's number; `watts`: its
+    /// maximum power in a band. Add all nodes before the first band.
     uint32_t AddNode(ns3::Ptr<ns3::MobilityModel> place,
                      uint32_t context,
                      double watts,
                      double noiseFigureDb,
                      double antennaGainDb);
-    /// A run of resource blocks around a frequency; numbered from 0.
+    /// Adds consecutive resource blocks around a frequency; bands are numbered from 0.
     uint32_t AddBand(uint32_t blocks, double centreHz, ns3::Ptr<OfdmaGain> gain);
-    /// Links that are scheduled together and share no resource block; numbered from 0 in a band.
+    /// Adds a cell: links with one scheduler, which share no resource block; numbered from 0 in a
+    /// band.
     uint32_t AddCell(uint32_t band);
-    /// A directed link, numbered from 0, which sends at its node's power and has no grant.
-    /// Acknowledged: what HARQ gives up on is sent again, else it is lost.
+    /// Adds a directed link, numbered from 0, which sends at its node's power and has no grant. If
+    /// acknowledged, data on which HARQ gives up is sent again, otherwise it is lost.
     OfdmaLink& AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged);
 
-    /// Has a node send noise at its power over a whole band, for the share of each TTI that
-    /// `share` gives as it begins: a jammer.
+    /// Adds a jammer: noise from a node at its power over a whole band, for the share of each TTI
+    /// that `share` returns at its start.
     void AddNoise(uint32_t band, uint32_t node, std::function<double(ns3::Time)> share);
 
     void Push(OfdmaLink& link, OfdmaItem item, uint64_t size);
-    /// Takes a transfer out of the link; false where it has ended. One whose last bytes are in
-    /// flight ends now, as one that has arrived.
+    /// Removes a transfer from the link; false if it has ended. One whose last bytes are in flight
+    /// ends now, as one that has arrived.
     bool Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut);
-    /// Has reference signals sent over the link, as soon as the half-duplex rule lets it.
+    /// Sends reference signals over the link, as soon as the half-duplex rule permits.
     void Sound(OfdmaLink& link, uint64_t id);
 
     /// Called with each item that has left a link, in order, in the context of the receiving node.
@@ -96,18 +97,18 @@ class OfdmaRadio : public ns3::Object
     ns3::Time m_gainUpdatePeriod;
 
     OfdmaSettings m_settings{};
-    std::unique_ptr<OfdmaCodes> m_codes; // once the first band is there
+    std::unique_ptr<OfdmaCodes> m_codes; // set with the first band
     ns3::Ptr<OfdmaMedium> m_medium;
     ns3::Ptr<ns3::UniformRandomVariable> m_random;
     std::vector<OfdmaNode> m_nodes;
-    std::deque<OfdmaBand> m_bands; // deques keep addresses
+    std::deque<OfdmaBand> m_bands; // a deque keeps addresses valid
     std::deque<OfdmaLink> m_links;
     std::vector<uint32_t> m_bandOf; // by link
     std::function<void(OfdmaLink&, OfdmaItem&)> m_itemCallback;
     std::function<void(const OfdmaSounding&)> m_soundingCallback;
 
     int64_t m_now{-1};      // TTI of the latest tick
-    int64_t m_tickTti{-1};  // of the next one, if there is one
+    int64_t m_tickTti{-1};  // of the next one, if any
     ns3::EventId m_tick;
     int64_t m_gainsDue{0};  // TTI
 

@@ -9,8 +9,8 @@ namespace collapipe
 namespace
 {
 
-// A link that could not send for some TTIs may catch up on that many of its shares, and on a
-// transport block's worth, so that the smallest grant adds up to a block that was once sent.
+// A link that could not send for some TTIs may catch up on this many of its shares, and on a
+// transport block more, so that even the smallest grant adds up to a block.
 constexpr double MOST_SHARES_OWED = 4;
 constexpr double ROUNDING = 1e-9; // of blocks, as shares are added up
 
@@ -88,7 +88,7 @@ OfdmaScheduler::Allocate(const std::vector<OfdmaLink*>& links)
     return m_allocations;
 }
 
-/// Finds the links that have something to send, and adds to each what it is owed for this TTI.
+/// Finds the links that have data, and adds to each link's credit what it is owed for this TTI.
 void
 OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
 {
@@ -101,7 +101,7 @@ OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
         }
         if (link->wanted < m_tti - 1)
         {
-            link->credit = 0; // what is not wanted is neither saved up nor owed
+            link->credit = 0; // a share that is not needed is not saved up
         }
         link->wanted = m_tti;
         m_candidates.push_back({link, 0, 0});
@@ -141,7 +141,7 @@ OfdmaScheduler::ServeWhatIsOwed()
     }
 }
 
-/// Gives the blocks that are left in a cell to its ungranted links, evenly.
+/// Divides the blocks that are left in a cell evenly among its links without a grant.
 void
 OfdmaScheduler::ShareWhatIsLeft(uint32_t cell)
 {

@@ -9,16 +9,16 @@
 namespace collapipe
 {
 
-/// Who sends in a TTI, and on how many resource blocks, in one band.
+/// Decides which links of a band send in a TTI, and on how many resource blocks.
 ///
-/// Links of one cell never share a block; cells of one band know nothing of each other's blocks
-/// and interfere. Every link that has something to send is owed its grant, or, where it has none,
-/// an equal part of what its cell has not granted to others that send. What it is owed adds up to
-/// whole blocks over the TTIs. Ungranted links also share what else is left over.
+/// Links of one cell never share a block; cells of one band are not coordinated and interfere. Each
+/// link that has data is owed its grant or, without a grant, an equal share of what its cell has
+/// not granted to other links with data. Fractions of blocks are carried over to the next TTIs.
+/// Links without a grant also share blocks that are left over.
 ///
 /// The half-duplex rule: in one TTI a node either sends or receives in a band, and sends in one
-/// cell alone. Where links exclude each other, the one that has been kept waiting longest (most
-/// owed, in TTIs of its share) goes first, and the lower number where that is equal.
+/// cell only. Among links that exclude each other, the one that has waited longest (in TTIs of its
+/// share) comes first, and of equal ones the lower number.
 class OfdmaScheduler
 {
   public:
@@ -28,25 +28,26 @@ class OfdmaScheduler
         uint32_t blocks;
     };
 
-    /// Of a band of `blocks`, for a radio of `nodes`.
+    /// For a band of `blocks`, and a radio of `nodes`.
     OfdmaScheduler(uint32_t blocks, uint32_t nodes);
 
     uint32_t AddCell();
 
     void Begin(int64_t tti);
-    /// Keeps these ends of a link for it, if the half-duplex rule lets it send in this TTI.
+    /// Reserves both nodes for a link, if the half-duplex rule permits it to send in this TTI.
     bool Claim(const OfdmaLink& link);
-    /// No block of the cell is left for data in this TTI.
+    /// Leaves no block of the cell for data in this TTI.
     void Close(uint32_t cell);
-    /// Allocates blocks to the links of the band; what one then uses is to be taken off its credit.
+    /// Allocates blocks to the links of the band; the caller subtracts the used ones from the
+    /// credits.
     const std::vector<Allocation>& Allocate(const std::vector<OfdmaLink*>& links);
 
   private:
     struct Cell
     {
         uint32_t left;    // blocks
-        double granted;   // blocks, to links that are ready
-        uint32_t sharing; // links that are ready and have no grant
+        double granted;   // blocks, to links that have data
+        uint32_t sharing; // links that have data and no grant
     };
 
     struct Candidate
@@ -63,7 +64,7 @@ class OfdmaScheduler
 
     uint32_t m_blocks;
     int64_t m_tti{0};
-    std::vector<uint32_t> m_sendsIn; // by node: cell + 1, 0 if it doesn't
+    std::vector<uint32_t> m_sendsIn; // by node: cell + 1, 0 if it doesn't send
     std::vector<bool> m_receives;    // by node
     std::vector<Cell> m_cells;
     std::vector<Candidate> m_candidates;

@@ -34,7 +34,7 @@ class OfdmaSpectrumMedium::Loss : public SpectrumPropagationLossModel
         const auto table = m_gains.find(received->GetSpectrumModelUid());
         if (table == m_gains.end())
         {
-            return received; // at a receiver of another band, of which the radio knows nothing
+            return received; // at a receiver of another band, which the radio doesn't have
         }
         const auto gains = table->second->Between(from, to);
         std::transform(received->ConstValuesBegin(),

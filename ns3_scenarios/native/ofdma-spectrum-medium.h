@@ -13,8 +13,8 @@
 namespace collapipe
 {
 
-/// The reference engine: every signal goes over ns-3's MultiModelSpectrumChannel, with a spectrum
-/// model of its own for each band, and can be heard and disturbed by any other spectrum device.
+/// The reference engine: every signal is sent over ns-3's MultiModelSpectrumChannel, with one
+/// spectrum model for each band, so that other spectrum devices receive it and interfere with it.
 class OfdmaSpectrumMedium : public OfdmaMedium
 {
   public:
@@ -22,7 +22,7 @@ class OfdmaSpectrumMedium : public OfdmaMedium
     OfdmaSpectrumMedium();
     ~OfdmaSpectrumMedium() override;
 
-    /// The channel, for other devices to share: its loss between any two is the radio's.
+    /// The channel, for other devices to share; its loss between any two positions is the radio's.
     ns3::Ptr<ns3::SpectrumChannel> GetSpectrumChannel() const;
     ns3::Ptr<const ns3::SpectrumModel> GetSpectrumModel(uint32_t band) const;
 
@@ -48,7 +48,7 @@ class OfdmaSpectrumMedium : public OfdmaMedium
         ns3::Ptr<ns3::SpectrumModel> model;
         std::map<uint32_t, ns3::Ptr<OfdmaSpectrumPhy>> phys{}; // by node
         ns3::Time begin{};               // of the TTI on the air
-        std::vector<uint32_t> senders{}; // in it
+        std::vector<uint32_t> senders{}; // in that TTI
     };
 
     ns3::Ptr<ns3::MultiModelSpectrumChannel> m_channel;

@@ -44,7 +44,7 @@ OfdmaSpectrumPhy::StartRx(Ptr<SpectrumSignalParameters> params)
         m_own.push_back({own->from, now, now + params->duration, params->psd});
         return;
     }
-    if (m_own.empty() || m_own.front().end < now) // else Listen() may yet ask for what has ended
+    if (m_own.empty() || m_own.front().end < now) // else Listen() may still need what has ended
     {
         std::erase_if(m_others, [now](const auto& signal) { return signal.end <= now; });
     }

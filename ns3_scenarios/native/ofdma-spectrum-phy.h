@@ -12,29 +12,29 @@
 namespace collapipe
 {
 
-/// A signal of the radio's own on a spectrum channel: all that a node sends in a band and TTI.
+/// A signal of the radio on a spectrum channel: everything that a node sends in a band and a TTI.
 struct OfdmaSpectrumSignal : public ns3::SpectrumSignalParameters
 {
     ns3::Ptr<ns3::SpectrumSignalParameters> Copy() const override;
 
-    const void* medium; // which radio's it is
+    const void* medium; // identifies the radio
     uint32_t from;      // node of the radio
 };
 
-/// A node's PHY in one band on an ns-3 spectrum channel: ns-3's spectrum analyzer, but for what it
-/// does with what it hears.
+/// A node's PHY in one band on an ns-3 spectrum channel: ns-3's spectrum analyzer with another way
+/// of adding signals.
 ///
-/// It keeps the signals, and adds them up once the TTI is over: its own radio's, which fill TTIs,
-/// in the order of their senders, and then the others' by the share of the TTI in which they were
-/// there.
+/// It keeps the signals and adds them up when the TTI is over: first those of its own radio, which
+/// last for whole TTIs, in the order of their senders, and then the others, each weighted by the
+/// share of the TTI for which it lasted.
 class OfdmaSpectrumPhy : public ns3::SpectrumAnalyzer
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// Tells the radio's own signals from those of others.
+    /// Identifies the radio's own signals.
     void SetMedium(const void* medium);
-    /// What was there on some blocks from `begin` to now (W/Hz): one sender's signal, and the rest.
+    /// The densities on some blocks from `begin` to now (W/Hz): one sender's signal, and the rest.
     void Listen(uint32_t from,
                 uint32_t first,
                 uint32_t blocks,
@@ -47,7 +47,7 @@ class OfdmaSpectrumPhy : public ns3::SpectrumAnalyzer
   private:
     struct Heard
     {
-        uint32_t from; // of the radio's own
+        uint32_t from; // node of the radio, for its own signals
         ns3::Time begin;
         ns3::Time end;
         ns3::Ptr<const ns3::SpectrumValue> densities;
@@ -55,7 +55,7 @@ class OfdmaSpectrumPhy : public ns3::SpectrumAnalyzer
 
     const void* m_medium{nullptr};
     std::vector<Heard> m_own;    // of this TTI
-    std::vector<Heard> m_others; // that may reach into a TTI not yet over
+    std::vector<Heard> m_others; // that may last into a later TTI
 };
 
 } // namespace collapipe

@@ -86,7 +86,7 @@ struct PacketTraces::Sinks
         }
     };
 
-    std::deque<Capture> captures{}; // deques keep addresses
+    std::deque<Capture> captures{}; // a deque keeps addresses valid
     std::deque<Text> texts{};
     std::map<std::string, std::ofstream> files{};
 };

@@ -30,12 +30,12 @@ PairChannel::GetTypeId()
             .SetGroupName("Collapipe")
             .AddConstructor<PairChannel>()
             .AddAttribute("Name",
-                          "Whose channel it is, as it stands in the names of its random streams.",
+                          "Name of the channel, used in the names of its random streams.",
                           StringValue("channel"),
                           MakeStringAccessor(&PairChannel::m_name),
                           MakeStringChecker())
             .AddAttribute("LastingRun",
-                          "The run (RngRun) from which is drawn what outlasts an episode.",
+                          "The run (RngRun) for draws that stay the same in all episodes.",
                           UintegerValue(1),
                           MakeUintegerAccessor(&PairChannel::m_lastingRun),
                           MakeUintegerChecker<uint64_t>())
@@ -50,7 +50,7 @@ PairChannel::GetTypeId()
                           MakeDoubleAccessor(&PairChannel::m_sigmaOutOfSight),
                           MakeDoubleChecker<double>(0, 100))
             .AddAttribute("Distance",
-                          "Over which shadowing's correlation falls to 1/e, in line of sight [m].",
+                          "Distance at which shadowing's correlation is 1/e, in line of sight [m].",
                           DoubleValue(10),
                           MakeDoubleAccessor(&PairChannel::m_distanceInSight),
                           MakeDoubleChecker<double>(1e-3))
@@ -60,12 +60,12 @@ PairChannel::GetTypeId()
                           MakeDoubleAccessor(&PairChannel::m_distanceOutOfSight),
                           MakeDoubleChecker<double>(1e-3))
             .AddAttribute("Square",
-                          "Side of the squares within which one draw decides on line of sight [m].",
+                          "Side of the squares for which line of sight is drawn once [m].",
                           DoubleValue(50),
                           MakeDoubleAccessor(&PairChannel::m_square),
                           MakeDoubleChecker<double>(1e-3))
             .AddAttribute("Fading",
-                          "Nakagami's m of block fading; 1: Rayleigh, 0: none.",
+                          "m of Nakagami block fading; 1: Rayleigh, 0: none.",
                           DoubleValue(0),
                           MakeDoubleAccessor(&PairChannel::m_fading),
                           MakeDoubleChecker<double>(0, 1000));
@@ -122,12 +122,12 @@ PairChannel::SetLoss(Ptr<PropagationLossModel> inSight,
     TakeUp(m_outOfSight, "NLOS loss", CreateObject<NeverLosChannelConditionModel>());
     if (m_condition)
     {
-        // It keeps its answers; this has it forget them as soon as anybody can have moved.
+        // The model keeps its results; this discards them whenever anything may have moved.
         m_condition->SetAttribute("UpdatePeriod", TimeValue(TimeStep(1)));
     }
 }
 
-/// Fixes the random streams of a loss model, and what state it holds for.
+/// Fixes the random streams of a loss model, and the channel condition that it assumes.
 void
 PairChannel::TakeUp(Ptr<PropagationLossModel> loss,
                     const std::string& name,
@@ -181,7 +181,7 @@ const PairChannel::Place&
 PairChannel::Known(const Ptr<MobilityModel>& place) const
 {
     auto found = m_places.find(PeekPointer(place));
-    if (found == m_places.end()) // somebody else's device on a channel of ns-3's
+    if (found == m_places.end()) // another device on ns-3's channel
     {
         const auto number = static_cast<uint32_t>(m_places.size());
         const Place unnamed{number, "place " + std::to_string(number), place};
@@ -226,13 +226,13 @@ PairChannel::LossAndShadowingDb(const Place& first, const Place& second, bool is
     double db = 0;
     if (loss)
     {
-        // Where a model takes its ends for unlike it wants the higher one, a mast, second.
+        // A model that distinguishes its ends needs the higher one, a mast, second.
         const bool swap = a->GetPosition().z > b->GetPosition().z;
         const auto ask = [&] { return loss->CalcRxPower(0, swap ? b : a, swap ? a : b); };
         db = ask();
         if (isNew && m_draws)
         {
-            db = ask(); // ns-3's 3GPP shadowing settles at the second question
+            db = ask(); // ns-3's 3GPP models settle at the second call
         }
     }
     if (m_shadowing)
@@ -246,7 +246,7 @@ PairChannel::LossAndShadowingDb(const Place& first, const Place& second, bool is
         throw std::domain_error("the channel " + m_name + " has no gain between " + first.name +
                                 " and " + second.name + ": its loss model gives no number");
     }
-    return std::min(db, 0.0); // no more arrives than was sent, however near
+    return std::min(db, 0.0); // no more arrives than was sent, however short the distance
 }
 
 bool
@@ -256,8 +256,8 @@ PairChannel::InSight(Ptr<MobilityModel> a, Ptr<MobilityModel> b) const
     {
         return true;
     }
-    // One draw for all pairs between two squares: near each other, one sees what the other sees
-    // (TR 38.901, 7.6.3.3). What it is compared with is the probability at the very places.
+    // One draw for all pairs between two squares: nodes near each other see the same (TR 38.901,
+    // 7.6.3.3). It is compared with the probability at the exact positions.
     const auto square = [this](const Vector& place) {
         return std::to_string(std::lround(std::floor(place.x / m_square))) + "," +
                std::to_string(std::lround(std::floor(place.y / m_square)));

@@ -17,29 +17,29 @@
 namespace collapipe
 {
 
-/// The channel between any two places: path loss by ns-3's models, with or without line of sight,
-/// shadowing, and block fading. Reciprocal. Antennas are not in it.
+/// The channel between any two positions: path loss by ns-3's models, with or without line of
+/// sight, shadowing, and block fading. It is reciprocal and doesn't include antennas.
 ///
-/// Common random numbers: nothing depends on who asks when. Line of sight and shadowing are
-/// functions of the two places, drawn from the run `LastingRun`, so that they outlast an episode;
-/// fading is drawn once a pair from a stream with the names of both, in the present run.
+/// Common random numbers: no result depends on the order of queries. Line of sight and shadowing
+/// are functions of the two positions, drawn from the run `LastingRun`, and so the same in all
+/// episodes; fading is drawn once for each pair, from a stream with both names in the present run.
 ///
-/// A loss model that draws by itself is asked in the order in which pairs come up, and again when
-/// one of a pair has moved. Settle() asks for all pairs there are, so that without motion this too
-/// is the same whoever sends when.
+/// A loss model that draws random numbers itself is evaluated in the order in which pairs are first
+/// queried, and again when one of the pair has moved. Settle() evaluates all pairs, so that without
+/// motion these draws don't depend on the order of queries either.
 class PairChannel : public ns3::PropagationLossModel
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// A place's name; those of one name are one place (a base station's two nodes).
+    /// Names a position; those with the same name are one (a base station's two nodes).
     void AddPlace(ns3::Ptr<ns3::MobilityModel> place, const std::string& name);
-    /// Path loss in line of sight and without, and what tells which it is; a loss that always
-    /// holds has no second and no condition.
+    /// Sets path loss with line of sight and without it, and the model that decides between them;
+    /// if one loss model holds in all cases, the others are null.
     void SetLoss(ns3::Ptr<ns3::PropagationLossModel> inSight,
                  ns3::Ptr<ns3::PropagationLossModel> outOfSight,
                  ns3::Ptr<ns3::ThreeGppChannelConditionModel> condition);
-    /// Call it when all places are known.
+    /// Call it when all positions have been added.
     void Settle();
 
     double GainDb(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
@@ -54,7 +54,7 @@ class PairChannel : public ns3::PropagationLossModel
     {
         uint32_t number;
         std::string name;
-        ns3::Ptr<ns3::MobilityModel> model; // kept, so that its address stays its own
+        ns3::Ptr<ns3::MobilityModel> model; // kept, so that its address isn't used again
     };
 
     struct Pair
@@ -83,16 +83,16 @@ class PairChannel : public ns3::PropagationLossModel
     double m_distanceInSight;  // m
     double m_distanceOutOfSight;
     double m_square; // m
-    double m_fading; // Nakagami's m
+    double m_fading; // m of Nakagami fading
 
     ns3::Ptr<ns3::PropagationLossModel> m_inSight;
     ns3::Ptr<ns3::PropagationLossModel> m_outOfSight;
     ns3::Ptr<ns3::ThreeGppChannelConditionModel> m_condition;
     ns3::Ptr<ns3::NakagamiPropagationLossModel> m_nakagami;
     std::unique_ptr<PlaceField> m_shadowing;
-    bool m_draws{false}; // whether a loss model draws by itself
+    bool m_draws{false}; // whether a loss model draws random numbers itself
 
-    // What is known of places and pairs; the questions to a channel don't change it.
+    // Known positions and pairs, which queries add to.
     mutable std::map<const ns3::MobilityModel*, Place> m_places;
     mutable std::map<std::pair<uint32_t, uint32_t>, Pair> m_pairs;
 };

@@ -23,8 +23,8 @@ PlaceField::PlaceField(const std::string& name, uint64_t run)
         const RunScope scope(run);
         uniform->SetStream(StreamNumber(name));
     }
-    // exp(-r) has the spectrum 1 / (2π (1 + k²)^1.5) in the plane; this inverts its distribution
-    // over the radius.
+    // exp(-r) has the spectrum 1 / (2π (1 + k²)^1.5) in the plane; this inverts the distribution of
+    // its radius.
     const auto radius = [&uniform] {
         const auto left = 1 - uniform->GetValue(0, 1);
         return std::sqrt(1 / (left * left) - 1);

@@ -9,8 +9,8 @@
 namespace collapipe
 {
 
-/// When something is on, in a run's own time (ns): from `on` to `off`, and of each period in
-/// between, which count from `on`, for the first `width`.
+/// When something is on, in the run's time (ns): between `on` and `off`, for the first `width` of
+/// each period; periods start at `on`.
 struct Pulses
 {
     static constexpr int64_t NEVER = std::numeric_limits<int64_t>::max();
@@ -20,8 +20,8 @@ struct Pulses
     int64_t period{1};
     int64_t width{1};
 
-    /// The pulse that is on at this time, what is left of it, or else the next one: its begin and
-    /// end; both NEVER where there is none.
+    /// The rest of the pulse that is on at this time, or else the next pulse: its begin and end;
+    /// both are NEVER if there is none.
     std::pair<int64_t, int64_t> From(int64_t time) const
     {
         auto begin = std::max(time, on);
@@ -35,14 +35,14 @@ struct Pulses
         return begin < off ? std::pair(begin, std::min(end, off)) : std::pair(NEVER, NEVER);
     }
 
-    /// How much of the time from `begin` to `end` it is on.
+    /// The share of the time from `begin` to `end` for which it is on.
     double Share(int64_t begin, int64_t end) const
     {
         return static_cast<double>(Before(end) - Before(begin)) / static_cast<double>(end - begin);
     }
 
   private:
-    /// For how long it has been on before this time.
+    /// How long it has been on before this time.
     int64_t Before(int64_t time) const
     {
         const auto since = std::min(time, off) - on;

@@ -9,7 +9,7 @@
 namespace collapipe
 {
 
-/// What the PHY did for one transfer, or for a link since time 0. Linear and SI.
+/// What the PHY did for one transfer, or for a link since time 0; linear and SI.
 struct Tally
 {
     double airtime{0};      // s on the air
@@ -41,7 +41,7 @@ struct Tally
     }
 };
 
-/// What is put to one transfer.
+/// What is counted for one transfer.
 struct Account
 {
     Tally tally{};
@@ -54,29 +54,29 @@ struct Account
     }
 };
 
-/// A directed link between two nodes over one radio, as measured.
+/// A directed link between two nodes over one radio, with its measurements.
 ///
-/// What goes over the link is put to the transfers whose bytes are in it, as far as they have not
-/// ended; what belongs to none of them is in the total alone.
+/// What is sent counts for the transfers whose bytes it has, unless they have ended, and for the
+/// link's total.
 struct RadioLink
 {
     uint32_t src;
     uint32_t dst;
     Tally total{};
-    std::map<uint64_t, Account> underWay{}; // by the transfers' ids
-    // What was measured: moving averages, and what the latest measurement was made at.
+    std::map<uint64_t, Account> underWay{}; // by transfer
+    // Measurements: moving averages, and the settings of the latest measurement.
     double gain{0};         // received over sent power, antennas included
-    double interference{0}; // W/Hz, noise included
-    double sinr{0};         // of both, at that power and bandwidth
+    double interference{0}; // W/Hz, including noise
+    double sinr{0};         // at that power and bandwidth
     double txPower{0};      // W, over the bandwidth that was measured
     int64_t measured{-1};   // ns since time 0; negative: not yet
-    // What the streams did.
+    // Counted by the streams.
     uint64_t deliveredBytes{0};
     uint64_t lostBytes{0};
-    int64_t busy{0}; // ns with a transfer at the head
+    int64_t busy{0}; // ns with a current transfer
 
-    /// Takes in a measurement: gain, density (W/Hz), and what it was made at. The averages are over
-    /// some ten of them, as those of OfdmaRadio are.
+    /// Adds a measurement: gain, density (W/Hz), and its settings. The averages are over about ten
+    /// measurements, as those of OfdmaRadio.
     void Measured(double newGain, double newInterference, double watts, double hertz, int64_t now)
     {
         const auto weight = measured < 0 ? 1.0 : 0.1;
@@ -103,7 +103,7 @@ struct RadioLink
         });
     }
 
-    /// All of this was sent before.
+    /// All of these bytes were sent before.
     void SentAgain(const Cargo& cargo)
     {
         ForEach(cargo, [](Account& account, double) { ++account.retransmissions; });
@@ -122,7 +122,7 @@ struct RadioLink
     }
 };
 
-/// A node's radios since time 0.
+/// The use of a node's radios since time 0.
 struct RadioUsage
 {
     double txAirtime{0}; // s

@@ -10,16 +10,16 @@
 namespace collapipe
 {
 
-/// The number of a random stream that has a name, as RandomVariableStream::SetStream() takes it.
-/// So what is drawn for one purpose doesn't depend on what else is drawn, or when.
+/// The number of a random stream with a name, for RandomVariableStream::SetStream(). With named
+/// streams, draws for one purpose don't depend on other draws or their order.
 inline int64_t
 StreamNumber(const std::string& name)
 {
     return static_cast<int64_t>(ns3::Hash64(name) >> 1);
 }
 
-/// While it lives, streams that are set are those of another of ns-3's runs: what outlasts an
-/// episode is drawn from a run of its own, and not from the episode's.
+/// While this object exists, streams that are set belong to another of ns-3's runs: draws that stay
+/// the same in all episodes come from a run of their own.
 class RunScope
 {
   public:

@@ -51,7 +51,7 @@ SimClock::Advance(int64_t until)
         const std::lock_guard lock(m_mutex);
         m_running = false;
     }
-    bound.Remove(); // where something else came first, it must not stop a later stretch
+    bound.Remove(); // if another event came first, it must not stop a later step
     if (m_completed)
     {
         m_completed = false;
@@ -73,7 +73,7 @@ SimClock::Interrupt()
     const std::lock_guard lock(m_mutex);
     if (m_running)
     {
-        // The one way into a running simulator that ns-3 allows another thread.
+        // ns-3 permits no other call of a running simulator from another thread.
         Simulator::ScheduleWithContext(Simulator::NO_CONTEXT, Time(0), [this] {
             m_interrupted = true;
             Settle(0);

@@ -13,10 +13,10 @@ void
 ResetSimulation(uint32_t seed, uint64_t run)
 {
     ns3::Simulator::Destroy();
-    ns3::Config::Reset(); // the defaults that were set live on otherwise
+    ns3::Config::Reset(); // otherwise attribute defaults are kept
     ns3::RngSeedManager::SetSeed(seed);
     ns3::RngSeedManager::SetRun(run);
-    // Without this the streams number on from the last simulation's, and runs don't repeat.
+    // Otherwise stream numbers continue from the last simulation, and runs don't repeat.
     ns3::RngSeedManager::ResetNextStreamIndex();
     ns3::Ipv4AddressGenerator::Reset();
     ns3::Mac48Address::ResetAllocationIndex();

@@ -6,8 +6,8 @@
 namespace collapipe
 {
 
-/// Ends any simulation and takes everything that ns-3 keeps beyond one back to the start:
-/// defaults, random streams, addresses. One call, as each that Python makes costs a wrapper.
+/// Ends any simulation and resets everything that ns-3 keeps after it: defaults, random streams,
+/// addresses. One function, as each call from Python needs a wrapper.
 void ResetSimulation(uint32_t seed, uint64_t run);
 
 } // namespace collapipe

@@ -28,8 +28,9 @@ Stream::End(uint64_t id,
     auto [tally, retransmissions] = m_link.underWay.extract(id).mapped();
     if (outcome == Ended::DELIVERED && tally.rxTime == 0)
     {
-        // Its bytes were read while the frame around them was still being received, of which the
-        // PHY tells at its end. What the link showed last, by the handshake at the least, is close.
+        // Its bytes were read while their frame was still being received, and the PHY reports a
+        // frame at its end. The link's latest measurement, at least that of the handshake, is
+        // close.
         tally.Received(tally.airtime, m_link.sinr);
     }
     m_ended.Add({id, m_clock.Now(), outcome, retransmissions, 0, extrapolated, tally}, lost);
@@ -40,7 +41,7 @@ Stream::End(uint64_t id,
     }
     m_link.deliveredBytes += size - missing;
     m_link.lostBytes += missing;
-    if (outcome != Ended::CUT) // who cuts knows
+    if (outcome != Ended::CUT) // if it was cut, the caller knows
     {
         m_clock.Complete();
     }

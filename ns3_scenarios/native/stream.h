@@ -12,13 +12,13 @@
 namespace collapipe
 {
 
-/// How a transfer ended, and what it took. Laid out without gaps for Python to unpack.
+/// How a transfer ended, and what it used; laid out without gaps for Python to unpack.
 struct Ended
 {
     enum Outcome : uint32_t
     {
         DELIVERED,
-        LOST,    // some bytes did not arrive, and won't
+        LOST,    // some bytes have not arrived
         CUT,     // cancelled
         REFUSED, // no connection could be made
     };
@@ -26,13 +26,13 @@ struct Ended
     uint64_t id;
     int64_t end; // ns since time 0
     uint32_t outcome;
-    uint32_t retransmissions; // of TCP segments, or of transport blocks, with bytes of it
-    uint64_t lostRanges;      // how many
+    uint32_t retransmissions; // of TCP segments or transport blocks with bytes of it
+    uint64_t lostRanges;      // number of ranges
     uint64_t extrapolated;    // bytes that were not simulated
     Tally tally;
 };
 
-/// What has ended, and which bytes of it are lost: all ranges, transfer by transfer.
+/// Transfers that have ended, and all their lost ranges, in the order of the transfers.
 struct EndedTransfers
 {
     std::vector<Ended> transfers;
@@ -46,7 +46,7 @@ struct EndedTransfers
     }
 };
 
-/// What carries the transfers of one directed pair of nodes, first in, first out.
+/// Carries the transfers of one directed pair of nodes, in order.
 class Stream
 {
   public:
@@ -58,21 +58,21 @@ class Stream
     virtual void Send(uint64_t id, uint64_t size) = 0;
     /// Ends a transfer, unless it has ended.
     virtual void Cut(uint64_t id) = 0;
-    /// The transfer under way.
+    /// The current transfer.
     virtual Progress Head() const = 0;
-    /// Has it come so much further, by bytes that were unsent and are not sent any more.
+    /// Advances the current transfer, by bytes that were unsent and will not be sent.
     virtual void Skip(const Extrapolated& skipped) = 0;
 
   protected:
     /// Opens a transfer's account on the link.
     void Begin(uint64_t id);
-    /// Puts on record that a transfer has ended, what its account shows, and which bytes are lost.
+    /// Records that a transfer has ended, with its account and its lost ranges.
     void End(uint64_t id,
              uint64_t size,
              Ended::Outcome outcome,
              const std::vector<ByteRange>& lost,
              uint64_t extrapolated);
-    /// Whether there is a transfer under way.
+    /// Whether there is a current transfer.
     void SetBusy(bool busy);
 
     RadioLink& m_link;

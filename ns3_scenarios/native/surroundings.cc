@@ -81,7 +81,7 @@ Surroundings::AddWifiTraffic(uint32_t src,
     receiver->SetRecvCallback(MakeCallback(&Discard));
     const auto sender = Socket::CreateSocket(m_nodes.at(src), UdpSocketFactory::GetTypeId());
     sender->Connect(InetSocketAddress(m_wifi->Address(dst), DISCARD_PORT));
-    // The receiver lives as long as the sender does.
+    // The receiver exists as long as the sender does.
     const auto send = [sender, receiver, bytes] { sender->Send(Create<Packet>(bytes)); };
     m_traffic.push_back(
         std::make_unique<ConstantTraffic>(interval, pulses.on, pulses.off, send));

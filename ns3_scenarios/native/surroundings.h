@@ -19,8 +19,8 @@
 namespace collapipe
 {
 
-/// Interferers that are no part of the study, on the radios of an episode: jammers, and the traffic
-/// of others. Nodes go by the episode's numbers.
+/// The interferers on an episode's radios: jammers, and background traffic of other people's nodes.
+/// Nodes have the episode's numbers.
 class Surroundings
 {
   public:
@@ -28,21 +28,21 @@ class Surroundings
                  const std::unique_ptr<WifiCells>& wifi,
                  const std::unique_ptr<LteCell>& lte);
 
-    /// Jams a run of frequencies on a spectrum channel: "wifi", "lte uplink" or "lte downlink". The
-    /// offset of its middle is from 0 Hz with Wi-Fi, else from the carrier.
+    /// Adds a jammer on a spectrum channel: "wifi", "lte uplink" or "lte downlink". The offset of
+    /// its band's centre is from 0 Hz with Wi-Fi, else from the carrier.
     void AddJammer(uint32_t node,
                    const std::string& channel,
                    double offsetHz,
                    double bandwidthHz,
                    double watts,
                    const Pulses& pulses);
-    /// Has a node send datagrams to another of its Wi-Fi cell, one every `interval` ns.
+    /// Sends datagrams from a node to another of its Wi-Fi cell, one every `interval` ns.
     void AddWifiTraffic(uint32_t src,
                         uint32_t dst,
                         uint32_t bytes,
                         int64_t interval,
                         const Pulses& pulses);
-    /// The same over a background link of an OFDMA radio.
+    /// Does the same over a background link of an OFDMA radio.
     void AddOfdmaTraffic(OfdmaCells& radio,
                          uint32_t src,
                          uint32_t dst,
@@ -50,7 +50,7 @@ class Surroundings
                          int64_t interval,
                          const Pulses& pulses);
 
-    /// From now on, when the run's own time is `runTime`.
+    /// Starts all at the run's time `runTime`.
     void Start(int64_t runTime);
 
   private:

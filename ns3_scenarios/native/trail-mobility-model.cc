@@ -83,7 +83,7 @@ TrailMobilityModel::Reach() const
     }
 }
 
-/// Adds a pause, where there is one, and the walk to the next place.
+/// Adds a pause, if there is one, and the walk to the next position.
 void
 TrailMobilityModel::Extend() const
 {
@@ -100,7 +100,7 @@ TrailMobilityModel::Extend() const
                       m_motion.y + distance * std::sin(angle),
                       place.z);
     const auto speed = m_random->GetValue(m_motion.slowest, m_motion.fastest);
-    time += std::llround(CalculateDistance(place, next) / speed * 1e9) + 1; // never at once
+    time += std::llround(CalculateDistance(place, next) / speed * 1e9) + 1; // of at least 1 ns
     m_corners.push_back({time, next});
 }
 
@@ -124,7 +124,7 @@ TrailMobilityModel::DoGetPosition() const
 void
 TrailMobilityModel::DoSetPosition(const Vector&)
 {
-    NS_FATAL_ERROR("a way can't be left");
+    NS_FATAL_ERROR("the position on a trajectory can't be set");
 }
 
 Vector

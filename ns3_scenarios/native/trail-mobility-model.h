@@ -14,44 +14,45 @@
 namespace collapipe
 {
 
-/// How a node moves; all zero: not at all. Times and lengths in seconds and metres.
+/// How a node moves; all zero: it stands still. Times and lengths in seconds and metres.
 struct Motion
 {
-    int32_t leader{-1};          // the node that it goes along with; -1: none
-    double radius{0};            // of the disc in which it wanders; 0: it doesn't
+    int32_t leader{-1};          // the node that carries it; -1: none
+    double radius{0};            // of the disc of its random walk; 0: none
     double x{0};                 // centre of the disc
     double y{0};
     double slowest{0};           // m/s
     double fastest{0};
     double shortestPause{0};     // s
     double longestPause{0};
-    std::vector<double> corners{}; // t, x, y, z of each corner of a given way, in order of time
+    std::vector<double> corners{}; // t, x, y, z of each corner of a trajectory, by time
 };
 
-/// A way of straight lines, as a function of a run's time alone: it goes on from one episode to the
-/// next, and any stretch of it can be had by itself.
+/// A path of straight lines as a function of the run's time alone: it continues from one episode to
+/// the next, and any part of it can be simulated by itself.
 ///
-/// ns-3's WaypointMobilityModel adds up what it has moved since it was last asked, and so moves a
+/// ns-3's WaypointMobilityModel accumulates movements since its last query, so that its positions
+/// depend slightly on the times of queries; those of this model don't. It has no events.
 /// little otherwise when it is asked at other times; this one doesn't. It takes no events.
 class TrailMobilityModel : public ns3::MobilityModel
 {
   public:
     static ns3::TypeId GetTypeId();
 
-    /// Wanders from `start` at time 0: it pauses, goes to a place drawn uniformly from the disc at
-    /// a speed drawn uniformly, and so on (random waypoint: Johnson, Maltz: Dynamic source routing
-    /// in ad hoc wireless networks, 1996). What is drawn comes from the stream of this name in one
-    /// of ns-3's runs.
+    /// Random waypoint motion from `start` at time 0: the node pauses, goes to a position drawn
+    /// uniformly from the disc at a speed drawn uniformly, and repeats (Johnson, Maltz: Dynamic
+    /// source routing in ad hoc wireless networks, 1996). Draws come from the stream of this name
+    /// in one of ns-3's runs.
     void Wander(const Motion& motion,
                 const ns3::Vector& start,
                 const std::string& name,
                 uint64_t run);
-    /// Follows corners; it stands at the first until its time, and at the last from then on.
+    /// Follows corners; it stays at the first until that corner's time, and at the last after it.
     void Follow(const std::vector<double>& corners);
 
-    /// The run's time in ns at which the episode begins; it stands still until Start().
+    /// Sets the run's time in ns at which the episode begins; the node stands still until Start().
     void SetRunTime(int64_t time);
-    /// From now on time passes.
+    /// Starts the motion now.
     void Start();
 
   private:
@@ -62,7 +63,7 @@ class TrailMobilityModel : public ns3::MobilityModel
     };
 
     int64_t RunTime() const;
-    /// Has the present time between the first corner and the second, where there is a second.
+    /// Moves to the corners before and after the present time, if there is a second.
     void Reach() const;
     void Extend() const;
     ns3::Vector DoGetPosition() const override;
@@ -72,8 +73,8 @@ class TrailMobilityModel : public ns3::MobilityModel
     Motion m_motion;
     ns3::Ptr<ns3::UniformRandomVariable> m_random;
     int64_t m_atStart{0};
-    int64_t m_origin{-1}; // of the run's time in ns-3's; negative: not yet started
-    mutable std::deque<Corner> m_corners; // the last one that was passed, and what lies ahead
+    int64_t m_origin{-1}; // of the run's time in ns-3's time; negative: not started
+    mutable std::deque<Corner> m_corners; // the last one passed, and those ahead
 };
 
 } // namespace collapipe

@@ -33,14 +33,15 @@ struct WifiCells::Radio
     uint32_t node;
     Ptr<WifiPhy> phy;
     Ipv4Address address;
-    std::map<Mac48Address, RadioLink*> to; // by the receiver
+    std::map<Mac48Address, RadioLink*> to; // by receiver
     double txPower{0};                     // W
 
-    /// The PHY announces the frame before its state changes; only the latter knows how long.
+    /// The PHY announces a frame before its state changes, and only the state change has its
+    /// duration.
     RadioLink* announced{nullptr};
     double announcedPower{0};
     double announcedBandwidth{0};
-    Cargo cargo{}; // of the frame that was announced last
+    Cargo cargo{}; // of the frame announced last
 
     void TxBegin(WifiConstPsduMap psdus, WifiTxVector vector, double watts)
     {
@@ -76,15 +77,15 @@ struct WifiCells::Radio
         }
     }
 
-    /// A frame's preamble and header have been received, which ns-3's state RX leaves out: it has
-    /// the payload alone, where TX has the whole frame.
+    /// The preamble and header of a frame, which ns-3's state RX doesn't include: it is the payload
+    /// alone, while TX is the whole frame.
     void RxPayloadBegin(WifiTxVector vector, Time)
     {
         const auto before = WifiPhy::CalculatePhyPreambleAndHeaderDuration(vector);
         cells.m_usage[node].rxAirtime += before.GetSeconds();
     }
 
-    /// One call a frame that was meant for anyone; the SINR in it has the interference in it.
+    /// Called for each frame, whoever it is for; its SINR includes interference.
     void RxOutcome(Ptr<const WifiPpdu> ppdu,
                    RxSignalInfo signal,
                    const WifiTxVector& vector,
@@ -94,7 +95,7 @@ struct WifiCells::Radio
         if (psdu->GetAddr1() != phy->GetDevice()->GetAddress() || !psdu->GetHeader(0).IsData() ||
             std::find(arrived.begin(), arrived.end(), true) == arrived.end())
         {
-            return; // where nothing could be read ns-3 leaves the signal undefined
+            return; // ns-3 leaves the signal undefined if nothing could be decoded
         }
         const auto sender = cells.m_byMac.find(psdu->GetAddr2());
         if (sender == cells.m_byMac.end())
@@ -107,7 +108,7 @@ struct WifiCells::Radio
         const auto hertz = MHzToHz(vector.GetChannelWidth());
         const auto density = received / signal.snr / hertz;
         link.Measured(received / watts, density, watts, hertz, cells.m_clock.Now());
-        // The sender has begun no other frame: this one has only just been received.
+        // The sender has not started another frame yet, as this one was received just now.
         link.Received(ppdu->GetTxDuration().GetSeconds(), signal.snr, sender->second->cargo);
     }
 };
@@ -144,7 +145,7 @@ WifiCells::AddCell(const std::vector<Ptr<Node>>& nodes, const std::string& chann
         container.Add(node);
     }
     const auto devices = wifi.Install(phy, mac, container);
-    // Named, so that backing off is drawn alike whoever else is there.
+    // Named, so that backoff is drawn independently of other nodes.
     WifiHelper::AssignStreams(devices, StreamNumber("wifi cell " + std::to_string(m_cells)));
     Ipv4AddressHelper addresses(Ipv4Address((10U << 24) + (++m_cells << 8)), "255.255.255.0");
     const auto interfaces = addresses.Assign(devices);

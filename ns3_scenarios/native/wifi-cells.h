@@ -28,8 +28,8 @@ namespace collapipe
 
 /// Ad hoc Wi-Fi among the nodes of each cell, all cells on one spectrum channel.
 ///
-/// Cells whose bands overlap contend and interfere; the radios hear everything on their channel
-/// and address their own cell alone.
+/// Cells whose bands overlap contend and interfere; radios receive everything on their channel, and
+/// send to nodes of their own cell only.
 class WifiCells
 {
   public:
@@ -39,17 +39,18 @@ class WifiCells
               std::vector<RadioUsage>& usage);
     ~WifiCells();
 
-    /// `nodes` have positions and the Internet stack; `channel` is ns-3's "{number, width, …}".
+    /// Adds a cell. `nodes` have positions and the Internet stack; `channel` is ns-3's "{number,
+    /// width, …}".
     void AddCell(const std::vector<ns3::Ptr<ns3::Node>>& nodes, const std::string& channel);
-    /// The link from one node to another of its cell, null where they share none.
+    /// The link from one node to another of its cell, null if they share none.
     RadioLink* Link(uint32_t src, uint32_t dst);
     ns3::Ipv4Address Address(uint32_t node) const;
-    /// What all cells are on, for other devices to share.
+    /// The channel of all cells, for other devices to share.
     ns3::Ptr<ns3::SpectrumChannel> Channel() const;
     void SetTxPower(uint32_t node, double watts);
 
   private:
-    struct Radio; // a node's, with the probes on it
+    struct Radio; // of one node, with its trace sinks
 
     ns3::Ptr<ns3::SpectrumChannel> m_channel;
     SimClock& m_clock;
