@@ -16,12 +16,10 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TypeVar
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-
-Count = TypeVar("Count", int, NDArray[np.intp])
 
 
 class Kind(StrEnum):
@@ -53,6 +51,9 @@ class Action:
         return f"{self.stage}{self.kind}{self.micro_batch}"
 
 
+#: Numbers of stages or of micro-batches, for many pipelines at once.
+Counts = NDArray[np.intp]
+
 #: For each stage, its actions in order.
 Table = tuple[tuple[Action, ...], ...]
 
@@ -70,11 +71,15 @@ def one_f_one_b(stages: int, micro_batches: int) -> Table:
     return _with_messages([_alternating(warm_up, micro_batches) for warm_up in warm_ups])
 
 
-def one_f_one_b_window(stages: Count, stage: Count) -> Count:
+@overload
+def one_f_one_b_window(stages: int, stage: int) -> int: ...
+@overload
+def one_f_one_b_window(stages: Counts, stage: int | Counts) -> Counts: ...
+def one_f_one_b_window(stages: int | Counts, stage: int | Counts) -> int | Counts:
     """How many micro-batches a stage of a pipeline has in flight at most under 1F1B: N - i.
 
-    In flight are those that the stage has sent forward and not yet received back. Numbers or
-    arrays of them.
+    In flight are those whose forward pass the stage has run, and whose backward pass it has not.
+    Either may be an array, for many pipelines or stages at once.
     """
     return stages - stage
 

@@ -17,6 +17,7 @@ from collapipe_ns3.schedule import (
     Table,
     gpipe,
     one_f_one_b,
+    one_f_one_b_window,
     validate,
 )
 
@@ -56,13 +57,13 @@ def test_every_schedule_of_any_size_is_valid(name: str, stages: int, micro_batch
 
 
 @given(st.integers(2, 9), st.integers(1, 12))
-def test_1f1b_keeps_at_most_as_many_micro_batches_as_stages_lie_ahead(stages: int, m: int) -> None:
+def test_1f1b_keeps_as_many_micro_batches_as_its_window_allows(stages: int, m: int) -> None:
     for stage, actions in enumerate(one_f_one_b(stages, m)):
         kept = peak = 0
         for action in actions:
             kept += {Kind.FORWARD: 1, Kind.BACKWARD: -1}.get(action.kind, 0)
             peak = max(peak, kept)
-        assert peak == min(stages - stage, m)
+        assert peak == min(one_f_one_b_window(stages, stage), m) == min(stages - stage, m)
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(2, 5), st.integers(1, 5), st.data())

@@ -16,6 +16,7 @@ from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.stage_times import backward_s, forward_s
+from collapipe_ns3.schedule import one_f_one_b_window
 
 #: Links by number, and what a second a byte on each adds to a sum.
 Terms = list[tuple[int, float]]
@@ -323,7 +324,7 @@ class _Uses:
         edge = float(fleet.links.uplink.latency[n] + fleet.links.downlink.latency[n])
         found = []
         for i in range(size + 1):
-            window = size + 2 - i
+            window = one_f_one_b_window(size + 2, i)
             computed = (ahead + behind)[i : size + 1].sum() + ahead[-1] + behind[-1]
             waits = sum(latency[a, b] + latency[b, a] for a, b in zip(line[i:], line[i + 1 :],
                         strict=False)) + edge  # fmt: skip

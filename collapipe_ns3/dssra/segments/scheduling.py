@@ -29,6 +29,7 @@ from collapipe_ns3.prediction.radio_setting import SecondsPerByte
 from collapipe_ns3.prediction.round_costs import pass_times
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.step_time import one_f_one_b_beat_s, window_beat_s
+from collapipe_ns3.schedule import one_f_one_b_window
 
 #: Clusters of up to so many devices are solved exactly.
 EXACT_DEVICES = 6
@@ -155,9 +156,10 @@ def _window_cost(problem: SegmentProblem, clusters: Ints, plans: Scheduled) -> A
     )
     fleet, radio = problem.fleet.take(at), problem.radio.take(at)
     cases = Cases(at, segments.micro_batches, segments.one_f, segments.size)
-    per_byte = replace(
-        SecondsPerByte.of(fleet, radio),
+    per_byte = SecondsPerByte(
         sidelink=seconds_per_byte(problem.fleet, problem.radio, cases),
+        uplink=fleet.links.uplink.seconds_per_byte(radio.uplink),
+        downlink=fleet.links.downlink.seconds_per_byte(radio.downlink),
     )
     passes = pass_times(fleet, problem.work, per_byte, segments)
     passes = passes.with_floor(problem.loads.floor()[:, at] / segments.micro_batches)
@@ -267,8 +269,9 @@ def _most_blocks(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
 
 
 def _least_kept(micro_batches: int, one_f: bool) -> int:
-    """The fewest micro-batches that a device keeps: under 1F1B those of the last place."""
-    return min(2, micro_batches) if one_f else micro_batches
+    """The fewest micro-batches that a device keeps: under 1F1B those of the last device."""
+    window = one_f_one_b_window(stages=3, stage=1)  # only the decoder follows it
+    return min(window, micro_batches) if one_f else micro_batches
 
 
 def shortages(problem: SegmentProblem, cluster: int, devices: tuple[str, ...]) -> list[str]:
