@@ -1,95 +1,112 @@
-"""What a decided plan says to the radio, how its links were seen, and what it should take."""
+"""What a plan should take: the event graph's timeline, and phases, energy and divergence."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from collapipe_ns3.dssra.decision import ClusterPrediction, LinkView, Prediction
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
-from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.outcome import Phase
-from collapipe_ns3.plan import LinkPlan
-from collapipe_ns3.prediction.directions import place_of_link
-from collapipe_ns3.prediction.plan_timeline import cluster_plans, used_links
-from collapipe_ns3.prediction.radio_setting import RadioSetting
+from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.prediction.plan_timeline import predict_timeline
 from collapipe_ns3.prediction.round_costs import aggregate_s
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy, energy_of_costs, energy_of_timeline
 from collapipe_ns3.prediction.training_ratios import expected_ratio
 
-#: Part of a cluster's band for each link that is needed for nothing but moving optimizer states.
-_MOVING = 0.02
+
+@dataclass(frozen=True, slots=True)
+class ClusterPrediction:
+    """How long the phases of one cluster's round and one of its training steps take."""
+
+    cluster: int
+    phases_s: Mapping[Phase, float]
+    step_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"cluster": self.cluster, **_columns(self.phases_s), "step_s": self.step_s}
 
 
-def with_moves(
-    problem: PlanningProblem, radio: RadioSetting, moves: Mapping[int, Sequence[StateMove]]
-) -> RadioSetting:
-    """The radio with a little of each band for links that only moving states need."""
-    if not problem.fleet.links.sidelink.grants or not moves:
-        return radio
-    places, hz = problem.places, radio.sidelink.bandwidth_hz.copy()
-    for cluster, each in moves.items():
-        n = problem.clusters.index(cluster)
-        pairs = {(places[move.src][1], 0) for move in each}
-        pairs |= {(0, places[move.dst][1]) for move in each}
-        missing = sorted(pair for pair in pairs if hz[n][pair] <= 0)
-        hz[n] *= 1 - _MOVING * len(missing)
-        for pair in missing:
-            hz[n][pair] = _MOVING * problem.fleet.links.sidelink.band_hz[n]
-    return radio.with_bandwidth_hz(sidelink=hz)
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the round is expected to take.
 
+    `by` is "event graph" or, where that would be too large, "closed forms". `phases_s` are those of
+    the cluster that ends last, as in the engine's outcome. They are multiplied by `correction`, the
+    ratios of measured to predicted phases so far, and the training by the ratio of such a plan
+    (`collapipe_ns3.prediction.training_ratios`). `joules` is every node's energy, soundings
+    included. `divergence` is Σ ρΓ relative to that of a round without losses.
+    """
 
-def link_plans(
-    problem: PlanningProblem, state: State, moves: Mapping[int, Sequence[StateMove]]
-) -> tuple[LinkPlan, ...]:
-    """Power of every link that is used, and bandwidth where the radio takes grants."""
-    found: list[LinkPlan] = []
-    for plan in cluster_plans(state.segments, problem.devices):
-        pairs = used_links(plan.pipelines[0], plan.cluster)
-        for move in moves.get(plan.cluster, ()):
-            pairs += list(pairwise((move.src, control_unit(plan.cluster), move.dst)))
-        for src, dst in dict.fromkeys(pairs):
-            direction, at = place_of_link(problem.places, src, dst)
-            links, setting = problem.fleet.links[direction], state.radio[direction]
-            most = problem.observation.profiles[src].max_tx_power_w
-            watts = min(float(setting.power_w[at]), most)
-            hertz = float(setting.bandwidth_hz[at]) if links.grants else None
-            found.append(LinkPlan(src, dst, watts, hertz))
-    return tuple(found)
+    by: str
+    correction: Mapping[str, float]
+    phases_s: Mapping[Phase, float]
+    clusters: tuple[ClusterPrediction, ...]
+    joules: Mapping[str, NodeEnergy]
+    divergence: float
 
+    @property
+    def energy_j(self) -> dict[str, float]:
+        """Every node's energy in joules."""
+        return {node: each.total_j for node, each in self.joules.items()}
 
-def views(
-    problem: PlanningProblem, radio: RadioSetting, plans: Sequence[LinkPlan]
-) -> tuple[LinkView, ...]:
-    """The plan's links as they were taken to be."""
-    found = []
-    for plan in plans:
-        direction, at = place_of_link(problem.places, plan.src, plan.dst)
-        links, setting = problem.fleet.links[direction], radio[direction]
-        watts, hertz = float(setting.power_w[at]), float(setting.bandwidth_hz[at])
-        sinr = watts * float(links.snr[at]) / hertz
-        found.append(
-            LinkView(
-                src=plan.src,
-                dst=plan.dst,
-                measured=bool(links.measured[at]),
-                power_w=watts,
-                bandwidth_hz=hertz,
-                sinr=sinr,
-                rate_bps=float(links.efficiency[at] * hertz * np.log2(1 + sinr)),
-                latency_s=float(links.latency[at]),
-                epsilon=float(links.epsilon[at]),
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        by_node = {
+            key: {node: getattr(each, name) for node, each in self.joules.items()}
+            for key, name in (
+                ("energy_j", "total_j"),
+                ("compute_energy_j", "compute_j"),
+                ("tx_energy_j", "tx_j"),
+                ("rx_energy_j", "rx_j"),
+                ("idle_energy_j", "idle_j"),
             )
+        }
+        return {
+            "by": self.by,
+            "correction": dict(self.correction),
+            **_columns(self.phases_s),
+            "clusters": [cluster.to_json() for cluster in self.clusters],
+            "divergence": self.divergence,
+            **by_node,
+        }
+
+    @property
+    def round_s(self) -> float:
+        """How long the round takes, soundings excluded."""
+        return math.fsum(self.phases_s.values())
+
+
+def graph_tasks(state: State, steps: int) -> int:
+    """About how many tasks the event graph of a round with so many training steps has."""
+    each = state.segments.micro_batches * (4 * state.segments.size + 9)
+    return int(each.sum()) * steps
+
+
+def timeline_or_none(
+    plan: RoundPlan,
+    problem: PlanningProblem,
+    state: State,
+    moves: Mapping[int, Sequence[StateMove]],
+) -> Timeline | None:
+    """The event graph's timeline of a round; none where links are too slow for one."""
+    try:
+        return predict_timeline(
+            plan, problem.devices, problem.fleet, problem.work, state.radio, moves
         )
-    return tuple(found)
+    except TooManyEvents:
+        return None
 
 
 def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None) -> Prediction:
-    """What the round should take: by the event graph if there is one, else by the closed forms."""
+    """What the round should take: by its timeline if there is one, otherwise by closed forms."""
     now = value(problem.objective, state)
     if timeline is not None:
         clusters = _by_graph(timeline, problem.work.local_steps)
@@ -114,7 +131,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         )
         aggregate = aggregate_s(problem.fleet, problem.work)
     correction = problem.memory.correction
-    pipelines = {c.cluster: c.pipelines[0] for c in cluster_plans(state.segments, problem.devices)}
+    pipelines = problem.pipelines(state.segments)
     clusters = tuple(
         _corrected(
             cluster,
@@ -131,16 +148,16 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         clusters=clusters,
         joules={
             node: each.with_sounding(problem.observation.sounding_j.get(node, (0.0, 0.0)))
-            for node, each in joules(problem, state, timeline).items()
+            for node, each in node_energy(problem, state, timeline).items()
         },
         divergence=float((problem.fleet.share * now.gamma).sum()),
     )
 
 
-def joules(
+def node_energy(
     problem: PlanningProblem, state: State, timeline: Timeline | None
 ) -> dict[str, NodeEnergy]:
-    """What the round should take of each node, soundings left out."""
+    """The energy that each node should take in the round, without soundings."""
     if timeline is None:
         return energy_of_costs(value(problem.objective, state).costs, problem.places)
     return energy_of_timeline(timeline, problem.places, problem.fleet, state.radio)
@@ -164,3 +181,8 @@ def _corrected(
         phases_s={phase: s * factors.get(phase, 1.0) for phase, s in cluster.phases_s.items()},
         step_s=cluster.step_s * training,
     )
+
+
+def _columns(phases_s: Mapping[Phase, float]) -> dict[str, float]:
+    """The phases under the names that they have in tables."""
+    return {f"{phase}_s": seconds for phase, seconds in phases_s.items()}

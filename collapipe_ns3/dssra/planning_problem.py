@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.eventgraph.timeline import StateMove
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import Pipeline
@@ -22,17 +23,34 @@ from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet, participants
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
+from collapipe_ns3.prediction.segments import Segments
 
 #: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
 _CHANGED = 4.0
 
 
+class Shared(NamedTuple):
+    """Which links share their band without grants."""
+
+    sidelinks: bool
+    edge: bool  # uplinks and downlinks
+
+
+#: The ways to use the bands.
+BANDS = {
+    "shared": Shared(sidelinks=True, edge=True),
+    "divided to the base station": Shared(sidelinks=True, edge=False),
+    "divided": Shared(sidelinks=False, edge=False),
+}
+
+
 @dataclass(frozen=True)
 class Memory:
-    """What earlier rounds have left: figures, queues, and who held what in the last one.
+    """What earlier rounds have left: measurements, queues, and the pipelines of the last round.
 
-    `correction` is what phases measured over predicted, see `decision.Prediction`; `tried` is how
-    plans did, see `experience`.
+    `correction` are the ratios of measured to predicted phases, see `forecast.Prediction`; `tried`
+    are those of the training times of plans, see `collapipe_ns3.prediction.training_ratios`.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -72,6 +90,29 @@ class PlanningProblem:
             least_sinr=10 ** (settings.least_sinr_db / 10),
         )
         return cls(observation, memory, settings, objective)
+
+    def with_bands(self, bands: str) -> PlanningProblem:
+        """The problem with those links left without grants that share their band (`BANDS`)."""
+        shared = BANDS[bands]
+        fleet = self.fleet.opened(sidelink=shared.sidelinks, edge=shared.edge)
+        return replace(self, objective=replace(self.objective, fleet=fleet))
+
+    def pipelines(self, segments: Segments) -> dict[int, Pipeline]:
+        """The segments as a pipeline for each cluster that takes part, by its number."""
+        plans = cluster_plans(segments, self.devices)
+        return {plan.cluster: plan.pipelines[0] for plan in plans}
+
+    def state_moves(self, segments: Segments) -> dict[int, list[StateMove]]:
+        """The optimizer states that would have to move to where these segments are, by cluster.
+
+        States on a device that sits out can't be fetched, and start anew.
+        """
+        if self.memory.pipelines is None:
+            return {}
+        moved = moved_states(self.memory.pipelines, self.pipelines(segments), self.work)
+        return {
+            n: [move for move in moves if move.src in self.places] for n, moves in moved.items()
+        }
 
     @property
     def devices(self) -> tuple[tuple[str, ...], ...]:

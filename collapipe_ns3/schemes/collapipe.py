@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from collapipe_ns3.dssra.budgets import unkeepable
-from collapipe_ns3.dssra.decide import decide, expected, expected_joules
-from collapipe_ns3.dssra.decision import Decision, check_prediction, corrected
+from collapipe_ns3.dssra.decide import decide, expected_energy, expected_timeline
+from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
+from collapipe_ns3.dssra.prediction_check import check_prediction, corrected
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
@@ -208,7 +209,7 @@ class CollaPipe:
         if not outcome.abandoned:  # of what was cut off too little is known
             spending = radio_energy_ratios(
                 knowledge.spending,
-                expected_joules(self.decision, problem),
+                expected_energy(self.decision, problem),
                 outcome.devices,
                 seen.sounding_j,
                 self.settings.ewma,
@@ -223,7 +224,7 @@ class CollaPipe:
             if cluster not in outcome.abandoned
         }
         try:
-            made = expected(self.decision, problem)
+            made = expected_timeline(self.decision, problem)
         except TooManyEvents:
             return self.past.tried, knowledge
         plan, weight = self.decision.plan, self.settings.ewma

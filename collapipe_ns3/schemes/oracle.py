@@ -21,6 +21,7 @@ from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stag
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.memory import cluster_memory_problems
 from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
+from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import open_links
@@ -79,16 +80,11 @@ class Oracle:
         if not any(able.devices):
             return plans[0]
         problem = PlanningProblem.of(observation, Memory(knowledge=self.knowledge), Settings())
-        fleet = problem.fleet.opened(sidelink=True, edge=True)
-        radio = radio_of_plan(links, able.devices, fleet, start_radio(fleet, problem.work))
-
-        def total_ns(plan: RoundPlan) -> float:
-            try:
-                return predict_timeline(plan, able.devices, fleet, problem.work, radio).total_ns
-            except TooManyEvents:
-                return math.inf
-
-        return min(plans, key=total_ns)
+        problem = problem.with_bands("shared")
+        start = start_radio(problem.fleet, problem.work)
+        radio = radio_of_plan(links, able.devices, problem.fleet, start)
+        totals = [_total_ns(plan, problem, radio) for plan in plans]
+        return plans[totals.index(min(totals))]
 
     def _too_many(self, observation: Observation) -> Iterator[tuple[str, str]]:
         """Counted before any is made: there may be more than could be."""
@@ -120,6 +116,14 @@ class Oracle:
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Takes up what `memory` gave."""
         self.knowledge = Knowledge.from_json(memory["knowledge"])
+
+
+def _total_ns(plan: RoundPlan, problem: PlanningProblem, radio: RadioSetting) -> float:
+    """How long a plan's round takes by its event graph; infinite where links are too slow."""
+    try:
+        return predict_timeline(plan, problem.devices, problem.fleet, problem.work, radio).total_ns
+    except TooManyEvents:
+        return math.inf
 
 
 def plan_count(devices: int, blocks: int, batch_size: int) -> int:

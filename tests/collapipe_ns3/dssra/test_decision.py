@@ -12,9 +12,10 @@ import pytest
 
 from collapipe_ns3.cli import gantt
 from collapipe_ns3.dssra.decide import decide
-from collapipe_ns3.dssra.decision import Decision, check_prediction
+from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, workload
+from collapipe_ns3.dssra.prediction_check import check_prediction
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
@@ -95,7 +96,7 @@ def test_the_terms_and_the_moves_tell_the_same_story() -> None:
     assert decision.terms.energy > 0
     assert decision.terms.divergence == pytest.approx(0.5 / 1.5)  # no losses: Γ is 1
     assert {update.block for update in decision.updates} == {"segments", "bandwidth", "power"}
-    assert decision.energy_queues == queues.energy
+    assert decision.to_json()["energy_queues"] == queues.energy
 
 
 def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:

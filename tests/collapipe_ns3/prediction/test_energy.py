@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapipe_ns3.dssra.decide import decide, expected_joules
+from collapipe_ns3.dssra.decide import decide, expected_energy
 from collapipe_ns3.dssra.objective import value
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.settings import Settings
@@ -109,7 +109,7 @@ def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() ->
     assert measured[1].device == "c0.d0"
     spending = radio_energy_ratios({}, plain, measured, sounding, 0.5)
     problem = PlanningProblem.of(observation, Memory(Knowledge(spending=spending)), Settings())
-    again = expected_joules(decision, problem)
+    again = expected_energy(decision, problem)
     for node, joules in plain.items():
         assert again[node].compute_j == joules.compute_j
         assert again[node].tx_j == pytest.approx(1.5 * joules.tx_j)
