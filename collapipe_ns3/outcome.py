@@ -1,4 +1,4 @@
-"""What a round leaves behind: rows for the records, and what a scheme may learn from."""
+"""The outcome of an executed round, which is recorded and which a scheme learns from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ PLANNED_PHASES = (*PIPELINE_PHASES, Phase.AGGREGATE)
 
 
 def durations_ns(start_ns: int, ends_ns: Mapping[Phase, int]) -> dict[Phase, int]:
-    """How long phases took that follow one another, from the instants at which they ended."""
+    """How long each of several consecutive phases took.
+
+    `ends_ns` has the instants at which they ended, in order; the first one began at `start_ns`.
+    """
     starts_ns = [start_ns, *ends_ns.values()]
     return {
         phase: end_ns - begin_ns
@@ -49,7 +52,12 @@ def durations_ns(start_ns: int, ends_ns: Mapping[Phase, int]) -> dict[Phase, int
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """One stage's action on one micro-batch (F, B) or on its parameters (step, -1)."""
+    """One computation of a node, from `start_ns` to `end_ns`, which took `wall_s` in reality.
+
+    A stage's forward (F) or backward (B) of a micro-batch, or its optimizer step; or the base
+    station's aggregation of all models. `micro_batch` is -1 for the latter two, and `cluster` and
+    `stage` are -1 for the aggregation.
+    """
 
     node: str
     cluster: int
@@ -64,7 +72,10 @@ class Computation:
 
 @dataclass(frozen=True, slots=True)
 class DeviceUse:
-    """What one node held, and what it spent, in a round."""
+    """A node's share of a round: its encoder blocks, its peak memory and its energy.
+
+    `cluster` is -1 for the base station. The energy of radios includes soundings.
+    """
 
     device: str
     cluster: int
@@ -85,15 +96,16 @@ class DeviceUse:
 
     @property
     def energy_j(self) -> float:
-        """Computation and radio."""
+        """The energy of computation and radio."""
         return self.compute_energy_j + self.radio_energy_j
 
 
 @dataclass(frozen=True, slots=True)
 class GradientNorms:
-    """Squared norms of one step's gradient as its micro-batches came in.
+    """Squared norms of the gradient of one local step while its micro-batches accumulated.
 
-    `prefix_squares[m - 1]` is ‖mean gradient of the first m micro-batches‖², each of `sequences`.
+    `prefix_squares[m - 1]` is ‖mean gradient of the first m micro-batches‖². Each micro-batch has
+    `sequences` sequences.
     """
 
     cluster: int
@@ -103,10 +115,12 @@ class GradientNorms:
 
 @dataclass(frozen=True, slots=True)
 class PipelineDistortion:
-    """How much the tensors of a pipeline were distorted on their way in a round.
+    """How much a pipeline's activations and gradients were distorted by their transfers in a round.
 
-    `distortion` is Σ ε over all hops of a micro-batch, forward and backward, the mean over the
-    round's micro-batches; `weight` is the pipeline's part of the average.
+    `distortion` is Σ ε over all hops of a micro-batch, forward and backward, averaged over the
+    round's micro-batches, where ε is the distortion of a tensor by one hop
+    (`collapipe_ns3.engine.air`). `weight` is the pipeline's weight in the average of the models,
+    and `sequences` is the size of its batches.
     """
 
     cluster: int
@@ -120,13 +134,14 @@ class PipelineDistortion:
 class PipelineFate:
     """What became of one pipeline in a round.
 
-    An averaged one has its `weight` in the average (those of all averaged pipelines add to 1) and
-    its `loss`, the mean over its local steps; a failed one has the weight 0, no loss, and a
-    `reason`. `end_ns` is when its last parameters had arrived, or when it failed.
+    An averaged pipeline has a `weight` in the average of the models, all of which add up to 1, and
+    a `loss`, the mean over its local steps. A failed one has the weight 0, nan as its loss, and a
+    `reason`. `end_ns` is when its last parameters arrived, or when it failed. `index` is the number
+    of the pipeline in its cluster.
     """
 
     cluster: int
-    index: int  # of the pipeline in its cluster
+    index: int
     pipeline: Pipeline
     fate: Literal["averaged", "failed"]
     weight: float
@@ -136,19 +151,25 @@ class PipelineFate:
 
     @property
     def devices(self) -> str:
-        """The devices of its segments in order, for people."""
+        """The devices of its segments in order, as printed text."""
         return " → ".join(stage.device for stage in self.pipeline.stages)
 
 
 @dataclass(frozen=True, slots=True)
 class RoundOutcome:
-    """One executed round. Times are nanoseconds since the network's episode began.
+    """One executed round. Instants are nanoseconds since the network's episode began.
 
-    `loss` is the training loss, the mean over local steps and clusters weighted by their data;
-    nan where no pipeline was averaged. `pipelines` says of each planned pipeline what became of it;
-    `sat_out` are the clusters for which none was planned, each with the reasons of the absences.
-    `computation_ns` is the longest that a pipeline took for its local steps, the transfers between
-    its stages included: unlike `phases` it hides nothing behind another pipeline's broadcast.
+    `phases_ns` has the duration of each phase, in their order, of the pipeline that finished last.
+    The other pipelines' phases are simultaneous with these, so they add up to the round's duration.
+
+    `computation_ns` is the longest time that any pipeline took for its local steps, including the
+    transfers between its stages. It may be longer than the pipeline phase, which is that of the
+    pipeline that finished last.
+
+    `loss` is the training loss, the mean over local steps and clusters weighted by their data, nan
+    where no pipeline was averaged. `pipelines` says what became of each planned pipeline, and
+    `sat_out` names the clusters for which none was planned, with the reasons of the absences.
+    `gradients` and `distortions` are of the averaged pipelines.
     """
 
     round: int
@@ -171,7 +192,7 @@ class RoundOutcome:
 
     @property
     def abandoned(self) -> dict[int, str]:
-        """Each cluster of which every pipeline failed, and why; the others' work was averaged."""
+        """The clusters in which every pipeline failed, and why."""
         averaged = {each.cluster for each in self.pipelines if each.fate == "averaged"}
         failed: dict[int, list[str]] = {}
         for each in self.pipelines:
@@ -181,7 +202,7 @@ class RoundOutcome:
 
     @property
     def energy_j(self) -> dict[str, float]:
-        """Energy of each node, computation and radio."""
+        """Energy of each node in joules, for computation and radio."""
         return {use.device: use.energy_j for use in self.devices}
 
     @property
@@ -190,11 +211,11 @@ class RoundOutcome:
 
     @property
     def device_energy_j(self) -> float:
-        """Energy of the clusters' devices, without control units and base stations."""
+        """Energy of all devices in joules; control units and base stations are not counted."""
         return math.fsum(use.energy_j for use in self.devices if use.role is Role.DEVICE)
 
     @property
     def peak_device_memory_bytes(self) -> int:
-        """The largest peak of any device that held encoder blocks."""
+        """The largest peak memory of any device that held encoder blocks."""
         trained = (use for use in self.devices if use.blocks and use.role is Role.DEVICE)
         return max((use.peak_memory_bytes for use in trained), default=0)

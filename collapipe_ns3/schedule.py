@@ -1,12 +1,12 @@
 """Pipeline schedules as data.
 
-A schedule is a table: for every stage, the actions it takes one after another. The engine executes
-the table and knows no other rule, so what is validated and printed is what runs. An action reads
-`2F0`: stage 2, forward, micro-batch 0. Stage 0 is the embedding, the last stage the decoder.
+A schedule is a table that lists, for every stage, its actions in order. The engine executes the
+table and knows no other rule, so what is validated and printed is what runs. An action is printed
+as `2F0`: stage 2, forward, micro-batch 0. Stage 0 is the embedding, and the last stage the decoder.
 
 GPipe (Huang et al., NeurIPS 2019) runs all forwards, then all backwards. 1F1B (PipeDream-flush,
-Narayanan et al., ICML 2021) alternates after a warm-up: the same bubble, and at most N - i
-micro-batches kept at stage i of N instead of all M.
+Narayanan et al., ICML 2021) alternates after a warm-up. Its bubble is the same, but stage i of N
+keeps at most N - i micro-batches in memory, instead of all M.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Kind(StrEnum):
-    """What an action does. Receives wait; sends hand over to the link and go on."""
+class ActionKind(StrEnum):
+    """What an action does.
+
+    A receive waits for its message; a send does not wait for the transfer to end.
+    """
 
     FORWARD = "F"
     BACKWARD = "B"
@@ -35,8 +38,8 @@ class Kind(StrEnum):
     RECEIVE_LABELS = "RECV_L"
 
 
-RECEIVES = (Kind.RECEIVE_ACTIVATION, Kind.RECEIVE_GRADIENT, Kind.RECEIVE_LABELS)
-SENDS = (Kind.SEND_ACTIVATION, Kind.SEND_GRADIENT, Kind.SEND_LABELS)
+RECEIVES = (ActionKind.RECEIVE_ACTIVATION, ActionKind.RECEIVE_GRADIENT, ActionKind.RECEIVE_LABELS)
+SENDS = (ActionKind.SEND_ACTIVATION, ActionKind.SEND_GRADIENT, ActionKind.SEND_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Action:
     """One action of one stage on one micro-batch; prints as `2F0`."""
 
     stage: int
-    kind: Kind
+    kind: ActionKind
     micro_batch: int
 
     def __str__(self) -> str:
@@ -61,12 +64,12 @@ Table = tuple[tuple[Action, ...], ...]
 def gpipe(stages: int, micro_batches: int) -> Table:
     """All forwards, then all backwards, at every stage."""
     every = range(micro_batches)
-    order = [(Kind.FORWARD, m) for m in every] + [(Kind.BACKWARD, m) for m in every]
+    order = [(ActionKind.FORWARD, m) for m in every] + [(ActionKind.BACKWARD, m) for m in every]
     return _with_messages([order] * stages)
 
 
 def one_f_one_b(stages: int, micro_batches: int) -> Table:
-    """At stage i of N: N - 1 - i forwards to warm up, then one forward, one backward in turn."""
+    """At stage i of N, N - 1 - i forwards to warm up, then one forward and one backward in turn."""
     warm_ups = [one_f_one_b_window(stages, stage) - 1 for stage in range(stages)]
     return _with_messages([_alternating(warm_up, micro_batches) for warm_up in warm_ups])
 
@@ -87,65 +90,67 @@ def one_f_one_b_window(stages: int | Counts, stage: int | Counts) -> int | Count
 SCHEDULES = {"gpipe": gpipe, "1f1b": one_f_one_b}
 
 
-def _alternating(warm_up: int, micro_batches: int) -> list[tuple[Kind, int]]:
+def _alternating(warm_up: int, micro_batches: int) -> list[tuple[ActionKind, int]]:
     ahead = min(warm_up, micro_batches)
-    order = [(Kind.FORWARD, m) for m in range(ahead)]
+    order = [(ActionKind.FORWARD, m) for m in range(ahead)]
     for m in range(micro_batches):
         if m + ahead < micro_batches:
-            order.append((Kind.FORWARD, m + ahead))
-        order.append((Kind.BACKWARD, m))
+            order.append((ActionKind.FORWARD, m + ahead))
+        order.append((ActionKind.BACKWARD, m))
     return order
 
 
-def _with_messages(orders: list[list[tuple[Kind, int]]]) -> Table:
-    """Adds to each stage's computations the messages that they need and cause."""
+def _with_messages(orders: list[list[tuple[ActionKind, int]]]) -> Table:
+    """Adds to each stage's computations the messages that they need and that they produce."""
     last = len(orders) - 1
     table = []
     for stage, order in enumerate(orders):
-        actions: list[tuple[Kind, int]] = []
+        actions: list[tuple[ActionKind, int]] = []
         if stage == 0:
-            # The labels travel first, while the link to the base station would be idle.
-            actions += [(Kind.SEND_LABELS, m) for kind, m in order if kind is Kind.FORWARD]
+            # Labels are sent first, while the link to the base station would be idle.
+            actions += [
+                (ActionKind.SEND_LABELS, m) for kind, m in order if kind is ActionKind.FORWARD
+            ]
         for kind, m in order:
-            if kind is Kind.FORWARD:
-                actions += [(Kind.RECEIVE_ACTIVATION, m)] if stage > 0 else []
-                actions += [(Kind.RECEIVE_LABELS, m)] if stage == last else []
+            if kind is ActionKind.FORWARD:
+                actions += [(ActionKind.RECEIVE_ACTIVATION, m)] if stage > 0 else []
+                actions += [(ActionKind.RECEIVE_LABELS, m)] if stage == last else []
                 actions += [(kind, m)]
-                actions += [(Kind.SEND_ACTIVATION, m)] if stage < last else []
+                actions += [(ActionKind.SEND_ACTIVATION, m)] if stage < last else []
             else:
-                actions += [(Kind.RECEIVE_GRADIENT, m)] if stage < last else []
+                actions += [(ActionKind.RECEIVE_GRADIENT, m)] if stage < last else []
                 actions += [(kind, m)]
-                actions += [(Kind.SEND_GRADIENT, m)] if stage > 0 else []
+                actions += [(ActionKind.SEND_GRADIENT, m)] if stage > 0 else []
         table.append(tuple(Action(stage, kind, m) for kind, m in actions))
     return tuple(table)
 
 
 @lru_cache(maxsize=256)  # a run executes and predicts the same few tables in every round
 def table(name: str, stages: int, micro_batches: int) -> Table:
-    """The table of a schedule in `SCHEDULES`, validated and run dry; raises `ScheduleError`."""
+    """The table of a schedule in `SCHEDULES`, validated; raises `ScheduleError`."""
     made = SCHEDULES[name](stages, micro_batches)
     validate(made, micro_batches)
     return made
 
 
 class ScheduleError(ValueError):
-    """A table that can't run; the message prints the grid with the place marked."""
+    """A table that can't be executed; the message has the table with the error's place marked."""
 
 
 def validate(table: Table, micro_batches: int) -> None:
-    """Checks a table and runs it dry; raises `ScheduleError` at the first thing wrong.
+    """Checks a table, also for deadlocks; raises `ScheduleError` for the first error.
 
-    Each micro-batch goes forward and then backward exactly once at each stage, in rising order of
-    micro-batch (the order in which gradients accumulate); every computation follows the messages
-    it needs and comes before those it causes; every receive has its send; and taking the actions
-    in order never gets stuck.
+    At each stage every micro-batch has exactly one forward and a later backward, both in rising
+    order of micro-batches, as gradients accumulate in that order. Every computation follows the
+    messages that it needs and precedes those that it produces. Every receive has its send, and
+    executing the actions in order never ends in a deadlock.
     """
     if len(table) < 2:
         raise ScheduleError(f"expected at least two stages, not {len(table)}")
-    # As sets GPipe's actions are those of every schedule.
+    # Every schedule has the same set of actions as GPipe.
     for stage, expected in enumerate(gpipe(len(table), micro_batches)):
         _check_stage(table, stage, micro_batches, set(expected))
-    _run_dry(table)
+    _check_deadlocks(table)
 
 
 def _check_stage(table: Table, stage: int, count: int, expected: Set[Action]) -> None:
@@ -153,9 +158,9 @@ def _check_stage(table: Table, stage: int, count: int, expected: Set[Action]) ->
     before: set[Action] = set()
     for place, action in enumerate(actions):
         if action.stage != stage:
-            raise _error(table, f"{action} stands in the list of stage {stage}", {stage: place})
+            raise _error(table, f"{action} is in the list of stage {stage}", {stage: place})
         if action in before:
-            raise _error(table, f"{action} stands there twice", {stage: place})
+            raise _error(table, f"{action} is listed twice", {stage: place})
         if not 0 <= action.micro_batch < count:
             raise _error(table, f"{action}: there are {count} micro-batches", {stage: place})
         for need in _needs(action, stage, last):
@@ -164,7 +169,7 @@ def _check_stage(table: Table, stage: int, count: int, expected: Set[Action]) ->
         before.add(action)
     if missing := sorted(map(str, expected - before)):
         raise _error(table, f"stage {stage} lacks {', '.join(missing)}", {stage: len(actions)})
-    latest: dict[Kind, Action] = {}
+    latest: dict[ActionKind, Action] = {}
     for place, action in enumerate(actions):
         earlier = latest.get(action.kind, action)
         if action.micro_batch < earlier.micro_batch:
@@ -173,50 +178,49 @@ def _check_stage(table: Table, stage: int, count: int, expected: Set[Action]) ->
 
 
 def _needs(action: Action, stage: int, last: int) -> Iterator[Action]:
-    """What must come earlier at the same stage."""
+    """The actions that must come earlier at the same stage."""
     m = action.micro_batch
-    if action.kind is Kind.FORWARD:
+    if action.kind is ActionKind.FORWARD:
         if stage > 0:
-            yield Action(stage, Kind.RECEIVE_ACTIVATION, m)
+            yield Action(stage, ActionKind.RECEIVE_ACTIVATION, m)
         if stage == last:
-            yield Action(stage, Kind.RECEIVE_LABELS, m)
-    elif action.kind is Kind.BACKWARD:
-        yield Action(stage, Kind.FORWARD, m)
+            yield Action(stage, ActionKind.RECEIVE_LABELS, m)
+    elif action.kind is ActionKind.BACKWARD:
+        yield Action(stage, ActionKind.FORWARD, m)
         if stage < last:
-            yield Action(stage, Kind.RECEIVE_GRADIENT, m)
-    elif action.kind is Kind.SEND_ACTIVATION:
-        yield Action(stage, Kind.FORWARD, m)
-    elif action.kind is Kind.SEND_GRADIENT:
-        yield Action(stage, Kind.BACKWARD, m)
+            yield Action(stage, ActionKind.RECEIVE_GRADIENT, m)
+    elif action.kind is ActionKind.SEND_ACTIVATION:
+        yield Action(stage, ActionKind.FORWARD, m)
+    elif action.kind is ActionKind.SEND_GRADIENT:
+        yield Action(stage, ActionKind.BACKWARD, m)
 
 
-def sender(receive: Action, last: int) -> Action:
-    """The send that feeds a receive, in a table whose last stage is `last`."""
+def matching_send(receive: Action) -> Action:
+    """The send of the message that a receive waits for."""
     m = receive.micro_batch
-    if receive.kind is Kind.RECEIVE_ACTIVATION:
-        return Action(receive.stage - 1, Kind.SEND_ACTIVATION, m)
-    if receive.kind is Kind.RECEIVE_GRADIENT:
-        return Action(receive.stage + 1, Kind.SEND_GRADIENT, m)
-    return Action(0, Kind.SEND_LABELS, m)
+    if receive.kind is ActionKind.RECEIVE_ACTIVATION:
+        return Action(receive.stage - 1, ActionKind.SEND_ACTIVATION, m)
+    if receive.kind is ActionKind.RECEIVE_GRADIENT:
+        return Action(receive.stage + 1, ActionKind.SEND_GRADIENT, m)
+    return Action(0, ActionKind.SEND_LABELS, m)
 
 
-def receiver(send: Action, last: int) -> Action:
-    """The receive that a send feeds, in a table whose last stage is `last`."""
+def matching_receive(send: Action, last: int) -> Action:
+    """The receive that waits for a send's message, in a table whose last stage is `last`."""
     m = send.micro_batch
-    if send.kind is Kind.SEND_ACTIVATION:
-        return Action(send.stage + 1, Kind.RECEIVE_ACTIVATION, m)
-    if send.kind is Kind.SEND_GRADIENT:
-        return Action(send.stage - 1, Kind.RECEIVE_GRADIENT, m)
-    return Action(last, Kind.RECEIVE_LABELS, m)
+    if send.kind is ActionKind.SEND_ACTIVATION:
+        return Action(send.stage + 1, ActionKind.RECEIVE_ACTIVATION, m)
+    if send.kind is ActionKind.SEND_GRADIENT:
+        return Action(send.stage - 1, ActionKind.RECEIVE_GRADIENT, m)
+    return Action(last, ActionKind.RECEIVE_LABELS, m)
 
 
-def _run_dry(table: Table) -> None:
-    """Takes every action that can be taken until none is left, or none can be taken.
+def _check_deadlocks(table: Table) -> None:
+    """Executes the table without doing anything, until no action is left or none can be executed.
 
-    A stage that waits for a send goes on once that was taken, so that every action is looked at
-    twice at most.
+    A stage that waits for a send continues once that was executed, so that every action is looked
+    at twice at most.
     """
-    last = len(table) - 1
     places = [0] * len(table)
     done: set[Action] = set()
     waiting: dict[Action, int] = {}
@@ -225,7 +229,7 @@ def _run_dry(table: Table) -> None:
         stage = ready.popleft()
         while places[stage] < len(table[stage]):
             action = table[stage][places[stage]]
-            if action.kind in RECEIVES and (send := sender(action, last)) not in done:
+            if action.kind in RECEIVES and (send := matching_send(action)) not in done:
                 waiting[send] = stage
                 break
             done.add(action)
@@ -235,7 +239,7 @@ def _run_dry(table: Table) -> None:
     stuck = {stage: place for stage, place in enumerate(places) if place < len(table[stage])}
     if stuck:
         waits = "; ".join(
-            f"{table[s][p]} waits for {sender(table[s][p], last)}" for s, p in stuck.items()
+            f"{table[s][p]} waits for {matching_send(table[s][p])}" for s, p in stuck.items()
         )
         raise _error(table, f"deadlock: {waits}", stuck)
 
@@ -245,7 +249,7 @@ def _error(table: Table, what: str, marks: dict[int, int]) -> ScheduleError:
 
 
 def grid(table: Table, marks: dict[int, int] | None = None) -> str:
-    """The table as text, a stage a line; `marks` points at places (stage → index)."""
+    """The table as text, a line per stage; `marks` are places to mark, an index by stage."""
     lines = []
     for stage, actions in enumerate(table):
         cells = [str(action) for action in actions]

@@ -11,7 +11,7 @@ _SHADES = " ░▒▓█"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GanttRow:
     """What one processor (`dst` empty) or directed link does, in order of time."""
 
     src: str
@@ -23,7 +23,7 @@ class Row:
         return f"{self.src} → {self.dst}" if self.dst else self.src
 
 
-def rows(timeline: Timeline, cluster: int | None = None) -> list[Row]:
+def rows(timeline: Timeline, cluster: int | None = None) -> list[GanttRow]:
     """The timeline by processor and link, in the order in which each first does something.
 
     With `cluster`, that cluster's alone, and what the base station does for it.
@@ -32,7 +32,7 @@ def rows(timeline: Timeline, cluster: int | None = None) -> list[Row]:
     for bar in sorted(timeline.bars, key=lambda bar: (bar.start_ns, bar.end_ns)):
         if cluster is None or bar.cluster in (cluster, -1):
             found.setdefault((bar.src, bar.dst), []).append(bar)
-    return [Row(src, dst, tuple(bars)) for (src, dst), bars in found.items()]
+    return [GanttRow(src, dst, tuple(bars)) for (src, dst), bars in found.items()]
 
 
 def text(

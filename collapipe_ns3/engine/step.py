@@ -18,12 +18,12 @@ from collapipe_ns3.engine.air import Air, Message, Payload
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage import StageWorker
 from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.schedule import RECEIVES, Action, Kind, Table, receiver
+from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
 _TRANSFER_KIND = {
-    Kind.SEND_ACTIVATION: TransferKind.ACTIVATION,
-    Kind.SEND_GRADIENT: TransferKind.GRADIENT,
-    Kind.SEND_LABELS: TransferKind.LABELS,
+    ActionKind.SEND_ACTIVATION: TransferKind.ACTIVATION,
+    ActionKind.SEND_GRADIENT: TransferKind.GRADIENT,
+    ActionKind.SEND_LABELS: TransferKind.LABELS,
 }
 
 
@@ -73,15 +73,15 @@ class PipelineStep:
         if stage == 0:
             for m, part in enumerate(self.parts):
                 source = (part.source, part.source_padding)
-                arrived[Action(0, Kind.RECEIVE_ACTIVATION, m)] = Message.unchanged(source)
-                to_send[Action(0, Kind.SEND_LABELS, m)] = (part.target,)
+                arrived[Action(0, ActionKind.RECEIVE_ACTIVATION, m)] = Message.unchanged(source)
+                to_send[Action(0, ActionKind.SEND_LABELS, m)] = (part.target,)
         for action in self.table[stage]:
             m = action.micro_batch
             if action.kind in RECEIVES:
                 arrived[action] = await self._expected(action)
-            elif action.kind is Kind.FORWARD:
+            elif action.kind is ActionKind.FORWARD:
                 costs[m] = await self._forward(stage, m, arrived, to_send)
-            elif action.kind is Kind.BACKWARD:
+            elif action.kind is ActionKind.BACKWARD:
                 await self._backward(stage, m, arrived, to_send, costs[m])
             else:
                 payload = to_send.pop(action)
@@ -100,10 +100,10 @@ class PipelineStep:
         to_send: dict[Action, Payload],
     ) -> StageCost:
         worker, last = self.workers[stage], len(self.workers) - 1
-        message = arrived.pop(Action(stage, Kind.RECEIVE_ACTIVATION, m))
+        message = arrived.pop(Action(stage, ActionKind.RECEIVE_ACTIVATION, m))
         labels = Message.unchanged(())
         if stage == last:
-            labels = arrived.pop(Action(stage, Kind.RECEIVE_LABELS, m))
+            labels = arrived.pop(Action(stage, ActionKind.RECEIVE_LABELS, m))
 
         def inputs() -> tuple[Any, ...]:
             first, padding = message.tensors()
@@ -124,7 +124,7 @@ class PipelineStep:
         if stage == last:
             self.losses[m] = float(output)
         else:
-            to_send[Action(stage, Kind.SEND_ACTIVATION, m)] = (output, padding)
+            to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (output, padding)
         return cost
 
     async def _backward(
@@ -135,11 +135,11 @@ class PipelineStep:
         to_send: dict[Action, Payload],
         cost: StageCost,
     ) -> None:
-        gradient = arrived.pop(Action(stage, Kind.RECEIVE_GRADIENT, m), None)
+        gradient = arrived.pop(Action(stage, ActionKind.RECEIVE_GRADIENT, m), None)
         work = partial(self._backward_work, self.workers[stage], m, gradient)
         result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
         if result is not None:
-            to_send[Action(stage, Kind.SEND_GRADIENT, m)] = (result,)
+            to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = (result,)
 
     def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Tensor | None:
         result = worker.backward(m, None if message is None else message.tensors()[0])
@@ -153,15 +153,15 @@ class PipelineStep:
         Activations and gradients are sent in the wire format and may arrive with gaps; labels are
         sent until they are complete.
         """
-        target = receiver(send, len(self.workers) - 1)
-        if send.kind is Kind.SEND_ACTIVATION:
+        target = matching_receive(send, len(self.workers) - 1)
+        if send.kind is ActionKind.SEND_ACTIVATION:
             route = self.routes[send.stage]
-        elif send.kind is Kind.SEND_GRADIENT:
+        elif send.kind is ActionKind.SEND_GRADIENT:
             route = self.routes[target.stage][::-1]
         else:
             route = self.routes[-1][::-1]
         kind, message = _TRANSFER_KIND[send.kind], Message.unchanged(payload)
-        if send.kind is Kind.SEND_LABELS:
+        if send.kind is ActionKind.SEND_LABELS:
             await self.site.send(route, size_bytes(payload), kind)
         elif len(route) > 1:  # within a node nothing is encoded or lost
             size = bytes_on_air(payload, self.air.wire)

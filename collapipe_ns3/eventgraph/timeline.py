@@ -19,7 +19,15 @@ from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.outcome import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan
-from collapipe_ns3.schedule import RECEIVES, SCHEDULES, SENDS, Action, Kind, Table, sender
+from collapipe_ns3.schedule import (
+    RECEIVES,
+    SCHEDULES,
+    SENDS,
+    Action,
+    ActionKind,
+    Table,
+    matching_send,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,29 +291,31 @@ class _Round:
                     after = [previous[stage]]
                     sent[action] = self.send(way, u * size, cluster, what, after, bulk=False)
                 else:
-                    flops = cost.forward_flops if kind is Kind.FORWARD else cost.backward_flops
+                    flops = (
+                        cost.forward_flops if kind is ActionKind.FORWARD else cost.backward_flops
+                    )
                     previous[stage] = self.compute(
                         nodes[stage], cluster, f"{kind}{m}", count * u * flops, [previous[stage]]
                     )
                     wanted += [(receive, previous[stage]) for receive in received]
                     received = []
         for receive, task in wanted:
-            self.graph.link(sent[sender(receive, last)], task)
+            self.graph.link(sent[matching_send(receive)], task)
         return [
             self.compute(node, cluster, "step", work.step_flops(n * cost.parameter_bytes), [done])
             for node, (cost, n), done in zip(nodes, parts, previous, strict=True)
         ]
 
     def message(
-        self, kind: Kind, stage: int, nodes: Sequence[str], control: str
+        self, kind: ActionKind, stage: int, nodes: Sequence[str], control: str
     ) -> tuple[Sequence[str], int]:
         """The route of what a stage sends, and its bytes a sequence."""
         work = self.work
-        if kind is Kind.SEND_LABELS:
+        if kind is ActionKind.SEND_LABELS:
             return route(nodes[-1], nodes[0], control)[::-1], work.labels_bytes
-        ahead = stage if kind is Kind.SEND_ACTIVATION else stage - 1
+        ahead = stage if kind is ActionKind.SEND_ACTIVATION else stage - 1
         way = route(nodes[ahead], nodes[ahead + 1], control)
-        if kind is Kind.SEND_ACTIVATION:
+        if kind is ActionKind.SEND_ACTIVATION:
             return way, work.activation_bytes
         return way[::-1], work.gradient_bytes
 

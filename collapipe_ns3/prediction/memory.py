@@ -10,7 +10,7 @@ from collapipe_ns3.costs.predicted import predict_stages
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
-from collapipe_ns3.schedule import Kind, Table, table
+from collapipe_ns3.schedule import ActionKind, Table, table
 
 _MIB = 2**20
 
@@ -19,8 +19,8 @@ def most_in_flight(schedule: Table, stage: int) -> int:
     """The most micro-batches whose forward a stage has run and whose backward it has not."""
     held = most = 0
     for action in schedule[stage]:
-        if action.kind in (Kind.FORWARD, Kind.BACKWARD):
-            held += 1 if action.kind is Kind.FORWARD else -1
+        if action.kind in (ActionKind.FORWARD, ActionKind.BACKWARD):
+            held += 1 if action.kind is ActionKind.FORWARD else -1
             most = max(most, held)
     return most
 

@@ -16,7 +16,7 @@ from collapipe_ns3.outcome import PLANNED_PHASES, Phase, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 #: What the energy of a node is made of.
@@ -95,7 +95,7 @@ class RoundRecord:
     energy_queues: Mapping[str, float] = field(default_factory=dict)
     explanation: Mapping[str, Any] = field(default_factory=dict)
 
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         """The rows of each table, `rounds` last."""
         tables = {
             "computes": list(self._computes()),
@@ -112,7 +112,7 @@ class RoundRecord:
         """The Parquet file of each table."""
         return {name: _parquet(name, rows) for name, rows in self.tables().items()}
 
-    def line(self) -> Row:
+    def line(self) -> TableRow:
         """The round's line in `plans.jsonl`: the plan, what it was made from, how it came about."""
         line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
         return {**line, **({"explanation": self.explanation} if self.explanation else {})}
@@ -121,7 +121,7 @@ class RoundRecord:
         """An instant of the episode, in seconds since the run began."""
         return (self.start_ns + time_ns - self.outcome.start_ns) / 1e9
 
-    def _computes(self) -> Iterator[Row]:
+    def _computes(self) -> Iterator[TableRow]:
         for done in self.outcome.computations:
             yield {
                 "node": done.node,
@@ -135,7 +135,7 @@ class RoundRecord:
                 "wall_s": done.wall_s,
             }
 
-    def _transfers(self) -> Iterator[Row]:
+    def _transfers(self) -> Iterator[TableRow]:
         for each in self.outcome.deliveries:
             yield {
                 "kind": str(each.kind),
@@ -156,7 +156,7 @@ class RoundRecord:
                 "energy_j": each.energy_j,
             }
 
-    def _links(self) -> Iterator[Row]:
+    def _links(self) -> Iterator[TableRow]:
         for link in self.shown:
             yield {
                 "src": link.src,
@@ -170,7 +170,7 @@ class RoundRecord:
                 "tx_power_dbm": to_dbm(link.tx_power_w),
             }
 
-    def _pipelines(self) -> Iterator[Row]:
+    def _pipelines(self) -> Iterator[TableRow]:
         for each in self.outcome.pipelines:
             yield {
                 "cluster": each.cluster,
@@ -185,7 +185,7 @@ class RoundRecord:
                 "reason": each.reason,
             }
 
-    def _devices(self) -> Iterator[Row]:
+    def _devices(self) -> Iterator[TableRow]:
         absent = {absence.device: absence.reason for absence in self.plan.absences}
         for use in self.outcome.devices:
             yield {
@@ -201,7 +201,7 @@ class RoundRecord:
                 "sits_out": absent.get(use.device, ""),
             }
 
-    def _round(self) -> Row:
+    def _round(self) -> TableRow:
         outcome = self.outcome
         metric = next(iter(self.figures.values()), math.nan)
         return {
@@ -224,7 +224,7 @@ class RoundRecord:
         }
 
 
-def _parquet(name: str, rows: Sequence[Row]) -> bytes:
+def _parquet(name: str, rows: Sequence[TableRow]) -> bytes:
     schema = SCHEMAS[name]
     extra = [key for key in (rows[0] if rows else {}) if key not in schema.names]
     for key in extra:  # the task's own figures

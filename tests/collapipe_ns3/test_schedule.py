@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collapipe_ns3.schedule import (
     SCHEDULES,
     Action,
-    Kind,
+    ActionKind,
     ScheduleError,
     Table,
     gpipe,
@@ -23,7 +23,7 @@ from collapipe_ns3.schedule import (
 
 
 def computations(table: Table) -> list[str]:
-    kinds = (Kind.FORWARD, Kind.BACKWARD)
+    kinds = (ActionKind.FORWARD, ActionKind.BACKWARD)
     return [" ".join(str(a) for a in stage if a.kind in kinds) for stage in table]
 
 
@@ -61,7 +61,7 @@ def test_1f1b_keeps_as_many_micro_batches_as_its_window_allows(stages: int, m: i
     for stage, actions in enumerate(one_f_one_b(stages, m)):
         kept = peak = 0
         for action in actions:
-            kept += {Kind.FORWARD: 1, Kind.BACKWARD: -1}.get(action.kind, 0)
+            kept += {ActionKind.FORWARD: 1, ActionKind.BACKWARD: -1}.get(action.kind, 0)
             peak = max(peak, kept)
         assert peak == min(one_f_one_b_window(stages, stage), m) == min(stages - stage, m)
 
@@ -80,7 +80,7 @@ def test_a_table_with_an_action_left_out_is_refused(
 
 def test_a_deadlock_shows_the_grid_with_who_waits_for_whom() -> None:
     table = gpipe(2, 2)
-    first, second = Action(1, Kind.BACKWARD, 0), Action(1, Kind.SEND_GRADIENT, 0)
+    first, second = Action(1, ActionKind.BACKWARD, 0), Action(1, ActionKind.SEND_GRADIENT, 0)
     # Stage 0 asks for its gradient before it has sent the last activation that stage 1 waits for.
     order = " ".join(map(str, table[0]))
     assert order == "0SEND_L0 0SEND_L1 0F0 0SEND_F0 0F1 0SEND_F1 0RECV_B0 0B0 0RECV_B1 0B1"

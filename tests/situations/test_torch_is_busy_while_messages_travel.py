@@ -10,7 +10,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork
 from bridge.loop import simulated_loop
 from collapipe_ns3.engine.air import Air, Message
-from collapipe_ns3.schedule import Action, Kind
+from collapipe_ns3.schedule import Action, ActionKind
 
 PATIENCE_S = 20.0
 SENT = (torch.linspace(-1, 1, 12).view(3, 4), torch.zeros(3, dtype=torch.bool))
@@ -24,7 +24,7 @@ def test_a_message_arrives_while_torch_is_at_something_else() -> None:
         busy = thread.later(lambda: has_arrived.wait(PATIENCE_S))  # as another cluster's forward
         await network.transfer("d0", "d1", 1000)
         air = Air("int8", seed=1)
-        message = air.arrived(SENT, (), Action(0, Kind.SEND_ACTIVATION, 0), thread)
+        message = air.arrived(SENT, (), Action(0, ActionKind.SEND_ACTIVATION, 0), thread)
         now_ns = simulated_loop().now_ns()
         has_arrived.set()
         return message, busy.result(), now_ns
