@@ -1,12 +1,12 @@
-"""Event graphs: tasks that need other tasks and hold resources, and when each of them ends.
+"""Event graphs: tasks that wait for other tasks and hold resources, and when each of them ends.
 
-A task is asked for once all that it needs has ended, waits for its resources first come, first
-served, holds them, and has ended a latency after it let go. That is what the engine's processors
-do, and the links of `bridge.fixed.FixedRateNetwork`. A radio channel that many links share is held
-evenly instead: of n tasks that hold it, each gets on at 1/n of its speed (processor sharing), as
-links do that contend for Wi-Fi or are given equal parts of LTE. A band may also be given out slot
-by slot (`collapipe_ns3.eventgraph.slots`): what goes over it claims nothing else. Times are whole
-nanoseconds.
+A task is requested once all tasks that it waits for have ended. It waits for its resources, first
+come, first served, holds them, and ends a latency after it has released them. That is what the
+engine's processors do, and the links of `bridge.fixed.FixedRateNetwork`. A radio channel that many
+links share is held evenly instead (processor sharing): of n tasks that hold it, each proceeds at
+1/n of its speed, as on links that contend for Wi-Fi or get equal parts of LTE. A band may also be
+divided slot by slot (`collapipe_ns3.eventgraph.slots`): a task on it claims nothing else. Times are
+whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from collapipe_ns3.eventgraph.slots import Lane, SlottedBand
 
 
 class Hold(IntEnum):
-    """How a task holds a resource: its first claim alone, others never; one evenly at most."""
+    """How a task holds a resource.
+
+    A task's first claim is `ALONE`, its others are not, and at most one of them is `EVENLY`.
+    """
 
     ALONE = 0
-    SENDING = 1  # a half-duplex radio sends on several links at once, or receives on several,
-    RECEIVING = 2  # and never does both
+    SENDING = 1  # a half-duplex radio may send on several links at once, or receive on several,
+    RECEIVING = 2  # but not both
     EVENLY = 3
 
 
@@ -36,7 +39,10 @@ Claim = tuple[Hashable, Hold]
 
 @dataclass(slots=True)
 class EventGraph:
-    """Tasks in the order in which they were added, which decides who is asked for first at once."""
+    """Tasks in the order in which they were added.
+
+    This order decides which of several tasks comes first that are requested at the same instant.
+    """
 
     hold_ns: list[int] = field(default_factory=list)
     latency_ns: list[int] = field(default_factory=list)
@@ -57,9 +63,11 @@ class EventGraph:
         transfer: bool = False,
         lane: tuple[Hashable, Lane] | None = None,
     ) -> int:
-        """A new task's number. Transfers that end at an instant do so before computations.
+        """Adds a task and returns its number.
 
-        `lane` is a slotted band and the link on it that the task takes, for `hold_ns` of all of it.
+        It waits for the tasks `after`. At one instant transfers end before computations. `lane` is
+        the name of a slotted band and the link on it that the task uses; `hold_ns` is then for the
+        whole band.
         """
         task = len(self.hold_ns)
         self.hold_ns.append(hold_ns)
@@ -82,8 +90,10 @@ class EventGraph:
         self.needs[after] += 1
 
     def repeat(self, begin: int, first: int, last: int) -> int:
-        """Adds the latest tasks `first` … `last` once more, which wait for `last` as they did for
-        `begin`; returns the new last one."""
+        """Adds copies of the latest tasks, `first` to `last`; returns the last copy.
+
+        What waited for `begin` waits for `last` in the copy.
+        """
         shift, these = len(self) - first, slice(first, last + 1)
         self.hold_ns += self.hold_ns[these]
         self.latency_ns += self.latency_ns[these]
@@ -102,7 +112,7 @@ class EventGraph:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """When each task got its resources and had ended, in nanoseconds; how slots were used."""
+    """When each task got its resources and when it ended, in ns, and how slots were used."""
 
     start_ns: Sequence[int]
     end_ns: Sequence[int]
@@ -110,42 +120,46 @@ class Execution:
 
     @property
     def makespan_ns(self) -> int:
+        """When the last task ends."""
         return max(self.end_ns, default=0)
 
 
 _RELEASE, _END, _CHECK, _SLOT = 0, 1, 2, 3
 
-#: Events up to which a graph is executed: so many, and so many for every task. Rounds whose links
-#: carry well take two or three a task; slots that many links share for hours take millions.
+#: Limits of the events of an execution: a number, and one for each task. Rounds over good links
+#: have two or three events per task; slots that many links share for hours have millions.
 _MOST_EVENTS = 100_000
 _MOST_EVENTS_A_TASK = 30
 
 
 class TooManyEvents(RuntimeError):
-    """A graph whose execution would take too long: its links are slow beyond all use."""
+    """A graph whose execution would take too long, because its links are too slow for any use."""
 
 
 def execute(graph: EventGraph) -> Execution:
-    """Runs a graph; raises `ValueError` where tasks wait for each other in a circle.
+    """Executes a graph.
 
-    Raises `TooManyEvents` where it takes more than a round of any use does.
+    A task first queues for its first claim, which it holds alone. While it holds that, it waits for
+    its other claims, which it takes all at once. Of events at one instant those of transfers come
+    before those of computations, and then the task that began first: this is the order of the
+    simulated event loop (`bridge.loop`).
 
-    A task queues for what it claims first, which it claims alone, and holds that while it waits for
-    the rest, which it takes all at once. Of what happens at one instant, transfers come before
-    computations and then what began first: the order of the simulated event loop (`bridge.loop`).
+    Raises `ValueError` where tasks wait for each other in a circle, and `TooManyEvents` where there
+    are more events than in any useful round.
     """
-    return _Run(graph).to_the_end()
+    return _Run(graph).execute()
 
 
 @dataclass(slots=True)
 class _Pool:
-    """Tasks that hold a resource evenly, what each has still to do, and since when that holds."""
+    """Tasks that hold a resource evenly, and what each had still to do at the time `since_ns`."""
 
     left_ns: dict[int, float] = field(default_factory=dict)
     since_ns: int = 0
-    check: int = 0  # the number of the latest look-out for the first to end
+    check: int = 0  # the number of the latest event at which the first of them may end
 
     def catch_up(self, now_ns: int) -> None:
+        """Takes off what the tasks have done since then."""
         if self.left_ns:
             done_ns = (now_ns - self.since_ns) / len(self.left_ns)
             for task in self.left_ns:
@@ -169,14 +183,14 @@ class _Run:
         self.events: list[tuple[int, bool, int, int, int]] = []
         self.order = 0
 
-    def to_the_end(self) -> Execution:
+    def execute(self) -> Execution:
         graph, events, missing, end_ns = self.graph, self.events, self.missing, self.end_ns
         ready = [task for task, count in enumerate(missing) if not count]
         now_ns = 0
         for _ in range(_MOST_EVENTS + _MOST_EVENTS_A_TASK * len(graph)):
-            for task in ready:  # grows as it is gone through: what takes no time ends at once
+            for task in ready:  # grows meanwhile: a task that takes no time ends at once
                 if graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task]:
-                    self._ask(task, now_ns)
+                    self._request(task, now_ns)
                 else:
                     self.start_ns[task] = now_ns
                     self._end(task, now_ns, ready)
@@ -185,10 +199,10 @@ class _Run:
             now_ns, _, order, task, which = heapq.heappop(events)
             ready = []
             if which == _CHECK:
-                self._look(task, order, now_ns, ready)
+                self._check_pool(task, order, now_ns, ready)
                 continue
             if which == _SLOT:
-                self._slot(task, now_ns)
+                self._run_slot(task, now_ns)
                 continue
             if which == _RELEASE:
                 self._release(task, now_ns)
@@ -209,9 +223,9 @@ class _Run:
             if not missing[fed]:
                 ready.append(fed)
 
-    def _ask(self, task: int, now_ns: int) -> None:
+    def _request(self, task: int, now_ns: int) -> None:
         if (lane := self.graph.lanes[task]) is not None:
-            self._ask_for_slots(task, *lane, now_ns)
+            self._request_slots(task, *lane, now_ns)
             return
         claims = self.graph.claims[task]
         if claims and self.holders[first := claims[0][0]]:
@@ -219,36 +233,36 @@ class _Run:
         else:
             self._enter(task, now_ns)
 
-    def _ask_for_slots(self, task: int, name: Hashable, lane: Lane, now_ns: int) -> None:
+    def _request_slots(self, task: int, name: Hashable, lane: Lane, now_ns: int) -> None:
         band = self.bands.get(name)
         if band is None:
             band = self.bands[name] = SlottedBand(lane.slot_ns, len(self.slots))
             self.slots.append(band)
         before_ns = band.next_ns
-        band.ask(lane, task, self.graph.hold_ns[task], now_ns)
+        band.request(lane, task, self.graph.hold_ns[task], now_ns)
         self.start_ns[task] = now_ns
         if band.next_ns != before_ns:
-            self._note_slot(band)
+            self._schedule_slot(band)
 
-    def _note_slot(self, band: SlottedBand) -> None:
+    def _schedule_slot(self, band: SlottedBand) -> None:
         self.order += 1
-        # Before anything else that happens then: what is asked for at that instant comes too late.
+        # Before all other events of that instant: what is requested at it comes too late.
         heapq.heappush(self.events, (band.next_ns, False, -1, band.number, _SLOT))
 
-    def _slot(self, number: int, now_ns: int) -> None:
+    def _run_slot(self, number: int, now_ns: int) -> None:
         band = self.slots[number]
         if band.next_ns != now_ns:
-            return  # an earlier one was asked for since
+            return  # an earlier slot was requested since
         end_ns = now_ns + band.slot_ns
         for task in band.slot(now_ns):
             self.order += 1
             arrives_ns = end_ns + self.graph.latency_ns[task]
             heapq.heappush(self.events, (arrives_ns, False, self.order, task, _END))
         if band.next_ns >= 0:
-            self._note_slot(band)
+            self._schedule_slot(band)
 
     def _enter(self, task: int, now_ns: int) -> None:
-        """Takes the first claim, which is free, and begins if the others are."""
+        """Takes the first claim, which is free, and begins if the others are free too."""
         claims = self.graph.claims[task]
         if claims:
             self.holders[claims[0][0]] = 1
@@ -263,7 +277,7 @@ class _Run:
             if self.holders[resource] and how is not Hold.EVENLY:
                 if self.mode[resource] is not how:
                     return False
-                # Who may join the others still lets one go first that has waited for them to end.
+                # A task that may join the holders lets one go first that waits for them to end.
                 first = next(iter(self.waiting[resource]), task)
                 if first != task and (resource, how) not in self.graph.claims[first]:
                     return False
@@ -279,10 +293,10 @@ class _Run:
                 self._join(resource, task, now_ns)
                 pooled = True
         if not pooled:
-            self._after(task, now_ns + self.graph.hold_ns[task], _RELEASE)
+            self._schedule(task, now_ns + self.graph.hold_ns[task], _RELEASE)
 
-    def _after(self, task: int, when_ns: int, which: int) -> None:
-        """Notes when a task lets go, and when it has ended if that is later."""
+    def _schedule(self, task: int, when_ns: int, which: int) -> None:
+        """Schedules when a task releases its resources, and when it ends if that is later."""
         self.order += 1
         kind, latency_ns = not self.graph.transfers[task], self.graph.latency_ns[task]
         if which == _RELEASE:
@@ -295,9 +309,9 @@ class _Run:
         pool = self.pools.setdefault(resource, _Pool())
         pool.catch_up(now_ns)
         pool.left_ns[task] = self.graph.hold_ns[task]
-        self._look_out(resource, pool, now_ns)
+        self._schedule_check(resource, pool, now_ns)
 
-    def _look_out(self, resource: int, pool: _Pool, now_ns: int) -> None:
+    def _schedule_check(self, resource: int, pool: _Pool, now_ns: int) -> None:
         if pool.left_ns:
             self.order += 1
             pool.check = self.order
@@ -305,8 +319,8 @@ class _Run:
             first_ns = now_ns + max(math.ceil(left_ns), 0)
             heapq.heappush(self.events, (first_ns, False, self.order, resource, _CHECK))
 
-    def _look(self, resource: int, order: int, now_ns: int, ready: list[int]) -> None:
-        """Ends what is done of those that hold a resource evenly, unless others joined since."""
+    def _check_pool(self, resource: int, order: int, now_ns: int, ready: list[int]) -> None:
+        """Ends the tasks of a pool that are done, unless others have joined it since."""
         pool = self.pools[resource]
         if order != pool.check:
             return
@@ -314,11 +328,11 @@ class _Run:
         done = [task for task, left in pool.left_ns.items() if left < 0.5]
         for task in done:
             del pool.left_ns[task]
-        self._look_out(resource, pool, now_ns)
+        self._schedule_check(resource, pool, now_ns)
         for task in done:
             self._release(task, now_ns)
             if latency_ns := self.graph.latency_ns[task]:
-                self._after(task, now_ns + latency_ns, _END)
+                self._schedule(task, now_ns + latency_ns, _END)
             else:
                 self._end(task, now_ns, ready)
 

@@ -1,10 +1,11 @@
-"""A band that is given out slot by slot, as the scheduler of `ns3_scenarios/native` gives out TTIs.
+"""A band that is divided slot by slot, as the scheduler of `ns3_scenarios/native` divides TTIs.
 
-Each slot, every link that has something to send is owed its share of the band: its grant, or an
-equal part of what grants leave. Who has waited longest for its share goes first; what is left goes
-to links without grants, evenly, and none gets more than it needs. On a half-duplex band a node that
-sends in a slot receives nothing in it. What was asked for before a slot began is in it, and what a
-slot carried has arrived at its end. Work is counted in nanoseconds of the whole band.
+In each slot every link with something to send is owed its share of the band: its grant, or an equal
+part of what grants leave. The link that has waited longest for its share comes first. What is left
+is divided evenly among links without grants, and no link gets more than it needs. On a half-duplex
+band a node that sends in a slot receives nothing in it. What was requested before a slot begins can
+be in it, and what a slot carries arrives at its end. Work is counted in nanoseconds of the whole
+band.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-_MOST_OWED = 4.0  # shares that a link may catch up on,
-_A_BLOCK = 0.2  # and a transport block's worth of the band (20 of 100 resource blocks)
-_NOTHING = 1e-6  # of a slot
+#: What a link may be owed at most: this many shares, and the part of one transport block in the
+#: band (20 of 100 resource blocks).
+_MOST_OWED = 4.0
+_A_BLOCK = 0.2
+
+_NOTHING = 1e-6  # of a slot: less than this is nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A link of a slotted band. `share` is its granted part of the band, 0 without a grant.
 
-    Without one, part x of the band carries x^(1 − `spread`) of what all of it would.
+    Without a grant, part x of the band carries x^(1 − `spread`) of what all of it would.
     """
 
     src: Hashable
@@ -35,17 +39,17 @@ class Lane:
 
 @dataclass(slots=True)
 class _Queue:
-    """What a link has still to send, oldest first: [task, slots of the whole band]."""
+    """What a link has still to send, oldest first: (task, slots of the whole band)."""
 
     lane: Lane
     tasks: deque[tuple[int, float]] = field(default_factory=deque)
     left: float = 0.0
     credit: float = 0.0
-    part: float = 0.0  # of the slot that is being given out
+    part: float = 0.0  # of the slot that is being divided
     emptied: int = 0  # the slot in which it last had nothing left
 
     def wants(self) -> float:
-        """How much more of the slot it could use."""
+        """How much more of the slot the link could use."""
         left, spread = self.left, self.lane.spread
         if spread and left < 1:  # never so little that nothing would be given
             left = max(left ** (1 / (1 - spread)), 2 * _NOTHING)
@@ -54,7 +58,7 @@ class _Queue:
 
 @dataclass(slots=True)
 class SlottedBand:
-    """The links' queues, and when the next slot begins that has to be looked at, -1 for none."""
+    """The links' queues, and when the next slot begins that changes anything, -1 for none."""
 
     slot_ns: int
     number: int = 0
@@ -66,18 +70,18 @@ class SlottedBand:
     history: list[tuple[list[tuple[_Queue, float]], int]] = field(default_factory=list)
     last_ns: int = 0
 
-    def ask(self, lane: Lane, task: int, work_ns: int, now_ns: int) -> None:
-        """Takes in a transfer, for the next slot that begins."""
+    def request(self, lane: Lane, task: int, work_ns: int, now_ns: int) -> None:
+        """Requests a transfer, for the next slot that begins."""
         self.coming.append((lane, task, work_ns))
         first_ns = (now_ns // self.slot_ns + 1) * self.slot_ns
         if self.next_ns < 0 or first_ns < self.next_ns:
             self.next_ns = first_ns
 
     def slot(self, now_ns: int) -> list[int]:
-        """The transfers that the slot beginning now carries to their end."""
+        """The transfers that end with the slot that begins now."""
         number = now_ns // self.slot_ns
         done: list[int] = []
-        # Slots passed over went as the last one that was looked at, and ended nothing.
+        # Slots in between were divided as the last one, and no transfer ended in them.
         passed = (now_ns - self.last_ns) // self.slot_ns - 1
         if passed > 0 and self.given:
             self.history.append((self.given, passed))
@@ -104,7 +108,7 @@ class SlottedBand:
         return done
 
     def used(self) -> list[tuple[list[Lane], int]]:
-        """The links that were on the air together, and for how long in ns, in order."""
+        """Which links were on the air together, and for how long in ns, in order of time."""
         return [
             ([queue.lane for queue, _ in given], count * self.slot_ns)
             for given, count in self.history
@@ -119,14 +123,14 @@ class SlottedBand:
             if not queue.tasks:
                 self.active.append(queue)
                 if number > queue.emptied + 1:
-                    queue.credit = 0.0  # what is not wanted is neither saved up nor owed
+                    queue.credit = 0.0  # a share that is not wanted is not owed later
             work = max(work_ns / self.slot_ns, 2 * _NOTHING)
             queue.tasks.append((task, work))
             queue.left += work
         self.coming.clear()
 
     def _divided(self) -> list[tuple[_Queue, float]]:
-        """What each link carries in this slot; those that get nothing are left out."""
+        """What each link carries in this slot, without links that carry nothing."""
         active = self.active
         if len(active) == 1:
             only = active[0]
@@ -151,7 +155,7 @@ class SlottedBand:
 
 
 class _Slot:
-    """One slot as it is given out; until it is closed, queues have what they were given."""
+    """A slot that is being divided. What it gives to a queue is held there until it is closed."""
 
     def __init__(self) -> None:
         self.left = 1.0
@@ -176,7 +180,7 @@ class _Slot:
             queue.part += part
 
     def closed(self) -> list[tuple[_Queue, float]]:
-        """What each carries in it, in the order in which they first got something."""
+        """What each link carries in it, in the order in which they first got something."""
         carried = []
         for queue in self.given:
             spread = queue.lane.spread
@@ -187,7 +191,7 @@ class _Slot:
 
 
 def _send(queue: _Queue, part: float, done: list[int]) -> None:
-    """Takes from what a link has to send; what is through goes to `done`."""
+    """Takes what was sent from a link's queue; transfers that end are added to `done`."""
     queue.left = max(queue.left - part, 0.0)
     while queue.tasks:
         task, work = queue.tasks[0]
@@ -199,5 +203,5 @@ def _send(queue: _Queue, part: float, done: list[int]) -> None:
         queue.tasks.popleft()
         if part <= _NOTHING:
             break
-    # What rounding takes from the sum is still there to be sent.
+    # Rounding may take from the sum more than from the first transfer.
     queue.left = max(queue.left, queue.tasks[0][1]) if queue.tasks else 0.0

@@ -1,15 +1,17 @@
-"""A round as an event graph, from the same schedule tables that the engine executes.
+"""The timeline of a round, from an event graph of all its computations and transfers.
 
-What `collapipe_ns3.engine.round` does with tasks and transfers is laid down here as who waits for
-whom; on a network whose links are known, the two agree to the nanosecond.
+The graph is built from the schedule tables that `collapipe_ns3.engine.round` executes, with an edge
+for everything that waits for something else. Where the times of all tasks are known, timeline and
+engine agree to the nanosecond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from typing import Protocol
 
 from bridge.network import TransferKind
 from collapipe_ns3.costs.predicted import StageCost
@@ -32,9 +34,9 @@ from collapipe_ns3.schedule import (
 
 @dataclass(frozen=True, slots=True)
 class HopTransfer:
-    """One transfer over one hop: how long it holds what it claims, and when after that it is in.
+    """One transfer over one hop: how long it holds what it claims, and how much later it arrives.
 
-    On a slotted band it holds nothing but takes a lane, and `hold_ns` is of the whole band.
+    On a slotted band it claims nothing but takes a lane, and `hold_ns` is for the whole band.
     """
 
     hold_ns: int
@@ -43,16 +45,21 @@ class HopTransfer:
     lane: tuple[str, Lane] | None = None
 
 
-#: (src, dst, bytes, whether in bulk: parameters and states) → what the transfer takes.
-Air = Callable[[str, str, int, bool], HopTransfer]
+class TaskCosts(Protocol):
+    """How long computations and transfers take."""
 
-#: (node, FLOPs) → nanoseconds of computation.
-Processors = Callable[[str, float], int]
+    def processor_ns(self, node: str, flops: float) -> int:
+        """How long a node computes."""
+        ...
+
+    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
+        """What so many bytes take over a link; `bulk` marks parameters and optimizer states."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class StateMove:
-    """Optimizer states that follow their blocks to another device, over the control unit."""
+    """Optimizer states that follow their block to another device, over the control unit."""
 
     src: str
     dst: str
@@ -61,7 +68,7 @@ class StateMove:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What occupied a processor (`dst` empty) or a link from when to when; `what` names it."""
+    """A computation on a processor (`dst` empty) or a transfer over a link; `what` names it."""
 
     src: str
     dst: str
@@ -71,7 +78,7 @@ class Bar:
     end_ns: int
 
 
-#: What a task is: (src, dst, cluster, what) as in `Bar`; None for one that only waits.
+#: (src, dst, cluster, what) of a task, as in `Bar`.
 Name = tuple[str, str, int, str]
 
 
@@ -91,7 +98,10 @@ class PipelineTimes:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A round as it goes if everything takes as long as predicted."""
+    """A round in which everything takes as long as predicted.
+
+    `names` are those of the tasks of `graph`, None for a task that only waits for others.
+    """
 
     pipelines: tuple[PipelineTimes, ...]
     total_ns: int
@@ -101,7 +111,7 @@ class Timeline:
 
     @property
     def bars(self) -> list[Bar]:
-        """Everything that took time, in the order in which it was laid down."""
+        """Everything that takes time, in the order of the tasks."""
         starts, ends = self.execution.start_ns, self.execution.end_ns
         return [
             Bar(*name, starts[task], ends[task])
@@ -110,15 +120,17 @@ class Timeline:
         ]
 
 
-def timeline(
+def build_timeline(
     plan: RoundPlan,
     work: Workload,
-    processors: Processors,
-    air: Air,
+    costs: TaskCosts,
     moves: Mapping[int, Sequence[StateMove]] | None = None,
 ) -> Timeline:
-    """When everything in a round happens. `moves` are those of each cluster's first pipeline."""
-    made = _Round(work, processors, air)
+    """When everything in a round happens. `moves` are those of each cluster's first pipeline.
+
+    Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
+    """
+    made = _RoundGraph(work, costs)
     jobs = []
     for cluster in plan.clusters:
         sizes = cluster.sequences(work.batch_size)
@@ -155,24 +167,25 @@ class _PipelineTasks:
 
 
 @dataclass(slots=True)
-class _Round:
-    """The graph as it grows, and what each of its tasks is."""
+class _RoundGraph:
+    """The graph of a round under construction. Methods return the numbers of the tasks they add."""
 
     work: Workload
-    processors: Processors
-    air: Air
+    costs: TaskCosts
     graph: EventGraph = field(default_factory=EventGraph)
     names: list[Name | None] = field(default_factory=list)
 
     def wait(self, after: Sequence[int]) -> int:
+        """A task that ends when all of these have ended."""
         self.names.append(None)
         return self.graph.add(after)
 
     def compute(
         self, node: str, cluster: int, what: str, flops: float, after: Sequence[int]
     ) -> int:
+        """A computation on a node."""
         self.names.append((node, "", cluster, what))
-        hold_ns = self.processors(node, flops)
+        hold_ns = self.costs.processor_ns(node, flops)
         return self.graph.add(after, hold_ns=hold_ns, claims=((node, Hold.ALONE),))
 
     def send(
@@ -185,13 +198,13 @@ class _Round:
         *,
         bulk: bool = True,
     ) -> int:
-        """Every hop whole before the next; returns the last, or what there is to wait for."""
+        """A transfer along a route, whole over each hop before the next begins; its last hop."""
         if len(route) == 1:
             return self.wait(after)
         task = -1
         for src, dst in pairwise(route):
             self.names.append((src, dst, cluster, what))
-            transfer = self.air(src, dst, size, bulk)
+            transfer = self.costs.hop_transfer(src, dst, size, bulk)
             task = self.graph.add(
                 after,
                 hold_ns=transfer.hold_ns,
@@ -253,7 +266,7 @@ class _Round:
         return ends
 
     def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
-        """Bytes of the parameters on each node but the base station, in the order of the stages."""
+        """Bytes of parameters on each node except the base station, in the order of the stages."""
         held: dict[str, int] = {}
         for node, (cost, count) in zip(
             _nodes(cluster, pipeline), self.parts(pipeline), strict=True
@@ -263,13 +276,13 @@ class _Round:
         return held
 
     def parts(self, pipeline: Pipeline) -> list[tuple[StageCost, int]]:
-        """What each stage is made of, and how many of it."""
+        """The cost of each stage's parts, and how many of them it has."""
         work = self.work
         blocks = [(work.block, stage.blocks) for stage in pipeline.stages]
         return [(work.embedding, 1), *blocks, (work.decoder, 1)]
 
     def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
-        """One training step; returns the optimizer steps that end it."""
+        """The optimizer steps that end a training step, after all that comes before them."""
         work, u = self.work, sequences // pipeline.micro_batches
         nodes, parts = _nodes(cluster, pipeline), self.parts(pipeline)
         last = len(nodes) - 1
@@ -309,7 +322,7 @@ class _Round:
     def message(
         self, kind: ActionKind, stage: int, nodes: Sequence[str], control: str
     ) -> tuple[Sequence[str], int]:
-        """The route of what a stage sends, and its bytes a sequence."""
+        """The route of what a stage sends, and its bytes per sequence."""
         work = self.work
         if kind is ActionKind.SEND_LABELS:
             return route(nodes[-1], nodes[0], control)[::-1], work.labels_bytes
@@ -321,12 +334,12 @@ class _Round:
 
 
 def _nodes(cluster: int, pipeline: Pipeline) -> list[str]:
-    """Where the stages are: the embedding first, the decoder last."""
+    """The node of each stage: the embedding's first, the decoder's last."""
     head, tail = pipeline.embedding or control_unit(cluster), pipeline.decoder or SERVER
     return [head, *(stage.device for stage in pipeline.stages), tail]
 
 
 @cache
 def _table(schedule: str, stages: int, micro_batches: int) -> Table:
-    """The schedule's table; the engine is who validates it."""
+    """The schedule's table, which is validated where it is executed."""
     return SCHEDULES[schedule](stages, micro_batches)

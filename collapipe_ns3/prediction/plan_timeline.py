@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, timeline
+from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.directions import Direction, Pair, place_of_link
@@ -52,8 +52,7 @@ def predict_timeline(
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
-    costs = _TaskCosts(devices, fleet, radio)
-    return timeline(plan, work, costs.processor_ns, costs.hop_transfer, moves)
+    return build_timeline(plan, work, _FleetCosts(devices, fleet, radio), moves)
 
 
 def radio_of_plan(
@@ -92,8 +91,8 @@ def _holders(pipe: Pipeline) -> list[str]:
     return [stage.device for stage in pipe.stages for _ in range(stage.blocks)]
 
 
-class _TaskCosts:
-    """What computations and transfers take, as the event graph asks for them."""
+class _FleetCosts:
+    """What computations and transfers take on a fleet under a radio setting."""
 
     def __init__(self, devices: Names, fleet: Fleet, radio: RadioSetting) -> None:
         self.fleet, self.radio = fleet, radio
@@ -114,17 +113,17 @@ class _TaskCosts:
             seconds = self.fixed[cluster][k] + flops / self.speed[cluster][k]
         return round(seconds * 1e9)
 
-    def hop_transfer(self, src: str, dst: str, size: int, bulk: bool) -> HopTransfer:
+    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
         """What so many bytes take over a link."""
-        key = (src, dst, size, bulk)
+        key = (src, dst, size_bytes, bulk)
         if key not in self.transfers:
-            self.transfers[key] = self._hop_transfer((src, dst), size, bulk)
+            self.transfers[key] = self._hop_transfer((src, dst), size_bytes, bulk)
         return self.transfers[key]
 
-    def _hop_transfer(self, pair: Pair, size: int, bulk: bool) -> HopTransfer:
+    def _hop_transfer(self, pair: Pair, size_bytes: int, bulk: bool) -> HopTransfer:
         direction, at = place_of_link(self.places, *pair)
         row, links, band = at[0], self.fleet.links[direction], self._band(direction, at[0])
-        hold_s = size * float(self.per_byte[direction][at])
+        hold_s = size_bytes * float(self.per_byte[direction][at])
         hold_s *= float(links.bulk[row]) if bulk else 1.0
         hz = float(self.radio[direction].bandwidth_hz[at])
         granted_hz = hz if links.grants else None

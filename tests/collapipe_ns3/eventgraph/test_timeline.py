@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import lab
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from bridge.compute import duration_ns
 from bridge.fixed import Link
+from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
-from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, timeline
+from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
 from collapipe_ns3.outcome import PIPELINE_PHASES, Phase, RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 
@@ -33,6 +35,23 @@ def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload
     )
 
 
+@dataclass(frozen=True)
+class LabCosts:
+    """Computations by profile, and transfers over links of fixed rate."""
+
+    profiles: Mapping[str, DeviceProfile]
+    links: Mapping[Pair, Link]
+
+    def processor_ns(self, node: str, flops: float) -> int:
+        profile = self.profiles[node]
+        return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
+
+    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
+        link = self.links.get((src, dst), lab.FAST)
+        claim = (link.medium or (src, dst), Hold.ALONE)
+        return HopTransfer(link.airtime_ns(size_bytes), link.latency_ns, (claim,))
+
+
 def predicted(
     plan: RoundPlan,
     links: Mapping[Pair, Link],
@@ -42,17 +61,8 @@ def predicted(
     optimizer: str = "sgd",
 ) -> Timeline:
     profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns)
-
-    def processors(node: str, flops: float) -> int:
-        profile = profiles[node]
-        return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
-
-    def air(src: str, dst: str, size: int, bulk: bool) -> HopTransfer:
-        link = links.get((src, dst), lab.FAST)
-        claim = (link.medium or (src, dst), Hold.ALONE)
-        return HopTransfer(link.airtime_ns(size), link.latency_ns, (claim,))
-
-    return timeline(plan, workload(0, local_steps, optimizer), processors, air, moves)
+    costs = LabCosts(profiles, links)
+    return build_timeline(plan, workload(0, local_steps, optimizer), costs, moves)
 
 
 def agree(made: Timeline, outcome: RoundOutcome) -> None:
