@@ -176,15 +176,23 @@ def commit_hash(commit: str) -> str:
     return found.stdout.strip()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compares with a commit; prints a line for each case when it ends."""
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line's `commit`, `cases` and `keep`, in any order."""
     parser = argparse.ArgumentParser("benchmarks.same_bytes", description=__doc__)
     parser.add_argument("commit")
-    parser.add_argument("wanted", nargs="*", metavar="case")
+    parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    wanted = options.wanted
-    chosen = [case for case in cases() if not wanted or any(part in case.name for part in wanted)]
+    return parser.parse_intermixed_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compares with a commit; prints a line for each case when it ends."""
+    options = parsed(arguments)
+    chosen = [
+        case
+        for case in cases()
+        if not options.cases or any(part in case.name for part in options.cases)
+    ]
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     with (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import torch
 
-from benchmarks.same_bytes import cases, different_columns, different_values
+from benchmarks.same_bytes import cases, different_columns, different_values, parsed
 
 BEFORE = {
     "next_round": 2,
@@ -45,3 +46,9 @@ def test_categories_are_compared_as_what_they_stand_for() -> None:
 def test_every_case_has_a_name_of_its_own() -> None:
     names = [case.name for case in cases()]
     assert len(set(names)) == len(names) == 26
+
+
+def test_cases_may_be_named_before_and_after_the_folder() -> None:
+    for arguments in (["HEAD", "a", "b", "--keep", "kept"], ["HEAD", "--keep", "kept", "a", "b"]):
+        options = parsed(arguments)
+        assert (options.commit, options.cases, options.keep) == ("HEAD", ["a", "b"], Path("kept"))
