@@ -24,23 +24,23 @@ from ns3_scenarios.traces import TraceFiles, Tracing
 
 _ATTACH_LIMIT_NS = 5_000_000_000
 _TRIED = 4  # transfers at once
-_TRIAL_BYTES = 100_000  # more than TCP begins with
-_TRIAL_NS = 60_000_000_000  # by then TCP has given up where nobody answers
-_PROBE_BYTES = 20_000  # enough for a few frames at every rate
+_TRIAL_BYTES = 100_000  # more than TCP's initial window
+_TRIAL_NS = 60_000_000_000  # TCP has given up by then if nothing answers
+_PROBE_BYTES = 20_000  # a few frames at any rate
 _UNCHANGED = -1.0
 
-#: TCP as hosts of today have it, where ns-3 starts from the RFCs' older figures.
+#: TCP as in present-day hosts; ns-3's defaults are older values of the RFCs.
 TCP_DEFAULTS: Mapping[str, AttributeValue] = {
     "ns3::TcpSocket::SegmentSize": 1400,  # leaves room for the core network's tunnel
-    # More than any of these links has on its way (LTE: 75 Mb/s × 20 ms). What is beyond that only
-    # waits in the radio, and ns-3's LTE terminals ask too seldom for what merely waits.
+    # More than the bandwidth-delay product of these links (LTE: 75 Mb/s × 20 ms). Larger buffers
+    # only fill the radio's queue, for which ns-3's LTE terminals report too rarely.
     "ns3::TcpSocket::SndBufSize": 256 * 1024,
     "ns3::TcpSocket::RcvBufSize": 256 * 1024,
     "ns3::TcpSocketBase::MinRto": "200ms",
-    # Below the shortest timeout: a lone segment, as after a pause, would else always time out
-    # before its acknowledgement is due, and the stream crawl on at a segment a timeout.
+    # Below the shortest timeout: otherwise a single segment, as after a pause, always times out
+    # before its acknowledgement is sent, and the stream proceeds at one segment per timeout.
     "ns3::TcpSocket::DelAckTimeout": "40ms",
-    # A dead link ends as a lost transfer after some 25 s of silence, a refused one after 31 s.
+    # On a dead link a transfer is lost after about 25 s, and a connection refused after 31 s.
     "ns3::TcpSocket::DataRetries": 6,
     "ns3::TcpSocket::ConnTimeout": "1s",
     "ns3::TcpSocket::ConnCount": 4,
@@ -50,11 +50,12 @@ TCP_DEFAULTS: Mapping[str, AttributeValue] = {
 def build(
     spec: ScenarioSpec, *, tried: bool = False, traces: TraceFiles | None = None
 ) -> Ns3Network:
-    """Ends any earlier simulation and builds this one, attached and ready, at time 0.
+    """Ends any earlier simulation and builds this one, with all terminals attached, at time 0.
 
-    Raises `ValueError` with every problem of the scenario, and `SimulationError` where ns-3 can't
-    run it or terminals can't attach. What a user chose of ns-3 is first tried out in a copy of the
-    process, for ns-3 may end it; leave that out (`tried`) where a scenario like it has been built.
+    Raises `ValueError` with every problem of the scenario, and `SimulationError` if ns-3 can't run
+    it or terminals can't attach. If a user has chosen types or attributes of ns-3, a copy of the
+    process first builds the network, as ns-3 may end the process; with `tried`, a similar scenario
+    has been built before, and this is left out.
     """
     found = problems(spec)
     unusual = asks_ns3(spec)
@@ -63,13 +64,13 @@ def build(
     if found:
         raise ValueError("\n".join(f"{path}: {message}" for path, message in found))
     if unusual and not tried:
-        # Single values have been checked, but what they do together shows only when it runs.
+        # Single values have been checked, but combinations fail only when the network runs.
         _rehearse(spec)
     return _build(spec, traces)
 
 
 def _rehearse(spec: ScenarioSpec) -> None:
-    """Raises `SimulationError` where ns-3 can't run it, and says where its defaults are why."""
+    """Raises `SimulationError` if ns-3 can't run it; says whether its defaults are the cause."""
     try:
         runtime.rehearse(lambda: _try_out(spec), "ns-3 can't run this scenario")
     except SimulationError as error:
@@ -94,7 +95,7 @@ def _build(spec: ScenarioSpec, traces: TraceFiles | None = None) -> Ns3Network:
 
 
 def own_defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
-    """Attribute defaults of a scenario that differ from ns-3's."""
+    """The attribute defaults of a scenario that differ from ns-3's."""
     defaults = dict(TCP_DEFAULTS)
     for stack in stacks(spec):
         defaults |= stack.ns3_defaults()
@@ -102,9 +103,9 @@ def own_defaults(spec: ScenarioSpec) -> dict[str, AttributeValue]:
 
 
 def _try_out(spec: ScenarioSpec) -> None:
-    """Builds the network and has every radio carry something both ways.
+    """Builds the network and sends some bytes over its radios, in both directions.
 
-    Raises `SimulationError` where nothing of it ends in time: neither arrives nor is given up.
+    Raises `SimulationError` if these transfers don't end in time.
     """
     network = _build(spec)
     tried: dict[str, tuple[str, str]] = {}
@@ -125,7 +126,7 @@ def _try_out(spec: ScenarioSpec) -> None:
 
 
 class Ns3Network(EpisodeNetwork):
-    """The running network. Times are nanoseconds since all were attached."""
+    """The running network. Times are nanoseconds since all terminals were attached."""
 
     def __init__(self, spec: ScenarioSpec, traces: TraceFiles | None = None) -> None:
         native = runtime.native()

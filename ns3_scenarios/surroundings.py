@@ -26,7 +26,7 @@ def interferers_in(spec: ScenarioSpec, band: str) -> Iterator[Interferer]:
 
 
 def native_traffic(background: Background, native: Any) -> tuple[int, int, Any]:
-    """Bytes of a datagram, ns from one to the next, and when they are sent, as `Pulses`."""
+    """Bytes of a datagram, ns from one to the next, and the times of sending as `Pulses`."""
     return background.packet_bytes, background.interval_ns, _window(background, native)
 
 

@@ -99,7 +99,9 @@ class Tracing:
         animation = self._ns.AnimationInterface
         for number in range(self._ns.NodeList.GetNNodes()):
             node = self._ns.NodeList.GetNode(number)
-            if not node.GetObject[self._ns.MobilityModel]():  # it would be given a random place
+            if not node.GetObject[
+                self._ns.MobilityModel
+            ]():  # NetAnim would give it a random position
                 animation.SetConstantPosition(node, 0.0, 0.0)
         self._animation = animation(str(self._files.folder / "netanim.xml"))
         self._animation.SetMaxPktsPerTraceFile(_NO_LIMIT)

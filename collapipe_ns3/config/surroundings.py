@@ -1,4 +1,4 @@
-"""The parts of a study that say how nodes move, and what disturbs them."""
+"""The sections of a study for the motion of nodes and for interferers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _Corner = Annotated[tuple[float, ...], Strict(False), Field(min_length=3, max_le
 
 
 def point(position: tuple[float, ...], height_m: float = HEAD_HEIGHT_M) -> Point:
-    """A position with its height, which may have been left out."""
+    """A position with its height, or with this height if it has none."""
     east, north, *height = position
     return (east, north, height[0] if height else height_m)
 
 
 class Motion(Section):
-    """How a node moves over the run's simulated time, all rounds of it.
+    """How a node moves over the run's simulated time, in all rounds.
 
-    By random waypoint: it walks to a place drawn from a disc, pauses, walks on. Or on a way: along
-    the lines between corners, which it passes at given times.
+    `random-waypoint`: it walks to a position drawn from a disc, pauses, and repeats. `way`: it
+    moves along straight lines between corners, which it passes at given times.
     """
 
     shorthand = "kind"
@@ -48,18 +48,18 @@ class Motion(Section):
     radius_m: Metres | None = None
     """Of the disc; 20 m."""
     speed_m_s: _Pair | None = None
-    """The slowest and the fastest; 0.5 and 1.5 m/s."""
+    """The lowest and the highest speed; 0.5 and 1.5 m/s."""
     pause_s: _Pair | None = None
-    """The shortest and the longest; none."""
+    """The shortest and the longest pause; none."""
     centre_m: Position | None = None
-    """Of the disc: where the node is at first, where this is left out."""
+    """Of the disc; the node's initial position if left out."""
     corners: Annotated[
         tuple[_Corner, ...] | None, Strict(False), Field(examples=[[[0.0, 0.0, 0.0]]])
     ] = None
-    """Lists of time in seconds, east, north, and height where it is not the node's own."""
+    """Lists of time in seconds, east, north, and height if it is not the node's own."""
 
     def motion(self, height_m: float) -> mobility.Motion:
-        """As the scenario has it, for a node at this height."""
+        """The scenario's motion of a node at this height."""
         if self.kind == "way":
             corners = self.corners or ()
             return Trajectory(
@@ -83,35 +83,35 @@ _Height = Annotated[Metres, Field(ge=0, le=1e6)]
 
 
 class Mobility(Section):
-    """A file of ways, in CSV (`time_s,node,x_m,y_m[,z_m]`) or as ns-2 has it (`setdest`).
+    """A file of movements, in CSV (`time_s,node,x_m,y_m[,z_m]`) or in ns-2's format (`setdest`).
 
     Its path is relative to the study file. It is read with the study, whose resolved form has the
-    ways of its nodes in place of the file.
+    nodes' motions instead of the file.
     """
 
     shorthand = "trace"
 
     trace: str | None = None
     nodes: dict[str, _FileNode] | None = None
-    """The file's node that each node of the study is. Left out, a CSV file has the study's own
+    """The name in the file for each node of the study. If left out, a CSV file has the study's
     names, and `$node_(k)` of ns-2 is the k-th control unit or device, from 0, by clusters."""
     offset_m: Annotated[
         tuple[Annotated[Metres, Field(ge=-1e7, le=1e7)], ...],
         Strict(False),
         Field(min_length=2, max_length=2),
     ] = (0.0, 0.0)
-    """Added to the file's places, after scaling: east and north."""
+    """Added to the file's positions, after scaling: east and north."""
     scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """What the file's places are multiplied by; heights are not."""
+    """The factor of the file's positions; heights are not scaled."""
     time_shift_s: Annotated[Seconds, Field(ge=-1e7, le=1e7)] = 0.0
-    """Added to the file's times; with one below 0 the run begins in the midst of the file."""
+    """Added to the file's times; with a negative one the run starts within the file."""
     height_m: _Height | None = None
-    """Of all nodes in the file, in place of what it says."""
+    """Of all nodes in the file, instead of the file's heights."""
     heights_m: dict[str, _Height] = Field(default_factory=dict)
-    """Of single nodes of the study, in place of what the file or `height_m` says."""
+    """Of single nodes of the study, instead of the file's heights or `height_m`."""
 
     def mapping(self) -> TraceMapping:
-        """As a file is read with it."""
+        """The settings with which the file is read."""
         return TraceMapping(
             nodes=self.nodes,
             offset_m=(self.offset_m[0], self.offset_m[1]),
@@ -123,9 +123,9 @@ class Mobility(Section):
 
 
 class Interferer(Section):
-    """A jammer, or background traffic: a pair of nodes that is no part of the study.
+    """A jammer, or background traffic: a pair of nodes that are not part of the study.
 
-    What a jammer radiates is even over its band. Times are those of the run.
+    A jammer's noise is flat over its band. Times are those of the run.
     """
 
     chooses = "kind"
@@ -140,12 +140,12 @@ class Interferer(Section):
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80, examples=[20.0])]
     band: Literal["d2d", "uplink", "downlink"] = "d2d"
     channel: int | None = None
-    """A Wi-Fi channel or an OFDMA sub-band; left out, the default one, or a jammer's whole band."""
+    """A Wi-Fi channel or an OFDMA sub-band; if left out, the default one, or all for a jammer."""
     on_s: Annotated[Seconds, Field(ge=0)] = 0.0
     off_s: Annotated[Seconds, Field(gt=0)] | None = None
     position: Annotated[Position | None, Field(examples=[[1e5, 1e5]])] = None
     duty_cycle: float | None = None
-    """The share of each period in which it is on; all of it."""
+    """The share of each period in which it is on; 1."""
     period_s: Seconds | None = None
     motion: Motion | None = None
     src: Annotated[Position | None, Field(examples=[[1e5, 1e5]])] = None
@@ -154,7 +154,7 @@ class Interferer(Section):
     packet_bytes: Count | None = None
 
     def interferer(self, number: int) -> interferers.Interferer:
-        """As the scenario has it; the number makes a name where none is given."""
+        """The scenario's interferer; the number is used for a name if none is given."""
         common: dict[str, Any] = {
             "name": self.name or f"{self.kind}{number}",
             "tx_power_w": to_w(self.tx_power_dbm),

@@ -1,4 +1,4 @@
-"""The network of a study as ns-3 builds it: every node's place, power and radio."""
+"""The scenario that ns-3 builds for a study: positions, powers and radios of all nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collapipe_ns3.streams import number, stream
 from ns3_scenarios.mobility import Point, Trajectory
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
-_CLEARANCE_M = 1.0  # nodes are not drawn nearer than this to the centre of their disc
+_CLEARANCE_M = 1.0  # the least distance of drawn nodes from the centre of their disc
 
 
 def device_names(config: StudyConfig) -> tuple[tuple[str, ...], ...]:
@@ -37,11 +37,11 @@ def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
 
 
 def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:
-    """The network of one round, which begins at `start_ns` on the run's own clock.
+    """The network of one round, which begins at `start_ns` of the run's time.
 
-    Places are drawn from the seed, and are those of the run's time 0 in every round. ns-3's RngSeed
-    stays 1, and its RngRun is a number drawn from the study's seed and the round; what outlasts
-    rounds has one drawn from the seed alone.
+    Positions are drawn from the seed, and in every round they are those of the run's time 0. ns-3's
+    RngSeed is 1, and its RngRun is drawn from the study's seed and the round. `lasting_run`, for
+    draws that stay the same in all rounds, is drawn from the seed alone.
     """
     mast = point(config.server.position or (0.0, 0.0, MAST_M))
     bs = _node(SERVER, config.server, mast)
@@ -72,7 +72,7 @@ def _cluster(config: StudyConfig, seed: int, n: int, cluster: Cluster, mast: Poi
     cu = _node(control_unit(n), cluster.cu, around, cluster.motion)
     devices = []
     for k, node in enumerate(cluster.devices):
-        # Drawn even where it is given, so that one given place doesn't move the others.
+        # Drawn even if a position is given, so that one given position doesn't move other nodes.
         drawn = _drawn(random, cu.position, config.placement.cluster_radius_m)
         devices.append(_node(device(n, k), node, point(node.position or drawn)))
     return ClusterSpec(cu, tuple(devices), cluster.channel, cluster.station, cluster.together)
@@ -85,7 +85,7 @@ def _node(name: str, node: Node, place: Point, motion: Motion | None = None) -> 
 
 
 def _moved(node: NodeSpec, place: Point, motion: Motion | None) -> NodeSpec:
-    """The node there, or where its way begins."""
+    """The node at a position, or at the beginning of its trajectory."""
     if motion is None:
         return replace(node, position=place, motion=None)
     its = motion.motion(place[2])
@@ -94,7 +94,7 @@ def _moved(node: NodeSpec, place: Point, motion: Motion | None) -> NodeSpec:
 
 
 def _drawn(random: np.random.Generator, centre: Point, radius_m: float) -> Point:
-    """Uniform over the disc around `centre`, at head height."""
+    """A position drawn uniformly from the disc around `centre`, at head height."""
     distance = max(radius_m * math.sqrt(random.random()), _CLEARANCE_M)
     angle = 2 * math.pi * random.random()
     east, north = distance * math.cos(angle), distance * math.sin(angle)

@@ -1,4 +1,4 @@
-"""The network that a study's rounds run on: ns-3 as the study describes it, or the user's own."""
+"""The network of a study's rounds: the one that the study describes, or the user's own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def build(
     tried: bool = False,
     traces: TraceFiles | None = None,
 ) -> Network:
-    """The network of one round, at time 0; `tried` where one like it has been built.
+    """The network of one round, at time 0; `tried` if a similar one has been built before.
 
-    Raises `SimulationError` where ns-3 can't run it, and `BadScenario` where the study's own
-    function isn't to be found. A network of the user's own writes no traces but its own.
+    Raises `SimulationError` if ns-3 can't run it, and `BadScenario` if the user's function can't be
+    found. `traces` has no effect on the user's own network.
     """
     if config.scenario is not None:
         own = OwnScenario(config.scenario.function, config.scenario.settings)

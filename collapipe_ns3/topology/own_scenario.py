@@ -1,8 +1,7 @@
-"""A network of the user's own: a function in the user's package that builds it, named by a study.
+"""A network of the user's own, built by a function of the user's that a study names.
 
-The function is called with the `ScenarioSpec` that the study describes, in a fresh simulation, and
-hands back what fulfils `bridge.network.Network` with the nodes of that name. See
-docs/own-scenario.md.
+The function is called with the `ScenarioSpec` that the study describes, in a new simulation, and
+returns a `bridge.network.Network` with nodes of the same names. See docs/own-scenario.md.
 """
 
 from __future__ import annotations
@@ -35,31 +34,31 @@ CALLS = tuple(name for name in dir(Network) if not name.startswith("_"))
 
 
 class BadScenario(ValueError):
-    """A scenario function that can't be found; the message says what was looked for."""
+    """A scenario function that can't be found; the message says where it was searched."""
 
 
 class ScenarioFailed(PluginFailed):
-    """A scenario's own code raised, built no network, or had ns-3 end the process."""
+    """The user's code raised an exception, returned no network, or made ns-3 end the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnScenario:
-    """A user's function by its name (`package.module:function`), and its keywords."""
+    """The name of a user's function (`package.module:function`), and its keyword arguments."""
 
     name: str
     settings: Mapping[str, Any]
 
     def build(self, spec: ScenarioSpec, *, tried: bool = False) -> Network:
-        """The network in a fresh simulation.
+        """The network in a new simulation.
 
-        Unless `tried`, a copy of the process first builds it and sends a little over every link
-        that a round may use. Whatever a call of the network raises later is `ScenarioFailed` too.
+        Unless `tried`, a copy of the process first builds it and sends a few bytes over every link
+        that a round may use. Later, exceptions in calls of the network become `ScenarioFailed` too.
 
-        Raises `BadScenario`, and `ScenarioFailed` where the function raises, hands back something
-        else, or ns-3 ends the process.
+        Raises `BadScenario`, and `ScenarioFailed` if the function raises, returns something else,
+        or ns-3 ends the process.
         """
         function = find(self.name)
-        runtime.native()  # before a copy is made: loading it takes time
+        runtime.native()  # before the process is copied, as loading takes time
         if not tried:
             try:
                 runtime.rehearse(
@@ -85,7 +84,7 @@ class OwnScenario:
         return cast("Network", _Guarded(network, self.name))
 
 
-#: How to take what a call hands back, so that a wrong type is found there and then.
+#: Conversions of returned values, by which wrong types are found immediately.
 _READ: dict[str, Callable[[Any], object]] = {
     "link_state": lambda states: tuple(map(MeasuredLink.of, states)),
     "usage": dict,
@@ -93,9 +92,9 @@ _READ: dict[str, Callable[[Any], object]] = {
 
 
 class _Guarded:
-    """The calls of a user's network; what they raise is `ScenarioFailed`.
+    """A user's network, whose exceptions become `ScenarioFailed`.
 
-    `ValueError` stays what it is: it is how a network refuses a transfer or a grant.
+    `ValueError` is passed on, as a network refuses transfers and grants with it.
     """
 
     def __init__(self, network: Network, name: str) -> None:
@@ -115,7 +114,7 @@ class _Guarded:
     ) -> Callable[..., Any]:
         @functools.wraps(call)
         def guarded(*arguments: Any, **named: Any) -> Any:
-            try:  # not `with`, which costs more than the call
+            try:  # not `with`, which takes longer than the call
                 return read(call(*arguments, **named))
             except ValueError:
                 raise
@@ -126,7 +125,7 @@ class _Guarded:
 
 
 def find(name: str) -> Callable[..., Any]:
-    """The function of this name; modules in the working directory are found too.
+    """The function of this name, from installed modules or the working directory.
 
     Raises `BadScenario`.
     """
@@ -157,7 +156,7 @@ def find(name: str) -> Callable[..., Any]:
 
 @contextmanager
 def working_directory_first() -> Iterator[None]:
-    """Modules in the working directory are found, before all others."""
+    """Has modules in the working directory found, before all others."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -167,7 +166,7 @@ def working_directory_first() -> Iterator[None]:
 
 
 def round_pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:
-    """The links that a round may use: within clusters, and with the base station, both ways."""
+    """The links that a round may use, in both directions: in clusters and to the base station."""
     nodes = [[node.name for node in cluster.nodes] for cluster in spec.clusters]
     within = [pair for names in nodes for pair in permutations(names, 2)]
     station, controls = spec.bs.name, [cluster.cu.name for cluster in spec.clusters]
@@ -175,7 +174,7 @@ def round_pairs(spec: ScenarioSpec) -> list[tuple[str, str]]:
 
 
 def _carry(network: Network, spec: ScenarioSpec) -> None:
-    """Sends a little over every link that a round may use."""
+    """Sends a few bytes over every link that a round may use."""
 
     async def carried() -> None:
         pairs = round_pairs(spec)
@@ -192,7 +191,7 @@ def _carry(network: Network, spec: ScenarioSpec) -> None:
 
 @contextmanager
 def failing_as(name: str) -> Iterator[None]:
-    """Turns what a scenario's code raises into `ScenarioFailed`."""
+    """Turns exceptions of the user's code into `ScenarioFailed`."""
     try:
         yield
     except RAISED as error:
@@ -200,6 +199,6 @@ def failing_as(name: str) -> Iterator[None]:
 
 
 def _failed(name: str, error: BaseException) -> ScenarioFailed:
-    """The error in words; what ns-3 said is told without the place in this project's code."""
+    """The error with a message; errors of ns-3 are quoted without their place in this code."""
     ours = isinstance(error, SimulationError | ScenarioFailed)
     return ScenarioFailed(f"scenario {name}: {error if ours else described(error)}")

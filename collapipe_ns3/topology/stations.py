@@ -1,6 +1,6 @@
-"""Several base stations of one edge server: a control unit reaches the server by its own.
+"""Several base stations of one edge server, which control units reach by their own station.
 
-The core between the stations and the server takes no time, as LTE's does here.
+Transfers between the stations and the server take no time, as in the LTE core of this package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 
 def by_station(spec: ScenarioSpec) -> dict[Pair, Pair]:
-    """The links that the server's stand for: (control unit, server) to (control unit, station)."""
+    """The station's link for each link with the server, (control unit, server) and back."""
     links: dict[Pair, Pair] = {}
     for cluster in spec.clusters:
         if cluster.station not in (None, SERVER):
@@ -34,7 +34,7 @@ class _Used:
 
 
 class StationNetwork:
-    """A network in which links to and from the server are those of control units' stations."""
+    """A network whose links with the server are those of the control units' stations."""
 
     def __init__(self, network: Network, links: Mapping[Pair, Pair]) -> None:
         self._network = network
@@ -76,7 +76,7 @@ class StationNetwork:
         return [self._renamed(link) for link in self._network.link_state()]
 
     def usage(self) -> Mapping[str, NodeUsage]:
-        """Of all nodes; the server's is all stations' together."""
+        """The use of all nodes; the server's is the sum over all stations."""
         used = dict(self._network.usage())
         ours = [used.pop(name) for name in (SERVER, *sorted(self._stations)) if name in used]
         if ours:
