@@ -29,15 +29,15 @@ from collapipe_ns3.prediction.segments import Segments
 _SETTLED = 1e-3  # of the objective: a sweep that gains less is the last
 _TOLERANCE = 1e-4  # of the objective, within which bands are divided
 
-#: Multiples of the beats, and of the star's ends, that powers may slow links down to.
-_SLOWER = tuple(
-    (beats, star)
-    for beats in (0.7, 0.85, 1.0, 1.15, 1.4, 2.0, 4.0, np.inf)
-    for star in (0.8, 1.0, 1.5, np.inf)
+#: The powers that are tried. A second is worth less in clusters that others need not wait for.
+_TRIALS = power.Trials(
+    worths=(1.0, 0.2, 0.02),
+    slower=tuple(
+        (beats, star)
+        for beats in (0.7, 0.85, 1.0, 1.15, 1.4, 2.0, 4.0, np.inf)
+        for star in (0.8, 1.0, 1.5, np.inf)
+    ),
 )
-
-#: What a second of a cluster is taken for, in parts of V: less for those that others wait for not.
-_WORTHS = (1.0, 0.2, 0.02)
 
 
 class NoRoom(ValueError):
@@ -159,18 +159,7 @@ def divided(objective: Objective, state: State, now: Value | None = None) -> Sta
     links = fleet.links
     if not (links.sidelink.grants or links.uplink.grants or links.downlink.grants):
         return state
-    now = now or value(objective, state)
-    radio = bandwidth.divide(
-        fleet,
-        objective.work,
-        state.radio,
-        state.segments,
-        now.loads,
-        objective.joule,
-        objective.second,
-        now.times,
-        _TOLERANCE,
-    )
+    radio = bandwidth.divide(objective, state, now or value(objective, state), _TOLERANCE)
     return replace(state, radio=radio)
 
 
@@ -178,18 +167,7 @@ def powered(objective: Objective, state: State, now: Value) -> State:
     """The state with the powers at their best."""
     if not (objective.joule > 0).any():
         return state
-    found = power.cases(
-        objective.fleet,
-        objective.work,
-        state.radio,
-        state.segments,
-        now.loads,
-        now.times,
-        objective.joule,
-        [objective.second * worth for worth in _WORTHS],
-        _SLOWER,
-        objective.least_sinr,
-    )
+    found = power.cases(objective, state, now, _TRIALS)
     which = best_choice(found.times, found.joules, objective.second)
     return replace(state, radio=found.radio(which))
 

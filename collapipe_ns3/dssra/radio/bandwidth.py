@@ -1,4 +1,4 @@
-"""Bandwidth: what a rate needs in closed form, and how all bands are divided at once.
+"""Bandwidth: what a rate needs, in closed form, and the division of all bands at once.
 
 A link of capacity parameter c = p·g/n (Hz) carries b·log2(1 + c/b) bit/s in b hertz, which rises
 with b towards c/ln 2. Its inverse at rate R, with β = R·ln 2/c in (0, 1), is
@@ -11,17 +11,18 @@ is ill-conditioned; there the root is found by Newton's method in log b.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from scipy.special import lambertw
 
-from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.radio.interior import solve
-from collapipe_ns3.dssra.radio.uses import Layout
+from collapipe_ns3.dssra.objective import Objective, State, Value
+from collapipe_ns3.dssra.radio.delays import delays
+from collapipe_ns3.dssra.radio.interior import DOWNLINK, UPLINK, Program, solve
+from collapipe_ns3.dssra.radio.used_links import UsedLinks
 from collapipe_ns3.prediction.arrays import Array
-from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import Loads
-from collapipe_ns3.prediction.segments import Segments
 
 _CLOSED_FORM_TO = 0.8  # β up to which Lambert's function is good to the last digits
 _MOST_NEWTON = 60
@@ -65,37 +66,31 @@ def fastest(
 ) -> tuple[float, Array]:
     """The least T and the bandwidths (n,) with offset + bits / (η·r(b)) ≤ T and Σ b ≤ band.
 
-    Without prices on energy that is all there is to dividing a band among transfers: bisection on
-    T, each link given what T requires (Brent's method on the sum). Every bit and capacity must be
-    above 0 and finite.
+    This divides a band among transfers where energy has no price: a root is searched for T (Brent's
+    method on the sum of the bandwidths that T requires). All bits and capacities must be positive
+    and finite.
     """
-    from scipy.optimize import brentq  # half a second, for which reading a study need not wait
+    from scipy.optimize import brentq  # Half a second, for which reading a study need not wait.
 
-    def needed(time: float) -> Array:
-        return required_hz(bits / (efficiency * np.maximum(time - offset_s, _NO_TIME)), capacity_hz)
-
-    def excess(time: float) -> float:
-        return float(np.log(needed(time).sum() / band_hz)) if time > low else np.inf
-
-    low = float((offset_s + bits * np.log(2) / (efficiency * capacity_hz)).max())
-    equal = band_hz / len(bits)
+    division = _Division(offset_s, bits, efficiency, capacity_hz, band_hz)
+    low, equal = division.low_s, band_hz / len(bits)
     share = efficiency * equal * np.log2(1 + capacity_hz / equal)
     # At so little SINR that the logarithm is 0 to all digits, more bandwidth carries no more.
     share = np.where(share > 0, share, efficiency * capacity_hz / np.log(2))
     high = float((offset_s + bits / share).max())
     lowest, high = low + 1e-12 * max(high - low, _NO_TIME), high * (1 + 1e-12)
     # At `high` every link has enough with an equal part, and at `lowest` one needs nearly all that
-    # there could be: a bracket, but for rounding, which counts where SINR is so low that bandwidth
-    # hardly matters. There the end is moved out; and if even then nothing is left to choose, equal
-    # parts are as good as any.
+    # there could be. So this is a bracket of T, except for rounding errors, which matter where SINR
+    # is so low that bandwidth hardly changes the rate. There the end is moved out; if nothing is
+    # left to choose even then, equal parts are as good as any.
     for _ in range(_MOST_WIDENINGS):
-        if excess(high) <= 0:
+        if division.excess(high) <= 0:
             break
         high = low + 2 * (high - low) + 1e-9 * abs(low)
-    if not excess(lowest) > 0 >= excess(high):
+    if not division.excess(lowest) > 0 >= division.excess(high):
         return high, np.full(len(bits), equal)
     time, _ = brentq(
-        lambda t: np.minimum(excess(t), 1e6),
+        division.bounded_excess,
         lowest,
         high,
         xtol=1e-15,
@@ -103,28 +98,93 @@ def fastest(
         full_output=True,
         disp=False,
     )
-    hz = needed(time)
+    hz = division.needed_hz(time)
     over = float(hz.sum() / band_hz)
     return float(time), hz / over if over > 1 + 1e-9 else hz
 
 
-def divide(
-    fleet: Fleet,
-    work: Workload,
-    radio: RadioSetting,
-    segments: Segments,
-    loads: Loads,
-    energy_price: Array,
-    time_price: float,
-    times: Array,
-    tolerance: float,
-) -> RadioSetting:
-    """The radio with the best bandwidths of all links that take grants.
+@dataclass(frozen=True)
+class _Division:
+    """The division of a band among transfers; see `fastest`."""
 
-    `times` (P,) are the clusters' present times by the closed forms: what the program leaves out
-    (labels, optimizer steps) is kept as it is. `energy_price` (P, n) is by joule, `time_price` by
-    second of the slowest cluster.
+    offset_s: Array
+    bits: Array
+    efficiency: Array
+    capacity_hz: Array
+    band_hz: float
+
+    @cached_property
+    def low_s(self) -> float:
+        """The time that no bandwidth suffices for."""
+        fastest_bps = self.efficiency * self.capacity_hz
+        return float((self.offset_s + self.bits * np.log(2) / fastest_bps).max())
+
+    def needed_hz(self, time_s: float) -> Array:
+        """The bandwidths with which all transfers end at this time."""
+        left_s = np.maximum(time_s - self.offset_s, _NO_TIME)
+        return required_hz(self.bits / (self.efficiency * left_s), self.capacity_hz)
+
+    def excess(self, time_s: float) -> float:
+        """By how much these exceed the band, as a logarithm."""
+        if not time_s > self.low_s:
+            return np.inf
+        return float(np.log(self.needed_hz(time_s).sum() / self.band_hz))
+
+    def bounded_excess(self, time_s: float) -> float:
+        """The excess, finite as root finding needs it."""
+        return min(self.excess(time_s), 1e6)
+
+
+def divide(objective: Objective, state: State, now: Value, tolerance: float) -> RadioSetting:
+    """The state's radio setting with the best bandwidths of all links that take grants.
+
+    `now` is the value of the state: what the program leaves out (labels, optimizer steps) is kept
+    as it is. The bandwidths are optimal to within `tolerance` of the objective.
     """
-    made = Layout(fleet, work, radio, segments, loads)
-    solution = solve(made.program(energy_price, time_price, times), tolerance)
-    return made.radio(solution.bandwidth)
+    links = UsedLinks(objective, state)
+    return links.with_bandwidths(solve(_program(links, now), tolerance).bandwidth)
+
+
+def _program(links: UsedLinks, now: Value) -> Program:
+    """The convex program of the bandwidths (`interior`)."""
+    fleet, radio = links.fleet, links.radio
+    sidelink, up, down = fleet.links.sidelink, fleet.links.uplink, fleet.links.downlink
+    rate = links.efficiency()
+    # The base station spreads its power over its whole band.
+    band_hz = np.where(np.isfinite(down.band_hz), down.band_hz, 1.0)
+    rate[:, DOWNLINK] *= np.log2(1 + fleet.server_power_w * down.snr / band_hz)
+    flat = np.zeros(rate.shape, dtype=bool)
+    flat[:, DOWNLINK] = True
+    own = links.used & sidelink.grants
+    free = own.copy()
+    free[:, UPLINK], free[:, DOWNLINK] = up.grants, down.grants
+    band = links.with_edge(
+        np.broadcast_to(sidelink.band_hz[:, None], rate.shape), up.band_hz, down.band_hz
+    )
+    per_byte = links.seconds_per_byte()
+    terms = delays(links, now.loads)
+    chosen, fixed = np.where(free, per_byte, 0.0), np.where(free, 0.0, per_byte)
+    least = terms.values(fixed)
+    theta = terms.highest((terms.rows * chosen[:, None]).sum(-1) + least)
+    modelled = (terms.fill * chosen).sum(-1) + (terms.beat * theta).sum(-1)
+    return Program(
+        capacity=links.joined(
+            radio.sidelink.power_w * sidelink.snr,
+            radio.uplink.power_w * up.snr,
+            fleet.server_power_w * down.snr,
+        ),
+        rate=rate,
+        flat=flat,
+        free=free,
+        band=np.where(free, band, 1.0),
+        own=own,
+        start=np.where(free, links.bandwidth_hz(), 1.0),
+        fixed=now.times - modelled,
+        fill=terms.fill,
+        beat=terms.beat,
+        rows=terms.rows,
+        least=least,
+        group=terms.group,
+        price=links.objective.second,
+        energy=links.energy_prices().total,
+    )

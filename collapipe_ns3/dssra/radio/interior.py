@@ -21,6 +21,9 @@ import numpy as np
 
 from collapipe_ns3.prediction.arrays import Array, Mask
 
+#: The columns of uplinks and downlinks in arrays over the links of a cluster.
+UPLINK, DOWNLINK = -2, -1
+
 _LEAST = 1e-4  # of its band that a link is left at least
 _CENTRING = 0.15  # of the complementarity that a step aims to leave
 _TO_THE_WALL = 0.95  # of the way to where a slack or dual would vanish

@@ -25,13 +25,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import lambertw
 
-from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.radio.uses import Layout
+from collapipe_ns3.dssra.objective import Objective, State, Value
+from collapipe_ns3.dssra.radio.delays import delays
+from collapipe_ns3.dssra.radio.interior import DOWNLINK
+from collapipe_ns3.dssra.radio.used_links import UsedLinks
 from collapipe_ns3.prediction.arrays import Array, Ints
-from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import Loads
-from collapipe_ns3.prediction.segments import Segments
 
 _RANGE = 1e-4  # the least power over the greatest that is considered
 _STEPS = 81  # powers tried where several links have one in common: half a decibel apart
@@ -62,125 +61,127 @@ def needed_w(seconds_per_bit: Array, efficiency_hz: Array, gamma: Array) -> Arra
 
 
 @dataclass(frozen=True)
-class Cases:
-    """Other powers for every cluster, the present ones first, and what they come to.
+class Trials:
+    """What powers are tried for every cluster: each worth with each bound on delay.
 
-    `watts` (C, P, L) by link; `times` (C, P) in seconds and `joules` (C, P) at their prices.
+    `worths` are prices of a second, in parts of V. `slower` are (beats, star): how many times their
+    present values the beats, and the ends of the distribution and gathering, may become.
     """
 
-    layout: Layout
+    worths: Sequence[float]
+    slower: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Powers that were tried for every cluster, the present ones first, and their costs.
+
+    `watts` (C, P, L) are by link (`used_links`); `times` (C, P) are in seconds, `joules` (C, P) at
+    the prices of energy.
+    """
+
+    links: UsedLinks
     watts: Array
     times: Array
     joules: Array
 
     def radio(self, which: Ints) -> RadioSetting:
-        """The radio with each cluster's case of this number, (P,)."""
-        return _set(self.layout, self.watts[which, np.arange(len(which))])
+        """The radio setting with each cluster's case of this number, (P,)."""
+        return self.links.with_powers(self.watts[which, np.arange(len(which))])
 
 
-def cases(
-    fleet: Fleet,
-    work: Workload,
-    radio: RadioSetting,
-    segments: Segments,
-    loads: Loads,
-    times: Array,
-    energy_price: Array,
-    worths: Sequence[float],
-    slower: Sequence[tuple[float, float]],
-    least_sinr: float,
-) -> Cases:
-    """Powers that suit several prices of a second (`worths`) and bounds on delay (`slower`).
+@dataclass(frozen=True)
+class _Link:
+    """What the power of each link is chosen by, (P, L).
 
-    `times` (P,) are the clusters' present ones. `slower` are how many times their present values
-    the beats, and the ends of the model's way out and back, may become. No power falls below
-    `least_sinr` (where it was above), under which a link's model says little.
+    `gamma` is γ in 1/W, `rate` η·b in Hz, `least_w` and `most_w` are the bounds of the power.
+    `joule` is the price of a radiated joule per byte and second, `heard` that of a second on the
+    air for all nodes that receive.
     """
-    made = Layout(fleet, work, radio, segments, loads)
-    delays = made.delays()
-    y = made.seconds_per_byte()
-    some = np.where(y > 0, y, 1.0)  # where there is no link, any number does
-    held = delays.least + (delays.rows * y[:, None]).sum(-1)
-    theta = np.where(delays.group, delays.theta(held)[:, None], 0.0).sum(-1)
-    spare = np.divide(theta, held, where=held > 0, out=np.ones_like(held))
-    links = fleet.links
-    watts = made.joined(radio.sidelink.power_w, radio.uplink.power_w, radio.downlink.power_w)
-    hz = made.joined(
-        radio.sidelink.bandwidth_hz, radio.uplink.bandwidth_hz, radio.downlink.bandwidth_hz
-    )
-    snr = made.joined(links.sidelink.snr, links.uplink.snr, links.downlink.snr)
-    rate = hz * made.joined(
-        links.sidelink.efficiency, links.uplink.efficiency, links.downlink.efficiency
-    )
-    gamma = snr / np.maximum(hz, 1.0)
-    allowed = fleet.max_power_w
-    most = made.with_edge(allowed[made.rows_at, made.src], allowed[:, 0], watts[:, -1])
-    least = np.minimum(np.maximum(_RANGE * most, least_sinr / gamma), watts)
-    total, joule = made.prices(energy_price)
-    heard = total - joule * watts
+
+    gamma: Array
+    rate: Array
+    least_w: Array
+    most_w: Array
+    joule: Array
+    heard: Array
+
+
+def cases(objective: Objective, state: State, now: Value, trials: Trials) -> Cases:
+    """Powers that suit several prices of a second and bounds on delay. `now` is the state's value.
+
+    No power falls below the objective's least SINR (where it was above), under which a link's model
+    says little.
+    """
+    links = UsedLinks(objective, state)
+    terms, per_byte, watts = delays(links, now.loads), links.seconds_per_byte(), links.power_w()
+    link = _link(links, watts)
+    present = np.where(per_byte > 0, per_byte, 1.0)  # Any number, where there is no link.
+    values = terms.values(per_byte)
+    theta = np.where(terms.group, terms.highest(values)[:, None], 0.0).sum(-1)
+    spare = np.divide(theta, values, where=values > 0, out=np.ones_like(values))
+    is_beat = terms.group[..., :2].any(-1)
     found = [watts]
-    for worth in worths:
-        second = worth * delays.fill + heard
-        wanted = best_w(second, joule, gamma, least, most)
-        if not fleet.links.sidelink.grants:
-            wanted = _in_common(made, wanted, second, joule, gamma, least, most)
-        for beats, star in slower:
-            stretch = np.where(delays.group[..., :2].any(-1), beats, star) * spare
-            bound = np.where(delays.rows > 0, stretch[..., None], np.inf).min(1) * some
-            floor = needed_w(bound / 8, rate, gamma)
-            powers = np.clip(np.maximum(wanted, floor), least, most)
-            found.append(powers if fleet.links.sidelink.grants else _one_each(made, powers))
+    for worth in trials.worths:
+        second = objective.second * worth * terms.fill + link.heard
+        wanted = best_w(second, link.joule, link.gamma, link.least_w, link.most_w)
+        if not links.fleet.links.sidelink.grants:
+            wanted = _best_of_senders(links, link, second, wanted)
+        for beats, star in trials.slower:
+            stretch = np.where(is_beat, beats, star) * spare
+            bound = np.where(terms.rows > 0, stretch[..., None], np.inf).min(1) * present
+            floor = needed_w(bound / 8, link.rate, link.gamma)
+            powers = np.clip(np.maximum(wanted, floor), link.least_w, link.most_w)
+            if not links.fleet.links.sidelink.grants:
+                powers = _highest_of_senders(links, powers)
+            found.append(powers)
     tried = np.stack(found)
     with np.errstate(divide="ignore"):
-        ys = np.where(y > 0, 8 / (rate * np.log2(1 + gamma * tried)), 0.0)
-    beats = delays.least + np.einsum("prl,cpl->cpr", delays.rows, ys)
-    thetas = np.where(delays.group, beats[..., None], -np.inf).max(-2)
-    modelled = (delays.fill * ys).sum(-1) + (delays.beat * thetas).sum(-1)
-    joules = ((heard + joule * tried) * ys).sum(-1)
-    return Cases(made, tried, times + modelled - modelled[0], joules)
+        ys = np.where(per_byte > 0, 8 / (link.rate * np.log2(1 + link.gamma * tried)), 0.0)
+    tried_values = terms.least + np.einsum("prl,cpl->cpr", terms.rows, ys)
+    thetas = np.where(terms.group, tried_values[..., None], -np.inf).max(-2)
+    modelled = (terms.fill * ys).sum(-1) + (terms.beat * thetas).sum(-1)
+    joules = ((link.heard + link.joule * tried) * ys).sum(-1)
+    return Cases(links, tried, now.times + modelled - modelled[0], joules)
 
 
-def _in_common(
-    made: Layout,
-    wanted: Array,
-    second: Array,
-    joule: Array,
-    gamma: Array,
-    least: Array,
-    most: Array,
-) -> Array:
-    """The best power of every sender for all of its links inside the cluster together."""
+def _link(links: UsedLinks, watts: Array) -> _Link:
+    hz, snr = links.bandwidth_hz(), links.fleet.links
+    gamma = links.joined(snr.sidelink.snr, snr.uplink.snr, snr.downlink.snr) / np.maximum(hz, 1.0)
+    allowed = links.fleet.max_power_w
+    most = links.with_edge(links.of_senders(allowed), allowed[:, 0], watts[:, DOWNLINK])
+    least = np.maximum(_RANGE * most, links.objective.least_sinr / gamma)
+    prices = links.energy_prices()
+    return _Link(
+        gamma=gamma,
+        rate=hz * links.efficiency(),
+        least_w=np.minimum(least, watts),
+        most_w=most,
+        joule=prices.per_watt,
+        heard=prices.total - prices.per_watt * watts,
+    )
+
+
+def _best_of_senders(links: UsedLinks, link: _Link, second: Array, wanted: Array) -> Array:
+    """The best power of every sender for all its sidelinks together, at this price of a second."""
     part = np.geomspace(_RANGE, 1.0, _STEPS)[:, None, None]
-    tried = part * most
-    cost = (second + joule * tried) / np.log2(1 + gamma * tried)
-    cost = np.where(made.used & (tried >= least), cost, np.where(made.used, np.inf, 0.0))
-    nodes = made.fleet.nodes
+    tried = part * link.most_w
+    cost = (second + link.joule * tried) / np.log2(1 + link.gamma * tried)
+    enough = links.used & (tried >= link.least_w)
+    cost = np.where(enough, cost, np.where(links.used, np.inf, 0.0))
     found = wanted.copy()
-    for node in range(nodes):
-        own = made.used & (made.src == node)
+    for node in range(links.fleet.nodes):
+        own = links.used & (links.src == node)
         best = np.where(own, cost, 0.0).sum(-1).argmin(0)
-        found = np.where(own, part[best, 0] * most, found)
+        found = np.where(own, part[best, 0] * link.most_w, found)
     return found
 
 
-def _one_each(made: Layout, watts: Array) -> Array:
-    """Every sender's highest power for all of its links inside the cluster."""
+def _highest_of_senders(links: UsedLinks, watts: Array) -> Array:
+    """Every sender's highest power for all its sidelinks."""
     found = watts.copy()
-    for node in range(made.fleet.nodes):
-        own = made.used & (made.src == node)
+    for node in range(links.fleet.nodes):
+        own = links.used & (links.src == node)
         highest = np.where(own, watts, 0.0).max(-1, keepdims=True)
         found = np.where(own, highest, found)
     return found
-
-
-def _set(made: Layout, watts: Array) -> RadioSetting:
-    """The radio with these powers (P, L); without grants a sender's holds for all that it sends."""
-    radio = made.given
-    sidelink_w = radio.sidelink.power_w.copy()
-    rows = np.broadcast_to(made.rows_at, made.src.shape)[made.used]
-    src, dst = made.src[made.used], made.dst[made.used]
-    if made.fleet.links.sidelink.grants:
-        sidelink_w[rows, src, dst] = watts[made.used]
-    else:
-        sidelink_w[rows, src] = watts[made.used][:, None]
-    return radio.with_power_w(sidelink=sidelink_w, uplink=watts[:, -2])

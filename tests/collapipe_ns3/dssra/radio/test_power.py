@@ -73,18 +73,8 @@ def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> No
         fleet, work, GradientNoise(), 1.0, joule, 0.0, Choices((4,), one_f_one_b=False), 1.0
     )
     planned = optimise(objective, 2)
-    made = power.cases(
-        fleet,
-        work,
-        planned.state.radio,
-        planned.state.segments,
-        planned.value.loads,
-        planned.value.times,
-        joule,
-        [1.0, 0.1],
-        [(1.0, 1.0), (2.0, 2.0)],
-        1.0,
-    )
+    trials = power.Trials([1.0, 0.1], [(1.0, 1.0), (2.0, 2.0)])
+    made = power.cases(objective, planned.state, planned.value, trials)
     assert made.times[0] == pytest.approx(planned.value.times)
     # Computing costs the rest, whatever the powers.
     assert (made.joules[0] <= planned.value.energy).all()
