@@ -21,6 +21,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from collapipe_ns3.plan import Pipeline
+
 
 class ActionKind(StrEnum):
     """What an action does.
@@ -131,6 +133,14 @@ def table(name: str, stages: int, micro_batches: int) -> Table:
     made = SCHEDULES[name](stages, micro_batches)
     validate(made, micro_batches)
     return made
+
+
+def schedule_of(pipeline: Pipeline) -> Table:
+    """The table that a pipeline executes; raises `ScheduleError`.
+
+    The embedding is the stage before the segments, the decoder the one after them.
+    """
+    return table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
 
 
 class ScheduleError(ValueError):

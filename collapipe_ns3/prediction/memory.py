@@ -10,7 +10,7 @@ from collapipe_ns3.costs.predicted import predict_stages
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
-from collapipe_ns3.schedule import ActionKind, Table, table
+from collapipe_ns3.schedule import ActionKind, Table, schedule_of
 
 _MIB = 2**20
 
@@ -34,7 +34,7 @@ def predict_memory(
     the micro-batches that the schedule has in flight. Control unit and base station are left out
     where they hold embedding and decoder by default.
     """
-    schedule = table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
+    schedule = schedule_of(pipeline)
     u = sequences // pipeline.micro_batches
     nodes = [pipeline.embedding, *(stage.device for stage in pipeline.stages), pipeline.decoder]
     segments = [stage.blocks for stage in pipeline.stages]

@@ -18,7 +18,7 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
-from collapipe_ns3.engine.round import Begun, Training, run_round
+from collapipe_ns3.engine.round import RoundStart, Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.step import first_of
@@ -156,7 +156,7 @@ class Run(Planning):
         site = Site(net, self.profiles, thread, costs)
 
         async def episode() -> Episode:
-            begun = Begun.now(site)
+            start = RoundStart.now(site)
             links = await self._sounded(net, sounded)
             began = time.perf_counter()
             plan = plan_from(links, spent_j(net))
@@ -177,7 +177,7 @@ class Run(Planning):
                 seed=self.seed,
                 on_step=on_step,
             )
-            outcome = await run_round(site, self.state, plan, training, begun)
+            outcome = await run_round(site, self.state, plan, training, start)
             return Episode(links, plan, outcome, planning_wall_s)
 
         try:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bridge.fixed import Link
-from collapipe_ns3.engine.round import schedule_of
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.aggregation import (
     Aggregate,
@@ -25,6 +24,7 @@ from collapipe_ns3.learning.aggregation import (
 )
 from collapipe_ns3.learning.transformer import TranslationModel
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.schedule import schedule_of
 
 TWO = RoundPlan(
     0,

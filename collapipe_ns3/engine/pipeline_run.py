@@ -1,0 +1,177 @@
+"""Executes one pipeline in a round: broadcast, local steps, gather, upload."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+
+from bridge.formats import Wire
+from bridge.loop import simulated_loop
+from bridge.network import TransferKind
+from collapipe_ns3.engine.air import Air
+from collapipe_ns3.engine.site import Site, TransferFailed
+from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.engine.state import Replica
+from collapipe_ns3.engine.step import PipelineStep, first_of
+from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
+from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.outcome import GradientNorms, Phase
+from collapipe_ns3.plan import Pipeline
+from collapipe_ns3.schedule import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a round trains with, apart from the plan.
+
+    `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
+    `shares` are the clusters' fractions of all training data, the weights of the average. `wire` is
+    the format of activations and gradients on the air, and `seed` draws its roundings.
+    `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
+    model.
+    """
+
+    batches: Callable[[int, int], Iterator[Batch]]
+    shares: Sequence[float]
+    local_steps: int
+    optimizer: str
+    wire: Wire = "fp32"
+    seed: int = 0
+    on_step: Callable[[float], None] = lambda loss: None
+    aggregator: Aggregator = field(default_factory=FederatedAveraging)
+
+
+@dataclass(slots=True)
+class PipelineRun:
+    """The execution of one pipeline in a round, and what it leaves for the round's outcome.
+
+    `batches` yields the pipeline's part of each of its cluster's batches, `table` is its schedule,
+    and `weight` its share of all training data. `ends_ns` are the times when its phases ended;
+    `end_ns` is the end of its last upload, or of the transfer that failed.
+    """
+
+    round: int
+    cluster: int
+    index: int  # of the pipeline in its cluster
+    pipeline: Pipeline
+    replica: Replica
+    workers: list[StageWorker]
+    table: Table
+    weight: float
+    batches: Iterator[Batch]
+    ends_ns: dict[Phase, int] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+    gradients: list[GradientNorms] = field(default_factory=list)
+    distortions: list[float] = field(default_factory=list)
+    failure: str | None = None
+    end_ns: int = 0
+
+    @property
+    def loss(self) -> float:
+        """The mean over its local steps."""
+        return math.fsum(self.losses) / len(self.losses)
+
+    @property
+    def computation_ns(self) -> int:
+        """The duration of its local steps, including the transfers between stages."""
+        return self.ends_ns[Phase.PIPELINE] - self.ends_ns[Phase.BROADCAST]
+
+    async def run(self, site: Site, training: Training) -> None:
+        """Runs to the end of the upload, or until a transfer has failed for good."""
+        try:
+            await self._phases(site, training)
+        except* TransferFailed as failures:
+            self.failure = str(first_of(failures))
+            # In the torch thread, so that it runs after all work that had started by then.
+            site.thread.now(self._forget)
+        self.end_ns = simulated_loop().now_ns()
+
+    async def _phases(self, site: Site, training: Training) -> None:
+        loop = simulated_loop()
+        await self._broadcast(site)
+        self.ends_ns[Phase.BROADCAST] = loop.now_ns()
+        for number in range(training.local_steps):
+            await self._step(site, training, number)
+        self.ends_ns[Phase.PIPELINE] = loop.now_ns()
+        control, held = control_unit(self.cluster), self._parameter_bytes()
+        async with asyncio.TaskGroup() as group:
+            for node, size in held.items():
+                if node != control:
+                    group.create_task(site.send((node, control), size, TransferKind.PARAMETERS))
+        self.ends_ns[Phase.GATHER] = loop.now_ns()
+        if held:
+            await site.send((control, SERVER), sum(held.values()), TransferKind.PARAMETERS)
+        self.ends_ns[Phase.UPLOAD] = loop.now_ns()
+
+    async def _broadcast(self, site: Site) -> None:
+        """Sends the global model; optimizer states follow the blocks that moved since last time."""
+        control, held = control_unit(self.cluster), self._parameter_bytes()
+        if held:
+            await site.send((SERVER, control), sum(held.values()), TransferKind.MODEL)
+        async with asyncio.TaskGroup() as group:
+            for node, size in held.items():
+                if node != control:
+                    group.create_task(site.send((control, node), size, TransferKind.MODEL))
+            for worker in self.workers:
+                for unit in worker.units:
+                    if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
+                        path = tuple(dict.fromkeys((unit.holder, control, worker.node)))
+                        size = unit.optimizer_bytes()
+                        group.create_task(site.send(path, size, TransferKind.PARAMETERS))
+        for worker in self.workers:
+            for unit in worker.units:
+                unit.holder = worker.node
+
+    async def _step(self, site: Site, training: Training, number: int) -> None:
+        """One local step, on the pipeline's part of the next batch."""
+        batch = next(self.batches)
+        control, micro_batches = control_unit(self.cluster), self.pipeline.micro_batches
+        air = Air(training.wire, training.seed, (self.round, self.cluster, self.index, number))
+        step = PipelineStep(
+            site=site,
+            cluster=self.cluster,
+            table=self.table,
+            workers=self.workers,
+            routes=[
+                route(here.node, there.node, control)
+                for here, there in pairwise([*self.workers, self.workers[0]])
+            ],
+            optimizer=training.optimizer,
+            parts=batch.split(micro_batches),
+            tokens=batch.target_tokens,
+            air=air,
+            # The norms of one step per round are enough, and computing them takes time.
+            squares=[0.0] * micro_batches if number == 0 else None,
+        )
+        self.losses.append(await step.run())
+        self.distortions.append(math.fsum(air.distortions) / micro_batches)
+        if step.squares is not None:
+            self.gradients.append(_norms(self.cluster, step.squares, step.parts))
+        training.on_step(self.losses[-1])
+
+    def _parameter_bytes(self) -> dict[str, int]:
+        """Bytes of parameters on each node except the base station, in the order of the stages."""
+        held: dict[str, int] = {}
+        for worker in self.workers:
+            if worker.node != SERVER:
+                size = sum(unit.parameter_bytes() for unit in worker.units)
+                held[worker.node] = held.get(worker.node, 0) + size
+        return held
+
+    def _forget(self) -> None:
+        for worker in self.workers:
+            worker.forget()
+
+
+def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
+    """The norms of mean gradients.
+
+    Those of the step (`squares`) are of sums of token losses over the whole batch's tokens.
+    """
+    tokens = list(accumulate(part.target_tokens for part in parts))
+    means = (square * (tokens[-1] / n) ** 2 for square, n in zip(squares, tokens, strict=True))
+    return GradientNorms(cluster, len(parts[0].source), tuple(means))

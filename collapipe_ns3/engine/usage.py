@@ -1,0 +1,78 @@
+"""What every node held and spent in a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from bridge.loop import simulated_loop
+from collapipe_ns3.engine.site import Site
+from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.nodes import Role, cluster_of
+from collapipe_ns3.outcome import DeviceUse
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStart:
+    """A site's counters at the beginning of a round, which may be before its plan was made.
+
+    `radio_j` are the joules that each node's radios had spent on sending and on receiving.
+    """
+
+    start_ns: int
+    computations: int
+    deliveries: int
+    radio_j: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def now(cls, site: Site) -> Self:
+        """The site's present counters; called in the simulated loop."""
+        return cls(
+            simulated_loop().now_ns(),
+            len(site.computations),
+            len(site.network.deliveries),
+            _radio_j(site),
+        )
+
+    def radio_since_j(self, site: Site) -> dict[str, tuple[float, float]]:
+        """The joules that each node's radios have spent since, on sending and on receiving."""
+        none = (0.0, 0.0)
+        return {
+            node: (sent - self.radio_j.get(node, none)[0], heard - self.radio_j.get(node, none)[1])
+            for node, (sent, heard) in _radio_j(site).items()
+        }
+
+
+def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
+    usage = site.network.usage()
+    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in usage.items()}
+
+
+def device_uses(site: Site, workers: Iterable[StageWorker], start: RoundStart) -> list[DeviceUse]:
+    """A row for every node since the round's start, the base station last.
+
+    `workers` are the stages of all pipelines. A node without a stage may have relayed transfers or
+    been sounded, which takes energy too.
+    """
+    held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
+    for worker in workers:
+        held[worker.node].append(worker)
+    radio_j = start.radio_since_j(site)
+    busy: dict[str, list[float]] = {}
+    for done in site.computations[start.computations :]:
+        busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
+    rows = [
+        DeviceUse(
+            device=node,
+            cluster=cluster_of(node),
+            blocks=sum(worker.blocks for worker in stages),
+            peak_memory_bytes=sum(worker.memory_bytes() for worker in stages),
+            compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
+            tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
+            rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
+        )
+        for node, stages in held.items()
+    ]
+    return sorted(rows, key=lambda row: (row.role is Role.BASE_STATION, row.cluster, row.device))
