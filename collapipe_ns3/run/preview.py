@@ -1,4 +1,4 @@
-"""A round before it is run: the links measured, the plan made from them, and its timeline."""
+"""Previews the next round: measures links, plans, and predicts the timeline."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from collapipe_ns3.run.planning import Planning
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What `collapipe-ns3 plan` shows. `explanation` is the scheme's own, where it has one.
+    """What `collapipe-ns3 plan` prints.
 
-    There is no timeline of a round whose links are too slow for one. `warnings` are what the scheme
-    finds doubtful in the study.
+    `explanation` is the scheme's, empty if it gives none. `timeline` is None if the round has too
+    many events, as with very slow links. `warnings` are the scheme's warnings about the study.
     """
 
     links: tuple[MeasuredLink, ...]
@@ -38,7 +38,7 @@ class Preview:
     warnings: tuple[Problem, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; of the timeline the phases of each pipeline."""
+        """Plain data for JSON; the timeline is reduced to the phases of each pipeline."""
         timeline = self.timeline
         return {
             "links": [dataclasses.asdict(link) for link in self.links],
@@ -56,10 +56,10 @@ class Preview:
 
 
 def preview(run: Planning) -> Preview:
-    """The first round of a study.
+    """Previews the first round of a study.
 
-    All links that a plan may use are sounded. The timeline is that of the event graph on these
-    measurements, for a plan of any scheme. Raises what `Run.try_out` does.
+    All links that a plan may use are sounded. Whatever the scheme, the timeline is what the event
+    graph predicts from these measurements. Raises what `Planning.try_out` does.
     """
     plan, book = run.try_out(unmeasured(run.observation(), (), 0.0))
     explanation = run.scheme.explain(plan.round, None)
@@ -73,9 +73,9 @@ def preview(run: Planning) -> Preview:
 
 
 def expected(plan: RoundPlan, seen: Observation) -> Timeline | None:
-    """The event graph's timeline of a plan of any scheme, with nothing learned from rounds yet.
+    """The event graph's timeline of a plan of any scheme, from measured links only.
 
-    None where links are so slow that it would have too many events.
+    None if it would have too many events, as with very slow links.
     """
     used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
     seen = replace(

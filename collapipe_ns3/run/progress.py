@@ -1,4 +1,4 @@
-"""How far a run is, shown as suits the place: a bar, a line that changes, or a line a round."""
+"""Shows the progress of a run: as a bar, a line that is updated, or a line for each round."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Show = Callable[["Progress"], None]
 
 @contextmanager
 def shown(rounds: int, console: Console) -> Iterator[Show]:
-    """Shows each step of a run of so many rounds that the function handed over is called with.
+    """Yields a function that is called after each step of a run of so many rounds, and shows it.
 
-    On a terminal a bar, in a notebook a line that changes, elsewhere (in a file, say) a line a
-    round.
+    A terminal shows a bar, a notebook a line that is updated, and any other output (such as a file)
+    gets a line for each round.
     """
     if console.is_jupyter:
         yield _notebook_line(rounds)
@@ -34,7 +34,7 @@ def shown(rounds: int, console: Console) -> Iterator[Show]:
 
 @contextmanager
 def _bar(rounds: int, console: Console) -> Iterator[Show]:
-    """The round, the simulated time and the latest loss; the bar itself where there is room."""
+    """The round, simulated time and latest loss, with a bar if the terminal is wide enough."""
     bar = Bar(
         SpinnerColumn(),
         TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),

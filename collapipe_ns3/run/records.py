@@ -1,4 +1,7 @@
-"""What is recorded of a round: its rows in each table, and its plan. `run_directory` keeps it."""
+"""The record of a round: its rows in each table, and its line in the list of plans.
+
+`run_directory` writes it to disk.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from collapipe_ns3.outcome import PLANNED_PHASES, Phase, RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 
+#: The columns of one row of a table.
 TableRow = dict[str, Any]
 
-
-#: What the energy of a node is made of.
+#: The parts of a node's energy.
 _ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
 
-#: The columns of each table; seconds are simulated and run on over the rounds of a run, except
-#: where a name says `wall`. Those columns alone differ between runs of the same study, seed and
-#: code (`run_directory.tables.repeatable`).
+#: The columns of each table. Seconds are simulated time since the run began, or durations of it,
+#: except in columns with `wall` in their names. Only these differ between runs of the same study,
+#: seed and code (`run_directory.tables.repeatable`).
 SCHEMAS: Mapping[str, pa.Schema] = {
     name: pa.schema([*_RUN, *columns])
     for name, columns in {
@@ -77,16 +80,19 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One round as it is written down. `start_ns` is when it began on the run's own clock.
+    """Everything that is recorded of one round.
 
-    `sounded` are the links that were measured before it was planned; `explanation` is what the
-    scheme says of its plan.
+    `links` are the links as the scheme was shown them, and `sounded` those that were measured for
+    it. `metrics` are the task's test metrics after the round, the main one first. `start_ns` is the
+    simulated time since the run began. `divergence` is Σ ρΓ of the round
+    (`collapipe_ns3.prediction.divergence`). `energy_queues` and `explanation` are what the scheme
+    reports.
     """
 
     plan: RoundPlan
     outcome: RoundOutcome
-    shown: Sequence[MeasuredLink]
-    figures: Mapping[str, float]
+    links: Sequence[MeasuredLink]
+    metrics: Mapping[str, float]
     start_ns: int
     planning_wall_s: float
     seed: int
@@ -96,7 +102,7 @@ class RoundRecord:
     explanation: Mapping[str, Any] = field(default_factory=dict)
 
     def tables(self) -> dict[str, list[TableRow]]:
-        """The rows of each table, `rounds` last."""
+        """The rows of each table."""
         tables = {
             "computes": list(self._computes()),
             "transfers": list(self._transfers()),
@@ -113,7 +119,7 @@ class RoundRecord:
         return {name: _parquet(name, rows) for name, rows in self.tables().items()}
 
     def line(self) -> TableRow:
-        """The round's line in `plans.jsonl`: the plan, what it was made from, how it came about."""
+        """The round's line in `plans.jsonl`: the plan, the sounded links, and the explanation."""
         line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
         return {**line, **({"explanation": self.explanation} if self.explanation else {})}
 
@@ -157,7 +163,7 @@ class RoundRecord:
             }
 
     def _links(self) -> Iterator[TableRow]:
-        for link in self.shown:
+        for link in self.links:
             yield {
                 "src": link.src,
                 "dst": link.dst,
@@ -203,7 +209,7 @@ class RoundRecord:
 
     def _round(self) -> TableRow:
         outcome = self.outcome
-        metric = next(iter(self.figures.values()), math.nan)
+        metric = next(iter(self.metrics.values()), math.nan)
         return {
             "start_s": self.start_ns / 1e9,
             "end_s": (self.start_ns + outcome.duration_ns) / 1e9,
@@ -220,14 +226,14 @@ class RoundRecord:
             "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
             "failed_pipelines": sum(each.fate == "failed" for each in outcome.pipelines),
             "abandoned": "; ".join(f"cluster {n}: {why}" for n, why in outcome.abandoned.items()),
-            **{f"test_{name}": value for name, value in self.figures.items()},
+            **{f"test_{name}": value for name, value in self.metrics.items()},
         }
 
 
 def _parquet(name: str, rows: Sequence[TableRow]) -> bytes:
     schema = SCHEMAS[name]
     extra = [key for key in (rows[0] if rows else {}) if key not in schema.names]
-    for key in extra:  # the task's own figures
+    for key in extra:  # the task's test metrics
         schema = schema.append(pa.field(key, pa.float64()))
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema), file)

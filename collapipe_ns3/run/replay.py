@@ -1,8 +1,8 @@
-"""One round of a run again, alone: the same network, the same plan, the same transfers.
+"""Replays one round of a run alone, with the same network, plan, transfers and computations.
 
-When a round sends what depends on sizes, never on values, so the model may be as it was before the
-first round; what earlier rounds leave that has a size are the optimizers' states, and where they
-are. Losses are therefore not those of the run; transfers and computations are, to the bit.
+When something is sent depends on sizes, never on the values of tensors. So the model may have its
+initial values, and of earlier rounds only the sizes and places of optimizer states are restored.
+Transfers and computations are therefore those of the run, bit for bit, while losses are not.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from ns3_scenarios.traces import TraceFiles
 from run_directory.tables import read_round, repeatable
 from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
 
-#: The tables that a round which runs again fills as it did.
+#: The tables that a replay fills with the same rows as the run.
 _COMPARED = ("transfers", "computes", "devices")
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A round as it went again, and in which tables it differs from what was recorded.
+    """The outcome of a replayed round.
 
-    `other_code` says what has changed in the code since the round was made.
-
-    `warnings` says which of the traces that were wanted are not there, or not in full.
+    `different` names the tables whose rows differ from those recorded, and `other_code` says what
+    has changed in the code since the run. `warnings` are about requested traces that are missing
+    or incomplete.
     """
 
     plan: RoundPlan
@@ -54,9 +54,10 @@ class Replay:
 
 
 def replay(run_dir: Path, number: int, traces: TraceFiles | None = None) -> Replay:
-    """Runs round `number` of a run again.
+    """Replays round `number` of a run.
 
-    Raises `StudyError` where there is no such round, or the directory is no run's or not whole.
+    Raises `StudyError` where there is no such round, and where the directory holds no run or one
+    whose files are damaged or missing.
     """
     for option, path in (("", run_dir), ("--pcap", traces and traces.folder)):
         if path and not is_utf8(path):
@@ -96,7 +97,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
 
 
 def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
-    """Every round's plan, and the links that were sounded before it was made."""
+    """The plan of each round, and the links that were sounded for it."""
     try:
         return [
             (RoundPlan.from_json(line), [(src, dst) for src, dst in line["sounded"]])
@@ -108,7 +109,10 @@ def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
 
 
 def _leave_states(run: Run, plan: RoundPlan) -> None:
-    """Leaves the optimizer states that a round of this plan leaves, where it leaves them."""
+    """Creates the optimizer states that exist after a round of this plan, on the same nodes.
+
+    Their sizes are those of the run, but not their values.
+    """
     for cluster in plan.clusters:
         for index, pipeline in enumerate(cluster.pipelines):
             replica = run.state.replica(cluster.cluster, index)
@@ -123,7 +127,7 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
 
 
 def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The tables whose rows are not those recorded, wall-clock columns aside."""
+    """The tables whose rows differ from those recorded, apart from wall-clock columns."""
     different = []
     for table in _COMPARED:
         was = recorded[table]

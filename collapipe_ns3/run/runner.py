@@ -1,4 +1,4 @@
-"""Runs a study: each round is planned, executed in an ns-3 episode of its own, and written down."""
+"""Runs a study: each round is planned, executed in an ns-3 simulation of its own, and recorded."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from ns3_scenarios.traces import TraceFiles
 
 
 class NoDevice(ValueError):
-    """A device that torch doesn't have here."""
+    """A device that torch can't use on this machine."""
 
 
 def torch_device(name: str) -> torch.device:
-    """torch's device of this name (`cpu`, `cuda`, `cuda:1`); raises `NoDevice`."""
+    """The torch device of this name (`cpu`, `cuda`, `cuda:1`); raises `NoDevice`."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
@@ -53,7 +53,11 @@ def torch_device(name: str) -> torch.device:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: `step` of the round's `steps` (over all pipelines) has just ended."""
+    """The progress of a run: `step` of the round's `steps` has just ended.
+
+    Local steps of all pipelines are counted. `simulated_s` is the simulated time since the run
+    began, and `loss` the training loss of the step.
+    """
 
     round: int
     step: int
@@ -64,16 +68,19 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A round as it was planned, from what, and what came of it."""
+    """A round's plan, the links that it was made from, and its outcome."""
 
-    shown: LinkBook
+    links: LinkBook
     plan: RoundPlan
     outcome: RoundOutcome
     planning_wall_s: float
 
 
 class Run(Planning):
-    """A study under way: what it trains, where it is, and the rounds still to come."""
+    """A study that is being run: the training state, and how many rounds have been executed.
+
+    `now_ns` is the simulated time since the run began.
+    """
 
     def __init__(
         self, config: StudyConfig, device: torch.device, watchdog_s: float | None = None
@@ -92,7 +99,7 @@ class Run(Planning):
         until: int,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Iterator[RoundRecord]:
-        """Runs rounds up to number `until`, handing over each as it ends."""
+        """Runs the rounds before number `until`; yields each one's record when it has ended."""
         costs = CostBook()
         with TorchThread() as thread:
             while self.next_round < until:
@@ -113,8 +120,8 @@ class Run(Planning):
         record = RoundRecord(
             plan=plan,
             outcome=outcome,
-            shown=tuple(episode.shown.links.values()),
-            figures=thread.now(lambda: self.task.evaluate(self.state.model)),
+            links=tuple(episode.links.links.values()),
+            metrics=thread.now(lambda: self.task.evaluate(self.state.model)),
             start_ns=self.now_ns,
             planning_wall_s=episode.planning_wall_s,
             seed=self.seed,
@@ -136,9 +143,11 @@ class Run(Planning):
         costs: CostBook,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Episode:
-        """The next round in an episode of its own: links are sounded, a plan made and executed.
+        """Executes the next round in a simulation of its own.
 
-        Planning takes no simulated time. The training state then holds the new model.
+        The links `sounded` are measured, `plan_from` makes a plan from the link book and the energy
+        that sounding took, and the plan is executed. Planning takes no simulated time. The training
+        state then holds the new model.
         """
         with self._simulating():
             return self._executed(plan_from, sounded, thread, costs, on_progress)
@@ -154,45 +163,59 @@ class Run(Planning):
         traces = self.traces and self.traces.of_round(self.next_round)
         net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
         site = Site(net, self.profiles, thread, costs)
-
-        async def episode() -> Episode:
-            start = RoundStart.now(site)
-            links = await self._sounded(net, sounded)
-            began = time.perf_counter()
-            plan = plan_from(links, spent_j(net))
-            planning_wall_s = time.perf_counter() - began
-            steps = self.config.training.local_steps * sum(len(c.pipelines) for c in plan.clusters)
-            done = itertools.count(1)
-
-            def on_step(loss: float) -> None:
-                now_s = (self.now_ns + net.now_ns()) / 1e9
-                on_progress(Progress(plan.round, next(done), steps, now_s, loss))
-
-            training = Training(
-                batches=self._batches,
-                shares=self.task.shares,
-                local_steps=self.config.training.local_steps,
-                optimizer=self.config.training.optimizer,
-                wire=self.config.training.wire,
-                seed=self.seed,
-                on_step=on_step,
-            )
-            outcome = await run_round(site, self.state, plan, training, start)
-            return Episode(links, plan, outcome, planning_wall_s)
-
+        episode = self._episode(site, plan_from, sounded, on_progress)
         try:
-            return simulated.run(net, episode(), watchdog_s=self.watchdog_s)
+            return simulated.run(net, episode, watchdog_s=self.watchdog_s)
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
         finally:
             net.close()
 
+    async def _episode(
+        self,
+        site: Site,
+        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
+        sounded: Sequence[Pair],
+        on_progress: Callable[[Progress], None],
+    ) -> Episode:
+        start = RoundStart.now(site)
+        links = await self._sounded(site.network, sounded)
+        began = time.perf_counter()
+        plan = plan_from(links, spent_j(site.network))
+        planning_wall_s = time.perf_counter() - began
+        settings = self.config.training
+        training = Training(
+            batches=self._batches,
+            shares=self.task.shares,
+            local_steps=settings.local_steps,
+            optimizer=settings.optimizer,
+            wire=settings.wire,
+            seed=self.seed,
+            on_step=self._step_reporter(site, plan, on_progress),
+        )
+        outcome = await run_round(site, self.state, plan, training, start)
+        return Episode(links, plan, outcome, planning_wall_s)
+
+    def _step_reporter(
+        self, site: Site, plan: RoundPlan, on_progress: Callable[[Progress], None]
+    ) -> Callable[[float], None]:
+        """Calls `on_progress` after each local step; called with the loss of the step."""
+        pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters)
+        steps = self.config.training.local_steps * pipelines
+        numbers = itertools.count(1)
+
+        def on_step(loss: float) -> None:
+            now_s = (self.now_ns + site.network.now_ns()) / 1e9
+            on_progress(Progress(plan.round, next(numbers), steps, now_s, loss))
+
+        return on_step
+
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
         return (batch.to(self.device) for batch in self.task.batches(cluster, round))
 
     def checkpoint(self) -> bytes:
-        """All that the coming rounds depend on: tensors and plain data, as `torch.save` has it."""
-        kept = {
+        """Everything that the next rounds depend on, as written by `torch.save`."""
+        state = {
             "next_round": self.next_round,
             "now_ns": self.now_ns,
             "links": [dataclasses.asdict(link) for link in self.links.links.values()],
@@ -201,14 +224,14 @@ class Run(Planning):
             "training": self.state.to_checkpoint(),
         }
         file = io.BytesIO()
-        torch.save(kept, file)
+        torch.save(state, file)
         return file.getvalue()
 
     def resume(self, checkpoint: Path) -> None:
-        """Goes on where `checkpoint` was taken."""
+        """Continues from a checkpoint; the next round is the one after it was taken."""
         data: Mapping[str, Any] = torch.load(checkpoint, weights_only=True)
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
-        links = [MeasuredLink(**kept) for kept in data["links"]]
+        links = [MeasuredLink(**link) for link in data["links"]]
         self.links = LinkBook({link.pair: link for link in links})
         self.noise = GradientNoise.from_json(data["noise"])
         self.scheme.remember(self.next_round, data["scheme"])
