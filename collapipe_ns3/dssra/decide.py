@@ -9,7 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from collapipe_ns3.dssra import finalists, forecast, planned_links
-from collapipe_ns3.dssra.decision import Decision, Terms
+from collapipe_ns3.dssra.decision import Decision, ObjectiveTerms
 from collapipe_ns3.dssra.finalists import Descent
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, optimise, start_radio
@@ -54,7 +54,7 @@ def decide(
         bands=best.descent.bands,
         updates=best.descent.planned.updates,
         finalists=compared,
-        terms=Terms(worth.delay, float(worth.energy.sum()), float(worth.divergence.sum())),
+        terms=ObjectiveTerms(worth.delay, float(worth.energy.sum()), float(worth.divergence.sum())),
         links=planned_links.link_views(problem, state.radio, plan.links),
         problem=problem,
         state=state,

@@ -22,7 +22,7 @@ _MOST_TASKS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ObjectiveTerms:
     """The objective's terms: V·T, Σ (Q/Ē)·E and (Z/Γ̄)·Σ ρΓ."""
 
     delay: float
@@ -48,7 +48,7 @@ class Decision:
     bands: str
     updates: tuple[BlockUpdate, ...]
     finalists: tuple[Finalist, ...]
-    terms: Terms
+    terms: ObjectiveTerms
     links: tuple[LinkView, ...]
     problem: PlanningProblem
     state: State

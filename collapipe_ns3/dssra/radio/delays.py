@@ -18,8 +18,8 @@ from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.stage_times import backward_s, forward_s
 from collapipe_ns3.schedule import one_f_one_b_window
 
-#: Links by number, and how many bytes of each a sum has.
-Terms = list[tuple[int, float]]
+#: Links by number, and the bytes that each carries in a sum of delays.
+LinkBytes = list[tuple[int, float]]
 
 
 class Group(IntEnum):
@@ -73,7 +73,7 @@ class _Row:
 
     group: Group
     least: float
-    terms: Terms
+    terms: LinkBytes
 
 
 def _as_arrays(rows: list[list[_Row]], fill: Array, beat: Array) -> Delays:
@@ -165,7 +165,7 @@ class _Terms:
         floor: Array = self.floor[:, n] / int(self.links.segments.micro_batches[n])
         return floor
 
-    def _hops(self, n: int) -> tuple[Terms, Terms, Terms, Terms]:
+    def _hops(self, n: int) -> tuple[LinkBytes, LinkBytes, LinkBytes, LinkBytes]:
         """What a micro-batch sends: by hop forward and backward, on the uplink, the downlink."""
         cluster, last = self.links.clusters[n], self.links.count
         there, back = float(self.activation_bytes[n]), float(self.gradient_bytes[n])
@@ -173,7 +173,7 @@ class _Terms:
         backward = [(link, back) for link in cluster.backward]
         return forward, backward, [(last - 2, there)], [(last - 1, back)]
 
-    def _resources(self, *passes: Terms) -> list[Terms]:
+    def _resources(self, *passes: LinkBytes) -> list[LinkBytes]:
         """What each resource inside the cluster carries for one micro-batch.
 
         A resource is the shared medium, the radio of a node if radios are half-duplex, or a link.
