@@ -240,22 +240,22 @@ def kill(base: Base, count: int, random: Random) -> Iterator[str]:
         trial = base.folder / "trial"
         place = trial if work is run_alone else trial / "cells" / base.campaign_run.name
         shutil.rmtree(trial, ignore_errors=True)
-        kills, told = random.randint(1, _MOST_KILLS), ""
+        kills, places = random.randint(1, _MOST_KILLS), ""
         ended = Ended(-signal.SIGKILL, "", "")
         while ended.code == -signal.SIGKILL:
             at = random.randrange(base.operations) if kills > 0 and killed < count else None
             ended = forked(partial(_run_killed, work, base.study, trial, at, random), base.folder)
-            told += f" {at}"
+            places += f" {at}"
             if ended.code == -signal.SIGKILL:
                 killed, kills = killed + 1, kills - 1
                 if killed % 50 == 0:
                     print(f"… {killed} kills", file=sys.stderr)
                 if wrong := _wrong_after_a_kill(place, base.whole):
-                    yield f"killed at{told}: {wrong}"
+                    yield f"killed at{places}: {wrong}"
         if ended.code != 0:
-            yield f"killed at{told}: exit code {ended.code}: {ended.err.strip()}"
+            yield f"killed at{places}: exit code {ended.code}: {ended.err.strip()}"
         elif different := unlike(place, whole):
-            yield f"killed at{told}: differs in {', '.join(different)}"
+            yield f"killed at{places}: differs in {', '.join(different)}"
 
 
 def _run_killed(

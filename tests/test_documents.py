@@ -34,10 +34,10 @@ def test_the_readme_names_the_columns_that_do_not_repeat() -> None:
         for column in schema.names
         if column not in repeatable(schema.empty_table().to_pandas())
     }
-    [said] = re.findall(
+    [listed] = re.findall(
         r"two\s+columns of wall-clock time: (.*?)\.\n", ROOT.joinpath("README.md").read_text(), re.S
     )
-    assert set(re.findall(r"`(\w+)` of `(\w+)`", said)) == differing
+    assert set(re.findall(r"`(\w+)` of `(\w+)`", listed)) == differing
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)

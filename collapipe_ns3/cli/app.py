@@ -311,8 +311,8 @@ def _interrupted(config: StudyConfig, path: Path, again: Sequence[str], as_json:
         facts = {"ok": False, "error": "interrupted", "directory": str(path)}
         print_json({**facts, "rounds_done": done})
     command = shlex.join(["collapipe-ns3", *again, f"--out={path}", "--resume"])
-    there = f"{path} holds them; go on with:\n  {command}" if done else "nothing is left of it"
+    kept = f"{path} holds them; continue with:\n  {command}" if done else "nothing is left of it"
     err.print(
-        f"stopped after {done} of {config.rounds} rounds; {there}", soft_wrap=True, markup=False
+        f"stopped after {done} of {config.rounds} rounds; {kept}", soft_wrap=True, markup=False
     )
     raise typer.Exit(130)

@@ -224,7 +224,7 @@ def _interrupted(options: CompareOptions, planned: Campaign) -> NoReturn:
         print_json({**facts, "directory": str(planned.directory), **counts})
     partly = f" and the rounds so far of {begun} more" if begun else ""
     kept = f"{planned.directory} holds them{partly}" if done or begun else "nothing is left of it"
-    _print_line(f"stopped after {done} of {total} runs; {kept}; go on with:\n  {_command()}")
+    _print_line(f"stopped after {done} of {total} runs; {kept}; continue with:\n  {_command()}")
     raise typer.Exit(130)
 
 

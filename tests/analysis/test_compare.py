@@ -227,7 +227,7 @@ def test_one_seed_has_no_interval() -> None:
     assert "1 |" in markdown(alone, "alone", "command")
 
 
-def test_the_papers_figures_stand_beside_ours_with_a_verdict(compared: Comparison) -> None:
+def test_the_papers_figures_are_compared_with_ours(compared: Comparison) -> None:
     verdicts = {
         (each.claim.what, each.claim.baseline): each.verdict for each in claim_results(compared, "")
     }

@@ -49,6 +49,6 @@ def test_half_a_round_is_left_out(run_dir: Path, tmp_path: Path) -> None:
     assert run.plans == whole.plans
 
 
-def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+def test_what_is_no_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotARun, match="no run directory"):
         analysis.load(tmp_path)

@@ -29,7 +29,7 @@ def test_what_only_one_side_has_is_not_compared() -> None:
     assert list(different_values([1], [1, 2], "kept")) == ["kept: 1 and 2 of them"]
 
 
-def test_columns_that_both_have_are_compared_but_for_the_wall_clock() -> None:
+def test_columns_that_both_have_are_compared_except_for_the_wall_clock() -> None:
     one = pd.DataFrame({"loss": [1.0, math.nan], "wall_s": [1.0, 2.0], "old": [1, 2]})
     other = pd.DataFrame({"loss": [1.0, math.nan], "wall_s": [3.0, 4.0], "new": [1, 2]})
     assert different_columns(one, other) == []

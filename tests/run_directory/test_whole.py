@@ -105,7 +105,7 @@ def test_no_bytes_but_the_written_ones_are_digests(content: bytes) -> None:
         Digests.from_bytes(content)
 
 
-def test_everything_that_is_wrong_is_said_at_once(run_dir: Path, tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(run_dir: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(run_dir, tmp_path / "run"))
     (path / "links" / "00000.parquet").unlink()
     (path / "rounds" / "00001.parquet").write_bytes(b"")
@@ -119,7 +119,7 @@ def test_everything_that_is_wrong_is_said_at_once(run_dir: Path, tmp_path: Path)
     ]  # fmt: skip
 
 
-def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
+def test_what_is_no_run_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotARun, match=r"no study\.yaml"):
         examine(tmp_path)
     with pytest.raises(NotARun, match="no such directory"):

@@ -58,7 +58,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recorder,
 
 
 @pytest.mark.parametrize("lost", [None, 1, 2], ids=["killed", "power-1", "power-2"])
-def test_after_a_crash_at_any_step_a_run_goes_on_to_the_same_files(
+def test_after_a_crash_at_any_step_a_run_continues_to_the_same_files(
     recorded: tuple[Recorder, list[int]], tmp_path: Path, lost: int | None
 ) -> None:
     recorder, ends = recorded
@@ -102,7 +102,7 @@ def test_study_and_manifest_change_together_or_not_at_all(
 
 
 @pytest.mark.parametrize("full_at", range(0, 60, 3))
-def test_a_full_disk_leaves_a_run_that_goes_on(
+def test_a_full_disk_leaves_a_run_that_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: int
 ) -> None:
     go_on(tmp_path / "whole")
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_a_run_that_goes_on(
     assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 
-def test_an_earlier_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
+def test_an_earlier_checkpoint_is_resumed_from(tmp_path: Path) -> None:
     go_on(tmp_path / "whole")
     go_on(tmp_path / "run", 1)
     earlier = (tmp_path / "run" / "checkpoint.pt").read_bytes()
@@ -138,7 +138,9 @@ def test_an_earlier_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 
-def test_a_checkpoint_that_was_deleted_on_purpose_is_told_from_a_lost_one(tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_deleted_on_purpose_is_not_a_lost_one(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "run"
     go_on(path)
     with RunDirectory(path) as directory:

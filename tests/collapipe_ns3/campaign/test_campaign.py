@@ -1,4 +1,4 @@
-"""Campaigns: every run once, whatever dies in between, here or on a cluster."""
+"""Campaigns make every run once, whichever process dies, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_names_of_runs_are_readable_and_not_too_long() -> None:
     assert max(map(len, far)) <= 200
 
 
-def test_every_wrong_run_is_told_before_any_runs(tmp_path: Path) -> None:
+def test_every_wrong_run_is_reported_before_any_runs(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         planned(tmp_path, "out", schemes=["pipelin"], grid={"training.batch_size": ["8", "-1"]})
     assert {p.path for p in caught.value.problems} == {"scheme.name", "training.batch_size"}
@@ -148,7 +148,7 @@ def test_runs_here_are_the_runs_one_would_make_by_hand(tmp_path: Path) -> None:
     assert not list(made.directory.rglob("checkpoint.pt"))  # gigabytes, at the paper's scale
 
 
-def test_a_run_that_fails_is_told_and_stops_no_other(tmp_path: Path) -> None:
+def test_a_run_that_fails_is_reported_and_stops_no_other(tmp_path: Path) -> None:
     """One run's directory is held by a file in its place; another's process is killed."""
     made = planned(tmp_path, "out")
     held, killed, *others = made.runs
@@ -349,7 +349,7 @@ def test_seeds_and_grids_are_read_as_one_writes_them() -> None:
     assert parse_grid(["a.b=1,2,1", "c=x"]) == {"a.b": ["1", "2"], "c": ["x"]}
 
 
-def test_wrong_options_and_wrong_schemes_are_told_together(tmp_path: Path) -> None:
+def test_wrong_options_and_wrong_schemes_are_reported_together(tmp_path: Path) -> None:
     options = ["--schemes", "pipeline,titanik", "--seeds", "4-1", "--grid", "rounds"]
     done = call("compare", studies.write(tmp_path), *options)
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""Cells that other code made: refused, made again, or used and marked, whichever is asked for."""
+"""Runs that other code made: refused, made again, or used and marked, as the options say."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def planned(folder: Path) -> Campaign:
 
 
 def leave(made: Campaign, run: CampaignRun, manifest: dict[str, Any], rounds: int = 2) -> Path:
-    """What a run of this run leaves, as far as it says by which code it is."""
+    """Writes a run's directory with this manifest, which says by which code it was made."""
     place = made.directory_of(run)
     with RunDirectory(place) as directory:
         directory.describe(run.study, manifest)
@@ -115,9 +115,9 @@ def test_the_command_refuses_and_changes_nothing(tmp_path: Path) -> None:
     command += ["--seeds", "1", "--out", str(made.directory)]
     done = call(*command)
     assert done.exit_code == 2
-    told = " ".join(done.stderr.split())
-    assert "pipeline-seed1: its code is not recorded" in told
-    assert "--fresh makes them again, --keep-stale uses them and marks them" in told
+    message = " ".join(done.stderr.split())
+    assert "pipeline-seed1: its code is not recorded" in message
+    assert "--fresh makes them again, --keep-stale uses them and marks them" in message
     assert {path: path.stat().st_mtime_ns for path in before} == before
     problems = json.loads(call(*command, "--json").stdout)["problems"]
     assert {each["path"] for each in problems} == {"--out"}

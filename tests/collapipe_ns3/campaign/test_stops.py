@@ -1,4 +1,4 @@
-"""Ctrl-C on a campaign: a few words of what is kept and how to go on, whoever gets the signal."""
+"""Ctrl-C on a campaign: a message says what is kept and how to continue it."""
 
 from __future__ import annotations
 
@@ -53,15 +53,16 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path, of_all: bool)
     running = start(study, out)
     wait_for(running, lambda: len({path.parent for path in whole_rounds(out)}) == 2)
     (os.killpg if of_all else os.kill)(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, message = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Traceback" not in said
-    told = said.splitlines()
-    assert told[0] == "2 runs; 0 were already there"
-    assert told[-2] == (
-        f"stopped after 0 of 2 runs; {out} holds them and the rounds so far of 2 more; go on with:"
+    assert "Traceback" not in message
+    lines = message.splitlines()
+    assert lines[0] == "2 runs; 0 were already there"
+    assert lines[-2] == (
+        f"stopped after 0 of 2 runs; {out} holds them and the rounds so far of 2 more; "
+        "continue with:"
     )
-    again = shlex.split(told[-1])
+    again = shlex.split(lines[-1])
     assert again[:3] == ["collapipe-ns3", "compare", study]
     assert again[3:5] == ["--out", str(out)]
     before = {path: path.stat().st_mtime_ns for path in whole_rounds(out)}
@@ -84,7 +85,7 @@ def test_ctrl_c_before_the_first_round_is_as_quiet(tmp_path: Path) -> None:
     wait_for(running, lambda: (out / ".lock").exists())
     time.sleep(0.5)
     os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, message = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Traceback" not in said
-    assert "stopped after 0 of 2 runs; nothing is left of it; go on with:" in said
+    assert "Traceback" not in message
+    assert "stopped after 0 of 2 runs; nothing is left of it; continue with:" in message

@@ -46,11 +46,11 @@ def test_a_run_ends_with_a_table_of_its_rounds(study: str, tmp_path: Path) -> No
 def test_json_is_one_object_and_all_there_is_on_stdout(study: str, tmp_path: Path) -> None:
     place = str(tmp_path / "run")
     done = call("run", study, "--json", "--rounds", "1", "--seed", "3", "--out", place)
-    said = json.loads(done.stdout)
-    assert (said["ok"], said["seed"], said["scheme"]) == (True, 3, "pipeline")
-    assert said["directory"] == place
-    assert said["rounds"][0]["divergence"] == 1.0  # nothing was lost on the way
-    assert analysis.load(place).rounds["loss"].tolist() == [said["rounds"][0]["loss"]]
+    printed = json.loads(done.stdout)
+    assert (printed["ok"], printed["seed"], printed["scheme"]) == (True, 3, "pipeline")
+    assert printed["directory"] == place
+    assert printed["rounds"][0]["divergence"] == 1.0  # nothing was lost on the way
+    assert analysis.load(place).rounds["loss"].tolist() == [printed["rounds"][0]["loss"]]
 
 
 def test_json_of_the_other_commands_has_what_their_text_has(study: str) -> None:
@@ -79,8 +79,8 @@ def test_bad_input_is_exit_code_2_with_every_error(tmp_path: Path, command: str)
     (tmp_path / "bad.yaml").write_text(BAD)
     done = call(command, str(tmp_path / "bad.yaml"), "--json")
     assert done.exit_code == 2
-    said = json.loads(done.stdout)
-    paths = {problem["path"] for problem in said["problems"]}
+    printed = json.loads(done.stdout)
+    paths = {problem["path"] for problem in printed["problems"]}
     assert paths == {"rounds", "sceme", "clusters[0].cu.profile", "clusters[0].devices"}
     assert all(path in done.stderr for path in paths)
     assert "Traceback" not in done.stderr
@@ -168,13 +168,13 @@ def test_ctrl_c_leaves_a_readable_run_that_can_be_resumed(study: str, tmp_path: 
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, printed = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Traceback" not in said
-    assert "--resume" in said
+    assert "Traceback" not in printed
+    assert "--resume" in printed
     done = len(analysis.load(place).rounds)
     assert 2 <= done < 200
-    assert f"stopped after {done} of 200 rounds" in said
+    assert f"stopped after {done} of 200 rounds" in printed
     resumed = call("run", study, "--out", str(place), "--resume", "--rounds", str(done + 1))
     assert resumed.exit_code == 0, resumed.stderr
     assert analysis.load(place).rounds["round"].tolist() == list(range(done + 1))
@@ -208,13 +208,13 @@ def test_a_plan_is_shown_with_links_and_timeline(study: str, scheme: str) -> Non
     assert "c0.cu → bs" in done.stdout
     assert "█" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    said = json.loads(call("plan", study, "--scheme", scheme, "--json").stdout)
-    assert said["plan"]["scheme"] == scheme
-    assert {(link["src"], link["dst"]) for link in said["links"]} >= {("c0.cu", "bs")}
-    assert said["predicted"]["round_s"] > max(
-        pipeline["pipeline_s"] for pipeline in said["predicted"]["pipelines"]
+    printed = json.loads(call("plan", study, "--scheme", scheme, "--json").stdout)
+    assert printed["plan"]["scheme"] == scheme
+    assert {(link["src"], link["dst"]) for link in printed["links"]} >= {("c0.cu", "bs")}
+    assert printed["predicted"]["round_s"] > max(
+        pipeline["pipeline_s"] for pipeline in printed["predicted"]["pipelines"]
     )
-    assert bool(said["explanation"]) == (scheme == "collapipe")
+    assert bool(printed["explanation"]) == (scheme == "collapipe")
 
 
 def test_budgets_are_of_nodes_that_there_are_in_units_as_one_writes_them(study: str) -> None:
@@ -228,6 +228,6 @@ def test_budgets_are_of_nodes_that_there_are_in_units_as_one_writes_them(study: 
 
 def test_settings_may_be_those_of_the_scheme_that_is_named(study: str) -> None:
     own = ["--set", "scheme.settings.most_micro_batches=2"]
-    said = json.loads(call("plan", study, "--scheme", "collapipe", *own, "--json").stdout)
-    pipelines = [each for c in said["plan"]["clusters"] for each in c["pipelines"]]
+    printed = json.loads(call("plan", study, "--scheme", "collapipe", *own, "--json").stdout)
+    pipelines = [each for c in printed["plan"]["clusters"] for each in c["pipelines"]]
     assert max(each["micro_batches"] for each in pipelines) <= 2

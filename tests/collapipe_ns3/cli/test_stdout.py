@@ -46,13 +46,13 @@ def test_what_a_plug_in_prints_goes_to_stderr(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scheme"] == "mine"
     inside = ("planning", "bare descriptor", "from a child", "from C++", "learning")
-    for said in ("imported", "original", *inside, "leaving"):
-        assert f"{said}\n" in done.stderr
+    for line in ("imported", "original", *inside, "leaving"):
+        assert f"{line}\n" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["show", "quickstart", "--json"]])
-def test_a_full_device_is_told_in_words(arguments: list[str]) -> None:
+def test_a_full_device_is_reported_in_words(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False

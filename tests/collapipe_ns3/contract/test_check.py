@@ -147,7 +147,7 @@ def test_each_breach_of_a_scheme_fails_the_check_for_it(breached: str, tmp_path:
     assert note
 
 
-def test_a_scheme_that_computes_for_ever_fails(tmp_path: Path) -> None:
+def test_a_scheme_that_computes_forever_fails(tmp_path: Path) -> None:
     code = "    def plan(self, round, observation):\n        while True: pass\n"
     module = plugging.install(tmp_path, code).stem
     contract = SchemeContract("mine", importlib.import_module(module).Mine, watchdog_s=1.0)
@@ -211,9 +211,9 @@ def test_the_command_says_each_check_and_ends_with_1_where_one_failed(tmp_path: 
     assert lines[0] == "ok      settings have types and defaults"
     assert "failed  plans for one cluster: scheme mine, planning round 0: " in done.stdout
     assert lines[-1] == "not run resumes after a stop with the same results"
-    said = json.loads(call("check", "mine", "--json").stdout)
-    assert (said["ok"], said["plugin"]) == (False, "mine")
-    assert {each["state"] for each in said["checks"]} == {"ok", "failed", "not run"}
+    printed = json.loads(call("check", "mine", "--json").stdout)
+    assert (printed["ok"], printed["plugin"]) == (False, "mine")
+    assert {each["state"] for each in printed["checks"]} == {"ok", "failed", "not run"}
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_a_resolved_study_with_as_many_corners_as_there_may_be_is_read_again(
 ) -> None:
     monkeypatch.setattr(mobility_trace, "MOST_CORNERS", 6)
     resolved(tmp_path, "walk.tcl", walk(2))
-    said = problems(tmp_path, "walk.tcl", walk(3))
-    assert "at most 6 corners of this study's nodes, not 9" in said["mobility.trace"]
+    found = problems(tmp_path, "walk.tcl", walk(3))
+    assert "at most 6 corners of this study's nodes, not 9" in found["mobility.trace"]
     values_of_a_corner = 5
     assert MOST_CORNERS * values_of_a_corner < MOST_VALUES
 
@@ -89,25 +89,25 @@ def test_names_that_study_or_file_do_not_have_are_all_reported(tmp_path: Path) -
     (tmp_path / "walk.tcl").write_text(walk(3))
     with pytest.raises(StudyError) as caught:
         study_file.read(studies.write(tmp_path, mobility={**mobility, "heights_m": {"bs": 9}}))
-    said = [str(problem) for problem in caught.value.problems]
-    assert len(said) == 4
+    found = [str(problem) for problem in caught.value.problems]
+    assert len(found) == 4
     for part in (
         "mobility.heights_m: no node 'bs' that the file moves; there are c0.",
         "mobility.nodes: no node 'c0.d9' in the study; did you mean c0.d",
         "mobility.nodes: c0.d1: expected another node of the file: 1 is c0.d0",
         "mobility.nodes: c0.cu: no node 77 in",
     ):
-        assert any(part in each for each in said), said
+        assert any(part in each for each in found), found
 
 
 def test_a_file_that_moves_nobody_is_an_error(tmp_path: Path) -> None:
-    said = problems(tmp_path, "walk.tcl", walk(3, first=40))
-    assert said.keys() == {"mobility.nodes"}
-    assert "nodes of the file are 0 to 2" in said["mobility.nodes"]
-    said = problems(tmp_path, "walk.tcl", "# nothing\n$god_ set-dist 0 1 2\n")
-    assert said.keys() == {"mobility.nodes"}
-    said = problems(tmp_path, {"height_m": 2}, "")
-    assert "is missing" in said["mobility.trace"]
+    found = problems(tmp_path, "walk.tcl", walk(3, first=40))
+    assert found.keys() == {"mobility.nodes"}
+    assert "nodes of the file are 0 to 2" in found["mobility.nodes"]
+    found = problems(tmp_path, "walk.tcl", "# nothing\n$god_ set-dist 0 1 2\n")
+    assert found.keys() == {"mobility.nodes"}
+    found = problems(tmp_path, {"height_m": 2}, "")
+    assert "is missing" in found["mobility.trace"]
 
 
 def test_a_csv_file_may_have_names_of_its_own(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_csv_file_may_have_names_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "walk.CSV").write_text(text)
     mobility = {"trace": "walk.CSV", "nodes": {"c0.cu": "veh 2"}}
     assert begins(resolved(tmp_path, mobility, "")) == {"c0.cu": (3, 4, 1.5)}
-    said = problems(tmp_path, "walk.CSV", "")
-    assert "walk.CSV: line 3: no node 'veh 2'" in said["mobility.trace"]
+    found = problems(tmp_path, "walk.CSV", "")
+    assert "walk.CSV: line 3: no node 'veh 2'" in found["mobility.trace"]
 
 
 def test_a_mapping_is_set_from_the_command_line(tmp_path: Path) -> None:

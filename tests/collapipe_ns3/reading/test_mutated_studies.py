@@ -61,20 +61,20 @@ def unrun(seed: int, folder: Path, longest_s: int = 120) -> tuple[str, int]:
     It is run in a copy of this process, for whatever ends that ends it alone.
     """
     text = yaml.safe_dump(mutants.small_mutant(seed))
-    said = folder / f"{seed}.txt"
+    output = folder / f"{seed}.txt"
     child = os.fork()
     if child == 0:
-        _run_and_exit(text, folder / str(seed), said, longest_s)
+        _run_and_exit(text, folder / str(seed), output, longest_s)
     status = os.waitpid(child, 0)[1]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, 1, _REFUSED):
         return "", os.WEXITSTATUS(status)
-    return f"{seed}: status {status}\n{said.read_text(errors='replace')[-2000:]}\n{text}", -1
+    return f"{seed}: status {status}\n{output.read_text(errors='replace')[-2000:]}\n{text}", -1
 
 
-def _run_and_exit(text: str, out: Path, said: Path, longest_s: int) -> NoReturn:
+def _run_and_exit(text: str, out: Path, output: Path, longest_s: int) -> NoReturn:
     status = 4
     try:
-        with said.open("w") as file:
+        with output.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         signal.alarm(longest_s)

@@ -1,4 +1,4 @@
-"""Studies are read whole, or every error of theirs is told at once, each with its place."""
+"""Studies are read completely, or all of their errors are reported at once, with their places."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def errors_of(study: str, *sets: str) -> dict[str, str]:
     return {problem.path: problem.message for problem in caught.value.problems}
 
 
-def test_every_error_is_told_at_once_with_its_place_and_the_nearest(tmp_path: Path) -> None:
+def test_every_error_is_reported_at_once_with_its_place_and_the_nearest(tmp_path: Path) -> None:
     found = errors_of(written(tmp_path, EVERYTHING_WRONG))
     assert found.keys() == EXPECTED.keys()
     assert {path: w for path, w in EXPECTED.items() if w not in found[path]} == {}
@@ -243,7 +243,7 @@ def test_what_an_alias_stands_for_is_a_copy() -> None:
         "server: {rx_power_w: 1e308}",
     ],
 )
-def test_values_out_of_all_bounds_are_told(tmp_path: Path, wrong: str) -> None:
+def test_values_out_of_all_bounds_are_reported(tmp_path: Path, wrong: str) -> None:
     assert errors_of(written(tmp_path, f"{wrong}\n"))
 
 
@@ -254,7 +254,7 @@ def test_a_key_of_the_server_alone_leaves_the_rest_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "y" * 5000 + ".yaml", "a/\udcff"])
-def test_names_that_no_file_can_have_are_told(name: str) -> None:
+def test_names_that_no_file_can_have_are_reported(name: str) -> None:
     assert errors_of(name)
 
 
@@ -265,7 +265,7 @@ def test_what_measurement_rests_on_cannot_be_changed() -> None:
     assert "can't be changed" in found["ns3.ns3::LteEnbPhy::UeSinrSamplePeriod"]
 
 
-def test_a_default_of_ns3_that_would_change_nothing_is_told() -> None:
+def test_a_default_of_ns3_that_would_change_nothing_is_reported() -> None:
     path = "ns3.ns3::LogDistancePropagationLossModel::Exponent"
     found = errors_of("quickstart", f"{path}=2")
     assert "propagation.d2d.attributes.Exponent and propagation.d2e" in found[path]
@@ -279,7 +279,7 @@ def test_yaml_floats_need_no_dot(tmp_path: Path) -> None:
     assert read(written(tmp_path, text)).training.learning_rate == 1e-3
 
 
-def test_unknown_studies_and_unreadable_files_are_told(tmp_path: Path) -> None:
+def test_unknown_studies_and_unreadable_files_are_reported(tmp_path: Path) -> None:
     assert "did you mean quickstart?" in errors_of("quikstart")[""]
     assert "No such file" in errors_of(str(tmp_path / "none.yaml"))[""]
     assert "Is a directory" in errors_of(f"{tmp_path}/")[""]
@@ -340,7 +340,7 @@ def test_a_shorthand_is_spelled_out_for_a_setting(tmp_path: Path) -> None:
         ("scheme.settings.bands=divide", "scheme.settings.bands", "did you mean divided?"),
     ],
 )
-def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str) -> None:
+def test_a_setting_that_cannot_be_put_is_reported(setting: str, path: str, says: str) -> None:
     assert says in errors_of("quickstart", setting)[path]
 
 
@@ -366,7 +366,7 @@ def test_a_setting_that_cannot_be_put_is_told(setting: str, path: str, says: str
         ),
     ],
 )
-def test_keys_that_do_not_agree_are_told(changes: dict[str, Any], path: str, says: str) -> None:
+def test_keys_that_do_not_agree_are_reported(changes: dict[str, Any], path: str, says: str) -> None:
     _, found = check(studies.tiny(**changes))
     assert says in {problem.path: problem.message for problem in found}[path]
 

@@ -1,4 +1,4 @@
-"""Study keys of radios and surroundings: what they become, and what is told of wrong ones."""
+"""Study keys of radios and surroundings: their effect, and the errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scenario(start_ns: int = 0, **changes: Any) -> ScenarioSpec:
     return layout.scenario(studies.config(**changes), 1, 0, start_ns)
 
 
-def told(**changes: Any) -> dict[str, str]:
+def problems_of(**changes: Any) -> dict[str, str]:
     _, found = check(studies.tiny(**changes))
     return {problem.path: problem.message for problem in found}
 
@@ -124,17 +124,17 @@ def test_a_trace_is_read_beside_the_study_and_kept_in_it(tmp_path: Path) -> None
     assert study_file.read(str(tmp_path / "kept.yaml")) == config
 
 
-def test_a_trace_that_cannot_be_read_is_told_with_all_else(tmp_path: Path) -> None:
+def test_a_trace_that_cannot_be_read_is_reported_with_all_else(tmp_path: Path) -> None:
     (tmp_path / "ways.csv").write_text("time_s,node,x_m,y_m\n0,c7.cu,3,4\n")
     study = studies.write(tmp_path, mobility={"trace": "ways.csv"}, seed=-1)
     with pytest.raises(StudyError) as caught:
         study_file.read(study)
-    said = {problem.path: problem.message for problem in caught.value.problems}
-    assert said.keys() == {"seed", "mobility.trace"}
-    assert "line 2: no node 'c7.cu'" in said["mobility.trace"]
+    found = {problem.path: problem.message for problem in caught.value.problems}
+    assert found.keys() == {"seed", "mobility.trace"}
+    assert "line 2: no node 'c7.cu'" in found["mobility.trace"]
 
 
-def test_all_that_is_wrong_is_told_at_once_with_its_place() -> None:
+def test_all_that_is_wrong_is_reported_at_once_with_its_place() -> None:
     wrong = yaml.safe_load(
         """
         clusters:
@@ -182,9 +182,9 @@ def test_all_that_is_wrong_is_told_at_once_with_its_place() -> None:
         "interferers[2].duty_cycle": "up to 1",
         "interferers[2].off_s": "after on_s",
     }
-    said = told(**wrong)
-    assert said.keys() == expected.keys()
-    assert {path: w for path, w in expected.items() if w not in said[path]} == {}
+    found = problems_of(**wrong)
+    assert found.keys() == expected.keys()
+    assert {path: w for path, w in expected.items() if w not in found[path]} == {}
 
 
 def test_time_and_what_is_lasting_go_on_over_rounds() -> None:

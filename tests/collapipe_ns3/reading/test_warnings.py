@@ -36,9 +36,9 @@ def warned(**changes: Any) -> dict[str, str]:
 
 
 def test_a_phone_that_radiates_a_kilowatt_is_doubtful() -> None:
-    said = warned(**LOUD)
-    assert said.keys() == {AT}
-    assert "60 dBm is 40 dB more than the 20 dBm of the profile phone-midrange" in said[AT]
+    found = warned(**LOUD)
+    assert found.keys() == {AT}
+    assert "60 dBm is 40 dB more than the 20 dBm of the profile phone-midrange" in found[AT]
     power_class_1: dict[str, Any] = json.loads(json.dumps(LOUD).replace("60", "30"))
     assert warned(**power_class_1) == {}
     assert warned(server={"tx_power_dbm": 46}) == {}  # a macro base station
@@ -47,35 +47,35 @@ def test_a_phone_that_radiates_a_kilowatt_is_doubtful() -> None:
 
 def test_a_fixed_power_that_no_node_can_radiate_is_doubtful() -> None:
     fixed = {"kind": "fixed", "tx_power_dbm": 40}
-    said = warned(radio={"d2d": {"power": fixed}})
-    assert said.keys() == {"radio.d2d.power.tx_power_dbm"}
-    assert "no node can radiate 40 dBm" in said["radio.d2d.power.tx_power_dbm"]
+    found = warned(radio={"d2d": {"power": fixed}})
+    assert found.keys() == {"radio.d2d.power.tx_power_dbm"}
+    assert "no node can radiate 40 dBm" in found["radio.d2d.power.tx_power_dbm"]
     assert warned(radio={"d2d": {"power": {**fixed, "tx_power_dbm": 20}}}) == {}
 
 
 def test_other_peoples_traffic_of_a_kilowatt_is_doubtful_and_a_jammers_is_not() -> None:
     pair = {"kind": "background", "src": [1, 2], "dst": [3, 4], "rate_bps": 1e6}
     jammer = {"kind": "jammer", "position": [9, 9], "tx_power_dbm": 60}
-    said = warned(interferers=[jammer, {**pair, "tx_power_dbm": 60}])
-    assert said.keys() == {"interferers[1].tx_power_dbm"}
+    found = warned(interferers=[jammer, {**pair, "tx_power_dbm": 60}])
+    assert found.keys() == {"interferers[1].tx_power_dbm"}
 
 
 def test_of_the_bundled_studies_only_what_is_known_to_be_doubtful_is() -> None:
     """Clusters that wander about a mast come under it, and P.1411 has no model of two low ends."""
-    said = {
+    found = {
         name: [str(each) for each in Study.load(name).warnings] for name in study_file.bundled()
     }
-    d2d, d2e = said.pop("mobile")
+    d2d, d2e = found.pop("mobile")
     assert "propagation.d2d.model: p1411 out of sight is extrapolated: it holds for" in d2d
     assert "masts 4 to 50 m above ground, and the higher of c0.cu and c0.d0 is at 1.5 m" in d2d
     assert "links of 10 to 5000 m, and c0.cu and bs come as near as 0 m" in d2e
-    assert not any(said.values())
+    assert not any(found.values())
 
 
 def test_a_model_outside_what_it_holds_for_is_doubtful() -> None:
-    said = warned(propagation={"d2e": "uma"})
-    assert said.keys() == {"propagation.d2e.model"}
-    assert "masts 25 m above ground" in said["propagation.d2e.model"]
+    found = warned(propagation={"d2e": "uma"})
+    assert found.keys() == {"propagation.d2e.model"}
+    assert "masts 25 m above ground" in found["propagation.d2e.model"]
     own = {"scenario": "a_module:a_function", "propagation": {"d2e": "uma"}}
     checked, _ = study_file.check(studies.tiny(**own))
     assert checked is not None

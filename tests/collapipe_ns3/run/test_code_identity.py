@@ -130,7 +130,7 @@ def test_nothing_has_changed_exactly_where_all_is_known_and_equal(
     assert (changes(one, other) == ()) == (known and one == other)
 
 
-def test_changes_are_told_in_words() -> None:
+def test_changes_are_reported_in_words() -> None:
     was = CodeIdentity(
         {PROJECT: {"a.py": "0"}, "scheme mine (m:M)": {"m/plan.py": "0", "m/old.py": "0"}},
         {"torch": "2.12", "numpy": "2.0"},
@@ -248,8 +248,8 @@ def test_a_folder_with_too_many_files_never_fits(
     for name in ("in_a_crowd", "a", "b", "c"):
         (tmp_path / f"{name}.py").touch()
     identity = code_identity.of_plug_ins({"plug-in": "in_a_crowd"})
-    told = [each for each in changes(identity, identity) if each.startswith("plug-in")]
-    assert told == ["plug-in: its files can't be compared: not found, or more than 3"]
+    changed = [each for each in changes(identity, identity) if each.startswith("plug-in")]
+    assert changed == ["plug-in: its files can't be compared: not found, or more than 3"]
 
 
 def test_a_file_that_changed_after_it_was_loaded_is_not_taken_for_what_runs(

@@ -122,7 +122,7 @@ def test_the_command_line_answers_without_a_traceback(study: Study, run_dir: Pat
         assert "no run directory" in done.stderr
 
 
-def test_a_run_that_was_killed_in_its_first_round_goes_on(study: Study, tmp_path: Path) -> None:
+def test_a_run_killed_in_its_first_round_can_be_resumed(study: Study, tmp_path: Path) -> None:
     """Before the lock was all there was, and as the first checkpoint was being written."""
     whole = study.run(rounds=1, out=tmp_path / "whole")
     empty = tmp_path / "empty"
@@ -288,7 +288,7 @@ def test_a_damaged_campaign_file_is_named(tmp_path: Path, content: bytes) -> Non
         campaign.create(tiny, runs, out)
 
 
-def test_a_killed_run_is_gone_on_with_wherever_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_wherever_it_was(tmp_path: Path) -> None:
     how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
     tiny = studies.write(tmp_path, rounds=1)
     made = campaign.create(tiny, campaign.plan_runs(tiny, (), **how), tmp_path / "out")

@@ -62,16 +62,16 @@ def write(folder: Path, what: str) -> Path:
         ("raised", "no mast"),
     ],
 )
-def test_an_end_amid_a_round_is_told_and_the_rounds_before_it_are_kept(
+def test_an_end_within_a_round_is_reported_and_the_rounds_before_it_are_kept(
     what: str, says: str, tmp_path: Path
 ) -> None:
     study = write(tmp_path, what)
     words = [sys.executable, "-m", "collapipe_ns3", "run", str(study), "--json", "--out", "run"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["ok"], said["study"]) == (False, str(study))
-    error = said["error"]
+    printed = json.loads(done.stdout)
+    assert (printed["ok"], printed["study"]) == (False, str(study))
+    error = printed["error"]
     assert error.startswith("scenario falling:build, round 1")
     assert "simulated time 0.005000000 s" in error
     assert says in error
@@ -82,7 +82,7 @@ def test_an_end_amid_a_round_is_told_and_the_rounds_before_it_are_kept(
     assert analysis.load(tmp_path / "run").rounds["round"].tolist() == [0]
 
 
-def test_a_run_of_a_campaign_tells_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_campaign_reports_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = yaml.safe_load(write(tmp_path, "fatal").read_text())
     monkeypatch.chdir(tmp_path)
     (run,) = campaign.plan_runs(

@@ -43,9 +43,9 @@ def test_a_run_is_resumed_by_the_same_code_or_by_another_that_is_recorded(
     resume = ["run", study, "--rounds", "3", "--out", str(place), "--resume"]
     refused = call(*resume)
     assert refused.exit_code == 2
-    told = " ".join(refused.stderr.split())
-    assert "its rounds were made by other code than the present: torch 1.0 → 2.0" in told
-    assert "--other-code continues with the present code, and the manifest records it" in told
+    message = " ".join(refused.stderr.split())
+    assert "its rounds were made by other code than the present: torch 1.0 → 2.0" in message
+    assert "--other-code continues with the present code, and the manifest records it" in message
     assert {path: path.read_bytes() for path in before} == before
 
     taken = call(*resume, "--other-code")
@@ -63,9 +63,9 @@ def test_a_run_is_resumed_by_the_same_code_or_by_another_that_is_recorded(
     for number, changed in ((1, ["torch 1.0 → 2.0"]), (2, [])):
         again = call("replay", str(place), "--round", str(number), "--json")
         assert json.loads(again.stdout)["other_code"] == changed
-    said = call("replay", str(place), "--round", "1")
-    assert said.exit_code == 0
-    assert "other code than the round was made by: torch 1.0 → 2.0" in said.stdout
+    replayed = call("replay", str(place), "--round", "1")
+    assert replayed.exit_code == 0
+    assert "other code than the round was made by: torch 1.0 → 2.0" in replayed.stdout
 
 
 def test_a_finished_run_of_other_code_is_not_shown_as_if_it_were_of_this(
@@ -89,7 +89,7 @@ class _Stopped(Exception):
     pass
 
 
-def test_a_run_that_other_code_began_goes_on_where_stale_ones_are_kept(
+def test_a_run_that_other_code_began_continues_where_stale_ones_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, place = Study(studies.config()).to_yaml(), tmp_path / "cell"

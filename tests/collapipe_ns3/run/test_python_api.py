@@ -61,7 +61,7 @@ def test_a_value_is_not_shared_with_the_study(tiny: str) -> None:
     assert study.config.scheme.settings == {"micro_batches": 2}
 
 
-def test_everything_wrong_with_keys_is_said_with_the_key_that_it_comes_from(tiny: str) -> None:
+def test_everything_wrong_with_keys_is_reported_with_the_key_that_it_comes_from(tiny: str) -> None:
     with pytest.raises(StudyError) as raised:
         Study.load(tiny, training__local_stepz=3, rounds=0).with_()
     first, second = sorted(raised.value.problems, key=lambda problem: problem.path)
@@ -130,11 +130,11 @@ def test_progress_on_a_terminal_fits_into_one_line(width: int) -> None:
 
 
 def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    shown_lines: list[str] = []
 
     class Line:
         def update(self, data: dict[str, str], raw: bool) -> None:
-            told.append(data["text/plain"])
+            shown_lines.append(data["text/plain"])
 
     module = ModuleType("IPython.display")
     module.display = lambda data, raw, display_id: Line()  # type: ignore[attr-defined] # as IPython's
@@ -143,7 +143,7 @@ def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch: pytest.Mon
     with shown(2, Console(file=io.StringIO(), force_jupyter=True)) as show:
         show(step(0, 1))
         show(step(1, 2))
-    assert told == [
+    assert shown_lines == [
         "round 1/2, step 1/2: 1.25 s simulated, loss 3.000",
         "round 2/2, step 2/2: 2.50 s simulated, loss 3.000",
     ]

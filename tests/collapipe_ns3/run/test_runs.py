@@ -92,16 +92,16 @@ Study.load({str(tmp_path / "tiny.yaml")!r}).run(out={str(tmp_path / "third")!r})
     assert other.transfers["end_s"].tolist() != first.transfers["end_s"].tolist()
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_tables(study: Study, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_continues_to_the_same_tables(study: Study, tmp_path: Path) -> None:
     whole = study.run(rounds=3, out=tmp_path / "whole")
 
     class StoppedError(Exception):
         pass
 
-    told = count(1)
+    steps = count(1)
 
     def stop(progress: object) -> None:
-        if next(told) == 2:
+        if next(steps) == 2:
             raise StoppedError  # within the second round
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011  # a group, or what is in it
@@ -155,7 +155,7 @@ def test_a_notebooks_cell_which_runs_in_a_loop_may_run_a_study(
     same(result.directory, study.run(out=tmp_path / "plain").directory)
 
 
-def test_what_cannot_be_resumed_or_written_is_said(study: Study, tmp_path: Path) -> None:
+def test_what_cannot_be_resumed_or_written_is_reported(study: Study, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="holds no run to resume"):
         study.run(out=tmp_path / "none", resume=True)
     study.run(rounds=1, out=tmp_path / "run")

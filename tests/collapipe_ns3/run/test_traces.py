@@ -108,7 +108,7 @@ def test_a_round_is_replayed_with_pcap(tmp_path: Path) -> None:
         ("direct", ["pcap, ascii, flowmon: nothing of d2d", "netanim: the nodes of d2d"]),
     ],
 )
-def test_what_cannot_be_traced_is_said(radios: str, says: list[str]) -> None:
+def test_what_cannot_be_traced_is_reported(radios: str, says: list[str]) -> None:
     spec = layout.scenario(studies.config(radio=RADIOS[radios]), 1, 0)
     lines = list(left_out(spec, TRACE_KINDS))
     assert all(any(line.startswith(start) for line in lines) for start in says), lines
@@ -135,9 +135,9 @@ def test_both_commands_say_which_traces_there_are_none_of(command: str, tmp_path
         pcap = ["--pcap", str(tmp_path / "pcap")]
         done = call("replay", place, "--round", "0", *pcap, "--json")
     assert done.exit_code == 0, done.stderr
-    said = [each["message"] for each in json.loads(done.stdout)["warnings"]]
-    assert [line[:21] for line in said] == ["pcap: nothing of d2d,", "pcap: nothing of d2e,"]
-    assert all(done.stderr.count(f"warning: {line}") == 1 for line in said)
+    messages = [each["message"] for each in json.loads(done.stdout)["warnings"]]
+    assert [line[:21] for line in messages] == ["pcap: nothing of d2d,", "pcap: nothing of d2e,"]
+    assert all(done.stderr.count(f"warning: {line}") == 1 for line in messages)
 
 
 def test_netanim_is_given_every_packet(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_netanim_is_given_every_packet(tmp_path: Path) -> None:
     assert (tmp_path / "netanim.xml").read_text().count("<p ") == 100_500
 
 
-def test_a_folder_for_traces_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_a_folder_for_traces_that_cannot_be_is_reported(tmp_path: Path) -> None:
     study, place = studies.write(tmp_path, rounds=1), str(tmp_path / "run")
     assert call("run", study, "--out", place).exit_code == 0
     done = call("replay", place, "--round", "0", "--pcap", study)  # a file
