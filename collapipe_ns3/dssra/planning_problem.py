@@ -21,10 +21,11 @@ from collapipe_ns3.plan import Pipeline
 from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
-from collapipe_ns3.prediction.fleet import Fleet, participants
+from collapipe_ns3.prediction.fleet import Fleet, node_places, participants
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
 from collapipe_ns3.prediction.segments import Segments
+from collapipe_ns3.schedule import one_f_one_b_window
 
 #: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
 _CHANGED = 4.0
@@ -135,7 +136,7 @@ class PlanningProblem:
     @cached_property
     def places(self) -> dict[str, tuple[int, int]]:
         """Row and node number of every control unit and device."""
-        return {name: (n, k) for n, row in enumerate(_nodes(self.observation)) for k, name in row}
+        return node_places(self.devices)
 
 
 def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
@@ -152,8 +153,9 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
     if settings.memory == "fair":
         blocks = -(-work.blocks // np.minimum(fleet.size, work.blocks))
         finest = divisors(work.batch_size, settings.most_micro_batches)[-1]
-        # The first of an even split's segments keeps the most: one more than there are segments.
-        less = np.where(settings.schedule == "gpipe", 0, finest > fleet.size + 1)
+        # The first of an even split's segments keeps the most; it follows the control unit.
+        window = one_f_one_b_window(fleet.size + 2, 1)
+        less = np.where(settings.schedule == "gpipe", 0, finest > window)
         most, usual = (
             blocks * (work.held_bytes + work.batch_size * saved) - less
             for saved in (work.saved_bytes, work.block.activation_bytes)
