@@ -176,7 +176,7 @@ def start_radio(fleet: Fleet, work: Workload) -> RadioSetting:
     """Full power; bands up and down divided so that all uploads, and downloads, end together."""
     shape = (fleet.clusters, fleet.nodes, fleet.nodes)
     up, down = fleet.links.uplink, fleet.links.downlink
-    up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server_power_w)
+    up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server.max_power_w)
     up_hz, down_hz = up.natural_hz, down.natural_hz
     if up.grants:
         bits = 8.0 * work.upload_bytes * up.bulk

@@ -51,7 +51,7 @@ class Transfers:
     dst_w: Array
 
 
-def spent(
+def round_energy(
     fleet: Fleet,
     computing_s: Array,
     transfers: Sequence[Transfers],
@@ -85,7 +85,7 @@ def spent(
     return Energy(compute, fleet.tx_ratio * tx, fleet.rx_power_w * heard, idle)
 
 
-def listening(fleet: Fleet, joule: Array) -> Array:
+def overhearing_price(fleet: Fleet, joule: Array) -> Array:
     """The cost of a second on the air for all nodes that overhear each cluster's medium, (P,).
 
     `joule` (P, n) is the cost of a joule at each node.
@@ -93,7 +93,7 @@ def listening(fleet: Fleet, joule: Array) -> Array:
     return fleet.on_air((fleet.overhears * joule * fleet.rx_power_w).sum(-1))
 
 
-def heard(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array:
+def airtime_price(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array:
     """The cost of a second on the air of each link, without what its sender radiates, (R, n, n).
 
     `joule` (R, n) is the cost of a joule at each node, `overheard` (R,) is `listening`, `power_w`

@@ -38,6 +38,18 @@ class _NodeTable:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeServer:
+    """The base station and its edge server: processor and radio, as `Fleet` has those of nodes."""
+
+    flops_per_s: float
+    overhead_s: float
+    max_power_w: float
+    active_power_w: float
+    rx_power_w: float
+    tx_ratio: float
+
+
 @dataclass(frozen=True)
 class Fleet:
     """Processors, memory and links of all clusters; arrays are (P, n), by cluster and node.
@@ -62,12 +74,7 @@ class Fleet:
     links: PerDirection[Links]
     medium: Ints
     fair_bytes: Array
-    server_flops_per_s: float
-    server_overhead_s: float
-    server_power_w: float
-    server_active_power_w: float
-    server_rx_power_w: float
-    server_tx_ratio: float
+    server: EdgeServer
 
     def opened(self, *, sidelink: bool, edge: bool) -> Fleet:
         """The fleet without grants on its sidelinks, or on its links to and from the base station.
@@ -136,12 +143,14 @@ class Fleet:
             ),
             medium=np.array([numbers[name] for name in medium_names]),
             fair_bytes=np.full(len(names), np.inf),
-            server_flops_per_s=speed[SERVER],
-            server_overhead_s=server.overhead_s,
-            server_power_w=server.max_tx_power_w,
-            server_active_power_w=server.active_power_w,
-            server_rx_power_w=server.rx_power_w * rx_ratio[SERVER],
-            server_tx_ratio=tx_ratio[SERVER],
+            server=EdgeServer(
+                flops_per_s=speed[SERVER],
+                overhead_s=server.overhead_s,
+                max_power_w=server.max_tx_power_w,
+                active_power_w=server.active_power_w,
+                rx_power_w=server.rx_power_w * rx_ratio[SERVER],
+                tx_ratio=tx_ratio[SERVER],
+            ),
         )
 
     def take(self, rows: Ints) -> Fleet:

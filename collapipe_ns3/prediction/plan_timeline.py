@@ -107,7 +107,7 @@ class _FleetCosts:
     def processor_ns(self, node: str, flops: float) -> int:
         """How long a node computes."""
         if node == SERVER:
-            seconds = self.fleet.server_overhead_s + flops / self.fleet.server_flops_per_s
+            seconds = self.fleet.server.overhead_s + flops / self.fleet.server.flops_per_s
         else:
             cluster, k = self.places[node]
             seconds = self.fixed[cluster][k] + flops / self.speed[cluster][k]

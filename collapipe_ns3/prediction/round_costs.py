@@ -12,7 +12,7 @@ import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.prediction.arrays import Array, Ints
-from collapipe_ns3.prediction.energy import Energy, Transfers, spent
+from collapipe_ns3.prediction.energy import Energy, Transfers, round_energy
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.segments import Segments
@@ -226,7 +226,7 @@ def _ended(ready: Array, holds: Array, media: Ints, shared: bool) -> Array:
 def aggregate_s(fleet: Fleet, work: Workload) -> float:
     """The federated average at the edge server, in seconds."""
     flops = 2 * fleet.clusters * work.model_parameters
-    return fleet.server_overhead_s + flops / fleet.server_flops_per_s
+    return fleet.server.overhead_s + flops / fleet.server.flops_per_s
 
 
 def _hops(segments: Segments) -> tuple[Ints, Ints]:
@@ -303,7 +303,7 @@ def _energy(candidate: _Candidate, step: TrainingStep, star: _Star) -> Energy:
     down = count * (backward.edge + downlink.slot_s / 2)
     down = down + work.upload_bytes * downlink.bulk * per_byte.downlink * downlink.together
     up_s, down_s = up * uplink.duty, down * downlink.duty
-    return spent(fleet, computing, transfers, up_s, radio.uplink.power_w, down_s)
+    return round_energy(fleet, computing, transfers, up_s, radio.uplink.power_w, down_s)
 
 
 def _distortion(fleet: Fleet, segments: Segments) -> Array:

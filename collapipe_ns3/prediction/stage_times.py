@@ -48,5 +48,5 @@ def _stage_s(
     fixed = np.take_along_axis(fleet.overhead_s, order, -1)
     devices = np.where(used, fixed + segments.counts * block[:, None] / speed, 0.0)
     control = fleet.overhead_s[:, 0] + embedding / fleet.flops_per_s[:, 0]
-    server = fleet.server_overhead_s + decoder / fleet.server_flops_per_s
+    server = fleet.server.overhead_s + decoder / fleet.server.flops_per_s
     return np.concatenate([control[:, None], devices, server[:, None]], -1)

@@ -119,12 +119,12 @@ class _EnergySums:
         src, dst = pair
         links, at = self._links(pair)
         if src == SERVER:
-            watts = self.fleet.server_power_w if slotted else self._power_w(pair)
+            watts = self.fleet.server.max_power_w if slotted else self._power_w(pair)
             self.tx_j[src] += watts * band_s
         else:
             self.tx_j[src] += self._power_w(pair) * air_s
         if dst == SERVER:
-            self.tx_j[dst] += self.fleet.server_power_w * links.replies * band_s
+            self.tx_j[dst] += self.fleet.server.max_power_w * links.replies * band_s
         else:
             self.tx_j[dst] += self._power_w((dst, src)) * links.replies * air_s
         if SERVER not in pair and self.fleet.overhears[self.places[dst]]:
@@ -151,9 +151,9 @@ class _EnergySums:
             found[node] = NodeEnergy(
                 compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, idle_j
             )
-        compute_j = fleet.server_active_power_w * self.busy_s[SERVER]
-        rx_j = fleet.server_rx_power_w * self.rx_s[SERVER]
-        tx_j = fleet.server_tx_ratio * self.tx_j[SERVER]
+        compute_j = fleet.server.active_power_w * self.busy_s[SERVER]
+        rx_j = fleet.server.rx_power_w * self.rx_s[SERVER]
+        tx_j = fleet.server.tx_ratio * self.tx_j[SERVER]
         found[SERVER] = NodeEnergy(compute_j, tx_j, rx_j, compute_j + rx_j)
         return found
 

@@ -152,7 +152,7 @@ def _program(links: UsedLinks, now: Value) -> Program:
     rate = links.efficiency()
     # The base station spreads its power over its whole band.
     band_hz = np.where(np.isfinite(down.band_hz), down.band_hz, 1.0)
-    rate[:, DOWNLINK] *= np.log2(1 + fleet.server_power_w * down.snr / band_hz)
+    rate[:, DOWNLINK] *= np.log2(1 + fleet.server.max_power_w * down.snr / band_hz)
     flat = np.zeros(rate.shape, dtype=bool)
     flat[:, DOWNLINK] = True
     own = links.used & sidelink.grants
@@ -171,7 +171,7 @@ def _program(links: UsedLinks, now: Value) -> Program:
         capacity=links.joined(
             radio.sidelink.power_w * sidelink.snr,
             radio.uplink.power_w * up.snr,
-            fleet.server_power_w * down.snr,
+            fleet.server.max_power_w * down.snr,
         ),
         rate=rate,
         flat=flat,

@@ -14,7 +14,7 @@ import numpy as np
 from collapipe_ns3.dssra.objective import Objective, State
 from collapipe_ns3.dssra.radio.interior import DOWNLINK, UPLINK
 from collapipe_ns3.prediction.arrays import Array
-from collapipe_ns3.prediction.energy import heard, listening
+from collapipe_ns3.prediction.energy import airtime_price, overhearing_price
 from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.segments import Segments
 
@@ -130,7 +130,9 @@ class UsedLinks:
         air = self._bytes() * self.of_sidelinks(fleet.links.sidelink.duty)
         sent = energy * fleet.tx_ratio
         watt = air * self.of_senders(sent)
-        others = heard(fleet, energy, listening(fleet, energy), radio.sidelink.power_w)
+        others = airtime_price(
+            fleet, energy, overhearing_price(fleet, energy), radio.sidelink.power_w
+        )
         total = watt * self.of_sidelinks(radio.sidelink.power_w) + air * self.of_sidelinks(others)
         sequences = work.local_steps * work.batch_size
         stream = sequences * (work.activation_bytes + work.labels_bytes)
@@ -176,7 +178,7 @@ class UsedLinks:
         if links.uplink.grants:
             radio = radio.with_bandwidth_hz(uplink=hz[:, UPLINK])
         if links.downlink.grants:
-            downlink_w = self.fleet.server_power_w * hz[:, DOWNLINK] / links.downlink.band_hz
+            downlink_w = self.fleet.server.max_power_w * hz[:, DOWNLINK] / links.downlink.band_hz
             radio = radio.with_bandwidth_hz(downlink=hz[:, DOWNLINK])
             radio = radio.with_power_w(downlink=downlink_w)
         return radio

@@ -13,7 +13,7 @@ import numpy as np
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.divergence import GradientNoise
-from collapipe_ns3.prediction.energy import listening
+from collapipe_ns3.prediction.energy import overhearing_price
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads
@@ -36,7 +36,7 @@ class Prices:
     @classmethod
     def of(cls, fleet: Fleet, time: Array, energy: Array, divergence: Array) -> Self:
         """The prices, with that of overhearing on this fleet."""
-        return cls(time, energy, divergence, listening(fleet, energy))
+        return cls(time, energy, divergence, overhearing_price(fleet, energy))
 
     def take(self, rows: Ints) -> Prices:
         """The prices of these clusters."""

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments.problem import Cases, SegmentProblem
 from collapipe_ns3.prediction.arrays import Array, Ints
-from collapipe_ns3.prediction.energy import heard
+from collapipe_ns3.prediction.energy import airtime_price
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import LinkSetting
 from collapipe_ns3.prediction.radio_setting import RadioSetting
@@ -176,7 +176,7 @@ class _Rows:
         power_w = self.problem.radio.sidelink.power_w[self.cases.cluster]
         prices = self.prices
         sent = (prices.energy * self.fleet.tx_ratio)[:, :, None] * power_w
-        received = heard(self.fleet, prices.energy, prices.listening, power_w)
+        received = airtime_price(self.fleet, prices.energy, prices.listening, power_w)
         price: Array = self.sidelink.duty * (sent + received)
         return price
 
@@ -319,7 +319,7 @@ def _ends(rows: _Rows) -> _Ends:
     flops = np.stack(
         [sequences * work.decoder.forward_flops, sequences * work.decoder.backward_flops], -1
     )
-    decoder = rows.fleet.server_overhead_s + flops / rows.fleet.server_flops_per_s
+    decoder = rows.fleet.server.overhead_s + flops / rows.fleet.server.flops_per_s
     embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
     control = sequences[:, None] * embedding / rows.fleet.flops_per_s[:, :1]
     control = rows.fleet.overhead_s[:, :1] + control

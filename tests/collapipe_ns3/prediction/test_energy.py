@@ -17,7 +17,12 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse
-from collapipe_ns3.prediction.energy import Transfers, heard, listening, spent
+from collapipe_ns3.prediction.energy import (
+    Transfers,
+    airtime_price,
+    overhearing_price,
+    round_energy,
+)
 from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
@@ -85,9 +90,9 @@ def test_prices_of_links_add_up_to_what_nodes_spend(seed: int, radio: str) -> No
     joule = rng.uniform(0, 3, (fleet.clusters, fleet.nodes))
     moved = Transfers(src, dst, air_s, power_w[rows, src, dst], power_w[rows, dst, src])
     none = np.zeros(fleet.clusters)
-    by_node = spent(fleet, np.zeros_like(joule), [moved], none, none, none)
+    by_node = round_energy(fleet, np.zeros_like(joule), [moved], none, none, none)
     sent = (joule * fleet.tx_ratio)[:, :, None] * power_w
-    second = sent + heard(fleet, joule, listening(fleet, joule), power_w)
+    second = sent + airtime_price(fleet, joule, overhearing_price(fleet, joule), power_w)
     by_link = float((air_s * second[rows, src, dst]).sum())
     assert by_link == pytest.approx(float((joule * by_node.total).sum()))
 

@@ -112,7 +112,7 @@ def objective(
     backward = [compute(k, f) for k, f in zip(order, bw, strict=True)]
     control = fleet.overhead_s[0, 0]
     server = [
-        fleet.server_overhead_s + u * f / fleet.server_flops_per_s
+        fleet.server.overhead_s + u * f / fleet.server.flops_per_s
         for f in (work.decoder.forward_flops, work.decoder.backward_flops)
     ]
     edge = [u * work.activation_bytes * up_pace, u * work.gradient_bytes * down_pace]
