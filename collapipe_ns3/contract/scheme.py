@@ -16,12 +16,11 @@ from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, roun
 from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import PipelineFate, RoundOutcome
-from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.plan import PlanError
 from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.run.link_book import LinkBook
-from collapipe_ns3.run.planning import Planning
+from collapipe_ns3.run.planning import Planning, validate_for
 from collapipe_ns3.run.runner import Run
-from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes import Scheme, failing_as
 from collapipe_ns3.schemes.guard import GuardedScheme
 
@@ -127,7 +126,7 @@ class SchemeContract:
             if not may_refuse:
                 raise
             return f"refuses: {refused}"
-        _validate(plan, seen)
+        validate_for(seen, plan)
         lacking = [f"{where}: {what}" for where, what in memory_problems(plan, seen)]
         return f"a run would refuse this plan: {'; '.join(lacking)}" if lacking else None
 
@@ -168,7 +167,7 @@ class SchemeContract:
     def _learns(self) -> None:
         scheme, outcome, seen = self._executed()
         scheme.learn(outcome)
-        _validate(scheme.plan(1, seen), seen)
+        validate_for(seen, scheme.plan(1, seen))
 
     def _learns_from_failures(self) -> None:
         scheme, outcome, seen = self._executed()
@@ -177,7 +176,7 @@ class SchemeContract:
             ("computations", "links", "gradients", "distortions"), ()
         )
         scheme.learn(dataclasses.replace(outcome, loss=math.nan, pipelines=failed, **nothing))
-        _validate(scheme.plan(1, seen), seen)
+        validate_for(seen, scheme.plan(1, seen))
 
     def _explains(self) -> None:
         scheme, outcome, _ = self._executed()
@@ -204,17 +203,6 @@ class SchemeContract:
     def _resumes(self) -> None:
         whole, parts = rounds(self._run), rounds(self._run, stopped=True)
         _expect_same_rounds("a run and one that was stopped after each round", whole, parts)
-
-
-def _validate(plan: RoundPlan, seen: Observation) -> None:
-    validate(
-        plan,
-        devices=seen.devices,
-        blocks=seen.model.encoder_blocks,
-        batch_size=seen.batch_size,
-        schedules=tuple(SCHEDULES),
-        max_tx_power_w={node: each.max_tx_power_w for node, each in seen.profiles.items()},
-    )
 
 
 def _failed(fate: PipelineFate) -> PipelineFate:

@@ -89,14 +89,7 @@ class Planning:
         """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
         observation = self.observation(links, sounding_j)
         plan = self.scheme.plan(self.next_round, observation)
-        validate(
-            plan,
-            devices=observation.devices,
-            blocks=self.spec.encoder_blocks,
-            batch_size=observation.batch_size,
-            schedules=tuple(SCHEDULES),
-            max_tx_power_w={n: each.max_tx_power_w for n, each in self.profiles.items()},
-        )
+        validate_for(observation, plan)
         if found := list(memory_problems(plan, observation)):
             raise PlanError(plan.scheme, plan.round, found)
         return plan
@@ -168,6 +161,18 @@ class Planning:
     def _scenario(self) -> ScenarioSpec:
         """The ns-3 scenario of the next round."""
         return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+
+
+def validate_for(observation: Observation, plan: RoundPlan) -> None:
+    """Raises `PlanError` unless the plan fits the study of which this is an observation."""
+    validate(
+        plan,
+        devices=observation.devices,
+        blocks=observation.model.encoder_blocks,
+        batch_size=observation.batch_size,
+        schedules=tuple(SCHEDULES),
+        max_tx_power_w={n: each.max_tx_power_w for n, each in observation.profiles.items()},
+    )
 
 
 def spent_j(net: Network) -> RadioJoules:
