@@ -1,4 +1,4 @@
-"""A timeline as a chart in plain text: a row a processor or link, time from left to right."""
+"""A Gantt chart of a timeline as text: a row per processor or link, time from left to right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHADES = " ░▒▓█"
 
 @dataclass(frozen=True, slots=True)
 class GanttRow:
-    """What one processor (`dst` empty) or directed link does, in order of time."""
+    """What occupies one processor (`dst` is empty) or directed link, in order of time."""
 
     src: str
     dst: str
@@ -24,9 +24,9 @@ class GanttRow:
 
 
 def rows(timeline: Timeline, cluster: int | None = None) -> list[GanttRow]:
-    """The timeline by processor and link, in the order in which each first does something.
+    """The rows of a timeline's processors and links, in the order in which each is first used.
 
-    With `cluster`, that cluster's alone, and what the base station does for it.
+    With `cluster`, only those of that cluster and the base station.
     """
     found: dict[tuple[str, str], list[Bar]] = {}
     for bar in sorted(timeline.bars, key=lambda bar: (bar.start_ns, bar.end_ns)):
@@ -42,10 +42,11 @@ def text(
     since_ns: int = 0,
     until_ns: int | None = None,
 ) -> str:
-    """The chart. A column is darker the larger the part of its time that something went on in it.
+    """The chart as text, `width` columns wide, from `since_ns` to `until_ns` or the round's end.
 
-    From `since_ns` to `until_ns`, or to the end, with a row for what does something then; the last
-    line has the times of its first and last column.
+    The darker a column, the larger the fraction of its time in which the processor or link is busy.
+    Only rows that are busy at some time are shown. The last line has the times at the left and at
+    the right end.
     """
     end_ns = until_ns or timeline.total_ns
     chart = [
@@ -61,7 +62,7 @@ def text(
 
 
 def _line(bars: Iterable[Bar], width: int, since_ns: int, end_ns: int) -> str:
-    """One row's columns. What overlaps, as transfers over their latency do, counts once."""
+    """The columns of one row. Bars may overlap, by the latency of transfers, and count once."""
     busy = [0.0] * width
     column_ns = max((end_ns - since_ns) / width, 1e-9)
     reached_ns = since_ns
@@ -80,7 +81,7 @@ def _line(bars: Iterable[Bar], width: int, since_ns: int, end_ns: int) -> str:
 
 
 def _shade(part: float) -> str:
-    """The least that is not nothing still shows."""
+    """The character for a busy fraction; the smallest positive fraction is still visible."""
     if part <= 0:
         return _SHADES[0]
     return _SHADES[min(1 + int(part * (len(_SHADES) - 1)), len(_SHADES) - 1)]

@@ -1,4 +1,4 @@
-"""A plan on the terminal: links, the plan, how it came about, its timeline."""
+"""Prints a preview: measured links, the plan, its explanation, and the predicted timeline."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.run.preview import Preview
 
-_CHART_COLUMNS = 58  # at most, and in so few that its times don't fit below it there is no chart
-_LEAST_CHART_COLUMNS = 20
+#: The width of the chart; it is left out if the terminal has no room for the smallest width.
+_MAX_CHART_COLUMNS = 58
+_MIN_CHART_COLUMNS = 20
 
 
 def print_preview(console: Console, shown: Preview) -> None:
-    """All of it, one below the other."""
+    """Prints all parts of a preview, one below the other."""
     console.print("[bold]measured links[/]")
     print_table(console, _links(shown.links, shown.plan.links))
     others = len(shown.links) - len(shown.plan.links)
@@ -32,17 +33,17 @@ def print_preview(console: Console, shown: Preview) -> None:
     console.print("[bold]plan[/]")
     print_text(console, str(shown.plan))
     if shown.explanation:
-        console.print("\n[bold]how it came about[/]")
+        console.print("\n[bold]explanation[/]")
         _print_explanation(console, shown.explanation)
     console.print("\n[bold]predicted timeline[/]")
     if shown.timeline is None:
-        console.print("none: links are so slow that the round would take hours")
+        console.print("none: the links are so slow that the round would take hours")
     else:
         _print_timeline(console, shown.timeline)
 
 
 def _links(links: Iterable[MeasuredLink], planned: Iterable[LinkPlan]) -> Table:
-    """Those that are planned, beside what they are given; all, where the plan names none."""
+    """The links of the plan with their grants, or all links if the plan names none."""
     grants = {(link.src, link.dst): link.given for link in planned}
     table = new_table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")
     for link in links:
@@ -59,30 +60,31 @@ def _links(links: Iterable[MeasuredLink], planned: Iterable[LinkPlan]) -> Table:
     return table
 
 
-def _print_explanation(console: Console, told: Mapping[str, Any]) -> None:
-    """What DSSRA tells; what another scheme tells is printed as it is."""
-    if not {"moves", "terms", "finalists"} <= told.keys():
-        for key, value in told.items():
+def _print_explanation(console: Console, explanation: Mapping[str, Any]) -> None:
+    """Prints DSSRA's explanation in tables, and that of any other scheme as it is."""
+    if not {"moves", "terms", "finalists"} <= explanation.keys():
+        for key, value in explanation.items():
             print_text(console, f"{key}: {value}")
         return
     table = new_table("sweep", "sub-problem", "objective before", "after")
-    for move in told["moves"]:
+    for move in explanation["moves"]:
         table.add_row(
             str(move["sweep"]), move["block"], f"{move['before']:.6g}", f"{move['after']:.6g}"
         )
     print_table(console, table)
-    terms = told["terms"]
+    terms = explanation["terms"]
     console.print(
         f"by closed forms {sum(terms.values()):.6g}: delay {terms['delay']:.6g}, "
         f"energy {terms['energy']:.6g}, divergence {terms['divergence']:.6g}"
     )
-    if told["finalists"]:
-        console.print("by event graphs, where the least decides:")
-    for each in told["finalists"]:
+    if explanation["finalists"]:
+        console.print("by event graphs, of which the smallest is chosen:")
+    for each in explanation["finalists"]:
         print_text(console, f"  {each['objective']:.6g}  {each['name']}")
 
 
 def _print_timeline(console: Console, timeline: Timeline) -> None:
+    """Prints the phases of every pipeline, and a chart of the first local step of every cluster."""
     table = new_table("cluster", *(f"{name} s" for name in PIPELINE_PHASES), "step s")
     for times in timeline.pipelines:
         steps = [times.ends_ns[Phase.BROADCAST], *times.steps_ns]
@@ -91,12 +93,12 @@ def _print_timeline(console: Console, timeline: Timeline) -> None:
         table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
     print_table(console, table)
     label = max((len(row.name) for row in gantt.rows(timeline)), default=0)
-    columns = min(_CHART_COLUMNS, console.width - label - len(" ││"))
-    if columns < _LEAST_CHART_COLUMNS:
+    columns = min(_MAX_CHART_COLUMNS, console.width - label - len(" ││"))
+    if columns < _MIN_CHART_COLUMNS:
         console.print(f"round {timeline.total_ns / 1e9:.3f} s")
         return
     console.print(
-        f"round {timeline.total_ns / 1e9:.3f} s; each first step, the darker the busier:\n"
+        f"round {timeline.total_ns / 1e9:.3f} s; first step of each cluster, darker where busier:\n"
     )
     for number, pipelines in groupby(timeline.pipelines, key=lambda times: times.cluster):
         together = list(pipelines)

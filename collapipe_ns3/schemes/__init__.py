@@ -1,7 +1,8 @@
-"""Schemes: what decides, from what was measured and nothing else, how a round is run.
+"""Schemes, which plan the rounds of a run from measurements alone.
 
-A scheme is a class found by the entry point group `collapipe_ns3.schemes`, so that a user's own
-needs no change here. Its constructor takes the study's scheme settings as keywords.
+A scheme is a class that is found by the entry point group `collapipe_ns3.schemes`, so a scheme of a
+user's own needs no change here. The keywords of its constructor are the scheme's settings in the
+study. `docs/own-scheme.md` explains how to write one.
 """
 
 from __future__ import annotations
@@ -25,53 +26,63 @@ GROUP = "collapipe_ns3.schemes"
 
 
 class Scheme(Protocol):
-    """Plans each round, and learns from how the last one went."""
+    """What every scheme has: it plans each round and learns from its outcome."""
 
-    def plan(self, round: int, observation: Observation) -> RoundPlan: ...
-    def learn(self, outcome: Outcome) -> None: ...
+    def plan(self, round: int, observation: Observation) -> RoundPlan:
+        """The plan of a round; raises `PlanError` if there is none."""
+        ...
+
+    def learn(self, outcome: Outcome) -> None:
+        """Called after each round with its outcome."""
+        ...
 
 
 @runtime_checkable
 class Remembering(Protocol):
-    """What a scheme has beside that learns: its memory, as plain data for the checkpoint."""
+    """Also implemented by a scheme with a memory, which is saved in checkpoints."""
 
-    def memory(self) -> dict[str, Any]: ...
-    def remember(self, memory: Mapping[str, Any]) -> None: ...
+    def memory(self) -> dict[str, Any]:
+        """Everything that its next plans depend on, as plain data."""
+        ...
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Restores what `memory` returned, in a scheme with the same settings."""
+        ...
 
 
 @runtime_checkable
 class Sounding(Protocol):
-    """What a scheme has beside that wants links measured before it plans."""
+    """Also implemented by a scheme that has links measured before it plans."""
 
     def sounding(self, observation: Observation) -> Sequence[tuple[str, str]]:
-        """The links to sound at the beginning of the next round; that takes time and energy."""
+        """The links to sound at the beginning of the next round, which takes time and energy."""
         ...
 
 
 @runtime_checkable
 class Explaining(Protocol):
-    """What a scheme has beside that can say how its plans come about."""
+    """Also implemented by a scheme that reports how it made its plans."""
 
     def explain(self, outcome: Outcome | None) -> dict[str, Any]:
-        """How the last plan came about, and how it went if it was executed: plain data.
+        """How the last plan was made and, if it was executed, how it performed, as plain data.
 
-        Under `warnings` it may list what is doubtful in the study, mappings of a `path` in it and a
-        `message`, which commands print.
+        `warnings` may be a list of doubtful settings of the study, which commands print: mappings
+        with the `path` of a key and a `message`.
         """
         ...
 
     def energy_queues(self) -> Mapping[str, float]:
-        """Virtual energy queues by node, in budgets of a round, after what was learned last."""
+        """The virtual energy queue of each node, in multiples of its budget of a round."""
         ...
 
 
 class SchemeFailed(PluginFailed):
-    """A scheme's own code raised, or handed back what it may not; the message says where."""
+    """A scheme's own code raised an exception, or returned something invalid."""
 
 
 @contextmanager
 def failing_as(name: str, doing: str) -> Iterator[None]:
-    """Turns what a scheme's code raises into `SchemeFailed`, but for refused plans."""
+    """Turns exceptions of a scheme's code into `SchemeFailed`, except those that refuse a plan."""
     try:
         yield
     except (PlanError, UnknownScheme, SchemeFailed):
@@ -81,7 +92,7 @@ def failing_as(name: str, doing: str) -> Iterator[None]:
 
 
 class UnknownScheme(ValueError):
-    """No scheme of this name is installed; the message names the nearest."""
+    """No scheme of this name is installed; the message has the most similar name."""
 
 
 def names() -> list[str]:
@@ -96,7 +107,7 @@ def factory(name: str) -> Callable[..., Scheme]:
 
 
 def target(name: str) -> str:
-    """Where an installed scheme is, as `module:Class`; raises `UnknownScheme`."""
+    """The class of an installed scheme as `module:Class`; raises `UnknownScheme`."""
     return _entry_point(name).value
 
 
@@ -108,9 +119,9 @@ def _entry_point(name: str) -> EntryPoint:
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Scheme:
-    """A scheme with these settings, checked against the types of its constructor.
+    """Makes a scheme with these settings, checked against the types of its constructor.
 
-    Raises `UnknownScheme`, and pydantic's `ValidationError` for settings it can't take.
+    Raises `UnknownScheme`, and pydantic's `ValidationError` for invalid settings.
     """
     with failing_as(name, "being loaded"):
         model = settings_model(name)
@@ -120,5 +131,5 @@ def make(name: str, settings: Mapping[str, Any]) -> Scheme:
 
 
 def settings_model(name: str) -> type[BaseModel]:
-    """The settings that a scheme takes, as its constructor's parameters have them."""
+    """The settings of a scheme, which are the parameters of its constructor."""
     return model_of(factory(name), name)

@@ -1,4 +1,4 @@
-"""A scheme as a run uses it: what it is shown is its own, and what it hands back is checked."""
+"""Calls a scheme safely: it is given copies, and what it returns is checked."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ T = TypeVar("T")
 
 
 class GuardedScheme:
-    """Calls a scheme that the study names so; every call raises `SchemeFailed` where it fails.
+    """A scheme under its name in the study, all of whose calls are checked.
 
-    A call fails where the scheme's code raises (`SystemExit` too) or hands back something else
-    than the protocols in `collapipe_ns3.schemes` say. The scheme gets collections of its own, so
-    that what it does to them changes nothing for others. The calls that a scheme need not have
-    give nothing where it hasn't. Raises `SchemeFailed` where one of a pair of calls is missing.
+    A call raises `SchemeFailed` if the scheme's code raises an exception (including `SystemExit`)
+    or returns something other than the protocols in `collapipe_ns3.schemes` say. The scheme is
+    given copies of collections, so that changing them has no effect elsewhere. Optional calls that
+    a scheme lacks return an empty result. The constructor raises `SchemeFailed` if a required call
+    is missing, or one of `memory` and `remember`.
 
-    Every call raises `WatchdogExpired` where it takes more than `watchdog_s` of wall time, and
-    Ctrl-C ends it.
+    Every call raises `WatchdogExpired` if it takes more than `watchdog_s` of wall time, and can be
+    interrupted by Ctrl-C.
     """
 
     def __init__(self, name: str, scheme: Scheme, watchdog_s: float | None = None) -> None:
@@ -47,7 +48,7 @@ class GuardedScheme:
             raise SchemeFailed(f"scheme {name}: expected it to have {'() and '.join(lacking)}()")
 
     def sounding(self, round: int, observation: Observation) -> tuple[tuple[str, str], ...]:
-        """The links that it wants sounded before a round."""
+        """The links to be sounded before a round."""
         nodes = observation.profiles.keys()
         return self._optional(
             "sounding",
@@ -58,7 +59,7 @@ class GuardedScheme:
         )
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """Its plan for a round, under the study's name for it, of the right types."""
+        """The plan of a round, read as plain data and with the scheme's name in the study."""
         doing = f"planning round {round}"
         own = _own_observation(observation)
         plan = self._checked(doing, lambda: self._scheme.plan(round, own), read_plan)
@@ -68,17 +69,17 @@ class GuardedScheme:
         return dataclasses.replace(plan, scheme=self.name)
 
     def explain(self, round: int, outcome: RoundOutcome | None) -> dict[str, Any]:
-        """How its plan for this round came about; what JSON can hold."""
+        """How the plan of a round was made, as data for JSON."""
         own = outcome and _own_outcome(outcome)
         return self._optional("explain", f"explaining round {round}", read_json, {}, own)
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Has it learn from a round."""
+        """Lets the scheme learn from the outcome of a round."""
         doing = f"learning from round {outcome.round}"
         self._checked(doing, lambda: self._scheme.learn(_own_outcome(outcome)), lambda value: None)
 
     def energy_queues(self, round: int, nodes: Mapping[str, object]) -> dict[str, float]:
-        """Its virtual energy queues after a round, by node."""
+        """The virtual energy queues after a round, by node."""
         return self._optional(
             "energy_queues",
             f"reporting its energy queues after round {round}",
@@ -87,19 +88,19 @@ class GuardedScheme:
         )
 
     def memory(self, round: int) -> dict[str, Any]:
-        """What it remembers before a round, which a checkpoint can hold."""
-        doing = f"giving its memory before round {round}"
+        """The scheme's memory before a round, as data for a checkpoint."""
+        doing = f"saving its memory before round {round}"
         return self._optional("memory", doing, read_memory, {})
 
     def remember(self, round: int, memory: Mapping[str, Any]) -> None:
-        """Has it take up what `memory` gave before this round."""
-        doing = f"taking up its memory before round {round}"
+        """Restores what `memory` returned before this round."""
+        doing = f"restoring its memory before round {round}"
         self._optional("remember", doing, lambda value: None, None, memory)
 
     def _optional(
         self, call: str, doing: str, read: Callable[[object], T], absent: T, *arguments: object
     ) -> T:
-        """What a call hands back, `absent` where the scheme doesn't have it."""
+        """The checked result of an optional call, `absent` if the scheme lacks it."""
         if not hasattr(self._scheme, call):
             return absent
         return self._checked(doing, lambda: getattr(self._scheme, call)(*arguments), read)

@@ -1,7 +1,7 @@
-"""What a scheme hands back, read as plain data: Python's own numbers, texts, lists and mappings.
+"""Reads what a scheme returned as plain data: Python's own numbers, texts, lists and mappings.
 
-numpy's numbers and lists in place of tuples are accepted and become Python's; everything else of
-another type is refused, each with its place in what was handed back.
+numpy's numbers, and lists in place of tuples, are accepted and converted. Any other type is an
+error whose message has its place in the returned value.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from collapipe_ns3.plan import RoundPlan
 
-#: How deep plain data may be nested: what lies deeper contains itself.
+#: The largest depth of nested data. Deeper data is taken to contain itself.
 _DEEPEST = 100
 
-#: Types of a plan's fields in words.
+#: The types of a plan's fields, as error messages name them.
 _IN_WORDS = {int: "a whole number", float: "a finite number", str: "a text"}
 
 
 class NotPlain(ValueError):
-    """What is not of the expected form; the message says each place and what is there."""
+    """A value is not of the expected form; the message lists each place and what is there."""
 
 
 def read_plan(value: object) -> RoundPlan:
-    """The same plan of Python's own types; raises `NotPlain` with every field of a wrong type."""
+    """A plan converted to Python's own types; raises `NotPlain` with all fields of a wrong type."""
     found: list[str] = []
     plan = _read(RoundPlan, value, "", found)
     if found:
@@ -41,7 +41,7 @@ def read_plan(value: object) -> RoundPlan:
 
 
 def _read(kind: Any, value: object, where: str, found: list[str]) -> object:
-    """`value` as the type `kind`; what is wrong is added to `found`, and None stands for it."""
+    """`value` as the type `kind`; errors are appended to `found`, and None replaces the value."""
     if get_origin(kind) is UnionType:  # X | None
         return None if value is None else _read(get_args(kind)[0], value, where, found)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, kind):
@@ -66,7 +66,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _scalar(kind: type, value: object) -> int | float | str | None:
-    """A number or text as the Python type `kind`, None where it is another."""
+    """A number or text as the Python type `kind`, None if the value is of another type."""
     if kind is str and isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
@@ -92,7 +92,7 @@ def _in_words(kind: Any) -> str:
 
 
 def read_pairs(value: object, nodes: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """Directed links between these nodes by their ends; raises `NotPlain`."""
+    """Directed links between these nodes as (sender, receiver); raises `NotPlain`."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise NotPlain(f"expected links as (from, to), not {_shown(value)}")
     limit = len(nodes) ** 2
@@ -115,7 +115,7 @@ def _pair(value: object, nodes: Collection[str]) -> tuple[str, str]:
 
 
 def read_figures(value: object, nodes: Collection[str]) -> dict[str, float]:
-    """A finite number by node; raises `NotPlain`."""
+    """A mapping from nodes to finite numbers; raises `NotPlain`."""
     if not isinstance(value, Mapping):
         raise NotPlain(f"expected numbers by node, not {_shown(value)}")
     figures = {}
@@ -130,16 +130,16 @@ def read_figures(value: object, nodes: Collection[str]) -> dict[str, float]:
 
 
 def read_json(value: object) -> dict[str, Any]:
-    """A mapping that JSON can hold, null for numbers that are not finite; raises `NotPlain`."""
+    """A mapping for JSON, in which infinities and nan become null; raises `NotPlain`."""
     return _mapping(value, _json_leaf, list, str)
 
 
 def read_memory(value: object) -> dict[str, Any]:
-    """A mapping that a checkpoint can hold, which may have torch's tensors; raises `NotPlain`."""
+    """A mapping for a checkpoint, which may contain torch's tensors; raises `NotPlain`."""
     return _mapping(value, _memory_leaf, None, lambda key: key)
 
 
-#: Reads a value that holds no others: itself in a tuple of one, or an empty tuple where it is none.
+#: Reads a value that contains no others: a tuple with the value, empty if it is not plain.
 _Leaf = Callable[[object], tuple[object, ...]]
 
 
@@ -150,7 +150,8 @@ def _json_leaf(value: object) -> tuple[object, ...]:
 
 
 def _memory_leaf(value: object) -> tuple[object, ...]:
-    torch = sys.modules.get("torch")  # which takes seconds to import, and has no tensor before
+    # Importing torch takes seconds, and as long as nothing has imported it there are no tensors.
+    torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return (value.detach().clone(),)
     if _is_no_number(value):
@@ -159,7 +160,7 @@ def _memory_leaf(value: object) -> tuple[object, ...]:
 
 
 def _is_no_number(value: object) -> TypeGuard[float]:
-    """Whether it is an infinity or nan, numpy's included."""
+    """Whether it is an infinity or nan, of Python or numpy."""
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, numbers.Integral)
@@ -182,7 +183,10 @@ def _mapping(
     sequence: type[list[Any]] | None,
     key_as: Callable[[Any], object],
 ) -> dict[str, Any]:
-    """A mapping with all in it read; sequences become `sequence`, or stay what they are."""
+    """A mapping whose contents are all read.
+
+    Lists and tuples are converted to `sequence`, or keep their type if it is None.
+    """
 
     def read(value: object, where: str, depth: int) -> object:
         if depth > _DEEPEST:
@@ -212,7 +216,7 @@ def _mapping(
 
 
 def _shown(value: object) -> str:
-    """A value in few words, with its type where that is not plain to see."""
+    """A value abbreviated for a message, with its type unless that is obvious."""
     text = reprlib.repr(value)
     plain = isinstance(value, str | int | float | tuple | list | dict | type(None))
     return text if plain and type(value).__module__ == "builtins" else (

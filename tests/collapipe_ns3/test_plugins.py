@@ -34,7 +34,7 @@ LATER = {
     def plan(self, round, observation):
         return None if round else super().plan(round, observation)
 """,
-    "giving its memory before round 2: ['seen']: expected plain data, not {1} (set)": """\
+    "saving its memory before round 2: ['seen']: expected plain data, not {1} (set)": """\
     rounds = 0
     def learn(self, outcome):
         self.rounds += 1
@@ -93,7 +93,7 @@ def test_a_memory_that_cannot_be_taken_up_names_the_scheme(run: Path, tmp_path: 
     assert call("run", study, "--rounds=1", "--out", str(run)).exit_code == 0
     done = call("run", study, "--resume", "--out", str(run))
     assert done.exit_code == 1
-    assert "scheme mine, taking up its memory before round 1: KeyError: 'sean'" in done.stderr
+    assert "scheme mine, restoring its memory before round 1: KeyError: 'sean'" in done.stderr
     assert analysis.load(run).rounds["round"].tolist() == [0]
 
 

@@ -203,7 +203,7 @@ def test_a_plan_is_shown_with_links_and_timeline(study: str, scheme: str) -> Non
     done = call("plan", study, "--scheme", scheme)
     assert done.exit_code == 0, done.stderr
     parts = ["measured links", "plan", "predicted timeline"]
-    parts[2:2] = ["how it came about"] * (scheme == "collapipe")
+    parts[2:2] = ["explanation"] * (scheme == "collapipe")
     assert [line for line in done.stdout.splitlines() if line in parts] == parts
     assert "c0.cu → bs" in done.stdout
     assert "█" in done.stdout
