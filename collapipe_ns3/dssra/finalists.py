@@ -24,7 +24,7 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import SecondsPerByte
-from collapipe_ns3.prediction.round_costs import aggregate_s
+from collapipe_ns3.prediction.round_time import aggregate_s
 from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
 #: Candidates are compared by event graphs of one training step with at most so many tasks in all;

@@ -16,7 +16,7 @@ from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
 from collapipe_ns3.outcome import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.plan_timeline import predict_timeline
-from collapipe_ns3.prediction.round_costs import aggregate_s
+from collapipe_ns3.prediction.round_time import aggregate_s
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy, energy_of_costs, energy_of_timeline
 from collapipe_ns3.prediction.training_ratios import expected_ratio
 

@@ -19,14 +19,8 @@ from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import (
-    Costs,
-    Loads,
-    PhaseEnds,
-    aggregate_s,
-    costs,
-    phase_ends,
-)
+from collapipe_ns3.prediction.round_costs import Costs, Loads, costs
+from collapipe_ns3.prediction.round_time import PhaseEnds, aggregate_s, phase_ends
 from collapipe_ns3.prediction.segments import Segments
 
 

@@ -96,8 +96,8 @@ def overhearing_price(fleet: Fleet, joule: Array) -> Array:
 def airtime_price(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array:
     """The cost of a second on the air of each link, without what its sender radiates, (R, n, n).
 
-    `joule` (R, n) is the cost of a joule at each node, `overheard` (R,) is `listening`, `power_w`
-    (R, n, n) is each node's power to each other one.
+    `joule` (R, n) is the cost of a joule at each node, `overheard` (R,) is `overhearing_price`,
+    `power_w` (R, n, n) is each node's power to each other one.
     """
     receiving, replies = joule * fleet.rx_power_w, fleet.links.sidelink.replies
     # Nodes that overhear receive all but what they send themselves: less of it at both ends.

@@ -24,7 +24,6 @@ from collapipe_ns3.prediction.step_time import (
     TrainingStep,
     gpipe_step_s,
     one_f_one_b_step_s,
-    processor_sharing_ends_s,
 )
 
 
@@ -55,16 +54,17 @@ class Loads:
 class Costs:
     """What each row costs in a round, without the time that it waits for others.
 
-    Times are in seconds. `down` and `up` are how long the model holds the downlink and the uplink,
-    `spread` and `gather` how long its segments take to the devices and back, `step` is one training
-    step. `spent` has every node's energy. `distortion` is Σ ε over the hops of a micro-batch.
+    Times are in seconds. `download` and `upload` are how long the model holds the downlink and the
+    uplink, `distribute` and `gather` how long its segments take to the devices and back, `step` is
+    one training step. `spent` has every node's energy. `distortion` is Σ ε over the hops of a
+    micro-batch.
     """
 
-    down: Array
-    spread: Array
+    download: Array
+    distribute: Array
     step: Array
     gather: Array
-    up: Array
+    upload: Array
     spent: Energy
     distortion: Array
 
@@ -72,20 +72,6 @@ class Costs:
     def energy(self) -> Array:
         """Energy of every node in joules, (R, n)."""
         return self.spent.total
-
-
-@dataclass(frozen=True)
-class PhaseEnds:
-    """When each cluster has ended the phases of a round, in seconds after its start, (P,).
-
-    `downloaded`: its control unit has the model; `distributed`: its devices have their segments;
-    `gathered`: the control unit has all segments again; `uploaded`: the base station has them.
-    """
-
-    downloaded: Array
-    distributed: Array
-    gathered: Array
-    uploaded: Array
 
 
 @dataclass(frozen=True)
@@ -136,11 +122,11 @@ def costs(
     latencies_out = _at(sidelink.latency, zero, segments.order) * used
     latencies_back = _at(sidelink.latency, segments.order, zero) * used
     found = Costs(
-        down=work.upload_bytes * downlink.bulk * per_byte.downlink,
-        spread=_all_ended(star.out, latencies_out, sidelink.shared),
+        download=work.upload_bytes * downlink.bulk * per_byte.downlink,
+        distribute=_all_ended(star.out, latencies_out, sidelink.shared),
         step=step_s,
         gather=_all_ended(star.back, latencies_back, sidelink.shared),
-        up=work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded,
+        upload=work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded,
         spent=_energy(candidate, step, star),
         distortion=_distortion(fleet, segments),
     )
@@ -197,36 +183,6 @@ def _loads(candidate: _Candidate, passes: Passes) -> Loads:
     same = fleet.medium[:, None] == fleet.medium[None, :]
     everyone = np.ones((len(m), len(m)))
     return Loads(server @ everyone, edge @ everyone, inside @ same)
-
-
-def phase_ends(fleet: Fleet, work: Workload, costs: Costs) -> PhaseEnds:
-    """When each cluster ends the phases of its round, where all begin at the same time."""
-    rows, links = len(costs.step), fleet.links
-    everyone, media = np.zeros(rows, dtype=np.intp), fleet.medium
-    down = _ended(np.zeros(rows), costs.down, everyone, links.downlink.shared)
-    down = down + links.downlink.latency
-    begun = _ended(down, costs.spread, media, links.sidelink.shared)
-    trained = begun + work.local_steps * costs.step
-    gathered = _ended(trained, costs.gather, media, links.sidelink.shared)
-    up = _ended(gathered, costs.up, everyone, links.uplink.shared) + links.uplink.latency
-    return PhaseEnds(down, begun, gathered, up)
-
-
-def _ended(ready: Array, holds: Array, media: Ints, shared: bool) -> Array:
-    """When transfers that begin at these times have ended, on shared media or alone."""
-    if not shared:
-        return ready + holds
-    ends = ready.copy()
-    for medium in np.unique(media):
-        those = media == medium
-        ends[those] = processor_sharing_ends_s(ready[those], holds[those])
-    return ends
-
-
-def aggregate_s(fleet: Fleet, work: Workload) -> float:
-    """The federated average at the edge server, in seconds."""
-    flops = 2 * fleet.clusters * work.model_parameters
-    return fleet.server.overhead_s + flops / fleet.server.flops_per_s
 
 
 def _hops(segments: Segments) -> tuple[Ints, Ints]:

@@ -177,43 +177,6 @@ def window_beat_s(passes: Passes) -> Array:
     return allowed
 
 
-def processor_sharing_ends_s(ready_s: Array, holds_s: Array) -> Array:
-    """When each of n transfers ends that share one resource evenly, each ready at its own time.
-
-    Of k transfers in progress each proceeds at 1/k of its speed. Arrays have the shape (n,). A
-    transfer that would hold the resource for ever never ends, and the others still share with it.
-    """
-    left = holds_s.astype(float).copy()
-    ends = np.array(ready_s, dtype=float)
-    coming = [int(n) for n in np.argsort(ready_s, kind="stable")]
-    active: list[int] = []
-    now_s = 0.0
-    # Each iteration starts a transfer, or ends one in progress.
-    for _ in range(2 * len(ends)):
-        if not (coming or active):
-            break
-        if not active:
-            now_s = float(ready_s[coming[0]])
-        while coming and ready_s[coming[0]] <= now_s:
-            active.append(coming.pop(0))
-        first = left[active].min()
-        until_s = now_s + first * len(active)
-        if coming and ready_s[coming[0]] < until_s:
-            left[active] -= (ready_s[coming[0]] - now_s) / len(active)
-            now_s = float(ready_s[coming[0]])
-            continue
-        if not np.isfinite(until_s):
-            ends[active + coming] = np.inf
-            break
-        left[active] -= first
-        now_s = until_s
-        # Fractions that rounding leaves would never be done.
-        done = [n for n in active if np.isfinite(left[n]) and left[n] <= 1e-12 * holds_s[n]]
-        ends[done] = now_s
-        active = [n for n in active if n not in done]
-    return ends
-
-
 def _backward_to_stages(times: PassTimes, sharing: Sharing) -> tuple[Array, Array]:
     """For every stage, decoder included, the fill and the beat of the backward pass up to it."""
     decoder, edge = times.stages[..., -1], times.edge

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapipe_ns3.eventgraph.graph import EventGraph, Hold, execute
-from collapipe_ns3.prediction.step_time import processor_sharing_ends_s
+from collapipe_ns3.prediction.round_time import processor_sharing_ends_s
 
 
 def test_who_asks_first_is_served_first_and_a_latency_blocks_nobody() -> None:

@@ -15,7 +15,8 @@ from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import aggregate_s, costs, phase_ends
+from collapipe_ns3.prediction.round_costs import costs
+from collapipe_ns3.prediction.round_time import aggregate_s, phase_ends
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.transfer_services import Service
 

@@ -24,7 +24,7 @@ from collapipe_ns3.eventgraph.graph import EventGraph, Hold, TooManyEvents, exec
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
-from collapipe_ns3.prediction.step_time import processor_sharing_ends_s
+from collapipe_ns3.prediction.round_time import processor_sharing_ends_s
 from collapipe_ns3.prediction.transfer_services import learned_services
 from collapipe_ns3.run.preview import expected
 from collapipe_ns3.schemes import titanic
