@@ -119,15 +119,14 @@ def test_planning_again_changes_nothing() -> None:
 
 
 def test_from_a_checkpoint_it_goes_on_as_if_it_had_never_stopped() -> None:
-    whole, first = CollaPipe(energy_budget_j=0.01), CollaPipe(energy_budget_j=0.01)
-    state, other = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
-    rounds(whole, profiles(), 2, state)
-    rounds(first, profiles(), 2, other)
-    second = CollaPipe(energy_budget_j=0.01)
-    second.remember(json.loads(json.dumps(first.memory())))
-    assert second.memory() == whole.memory()
+    whole, resumed = CollaPipe(energy_budget_j=0.01), CollaPipe(energy_budget_j=0.01)
+    rounds(whole, profiles(), 2)
+    kept = json.loads(json.dumps(whole.memory()))
+    assert kept != json.loads(json.dumps(resumed.memory()))
+    resumed.remember(kept)
+    assert resumed.memory() == whole.memory()
     seen = observation(profiles())
-    assert second.plan(2, seen) == whole.plan(2, seen)
+    assert resumed.plan(2, seen) == whole.plan(2, seen)
 
 
 def test_a_device_that_has_slowed_down_gets_less_to_do() -> None:

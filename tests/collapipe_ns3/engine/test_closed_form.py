@@ -22,7 +22,7 @@ def line_ns(services_ns: Sequence[int], micro_batches: int) -> int:
     return sum(services_ns) + (micro_batches - 1) * max(services_ns)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.integers(1, 4),
     st.sampled_from([1, 2, 3, 4, 6, 12]),

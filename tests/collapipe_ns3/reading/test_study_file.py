@@ -392,7 +392,7 @@ def _places(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.data(), _JUNK)
 def test_nothing_that_is_written_gets_past_as_anything_but_an_error(
     data: st.DataObject, junk: Any

@@ -62,9 +62,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def begun(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun() -> Path:
     """Two of its three rounds."""
-    return study.run(rounds=2, out=tmp_path_factory.mktemp("runs") / "run").directory
+    return studies.finished(2).directory
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_the_command_line_answers_without_a_traceback(study: Study, run_dir: Pat
 
 def test_a_run_killed_in_its_first_round_can_be_resumed(study: Study, tmp_path: Path) -> None:
     """Before the lock was all there was, and as the first checkpoint was being written."""
-    whole = study.run(rounds=1, out=tmp_path / "whole")
+    whole = studies.finished(1)
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / ".lock").touch()
@@ -176,7 +176,7 @@ def test_a_run_never_overwrites_one_that_ended_while_it_was_prepared(
 def test_a_full_disk_keeps_the_rounds_before(
     study: Study, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = study.run(out=tmp_path / "whole")
+    whole = studies.finished(3)
     before, real = contents(run_dir), os.write
 
     def write(descriptor: int, content: Any) -> int:

@@ -73,27 +73,39 @@ def test_devices_that_are_only_sounded_are_charged(tmp_path: Path) -> None:
     assert (idle["radio_energy_j"] > 0).all()
 
 
-@pytest.mark.parametrize("radio", [{}, {"d2d": "wifi", "d2e": "lte"}], ids=["ofdma", "wifi-lte"])
+RADIOS: dict[str, dict[str, str]] = {"ofdma": {}, "wifi-lte": {"d2d": "wifi", "d2e": "lte"}}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study over each of `RADIOS`, run in another process: a directory for each."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    program = ["from collapipe_ns3 import Study"]
+    for name, radio in RADIOS.items():
+        (folder / name).mkdir()
+        study = studies.write(folder / name, radio=radio)
+        program.append(f"Study.load({study!r}).run(out={str(folder / name / 'run')!r})")
+    subprocess.run([sys.executable, "-c", "\n".join(program)], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", RADIOS)
 def test_the_same_seed_gives_the_same_tables_in_one_process_and_in_two(
-    tmp_path: Path, radio: dict[str, str]
+    tmp_path: Path, name: str, elsewhere: Path
 ) -> None:
+    radio = RADIOS[name]
     study = Study.load(studies.write(tmp_path, radio=radio))
-    first = study.run(out=tmp_path / "first")
+    first = studies.finished(2, radio=radio)
     conserve(first)
     same(first.directory, study.run(out=tmp_path / "second").directory)
-    program = f"""
-from collapipe_ns3 import Study
-Study.load({str(tmp_path / "tiny.yaml")!r}).run(out={str(tmp_path / "third")!r})
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
-    same(first.directory, tmp_path / "third")
-    other = study.run(seed=2, out=tmp_path / "other")
+    same(first.directory, elsewhere / name / "run")
+    other = studies.finished(2, seed=2, radio=radio)
     assert other.rounds["loss"].tolist() != first.rounds["loss"].tolist()
     assert other.transfers["end_s"].tolist() != first.transfers["end_s"].tolist()
 
 
 def test_a_run_that_was_stopped_continues_to_the_same_tables(study: Study, tmp_path: Path) -> None:
-    whole = study.run(rounds=3, out=tmp_path / "whole")
+    whole = studies.finished(3)
 
     class StoppedError(Exception):
         pass
@@ -126,15 +138,15 @@ def test_what_is_known_of_gradients_survives_a_stop(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_can_be_made_longer(study: Study, tmp_path: Path) -> None:
-    whole = study.run(rounds=2, out=tmp_path / "whole")
+    whole = studies.finished(2)
     study.run(rounds=1, out=tmp_path / "grown")
     grown = study.run(rounds=2, out=tmp_path / "grown", resume=True)
     pd.testing.assert_frame_equal(whole.transfers, grown.transfers, check_exact=True)
 
 
 @pytest.mark.parametrize("scheme", ["pipeline", "titanic", "vanilla_fl"])
-def test_any_round_can_be_run_again_alone(study: Study, tmp_path: Path, scheme: str) -> None:
-    run = study.run(scheme=scheme, rounds=3, out=tmp_path / "run")
+def test_any_round_can_be_run_again_alone(tmp_path: Path, scheme: str) -> None:
+    run = studies.finished(3, scheme)
     for number in (2, 0):
         again = replay(run.directory, number)
         assert again.different == ()
@@ -152,7 +164,7 @@ def test_a_notebooks_cell_which_runs_in_a_loop_may_run_a_study(
         return study.run(out=tmp_path / "cell")
 
     result = asyncio.run(cell())
-    same(result.directory, study.run(out=tmp_path / "plain").directory)
+    same(result.directory, studies.finished(2).directory)
 
 
 def test_what_cannot_be_resumed_or_written_is_reported(study: Study, tmp_path: Path) -> None:

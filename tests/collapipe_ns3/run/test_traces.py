@@ -55,15 +55,15 @@ def packets(file: Path) -> tuple[int, list[bytes]]:
 
 @pytest.mark.parametrize("radios", RADIOS)
 def test_records_are_the_same_with_and_without_traces(radios: str, tmp_path: Path) -> None:
-    study = Study(studies.config(radio=RADIOS[radios], rounds=2))
-    plain = study.run(out=tmp_path / "plain")
+    study = Study(studies.config(radio=RADIOS[radios]))
+    plain = studies.finished(2, radio=RADIOS[radios])
     traced = study.run(out=tmp_path / "traced", traces=TRACE_KINDS)
     for table in ("transfers", "computes", "links", "devices", "rounds"):
         ours, theirs = getattr(plain, table), getattr(traced, table)
         columns = [name for name in ours.columns if name not in WALL]
         assert ours[columns].equals(theirs[columns]), table
     folder = tmp_path / "traced" / "traces" / "00001"
-    assert not (tmp_path / "plain" / "traces").exists()
+    assert not (plain.directory / "traces").exists()
     nodes = {each.get("descr") for each in ET.parse(folder / "netanim.xml").iter("node")}
     names = {node.name for node in layout.scenario(study.config, 1, 0).nodes}
     assert names <= nodes | {each.get("descr") for each in ET.parse(folder / "netanim.xml").iter()}
@@ -93,8 +93,8 @@ def test_pcap_files_hold_what_was_sent(tmp_path: Path) -> None:
 
 
 def test_a_round_is_replayed_with_pcap(tmp_path: Path) -> None:
-    Study(studies.config(radio=RADIOS["ofdma"])).run(out=tmp_path / "run")
-    again = replay(tmp_path / "run", 1, TraceFiles(tmp_path / "pcap", ["pcap"]))
+    run = studies.finished(2, radio=RADIOS["ofdma"])
+    again = replay(run.directory, 1, TraceFiles(tmp_path / "pcap", ["pcap"]))
     assert not again.different
     link_type, datagrams = packets(tmp_path / "pcap" / "00001" / "c0.d0-ofdma1.pcap")
     assert (link_type, bool(datagrams)) == (RAW_IP, True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import lab
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheming import observation
 
@@ -35,6 +35,7 @@ def make(request: pytest.FixtureRequest) -> Callable[[], Scheme]:
     return made
 
 
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     blocks=st.integers(1, 8),

@@ -32,7 +32,7 @@ def cost(choice: tuple[int, ...], given_offers: list[Offer]) -> float:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(offers, st.integers(1, 6), st.integers(1, 3))
 def test_no_other_selection_is_sooner_done(
     given_offers: list[Offer], blocks: int, least: int

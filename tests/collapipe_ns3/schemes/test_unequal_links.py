@@ -91,7 +91,7 @@ def test_dssra_plans_or_says_that_it_cannot_over_many_networks(
     planned(CollaPipe(), wild.observation(seed, clusters, devices, radio, spread_db, odd))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(clusters=st.integers(1, 40), **NETWORKS)
 def test_every_baseline_plans_or_says_that_it_cannot(
     seed: int, clusters: int, devices: int, radio: str, spread_db: float, odd: float

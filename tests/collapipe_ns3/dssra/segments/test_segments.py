@@ -196,7 +196,7 @@ def subproblem(p: Problem, choices: Choices, windows: bool) -> SegmentProblem:
     )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.integers(0, 2**32),
     st.integers(1, 4),
