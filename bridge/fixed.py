@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.network import Advance, Grant, Outcome, TransferKind
+from bridge.network import Advance, Grant, TransferKind, TransferOutcome
 
 _NS = 1_000_000_000
 
@@ -49,7 +49,7 @@ class FixedDelivery:
     size_bytes: int
     start_ns: int
     end_ns: int
-    outcome: Outcome
+    outcome: TransferOutcome
     lost: tuple[tuple[int, int], ...]
     retransmissions: int
     sinr: float
@@ -263,7 +263,7 @@ class FixedRateNetwork:
         elapsed_ns = max(self._now_ns - transfer.began_ns - transfer.link.latency_ns, 0)
         return min(elapsed_ns * transfer.link.rate_bps // (8 * _NS), transfer.size_bytes)
 
-    def _ending(self, transfer: _Transfer) -> Outcome:
+    def _ending(self, transfer: _Transfer) -> TransferOutcome:
         assert transfer.began_ns is not None
         due_ns = transfer.began_ns + transfer.link.airtime_ns(transfer.size_bytes)
         return "delivered" if self._now_ns >= due_ns + transfer.link.latency_ns else "lost"
@@ -276,7 +276,7 @@ class FixedRateNetwork:
             medium.queue.remove(transfer)
         self._end(transfer, "cut")
 
-    def _end(self, transfer: _Transfer, outcome: Outcome) -> None:
+    def _end(self, transfer: _Transfer, outcome: TransferOutcome) -> None:
         transfer.ended = True
         del self._open[transfer]
         link, size = transfer.link, transfer.size_bytes

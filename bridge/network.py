@@ -17,7 +17,7 @@ Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 #: How a transfer ended. delivered: all bytes arrived; partial: some did, over a transport that
 #: repairs no losses; lost: the transport gave up, or no byte arrived; cut: its sender cancelled it;
 #: refused: no connection was made.
-Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
+TransferOutcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
 
 class TransferKind(StrEnum):
@@ -51,7 +51,7 @@ class Delivery(Protocol):
     @property
     def end_ns(self) -> int: ...
     @property
-    def outcome(self) -> Outcome: ...
+    def outcome(self) -> TransferOutcome: ...
     @property
     def lost(self) -> tuple[tuple[int, int], ...]:
         """Half-open byte ranges that did not arrive, in order."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ns3_scenarios import runtime
-from ns3_scenarios.measurement import Ended, Outcome, RadioDelivery, ratio, take_ended
+from ns3_scenarios.measurement import Ended, RadioDelivery, TransferOutcome, ratio, take_ended
 from ns3_scenarios.scenario import Pair
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
@@ -157,7 +157,7 @@ class EpisodeNetwork:
             extrapolated_bytes=ended.extrapolated_bytes,
         )
 
-    def _outcome(self, transfer: _Transfer, ended: Ended) -> Outcome:
+    def _outcome(self, transfer: _Transfer, ended: Ended) -> TransferOutcome:
         """The native outcome, or "partial" where a transfer arrived with gaps that are allowed."""
         missing = sum(end - begin for begin, end in ended.lost)
         gaps = ended.outcome == "lost" and missing < transfer.size_bytes

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Outcome = Literal["delivered", "partial", "lost", "cut", "refused"]
+TransferOutcome = Literal["delivered", "partial", "lost", "cut", "refused"]
 
-_OUTCOMES: tuple[Outcome, ...] = ("delivered", "lost", "cut", "refused")  # those of C++
+_OUTCOMES: tuple[TransferOutcome, ...] = ("delivered", "lost", "cut", "refused")  # those of C++
 _ENDED = struct.Struct("=QqIIQQddddd")  # collapipe::Ended, without gaps
 _RANGE = struct.Struct("=QQ")  # collapipe::ByteRange
 
@@ -21,7 +21,7 @@ class Ended(NamedTuple):
 
     number: int
     end_ns: int
-    outcome: Outcome
+    outcome: TransferOutcome
     retransmissions: int
     lost: tuple[tuple[int, int], ...]
     extrapolated_bytes: int
@@ -48,7 +48,7 @@ class RadioDelivery:
     size_bytes: int
     start_ns: int
     end_ns: int
-    outcome: Outcome
+    outcome: TransferOutcome
     lost: tuple[tuple[int, int], ...]
     radio: str
     retransmissions: int

@@ -12,6 +12,7 @@ from bridge import loop as simulated
 from bridge.network import Network
 from collapipe_ns3.contract import Step, Violation
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
+from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.topology import layout
 from collapipe_ns3.topology.own_scenario import OwnScenario, round_pairs
@@ -81,7 +82,7 @@ class ScenarioContract:
 
     def _refuses(self) -> None:
         async def send(network: Network) -> None:
-            network.transfer("bs", "nobody", _BYTES)
+            network.transfer(SERVER, "nobody", _BYTES)
 
         with runtime.alone():
             network = self._network()

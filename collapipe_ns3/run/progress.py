@@ -18,7 +18,7 @@ Show = Callable[["Progress"], None]
 
 @contextmanager
 def shown(rounds: int, console: Console) -> Iterator[Show]:
-    """Yields a function that is called after each step of a run of so many rounds, and shows it.
+    """Yields a function that is called after each step of a run, and shows its progress.
 
     A terminal shows a bar, a notebook a line that is updated, and any other output (such as a file)
     gets a line for each round.

@@ -98,7 +98,7 @@ def read_pairs(value: object, nodes: Collection[str]) -> tuple[tuple[str, str], 
     limit = len(nodes) ** 2
     pairs = list(islice(value, limit + 1))
     if len(pairs) > limit:
-        raise NotPlain(f"expected at most {limit} links, as so many nodes have, not more")
+        raise NotPlain(f"expected at most {limit} links between {len(nodes)} nodes, not more")
     return tuple(_pair(pair, nodes) for pair in pairs)
 
 
