@@ -53,7 +53,7 @@ class TaskCosts(Protocol):
         ...
 
     def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        """What so many bytes take over a link; `bulk` marks parameters and optimizer states."""
+        """What a transfer takes over a link; `bulk` marks parameters and optimizer states."""
         ...
 
 

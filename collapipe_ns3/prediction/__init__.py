@@ -1,7 +1,7 @@
 """Predicts what a plan takes, from what was measured and learned.
 
 - Inputs: `fleet` and `links`, arrays that `measured_links` makes from an observation and from what
-  earlier rounds have shown (`knowledge`, `transfer_services`). Which devices can take part: `reach`.
+  earlier rounds have shown (`knowledge`, `transfer_services`). Devices that can take part: `reach`.
 - Decisions: `segments`, `radio_setting`.
 - Predicted by closed forms: `round_costs`, from `stage_times`, `step_time` and `energy`;
   `round_time`; `divergence`; `memory`.

@@ -1,7 +1,7 @@
-"""The three directions of links: sidelinks between the nodes of a cluster, uplinks and downlinks.
+"""The three directions of links: uplink, downlink and sidelink.
 
-A cluster has a sidelink from each of its nodes to each other one, one uplink from its control unit
-to the base station, and one downlink back.
+A cluster has one uplink from its control unit to the base station, one downlink back, and a
+sidelink from each of its nodes to each other one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ U = TypeVar("U")
 #: A directed link by the names of its ends.
 Pair = tuple[str, str]
 
-#: Row and number of every control unit and device: its cluster's row, and its number there.
+#: By node name, the row of its cluster and its number in the cluster.
 Places = Mapping[str, tuple[int, int]]
 
 

@@ -157,8 +157,8 @@ def _efficiencies(
 def losses(deliveries: Iterable[Delivery]) -> dict[Pair, float]:
     """The share of bytes that did not arrive, by link; below 1.
 
-    Only transfers count that were delivered, with gaps or without: one of which nothing arrived is
-    sent again or ends its pipeline, and distorts no tensor.
+    Transfers that did not arrive at all are left out: they are sent again or end their pipeline,
+    and distort no tensor.
     """
     sent: dict[Pair, int] = {}
     arrived: dict[Pair, int] = {}

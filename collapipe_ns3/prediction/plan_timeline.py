@@ -114,7 +114,7 @@ class _FleetCosts:
         return round(seconds * 1e9)
 
     def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        """What so many bytes take over a link."""
+        """What a transfer of `size_bytes` takes over a link."""
         key = (src, dst, size_bytes, bulk)
         if key not in self.transfers:
             self.transfers[key] = self._hop_transfer((src, dst), size_bytes, bulk)

@@ -1,4 +1,4 @@
-"""Event graphs: queues, half-duplex radios, channels that are shared evenly."""
+"""Event graphs: queues, half-duplex radios, channels shared evenly, copies of tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collapipe_ns3.eventgraph.graph import EventGraph, Hold, execute
 from collapipe_ns3.prediction.round_time import processor_sharing_ends_s
 
 
-def test_who_asks_first_is_served_first_and_a_latency_blocks_nobody() -> None:
+def test_tasks_are_served_in_the_order_of_requests_and_a_latency_blocks_nobody() -> None:
     graph = EventGraph()
     link = (("a", "b"), Hold.ALONE)
     first, second = (
@@ -22,7 +22,7 @@ def test_who_asks_first_is_served_first_and_a_latency_blocks_nobody() -> None:
     assert [done.start_ns[second], done.end_ns[second]] == [10, 25]
 
 
-def test_a_task_waits_for_all_that_it_needs() -> None:
+def test_a_task_waits_for_all_tasks_that_it_needs() -> None:
     graph = EventGraph()
     fast, slow = graph.add(hold_ns=3), graph.add(hold_ns=7)
     last = graph.add([fast, slow], hold_ns=1)
@@ -46,7 +46,7 @@ def half_duplex(src: str, dst: str) -> tuple[tuple[object, Hold], ...]:
     )
 
 
-def test_a_half_duplex_radio_sends_to_several_at_once_and_never_receives_meanwhile() -> None:
+def test_a_half_duplex_radio_sends_to_several_at_once_and_does_not_receive_meanwhile() -> None:
     graph = EventGraph()
     to_b, to_c, back, apart = (
         graph.add(hold_ns=10, claims=half_duplex(*pair), transfer=True)
@@ -56,8 +56,8 @@ def test_a_half_duplex_radio_sends_to_several_at_once_and_never_receives_meanwhi
     assert [done.start_ns[task] for task in (to_b, to_c, back, apart)] == [0, 0, 10, 0]
 
 
-def test_a_radio_that_has_been_waited_for_changes_sides() -> None:
-    """Sends that come later do not keep out a reception that waits."""
+def test_a_half_duplex_radio_turns_to_receiving_for_a_transfer_that_waits() -> None:
+    """Transfers requested later in the present direction do not delay it."""
     graph = EventGraph()
     graph.add(hold_ns=10, claims=half_duplex("a", "b"), transfer=True)
     waiting = graph.add(hold_ns=10, claims=half_duplex("d", "a"), transfer=True)
@@ -83,12 +83,12 @@ def test_a_channel_shared_evenly_is_processor_sharing(jobs: list[tuple[int, int]
     assert [done.end_ns[task] for task in tasks] == pytest.approx(list(expected), abs=len(jobs) + 1)
 
 
-def test_two_that_share_evenly_take_twice_as_long() -> None:
+def test_two_transfers_that_share_evenly_take_twice_as_long() -> None:
     ends = processor_sharing_ends_s(np.array([0.0, 0.0, 10.0]), np.array([2.0, 3.0, 1.0]))
     assert ends == pytest.approx([4.0, 5.0, 11.0])
 
 
-def test_a_repeated_part_runs_again_after_itself() -> None:
+def test_copied_tasks_run_after_the_tasks_they_were_copied_from() -> None:
     graph = EventGraph()
     begin = graph.add(hold_ns=2)
     first = graph.add([begin], hold_ns=3, claims=(("cpu", Hold.ALONE),))

@@ -1,4 +1,4 @@
-"""A band that is given out slot by slot."""
+"""A band that is divided slot by slot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lane(src: str, dst: str, share: float = 0.0, half_duplex: bool = True) -> tu
 
 
 def ends(*sent: tuple[int, int, tuple[str, Lane]]) -> list[int]:
-    """When transfers have arrived: (asked at, nanoseconds of the whole band, lane)."""
+    """When transfers arrive: (requested at, nanoseconds of the whole band, lane)."""
     graph = EventGraph()
     tasks = [
         graph.add([graph.add(latency_ns=at)], hold_ns=work, lane=where, transfer=True)
@@ -27,10 +27,10 @@ def ends(*sent: tuple[int, int, tuple[str, Lane]]) -> list[int]:
     return [done[task] for task in tasks]
 
 
-def test_what_is_asked_for_in_a_slot_goes_in_the_next_and_arrives_at_its_end() -> None:
+def test_a_transfer_requested_in_a_slot_is_in_the_next_and_arrives_at_its_end() -> None:
     ab = lane("a", "b")
     assert ends((1, 300, ab)) == [2 * SLOT]
-    assert ends((SLOT, 300, ab)) == [3 * SLOT]  # at its beginning is too late for it
+    assert ends((SLOT, 300, ab)) == [3 * SLOT]  # at the beginning of a slot is too late for it
     assert ends((1, SLOT + 1, ab)) == [3 * SLOT]
 
 
@@ -48,15 +48,15 @@ def test_a_node_sends_or_receives_for_a_whole_slot() -> None:
 
 
 def test_who_was_on_the_air_and_for_how_long() -> None:
-    """Whole slots, however little is in them, those that were passed over included."""
+    """Whole slots, however little is in them, those without any event included."""
     graph = EventGraph()
     for at, work, where in (
         (1, 2 * SLOT + SLOT // 2, lane("a", "b")),
         (1, 1, lane("c", "b")),
         (20 * SLOT + 1, 10 * SLOT, lane("c", "d")),
     ):
-        asked = graph.add(latency_ns=at)
-        graph.add([asked], hold_ns=work, lane=where, transfer=True)
+        requested = graph.add(latency_ns=at)
+        graph.add([requested], hold_ns=work, lane=where, transfer=True)
     (band,) = execute(graph).bands
     used = [({(part.src, part.dst) for part in lanes}, ns) for lanes, ns in band.used()]
     assert sum(ns for pairs, ns in used if ("a", "b") in pairs) == 3 * SLOT
@@ -73,7 +73,7 @@ def test_links_that_exclude_each_other_take_turns() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_links_without_grants_share_evenly(first: int, second: int) -> None:
-    """Both send from one node: the shorter gets half of the band until it is through."""
+    """Both send from one node: the shorter transfer gets half of the band until it ends."""
     one, other = ends((1, first * SLOT, lane("a", "b")), (1, second * SLOT, lane("a", "c")))
     assert min(one, other) == pytest.approx((1 + 2 * min(first, second)) * SLOT, abs=SLOT)
     assert max(one, other) == pytest.approx((1 + first + second) * SLOT, abs=SLOT)
@@ -91,7 +91,7 @@ def test_a_grant_is_a_part_of_every_slot_and_no_more(work: int) -> None:
 
 @given(st.integers(20, 200))
 def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> None:
-    """Of two alike each carries √½ in its half, until the shorter is through."""
+    """Each of two equal links carries √½ in its half of the band, until the shorter one ends."""
     spread = [("band", Lane(name, "z", SLOT, True, spread=0.5)) for name in "ab"]
     one, other = ends((1, work * SLOT, spread[0]), (1, 2 * work * SLOT, spread[1]))
     assert one == pytest.approx((1 + work * 2**0.5) * SLOT, abs=2 * SLOT)
@@ -99,7 +99,9 @@ def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> N
 
 
 @given(st.floats(0, 0.9), st.integers(1, 3 * SLOT), st.integers(1, 3 * SLOT))
-def test_links_of_any_weakness_get_through(spread: float, first: int, second: int) -> None:
+def test_transfers_end_whatever_the_spread_of_their_links(
+    spread: float, first: int, second: int
+) -> None:
     weak = [("band", Lane(name, "z", SLOT, True, spread=spread)) for name in "ab"]
     one, other = ends((1, first, weak[0]), (1, second, weak[1]))
     assert max(one, other) <= 2 * SLOT + first + second
@@ -114,7 +116,9 @@ def test_links_of_any_weakness_get_through(spread: float, first: int, second: in
         min_size=1, max_size=12,
     )
 )  # fmt: skip
-def test_nothing_is_lost_and_nothing_comes_too_soon(sent: list[tuple[int, int, str, str]]) -> None:
+def test_no_work_is_lost_and_no_transfer_ends_too_soon(
+    sent: list[tuple[int, int, str, str]],
+) -> None:
     found = ends(*[(at, work, lane(a, b)) for at, work, a, b in sent])
     for (at, work, _, _), end in zip(sent, found, strict=True):
         assert end % SLOT == 0

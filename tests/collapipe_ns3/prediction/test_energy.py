@@ -1,4 +1,4 @@
-"""What nodes spend: closed forms, prices and event graphs, each by a path of its own."""
+"""The energy of nodes: by closed forms, by prices of links, and by event graphs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def seen(radio: str, clusters: int = 2) -> Observation:
 
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared", "overheard"])
 def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> None:
-    """One adds arrays of whole plans, the other every transfer in its turn."""
+    """The closed forms add arrays of whole plans, the event graph adds transfer by transfer."""
     observation = seen(radio)
     how = {"bands": "divided"} if radio == "ofdma" else {}
     decision = decide(0, "collapipe", observation, Memory(), Settings(**how))  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> No
     assert decision.prediction.joules == found
 
 
-def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send() -> None:
+def test_on_an_overheard_medium_idle_nodes_receive_what_all_others_send() -> None:
     observation = seen("overheard")
     decision = decide(0, "collapipe", observation, Memory(), Settings(memory="all"))
     joules = decision.prediction.joules
@@ -65,7 +65,7 @@ def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send
     for name in idle:
         assert joules[name].compute_j == joules[name].tx_j == 0
         assert joules[name].rx_j == joules[name].idle_j > 0
-    # All of the channel's nodes send or receive at any time: each for as long in all.
+    # Each node of the channel sends or receives all the time, so all for the same total time.
     fleet, sent_w = Fleet.of(observation, Knowledge()), decision.state.radio.sidelink.power_w
     seconds = {
         name: joules[name].rx_j / fleet.rx_power_w[at] + joules[name].tx_j / sent_w[at].max()
@@ -76,8 +76,8 @@ def test_over_a_medium_that_is_overheard_idle_nodes_receive_what_all_others_send
 
 
 @given(SEEDS, st.sampled_from(["ofdma", "shared", "overheard"]))
-def test_prices_of_links_add_up_to_what_nodes_spend(seed: int, radio: str) -> None:
-    """Σ over nodes of price × joules is Σ over links of seconds × what a second costs."""
+def test_prices_of_links_add_up_to_the_prices_of_the_nodes_energy(seed: int, radio: str) -> None:
+    """Σ over nodes of price × joules is Σ over links of seconds × price of a second."""
     rng = np.random.default_rng(seed)
     spending = {node: tuple(rng.uniform(0.5, 2, 2)) for node in ("c0.cu", "c0.d1", "c1.d2")}
     fleet = Fleet.of(seen(radio), Knowledge(spending=spending))
@@ -97,7 +97,7 @@ def test_prices_of_links_add_up_to_what_nodes_spend(seed: int, radio: str) -> No
     assert by_link == pytest.approx(float((joule * by_node.total).sum()))
 
 
-def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() -> None:
+def test_energy_beyond_the_prediction_is_expected_of_radios_from_then_on() -> None:
     observation = seen("overheard")
     decision = decide(0, "collapipe", observation, Memory(), Settings())
     plain = decision.prediction.joules
@@ -119,12 +119,12 @@ def test_what_radios_took_beyond_the_model_is_expected_of_them_from_then_on() ->
         assert again[node].compute_j == joules.compute_j
         assert again[node].tx_j == pytest.approx(1.5 * joules.tx_j)
         assert again[node].rx_j == pytest.approx(0.8 * joules.rx_j)
-    # Compared with what is expected by then, nothing is off any more.
+    # The new prediction is right, so that the ratios stay as they are.
     known = radio_energy_ratios(spending, again, measured, sounding, 0.5)
     assert known["c0.cu"] == pytest.approx((1.5, 0.8))
 
 
-def test_a_node_that_nothing_was_expected_of_is_left_as_it_was() -> None:
+def test_the_ratios_of_a_node_without_predicted_energy_stay_as_they_are() -> None:
     none = {"c0.d0": NodeEnergy(0.0, 0.0, 0.0, 0.0)}
     use = DeviceUse("c0.d0", 0, 0, 0, 0.0, 0.1, 0.2)
     known = {"c0.d0": (1.2, 0.9)}
@@ -133,7 +133,7 @@ def test_a_node_that_nothing_was_expected_of_is_left_as_it_was() -> None:
     assert radio_energy_ratios({}, little, [use], {}, 0.5) == {"c0.d0": (4.0, 0.25)}
 
 
-def test_what_soundings_took_is_in_the_prediction() -> None:
+def test_the_prediction_includes_the_energy_of_soundings() -> None:
     observation = seen("shared")
     plain = decide(0, "collapipe", observation, Memory(), Settings()).prediction.joules
     sounded = replace(observation, sounding_j={"c0.d2": (0.25, 0.5), SERVER: (3.0, 4.0)})

@@ -44,7 +44,7 @@ def test_half_the_power_costs_three_decibels() -> None:
     assert half / full == pytest.approx(np.log2(1 + sinr) / np.log2(1 + sinr / 2))
 
 
-def test_what_was_learned_of_airtime_goes_before_goodput() -> None:
+def test_an_efficiency_learned_from_airtime_is_preferred_to_goodput() -> None:
     observation = seen("shared")
     pair = ("c0.cu", "c0.d1")
     knowledge = Knowledge(efficiencies={pair: 0.6}, services={"channel": Service(0.002, 1.5, 1.5)})
@@ -54,7 +54,7 @@ def test_what_was_learned_of_airtime_goes_before_goodput() -> None:
     assert (d2d.latency == 0.002).all()
 
 
-def test_speeds_that_were_learned_go_before_profiles() -> None:
+def test_learned_speeds_are_preferred_to_profiles() -> None:
     fleet = Fleet.of(seen(), Knowledge(speeds={"c1.d2": 7e9}))
     assert fleet.flops_per_s[1, 3] == 7e9
 
@@ -71,7 +71,7 @@ def test_a_link_not_measured_has_the_gain_of_its_other_direction() -> None:
     assert not d2d.measured[0, 1, 2]
 
 
-def test_a_link_of_which_nothing_is_known_is_as_bad_as_the_worst() -> None:
+def test_a_link_not_measured_in_either_direction_is_as_bad_as_the_worst() -> None:
     observation = without(seen(), ("c0.d0", "c0.d1"), ("c0.d1", "c0.d0"), ("c1.cu", "bs"))
     fleet = Fleet.of(observation, Knowledge())
     links = fleet.links.sidelink
@@ -91,7 +91,7 @@ def test_before_anything_was_measured_every_link_is_a_poor_one() -> None:
         assert sinr == pytest.approx(np.ones(2))
 
 
-def test_clusters_of_unlike_size_are_filled_up_without_memory() -> None:
+def test_smaller_clusters_are_filled_up_with_devices_without_memory() -> None:
     observation = seen()
     devices = (observation.devices[0], observation.devices[1][:1])
     fleet = Fleet.of(dataclasses.replace(observation, devices=devices), Knowledge())
@@ -107,7 +107,7 @@ def test_a_band_of_several_clusters_is_shared_among_them() -> None:
     assert fleet.links.sidelink.band_hz.tolist() == [1e7, 1e7]
 
 
-def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
+def test_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
     observation = seen(clusters=1)
     assert unmeasured(observation, (), 60) == []
     old = dataclasses.replace(observation.links[0], age_s=100.0)
@@ -119,7 +119,7 @@ def test_all_links_that_are_unknown_or_stale_are_to_be_sounded() -> None:
 
 
 def test_an_observation_has_no_place_for_a_position() -> None:
-    """What a scheme is given are names, profiles, sizes, and figures measured on links."""
+    """A scheme is shown names, profiles, sizes, and figures measured on links."""
     measured = {"gain", "interference_w_hz", "sinr", "goodput_bps", "loss", "age_s", "tx_power_w"}
     fields = {field.name for field in dataclasses.fields(MeasuredLink)} - {"src", "dst"}
     assert fields == measured

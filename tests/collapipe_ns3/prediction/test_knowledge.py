@@ -1,4 +1,4 @@
-"""What is learned from executed rounds is what the network and the nodes were made of."""
+"""What is learned from executed rounds: latencies, overheads, efficiencies, losses, speeds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def learned(*transfers: Transfer, media: tuple[Medium, ...] = ()) -> Knowledge:
 
 
 def test_latency_and_rate_of_a_real_network() -> None:
-    """The engine on links of known rate and latency: both are found again, link by link."""
+    """On links of known rate and latency both are learned for every link."""
     link = Link(rate_bps=2_000_000, latency_ns=3_000_000)
     pairs = [("c0.cu", "c0.d0"), ("c0.d0", "c0.cu"), ("c0.cu", "bs"), ("bs", "c0.cu")]
     outcome = lab.run_one(lab.one_cluster((4,), 3), links=dict.fromkeys(pairs, link))
@@ -73,7 +73,7 @@ def test_latency_and_rate_of_a_real_network() -> None:
 def rounds(
     count: int, *transfers: Transfer, media: tuple[Medium, ...] = (), granted: object = ()
 ) -> Knowledge:
-    """What is known when the same has happened so many times."""
+    """What is known after so many equal rounds."""
     found = Knowledge()
     for _ in range(count):
         found = found.after(Round(transfers), {}, media, granted, 1.0)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def rounds(
 
 
 def test_an_overhead_on_the_airtime_is_found_step_by_step() -> None:
-    """A step is a quarter at most, so that a round of chance does not carry the model away."""
+    """It changes by a quarter per round at most, so that chance in one round changes little."""
     transfers = [
         Transfer(start, start + round((0.01 + 1.6 * air) * 1e9), 1000, air)
         for start, air in ((0, 0.1), (10**9, 0.3), (3 * 10**9, 0.02))
@@ -92,7 +92,7 @@ def test_an_overhead_on_the_airtime_is_found_step_by_step() -> None:
     assert found.latencies["a", "b"] == pytest.approx(0.01, abs=0.006)
 
 
-def test_links_with_grants_have_their_own_turns_and_those_without_share() -> None:
+def test_links_with_grants_are_independent_and_those_without_share() -> None:
     medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, grants=True)
     both = (
         Transfer(0, 2 * 10**9, 1000, 2.0),
@@ -100,7 +100,7 @@ def test_links_with_grants_have_their_own_turns_and_those_without_share() -> Non
     )
     alone = rounds(1, *both, media=(medium,), granted=medium.links)
     assert alone.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
-    # Without grants each has but half the band while both send.
+    # Without grants each has half of the band while both send.
     halved = tuple(dataclasses.replace(each, bandwidth_hz=0.5e6) for each in both)
     shared = rounds(1, *halved, media=(medium,))
     assert shared.services["air"] == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
@@ -118,8 +118,8 @@ def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
     assert service.bulk == pytest.approx(1.8, rel=0.05)
 
 
-def test_links_that_share_a_medium_are_busy_together() -> None:
-    """Two at once that take twice as long each are no slower than one after the other."""
+def test_links_that_share_a_medium_slow_each_other_down() -> None:
+    """Two transfers at once that each take twice as long have no overhead."""
     medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
     both = [
         Transfer(0, 2 * 10**9, 1000, 1.0),
@@ -134,8 +134,8 @@ def test_links_that_share_a_medium_are_busy_together() -> None:
     assert apart.services[link_name("c", "d")].overhead + apart.latencies["c", "d"] > 1.5
 
 
-def test_what_slots_cost_is_no_latency() -> None:
-    """Half a slot's worth that was asked for in the middle of one has arrived at the next's end."""
+def test_waiting_for_slots_is_no_latency() -> None:
+    """Half a slot of work, requested in the middle of a slot, arrives at the next one's end."""
     medium = Medium("air", frozenset({("a", "b")}), 1e6, grants=True, slot_s=1e-3)
     sent = [
         Transfer(start + 500_000, start + 2_000_000, 100, 5e-4) for start in (0, 10**7, 2 * 10**7)
@@ -160,7 +160,7 @@ def test_losses_are_shares_of_bytes() -> None:
     assert losses(transfers) == {("a", "b"): pytest.approx(0.1)}
 
 
-def test_speed_is_what_a_slowed_device_shows() -> None:
+def test_the_speed_of_a_device_is_learned_from_its_computations() -> None:
     plan = lab.one_cluster((2, 2), 3)
     profiles = lab.profiles(lab.nodes(plan), {})
     outcome = lab.run_one(plan)
@@ -174,7 +174,7 @@ def test_speed_is_what_a_slowed_device_shows() -> None:
     assert found.speeds["c0.d0"] == pytest.approx(sum(flops) / busy_s)
 
 
-def test_new_rounds_count_with_their_weight_and_old_links_stay() -> None:
+def test_new_rounds_count_with_their_weight_and_unused_links_keep_their_figures() -> None:
     first = learned(Transfer(0, 10**9, 100_000, 0.8))
     transfers = (Transfer(0, 10**9, 50_000, 0.8), Transfer(0, 10**9, 50_000, 0.8, src="c"))
     second = first.after(Round(transfers), {}, (), (), 0.25)  # type: ignore[arg-type]
@@ -183,6 +183,6 @@ def test_new_rounds_count_with_their_weight_and_old_links_stay() -> None:
     assert second.efficiencies["c", "b"] == pytest.approx(new)
 
 
-def test_it_survives_json() -> None:
+def test_knowledge_survives_json() -> None:
     found = learned(Transfer(0, 10**9, 100_000, 0.8, lost=((0, 10),)))
     assert Knowledge.from_json(json.loads(json.dumps(found.to_json()))) == found

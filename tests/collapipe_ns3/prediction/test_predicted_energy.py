@@ -1,4 +1,4 @@
-"""What every node is predicted to spend, against what ns-3 measures; idle ones included."""
+"""Predicted energy of every node against what ns-3 measures, idle nodes included."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def test_predicted_energies_are_near_those_measured(tmp_path: Path, radio: dict[
     total = energies.xs("energy_j", level="quantity")
     error = (total["predicted"] / total["measured"] - 1).abs()
     assert error.median() < 0.1
-    # So small transfers over Wi-Fi are mostly preambles, of which nothing is known at first.
+    # Such small transfers over Wi-Fi are mostly preambles, which are unknown at first.
     assert error.loc[0].median() < (0.2 if radio is WIFI else 0.1)
     idle = spent[spent["blocks"] == 0].loc[2].index.intersection(["c0.d0", "c0.d1"])
     assert len(idle) == 1
     assert error.loc[(2, idle[0])] < 0.2
 
 
-def test_a_radio_says_who_overhears_it() -> None:
-    """Over Wi-Fi all on a channel, in other bands the receiver alone."""
+def test_media_name_the_nodes_that_overhear_them() -> None:
+    """All nodes on a Wi-Fi channel; in other bands only the receiver."""
     two = [
         {**studies.TINY["clusters"][0], "position": [20, 10 + 30 * n], "channel": channel}
         for n, channel in enumerate((42, 58))

@@ -1,4 +1,4 @@
-"""A link that carries nothing leaves a device or a cluster out of every plan, with the reason."""
+"""A link that carries nothing keeps a device or a cluster out of every plan, with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def used(plan: RoundPlan) -> list[set[str]]:
 
 @pytest.mark.parametrize("make", SCHEMES)
 @pytest.mark.parametrize("pair", [("c1.cu", "bs"), ("bs", "c1.cu")])
-def test_a_cluster_that_the_base_station_does_not_hear_sits_out(
+def test_a_cluster_without_a_link_to_or_from_the_base_station_sits_out(
     make: type[Scheme], pair: tuple[str, str]
 ) -> None:
     plan = make().plan(0, wild.silenced(seen(), pair))
@@ -54,7 +54,7 @@ def test_a_cluster_that_the_base_station_does_not_hear_sits_out(
 
 @pytest.mark.parametrize("make", SCHEMES)
 @pytest.mark.parametrize("pair", [("c1.cu", "c1.d0"), ("c1.d0", "c1.cu")])
-def test_a_device_that_its_control_unit_does_not_hear_sits_out(
+def test_a_device_without_a_link_to_or_from_its_control_unit_sits_out(
     make: type[Scheme], pair: tuple[str, str]
 ) -> None:
     plan = make().plan(0, wild.silenced(seen(), pair))
@@ -63,16 +63,18 @@ def test_a_device_that_its_control_unit_does_not_hear_sits_out(
 
 
 @pytest.mark.parametrize("make", SCHEMES)
-def test_devices_that_do_not_hear_each_other_matter_where_they_have_to(make: type[Scheme]) -> None:
+def test_devices_need_links_to_each_other_only_where_they_exchange_tensors(
+    make: type[Scheme],
+) -> None:
     silent = [("c0.d0", "c0.d1"), ("c0.d2", "c0.d1")]
     plan = make().plan(0, wild.silenced(seen(3), *silent))
     absent = [each.device for each in plan.absences]
-    # It is one device that is deaf to two.
+    # One device lacks links to two others.
     assert absent == ([] if make is VanillaFL else ["c0.d1"])
 
 
 @pytest.mark.parametrize("make", SCHEMES)
-def test_where_nobody_is_left_the_error_says_why_of_each(make: type[Scheme]) -> None:
+def test_where_no_device_is_left_the_error_has_the_reason_of_each(make: type[Scheme]) -> None:
     alone = wild.silenced(seen(), ("c0.cu", "bs"), ("c1.cu", "c1.d0"), ("c1.cu", "c1.d1"))
     plan = make().plan(0, alone)
     with pytest.raises(PlanError, match="every cluster: sits out") as caught:
@@ -87,14 +89,14 @@ def test_where_nobody_is_left_the_error_says_why_of_each(make: type[Scheme]) -> 
         assert reason in str(caught.value)
 
 
-def test_without_a_network_nobody_is_out_of_reach() -> None:
+def test_without_a_network_every_device_takes_part() -> None:
     everything = [(link.src, link.dst) for link in seen().links]
     plan = Local().plan(0, wild.silenced(seen(), *everything))
     assert all(cluster.pipelines for cluster in plan.clusters)
 
 
 @pytest.mark.parametrize("radio", wild.RADIOS)
-def test_on_good_links_everybody_takes_part(radio: str) -> None:
+def test_on_good_links_every_device_takes_part(radio: str) -> None:
     observation = seen(3, radio)
     for full_power, among_devices in itertools.product((False, True), repeat=2):
         found = reach(observation, full_power=full_power, among_devices=among_devices)
@@ -104,7 +106,7 @@ def test_on_good_links_everybody_takes_part(radio: str) -> None:
 
 
 def test_the_narrowest_band_and_retransmissions_make_up_for_thirty_decibels() -> None:
-    """A transmitter puts all of its power into a block of 180 kHz of 18 MHz: 20 dB."""
+    """All power in a block of 180 kHz of 18 MHz gains 20 dB, combined retransmissions 10 dB."""
     needed = wild.CODES[0][0] * 180e3 / 18e6 * 0.1
 
     def up(sinr: float) -> Observation:
@@ -121,7 +123,7 @@ def test_the_narrowest_band_and_retransmissions_make_up_for_thirty_decibels() ->
     assert not reach(up(0.99 * needed)).devices[0]
 
 
-def test_a_plan_that_sets_powers_is_judged_at_what_nodes_may_send() -> None:
+def test_at_full_power_links_are_judged_by_the_greatest_power_of_their_senders() -> None:
     made = seen()
     quiet = replace(
         made,
@@ -134,7 +136,7 @@ def test_a_plan_that_sets_powers_is_judged_at_what_nodes_may_send() -> None:
     assert reach(quiet, full_power=True).devices == made.devices
 
 
-def test_a_lost_sounding_is_a_measurement_and_a_figure_that_cannot_be_is_none() -> None:
+def test_a_lost_sounding_is_a_measurement_and_an_impossible_figure_is_not() -> None:
     made = seen()
     (first, *others) = [link for link in made.links if (link.src, link.dst) != ("c0.cu", "bs")]
     up = next(link for link in made.links if (link.src, link.dst) == ("c0.cu", "bs"))
@@ -148,7 +150,7 @@ def test_a_lost_sounding_is_a_measurement_and_a_figure_that_cannot_be_is_none() 
 
 
 @pytest.mark.parametrize("make", [PipeLine, TITANIC, VanillaFL])
-def test_baselines_have_silent_links_sounded_and_no_others(make: type[Scheme]) -> None:
+def test_baselines_sound_the_links_that_carry_nothing_and_no_others(make: type[Scheme]) -> None:
     scheme = make()
     assert isinstance(scheme, Sounding)
     assert list(scheme.sounding(seen())) == []

@@ -1,4 +1,4 @@
-"""Closed forms against the event graph: equal where they are exact, near where they estimate."""
+"""Closed forms against the event graph: equal where they are exact, close where they estimate."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_gpipe_on_links_of_their_own_is_exact(seed: int) -> None:
         ("ofdma", False, 3, 0.06, 0.20),
     ],
 )
-def test_estimates_are_near(
+def test_estimates_are_close(
     radio: str, one_f: bool, clusters: int, mean: float, tail: float
 ) -> None:
     """Errors of a step, mean and 95th percentile, over a hundred random plans."""
