@@ -18,6 +18,7 @@ from ns3_scenarios.channel import Channel
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.measurement import MeasuredLink
 from ns3_scenarios.network import Ns3Network
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 WIFI, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")
@@ -123,7 +124,7 @@ def test_every_radio_measures_the_same_things_in_the_same_units(name: str, by_da
     noise = BOLTZMANN * KELVIN * 10 ** (stack.noise_figure_db / 10)
     assert 10 * math.log10(link.interference_w_hz / noise) == pytest.approx(0.0, abs=0.1)
     hertz = link.tx_power_w * link.gain / (link.sinr * link.interference_w_hz)
-    assert 180e3 * 0.99 <= hertz <= stack.bandwidth_hz * 1.01
+    assert BLOCK_HZ * 0.99 <= hertz <= stack.bandwidth_hz * 1.01
     if not by_data:
         assert hertz == pytest.approx(stack.bandwidth_hz, rel=0.01)
         assert link.tx_power_w == pytest.approx(1.0 if stack.link == DOWNLINK else 0.1)

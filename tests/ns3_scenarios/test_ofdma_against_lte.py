@@ -11,6 +11,7 @@ from radio_lab import run, scenario
 
 from ns3_scenarios import network, runtime
 from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec
 
 UPLINK = ("c0.cu", "bs")
@@ -29,7 +30,7 @@ def uplink(d2e: LteSpec | OfdmaSpec, distance_m: float) -> tuple[float, float]:
         (state,) = [link for link in net.link_state() if (link.src, link.dst) == UPLINK]
     assert delivery.outcome == "delivered"
     rate = 8e9 * delivery.size_bytes / (delivery.end_ns - delivery.start_ns)
-    sinr = state.tx_power_w * state.gain / (BLOCKS * 180e3 * state.interference_w_hz)
+    sinr = state.tx_power_w * state.gain / (BLOCKS * BLOCK_HZ * state.interference_w_hz)
     return rate, 10 * math.log10(sinr)
 
 
@@ -45,7 +46,7 @@ def lte_choice_bps(sinr_db: float) -> float:
 
 def ofdma_choice_bps(sinr_db: float) -> float:
     """The best code that a tenth of the blocks may break with, each of which comes twice."""
-    codes = runtime.native().OfdmaCodes(0.1, 1e-3)
+    codes = runtime.native().OfdmaCodes(0.1, TTI_S)
     mcs = codes.BestMcs(sinr_db, 20)
     full = 1e3 * 8 * float(codes.Payload(mcs, 20)) * BLOCKS / 20
     return full if codes.ThresholdDb(28, 20) + 1 < sinr_db else 0.9 * full

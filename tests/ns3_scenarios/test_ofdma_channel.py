@@ -7,7 +7,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from ofdma_lab import BLOCK_HZ, BOLTZMANN, KELVIN, Lab, Node, loss_db
+from ofdma_lab import BOLTZMANN, KELVIN, Lab, Node, loss_db
+
+from ns3_scenarios.numerology import BLOCK_HZ
 
 BLOCKS = 50
 MUCH = 10**8

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ofdma_lab import BLOCK_HZ, LOG_DISTANCE, Lab, Node, distance_for_sinr
+from ofdma_lab import LOG_DISTANCE, Lab, Node, distance_for_sinr
 
 from ns3_scenarios import runtime
+from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 
 BLOCKS = 50
 MS = 1_000_000
-TTI_S = 1e-3
 #: LTE's best code with all blocks in use: 14 688 bits for every 20 blocks and millisecond.
 BEST_BITS_S_HZ = 14_688 / TTI_S / (20 * BLOCK_HZ)
 

@@ -16,6 +16,7 @@ from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.checks import problems
 from ns3_scenarios.measurement import MeasuredLink, RadioDelivery
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
@@ -105,7 +106,7 @@ def test_an_uplink_follows_the_open_loop(
     """ns-3's LteUePowerControl and the OFDMA radio alike; the last is beyond what a node has."""
     delivery, link = after(edge(OpenLoop(p0_dbm, alpha), stack), UP)
     assert delivery.outcome == "delivered"
-    blocks = delivery.bandwidth_hz / 180e3
+    blocks = delivery.bandwidth_hz / BLOCK_HZ
     expected_w = open_loop_w(p0_dbm, alpha, LOSS_DB, blocks, 0.1)
     assert 10 * math.log10(delivery.tx_power_w / expected_w) == pytest.approx(0.0, abs=0.05)
     assert 10 * math.log10(link.gain) == pytest.approx(-LOSS_DB, abs=0.05)

@@ -14,6 +14,7 @@ from ns3_scenarios.channel import Channel, Fading, Shadowing
 from ns3_scenarios.checks import problems
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.network import own_defaults
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import OpenLoop
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import (
@@ -184,7 +185,7 @@ def test_other_widths_carry_too(width_hz: float) -> None:
     wifi, uplink = carry(spec, ("c0.cu", "c0.d0", 50_000), ("c0.cu", "bs", 50_000))
     assert (wifi.outcome, uplink.outcome) == ("delivered", "delivered")
     assert wifi.bandwidth_hz == pytest.approx(width_hz)
-    assert uplink.bandwidth_hz == pytest.approx(25 * 180e3)
+    assert uplink.bandwidth_hz == pytest.approx(25 * BLOCK_HZ)
 
 
 def test_many_clusters_attach() -> None:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ns3_scenarios import runtime
+from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.runtime.loader import interpreter
 
-BLOCK_HZ = 180e3
 BOLTZMANN, KELVIN = 1.380649e-23, 290.0
 LOG_DISTANCE = ("ns3::LogDistancePropagationLossModel", {"Exponent": 3.0, "ReferenceLoss": 38.9})
 

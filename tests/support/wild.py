@@ -11,8 +11,9 @@ import numpy as np
 
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Medium, Observation
+from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 
-#: SINR and bit/s/Hz of some of LTE's codes (`collapipe_ns3.topology.media`).
+#: SINR and bit/s/Hz of some of LTE's codes (`ns3_scenarios.radios.lte_codes`).
 CODES = ((0.204, 0.15), (0.468, 0.4), (1.41, 0.89), (7.08, 1.72), (39.8, 3.0), (91.2, 4.07))
 RADIOS = ("own", "ofdma", "shared", "slotted")
 
@@ -43,11 +44,11 @@ def slotted(names: tuple[tuple[str, ...], ...]) -> tuple[Medium, ...]:
             18e6,
             grants=True,
             half_duplex=True,
-            slot_s=1e-3,
+            slot_s=TTI_S,
             densities=CODES,
             latency_s=0.0,
             repeat_s=8e-3,
-            least_hz=180e3,
+            least_hz=BLOCK_HZ,
         )
 
     cells = [
