@@ -46,7 +46,7 @@ Episode::Episode(int64_t runTime, uint64_t lastingRun, bool sampled)
     : m_runTime(runTime),
       m_lastingRun(lastingRun),
       m_surroundings(m_nodes, m_wifi, m_lte),
-      m_sampling(sampled ? std::make_unique<FastForward>(m_clock, m_links, m_usage, m_streams)
+      m_sampling(sampled ? std::make_unique<FastForward>(m_records, m_streams)
                          : nullptr)
 {
 }
@@ -62,7 +62,7 @@ Episode::AddNode(const std::string& name, double x, double y, double z, const Mo
     m_nodes.push_back(node);
     m_names.push_back(name);
     m_places.push_back({x, y, z});
-    m_usage.emplace_back();
+    m_records.usage.emplace_back();
     return node->GetId();
 }
 
@@ -109,7 +109,7 @@ uint32_t
 Episode::AddHost(Ptr<Node> node, Ipv4Address address)
 {
     m_nodes.push_back(node);
-    m_usage.emplace_back();
+    m_records.usage.emplace_back();
     m_hosts[m_nodes.size() - 1] = address;
     return m_nodes.size() - 1;
 }
@@ -153,7 +153,7 @@ Episode::Place(uint32_t node) const
 void
 Episode::AddWifi(uint32_t channel)
 {
-    m_wifi = std::make_unique<WifiCells>(m_channels.at(channel), m_clock, m_links, m_usage);
+    m_wifi = std::make_unique<WifiCells>(m_channels.at(channel), m_records);
 }
 
 void
@@ -180,16 +180,13 @@ Episode::AddLte(uint32_t server,
     {
         members.push_back(m_nodes.at(node));
     }
+    const LteSettings settings{static_cast<uint8_t>(resourceBlocks), ueAntennaDb, enbAntennaDb};
     m_lte = std::make_unique<LteCell>(m_nodes.at(server),
                                       members,
-                                      resourceBlocks,
+                                      settings,
                                       m_channels.at(channel),
                                       m_names.at(server),
-                                      ueAntennaDb,
-                                      enbAntennaDb,
-                                      m_clock,
-                                      m_links,
-                                      m_usage);
+                                      m_records);
 }
 
 OfdmaCells&
@@ -200,10 +197,7 @@ Episode::AddOfdma(const std::string& engine, const std::string& attributes)
                                                    m_nodes,
                                                    m_channels,
                                                    m_runTime,
-                                                   m_clock,
-                                                   m_links,
-                                                   m_usage,
-                                                   m_ended));
+                                                   m_records));
     return *m_ofdma.back();
 }
 
@@ -265,18 +259,18 @@ Episode::Start(int64_t limit)
         Simulator::Stop(MilliSeconds(1));
         Simulator::Run();
     }
-    m_clock.Start();
+    m_records.clock.Start();
     for (const auto& trail : m_trails)
     {
         trail->Start();
     }
     m_surroundings.Start(m_runTime);
-    for (auto& link : m_links)
+    for (auto& link : m_records.links)
     {
         link.total = {};
         link.measured = -1;
     }
-    m_usage.assign(m_usage.size(), {});
+    m_records.usage.assign(m_records.usage.size(), {});
     return true;
 }
 
@@ -293,19 +287,19 @@ Episode::SampleAnew()
 int64_t
 Episode::Now() const
 {
-    return m_clock.Now();
+    return m_records.clock.Now();
 }
 
 int
 Episode::Advance(int64_t until)
 {
-    return m_sampling ? m_sampling->Advance(until) : m_clock.Advance(until);
+    return m_sampling ? m_sampling->Advance(until) : m_records.clock.Advance(until);
 }
 
 void
 Episode::Interrupt()
 {
-    m_clock.Interrupt();
+    m_records.clock.Interrupt();
 }
 
 void
@@ -329,11 +323,13 @@ Episode::Open(uint32_t src, uint32_t dst)
     }
     const auto carry = [&](Ipv4Address to, RadioLink& link) {
         const auto &from = m_nodes.at(src), &at = m_nodes.at(dst);
-        return std::make_unique<ByteStream>(from, at, to, port, link, m_clock, m_ended);
+        auto& clock = m_records.clock;
+        auto& ended = m_records.ended;
+        return std::make_unique<ByteStream>(from, at, to, port, link, clock, ended);
     };
     if (const auto host = m_hosts.find(dst); host != m_hosts.end())
     {
-        return carry(host->second, m_links.emplace_back(RadioLink{src, dst, {}}));
+        return carry(host->second, m_records.links.emplace_back(RadioLink{src, dst, {}}));
     }
     if (auto* link = m_wifi ? m_wifi->Link(src, dst) : nullptr)
     {
@@ -401,9 +397,9 @@ Episode::Sound(uint64_t id, uint32_t src, uint32_t dst)
 uint32_t
 Episode::TakeEnded()
 {
-    std::swap(m_taken, m_ended);
-    m_ended.transfers.clear();
-    m_ended.lost.clear();
+    std::swap(m_taken, m_records.ended);
+    m_records.ended.transfers.clear();
+    m_records.ended.lost.clear();
     return m_taken.transfers.size();
 }
 
@@ -422,13 +418,13 @@ Episode::LostData() const
 const std::deque<RadioLink>&
 Episode::Links() const
 {
-    return m_links;
+    return m_records.links;
 }
 
 const std::vector<RadioUsage>&
 Episode::Usage() const
 {
-    return m_usage;
+    return m_records.usage;
 }
 
 } // namespace collapipe

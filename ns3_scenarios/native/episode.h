@@ -6,6 +6,7 @@
 #include "ofdma-cells.h"
 #include "pair-channel.h"
 #include "radio-link.h"
+#include "records.h"
 #include "sim-clock.h"
 #include "stream.h"
 #include "surroundings.h"
@@ -115,15 +116,12 @@ class Episode
 
     int64_t m_runTime;
     uint64_t m_lastingRun;
-    SimClock m_clock;
+    Records m_records;
     std::vector<ns3::Ptr<TrailMobilityModel>> m_trails;
     std::vector<ns3::Ptr<ns3::Node>> m_nodes;
     std::vector<std::string> m_names;   // of the nodes
     std::vector<ns3::Vector> m_places;  // at the run's time 0
     std::vector<ns3::Ptr<PairChannel>> m_channels;
-    std::deque<RadioLink> m_links; // a deque keeps their addresses
-    std::vector<RadioUsage> m_usage;
-    EndedTransfers m_ended;
     EndedTransfers m_taken;
     std::unique_ptr<WifiCells> m_wifi;
     std::unique_ptr<LteCell> m_lte;

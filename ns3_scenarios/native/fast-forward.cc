@@ -65,13 +65,10 @@ TallyAt(const double* counters)
 
 } // namespace
 
-FastForward::FastForward(SimClock& clock,
-                         std::deque<RadioLink>& links,
-                         std::vector<RadioUsage>& usage,
-                         const Streams& streams)
-    : m_clock(clock),
-      m_links(links),
-      m_usage(usage),
+FastForward::FastForward(Records& records, const Streams& streams)
+    : m_clock(records.clock),
+      m_links(records.links),
+      m_usage(records.usage),
       m_streams(streams),
       m_random(CreateObject<UniformRandomVariable>())
 {

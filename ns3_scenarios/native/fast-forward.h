@@ -2,6 +2,7 @@
 #define COLLAPIPE_FAST_FORWARD_H
 
 #include "radio-link.h"
+#include "records.h"
 #include "sim-clock.h"
 #include "stream.h"
 
@@ -39,10 +40,7 @@ class FastForward
   public:
     using Streams = std::map<std::pair<uint32_t, uint32_t>, std::unique_ptr<Stream>>;
 
-    FastForward(SimClock& clock,
-                std::deque<RadioLink>& links,
-                std::vector<RadioUsage>& usage,
-                const Streams& streams);
+    FastForward(Records& records, const Streams& streams);
 
     /// As SimClock::Advance().
     SimClock::Ending Advance(int64_t until);

@@ -67,28 +67,24 @@ struct LteCell::Cell
 
 LteCell::LteCell(Ptr<Node> server,
                  const std::vector<Ptr<Node>>& ues,
-                 uint8_t resourceBlocks,
+                 const LteSettings& settings,
                  Ptr<PairChannel> channel,
                  const std::string& serverName,
-                 double ueAntennaDb,
-                 double enbAntennaDb,
-                 SimClock& clock,
-                 std::deque<RadioLink>& links,
-                 std::vector<RadioUsage>& usage)
-    : m_cell(new Cell{{resourceBlocks, clock, usage}})
+                 Records& records)
+    : m_cell(new Cell{{settings.resourceBlocks, records}})
 {
     auto& cell = *m_cell;
     cell.server = server->GetId();
     cell.lte = CreateObject<LteHelper>();
     cell.epc = CreateObject<PointToPointEpcHelper>();
     cell.lte->SetEpcHelper(cell.epc);
-    cell.lte->SetEnbDeviceAttribute("DlBandwidth", UintegerValue(resourceBlocks));
-    cell.lte->SetEnbDeviceAttribute("UlBandwidth", UintegerValue(resourceBlocks));
+    cell.lte->SetEnbDeviceAttribute("DlBandwidth", UintegerValue(settings.resourceBlocks));
+    cell.lte->SetEnbDeviceAttribute("UlBandwidth", UintegerValue(settings.resourceBlocks));
 
     cell.lte->SetUeAntennaModelType("ns3::IsotropicAntennaModel");
-    cell.lte->SetUeAntennaModelAttribute("Gain", DoubleValue(ueAntennaDb));
+    cell.lte->SetUeAntennaModelAttribute("Gain", DoubleValue(settings.ueAntennaDb));
     cell.lte->SetEnbAntennaModelType("ns3::IsotropicAntennaModel");
-    cell.lte->SetEnbAntennaModelAttribute("Gain", DoubleValue(enbAntennaDb));
+    cell.lte->SetEnbAntennaModelAttribute("Gain", DoubleValue(settings.enbAntennaDb));
 
     PointToPointHelper backhaul;
     backhaul.SetDeviceAttribute("DataRate", StringValue("100Gb/s"));
@@ -125,10 +121,8 @@ LteCell::LteCell(Ptr<Node> server,
         const auto ipv4 = node->GetObject<Ipv4>();
         routing.GetStaticRouting(ipv4)->SetDefaultRoute(cell.epc->GetUeDefaultGatewayAddress(),
                                                         ipv4->GetInterfaceForDevice(device));
-        links.push_back({node->GetId(), cell.server, {}});
-        auto& up = links.back();
-        links.push_back({cell.server, node->GetId(), {}});
-        auto& down = links.back();
+        auto& up = records.links.emplace_back(RadioLink{node->GetId(), cell.server, {}});
+        auto& down = records.links.emplace_back(RadioLink{cell.server, node->GetId(), {}});
         cell.ues.push_back({node->GetId(), device, address, &up, &down});
         cell.meter.Watch(device, node->GetId(), up, down);
         cell.lte->Attach(installed, cell.enb);

@@ -3,7 +3,7 @@
 
 #include "pair-channel.h"
 #include "radio-link.h"
-#include "sim-clock.h"
+#include "records.h"
 
 #include "ns3/ipv4-address.h"
 #include "ns3/node.h"
@@ -23,6 +23,14 @@ class SpectrumChannel;
 namespace collapipe
 {
 
+/// The bandwidth of an LTE cell and the gains of its antennas.
+struct LteSettings
+{
+    uint8_t resourceBlocks; // in each direction
+    double ueAntennaDb;
+    double enbAntennaDb;
+};
+
 /// One LTE cell with its core network; the edge server is directly behind the base station.
 ///
 /// The station is two ns-3 nodes, the eNB and the server (a host on the Internet side of the core,
@@ -33,14 +41,10 @@ class LteCell
     /// The eNB has the server's position, and its name in the channel.
     LteCell(ns3::Ptr<ns3::Node> server,
             const std::vector<ns3::Ptr<ns3::Node>>& ues,
-            uint8_t resourceBlocks,
+            const LteSettings& settings,
             ns3::Ptr<PairChannel> channel,
             const std::string& serverName,
-            double ueAntennaDb,
-            double enbAntennaDb,
-            SimClock& clock,
-            std::deque<RadioLink>& links,
-            std::vector<RadioUsage>& usage);
+            Records& records);
     ~LteCell();
 
     /// Whether all terminals are attached, and have been measured in both directions.

@@ -117,10 +117,10 @@ LteMeter::Ue::DlMeasured(uint16_t, uint16_t, double rsrp, double sinr, uint8_t)
     down.Measured(gain, density / sinr, meter.m_txPower, hertz, meter.m_clock.Now());
 }
 
-LteMeter::LteMeter(uint32_t blocks, SimClock& clock, std::vector<RadioUsage>& usage)
+LteMeter::LteMeter(uint32_t blocks, Records& records)
     : m_blocks(blocks),
-      m_clock(clock),
-      m_usage(usage)
+      m_clock(records.clock),
+      m_usage(records.usage)
 {
     LteAmc amc;
     // Blocks are allocated in groups (TS 36.213, 7.1.6.1), so that a size belongs to one number of

@@ -2,7 +2,7 @@
 #define COLLAPIPE_LTE_METER_H
 
 #include "radio-link.h"
-#include "sim-clock.h"
+#include "records.h"
 
 #include "ns3/lte-common.h"
 #include "ns3/lte-enb-net-device.h"
@@ -29,7 +29,7 @@ class LteMeter
 {
   public:
     /// A cell with this number of resource blocks in each direction.
-    LteMeter(uint32_t blocks, SimClock& clock, std::vector<RadioUsage>& usage);
+    LteMeter(uint32_t blocks, Records& records);
 
     /// Connects the station's radio, which counts for the node `server`.
     void Watch(ns3::Ptr<ns3::LteEnbNetDevice> enb, uint32_t server);

@@ -184,11 +184,14 @@ OfdmaCells::OfdmaCells(const std::string& engine,
                        const std::vector<Ptr<Node>>& nodes,
                        const std::vector<Ptr<PairChannel>>& channels,
                        int64_t runTime,
-                       SimClock& clock,
-                       std::deque<RadioLink>& links,
-                       std::vector<RadioUsage>& usage,
-                       EndedTransfers& ended)
-    : m_cells(new Cells{nodes, channels, runTime, clock, links, usage, ended})
+                       Records& records)
+    : m_cells(new Cells{nodes,
+                        channels,
+                        runTime,
+                        records.clock,
+                        records.links,
+                        records.usage,
+                        records.ended})
 {
     auto* cells = m_cells.get();
     cells->radio = DynamicCast<OfdmaRadio>(Make("collapipe::OfdmaRadio", attributes));

@@ -5,6 +5,7 @@
 #include "pair-channel.h"
 #include "pulses.h"
 #include "radio-link.h"
+#include "records.h"
 #include "stream.h"
 
 #include "ns3/node.h"
@@ -39,10 +40,7 @@ class OfdmaCells
                const std::vector<ns3::Ptr<ns3::Node>>& nodes,
                const std::vector<ns3::Ptr<PairChannel>>& channels,
                int64_t runTime,
-               SimClock& clock,
-               std::deque<RadioLink>& links,
-               std::vector<RadioUsage>& usage,
-               EndedTransfers& ended);
+               Records& records);
     ~OfdmaCells();
 
     void AddNode(uint32_t node, double watts, double noiseFigureDb, double antennaGainDb);

@@ -113,13 +113,10 @@ struct WifiCells::Radio
     }
 };
 
-WifiCells::WifiCells(Ptr<PropagationLossModel> loss,
-                     SimClock& clock,
-                     std::deque<RadioLink>& links,
-                     std::vector<RadioUsage>& usage)
-    : m_clock(clock),
-      m_links(links),
-      m_usage(usage)
+WifiCells::WifiCells(Ptr<PropagationLossModel> loss, Records& records)
+    : m_clock(records.clock),
+      m_links(records.links),
+      m_usage(records.usage)
 {
     m_channel = CreateObject<MultiModelSpectrumChannel>();
     m_channel->AddPropagationLossModel(loss);

@@ -2,7 +2,7 @@
 #define COLLAPIPE_WIFI_CELLS_H
 
 #include "radio-link.h"
-#include "sim-clock.h"
+#include "records.h"
 
 #include "ns3/ipv4-address.h"
 #include "ns3/mac48-address.h"
@@ -33,10 +33,7 @@ namespace collapipe
 class WifiCells
 {
   public:
-    WifiCells(ns3::Ptr<ns3::PropagationLossModel> loss,
-              SimClock& clock,
-              std::deque<RadioLink>& links,
-              std::vector<RadioUsage>& usage);
+    WifiCells(ns3::Ptr<ns3::PropagationLossModel> loss, Records& records);
     ~WifiCells();
 
     /// Adds a cell. `nodes` have positions and the Internet stack; `channel` is ns-3's "{number,
