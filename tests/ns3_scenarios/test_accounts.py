@@ -1,4 +1,4 @@
-"""What is put to a transfer, a link and a node, against another account of the same air.
+"""What is charged to transfers, links and nodes, against an independent account of all signals.
 
 `wire` parses the packets in all that ns-3's PHYs say they send; the project marks bytes. Nothing
 but the traces' times, powers and packets is common to both.
@@ -41,7 +41,7 @@ def stack(name: str, **how: Any) -> ScenarioSpec:
 
 
 def carry(net: Ns3Network, pairs: Sequence[tuple[str, str]], each: int) -> list[RadioDelivery]:
-    """Transfers of all sizes over all pairs at once, now back to back, now several at a time."""
+    """Transfers of all sizes over all pairs at once, consecutive or several at a time."""
     drawn = random.Random(1)
     started: list[asyncio.Future[RadioDelivery]] = []
 
@@ -60,7 +60,7 @@ def carry(net: Ns3Network, pairs: Sequence[tuple[str, str]], each: int) -> list[
 
 
 def totals(net: Ns3Network) -> dict[tuple[str, str], Any]:
-    """By link, all that it had on the air."""
+    """For each link, everything that it sent."""
     names = net._names
     return {(names[link.src], names[link.dst]): link.total for link in net._episode.Links()}
 
@@ -95,7 +95,7 @@ def test_a_transfer_is_charged_for_its_own_bytes_and_a_link_for_all(name: str) -
 def test_retransmissions_of_tcp_belong_to_the_transfers_whose_bytes_are_sent_again(
     name: str,
 ) -> None:
-    """Every link is cut off for a while, with several transfers in TCP's window."""
+    """Every link is interrupted for a while, with several transfers in TCP's window."""
     pairs = (SIDE, UPLINK, DOWNLINK)
     sizes = (200_000, 10, 2_000, 30_000, 5, 500_000)
 
@@ -133,7 +133,7 @@ def test_retransmissions_of_tcp_belong_to_the_transfers_whose_bytes_are_sent_aga
 def test_sinr_is_that_of_the_transfers_own_power_and_bandwidth(
     name: str, pair: tuple[str, str]
 ) -> None:
-    """p·g/(b·n), of each transfer, where nothing interferes; two uplinks share the band."""
+    """p·g/(b·n) of each transfer, without interference; two uplinks share the band."""
     pairs = [pair, ("c1.cu", "bs")] if pair == UPLINK else [pair]
     with listening(stack(name, clusters=2)) as (net, _):
 
@@ -187,7 +187,7 @@ def test_what_nodes_send_and_hear_over_wifi_is_what_their_phys_sent() -> None:
         assert usage[name].tx_airtime_s == pytest.approx(seconds)
         assert usage[name].tx_energy_j == pytest.approx(joules)
         assert joules == pytest.approx(0.1 * seconds)
-        # But for frames that collide, none of which is received.
+        # Except for frames that collide, none of which is received.
         theirs = [(b.ns, b.ns + round(b.seconds * 1e9)) for b in bursts if b.node == other]
         collided_s = sum(
             b.seconds
@@ -201,7 +201,7 @@ def test_what_nodes_send_and_hear_over_wifi_is_what_their_phys_sent() -> None:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_a_links_goodput_loss_and_age_are_those_of_its_transfers_and_its_air(name: str) -> None:
-    """Over a while in which one transfer is cut, and half a second of silence."""
+    """In a time in which one transfer is cut, and half a second of silence."""
     pairs = (SIDE, UPLINK, DOWNLINK)
     with listening(stack(name)) as (net, wire):
 

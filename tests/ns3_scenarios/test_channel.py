@@ -121,7 +121,7 @@ def sight_probability(kind: str, d2_m: float) -> float:
 
 @pytest.mark.parametrize(("kind", "d2_m"), [("umi", 15.0), ("umi", 60.0), ("uma", 150.0)])
 def test_line_of_sight_is_as_frequent_as_the_clause_has_it(kind: str, d2_m: float) -> None:
-    """Far from each other, places see independently."""
+    """For positions far from each other, draws are independent."""
     tries = 1500
     with closing(ChannelLab(Channel(kind, shadowing=None))) as lab:
         seen = 0
@@ -134,7 +134,7 @@ def test_line_of_sight_is_as_frequent_as_the_clause_has_it(kind: str, d2_m: floa
 
 
 def test_near_each_other_one_sees_what_the_other_sees() -> None:
-    """In one square the nearer of two sees where the farther does; the state is reciprocal."""
+    """In one square, the nearer of two nodes has sight if the farther has; it is reciprocal."""
     with closing(ChannelLab(Channel("umi", shadowing=None))) as lab:
         differ = 0
         for n in range(300):
@@ -154,7 +154,7 @@ PLACES = 120
 
 
 def shadowing_db(channel: Channel, move: tuple[float, float], end: int) -> np.ndarray:
-    """Rows of shadowing at a place and after a move of one end, over places and lasting runs."""
+    """Shadowing at a position and after a move of one end, for many positions and lasting runs."""
     rows = []
     plain = Channel(channel.kind, channel.attributes, shadowing=None)
     for run in range(1, RUNS + 1):
@@ -227,7 +227,7 @@ RICH = Channel("umi", fading=Fading())
 def gains_db(
     channel: Channel, asked: list[tuple[str, str]], *, run: int = 1, lasting_run: int = 1
 ) -> dict[frozenset[str], float]:
-    """Gains between four nodes, asked for in this order."""
+    """Gains between four nodes, evaluated in this order."""
     names = ("bs", "a", "b", "c")
     with closing(ChannelLab(channel, names, run=run, lasting_run=lasting_run)) as lab:
         lab.put("bs", 0, 0, 10.0)

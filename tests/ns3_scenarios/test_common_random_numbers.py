@@ -1,4 +1,4 @@
-"""Two schemes with one seed see the same channel, whatever they send; so do the rounds of a run."""
+"""Two schemes with one seed have the same channels, whatever they send; so do a run's rounds."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STACKS = {
 
 
 def fading_scenario(stack: str) -> ScenarioSpec:
-    """Two clusters with channels that draw everything that can be drawn."""
+    """Two clusters whose channels have sight, shadowing and fading drawn."""
     d2d, d2e = STACKS[stack]
     return replace(scenario(clusters=2, devices=2, cu_distance_m=40.0), d2d=d2d, d2e=d2e)
 
 
 def measured_db(spec: ScenarioSpec, *transfers: tuple[str, str, int]) -> Links:
-    """The gains on all links that these transfers measure, one after the other."""
+    """The gains of all links that these consecutive transfers measure."""
     with closing(network.build(spec)) as net:
 
         async def main() -> None:
@@ -48,7 +48,7 @@ def measured_db(spec: ScenarioSpec, *transfers: tuple[str, str, int]) -> Links:
 
 
 def shared(one: Links, other: Links) -> tuple[Links, Links]:
-    """What both measured."""
+    """The gains of links that both measured."""
     links = one.keys() & other.keys()
     assert len(links) >= 3
     return {link: one[link] for link in links}, {link: other[link] for link in links}

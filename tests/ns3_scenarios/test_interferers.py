@@ -1,4 +1,4 @@
-"""Jammers and other people's traffic: as strong as the gains say, and on when they should be."""
+"""Jammers and background traffic: interference by the gains, at the times of the scenario."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JAMMER = (70.0, 40.0, 1.5)
 
 
 def gain(a: tuple[float, ...], b: tuple[float, ...], at_1_m_db: float) -> float:
-    """The tiers' usual log-distance law."""
+    """The tiers' default log-distance law."""
     return float(10 ** (-(at_1_m_db + 30 * math.log10(math.dist(a, b))) / 10))
 
 
@@ -52,14 +52,14 @@ STACKS: dict[str, Stack] = {
 
 
 def interfered(stack: str, *interferers: Interferer, start_s: float = 0.0) -> ScenarioSpec:
-    """A small scenario with this stack among these interferers."""
+    """A small scenario with this stack and these interferers."""
     return replace(
         scenario(), interferers=interferers, start_ns=round(start_s * S), **STACKS[stack][0]
     )
 
 
 def measured(spec: ScenarioSpec, link: tuple[str, str], seconds: float = 0.12) -> MeasuredLink:
-    """What a link has measured after it has sent for a while."""
+    """A link's measurements after it has sent for a while."""
     with closing(network.build(spec)) as net:
 
         async def main() -> None:
@@ -97,7 +97,7 @@ def test_what_is_on_for_a_part_of_the_time_disturbs_by_that_part(
 ) -> None:
     jammer = Jammer("jammer", JAMMER, 0.02, "uplink", duty_cycle=0.3, period_s=period_s)
     got = measured(interfered(stack, jammer), UP, 0.4).interference_w_hz
-    # What a TTI has of pulses varies, and the average is over some ten of them.
+    # The share of pulses varies between TTIs, and the average is over about ten of them.
     noise = NOISE_W_HZ * 10**0.5
     whole = 0.02 * gain(JAMMER, BS, 38.9) / 18e6
     assert got == pytest.approx(noise + 0.3 * whole, rel=0.1, abs=0.0)
@@ -105,7 +105,7 @@ def test_what_is_on_for_a_part_of_the_time_disturbs_by_that_part(
 
 @pytest.mark.parametrize("stack", ["wifi", "lte up", "ofdma up", "spectrum"])
 def test_a_jammer_is_on_when_the_runs_own_time_says(stack: str) -> None:
-    """It comes on in the middle of one round, stays on in the next, and is off in a third."""
+    """It is switched on during one round, stays on in the next, and is off in a third."""
     _, link, receiver, at_1_m_db, noise_figure_db, band, bandwidth_hz = STACKS[stack]
     noise = NOISE_W_HZ * 10 ** (noise_figure_db / 10)
     watts = 20 * noise * bandwidth_hz / gain(JAMMER, receiver, at_1_m_db)
@@ -132,7 +132,7 @@ def test_a_sub_band_alone_is_jammed_with_all_the_power() -> None:
 
 
 def everything(engine: str) -> tuple[list[RadioDelivery], list[MeasuredLink]]:
-    """What happens on a radio with all kinds of interferers, of which some move."""
+    """The deliveries on a radio with all kinds of interferers, some of which move."""
     ofdma = OfdmaSpec(engine=engine)  # type: ignore[arg-type]
     way = Trajectory(((2.0, 30.0, 20.0, 1.5), (4.0, -40.0, 60.0, 1.5)))
     spec = replace(
@@ -185,7 +185,7 @@ def test_traffic_of_others_on_the_wifi_channel_slows_the_study_and_elsewhere_doe
     assert rate_bps(replace(others, on_s=1e6)) == pytest.approx(alone, rel=1e-9)
 
 
-def test_interferers_are_no_part_of_what_is_told_of_the_study() -> None:
+def test_interferers_are_not_in_the_studys_records() -> None:
     spec = interfered(
         "wifi",
         Jammer("jammer", JAMMER, 1e-5),

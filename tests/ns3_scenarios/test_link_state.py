@@ -1,4 +1,4 @@
-"""What the radios measure of their links, against the loss law and the thermal noise."""
+"""The radios' measurements of their links, against the loss law and thermal noise."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_gain_and_noise_are_those_of_the_loss_law_and_the_receiver() -> None:
 
 @dataclass(frozen=True)
 class Stack:
-    """A radio with antennas and noise of its own, a link over it, and what holds there."""
+    """A radio with antennas and noise figures, a link over it, and its expected values."""
 
     radios: dict[str, Any]
     link: tuple[str, str]
@@ -128,7 +128,7 @@ def test_every_radio_measures_the_same_things_in_the_same_units(name: str, by_da
     if not by_data:
         assert hertz == pytest.approx(stack.bandwidth_hz, rel=0.01)
         assert link.tx_power_w == pytest.approx(1.0 if stack.link == DOWNLINK else 0.1)
-    # LTE's signals go out all the time; elsewhere nothing was measured for half a second.
+    # LTE sends signals all the time; the others measured nothing for half a second.
     assert link.age_s < 0.02 if name.startswith("lte") else 0.45 < link.age_s <= 0.6
 
 
@@ -152,7 +152,7 @@ def test_goodput_and_loss_are_those_of_what_was_carried(name: str) -> None:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_within_an_episode_measurements_are_averaged(name: str) -> None:
-    """A jammer that comes on shows little by little, and in the end as what it is."""
+    """A jammer that is switched on appears gradually, and in the end with its true power."""
     stack = STACKS[name]
     receiver_m = math.dist((70.0, 40.0), {"bs": (0, 0), "c0.cu": (0, 50), "c0.d0": (0, 55)}[
         stack.link[1]

@@ -1,4 +1,4 @@
-"""Places as functions of a run's time: continuous over episodes, as drawn, as read, as measured."""
+"""Positions as functions of a run's time: continuous, drawn, read from files, and measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ S = 1_000_000_000
 
 
 class Walk:
-    """The nodes of a scenario on their ways, with no radio at all."""
+    """The nodes of a scenario in motion, without radios."""
 
     def __init__(self, spec: ScenarioSpec) -> None:
         runtime.reset(spec.seed, spec.run)
@@ -37,7 +37,7 @@ class Walk:
         assert self.episode.Start(0)
 
     def until(self, ns: int) -> None:
-        """Lets time pass up to this instant of the episode."""
+        """Simulates up to this time of the episode."""
         self.episode.Advance(ns)
 
     def at(self, name: str) -> Point:
@@ -70,7 +70,7 @@ STROLL = RandomWaypoint(radius_m=4.0, speed_m_s=(0.3, 0.6))
 
 
 def wandering(*, start_ns: int = 0, lasting_run: int = 1) -> ScenarioSpec:
-    """Two clusters: one wanders as a group, and in it a device strolls; in the other one does."""
+    """Two clusters: one moves as a group, with a moving device; in the other one device moves."""
     base = scenario(clusters=2, devices=2)
     first, second = base.clusters
     first = replace(
@@ -92,7 +92,7 @@ def test_a_round_begins_where_the_last_one_ended(start_ns: int, duration_ns: int
         assert walk.all() == ended
 
 
-def test_who_asks_how_often_where_a_node_is_changes_nothing() -> None:
+def test_positions_do_not_depend_on_how_often_they_are_queried() -> None:
     with walking(wandering()) as walk:
         for second in range(400):
             walk.until(second * S)
@@ -108,7 +108,7 @@ def test_a_cluster_moves_as_a_group_and_its_devices_within_it() -> None:
         for second in range(0, 3000, 50):
             walk.until(second * S)
             x, y, z = walk.at("c0.cu")
-            # On floats that are sums: to the last bits.
+            # Sums of floats: equal up to the last bits.
             assert walk.at("c0.d1") == pytest.approx((x + 0.5, y + 5.0, z))
             east, north, _ = walk.at("c0.d0")
             assert math.hypot(east - x, north - y - 5.0) <= 4.0 + 1e-9
@@ -117,7 +117,7 @@ def test_a_cluster_moves_as_a_group_and_its_devices_within_it() -> None:
         assert walk.at("bs") == (0.0, 0.0, 1.5)
 
 
-def test_another_world_walks_other_ways_and_the_rounds_number_does_not_matter() -> None:
+def test_motion_depends_on_the_seed_and_not_on_the_round() -> None:
     ways = []
     for spec in (wandering(), wandering(lasting_run=2), replace(wandering(), run=9)):
         with walking(spec) as walk:
@@ -163,7 +163,7 @@ CORNERS = st.lists(st.tuples(*[st.floats(-500, 500)] * 3), min_size=1, max_size=
 
 @settings(max_examples=30)
 @given(CORNERS, st.integers(0, 25 * S), st.integers(0, 10 * S))
-def test_a_given_way_is_lines_between_its_corners(
+def test_a_trajectory_is_lines_between_its_corners(
     corners: Any, start_ns: int, later_ns: int
 ) -> None:
     way = Trajectory(corners)

@@ -1,4 +1,4 @@
-"""Files of movements: as their formats have it, and as ns-3's own reader puts the nodes."""
+"""Files of movements: their formats, and the positions by ns-3's own reader."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ns3_scenarios.movement_files import MOST_BYTES, TraceMapping, mapped, read_
 from ns3_scenarios.movement_ns2 import read_ns2
 from ns3_scenarios.recording import BadTrace, Recording
 
-#: Files of other programs, which lie in a folder beside the checkout where there are any.
+#: Files of other programs, in a folder next to the checkout, if there are any.
 FOREIGN = [
     file
     for folder in Path(__file__).resolve().parents
@@ -106,14 +106,14 @@ def lines(orders: Sequence[tuple[float, str]]) -> str:
 
 @pytest.mark.parametrize("count", range(1, len(ORDERS) + 1))
 def test_orders_are_obeyed_as_in_ns3(count: int, tmp_path: Path) -> None:
-    """Among them orders of one instant, whose later line holds, whatever its figures."""
+    """Also orders at the same time, of which the later line holds, whatever its figures."""
     path = tmp_path / "walk.ns_movements"
     path.write_text(lines(list(ORDERS.values())[:count]))
     assert_as_ns3(path, [tenth / 10 for tenth in range(300)], 20.0)
 
 
 def test_the_later_line_of_an_instant_holds_whatever_its_coordinates(tmp_path: Path) -> None:
-    """Not the line whose coordinates are the larger ones."""
+    """Not the line with the larger coordinates."""
     orders = [(1.0, "0) setdest 900 900 5"), (1.0, "0) setdest 10 10 5")]
     for given_orders, goal in ((orders, (10.0, 10.0)), (orders[::-1], (900.0, 900.0))):
         recording = read(tmp_path, lines(given_orders))
@@ -197,7 +197,7 @@ $ns_ at 9.0 "$node_(1) setdest 60 40 2 "
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """What setdest wrote, with some characters, words or lines lost, doubled or put elsewhere."""
+    """A file of setdest with some characters, words or lines lost, doubled or moved."""
     text = SETDEST
     for _ in range(draw(st.integers(1, 4))):
         unit = draw(st.sampled_from(["", " ", "\n"]))
@@ -289,7 +289,7 @@ def test_a_mapping_says_who_is_who_where_and_when(tmp_path: Path) -> None:
             ((-3.0, 0.0, -10.0, 0.0), (2.0, 0.0, -10.0, 0.0), (12.0, 0.0, 0.0, 0.0))
         ),
     }
-    # What lies before the run is left out, but for where it begins.
+    # Corners before the run are left out, except the last one.
     late = mapped(recording, spec, replace(mapping, time_shift_s=-10.0))
     assert late["c0.d0"].corners == ((-5.0, 0.0, -10.0, 0.0), (5.0, 0.0, 0.0, 0.0))
     high = TraceMapping(nodes={"bs": "7", "c0.d0": "1"}, height_m=2.0, heights_m={"bs": 25.0})

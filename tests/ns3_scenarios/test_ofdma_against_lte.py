@@ -1,4 +1,4 @@
-"""The OFDMA uplink beside ns-3's LTE uplink: same blocks, power, places and TCP."""
+"""The OFDMA uplink compared to ns-3's LTE uplink: same blocks, power, positions and TCP."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ def uplink(d2e: LteSpec | OfdmaSpec, distance_m: float) -> tuple[float, float]:
 
 
 def lte_choice_bps(sinr_db: float) -> float:
-    """What ns-3's LTE schedulers choose: a gap of ln(5·BER)/1.5 with BER 5e-5 under Shannon's
-    bound (Piro et al., European Wireless 2010), rounded down to one of 15 CQIs."""
+    """The rate that ns-3's LTE schedulers choose.
+
+    It has a gap of ln(5·BER)/1.5 with BER 5e-5 to Shannon's bound (Piro et al., European Wireless
+    2010), and is rounded down to one of 15 CQIs.
+    """
     amc = runtime.load().LteAmc()
     gap = -math.log(5 * 0.00005) / 1.5
     efficiency = math.log2(1 + 10 ** (sinr_db / 10) / gap)
@@ -45,7 +48,7 @@ def lte_choice_bps(sinr_db: float) -> float:
 
 
 def ofdma_choice_bps(sinr_db: float) -> float:
-    """The best code that a tenth of the blocks may break with, each of which comes twice."""
+    """The rate of the best code if a tenth of the blocks fail, and are sent twice."""
     codes = runtime.native().OfdmaCodes(0.1, TTI_S)
     mcs = codes.BestMcs(sinr_db, 20)
     full = 1e3 * 8 * float(codes.Payload(mcs, 20)) * BLOCKS / 20
@@ -64,7 +67,7 @@ def test_where_both_use_their_best_code_they_are_as_fast(distance_m: float) -> N
 def test_where_sinr_is_short_they_differ_by_what_link_adaptation_chooses(
     distance_m: float,
 ) -> None:
-    """LTE's schedulers aim at no errors at all, the outer loop at a tenth; all else is the same."""
+    """LTE's schedulers aim at no errors, the outer loop at a tenth; everything else is equal."""
     lte_bps, lte_sinr_db = uplink(LteSpec(), distance_m)
     ofdma_bps, ofdma_sinr_db = uplink(OfdmaSpec(transport="tcp"), distance_m)
     assert ofdma_sinr_db == pytest.approx(lte_sinr_db, abs=0.5)

@@ -1,4 +1,4 @@
-"""What links measure, and how they interfere, against the gains that were put in."""
+"""Measurements and interference of links, against the gains that were set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gain_between(a: Node, b: Node) -> float:
 
 
 def near(value: float, rel: float = 1e-6) -> Any:
-    """Equal but for rounding; `pytest.approx` alone takes everything below 1e-12 for zero."""
+    """Equal up to rounding; `pytest.approx` alone takes everything below 1e-12 for zero."""
     return pytest.approx(value, rel=rel, abs=0.0)
 
 
@@ -125,7 +125,7 @@ def test_cells_in_bands_of_their_own_do_not_interfere() -> None:
 
 
 def test_two_stations_on_one_band_disturb_each_other() -> None:
-    """Two cells: each station hears the other's terminal as interference."""
+    """Two cells: each station receives the other's terminal as interference."""
     nodes = [Node(0.0), Node(400.0), Node(60.0, watts=0.1), Node(330.0, watts=0.1)]
     with closing(Lab(nodes, [(0, 0, 2, 0), (0, 1, 3, 1)], bands=(BLOCKS,))) as lab:
         for link in (0, 1):
@@ -170,7 +170,7 @@ def test_gains_are_looked_at_as_often_as_asked() -> None:
 
 
 def test_3gpp_losses_settle_before_they_are_used() -> None:
-    """Its shadowing is another at the first question than at all later ones."""
+    """Their shadowing at the first call differs from that at all later calls."""
     with closing(Lab([Node(0.0), Node(60.0)], [(0, 0, 1, 0)])) as lab:
         ns = lab.ns
         conditions = ns.CreateObject[ns.ThreeGppUmiStreetCanyonChannelConditionModel]()

@@ -19,7 +19,7 @@ NAKAGAMI = ("ns3::NakagamiPropagationLossModel", {"m0": 1.0, "m1": 1.0, "m2": 1.
 
 @dataclass(frozen=True)
 class Situation:
-    """A random network, what it carries, and how its powers and grants change meanwhile."""
+    """A random network, its traffic, and changes of its powers and grants."""
 
     nodes: list[Node]
     links: list[tuple[int, int, int, int]]
@@ -30,7 +30,7 @@ class Situation:
     every_tti: bool
 
     def simulate(self, engine: str) -> tuple[Any, ...]:
-        """Everything that the simulation shows."""
+        """All results of the simulation."""
         lab = Lab(
             self.nodes,
             self.links,
@@ -112,7 +112,7 @@ def test_both_engines_see_and_do_exactly_the_same(situation: Situation) -> None:
 
 @pytest.mark.parametrize("engine", ["Tti", "Spectrum"])
 def test_a_node_that_sends_hears_nothing(engine: str) -> None:
-    """The scheduler never lets it come to this; the PHY enforces it all the same."""
+    """The scheduler never allocates this; the PHY enforces it nevertheless."""
     with closing(Lab([Node(0.0), Node(20.0)], [(0, 0, 0, 1), (0, 0, 1, 0)], engine=engine)) as lab:
         lab.send(0, 1)
         lab.run()  # gains are evaluated

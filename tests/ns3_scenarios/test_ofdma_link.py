@@ -1,4 +1,4 @@
-"""One OFDMA link alone: its rate, its errors, what its link layer makes of them."""
+"""A single OFDMA link: its rate, its errors, and its link layer."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def link_at(
     attributes: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> Lab:
-    """A link alone with this SINR over all blocks."""
+    """A single link with this SINR over all blocks."""
     nodes = [Node(0.0), Node(distance_for_sinr(sinr_db, blocks, watts), watts=watts)]
     return Lab(nodes, [(0, 0, 1, 0)], bands=(blocks,), attributes=attributes or {}, **how)
 
 
 def goodput_bps(lab: Lab, seconds: float) -> float:
-    """Of a link that always has something to send, once its outer loop has settled."""
+    """The goodput of a saturated link, once its outer loop has settled."""
     size, settled_s = 2_000, 0.5
     for number in range(int(seconds * lab.bands[0] * BLOCK_HZ * BEST_BITS_S_HZ / 8 / size)):
         lab.send(0, size, number)
@@ -74,7 +74,7 @@ def test_first_transmissions_break_as_often_as_the_target_says(
 
 
 def test_the_outer_loop_corrects_what_the_measurement_gets_wrong() -> None:
-    """Fading that the average can't follow: blocks still break as often as they are meant to."""
+    """Fading is faster than the average: blocks still fail at the target rate."""
     lab = Lab(
         [Node(0.0), Node(150.0, vx=1e-3)],
         [(0, 0, 1, 0)],
@@ -141,7 +141,7 @@ def test_what_is_combined_decodes_better_with_every_transmission_and_nothing_ove
                     rate, information = codes.ErrorRate(sinr, blocks, mcs, history)
                     rates.append(rate)
                     history.push_back(codes.Remembered(mcs, blocks, information))
-                # The model has curves for some code rates only, and takes the nearest.
+                # The model has curves for some code rates only, and uses the nearest.
                 assert all(later < rate + 0.02 for rate, later in pairwise(rates))
                 assert (rates[3] > 0.5) == (sinr_db == hopeless_db), (mcs, blocks, rates)
 

@@ -1,4 +1,4 @@
-"""The OFDMA radio behind the network's protocol: in every combination, with all its books."""
+"""The OFDMA radio as a network: in every combination, with all its accounts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_any_d2d_goes_with_any_d2e(d2d: Any, d2e: Any) -> None:
 
 @pytest.mark.parametrize("transport", ["direct", "tcp", "udp"])
 @pytest.mark.parametrize("underlay", [False, True])
-def test_all_transports_carry_and_keep_their_books(transport: Any, underlay: bool) -> None:
+def test_all_transports_deliver_and_keep_accounts(transport: Any, underlay: bool) -> None:
     d2d = OfdmaSpec(transport=transport, underlay=underlay)
     with closing(network.build(ofdma(2, d2d=d2d, transport=transport))) as net:
 
@@ -64,7 +64,7 @@ def test_all_transports_carry_and_keep_their_books(transport: Any, underlay: boo
 
 
 def test_a_transfer_alone_takes_the_ttis_that_its_bytes_fill() -> None:
-    """After a sounding: ⌈bytes / bytes a TTI⌉ TTIs, and the flight of light."""
+    """After a sounding: ⌈bytes / bytes per TTI⌉ TTIs, and the propagation delay."""
     with closing(network.build(ofdma())) as net:
 
         async def main() -> list[RadioDelivery]:
@@ -81,7 +81,7 @@ def test_a_transfer_alone_takes_the_ttis_that_its_bytes_fill() -> None:
 
 
 def test_energy_adds_up_over_transfers_and_devices() -> None:
-    """Power × airtime, from the PHY: what transfers are charged is what devices radiated."""
+    """Power × airtime, from the PHY: transfers are charged what devices radiated."""
     with closing(network.build(ofdma(2, 2))) as net:
 
         async def main() -> None:
@@ -108,7 +108,7 @@ def test_energy_adds_up_over_transfers_and_devices() -> None:
             assert used.tx_energy_j == pytest.approx(charged[name])
             assert (used.tx_energy_j > 0) == (name in senders)
             assert used.rx_energy_j == pytest.approx(0.5 * used.rx_airtime_s)
-        # The one that sends over a single link at a time: its power, whenever it is on the air.
+        # The one that sends over one link at a time: its power while it sends.
         assert usage["c1.cu"].tx_energy_j == pytest.approx(0.1 * usage["c1.cu"].tx_airtime_s)
         assert usage["c0.d1"].tx_airtime_s == pytest.approx(
             round(usage["c0.d1"].tx_airtime_s / TTI_S) * TTI_S
@@ -242,7 +242,7 @@ def test_what_is_lost_without_acknowledgements_is_named_to_the_byte(transport: s
 
 
 def test_what_one_sender_loses_is_not_anothers() -> None:
-    """Datagrams of two control units are given up, or not, at the same device of the station."""
+    """Datagrams of two control units are dropped, or not, at the same device of the station."""
     base = unsure("udp")
     near = replace(base.clusters[0].cu, name="c1.cu", position=(20.0, 0.0, 1.5))
     spec = replace(
@@ -258,7 +258,7 @@ def test_what_one_sender_loses_is_not_anothers() -> None:
 
 
 def test_a_lossy_transfer_ends_when_its_last_byte_is_given_up() -> None:
-    """With the feedback on it, 8 TTIs after it was sent: no timeout is waited for."""
+    """With the feedback on it, 8 TTIs after it was sent, without a timeout."""
     spec = replace(
         unsure("direct"), bs=replace(node("bs", 0.0, 0.0, 1.0), position=(0.0, 300.0 + 9e4, 1.5))
     )

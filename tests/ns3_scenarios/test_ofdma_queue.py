@@ -1,4 +1,4 @@
-"""The link layer of an OFDMA link, against a model that keeps the fate of every single byte."""
+"""The link layer of an OFDMA link, against a model with the state of every byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ranges(of: list[bool]) -> tuple[tuple[int, int], ...]:
 
 @dataclass
 class Model:
-    """Every byte of the stream: fresh, sent, again (to be sent anew), arrived, lost or gone."""
+    """Every byte of the stream: fresh, sent, again (to be resent), arrived, lost or gone."""
 
     tries: int
     bytes: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Model:
                 self.bytes[at] = fate
 
     def resolved(self) -> int:
-        """Everything before this byte has been delivered, lost or taken out."""
+        """Everything before this byte has been delivered, lost or removed."""
         open_ones = [n for n, b in enumerate(self.bytes) if b in ("fresh", "sent", "again")]
         return min(open_ones, default=len(self.bytes))
 
@@ -51,7 +51,7 @@ class Model:
         return ranges(lost)
 
     def ended(self) -> list[tuple[int, tuple[tuple[int, int], ...]]]:
-        """The items that are through, in order, with their lost ranges."""
+        """The items that have ended, in order, with their lost ranges."""
         through = [n for n, (_, end) in self.spans.items() if end <= self.resolved()]
         spans = [(n, self.spans.pop(n)) for n in sorted(through)]
         return [(n, ranges([b == "lost" for b in self.bytes[a:z]])) for n, (a, z) in spans]
@@ -61,7 +61,7 @@ class Model:
 
 
 class Pair:
-    """The queue and its model, given the same to do."""
+    """The queue and its model, with the same operations."""
 
     def __init__(self, acknowledged: bool) -> None:
         self.native = runtime.native()

@@ -1,4 +1,4 @@
-"""The OFDMA radio does the same again: by either engine, in any process, however compiled."""
+"""Results of the OFDMA radio repeat: in both engines, in any process, however compiled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_both_engines_give_the_same_records() -> None:
 
 
 def fingerprint(engine: Any = "tti") -> str:
-    """A busy stretch of a co-channel network, cuts and soundings included, as text."""
+    """The deliveries of a busy co-channel network, with cuts and soundings, as text."""
     d2d = OfdmaSpec(engine=engine, underlay=True)
     spec = replace(ofdma(3, 2, d2d=d2d, engine=engine), seed=7)
     with closing(network.build(spec)) as net:

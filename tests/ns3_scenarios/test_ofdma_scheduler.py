@@ -1,4 +1,4 @@
-"""Who gets which share of a band, TTI by TTI."""
+"""The links' shares of a band in every TTI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def star(count: int) -> tuple[list[Node], list[tuple[int, int, int, int]]]:
 
 
 def loaded(lab: Lab, seconds: float) -> dict[int, list[float]]:
-    """Blocks a TTI of each link, all with more to send than there is time for."""
+    """Blocks per TTI of each link, all saturated."""
     for link in range(len(lab.links)):
         lab.send(link, MUCH)
     lab.run(seconds)
@@ -57,13 +57,13 @@ def test_grants_are_exact_in_the_long_run_and_whole_in_every_tti() -> None:
     assert set(used[3]) == {20.0}
     steady = used[0][100:]
     assert set(steady) == {3.0, 4.0}
-    # Evenly: after any number of TTIs no more than a block is missing.
+    # Evenly: after any number of TTIs at most one block is missing.
     owed = 3.4 * np.arange(1, len(steady) + 1) - np.cumsum(steady)
     assert owed.max() - owed.min() <= 1 + 1e-6
 
 
 def test_a_link_that_comes_back_owes_nothing_for_what_it_got_before() -> None:
-    """The second sends a little all the time, and the first gets the rest, then pauses."""
+    """The second always sends a little, and the first gets the rest, then pauses."""
     with closing(Lab(*star(2))) as lab:
         lab.send(0, 100_000)
         for _ in range(30):

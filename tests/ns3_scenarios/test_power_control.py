@@ -1,4 +1,4 @@
-"""Power where a plan sets none: open loop and fixed, against their formula, until a plan speaks."""
+"""Power where a plan sets none: open loop and fixed, against their formulas, until a plan does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def open_loop_w(
 def test_each_tti_is_sent_at_the_power_of_its_blocks(
     engine: str, p0_dbm: float, alpha: float
 ) -> None:
-    """Two links of unlike path loss; a small grant, a large one, and what is left at the end."""
+    """Two links of different path loss; a small grant, a large one, and the rest at the end."""
     nodes = [Node(0.0), Node(40.0, watts=0.2), Node(250.0, 10.0, watts=0.02)]
     with closing(Lab(nodes, [(0, 0, 1, 0), (0, 0, 2, 0)], engine=engine)) as lab:
         for link, blocks in ((0, 7.0), (1, 30.0)):
@@ -77,7 +77,7 @@ def test_a_node_that_walks_away_raises_its_power() -> None:
 def after(
     spec: ScenarioSpec, link: tuple[str, str], *grants: LinkPlan
 ) -> tuple[RadioDelivery, MeasuredLink]:
-    """One transfer over a link, and what it measured."""
+    """One transfer over a link, and the link's measurement."""
     with closing(network.build(spec)) as net:
         net.apply(grants)
 
@@ -103,7 +103,7 @@ def edge(
 def test_an_uplink_follows_the_open_loop(
     stack: type[LteSpec] | type[OfdmaSpec], p0_dbm: float, alpha: float
 ) -> None:
-    """ns-3's LteUePowerControl and the OFDMA radio alike; the last is beyond what a node has."""
+    """ns-3's LteUePowerControl and the OFDMA radio alike; the last exceeds the maximum power."""
     delivery, link = after(edge(OpenLoop(p0_dbm, alpha), stack), UP)
     assert delivery.outcome == "delivered"
     blocks = delivery.bandwidth_hz / BLOCK_HZ

@@ -1,4 +1,4 @@
-"""A link alone is as fast as the standard's arithmetic says its radio and TCP can be."""
+"""A single link reaches the rate that the standards permit for its radio and TCP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLOCK_ACK_US = 20 + 4 * math.ceil((16 + 32 * 8 + 6) / 96)  # legacy, 24 Mb/s
 
 
 def _ampdu(packets: int, ip_bytes: int) -> tuple[float, int]:
-    """(airtime in µs, bytes) of so many IP packets in one aggregate."""
+    """(airtime in µs, bytes) of this many IP packets in one aggregate."""
     frame = ip_bytes + _LLC_BYTES + _QOS_MAC_BYTES + _DELIMITER_BYTES
     size = packets * 4 * math.ceil(frame / 4)
     symbols = math.ceil((16 + 8 * size + 6) / _BITS_A_SYMBOL)
@@ -50,7 +50,7 @@ def wifi_goodput_bps() -> float:
 
 
 def lte_goodput_bps(resource_blocks: int = 100, best_mcs: int = 28) -> float:
-    """A transport block a millisecond of what ns-3's own tables put into one, less the headers."""
+    """One transport block per millisecond, of the size in ns-3's tables, less the headers."""
     ns = runtime.load()
     bits = int(ns.LteAmc().GetUlTbSizeFromMcs(best_mcs, resource_blocks))
     rlc_pdcp_bytes = 2 + 2
