@@ -1,4 +1,4 @@
-"""Checked attributes against ns-3 itself: what is let through ns-3 takes, and nothing else."""
+"""Checked attributes against ns-3 itself: exactly those that ns-3 accepts pass."""
 
 import functools
 from typing import Any
@@ -17,7 +17,7 @@ def _fresh_simulation() -> None:
 
 
 def initial(type_name: str, name: str) -> str:
-    """What ns-3 says that an attribute starts with."""
+    """An attribute's initial value in ns-3."""
     ns = runtime.load()
     tid = ns.TypeId.LookupByName(type_name)
     for index in range(tid.GetAttributeN()):
@@ -135,7 +135,7 @@ def test_a_family_can_be_asked_for_and_its_nearest_named() -> None:
 
 @functools.cache
 def types_at_first() -> tuple[str, ...]:
-    """The types to draw from; ns-3 registers some only when it first meets them."""
+    """The types to draw from; ns-3 registers some only when they are first used."""
     return runtime.type_names()
 
 
@@ -155,7 +155,7 @@ plausible: st.SearchStrategy[Any] = st.one_of(
 @settings(max_examples=700, deadline=None)
 @given(data=st.data())
 def test_any_value_of_any_attribute_is_set_or_refused(data: st.DataObject) -> None:
-    """Were one to reach NS_FATAL_ERROR, this process would end here."""
+    """If one reached NS_FATAL_ERROR, this process would end here."""
     type_name = data.draw(st.sampled_from(types_at_first()))
     known = sorted(runtime.attributes(type_name))
     if not known:

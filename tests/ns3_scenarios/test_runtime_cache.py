@@ -1,4 +1,4 @@
-"""The cache: built once, whole or not at all, by whoever comes first."""
+"""The cache: files are built once, by the first process, and never used incomplete."""
 
 import os
 import subprocess

@@ -100,7 +100,7 @@ def test_the_compiler_is_the_one_that_is_named_or_the_first_found(
 
 @pytest.mark.slow
 def test_without_a_compiler_loading_says_nothing_either(tmp_path: Path) -> None:
-    """Cling would complain, on stderr, that it can't ask `c++` where the standard headers are."""
+    """By default Cling prints on stderr that it can't run `c++` to find the standard headers."""
     for name in ("sh", "ls", "sed", "ldd", "bash", "cat"):
         if found := shutil.which(name):
             (tmp_path / name).symlink_to(found)

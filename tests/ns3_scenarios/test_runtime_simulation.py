@@ -10,7 +10,7 @@ from ns3_scenarios.runtime.loader import interpreter
 
 
 def draws(seed: int, run: int) -> list[float]:
-    """A few random numbers of streams that ns-3 numbers by itself."""
+    """A few random numbers of streams that ns-3 has numbered."""
     runtime.reset(seed, run)
     variables = [runtime.make("ns3::UniformRandomVariable") for _ in range(3)]
     return [variable.GetValue() for variable in variables for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Long transfers that are sampled, held against the same ones simulated byte by byte."""
+"""Sampled long transfers, compared to the same transfers simulated in full."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_ERROR = 0.03
 
 @dataclass(frozen=True)
 class Start:
-    """A transfer, and when it starts."""
+    """A transfer, and the time at which it starts."""
 
     src: str
     dst: str
@@ -35,7 +35,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Done:
-    """What a network made of a workload."""
+    """The results of a workload."""
 
     deliveries: list[RadioDelivery]  # in the order of the workload
     end_ns: int
@@ -52,7 +52,7 @@ def carried(
     starts: Sequence[Start],
     changes: Sequence[tuple[float, Sequence[LinkPlan]]] = (),
 ) -> Done:
-    """Runs a workload; `changes` are grants and when they are given."""
+    """Runs a workload; `changes` are grants and their times."""
     with closing(network.build(replace(spec, fidelity=fidelity))) as net:
 
         async def one(start: Start) -> RadioDelivery:
@@ -95,7 +95,7 @@ OFDMA = {
     )
     for transport in ("direct", "udp", "tcp")
 }
-#: By the radio's name: the network, what is changed in the middle, and the least that is skipped.
+#: By the radio's name: the network, the change in the middle, and the least share skipped.
 SHARES = [
     LinkPlan("c0.cu", "bs", bandwidth_hz=7.2e6),
     LinkPlan("c1.cu", "bs", bandwidth_hz=10.8e6),
@@ -118,7 +118,7 @@ CASES = {
 
 
 def check_alike(packet: Done, sampled: Done, least_skipped: float) -> None:
-    """All that is to be within the error of sampling."""
+    """Everything that agrees within the error of sampling."""
     assert sampled.end_ns == pytest.approx(packet.end_ns, rel=MOST_ERROR)
     assert sampled.seconds == pytest.approx(packet.seconds, rel=MOST_ERROR)
     energy = [sum(each.energy_j for each in done.deliveries) for done in (packet, sampled)]
@@ -170,7 +170,7 @@ def test_what_starts_amid_a_skip_starts_on_time_and_ends_the_skip() -> None:
 
 @pytest.mark.parametrize("transport", ["udp", "direct"])
 def test_losses_go_on_at_their_rate_and_in_their_runs(transport: str) -> None:
-    """No HARQ and nothing sent again: about a tenth of the blocks is lost."""
+    """Without HARQ and retransmissions: about a tenth of the blocks is lost."""
     lossy = replace(OFDMA["udp"].d2e, transport=transport, acknowledged=False, max_transmissions=1)
     far = scenario(devices=1, cu_distance_m=120.0)  # where links are no longer at their top rate
     spec = replace(far, d2d=OfdmaSpec(), d2e=lossy)
@@ -233,7 +233,7 @@ def test_whatever_is_skipped_and_cut_every_byte_is_accounted_for(
 
 
 def test_the_same_again_wherever_it_is_interrupted() -> None:
-    """The watchdog and Ctrl-C make `advance` return at instants that wall time decides."""
+    """The watchdog and Ctrl-C make `advance` return at times that depend on wall time."""
     starts = gather_and_upload(10)
     undisturbed = carried(OFDMA["tcp"], "sampled", starts)
     assert carried(OFDMA["tcp"], "sampled", starts) == undisturbed

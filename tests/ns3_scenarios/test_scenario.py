@@ -1,4 +1,4 @@
-"""A scenario's errors are all found, each with its place, before ns-3 hears of any."""
+"""All errors of a scenario are found, each with its path, before ns-3 builds anything."""
 
 from __future__ import annotations
 

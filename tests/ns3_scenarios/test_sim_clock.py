@@ -1,4 +1,4 @@
-"""ns-3 in stretches: where they end, and that ending them changes nothing but where they end."""
+"""Steps of ns-3: when they end, and that their ends change no results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MS = 1_000_000
 
 
 def deliveries(net: Ns3Network, step_ns: int | None = None) -> list[RadioDelivery]:
-    """Some transfers, simulated in one stretch or in steps."""
+    """Some transfers, simulated in one step or in several."""
 
     async def main() -> None:
         transfers = [
@@ -44,7 +44,7 @@ def test_a_stretch_ends_at_its_bound_or_as_something_completes() -> None:
             assert transfer.done()
             assert transfer.result().end_ns == net.now_ns() < 1_000 * MS
             assert net.in_flight() == 0
-            # What stopped first does not stop a later stretch: its bound is gone.
+            # The bound of an earlier step doesn't stop a later one.
             assert net.advance(2_000 * MS) == "reached"
             assert net.now_ns() == 2_000 * MS
 
@@ -97,7 +97,7 @@ def test_interrupts_come_through_and_change_nothing() -> None:
         whole = deliveries(net)
     with closing(network.build(spec)) as net, disturbed(net):
         assert deliveries(net) == whole
-        # That the other thread ran at all shows that ns-3 doesn't hold Python's lock.
+        # The other thread could run, so ns-3 doesn't hold Python's lock.
         assert any(net.advance(net.now_ns() + 1_000 * MS) == "interrupted" for _ in range(100))
 
 

@@ -1,4 +1,4 @@
-"""Transfers over the radios: how they end, what they leave, and that no byte is unaccounted for."""
+"""Transfers over the radios: how they end, what remains, and that every byte is counted."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_link_that_was_never_there_refuses() -> None:
 
 
 class _Silence:
-    """All but no power for one link."""
+    """Almost no power for one link."""
 
     src, dst = UPLINK
     tx_power_w: float | None = 1e-15
@@ -170,7 +170,7 @@ def test_what_cannot_be_sent_is_refused_at_once(src: str, dst: str, size: int, s
 
 
 def fingerprint() -> str:
-    """A busy stretch of a co-channel network, cuts included, as text."""
+    """The deliveries of a busy co-channel network, with cuts, as text."""
     with closing(network.build(scenario(clusters=2, devices=2, seed=7))) as net:
 
         async def main() -> None:

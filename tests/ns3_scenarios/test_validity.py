@@ -1,4 +1,4 @@
-"""Where propagation models hold, and how near and how high nodes get."""
+"""Ranges of propagation models, and the extremes of distances and heights of nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ns3_scenarios.scenario import OfdmaSpec, ScenarioSpec
 from ns3_scenarios.tracks import cluster_pairs, extremes, track
 from ns3_scenarios.validity import UNLIMITED, VALIDITY, validity_warnings
 
-#: What needs buildings, streets or satellites, or is only there to be derived from.
+#: Models of buildings, streets or satellites, and abstract ones.
 UNUSABLE = {
     "Buildings",
     "HybridBuildings",
@@ -176,7 +176,7 @@ def test_carriers_have_to_be_those_of_the_model() -> None:
         spec = replace(spec, d2e=replace(spec.d2e, carrier_hz=hertz))
         ((path, message),) = problems(spec)
         assert (path, f"not {hertz:g} Hz" in message) == ("d2e.propagation.kind", True)
-    # What the model is asked at is its own attribute, where that is given.
+    # The model uses its own attribute if it is given.
     assert problems(network("ns3::ThreeGppRmaPropagationLossModel", Frequency=31e9))
 
 
@@ -229,7 +229,7 @@ def test_extremes_of_ways_are_those_of_a_thousand_looks(ways: Any, flat: bool) -
         assert seen[0].value <= least + step or looked is higher
         assert seen[1].value <= most + step
         assert seen[1].value >= most - step or not most_is_exact
-    # The distances are bounds that hold.
+    # The distances are valid bounds.
     assert found.distance[0].value <= min(each.min() for each in apart) + 1e-9
     assert found.distance[1].value >= max(each.max() for each in apart) - 1e-9
 
@@ -246,7 +246,7 @@ def test_wanderers_come_as_near_as_their_discs() -> None:
     unit = extremes([track(group.cu), track(base.bs)], flat=True)
     assert unit is not None
     assert [seen.value for seen in unit.distance] == [200.0, 400.0]
-    # Relative to each other, devices that go along are where they were, and stroll.
+    # Devices that are carried move only by themselves, relative to each other.
     (pairs,) = [extremes(each, flat=True) for each in cluster_pairs(group)]
     assert pairs is not None
     assert pairs.distance[0].value == 0.0
