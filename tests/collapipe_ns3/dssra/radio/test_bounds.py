@@ -91,7 +91,7 @@ def test_the_interior_point_method_ends_where_no_step_is_left() -> None:
     made = interior._Interior(uploads([1e7, 1e8], [1e7, 1e7]))
     assert made._within(1.0, np.full((2, 2), -1e30)) == 0.0
     assert made._within(1.0, np.zeros((2, 2))) == 1.0
-    made.duals["time"] = np.full(2, np.nan)
+    made.duals = replace(made.duals, time=np.full(2, np.nan))
     with np.errstate(invalid="ignore"):
         assert not made._step()
 
