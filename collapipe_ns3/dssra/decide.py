@@ -143,7 +143,7 @@ def _shortages(problem: PlanningProblem, error: NoRoom) -> list[tuple[str, str]]
         fleet,
         problem.work,
         start_radio(fleet, problem.work),
-        Prices.of(fleet, free, problem.objective.joule, free),
+        Prices.of(fleet, free, problem.objective.energy_prices, free),
         Loads.none(fleet.clusters),
         problem.memory.noise,
         problem.objective.choices,

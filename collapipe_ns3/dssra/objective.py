@@ -1,9 +1,9 @@
-"""The round's problem P_t: what a plan is worth, and the best mixture of several plans.
+"""The objective of the round's problem P_t, and the best mixture of several plans.
 
   J = V·T + Σ_k (Q_k/Ē_k)·E_k + (Z/Γ̄)·Σ_n ρ_n·Γ_n
 
-with T the round's time, so that of the slowest cluster, E_k the joules of a node, Γ_n a cluster's
-divergence; Q and Z are the queues, Ē and Γ̄ the budgets (`collapipe_ns3.dssra.queues`).
+T is the round's time, which is that of the slowest cluster, E_k the energy of node k, and Γ_n the
+divergence of cluster n. Q and Z are the queues, Ē and Γ̄ the budgets (`collapipe_ns3.dssra.queues`).
 """
 
 from __future__ import annotations
@@ -26,21 +26,25 @@ from collapipe_ns3.prediction.segments import Segments
 
 @dataclass(frozen=True)
 class Objective:
-    """Everything that a round is planned from. `joule` (P, n) are the nodes' Q/Ē."""
+    """The round's objective: what plans are for, and what they are charged.
+
+    `time_price` is V, for a second of the round; `energy_prices` (P, n) are Q/Ē, for a joule of
+    each node; `divergence_price` is Z/Γ̄. `choices` and `least_sinr` bound what is chosen.
+    """
 
     fleet: Fleet
     work: Workload
     noise: GradientNoise
-    second: float  # V
-    joule: Array
-    divergence: float  # Z/Γ̄
+    time_price: float
+    energy_prices: Array
+    divergence_price: float
     choices: Choices
     least_sinr: float
 
     @property
-    def divergences(self) -> Array:
-        """What a unit of each cluster's divergence costs."""
-        return self.divergence * self.fleet.share
+    def divergence_prices(self) -> Array:
+        """The price of a unit of each cluster's divergence, (P,)."""
+        return self.divergence_price * self.fleet.share
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ class State:
 
 @dataclass(frozen=True)
 class Value:
-    """What a state costs. Times by the closed forms, from the round's start; (P,) by cluster."""
+    """What a state costs by the closed forms.
+
+    `ends` are in seconds after the round's start; `gamma` (P,) is Γ. `delay`, `energy` (P,) and
+    `divergence` (P,) are the terms of J, the latter two by cluster.
+    """
 
     costs: Costs
     loads: Loads
@@ -65,12 +73,12 @@ class Value:
 
     @property
     def times(self) -> Array:
-        """When each cluster's upload ends."""
+        """When each cluster's upload ends, (P,)."""
         return self.ends.uploaded
 
     @property
     def penalties(self) -> Array:
-        """What each cluster costs beside time."""
+        """The terms of each cluster other than time, (P,)."""
         return self.energy + self.divergence
 
     @property
@@ -80,7 +88,7 @@ class Value:
 
 
 def value(objective: Objective, state: State) -> Value:
-    """J and what it is made of."""
+    """J and its terms."""
     fleet, work = objective.fleet, objective.work
     found, asked = costs(fleet, work, state.radio, state.segments)
     ends = phase_ends(fleet, work, found)
@@ -92,17 +100,18 @@ def value(objective: Objective, state: State) -> Value:
         loads=asked,
         ends=ends,
         gamma=gamma,
-        delay=objective.second * round_s,
-        energy=(objective.joule * found.energy).sum(-1),
-        divergence=objective.divergences * gamma,
+        delay=objective.time_price * round_s,
+        energy=(objective.energy_prices * found.energy).sum(-1),
+        divergence=objective.divergence_prices * gamma,
     )
 
 
-def best_choice(times: Array, penalties: Array, second: float) -> Ints:
-    """For every cluster one of C cases, (C, P), that make V·max time + Σ penalties least.
+def best_choice(times: Array, penalties: Array, time_price: float) -> Ints:
+    """The case of every cluster, (P,), with which V·max time + Σ penalties is lowest.
 
-    Exact: for each time that the slowest may take, every cluster takes the cheapest case within
-    it, and all times that could matter are tried.
+    `times` and `penalties` (C, P) are those of C cases. This is exact: for each limit on the
+    slowest cluster's time every cluster takes the cheapest case within it, and all limits that
+    matter are tried.
     """
     clusters = times.shape[1]
     order = np.argsort(times, 0, kind="stable")
@@ -112,10 +121,10 @@ def best_choice(times: Array, penalties: Array, second: float) -> Ints:
     at = np.stack(
         [np.searchsorted(sorted_times[:, n], limits, side="right") - 1 for n in range(clusters)], -1
     )
-    totals = second * limits + np.take_along_axis(cheapest, at, 0).sum(-1)
+    totals = time_price * limits + np.take_along_axis(cheapest, at, 0).sum(-1)
     limit = limits[totals.argmin()]
     within = np.where(times <= limit, penalties, np.inf)
-    # Of equally cheap ones the quicker.
+    # Of equally cheap cases the quickest.
     best = within.min(0)
     quickest = np.where(within <= best + 1e-12 * np.abs(best), times, np.inf)
     chosen: Ints = quickest.argmin(0)
@@ -135,7 +144,10 @@ def same(one: State, other: State) -> bool:
 
 
 def mixed(fleet: Fleet, states: Sequence[State], which: Ints) -> State:
-    """Every cluster's part from the state that `which` (P,) numbers; bands are not overdrawn."""
+    """The state in which each cluster's part is that of the state numbered by `which`, (P,).
+
+    The bandwidths of uplinks and of downlinks are scaled down where their sum exceeds the band.
+    """
     made = states[0]
     for number, state in enumerate(states[1:], start=1):
         rows = which == number

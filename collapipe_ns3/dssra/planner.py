@@ -1,23 +1,24 @@
 """DSSRA's planner: block coordinate descent on the round's objective.
 
-Segments, then bandwidth, then power, each with the others as they are, until a sweep lowers the
-objective by less than a thousandth. What a block finds is taken where it lowers the objective, else
-left, so the objective never rises. Segments come with the bandwidth that suits them, since links
-that were not used have none. Where clusters differ in what they gain, each takes the case that
-lowers the sum (`objective.best_choice`).
+The blocks are the segments, the bandwidths and the powers. Each is optimised with the others fixed,
+in sweeps, until a sweep lowers the objective by less than a thousandth. An update is kept only if
+it lowers the objective, so the objective never rises. New segments come with bandwidths for their
+links, since links that were not used have none. Where clusters gain from different updates, each
+takes its part of the one with which the sum is lowest (`objective.best_choice`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Self
 
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.radio import bandwidth, power
-from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
+from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem, sidelinks_used
 from collapipe_ns3.dssra.segments.scheduling import schedule
 from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.fleet import Fleet
@@ -41,7 +42,7 @@ _TRIALS = power.Trials(
 
 
 class NoRoom(ValueError):
-    """Clusters whose memory no plan fits: `clusters` (P,) marks them."""
+    """No plan fits the memory of some clusters, which `clusters` (P,) marks."""
 
     def __init__(self, clusters: Mask) -> None:
         self.clusters = clusters
@@ -50,7 +51,7 @@ class NoRoom(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BlockUpdate:
-    """What a block of a sweep did to the objective."""
+    """The objective before and after one block of a sweep was updated."""
 
     sweep: int
     block: str
@@ -60,7 +61,7 @@ class BlockUpdate:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan, what it costs by the closed forms, and how it came about.
+    """The plan, its value by the closed forms, and how it was found.
 
     `others` are the last sweep's best plans of every schedule.
     """
@@ -71,92 +72,100 @@ class Planned:
     others: tuple[State, ...]
 
 
+@dataclass(frozen=True)
+class _Option:
+    """A state and its value."""
+
+    state: State
+    value: Value
+
+    @classmethod
+    def of(cls, objective: Objective, state: State) -> Self:
+        return cls(state, value(objective, state))
+
+
 def optimise(objective: Objective, most_sweeps: int, start: Segments | None = None) -> Planned:
     """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`.
 
     The first segments are the best at these, or `start`.
     """
     clusters = objective.fleet.clusters
-    radio, none = start_radio(objective.fleet, objective.work), np.zeros((2, clusters))
-    pace = np.ones(clusters)  # of V, for a second of each cluster
+    radio = start_radio(objective.fleet, objective.work)
+    weights = np.ones(clusters)  # of a second of each cluster, in parts of V
     if start is None:
-        others = scheduled(objective, radio, Loads(none, none, none), pace, None)
+        others = scheduled(objective, radio, Loads.none(clusters), weights, None)
     else:
         others = (State(start, equal_shares(objective.fleet, radio, start)),)
-    state, now = _best(objective, [(other, value(objective, other)) for other in others])
+    best = _best(objective, [_Option.of(objective, other) for other in others])
     updates: list[BlockUpdate] = []
-
-    def note(block: str, before: float) -> None:
-        updates.append(BlockUpdate(sweep, block, before, now.total))
-
     for sweep in range(most_sweeps):
-        first = now.total
+        first = best.value.total
         if sweep:
-            others = scheduled(objective, state.radio, now.loads, pace, state)
+            state, loads = best.state, best.value.loads
+            others = scheduled(objective, state.radio, loads, weights, state)
             new = [divided(objective, other) for other in others if not same(other, state)]
-            state, now = _best(objective, [(state, now), *((o, value(objective, o)) for o in new)])
-            note("segments", first)
-        for name, block in (("bandwidth", divided), ("power", powered)):
-            before = now.total
-            state, now = _tried(objective, state, now, block)
-            note(name, before)
-        if sweep and first - now.total < _SETTLED * abs(first):
+            best = _best(objective, [best, *(_Option.of(objective, other) for other in new)])
+            updates.append(BlockUpdate(sweep, "segments", first, best.value.total))
+        before = best.value.total
+        best = _better(objective, best, divided(objective, best.state, best.value))
+        updates.append(BlockUpdate(sweep, "bandwidth", before, best.value.total))
+        before = best.value.total
+        best = _better(objective, best, powered(objective, best.state, best.value))
+        updates.append(BlockUpdate(sweep, "power", before, best.value.total))
+        if sweep and first - best.value.total < _SETTLED * abs(first):
             break
-        pace = _patience(objective, now, pace)
-    return Planned(state, now, tuple(updates), others)
+        weights = _second_weights(objective, best.value, weights)
+    return Planned(best.state, best.value, tuple(updates), others)
 
 
-def _tried(
-    objective: Objective,
-    state: State,
-    now: Value,
-    block: Callable[[Objective, State, Value], State],
-) -> tuple[State, Value]:
-    """What a block makes of a state, where that is better."""
-    found = block(objective, state, now)
-    if found is state:
-        return state, now
-    worth = value(objective, found)
-    return (found, worth) if worth.total < now.total else (state, now)
+def _better(objective: Objective, now: _Option, state: State) -> _Option:
+    """The new state if its value is lower, otherwise the present one."""
+    if state is now.state:
+        return now
+    new = _Option.of(objective, state)
+    return new if new.value.total < now.value.total else now
 
 
 def scheduled(
-    objective: Objective, radio: RadioSetting, loads: Loads, pace: Array, start: State | None
+    objective: Objective, radio: RadioSetting, loads: Loads, weights: Array, start: State | None
 ) -> tuple[State, ...]:
-    """The best segments of each schedule, their links' bandwidths equal. Raises `NoRoom`.
+    """The best segments of each schedule, at equal bandwidths. Raises `NoRoom`.
 
-    A cluster that has none under one schedule has that of the other.
+    `weights` (P,) are those of a second of each cluster, in parts of V. A cluster without a plan
+    under one schedule has that of the other.
     """
-    prices = Prices.of(
-        objective.fleet, objective.second * pace, objective.joule, objective.divergences
-    )
-    subproblem = SegmentProblem(
+    time_prices = objective.time_price * weights
+    problem = SegmentProblem(
         objective.fleet,
         objective.work,
         radio,
-        prices,
+        Prices.of(
+            objective.fleet, time_prices, objective.energy_prices, objective.divergence_prices
+        ),
         loads,
         objective.noise,
         objective.choices,
         windows=True,
     )
-    found = schedule(subproblem, start.segments if start else None)
-    short = ~np.any([each.exists for each in found], axis=0)
-    if short.any():
-        raise NoRoom(short)
+    found = schedule(problem, start.segments if start else None)
+    without = ~np.any([each.exists for each in found], axis=0)
+    if without.any():
+        raise NoRoom(without)
     states = []
     for each in found:
-        segs = each.segments
+        segments = each.segments
         for other in found:
-            segs = segs.put(~each.exists & other.exists, other.segments)
-        states.append(State(segs, equal_shares(objective.fleet, radio, segs)))
+            segments = segments.put(~each.exists & other.exists, other.segments)
+        states.append(State(segments, equal_shares(objective.fleet, radio, segments)))
     return tuple(states)
 
 
 def divided(objective: Objective, state: State, now: Value | None = None) -> State:
-    """The state with all bands divided at their best; itself where there are none to divide."""
-    fleet = objective.fleet
-    links = fleet.links
+    """The state with all bands divided at their best; the same where no link takes grants.
+
+    `now` is the state's value, if it is known.
+    """
+    links = objective.fleet.links
     if not (links.sidelink.grants or links.uplink.grants or links.downlink.grants):
         return state
     radio = bandwidth.divide(objective, state, now or value(objective, state), _TOLERANCE)
@@ -164,16 +173,19 @@ def divided(objective: Objective, state: State, now: Value | None = None) -> Sta
 
 
 def powered(objective: Objective, state: State, now: Value) -> State:
-    """The state with the powers at their best."""
-    if not (objective.joule > 0).any():
+    """The state with the powers at their best; the same where energy has no price.
+
+    `now` is the state's value.
+    """
+    if not (objective.energy_prices > 0).any():
         return state
     found = power.cases(objective, state, now, _TRIALS)
-    which = best_choice(found.times, found.joules, objective.second)
+    which = best_choice(found.times, found.joules, objective.time_price)
     return replace(state, radio=found.radio(which))
 
 
 def start_radio(fleet: Fleet, work: Workload) -> RadioSetting:
-    """Full power; bands up and down divided so that all uploads, and downloads, end together."""
+    """Full power, and bands divided so that all uploads end together, and all downloads."""
     shape = (fleet.clusters, fleet.nodes, fleet.nodes)
     up, down = fleet.links.uplink, fleet.links.downlink
     up_w, down_w = fleet.max_power_w[:, 0], np.full(fleet.clusters, fleet.server.max_power_w)
@@ -197,35 +209,33 @@ def start_radio(fleet: Fleet, work: Workload) -> RadioSetting:
     )
 
 
-def equal_shares(fleet: Fleet, radio: RadioSetting, segs: Segments) -> RadioSetting:
-    """The radio with each cluster's band divided equally among the links that its segments use."""
+def equal_shares(fleet: Fleet, radio: RadioSetting, segments: Segments) -> RadioSetting:
+    """The radio setting with each cluster's band shared equally by the sidelinks in use."""
     sidelink = fleet.links.sidelink
     if not sidelink.grants:
         return radio
-    used = np.maximum(4 * segs.size - 2, 2)
     shape = radio.sidelink.bandwidth_hz.shape
-    each = np.broadcast_to((sidelink.band_hz / used)[:, None, None], shape)
-    return radio.with_bandwidth_hz(sidelink=each.copy())
+    each_hz = (sidelink.band_hz / sidelinks_used(segments.size))[:, None, None]
+    return radio.with_bandwidth_hz(sidelink=np.broadcast_to(each_hz, shape).copy())
 
 
-def _best(objective: Objective, options: list[tuple[State, Value]]) -> tuple[State, Value]:
-    """The best of several states, or of each cluster's part from the one that suits it."""
+def _best(objective: Objective, options: list[_Option]) -> _Option:
+    """The best option, or the mixture in which each cluster has its part of the best for it."""
     if len(options) > 1:
-        times = np.stack([each.times for _, each in options])
-        penalties = np.stack([each.penalties for _, each in options])
-        which = best_choice(times, penalties, objective.second)
+        times = np.stack([option.value.times for option in options])
+        penalties = np.stack([option.value.penalties for option in options])
+        which = best_choice(times, penalties, objective.time_price)
         if (which != which[0]).any():
-            mixture = mixed(objective.fleet, [state for state, _ in options], which)
-            options = [*options, (mixture, value(objective, mixture))]
-    return min(options, key=lambda option: option[1].total)
+            mixture = mixed(objective.fleet, [option.state for option in options], which)
+            options = [*options, _Option.of(objective, mixture)]
+    return min(options, key=attrgetter("value.total"))
 
 
-def _patience(objective: Objective, now: Value, pace: Array) -> Array:
-    """What seconds are worth in the next sweep: less to a cluster that others keep waiting.
+def _second_weights(objective: Objective, now: Value, weights: Array) -> Array:
+    """The weights of a second in the next sweep, (P,).
 
-    Only where it has something else to gain, energy.
+    They fall for clusters that have to wait for others, if these can save energy instead.
     """
     waits = now.times < 0.95 * now.times.max()
-    return np.where(
-        waits & (objective.joule > 0).any(-1), np.maximum(pace / 4, 1 / 64), np.minimum(4 * pace, 1)
-    )
+    saves = (objective.energy_prices > 0).any(-1)
+    return np.where(waits & saves, np.maximum(weights / 4, 1 / 64), np.minimum(4 * weights, 1))

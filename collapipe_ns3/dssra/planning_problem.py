@@ -1,4 +1,4 @@
-"""What one round is planned from: the observation in arrays, and what earlier rounds have left."""
+"""DSSRA's input for one round: the observation as arrays, and what earlier rounds have left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.schedule import one_f_one_b_window
 
-#: 6 dB, averaged over rounds: more than what interference between clusters comes to by chance.
+#: A factor of a link's gain over interference, 6 dB: more than a chance change of interference.
 _CHANGED = 4.0
 
 
@@ -64,7 +64,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class PlanningProblem:
-    """A round to be planned."""
+    """A round to be planned. Clusters that take part are rows, in the order of their numbers."""
 
     observation: Observation
     memory: Memory
@@ -80,9 +80,9 @@ class PlanningProblem:
             fleet=fleet,
             work=work,
             noise=memory.noise,
-            second=settings.v,
-            joule=_joule_prices(observation, memory.queues, settings, fleet),
-            divergence=memory.queues.divergence / settings.divergence_budget,
+            time_price=settings.v,
+            energy_prices=_energy_prices(observation, memory.queues, settings, fleet),
+            divergence_price=memory.queues.divergence / settings.divergence_budget,
             choices=Choices(
                 divisors(observation.batch_size, settings.most_micro_batches),
                 gpipe=settings.schedule != "1f1b",
@@ -122,7 +122,7 @@ class PlanningProblem:
 
     @cached_property
     def clusters(self) -> list[int]:
-        """The number of every row's cluster."""
+        """The number of each row's cluster."""
         return participants(self.devices)
 
     @property
@@ -140,12 +140,13 @@ class PlanningProblem:
 
 
 def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
-    """The fleet with the memory that a plan may take.
+    """The fleet with the memory that a plan may use.
 
-    The fair part is less than what the largest segment of an even split takes with the activations
-    of a whole batch, as GPipe keeps them, for batches of usual length as for the longest. Clusters
-    of which not every device has that are not held to it. Where batches can't be cut into so many
-    micro-batches that 1F1B keeps fewer than all, it is just that.
+    The fair part of a device is less than what the largest segment of an even split needs with the
+    activations of a whole batch, as GPipe keeps them; that holds for batches of the usual and of
+    the greatest length. It is exactly that where batches can't be cut into enough micro-batches for
+    1F1B to keep fewer than all. It is no limit in clusters where a device has less memory than
+    that.
     """
     memory, fair = fleet.memory_bytes, fleet.fair_bytes
     if settings.memory_budget_bytes is not None:
@@ -169,7 +170,7 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
 
 
 def workload(observation: Observation, settings: Settings) -> Workload:
-    """The work of a round, on batches as the observation has them."""
+    """The work of a round, with batches as long as those observed."""
     longest = observation.model.max_length
     return Workload.of(
         observation.model,
@@ -185,11 +186,11 @@ def workload(observation: Observation, settings: Settings) -> Workload:
 def unmeasured(
     observation: Observation, before: Iterable[MeasuredLink], stale_s: float
 ) -> list[Pair]:
-    """The links that a plan might use of which nothing newer than `stale_s` is known.
+    """The links that a plan might use and that were not measured within the last `stale_s`.
 
-    `before` are the links as the last plan was made from them. Where one's gain over interference
-    has changed by more than `_CHANGED` since, that holds for all links of its cluster: what is
-    known of those that were not used is of before.
+    `before` are the links as the last plan was made from them. If the gain over interference of a
+    link has changed by more than `_CHANGED` since, all links of its cluster are included: those
+    that were not used were measured before the change.
     """
     known = {(link.src, link.dst): link for link in observation.links if link.age_s <= stale_s}
     was = {(link.src, link.dst): link for link in before}
@@ -215,17 +216,17 @@ def _changed(old: MeasuredLink, new: MeasuredLink) -> bool:
 
 
 def _nodes(observation: Observation) -> list[list[tuple[int, str]]]:
-    """The nodes by number of every cluster that takes part: its control unit, then the devices."""
+    """(number, name) of the nodes of every cluster that takes part, its control unit first."""
     return [
         list(enumerate([control_unit(n), *observation.devices[n]]))
         for n in participants(observation.devices)
     ]
 
 
-def _joule_prices(
+def _energy_prices(
     observation: Observation, queues: Queues, settings: Settings, fleet: Fleet
 ) -> Array:
-    """Q/Ē of every node, zero for those without a budget."""
+    """Q/Ē of every node, (P, n); zero for nodes without a budget."""
     budgets = settings.budgets_j(observation.devices)
     prices = np.zeros((fleet.clusters, fleet.nodes))
     for n, row in enumerate(_nodes(observation)):

@@ -185,6 +185,6 @@ def _program(links: UsedLinks, now: Value) -> Program:
         rows=terms.rows,
         least=least,
         group=terms.group,
-        price=links.objective.second,
+        price=links.objective.time_price,
         energy=links.energy_prices().total,
     )

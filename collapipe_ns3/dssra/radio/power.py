@@ -123,7 +123,7 @@ def cases(objective: Objective, state: State, now: Value, trials: Trials) -> Cas
     is_beat = terms.group[..., :2].any(-1)
     found = [watts]
     for worth in trials.worths:
-        second = objective.second * worth * terms.fill + link.heard
+        second = objective.time_price * worth * terms.fill + link.heard
         wanted = best_w(second, link.joule, link.gamma, link.least_w, link.most_w)
         if not links.fleet.links.sidelink.grants:
             wanted = _best_of_senders(links, link, second, wanted)

@@ -125,7 +125,7 @@ class UsedLinks:
 
     def energy_prices(self) -> EnergyPrices:
         """What a second per byte on each link costs at the objective's prices of energy."""
-        fleet, work, radio, energy = self.fleet, self.work, self.radio, self.objective.joule
+        fleet, work, radio, energy = self.fleet, self.work, self.radio, self.objective.energy_prices
         uplink, downlink = fleet.links.uplink, fleet.links.downlink
         air = self._bytes() * self.of_sidelinks(fleet.links.sidelink.duty)
         sent = energy * fleet.tx_ratio

@@ -50,6 +50,11 @@ def divisors(batch: int, most: int | None = None) -> tuple[int, ...]:
     return tuple(m for m in range(1, batch + 1) if batch % m == 0 and m <= (most or batch))
 
 
+def sidelinks_used(size: Ints) -> Ints:
+    """How many directed sidelinks pipelines of so many devices use: 4s - 2, or two if s is 1."""
+    return np.maximum(4 * size - 2, 2)
+
+
 @dataclass(frozen=True)
 class Choices:
     """How batches may be cut: the numbers of micro-batches, and which schedules are allowed."""

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.segments.problem import Cases, SegmentProblem
+from collapipe_ns3.dssra.segments.problem import Cases, SegmentProblem, sidelinks_used
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.energy import airtime_price
 from collapipe_ns3.prediction.fleet import Fleet
@@ -145,15 +145,15 @@ def kept_micro_batches(cases: Cases, place: Ints, size: Ints) -> Ints:
 
 
 def seconds_per_byte(fleet: Fleet, radio: RadioSetting, cases: Cases) -> Array:
-    """Seconds per byte on every sidelink (R, n, n), where all that a pipeline uses share the band.
+    """Seconds per byte on every sidelink, (R, n, n).
 
-    They share it equally: a pipeline of s devices uses 4s - 2 directed links, or two if s is 1.
+    Where there are grants, all sidelinks that a pipeline uses share the band equally.
     """
     links, rows = fleet.links.sidelink, cases.cluster
     hz = links.natural_hz[rows]
     if links.grants:
-        used = np.maximum(4 * cases.size - 2, 2)
-        hz = np.broadcast_to((links.band_hz[rows] / used)[:, None, None], hz.shape)
+        each_hz = links.band_hz[rows] / sidelinks_used(cases.size)
+        hz = np.broadcast_to(each_hz[:, None, None], hz.shape)
     return links.take(rows).seconds_per_byte(LinkSetting(radio.sidelink.power_w[rows], hz))
 
 

@@ -198,7 +198,7 @@ def test_dear_energy_lowers_powers_and_free_energy_does_not() -> None:
     free = optimise(p, 6).state.radio
     assert free.sidelink.power_w == pytest.approx(np.broadcast_to(p.fleet.max_power_w[..., None],
                                                        free.sidelink.power_w.shape))  # fmt: skip
-    dear = optimise(replace(p, joule=np.full_like(p.joule, 30.0)), 6).state.radio
+    dear = optimise(replace(p, energy_prices=np.full_like(p.energy_prices, 30.0)), 6).state.radio
     assert dear.uplink.power_w.max() < free.uplink.power_w.max()
 
 
