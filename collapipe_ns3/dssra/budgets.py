@@ -1,26 +1,28 @@
-"""Energy budgets that no plan can keep: below what a node takes that has no part in the round."""
+"""Energy budgets that no plan can keep: less than a node uses without a part in the round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy
 
-#: Where the budgets are in a study.
+#: The place of the budgets in a study.
 _PATH = "scheme.settings"
 
-#: So many nodes are named in a message.
+#: The most nodes that a message names.
 _NAMED = 4
 
 
 def unkeepable(
     settings: Settings, devices: tuple[tuple[str, ...], ...], joules: Mapping[str, NodeEnergy]
 ) -> Iterator[tuple[str, str]]:
-    """(place in the study, message) of every budget below the least use of whom it is for.
+    """(place in the study, message) of every budget below the least energy of its nodes.
 
-    That of a device is what it receives, is sounded with and overhears with no block on it; of a
-    control unit or the base station, whose part can't be given to others, all but what it radiates.
+    The least energy of a device is that of soundings and of what it overhears, without a block. That
+    of a control unit or the base station, whose part can't be given to other nodes, is everything
+    but what it radiates.
     """
     common: dict[str, float] = {}
     for node, budget_j in settings.budgets_j(devices).items():
@@ -37,7 +39,7 @@ def unkeepable(
 
 
 def _message(budget_j: float, least_j: Mapping[str, float]) -> str:
-    ordered = sorted(least_j.items(), key=lambda each: -each[1])
+    ordered = sorted(least_j.items(), key=itemgetter(1), reverse=True)
     named = ", ".join(f"{node} {joules:.3g} J" for node, joules in ordered[:_NAMED])
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
     return (

@@ -1,4 +1,4 @@
-"""What a user may set of DSSRA."""
+"""The settings of DSSRA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """See `collapipe_ns3.schemes.collapipe.CollaPipe`, whose keywords these are."""
+    """The keywords of `collapipe_ns3.schemes.collapipe.CollaPipe`, which describes them."""
 
     v: float = 10.0
     energy_budget_j: float | None = None

@@ -34,12 +34,12 @@ class CollaPipe:
     """CollaPipe (arXiv 2509.19855), whose planner DSSRA is this project's reconstruction.
 
     Each round minimises V·T + Σ (Q/Ē)·E + (Z/Γ̄)·Σ ρΓ: the round's time against energy and
-    divergence, which virtual queues make dearer the more their budgets were overdrawn so far.
+    divergence. Virtual queues make these more expensive the more their budgets were exceeded so far.
 
-    With `memory` "fair" every device is asked for less memory than an even split over all of its
-    cluster's devices would take, under GPipe and so with a whole batch's activations, where that is
-    feasible: that no device needs much is CollaPipe's point, and this rule is this project's
-    reading of it. All links of a cluster are sounded, too, once one of them has changed much.
+    With `memory` "fair" a plan uses less memory of every device than an even split over all devices
+    of its cluster would use under GPipe, with the activations of a whole batch, where that is
+    feasible. CollaPipe's aim is that no device needs much memory; this rule is this project's
+    interpretation of it. All links of a cluster are sounded once one of them has changed much.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class CollaPipe:
         self.past = Memory()
         self.decision: Decision | None = None
         self._seen: Observation | None = None
-        self._able: Observation | None = None  # the same with those alone that can take part
+        self._able: Observation | None = None  # The same with only the devices within reach.
         self._before: tuple[MeasuredLink, ...] = ()
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
@@ -136,9 +136,9 @@ class CollaPipe:
         return unmeasured(observation, self._before, self.settings.stale_s)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The best plan found; `decision` says how. Who can't be reached sits out.
+        """The best plan found; `decision` says how. Devices and clusters out of reach sit out.
 
-        Raises `PlanError` for lack of memory, and for a budget of a node that isn't there.
+        Raises `PlanError` where no plan fits the memory, and for a budget of an unknown node.
         """
         nodes = observation.profiles
         if unknown := self.settings.energy_budgets_j.keys() - nodes:
@@ -158,7 +158,7 @@ class CollaPipe:
         return plan
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Takes in what the planned round really took: speeds, links, energy, losses."""
+        """Learns from the measurements of the planned round: speeds, links, energy, losses."""
         if self.decision is None or self._seen is None:
             return
         seen, settings, past = self._seen, self.settings, self.past
@@ -172,13 +172,13 @@ class CollaPipe:
         links = self.decision.plan.links
         granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
         correction = past.correction
-        if past.pipelines is not None and not outcome.abandoned:  # the first was a guess
+        if past.pipelines is not None and not outcome.abandoned:  # The first was a guess.
             correction = corrected(
                 correction, self.decision.prediction, outcome.phases_ns, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
         knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
-        tried, knowledge = self._compared(outcome, knowledge)
+        tried, knowledge = self._learn_ratios(outcome, knowledge)
         self.past = replace(
             past,
             noise=noise,
@@ -194,19 +194,19 @@ class CollaPipe:
             pipelines=pipelines,
         )
 
-    def _compared(
+    def _learn_ratios(
         self, outcome: RoundOutcome, knowledge: Knowledge
     ) -> tuple[Mapping[str, float], Knowledge]:
-        """How the round's plan did, against what is known now, its links and speeds included.
+        """Compares the round with its prediction by what is known now, its own links included.
 
-        How plans did so far, and the knowledge with what nodes' radios took.
+        Returns the training ratios of plans, and the knowledge with the energy ratios of radios.
         """
         assert self.decision is not None
         assert self._able is not None
         links = {(link.src, link.dst): link for link in (*self._able.links, *outcome.links)}
         seen = replace(self._able, links=tuple(links.values()))
         problem = PlanningProblem.of(seen, replace(self.past, knowledge=knowledge), self.settings)
-        if not outcome.abandoned:  # of what was cut off too little is known
+        if not outcome.abandoned:  # Too little is known of a round that was cut off.
             spending = radio_energy_ratios(
                 knowledge.spending,
                 expected_energy(self.decision, problem),
@@ -232,13 +232,13 @@ class CollaPipe:
         return tried, knowledge
 
     def explain(self, outcome: RoundOutcome | None) -> dict[str, Any]:
-        """The last plan's decision; after its execution, prediction beside measurement."""
+        """The last plan's decision; after its execution, also the check of its prediction."""
         if self.decision is None or self._seen is None:
             return {}
-        told = self.decision.to_json()
-        del told["plan"]
+        explanation = self.decision.to_json()
+        del explanation["plan"]
         joules = self.decision.prediction.joules
-        told["warnings"] = [
+        explanation["warnings"] = [
             {"path": path, "message": message}
             for path, message in unkeepable(self.settings, self._seen.devices, joules)
         ]
@@ -246,8 +246,8 @@ class CollaPipe:
             rows = check_prediction(
                 self.decision.prediction, outcome.phases_ns, outcome.devices, self._seen.local_steps
             )
-            told["measured"] = [row.to_json() for row in rows]
-        return told
+            explanation["measured"] = [row.to_json() for row in rows]
+        return explanation
 
     def energy_queues(self) -> Mapping[str, float]:
         """The virtual queue of every node that has an energy budget, in budgets."""
@@ -277,7 +277,7 @@ class CollaPipe:
         }
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Takes up what `memory` gave."""
+        """Restores what `memory` gave."""
         held = memory["pipelines"]
         self._before = tuple(MeasuredLink(**link) for link in memory["before"])
         self.past = Memory(

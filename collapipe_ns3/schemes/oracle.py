@@ -1,4 +1,4 @@
-"""Oracle: every plan of a tiny instance, and of all of them the shortest round."""
+"""Oracle: the plan with the shortest round, of all plans of a tiny instance."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from collapipe_ns3.schemes.pipeline import open_links
 
 
 class Oracle:
-    """All segments, orders, micro-batch numbers and schedules, of all clusters at once, tried out.
+    """Tries all segments, orders, micro-batch numbers and schedules of all clusters together.
 
-    Each plan that memory allows is predicted by its event graph, from the same measurements and
-    in the same way as DSSRA predicts what it plans, and the one with the shortest round is taken;
-    of several the first. Power and bandwidth are as the radio has them. So it is what DSSRA's
-    choice of segments can be held against where energy and divergence have no budget, and no more
-    certain than the predictor is of the network. Moving optimizer states is not counted.
+    Each plan that memory allows is predicted by its event graph, from the same measurements and in
+    the same way as DSSRA predicts its plans. The first plan with the shortest round is taken. Power
+    and bandwidth are as the radio has them, and moving optimizer states is not counted. So DSSRA's
+    choice of segments can be compared with it where energy and divergence have no budget; it is as
+    reliable as the predictor.
 
-    A reference of this project's own, not a baseline of the paper's, for tiny instances alone:
+    This is a reference of this project, not a baseline of the paper, and for tiny instances only:
     `most_plans` bounds the plans of all clusters together.
     """
 
@@ -87,7 +87,7 @@ class Oracle:
         return plans[totals.index(min(totals))]
 
     def _too_many(self, observation: Observation) -> Iterator[tuple[str, str]]:
-        """Counted before any is made: there may be more than could be."""
+        """A problem if there are too many plans. They are counted before any of them is made."""
         count = math.prod(
             plan_count(len(names), observation.model.encoder_blocks, observation.batch_size)
             for names in observation.devices
@@ -98,11 +98,11 @@ class Oracle:
                 "every cluster",
                 f"expected at most {self.most_plans} plans to try (most_plans), not {count}: take "
                 "fewer clusters, devices, encoder blocks, or divisors of the batch, or the scheme "
-                "collapipe, which needs not try all",
+                "collapipe, which need not try all",
             )
 
     def learn(self, outcome: RoundOutcome) -> None:
-        """Takes in what the round took: speeds and links, as DSSRA does."""
+        """Learns speeds and links from the round, as DSSRA does."""
         if self._seen is not None:
             seen = self._seen
             self.knowledge = self.knowledge.after(
@@ -114,7 +114,7 @@ class Oracle:
         return {"knowledge": self.knowledge.to_json()}
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Takes up what `memory` gave."""
+        """Restores what `memory` gave."""
         self.knowledge = Knowledge.from_json(memory["knowledge"])
 
 
@@ -127,9 +127,9 @@ def _total_ns(plan: RoundPlan, problem: PlanningProblem, radio: RadioSetting) ->
 
 
 def plan_count(devices: int, blocks: int, batch_size: int) -> int:
-    """How many pipelines a cluster may have: Σ_S K!/(K−S)! · C(L−1, S−1), each with every cut.
+    """How many pipelines a cluster may have: Σ_S K!/(K−S)! · C(L−1, S−1) for each cut of a batch.
 
-    A cut is a number of micro-batches and a schedule; one micro-batch has one schedule.
+    A cut is a number of micro-batches and a schedule; with one micro-batch all schedules are equal.
     """
     cuts = len(SCHEDULES) * (len(divisors(batch_size)) - 1) + 1
     lines = sum(
@@ -140,7 +140,7 @@ def plan_count(devices: int, blocks: int, batch_size: int) -> int:
 
 
 def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[Pipeline]:
-    """Each of them, the ones of few segments first."""
+    """All pipelines of a cluster, those of few segments first."""
     for size in range(1, min(len(devices), blocks) + 1):
         for order in itertools.permutations(devices, size):
             for cuts in itertools.combinations(range(1, blocks), size - 1):

@@ -1,8 +1,9 @@
-"""Segments of small clusters, exactly: the best of all orders and all ways to divide the blocks.
+"""The exact solver for small clusters: the best of all orders and all divisions of the blocks.
 
-What the order of a set of devices costs and how the blocks are divided among them meet in the
-maxima alone. So both are listed apart, the orders that another beats in everything are dropped, and
-what is left is combined: far fewer than all plans, and none of them missed.
+The order of a set of devices and the division of the blocks among them affect each other only in
+the maxima of J. So they are listed separately, orders that another one beats in every term are
+dropped, and the rest are combined. These are far fewer than all plans, and the best one is among
+them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from collapipe_ns3.dssra.segments.problem import RowPlans
 from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
-#: Combined cases held at once, so that memory stays bounded.
+#: Combinations that are computed at once, so that memory stays bounded.
 _AT_ONCE = 2_000_000
 
-#: So few orders are not worth thinning out.
+#: Up to so many orders, dropping some takes longer than it saves.
 _FEW_ORDERS = 24
 
 
@@ -50,7 +51,7 @@ def best(tables: Tables, size: int, below: Array) -> RowPlans:
 
 
 def _affordable(tables: Tables, below: Array) -> Mask:
-    """Where a device with so many blocks (R, K, N+1) does not alone cost `below` or more."""
+    """Where a device with so many blocks costs less than `below` on its own, (R, K, N+1)."""
     alone = tables.device + tables.time[:, None, None] * tables.star.sum(1)
     slowest = np.maximum(tables.beat, tables.floor[..., None, None])
     alone = alone + (tables.weight[..., None, None] * slowest).sum(1)
@@ -60,7 +61,7 @@ def _affordable(tables: Tables, below: Array) -> Mask:
 
 @cache
 def compositions(blocks: int, parts: int) -> Ints:
-    """All ways to write a number as a sum of so many positive ones, a row each."""
+    """All ways to divide blocks into so many parts of at least one, a row for each."""
     if parts > blocks:
         return np.zeros((0, parts), dtype=np.intp)
     count = comb(blocks - 1, parts - 1)
@@ -71,7 +72,7 @@ def compositions(blocks: int, parts: int) -> Ints:
 
 @cache
 def arrangements(size: int) -> Ints:
-    """All orders of so many things, a row each."""
+    """All orders of so many devices, a row for each."""
     return np.array(list(permutations(range(size))), dtype=np.intp)
 
 
@@ -149,7 +150,7 @@ def _possible(
 
 
 def _undominated(added: Array, beats: Array) -> Mask:
-    """Orders that for some row no other order equals or beats in added cost and both beats."""
+    """Orders that, for some row, no other order equals or beats in cost and both beats, (O,)."""
     kept = np.zeros(added.shape[-1], dtype=bool)
     for row in np.concatenate([added[:, None], beats], 1):
         left = np.argsort(row[0], kind="stable")
@@ -161,7 +162,7 @@ def _undominated(added: Array, beats: Array) -> Mask:
 
 
 def _fits(room: Array, kept: Ints, orders: Ints) -> Mask:
-    """Whether every device has room for what is kept at its place in an order, (R, A, O).
+    """Whether every device has room for the micro-batches kept at its place in an order, (R, A, O).
 
     `room` (R, A, s) is by member, `kept` (R, s) by place.
     """

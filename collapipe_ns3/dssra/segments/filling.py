@@ -1,13 +1,13 @@
-"""Blocks divided among a set of devices by filling them up to a level.
+"""The division of blocks among a set of devices, by filling them up to a level.
 
-J's maxima are of lines that rise with a device's blocks: the beats and the model's way out and
-back. Their sum at J's weights is what a level bounds. Below a level every device has room for so
-many blocks; costs being linear in blocks, it is best to give each its one and then fill the
-cheapest first. The level is tried at several heights between the lowest that could do and the one
-at which a single device takes all.
+The maxima in J are of lines that rise with a device's blocks: the beats, and the distribution and
+gathering of its segment. A level bounds their sum at the weights of J, and so how many blocks each
+device may hold. Since costs are linear in blocks, it is then best to give each device one block and
+to fill the cheapest devices first. Several levels are tried, between the lowest that is possible
+and the one at which a single device holds all blocks.
 
-The lowest level, the cheapest device's slope and the shortest path together bound J from below, so
-that of all sets only the most promising are filled.
+The lowest level, the slope of the cheapest device and the shortest path together bound J from
+below. So only the most promising of all sets are filled.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import numpy as np
 from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
-_LEVELS = 16  # heights at which a set is filled
-_FILLED = 32  # sets that are filled, of all
-_FLAT = 1e-200  # the least slope, which leaves room for what is divided by it
+_LEVELS = 16  # The levels that are tried for each set.
+_FILLED = 32  # The sets that are filled, of all.
+_FLAT = 1e-200  # The least slope: quotients by it are still finite.
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """The tables' straight lines over blocks, the cheapest device first.
+    """The tables as straight lines over the number of blocks, devices in order of their slopes.
 
-    `first` and `more` (R, 5, K) are what the first block and each further one add: to the device's
-    cost, to both beats, to the star's way out and back. `weights` (R, 4) are J's of the last four.
-    `ranks` (R, K) are the devices' numbers; `room` (R, K+1, K) is, by the size of the set, how many
-    blocks a device has memory for at every place.
+    `first` and `more` (R, 5, K) are what the first block and each further one add to five lines:
+    the device's cost, the two beats, and the two ends of the star (`Tables.star`). `weights` (R, 4)
+    are those of the last four lines in J. `ranks` (R, K) are the devices' numbers, the device whose
+    further blocks cost least first. `room` (R, K+1, K) is how many blocks a device has memory for at
+    every place, by the size of the set.
     """
 
     tables: Tables
@@ -62,9 +63,9 @@ class Slopes:
         )
 
     def levels(self, size: Ints) -> tuple[Array, Array]:
-        """What the first block and each further one add to the level in sets (R, C) of this size.
+        """What the first block and each further one add to the level, each (R, C, K).
 
-        Each (R, C, K).
+        `size` (R, C) are the sizes of the sets.
         """
         scale = np.take_along_axis(self.tables.scale, size, -1)[..., None]
         first, more = (
@@ -76,9 +77,9 @@ class Slopes:
 
 
 def best_sets(slopes: Slopes, closed: Array, count: int) -> tuple[Mask, Ints]:
-    """The best sets and their counts by rank, (R, C, K); counts are zero where none fits.
+    """The best sets and their counts by rank, (R, C, K); counts are zero where no plan fits.
 
-    `closed` (R, 2^K) is what the hops of each set cost, sets as numbers with bit k for device k.
+    `closed` (R, 2^K) is the cost of the hops of each set; bit k of a set's number is device k.
     """
     sets = _all_sets(slopes.ranks.shape[1])
     number = (1 << slopes.ranks) @ sets.T
@@ -100,7 +101,7 @@ def best_sets(slopes: Slopes, closed: Array, count: int) -> tuple[Mask, Ints]:
 
 
 def least(slopes: Slopes, hop: Array) -> Array:
-    """A lower bound of J (R,), if every hop costs `hop` (R,) at least."""
+    """A lower bound of J (R,) if every hop costs at least `hop` (R,)."""
     sets = _all_sets(slopes.ranks.shape[1])
     size = sets.sum(-1)
     path = hop[:, None] * (size + 1) * slopes.tables.scale[:, size]
@@ -152,9 +153,10 @@ def _heights(slopes: Slopes, sets: Mask) -> Array:
 
 
 def fill(slopes: Slopes, sets: Mask, levels: Array, taken: Array | None = None) -> Array:
-    """J without hops of sets (R, C, K) filled up to levels (R, C, L); infinite where they overflow.
+    """J without hops of sets (R, C, K) filled up to levels (R, C, L).
 
-    With one level a set, `taken` (R, C, K) is given the blocks of each member.
+    It is infinite where not all blocks fit. With one level for each set, the blocks of its members
+    are written to `taken` (R, C, K).
     """
     tables = slopes.tables
     size = sets.sum(-1)

@@ -1,7 +1,8 @@
 """Shortest paths from the control unit through every set of devices (Held & Karp 1962).
 
-The shortest way through a set to one of its members is that through the set without it, to some
-other member, and one hop more: a table over sets and last members, filled by the sets' sizes.
+The shortest path through a set to one of its members is the shortest path through the set without
+it, to one of the others, and one more hop. So a table over sets and last members is filled in the
+order of the sets' sizes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
 
 def shortest(hop: Array) -> tuple[Array, Array]:
-    """Costs (2^K, K, R) of the ways through every set to its last member, and (R, 2^K) round trips.
+    """Costs of the shortest paths through every set to each last member, and of round trips.
 
-    `hop` (R, n, n) are the costs of hops, node 0 the control unit. Sets are numbers, bit k for
-    device k; the empty set costs nothing.
+    The paths are (2^K, K, R), the round trips (R, 2^K). `hop` (R, n, n) are the costs of hops; node
+    0 is the control unit. Bit k of a set's number is device k. The empty set costs nothing.
     """
     rows, nodes, _ = hop.shape
     devices = nodes - 1
-    # Rows last, so that every step works along contiguous memory.
+    # Rows are the last axis, so that every step goes along contiguous memory.
     inner = np.ascontiguousarray(hop[:, 1:, 1:].transpose(1, 2, 0))
     ways = np.full((1 << devices, devices, rows), np.inf)
     one = 1 << np.arange(devices)
@@ -38,7 +39,7 @@ def shortest(hop: Array) -> tuple[Array, Array]:
 
 
 def order(ways: Array, hop: Array, members: Mask) -> Ints:
-    """The shortest path's devices in order, then the others, (R, K)."""
+    """The devices of the shortest path through `members` (R, K) in order, then the others, (R, K)."""
     rows, devices = members.shape
     at = np.arange(rows)
     mask = members @ (1 << np.arange(devices))
@@ -56,7 +57,7 @@ def order(ways: Array, hop: Array, members: Mask) -> Ints:
 
 @cache
 def _layers(devices: int) -> list[tuple[Ints, Ints, Ints]]:
-    """For every size from two on: sets, a last member of each, and the set without it."""
+    """For every size from 2 on: sets, a last member of each, and the set without it."""
     masks, last = np.meshgrid(np.arange(1 << devices), np.arange(devices), indexing="ij")
     inside = (masks >> last) & 1 == 1
     mask, end = masks[inside], last[inside]

@@ -1,9 +1,9 @@
 """Segment scheduling: which devices hold which blocks, in what order, and how batches are cut.
 
-For every cluster the number of segments, the devices and their order, the blocks on each, the
-number of micro-batches among the divisors of the batch, and the schedule that cost least with the
-radio as it is (`dssra.segments.tables`); exactly in clusters of up to `EXACT_DEVICES` devices,
-by search in larger ones. Memory is a limit, never a price.
+For every cluster this chooses the number of segments, the devices and their order, the blocks on
+each, the number of micro-batches among the divisors of the batch, and the schedule. With the radio
+as it is, their cost (`dssra.segments.tables`) is the lowest in clusters of up to `EXACT_DEVICES`
+devices; larger clusters are searched. Memory is a limit and has no price.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from collapipe_ns3.schedule import one_f_one_b_window
 #: Clusters of up to so many devices are solved exactly.
 EXACT_DEVICES = 6
 
-#: So many devices are solved without a first plan to compare with.
+#: Up to so many devices, the exact solver is not given the cost of a first plan as a limit.
 _AT_ONCE_DEVICES = 4
 
-#: Numbers of micro-batches that larger clusters look at, once roughly compared.
+#: How many numbers of micro-batches are searched, after a rough comparison of all.
 _CLOSER = 2
 
-_CLOSELY = 12  # sets that a search improves in each pass, for a few clusters
-_MANY = 100  # with so many clusters it is only the best one
+_CLOSELY = 12  # The sets that a search improves in each pass, for a few clusters.
+_MANY = 100  # With so many clusters, only the best set is improved.
 
 _MIB = 2**20
 
@@ -239,10 +239,10 @@ def _scheduled(plans: RowPlans, cases: Cases) -> Scheduled:
 
 
 def _promising(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Ints:
-    """The devices of each cluster that a search looks at, (P, ≤ `search.MOST_DEVICES`).
+    """The devices of each cluster that are searched, (C, ≤ `search.MOST_DEVICES`), from 0 on.
 
-    All where there are no more. Else the fastest; or those with most memory, where the fastest
-    together have too little.
+    These are all devices if there are no more than that; otherwise the fastest, or those with the
+    most memory where the fastest have too little together.
     """
     fleet, work = problem.fleet, problem.work
     devices = fleet.nodes - 1
@@ -294,10 +294,10 @@ def shortages(problem: SegmentProblem, cluster: int, devices: tuple[str, ...]) -
     for k, name in enumerate(devices):
         has = fleet.memory_bytes[cluster, k + 1]
         lacks = (room[k] + 1) * block - has
-        lines.append(
-            f"{name} has {has / _MIB:.2f} MiB, room for {room[k]} blocks; "
-            f"it lacks {lacks / _MIB:.2f} MiB ({int(np.ceil(lacks))} bytes) for one more"
-        )
+        line = f"{name} has {has / _MIB:.2f} MiB, room for {room[k]} blocks"
+        if lacks > 0:
+            line += f"; it lacks {lacks / _MIB:.2f} MiB ({int(np.ceil(lacks))} bytes) for one more"
+        lines.append(line)
     return lines
 
 

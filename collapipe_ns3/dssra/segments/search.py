@@ -1,11 +1,11 @@
-"""Segments of larger clusters, nearly exactly.
+"""The search for segments of larger clusters, near the optimum.
 
-For a set of devices the cheapest order is a shortest path (`dssra.segments.paths`), and its
-blocks are divided by filling up to a level (`dssra.segments.filling`). Orders are then found
-again with a surcharge on hops that are slower than the slowest stage, and the best plan is improved
-by single moves. How near this comes to the exact optimum is measured in the tests.
+The cheapest order of a set of devices is a shortest path (`dssra.segments.paths`), and its blocks
+are divided by filling the devices up to a level (`dssra.segments.filling`). Then the orders are
+searched again, with a surcharge on hops that are slower than the slowest stage, and the best plan is
+improved by single moves. Tests measure how near this comes to the exact optimum.
 
-All rows of the tables are worked on at once.
+All rows of the tables are computed at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from collapipe_ns3.dssra.segments.problem import Cases, RowPlans, SegmentProblem
 from collapipe_ns3.dssra.segments.tables import Tables, kept_micro_batches, over
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 
-#: Orders are found over all subsets, so this bounds the devices that are looked at.
+#: The most devices that are searched: shortest paths are computed for all their subsets.
 MOST_DEVICES = 10
 
-_MOVES = 8  # that improve a plan
+_MOVES = 8  # The most single moves by which a plan is improved.
 _PASSES = 2
-_AT_ONCE = 50  # rows, so that what is worked on stays in the cache
+_AT_ONCE = 50  # Rows that are computed together, so that their arrays fit the processor's cache.
 
 
 def best(problem: SegmentProblem, cases: Cases, closely: int) -> RowPlans:
@@ -60,17 +60,17 @@ def _best(problem: SegmentProblem, cases: Cases, closely: int) -> RowPlans:
 
 
 def quick(tables: Tables) -> Array:
-    """A rough J of every row, to compare: a lower bound if hops cost what the usual one does."""
+    """A rough J of every row, to compare rows: a lower bound if every hop costs the mean one."""
     return filling.least(Slopes.of(tables), tables.hop[:, 1:, 1:].mean((1, 2)))
 
 
 def evaluate(tables: Tables, order: Ints, counts: Ints) -> Array:
-    """J of plans: `order` (R, …, K) of devices, the first of which hold `counts` blocks, then 0.
+    """J of plans with this `order` and these `counts` (R, …, K); see `RowPlans`.
 
-    Infinite for what memory does not allow, or where no blocks are held.
+    It is infinite where memory does not allow the plan, and where no device holds blocks.
     """
     devices, blocks = tables.device.shape[1:]
-    # Places first: everything below adds up, or takes the highest, over them.
+    # The axis of places comes first: all that follows are sums or maxima over it.
     order, counts = np.moveaxis(order, -1, 0), np.moveaxis(counts, -1, 0)
     rows = np.arange(order.shape[1]).reshape(-1, *(1,) * (order.ndim - 2))
     used = counts > 0
@@ -109,7 +109,7 @@ def _taken_at(at: Ints, values: Array) -> Array:
 
 
 def _path_beat(tables: Tables, held: Array, size: Ints) -> Array:
-    """The beat of hops along their first axis, zero behind the last."""
+    """The beat of the hops, which are along the first axis, zero after the last."""
     if tables.shared:
         total: Array = held.sum(0)
         return total
@@ -142,7 +142,7 @@ def _best_sets(tables: Tables, hop: Array, sets: int) -> list[tuple[Ints, Ints]]
 
 
 def _surcharged(tables: Tables, order: Ints, counts: Ints) -> Array:
-    """Hop costs with what a hop slower than the slowest stage would add."""
+    """The costs of hops (R, n, n), increased by what a hop slower than the slowest stage adds."""
     rows = np.arange(len(order))[:, None]
     hop = tables.hop
     a, b = _hops(order, counts)
@@ -161,7 +161,7 @@ def _surcharged(tables: Tables, order: Ints, counts: Ints) -> Array:
 
 
 def _hops(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Senders and receivers along plans, node 0 at both ends and where no device is left."""
+    """Senders and receivers of the hops; node 0 at both ends and after the last device."""
     end = np.zeros((*order.shape[:-1], 1), dtype=np.intp)
     nodes = np.where(counts > 0, order + 1, 0)
     return np.concatenate([end, nodes], -1), np.concatenate([nodes, end], -1)
@@ -170,12 +170,12 @@ def _hops(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
 def polish(tables: Tables, order: Ints, counts: Ints) -> RowPlans:
     """The plans (R, K), changed by the best single move as long as one helps.
 
-    A move takes a block from one stage to another, or a stage to another place in the pipeline, or
-    exchanges two stages, or two devices and not their blocks, one of which may have had none.
+    A move takes a block from one stage to another or a stage to another place in the pipeline, or
+    it exchanges two stages, or two devices without their blocks, of which one may have none.
     """
     value = evaluate(tables, order, counts)
     order, counts = order.copy(), counts.copy()
-    # Rows that still get better; those without a plan have none to start from.
+    # The rows that still improve; rows without a plan have none to start from.
     rows = np.flatnonzero(counts.any(-1))
     for _ in range(_MOVES if order.shape[1] > 1 else 0):
         if not len(rows):
@@ -191,7 +191,7 @@ def polish(tables: Tables, order: Ints, counts: Ints) -> RowPlans:
 
 
 def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """All single moves of plans (R, K), in rows (R, C, K); what can't be is left without blocks."""
+    """All C single moves of plans (R, K), as (R, C, K); impossible ones have no blocks."""
     rows, devices = order.shape
     steps, places = _moves(devices)
     exchanges = places[_exchanges(devices)]
@@ -201,7 +201,7 @@ def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
     same = np.broadcast_to(counts[:, None], (rows, *exchanges.shape))
     ways = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
     splits = np.concatenate([split, counts[:, places], same], 1)
-    # As many stages as before, and those in front.
+    # There must be as many stages as before, in the first places.
     first_free = (splits > 0).argmin(-1)  # 0 where all are in use
     fine = (splits >= 0).all(-1) & ((splits > 0).sum(-1) == used)
     fine &= first_free == np.where(used == devices, 0, used)
@@ -209,7 +209,7 @@ def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
 
 
 def _exchanges(devices: int) -> Mask:
-    """Which of the rearrangements exchange two stages."""
+    """The rearrangements that exchange two stages, (B,)."""
     places = _moves(devices)[1]
     moved: Ints = np.sum(places != np.arange(devices), axis=-1)
     return np.equal(moved, 2)
