@@ -20,8 +20,8 @@ def unkeepable(
 ) -> Iterator[tuple[str, str]]:
     """(place in the study, message) of every budget below the least energy of its nodes.
 
-    The least energy of a device is that of soundings and of what it overhears, without a block. That
-    of a control unit or the base station, whose part can't be given to other nodes, is everything
+    The least energy of a device without a block is that of soundings and of what it overhears. For
+    a control unit or the base station, whose part can't be given to other nodes, it is everything
     but what it radiates.
     """
     common: dict[str, float] = {}

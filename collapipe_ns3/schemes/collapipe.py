@@ -34,7 +34,7 @@ class CollaPipe:
     """CollaPipe (arXiv 2509.19855), whose planner DSSRA is this project's reconstruction.
 
     Each round minimises V·T + Σ (Q/Ē)·E + (Z/Γ̄)·Σ ρΓ: the round's time against energy and
-    divergence. Virtual queues make these more expensive the more their budgets were exceeded so far.
+    divergence, which virtual queues make more expensive the more their budgets were exceeded.
 
     With `memory` "fair" a plan uses less memory of every device than an even split over all devices
     of its cluster would use under GPipe, with the activations of a whole batch, where that is

@@ -32,8 +32,8 @@ class Slopes:
     `first` and `more` (R, 5, K) are what the first block and each further one add to five lines:
     the device's cost, the two beats, and the two ends of the star (`Tables.star`). `weights` (R, 4)
     are those of the last four lines in J. `ranks` (R, K) are the devices' numbers, the device whose
-    further blocks cost least first. `room` (R, K+1, K) is how many blocks a device has memory for at
-    every place, by the size of the set.
+    further blocks cost least first. `room` (R, K+1, K) is the number of blocks that a device has
+    memory for at every place, by the size of the set.
     """
 
     tables: Tables

@@ -39,7 +39,7 @@ def shortest(hop: Array) -> tuple[Array, Array]:
 
 
 def order(ways: Array, hop: Array, members: Mask) -> Ints:
-    """The devices of the shortest path through `members` (R, K) in order, then the others, (R, K)."""
+    """The devices of the shortest path through `members` in order, then the others, (R, K)."""
     rows, devices = members.shape
     at = np.arange(rows)
     mask = members @ (1 << np.arange(devices))

@@ -2,8 +2,8 @@
 
 The cheapest order of a set of devices is a shortest path (`dssra.segments.paths`), and its blocks
 are divided by filling the devices up to a level (`dssra.segments.filling`). Then the orders are
-searched again, with a surcharge on hops that are slower than the slowest stage, and the best plan is
-improved by single moves. Tests measure how near this comes to the exact optimum.
+searched again, with a surcharge on hops that are slower than the slowest stage, and the best plan
+is improved by single moves. Tests measure how near this comes to the exact optimum.
 
 All rows of the tables are computed at once.
 """
