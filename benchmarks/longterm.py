@@ -32,7 +32,7 @@ from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
-from collapipe_ns3.prediction.round_costs import costs
+from collapipe_ns3.prediction.round_costs import round_costs
 from collapipe_ns3.schemes.collapipe import CollaPipe
 
 ROUNDS = 300
@@ -138,7 +138,7 @@ class World:
         radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
         made = predict_timeline(plan, seen.devices, fleet, work, radio)
         segments = segments_of([c.pipelines[0] for c in plan.clusters], seen.devices)
-        found, _ = costs(fleet, work, radio, segments)
+        found, _ = round_costs(fleet, work, radio, segments)
         spent = found.spent
         uses = [
             DeviceUse(

@@ -19,7 +19,7 @@ from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import Costs, Loads, costs
+from collapipe_ns3.prediction.round_costs import Loads, RoundCosts, round_costs
 from collapipe_ns3.prediction.round_time import PhaseEnds, aggregate_s, phase_ends
 from collapipe_ns3.prediction.segments import Segments
 
@@ -63,7 +63,7 @@ class Value:
     `divergence` (P,) are the terms of J, the latter two by cluster.
     """
 
-    costs: Costs
+    costs: RoundCosts
     loads: Loads
     ends: PhaseEnds
     gamma: Array
@@ -90,7 +90,7 @@ class Value:
 def value(objective: Objective, state: State) -> Value:
     """J and its terms."""
     fleet, work = objective.fleet, objective.work
-    found, asked = costs(fleet, work, state.radio, state.segments)
+    found, asked = round_costs(fleet, work, state.radio, state.segments)
     ends = phase_ends(fleet, work, found)
     m = state.segments.micro_batches.astype(float)
     gamma = objective.noise.divergence(work.batch_size, m, found.distortion)

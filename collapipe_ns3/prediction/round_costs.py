@@ -51,7 +51,7 @@ class Loads:
 
 
 @dataclass(frozen=True)
-class Costs:
+class RoundCosts:
     """What each row costs in a round, without the time that it waits for others.
 
     Times are in seconds. `download` and `upload` are how long the model holds the downlink and the
@@ -97,9 +97,9 @@ class _Star:
     back: Array
 
 
-def costs(
+def round_costs(
     fleet: Fleet, work: Workload, radio: RadioSetting, segments: Segments
-) -> tuple[Costs, Loads]:
+) -> tuple[RoundCosts, Loads]:
     """The costs of a round of clusters that run at the same time, and what they share."""
     candidate = _Candidate(fleet, work, radio, segments, SecondsPerByte.of(fleet, radio))
     per_byte, sidelink = candidate.per_byte, fleet.links.sidelink
@@ -121,7 +121,7 @@ def costs(
     zero = np.zeros_like(segments.order)
     latencies_out = _at(sidelink.latency, zero, segments.order) * used
     latencies_back = _at(sidelink.latency, segments.order, zero) * used
-    found = Costs(
+    found = RoundCosts(
         download=work.upload_bytes * downlink.bulk * per_byte.downlink,
         distribute=_all_ended(star.out, latencies_out, sidelink.shared),
         step=step_s,

@@ -13,7 +13,7 @@ import numpy as np
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.fleet import Fleet
-from collapipe_ns3.prediction.round_costs import Costs
+from collapipe_ns3.prediction.round_costs import RoundCosts
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PhaseEnds:
     uploaded: Array
 
 
-def phase_ends(fleet: Fleet, work: Workload, costs: Costs) -> PhaseEnds:
+def phase_ends(fleet: Fleet, work: Workload, costs: RoundCosts) -> PhaseEnds:
     """When each cluster ends the phases of its round, where all begin at the same time."""
     rows, links = len(costs.step), fleet.links
     everyone, media = np.zeros(rows, dtype=np.intp), fleet.medium

@@ -16,7 +16,7 @@ from collapipe_ns3.prediction.directions import Pair, Places, place_of_link
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.links import Links
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import Costs
+from collapipe_ns3.prediction.round_costs import RoundCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def energy_of_timeline(
     return sums.by_node()
 
 
-def energy_of_costs(costs: Costs, places: Places) -> dict[str, NodeEnergy]:
+def energy_of_costs(costs: RoundCosts, places: Places) -> dict[str, NodeEnergy]:
     """The energy of each node by name, by the closed forms, which leave the base station out."""
     spent = costs.spent
     return {

@@ -25,7 +25,7 @@ class Prices:
 
     `time` (P,) is for a second of the cluster's round, `energy` (P, n) for a joule of each node,
     `divergence` (P,) for a unit of divergence. `listening` (P,) is for a second on the air, of all
-    nodes that overhear it (`collapipe_ns3.prediction.energy.listening`).
+    nodes that overhear it (`collapipe_ns3.prediction.energy.overhearing_price`).
     """
 
     time: Array

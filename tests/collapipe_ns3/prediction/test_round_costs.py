@@ -15,7 +15,7 @@ from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import RadioSetting
-from collapipe_ns3.prediction.round_costs import costs
+from collapipe_ns3.prediction.round_costs import round_costs
 from collapipe_ns3.prediction.round_time import aggregate_s, phase_ends
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.transfer_services import Service
@@ -54,7 +54,7 @@ def drawn(
     m = rng.choice([1, 2, 3, 4, 6, 12], clusters)
     segments = Segments(order, counts, m, np.full(clusters, one_f))
     radio_set: RadioSetting = equal_shares(fleet, start_radio(fleet, work), segments)
-    found, _ = costs(fleet, work, radio_set, segments)
+    found, _ = round_costs(fleet, work, radio_set, segments)
     round_s = float(phase_ends(fleet, work, found).uploaded.max()) + aggregate_s(fleet, work)
     plan = RoundPlan(0, "test", cluster_plans(segments, seen.devices))
     made = predict_timeline(plan, seen.devices, fleet, work, radio_set)
