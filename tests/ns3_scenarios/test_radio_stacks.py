@@ -52,17 +52,28 @@ def test_a_spec_at_a_tier_that_its_stack_does_not_carry_is_a_problem() -> None:
 
 def test_only_a_stack_asks_for_the_type_of_a_spec() -> None:
     specs = {"WifiSpec", "LteSpec", "OfdmaSpec"}
-    asking = set()
-    for package in (ns3_scenarios, __import__("collapipe_ns3")):
-        root = Path(str(package.__file__)).parent
-        for path in root.rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                if is_call and node.func.id in ("isinstance", "type"):
-                    named = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-                    if named & specs:
-                        asking.add(path.relative_to(root).as_posix())
-    assert asking == {"radios/wifi.py", "radios/lte.py", "radios/ofdma.py"}
+    root = Path(ns3_scenarios.__file__).parent
+    asking = {
+        path.relative_to(root.parent).as_posix()
+        for folder in (root, root.parent / "collapipe_ns3")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if asked_types(node) & specs
+    }
+    stacks = {"wifi", "lte", "ofdma"}
+    assert asking == {f"ns3_scenarios/radios/{stack}.py" for stack in stacks}
+
+
+def asked_types(node: ast.AST) -> set[str]:
+    """The names in a call of `isinstance` or `type`, in a dictionary, or in a class pattern."""
+    match node:
+        case ast.Call(func=ast.Name(id="isinstance" | "type")):
+            asked: ast.AST = node
+        case ast.Dict() | ast.MatchClass():
+            asked = node
+        case _:
+            return set()
+    return {each.id for each in ast.walk(asked) if isinstance(each, ast.Name)}
 
 
 def test_a_power_for_a_radio_that_is_not_there_is_refused_and_not_somebody_elses() -> None:
