@@ -1,4 +1,4 @@
-"""Comparisons: means, intervals and paired differences against statistics done by hand."""
+"""Means, intervals and paired differences of comparisons equal those computed by hand."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_means_and_paired_differences_are_those_done_by_hand(compared: Compariso
 
 
 def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
-    """Its training diverged at once; the others are compared as they would be without it."""
+    """Its training diverged at once; the other runs are compared as without it."""
     runs = [
         run("vanilla_fl", 0, [1.0], [math.nan]),
         run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
@@ -191,7 +191,7 @@ def test_intervals_are_students(values: list[float]) -> None:
 
 
 def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
-    """The mean over those that reached it would favour who rarely does."""
+    """A mean over the seeds that reached it would favour schemes that rarely do."""
     missed = compare(
         runs_of(
             run("pipeline", 0, [1.0, 1.0], [0.9, 0.2]),

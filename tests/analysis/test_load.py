@@ -1,4 +1,4 @@
-"""Run directories are read as tidy frames, whole rounds only."""
+"""Run directories are loaded as tidy frames, with whole rounds only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_tables_of_several_runs_concatenate(run_dir: Path) -> None:
 
 
 def test_half_a_round_is_left_out(run_dir: Path, tmp_path: Path) -> None:
-    """As a process leaves it that is killed in the middle of the third round."""
+    """The files are those of a process that was killed within the third round."""
     copied = Path(shutil.copytree(run_dir, tmp_path / "run"))
     shutil.copy(copied / "transfers" / "00001.parquet", copied / "transfers" / "00002.parquet")
     with (copied / "plans.jsonl").open("a") as plans:

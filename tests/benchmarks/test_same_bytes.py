@@ -1,4 +1,4 @@
-"""Results of two commits are held against each other to the bit."""
+"""Results of two commits are compared bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a file of a run directory, the check finds it and names the file."""
+"""The check of a run directory detects any change of a file, and names the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def empty(data: bytes) -> bytes:
 
 
 def examined(path: Path) -> tuple[WholeRun, int]:
-    """The run, and how many rounds its checkpoint has behind it."""
+    """The run, and the number of rounds before its checkpoint."""
     run = examine(path)
     return run, checkpoint_of(run)[0]
 
@@ -128,7 +128,7 @@ def test_what_is_no_run_directory_is_reported(tmp_path: Path) -> None:
 
 @pytest.fixture
 def old(run_dir: Path, tmp_path: Path) -> Path:
-    """As versions before digests wrote it."""
+    """Removes what versions without digests did not write."""
     path = Path(shutil.copytree(run_dir, tmp_path / "old"))
     (path / "digests.json").unlink()
     (path / "manifest.json").write_text(json.dumps({"seed": 7}))

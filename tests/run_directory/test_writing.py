@@ -1,4 +1,4 @@
-"""Run directories are gone on with after a kill, a loss of power and a full disk, at any point."""
+"""Runs can be resumed after a kill, a loss of power or a full disk at any point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add(directory: RunDirectory, number: int) -> None:
 
 
 def go_on(path: Path, until: int = ROUNDS) -> None:
-    """Runs from where the directory is, as a study does."""
+    """Adds rounds after those in the directory, as a study does."""
     with RunDirectory(path) as directory:
         begin = 0
         if is_begun(path):
@@ -45,7 +45,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recorder, list[int]]:
-    """A run's steps on disk, and how many there were as each round ended."""
+    """The steps of a run on disk, and their number at the end of each round."""
     recorder, ends = Recorder(tmp_path / "run", monkeypatch), []
     with RunDirectory(tmp_path / "run") as directory:
         describe(directory)

@@ -53,7 +53,7 @@ def planned(folder: Path, out: str, **how: object) -> Campaign:
 
 
 def same_tables(one: Path, other: Path) -> None:
-    """All runs of two campaigns, the same to the bit but for wall-clock columns."""
+    """Asserts that all runs of two campaigns are equal, except in wall-clock columns."""
     names = sorted(run.name for run in (one / "cells").iterdir())
     assert names == sorted(run.name for run in (other / "cells").iterdir())
     for name in names:
@@ -216,7 +216,7 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
 
 
 def diverging(folder: Path) -> str:
-    """A study whose weights are beyond all bounds after its first step."""
+    """A study whose training diverges in its first step."""
     training = {"batch_size": 8, "local_steps": 9, "optimizer": "sgd", "learning_rate": 1000}
     return studies.write(folder, training=training)
 

@@ -78,7 +78,7 @@ def test_runs_that_other_code_made_are_found_whether_finished_or_not(tmp_path: P
 
 
 def test_a_run_of_unknown_code_does_not_fit(tmp_path: Path) -> None:
-    """As those that an earlier version left."""
+    """Such as the runs of an earlier version."""
     made = planned(tmp_path)
     place = leave(made, made.runs[0], {})
     present = stale_runs.present_code(made.runs)

@@ -37,7 +37,7 @@ def wait_for(running: subprocess.Popen[str], happened: Callable[[], bool]) -> No
 
 
 def whole_rounds(out: Path) -> list[Path]:
-    """A file of each round that counts: one may have been at the point of being written."""
+    """The files of rounds that count; one more may have been written in part."""
     return [
         place / "rounds" / f"{number:05}.parquet"
         for place in out.glob("cells/[!.]*")
@@ -79,7 +79,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path, of_all: bool)
 
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_round_is_as_quiet(tmp_path: Path) -> None:
-    """While the process that runs are forked from still loads torch and ns-3."""
+    """The fork server is still loading torch and ns-3 then."""
     out = tmp_path / "out"
     running = start(studies.write(tmp_path), out)
     wait_for(running, lambda: (out / ".lock").exists())

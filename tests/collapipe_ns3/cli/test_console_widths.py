@@ -1,4 +1,4 @@
-"""What is printed fits the console, whatever its width, and no figure is cut or left out."""
+"""Output fits consoles of any width, and no number is cut or left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from analysis import load
 from analysis.compare import ComparedRun, Comparison, compare
 from collapipe_ns3 import Study
-from collapipe_ns3.cli import doctor, run_view
+from collapipe_ns3.cli import doctor_checks, run_view
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.listings_view import print_profiles, print_schemes, print_studies
 from collapipe_ns3.cli.plan_view import print_preview
@@ -43,7 +43,7 @@ class Shown:
         )
 
     def text(self) -> str:
-        """All of it, once every line has been found to fit."""
+        """The printed text, after a check that every line fits."""
         text = self.file.getvalue()
         assert [line for line in text.splitlines() if cell_len(line) > self.width] == []
         assert "…" not in text
@@ -110,8 +110,10 @@ def test_the_rounds_of_a_run_fit(width: int) -> None:
 def test_a_study_s_nodes_and_the_doctor_s_results_fit(tmp_path: Path, width: int) -> None:
     shown = Shown(width)
     print_table(shown.console, nodes_table(Study.load(studies.write(tmp_path)).config))
-    found = [doctor.CheckResult("ns-3 cache", True, f"{'/a/long/path' * 9}: 31 files, 1204 MiB")]
-    print_table(shown.console, doctor.results_table(found))
+    found = [
+        doctor_checks.CheckResult("ns-3 cache", True, f"{'/a/long/path' * 9}: 31 files, 1204 MiB")
+    ]
+    print_table(shown.console, doctor_checks.results_table(found))
     text = shown.text()
     assert {"1204", "c0.d1", "phone-midrange"} <= set(words(text))
 

@@ -1,4 +1,4 @@
-"""Everything that a study may name can be looked up: schemes with settings, device profiles."""
+"""Schemes with their settings, and device profiles, are listed completely."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(*arguments: str) -> Result:
 
 
 def rows() -> Iterator[str]:
-    """The rows of the page's tables, as the lists have them."""
+    """The rows of the tables in docs/schemes.md, as the lists have them."""
     for scheme in catalogue():
         for each in scheme.settings:
             default = each.default if isinstance(each.default, str) else json.dumps(each.default)

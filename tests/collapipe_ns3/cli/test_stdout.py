@@ -1,4 +1,4 @@
-"""Standard output: one JSON object whatever plug-ins print, and words where it can't be written."""
+"""Standard output has one JSON object, whatever plug-ins print; write errors are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of plug-ins: what is bundled keeps it, and each breach fails the check for it."""
+"""The contract of plug-ins: bundled schemes fulfil it, and each violation fails its check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled studies under every scheme: rounds end whole, and the loss falls."""
+"""The bundled studies with every scheme: rounds are completed, and the loss falls."""
 
 from __future__ import annotations
 

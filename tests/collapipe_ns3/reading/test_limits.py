@@ -1,4 +1,4 @@
-"""How large a study may be follows from the memory that it is predicted to take."""
+"""The size of a study is limited by the memory that it is predicted to need."""
 
 from __future__ import annotations
 

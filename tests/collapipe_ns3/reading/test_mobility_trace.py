@@ -1,4 +1,4 @@
-"""A study's file of movements: which of its nodes is which of the study, and who stays where."""
+"""Mobility traces of a study: the mapping of nodes, and the nodes that do not move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ns3_scenarios.scenario import ScenarioSpec
 
 
 def walk(count: int, first: int = 0, height_m: float = 1.5) -> str:
-    """An ns-2 file of this many nodes that walk east, each a metre north of the one before."""
+    """An ns-2 file of this number of nodes that walk east, each a metre north of the last."""
     lines = []
     for n in range(first, first + count):
         lines += [f"$node_({n}) set X_ 10", f"$node_({n}) set Y_ {n}"]
@@ -49,7 +49,7 @@ def begins(spec: ScenarioSpec) -> dict[str, Point]:
 def test_node_0_of_a_file_is_the_first_control_unit_and_no_base_station_moves(
     tmp_path: Path,
 ) -> None:
-    """And of a file with more nodes than the study has, as many are taken as it has."""
+    """If the file has more nodes than the study, the further nodes are ignored."""
     spec = resolved(tmp_path, "walk.tcl", walk(50), stations=[{"position": [400, 0]}])
     assert begins(spec) == {f"c0.{x}": (10, n, 1.5) for n, x in enumerate(("cu", "d0", "d1"))}
     assert spec.bs.position == (0, 0, 10)
@@ -130,7 +130,7 @@ def test_a_mapping_is_set_from_the_command_line(tmp_path: Path) -> None:
 def test_heights_of_0_are_an_error_where_a_model_has_none_and_a_key_raises_them(
     tmp_path: Path,
 ) -> None:
-    """As SUMO exports have them; UMi's breakpoint is then at a distance below 0."""
+    """SUMO exports such heights; the breakpoint distance of UMi would then be negative."""
     (tmp_path / "walk.tcl").write_text(walk(3, height_m=0))
     umi = {"propagation": {"d2e": "umi"}}
     with pytest.raises(StudyError) as caught:

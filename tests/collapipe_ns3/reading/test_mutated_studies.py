@@ -1,4 +1,4 @@
-"""Whatever a study file says, reading it ends in a study or in errors; what validates also runs."""
+"""Reading any study file gives a study or errors; a study that validates can be run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_S = 10.0  # of processor time, to read one study
 
 
 def unread(seed: int) -> str:
-    """What went wrong in reading a mutated study, empty where nothing did."""
+    """The failure of reading a mutated study, empty for none."""
     study = mutants.text(seed, mutants.mutant(seed))
     began = time.process_time()
     try:
@@ -56,7 +56,7 @@ _REFUSED = 3  # exit code of a copy whose study didn't validate
 
 
 def unrun(seed: int, folder: Path, longest_s: int = 120) -> tuple[str, int]:
-    """What went wrong with a small mutated study that validates, and the exit code.
+    """The failure of a small mutated study that validates, and the exit code.
 
     It is run in a copy of this process, for whatever ends that ends it alone.
     """
@@ -103,7 +103,7 @@ def _validated_and_run(text: str, out: Path) -> int:
 
 
 def _in_this_process(folder: Path) -> None:
-    """Runs one study here, so that copies of this process find all imported and prepared."""
+    """Runs one study here, so that forks of this process have everything imported and prepared."""
     Study.from_yaml(yaml.safe_dump(mutants.small(random.Random(1)))).run(out=folder / "here")
 
 

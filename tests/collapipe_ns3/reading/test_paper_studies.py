@@ -1,4 +1,4 @@
-"""The studies at the paper's scale: what schemes see of them, and who cannot hold the model."""
+"""The studies at the paper's scale: what schemes are shown, and devices that lack memory."""
 
 from __future__ import annotations
 

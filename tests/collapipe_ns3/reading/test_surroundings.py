@@ -252,7 +252,7 @@ def test_control_units_reach_the_server_by_their_stations(tmp_path: Path) -> Non
 def gains_seen(
     config: StudyConfig, scheme: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[tuple[str, str], float]]:
-    """Each round's gains, as what was measured in that round alone has them."""
+    """The gains of each round, as measured in that round alone."""
     made, seen = schemes.make, []
 
     def watched(name: str, settings: Mapping[str, Any]) -> schemes.Scheme:
@@ -277,7 +277,7 @@ def gains_seen(
 def test_two_schemes_see_the_same_gains_in_the_same_round(
     other: str, stacks: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Common random numbers: what fades in a round fades alike, whoever sends what and when."""
+    """Common random numbers: the fading of a round does not depend on the transmissions."""
     channel = {"fading": "rayleigh", "shadowing": {"sigma_db": 6, "distance_m": 10}}
     config = studies.config(
         rounds=3,

@@ -1,4 +1,4 @@
-"""What is doubtful in a study: reported once by every command that runs or plans it."""
+"""Warnings about a study are printed once by every command that runs or plans it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_other_peoples_traffic_of_a_kilowatt_is_doubtful_and_a_jammers_is_not() 
 
 
 def test_of_the_bundled_studies_only_what_is_known_to_be_doubtful_is() -> None:
-    """Clusters that wander about a mast come under it, and P.1411 has no model of two low ends."""
+    """Moving clusters come close to a mast, and P.1411 has no model for two low antennas."""
     found = {
         name: [str(each) for each in Study.load(name).warnings] for name in study_file.bundled()
     }

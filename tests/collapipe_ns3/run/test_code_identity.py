@@ -1,4 +1,4 @@
-"""The identity of code: every file that can change a result is in it, and changes are named."""
+"""The identity of code has every file that can change a result, and changes are named."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_new_module_is_part_of_the_code(tmp_path: Path) -> None:
 
 
 def test_what_is_listed_is_there_and_makes_no_run() -> None:
-    """Nothing that is part of the code imports what is not, but for the entrance from Python."""
+    """No file of the code imports one that is not part of it, except the Python API."""
     entrance = {"collapipe_ns3/__init__.py", "collapipe_ns3/study.py"}
     files = {
         str(p.relative_to(ROOT))
@@ -213,7 +213,7 @@ def test_a_plug_in_is_all_of_its_package(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_plug_in_without_a_package_is_the_code_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a scenario of one's own in the working directory, and the C++ that it brings."""
+    """Such as a user's own scenario in the working directory, with its C++ files."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wired_alone.py").write_text("def build(spec): ...\n")
     (tmp_path / "native").mkdir()

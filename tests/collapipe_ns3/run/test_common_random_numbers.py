@@ -32,7 +32,7 @@ def test_weights_and_batches_are_those_of_every_other_scheme(scheme: str) -> Non
 
 
 def test_links_gain_alike_in_every_round(tmp_path: Path) -> None:
-    """Rounds take the schemes unlike times, and yet fade alike."""
+    """Rounds of the two schemes take different times, but have the same fading."""
     study = Study.load(studies.write(tmp_path, rounds=3, **FADING))
     one, other = (
         study.run(scheme=scheme, out=tmp_path / scheme).links for scheme in ("pipeline", "titanic")

@@ -1,4 +1,4 @@
-"""Runs that were killed or damaged: they go on as if nothing had been, or the file is named."""
+"""Runs that were killed or damaged can be resumed, or an error names the file."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_command_line_answers_without_a_traceback(study: Study, run_dir: Pat
 
 
 def test_a_run_killed_in_its_first_round_can_be_resumed(study: Study, tmp_path: Path) -> None:
-    """Before the lock was all there was, and as the first checkpoint was being written."""
+    """Killed when only the lock existed, and while the first checkpoint was written."""
     whole = studies.finished(1)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -158,7 +158,7 @@ def test_a_run_killed_in_its_first_round_can_be_resumed(study: Study, tmp_path: 
 def test_a_run_never_overwrites_one_that_ended_while_it_was_prepared(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both found the directory free; the one that has the lock later looks again."""
+    """Both found the directory free; the one that gets the lock later checks again."""
     prepare = Study.prepare
 
     def prepare_slowly(self: Study, **how: Any) -> Any:
@@ -206,7 +206,7 @@ def test_resuming_what_has_all_its_rounds_changes_nothing(study: Study, run_dir:
 
 @pytest.fixture
 def old(run_dir: Path) -> Path:
-    """As versions before digests wrote it; the first of them had no table `pipelines`."""
+    """Versions without digests wrote it so; the first of them had no table `pipelines`."""
     (run_dir / "digests.json").unlink()
     manifest = json.loads((run_dir / "manifest.json").read_text())
     del manifest["format"]

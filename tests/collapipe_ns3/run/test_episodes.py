@@ -1,4 +1,4 @@
-"""What starting every round anew forgets, against the same rounds in one simulation."""
+"""The effect of starting a new simulation in each round, compared with one simulation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def in_one_simulation(run: Run) -> list[RoundOutcome]:
 def test_an_episode_forgets_connections_and_little_else(
     stacks: Sequence[str], longest: float
 ) -> None:
-    """The same training to the bit; the first round takes equally long, later ones a bit longer.
+    """Training is equal bit for bit; the first round takes as long, later ones a little longer.
 
     docs/protocol.md states the difference over several seeds.
     """

@@ -1,4 +1,4 @@
-"""Where ns-3 or a crash ends the process amid a run: words, exit code 1, and the rounds before."""
+"""If ns-3 or a crash ends the process: a message, exit code 1, and the rounds before are kept."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build(spec, what: str):
 
 
 def write(folder: Path, what: str) -> Path:
-    """A study whose second round ends so."""
+    """A study whose second round ends the process in this way."""
     (folder / "falling.py").write_text(FALLING)
     scenario = {"function": "falling:build", "settings": {"what": what}}
     return Path(studies.write(folder, scenario=scenario))

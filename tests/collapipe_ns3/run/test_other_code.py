@@ -1,4 +1,4 @@
-"""Runs that other code began: not gone on with unless that is wanted, and then it is recorded."""
+"""Runs that other code began are resumed only on request, and the manifest records it."""
 
 from __future__ import annotations
 

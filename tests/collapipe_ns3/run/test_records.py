@@ -1,4 +1,4 @@
-"""What is recorded of a round: the columns that were promised, and a row for each thing."""
+"""The tables of a round: all documented columns, and a row for each event."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
 
 
 def same(one: Path, other: Path) -> None:
-    """Every table the same to the bit, wall-clock columns aside."""
+    """Asserts that all tables are equal, except in wall-clock columns."""
     for table in TABLES:
         frames = [pd.read_parquet(path / table) for path in (one, other)]
         left, right = map(analysis.repeatable, frames)
@@ -127,7 +127,7 @@ def test_a_run_that_was_stopped_continues_to_the_same_tables(study: Study, tmp_p
 
 
 def test_what_is_known_of_gradients_survives_a_stop(tmp_path: Path) -> None:
-    """Under int8 a round's divergence depends on the norms of all rounds before."""
+    """With int8 a round's divergence depends on the norms of all rounds before."""
     wire = {"training": {"batch_size": 8, "local_steps": 1, "wire": "int8"}}
     study = Study.load(studies.write(tmp_path, **wire))
     whole = study.run(scheme="pipeline", rounds=2, out=tmp_path / "whole")
@@ -238,7 +238,7 @@ def test_clusters_out_of_reach_are_abandoned_and_the_round_says_why(tmp_path: Pa
 
 @pytest.mark.slow
 def test_quickstart_learns(tmp_path: Path) -> None:
-    """The default run, as `make run` has it: loss falls every few rounds, exact match rises."""
+    """The run of `make run`: the loss falls every few rounds, exact matches increase."""
     result = Study.load("quickstart").run(out=tmp_path / "run")
     conserve(result)
     loss, metric = result.rounds["loss"], result.rounds["metric"]

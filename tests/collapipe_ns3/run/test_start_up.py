@@ -1,4 +1,4 @@
-"""What is slow to import is imported where it is used: a command starts with what it needs."""
+"""Modules that are slow to import are imported only by the commands that need them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def loaded_by(*arguments: str) -> set[str]:
-    """The top-level modules that a process has loaded when such a command ends."""
+    """The top-level modules that a process has loaded when the command ends."""
     command = [sys.executable, "-c", CALLED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return set(json.loads(done.stdout))

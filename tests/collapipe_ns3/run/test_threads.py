@@ -38,7 +38,7 @@ def test_studies_in_threads_come_to_what_they_come_to_alone(tmp_path: Path) -> N
 def test_a_study_within_a_round_of_another_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would end the simulation that its own caller is amid."""
+    """It would end the simulation that its caller is running in."""
     monkeypatch.chdir(tmp_path)
     inner = Study.load(studies.write(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Traces for ns-3's own tools: in the formats that they read, and records left as they are."""
+"""Traces for ns-3's tools have the formats that they read, and do not change the records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def call(*arguments: str) -> Result:
 
 
 def packets(file: Path) -> tuple[int, list[bytes]]:
-    """The link type of a pcap file, and what was captured."""
+    """The link type of a pcap file, and its packets."""
     content = file.read_bytes()
     magic, _, _, _, _, _, link_type = struct.unpack_from("=IHHiIII", content)
     assert magic in (0xA1B2C3D4, 0xA1B23C4D)
@@ -141,7 +141,7 @@ def test_both_commands_say_which_traces_there_are_none_of(command: str, tmp_path
 
 
 def test_netanim_is_given_every_packet(tmp_path: Path) -> None:
-    """By itself ns-3 stops the animation after 100 000 of them."""
+    """By default ns-3 ends the animation after 100 000 packets."""
     runtime.reset(1, 1)
     ns = runtime.load((*runtime.DEFAULT_MODULES, "netanim"))
     nodes = ns.NodeContainer()
