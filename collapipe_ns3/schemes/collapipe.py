@@ -49,7 +49,7 @@ class CollaPipe:
             Field(
                 gt=0,
                 description="Weight of a second: the larger, the shorter the rounds, and the "
-                "longer until budgets are kept.",
+                "longer it takes until budgets are kept.",
             ),
         ] = 10.0,
         energy_budget_j: Annotated[
@@ -58,7 +58,7 @@ class CollaPipe:
         ] = None,
         energy_budgets_j: Annotated[
             dict[str, _Positive] | None,
-            Field(description="Budgets of single nodes by name, which replace the one for all."),
+            Field(description="Budgets of single nodes by name, which replace the common one."),
         ] = None,
         divergence_budget: Annotated[
             float,
@@ -67,13 +67,13 @@ class CollaPipe:
         memory: Annotated[
             Literal["fair", "all"],
             Field(
-                description="fair: no device takes more than an even split over all devices "
-                "would, where that is feasible; all: what there is."
+                description="fair: no device needs more memory than with an even split over all "
+                "devices, where that is feasible; all: up to each device's memory."
             ),
         ] = "fair",
         memory_budget_bytes: Annotated[
             Annotated[Bytes, Field(ge=1)] | None,
-            Field(description="What training may take of any device; null: its memory."),
+            Field(description="The memory of any device that training may use; null: all of it."),
         ] = None,
         ewma: Annotated[
             float, Field(gt=0, le=1, description="Weight of the newest measurements.")
@@ -88,10 +88,10 @@ class CollaPipe:
         ] = "any",
         bands: Annotated[
             Literal["any", "shared", "divided"],
-            Field(description="Whether links get bandwidths of their own; any: where it pays."),
+            Field(description="Whether links are granted bandwidths of their own; any: if better."),
         ] = "any",
         least_sinr_db: Annotated[
-            float, Field(description="No power is lowered so far that a link's SINR is below this.")
+            float, Field(description="A link's power is not lowered below this SINR.")
         ] = 5.0,
         most_sweeps: Annotated[
             int, Field(ge=1, description="The most sweeps of the coordinate descent.")
@@ -100,13 +100,13 @@ class CollaPipe:
             int,
             Field(
                 ge=1,
-                description="Rounds within which it must pay to move optimizer states to other "
-                "devices.",
+                description="Rounds within which a move of optimizer states to other devices must "
+                "pay off.",
             ),
         ] = 2,
         stale_s: Annotated[
             Annotated[Seconds, Field(ge=0)],
-            Field(description="The age above which what is known of a link is measured again."),
+            Field(description="The age above which a link is measured again."),
         ] = 0.0,
     ) -> None:
         self.settings = Settings(
@@ -150,8 +150,8 @@ class CollaPipe:
         self._able = replace(observation, devices=able.devices)
         if not any(able.devices):
             clusters = range(len(able.devices))
-            nobody = tuple(ClusterPlan(n, ()) for n in clusters)
-            return RoundPlan(round, "collapipe", nobody, absences=able.absences)
+            idle = tuple(ClusterPlan(n, ()) for n in clusters)
+            return RoundPlan(round, "collapipe", idle, absences=able.absences)
         decision = decide(round, "collapipe", self._able, self.past, self.settings)
         plan = replace(decision.plan, absences=able.absences)
         self.decision = replace(decision, plan=plan)
@@ -250,11 +250,11 @@ class CollaPipe:
         return explanation
 
     def energy_queues(self) -> Mapping[str, float]:
-        """The virtual queue of every node that has an energy budget, in budgets."""
+        """The virtual queue of every node with an energy budget, in multiples of the budget."""
         return self.past.queues.energy
 
     def memory(self) -> dict[str, Any]:
-        """What the coming rounds depend on."""
+        """Everything that the next plans depend on."""
         past = self.past
         return {
             "knowledge": past.knowledge.to_json(),

@@ -59,7 +59,7 @@ class Oracle:
         return unmeasured(observation, (), 0.0)
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
-        """The best of all plans. Raises `PlanError` where they are too many, or none fits."""
+        """The best of all plans; raises `PlanError` if they are too many, or none fits."""
         self._seen = observation
         able = reach(observation)
         observation = replace(observation, devices=able.devices)
@@ -110,7 +110,7 @@ class Oracle:
             )
 
     def memory(self) -> dict[str, Any]:
-        """What the coming rounds depend on."""
+        """Everything that the next plans depend on."""
         return {"knowledge": self.knowledge.to_json()}
 
     def remember(self, memory: Mapping[str, Any]) -> None:
@@ -119,7 +119,7 @@ class Oracle:
 
 
 def _total_ns(plan: RoundPlan, problem: PlanningProblem, radio: RadioSetting) -> float:
-    """How long a plan's round takes by its event graph; infinite where links are too slow."""
+    """The duration of a plan's round by its event graph; infinite if links are too slow."""
     try:
         return predict_timeline(plan, problem.devices, problem.fleet, problem.work, radio).total_ns
     except TooManyEvents:
@@ -127,16 +127,17 @@ def _total_ns(plan: RoundPlan, problem: PlanningProblem, radio: RadioSetting) ->
 
 
 def plan_count(devices: int, blocks: int, batch_size: int) -> int:
-    """How many pipelines a cluster may have: Σ_S K!/(K−S)! · C(L−1, S−1) for each cut of a batch.
+    """The number of pipelines that a cluster of K devices may have, for L encoder blocks.
 
-    A cut is a number of micro-batches and a schedule; with one micro-batch all schedules are equal.
+    It is Σ_S K!/(K−S)! · C(L−1, S−1) orders and segments over the number of stages S, times the
+    pairs of a number of micro-batches and a schedule. A single micro-batch has only one schedule.
     """
-    cuts = len(SCHEDULES) * (len(divisors(batch_size)) - 1) + 1
+    variants = len(SCHEDULES) * (len(divisors(batch_size)) - 1) + 1
     lines = sum(
         math.perm(devices, size) * math.comb(blocks - 1, size - 1)
         for size in range(1, min(devices, blocks) + 1)
     )
-    return lines * cuts
+    return lines * variants
 
 
 def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[Pipeline]:
@@ -155,7 +156,10 @@ def pipelines(devices: Sequence[str], blocks: int, batch_size: int) -> Iterator[
 
 
 def _fitting(observation: Observation) -> Iterator[list[ClusterPlan]]:
-    """Each cluster's plans that its devices' memory allows; to sit out where it has no devices."""
+    """The plans of each cluster that fit into its devices' memory.
+
+    A cluster without devices sits out.
+    """
     blocks, batch_size = observation.model.encoder_blocks, observation.batch_size
     for number, devices in enumerate(observation.devices):
         if not devices:
