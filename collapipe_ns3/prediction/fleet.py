@@ -108,6 +108,7 @@ class Fleet:
     def of(cls, observation: Observation, knowledge: Knowledge) -> Self:
         """The fleet as observed, corrected by what was learned from earlier rounds."""
         taking_part = participants(observation.devices)
+        controls = [control_unit(n) for n in taking_part]
         names = [(control_unit(n), *observation.devices[n]) for n in taking_part]
         places = node_places(observation.devices)
         nodes = _NodeTable(places, (len(names), max(map(len, names))))
@@ -136,10 +137,8 @@ class Fleet:
             max_power_w=power,
             links=PerDirection(
                 sidelink=reader.sidelinks(names, power),
-                uplink=reader.edge([(row[0], SERVER) for row in names], power[:, 0]),
-                downlink=reader.edge(
-                    [(SERVER, row[0]) for row in names], np.full(len(names), server.max_tx_power_w)
-                ),
+                uplink=reader.uplinks(controls, power[:, 0]),
+                downlink=reader.downlinks(controls, server.max_tx_power_w),
             ),
             medium=np.array([numbers[name] for name in medium_names]),
             fair_bytes=np.full(len(names), np.inf),

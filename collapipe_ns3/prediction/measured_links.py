@@ -127,8 +127,18 @@ class LinkReader:
                 found[cluster, : len(row)] = [name in medium.overhear for name in row]
         return found
 
-    def edge(self, pairs: Sequence[Pair], power_w: Array) -> Links:
-        """All uplinks, or all downlinks, in the order of `pairs`; `power_w` is each sender's."""
+    def uplinks(self, controls: Sequence[str], power_w: Array) -> Links:
+        """The uplinks of these control units, whose greatest powers are `power_w` (P,)."""
+        links = self._edge([(control, SERVER) for control in controls], power_w)
+        return _spread_out(links, power_w, len(controls))
+
+    def downlinks(self, controls: Sequence[str], power_w: float) -> Links:
+        """The downlinks to these control units. The base station's power is for its whole band."""
+        powers_w = np.full(len(controls), power_w)
+        return self._edge([(SERVER, control) for control in controls], powers_w)
+
+    def _edge(self, pairs: Sequence[Pair], power_w: Array) -> Links:
+        """The links of these pairs, which have the same medium."""
         medium = self._medium(pairs[0])
         fair = 1 / len(pairs) if medium and medium.grants else 1.0
         figures = _Figures.unmeasured((len(pairs),))
@@ -139,12 +149,13 @@ class LinkReader:
         # Uplinks and downlinks in one band take turns: grants divide half of it for each.
         both = medium is not None and (pairs[0][1], pairs[0][0]) in medium.links
         band_hz = np.full(len(pairs), _band_hz(medium) / (2 if both else 1))
-        made = _links(figures.completed(power_w, medium), medium, measured, band_hz, bulk)
-        # The base station's power is that of its whole band, a control unit's its own.
-        return _spread_out(made, power_w, len(pairs)) if pairs[0][1] == SERVER else made
+        return _links(figures.completed(power_w, medium), medium, measured, band_hz, bulk)
 
     def sidelinks(self, names: Sequence[Sequence[str]], power_w: Array) -> Links:
-        """All links inside the clusters; `names` are each cluster's nodes, `power_w` (P, n)."""
+        """All links inside the clusters; `names` are each cluster's nodes, `power_w` (P, n).
+
+        The media of all clusters are taken to be of the same kind as the first's.
+        """
         count, nodes = power_w.shape
         media = [self._medium((row[0], row[1])) for row in names]
         clusters_of = {medium.name: 0 for medium in media if medium}

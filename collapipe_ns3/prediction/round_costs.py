@@ -171,7 +171,7 @@ def _loads(candidate: _Candidate, passes: Passes) -> Loads:
     fleet, work, m = candidate.fleet, candidate.work, candidate.micro_batches
     forward, backward, links = passes.forward, passes.backward, candidate.fleet.links
     label = work.batch_size * work.labels_bytes * candidate.per_byte.uplink
-    server = np.stack([m * forward.stages[:, -1], m * backward.stages[:, -1]])
+    server = np.stack([m * forward.decoder, m * backward.decoder])
     edge = np.stack(
         [
             (m * forward.edge + label) * links.uplink.shared,

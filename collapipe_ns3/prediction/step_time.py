@@ -54,6 +54,16 @@ class PassTimes:
     edge_latency: Array
     floor: Array
 
+    @property
+    def decoder(self) -> Array:
+        """The time of the last stage."""
+        return self.stages[..., -1]
+
+    @property
+    def before_decoder(self) -> Array:
+        """The times of the other stages: control unit and devices."""
+        return self.stages[..., :-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Passes:
@@ -121,9 +131,8 @@ def gpipe_step_s(step: TrainingStep) -> Array:
     forward, sharing = step.passes.forward, step.passes.sharing
     more = step.micro_batches - 1
     line = fill_s(forward) + more * beat_s(forward, sharing)
-    decoder = forward.stages[..., -1]
-    edge_beat = np.maximum(np.maximum(forward.edge, decoder), forward.floor)
-    behind = forward.edge + forward.edge_latency + decoder + more * edge_beat
+    edge_beat = np.maximum(np.maximum(forward.edge, forward.decoder), forward.floor)
+    behind = forward.edge + forward.edge_latency + forward.decoder + more * edge_beat
     there = np.maximum(line, step.micro_batches * step.label + behind)
     fills, beats = _backward_to_stages(step.passes.backward, sharing)
     ends: Array = (fills + more[..., None] * beats + step.optimizer).max(-1)
@@ -164,9 +173,9 @@ def window_beat_s(passes: Passes) -> Array:
     """
     forward, sharing = passes.forward, passes.sharing
     back, _ = _backward_to_stages(passes.backward, sharing)
-    ahead = _sum_from_end(forward.stages[..., :-1] + forward.hops + forward.hop_latency)
-    rest = forward.edge + forward.edge_latency + forward.stages[..., -1]
-    trips = np.concatenate([ahead + rest[..., None], forward.stages[..., -1:]], -1) + back
+    ahead = _sum_from_end(forward.before_decoder + forward.hops + forward.hop_latency)
+    rest = forward.edge + forward.edge_latency + forward.decoder
+    trips = np.concatenate([ahead + rest[..., None], forward.decoder[..., None]], -1) + back
     devices = sharing.devices[..., None]
     stages = np.arange(forward.stages.shape[-1])
     # Stages after the last device are empty; the decoder has the last place in every row.
@@ -179,9 +188,9 @@ def window_beat_s(passes: Passes) -> Array:
 
 def _backward_to_stages(times: PassTimes, sharing: Sharing) -> tuple[Array, Array]:
     """For every stage, decoder included, the fill and the beat of the backward pass up to it."""
-    decoder, edge = times.stages[..., -1], times.edge
+    decoder, edge = times.decoder, times.edge
     start = (decoder + edge + times.edge_latency)[..., None]
-    steps = times.stages[..., :-1] + times.hops + times.hop_latency
+    steps = times.before_decoder + times.hops + times.hop_latency
     fills = np.concatenate([start + _sum_from_end(steps), decoder[..., None]], -1)
     pairs = times.hops + np.concatenate([times.hops[..., 1:], 0 * times.hops[..., :1]], -1)
     last = np.take_along_axis(times.hops, sharing.devices[..., None], -1)
@@ -190,7 +199,7 @@ def _backward_to_stages(times: PassTimes, sharing: Sharing) -> tuple[Array, Arra
     hops = np.where(sharing.half_duplex[..., None], half, _highest_from_end(times.hops))
     hops = np.where(sharing.medium[..., None], _sum_from_end(times.hops), hops)
     first = np.maximum(np.maximum(decoder, edge), times.floor)[..., None]
-    beats = np.maximum(np.maximum(_highest_from_end(times.stages[..., :-1]), hops), first)
+    beats = np.maximum(np.maximum(_highest_from_end(times.before_decoder), hops), first)
     at_decoder = np.maximum(decoder, times.floor)[..., None]
     return fills, np.concatenate([beats, at_decoder], -1)
 
