@@ -46,10 +46,10 @@ class LinkSetting:
 class Links:
     """All links of one direction: (P, n, n) for sidelinks, (P,) for uplinks or downlinks.
 
-    Of the model: `snr` is g/n in Hz/W, `efficiency` is η near a fair part of the band, `whole` is η
-    where all of the band is used. `latency` is in seconds, and includes what slots cost on average;
-    `epsilon` is the relative distortion; `duty` is the part of a hold that is on the air;
-    `measured` marks links that were not guessed.
+    Of the model: `snr` is g/n in Hz/W, `efficiency` is η near a fair part of the band, and
+    `whole_efficiency` is η where all of the band is used. `latency` is in seconds and includes what
+    slots cost on average. `epsilon` is the relative distortion, `duty` the part of a hold that is
+    on the air. `measured` marks links that were not guessed.
 
     Without grants a link uses `natural_hz`, as the radio has it. With `grants` the sidelinks of a
     cluster, or all uplinks or all downlinks, share `band_hz` (P,). Without a grant, part x of the
@@ -60,7 +60,7 @@ class Links:
 
     snr: Array
     efficiency: Array
-    whole: Array
+    whole_efficiency: Array
     latency: Array
     epsilon: Array
     duty: Array
@@ -82,15 +82,15 @@ class Links:
         return np.maximum(self.latency - SLOTS_LOST * self.slot_s, 0.0)
 
     @property
-    def crowded(self) -> Array:
+    def crowded_hold(self) -> Array:
         """The part of its hold that a link holds the band for while all others share it, (P,)."""
         return len(self.spread) ** -self.spread if self.shared else np.ones_like(self.spread)
 
     @property
-    def together(self) -> Array:
+    def crowded_airtime(self) -> Array:
         """How many times as long a link is on the air while all others share its band, (P,)."""
         if self.shared and (self.at_once or self.slot_s):
-            return len(self.spread) * self.crowded
+            return len(self.spread) * self.crowded_hold
         return np.ones_like(self.spread)
 
     def seconds_per_byte(self, setting: LinkSetting) -> Array:
@@ -107,8 +107,9 @@ class Links:
             return self
         whole = self.band_hz.reshape(-1, *(1,) * (self.snr.ndim - 1))
         natural_hz = np.broadcast_to(whole, self.snr.shape)
+        efficiency = self.whole_efficiency
         return replace(
-            self, efficiency=self.whole, natural_hz=natural_hz, grants=False, shared=True
+            self, efficiency=efficiency, natural_hz=natural_hz, grants=False, shared=True
         )
 
     def take(self, rows: Ints) -> Links:
@@ -117,7 +118,7 @@ class Links:
             self,
             snr=self.snr[rows],
             efficiency=self.efficiency[rows],
-            whole=self.whole[rows],
+            whole_efficiency=self.whole_efficiency[rows],
             latency=self.latency[rows],
             epsilon=self.epsilon[rows],
             duty=self.duty[rows],
@@ -136,7 +137,7 @@ class Links:
             self,
             snr=self.snr[rows, a, b],
             efficiency=self.efficiency[rows, a, b],
-            whole=self.whole[rows, a, b],
+            whole_efficiency=self.whole_efficiency[rows, a, b],
             latency=self.latency[rows, a, b],
             epsilon=self.epsilon[rows, a, b],
             duty=self.duty[rows, a, b],

@@ -38,7 +38,7 @@ class _LinkFigures:
 
     snr: float
     efficiency: float
-    whole: float
+    whole_efficiency: float
     latency: float
     epsilon: float
     duty: float
@@ -51,7 +51,7 @@ class _Figures:
 
     snr: Array
     efficiency: Array
-    whole: Array
+    whole_efficiency: Array
     latency: Array
     epsilon: Array
     duty: Array
@@ -66,7 +66,7 @@ class _Figures:
         """Puts the figures of one link in its place."""
         self.snr[at] = link.snr
         self.efficiency[at] = link.efficiency
-        self.whole[at] = link.whole
+        self.whole_efficiency[at] = link.whole_efficiency
         self.latency[at] = link.latency
         self.epsilon[at] = link.epsilon
         self.duty[at] = link.duty
@@ -78,7 +78,7 @@ class _Figures:
         A link not measured has the gain of its other direction, or else the worst of its cluster,
         or else the worst of all. Where nothing was measured it is taken to be a poor one.
         """
-        snr, efficiency, whole = self.snr, self.efficiency, self.whole
+        snr, efficiency, whole = self.snr, self.efficiency, self.whole_efficiency
         natural_hz = _or_worst(self.natural_hz, medium.bandwidth_hz if medium else _UNKNOWN_HZ)
         if snr.ndim == 3:
             snr = np.where(np.isnan(snr), snr.swapaxes(1, 2), snr)
@@ -90,7 +90,7 @@ class _Figures:
             self,
             snr=_or_worst(snr, np.nan),
             efficiency=_or_worst(efficiency, _UNKNOWN_EFFICIENCY),
-            whole=_or_worst(whole, _UNKNOWN_EFFICIENCY),
+            whole_efficiency=_or_worst(whole, _UNKNOWN_EFFICIENCY),
             natural_hz=natural_hz,
         )
 
@@ -202,7 +202,7 @@ class LinkReader:
         found = _LinkFigures(
             snr=np.nan,
             efficiency=np.nan,
-            whole=np.nan,
+            whole_efficiency=np.nan,
             latency=latency_s + _slot_latency_s(medium),
             epsilon=self.wire_epsilon + loss_epsilon(self.knowledge.losses.get(pair, 0.0)),
             duty=1 / service.overhead,
@@ -222,7 +222,9 @@ class LinkReader:
                 learned * medium.density(sinr) / np.log2(1 + sinr)
                 for sinr in (link.tx_power_w * snr / (x * medium.bandwidth_hz) for x in (fair, 1.0))
             )
-        return replace(found, snr=snr, efficiency=part, whole=whole, natural_hz=natural_hz)
+        return replace(
+            found, snr=snr, efficiency=part, whole_efficiency=whole, natural_hz=natural_hz
+        )
 
     def _service(self, pair: Pair, medium: Medium | None) -> Service:
         """The service of the medium, or what to expect of it before anything was sent over it."""
@@ -274,7 +276,7 @@ def _links(
     return Links(
         snr=figures.snr,
         efficiency=figures.efficiency,
-        whole=figures.whole,
+        whole_efficiency=figures.whole_efficiency,
         latency=figures.latency,
         epsilon=figures.epsilon,
         duty=figures.duty,
@@ -297,7 +299,8 @@ def _spread_out(links: Links, power_w: Array, sharing: int) -> Links:
     if not (links.grants and links.slot_s) or sharing == 1:
         return links
     sinr = power_w * links.snr / links.band_hz
-    part, whole = links.efficiency * np.log2(1 + sharing * sinr), links.whole * np.log2(1 + sinr)
+    part = links.efficiency * np.log2(1 + sharing * sinr)
+    whole = links.whole_efficiency * np.log2(1 + sinr)
     spread = np.log(part / whole) / np.log(sharing)
     return replace(links, spread=np.clip(spread, 0.0, _MOST_SPREAD))
 

@@ -126,7 +126,7 @@ def round_costs(
         distribute=_all_ended(star.out, latencies_out, sidelink.shared),
         step=step_s,
         gather=_all_ended(star.back, latencies_back, sidelink.shared),
-        upload=work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded,
+        upload=work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded_hold,
         spent=_energy(candidate, step, star),
         distortion=_distortion(fleet, segments),
     )
@@ -255,9 +255,9 @@ def _energy(candidate: _Candidate, step: TrainingStep, star: _Star) -> Energy:
     count = times[:, 0]
     labels = work.batch_size * work.labels_bytes * per_byte.uplink
     up = count * (forward.edge + uplink.slot_s / 2) + work.local_steps * labels
-    up = up + work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.together
+    up = up + work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded_airtime
     down = count * (backward.edge + downlink.slot_s / 2)
-    down = down + work.upload_bytes * downlink.bulk * per_byte.downlink * downlink.together
+    down = down + work.upload_bytes * downlink.bulk * per_byte.downlink * downlink.crowded_airtime
     up_s, down_s = up * uplink.duty, down * downlink.duty
     return round_energy(fleet, computing, transfers, up_s, radio.uplink.power_w, down_s)
 

@@ -136,9 +136,9 @@ class UsedLinks:
         total = watt * self.of_sidelinks(radio.sidelink.power_w) + air * self.of_sidelinks(others)
         sequences = work.local_steps * work.batch_size
         stream = sequences * (work.activation_bytes + work.labels_bytes)
-        bulk = work.upload_bytes * uplink.bulk * uplink.together
+        bulk = work.upload_bytes * uplink.bulk * uplink.crowded_airtime
         up = (stream + bulk) * uplink.duty
-        bulk = work.upload_bytes * downlink.bulk * downlink.together
+        bulk = work.upload_bytes * downlink.bulk * downlink.crowded_airtime
         down = (sequences * work.gradient_bytes + bulk) * downlink.duty
         received = energy[:, 0] * fleet.rx_power_w[:, 0]
         watt[:, UPLINK], watt[:, DOWNLINK] = up * sent[:, 0], 0.0

@@ -1,4 +1,4 @@
-"""Γ against simulated gradients, its estimators against what they estimate."""
+"""Γ against simulated gradients, and its estimators against what they estimate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collapipe_ns3.prediction.divergence import GradientNoise, loss_epsilon, wir
 
 
 @given(st.sampled_from([16, 64, 200, 768]), st.sampled_from(["fp32", "fp16", "bf16", "int8"]))
-def test_the_error_of_a_wire_format_is_the_codecs(width: int, wire: str) -> None:
+def test_epsilon_of_a_wire_format_is_the_error_of_its_codec(width: int, wire: str) -> None:
     sent = torch.randn(2000, width, generator=torch.Generator().manual_seed(width))
     generator = torch.Generator().manual_seed(0)
     measured = distortion(sent, decode(encode(sent, wire, generator)))  # type: ignore[arg-type]
@@ -22,7 +22,7 @@ def test_the_error_of_a_wire_format_is_the_codecs(width: int, wire: str) -> None
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.2, 0.5])
-def test_the_error_of_losses_is_that_of_zeroing_and_scaling(loss: float) -> None:
+def test_epsilon_of_a_loss_is_the_error_of_zeroing_and_scaling(loss: float) -> None:
     rng = np.random.default_rng(1)
     sent = rng.normal(size=200_000)
     received = sent * (rng.random(sent.shape) > loss) / (1 - loss)
@@ -33,7 +33,7 @@ def test_the_error_of_losses_is_that_of_zeroing_and_scaling(loss: float) -> None
 @pytest.mark.parametrize("micro_batches", [1, 4, 12])
 @pytest.mark.parametrize("hops", [0, 4])
 def test_gamma_is_the_second_moment_of_simulated_gradients(micro_batches: int, hops: int) -> None:
-    """Sequences' gradients with noise, averaged in micro-batches, each distorted over some hops."""
+    """Noisy gradients of sequences, averaged in micro-batches that are distorted over some hops."""
     rng = np.random.default_rng(3)
     size, batch, epsilon, runs = 40, 12, 0.05, 4000
     mean = rng.normal(size=size) * 0.5
@@ -52,7 +52,7 @@ def test_gamma_is_the_second_moment_of_simulated_gradients(micro_batches: int, h
     assert gamma == pytest.approx(measured, rel=0.05)
 
 
-def test_more_hops_and_fewer_micro_batches_diverge_further() -> None:
+def test_gamma_rises_with_hops_and_falls_with_micro_batches() -> None:
     noise = GradientNoise(variance=1.0, square=1.0, seen=True)
     assert noise.divergence(64, 8, 0.0) == 1.0
     assert noise.divergence(64, 8, 0.2) > noise.divergence(64, 8, 0.1)
@@ -76,8 +76,8 @@ def test_noise_is_estimated_without_bias() -> None:
     assert estimate.square == pytest.approx(square, rel=0.3)
 
 
-def test_noise_of_a_real_models_gradients() -> None:
-    """Against the variance of every single sequence's gradient in the same batch."""
+def test_noise_is_estimated_of_a_real_model() -> None:
+    """Against the variance of the gradients of all single sequences of the same batch."""
     model, batch = lab.model(), next(lab.batches(0, 0, size=48))
 
     def gradient(part: object) -> torch.Tensor:
@@ -101,7 +101,7 @@ def test_noise_of_a_real_models_gradients() -> None:
     assert mean[1] == pytest.approx(square, rel=0.25)
 
 
-def test_a_step_of_one_micro_batch_says_nothing() -> None:
+def test_a_step_of_one_micro_batch_changes_no_estimate() -> None:
     noise = GradientNoise(2.0, 3.0, True)
     assert noise.after([5.0], 4, 0.5) is noise
     assert GradientNoise.from_json(noise.to_json()) == noise
