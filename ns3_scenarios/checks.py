@@ -70,7 +70,7 @@ def _station_problems(spec: ScenarioSpec) -> Iterator[Problem]:
 def _stack_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     chosen = stacks(spec)
     carried = {tier for stack in chosen for tier in stack.tiers}
-    for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+    for tier, radio in spec.radios.items():
         if tier not in carried:
             yield tier, f"expected a radio that has such links, not {type(radio).__name__}"
     for stack in chosen:
@@ -117,7 +117,7 @@ def _pulses_slowly(jammer: Jammer) -> bool:
 
 
 def _channel_problems(spec: ScenarioSpec) -> Iterator[Problem]:
-    for path, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+    for path, radio in spec.radios.items():
         yield from channel_problems(f"{path}.propagation", radio.propagation)
     if all(map(_is_somewhere, (*spec.nodes, *interferer_nodes(spec)))):
         yield from validity_problems(spec)

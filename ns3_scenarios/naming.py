@@ -19,7 +19,7 @@ def asks_ns3(spec: ScenarioSpec) -> bool:
         radio.propagation.attributes != type(radio)().propagation.attributes
         if radio.propagation.kind == type(radio)().propagation.kind
         else radio.propagation.attributes or radio.propagation.kind not in KINDS
-        for radio in (spec.d2d, spec.d2e)
+        for radio in spec.radios.values()
     )
 
 
@@ -29,8 +29,11 @@ def ns3_problems(spec: ScenarioSpec) -> list[Problem]:
     Loads ns-3, and changes nothing in it.
     """
     return [
-        *channel_names("d2d.propagation", spec.d2d.propagation),
-        *channel_names("d2e.propagation", spec.d2e.propagation),
+        *(
+            problem
+            for tier, radio in spec.radios.items()
+            for problem in channel_names(f"{tier}.propagation", radio.propagation)
+        ),
         *_default_problems(spec),
     ]
 

@@ -21,6 +21,9 @@ OFDMA_FEWEST_BLOCKS, OFDMA_MOST_BLOCKS = 6, 550  # resource blocks: 1.08 to 99 M
 #: A directed pair of nodes by their names.
 Pair = tuple[str, str]
 
+#: Links between devices, or between control units and base stations.
+Tier = Literal["d2d", "d2e"]
+
 #: See `ScenarioSpec`.
 Fidelity = Literal["packet", "sampled"]
 
@@ -198,6 +201,11 @@ class ScenarioSpec:
     stations: tuple[NodeSpec, ...] = ()
     interferers: tuple[Interferer, ...] = ()
     fidelity: Fidelity = "packet"
+
+    @property
+    def radios(self) -> Mapping[Tier, RadioSpec]:
+        """The radio of each tier."""
+        return {"d2d": self.d2d, "d2e": self.d2e}
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:

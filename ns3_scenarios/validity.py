@@ -180,7 +180,7 @@ def validity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
 def _enforced(spec: ScenarioSpec) -> Iterator[Problem]:
     """Attributes that make ns-3 end the process outside a range of 3GPP's."""
     given = [(f"ns3_defaults.{path}", value) for path, value in spec.ns3_defaults.items()]
-    for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+    for tier, radio in spec.radios.items():
         attributes = radio.propagation.attributes.items()
         given += [(f"{tier}.propagation.attributes.{name}", value) for name, value in attributes]
     for path, value in given:
@@ -289,7 +289,7 @@ def _shown(holds: _Range, unit: str) -> str:
 
 
 def _uses(spec: ScenarioSpec) -> Iterator[_Use]:
-    for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e)):
+    for tier, radio in spec.radios.items():
         kind = kind_of(radio.propagation)
         for loss in dict.fromkeys((kind.loss, kind.nlos_loss)):
             if loss in VALIDITY:

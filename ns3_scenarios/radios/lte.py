@@ -14,8 +14,8 @@ from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.radios.limits import FRONT_END, STATION_FRONT_END, limit_problems, not_among
 from ns3_scenarios.radios.lte_codes import densities
-from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
-from ns3_scenarios.scenario import LteSpec, Pair, ScenarioSpec
+from ns3_scenarios.radios.stack import Construction, RadioBand
+from ns3_scenarios.scenario import LteSpec, Pair, ScenarioSpec, Tier
 from ns3_scenarios.surroundings import interferers_in, native_pulses
 
 #: LTE's channel bandwidths in hertz, and their numbers of resource blocks (3GPP TS 36.101).

@@ -21,13 +21,14 @@ from ns3_scenarios.radios.limits import (
 )
 from ns3_scenarios.radios.lte_codes import densities
 from ns3_scenarios.radios.ofdma_bands import Band, Cell, Radio, cells, radios
-from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
+from ns3_scenarios.radios.stack import Construction, RadioBand
 from ns3_scenarios.scenario import (
     OFDMA_FEWEST_BLOCKS,
     OFDMA_MOST_BLOCKS,
     OfdmaSpec,
     Pair,
     ScenarioSpec,
+    Tier,
     megahertz,
 )
 from ns3_scenarios.surroundings import native_pulses, native_traffic

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
+from ns3_scenarios.interferers import BandName
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.scenario import ClusterSpec, OfdmaSpec, Pair, ScenarioSpec
 
 _DUPLEX_SPACING_HZ = 190e6  # of band 1 (3GPP TS 36.101, table 5.7.4-1)
-
-#: What a band is used for, as interferers name it.
-Use = Literal["d2d", "uplink", "downlink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Band:
     blocks: int
     centre_hz: float
     cells: tuple[Cell, ...]
-    serves: tuple[Use, ...]
+    serves: tuple[BandName, ...]
     number: int = 0
 
 
@@ -72,7 +69,7 @@ def _cellular_bands(
     scenario: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
 ) -> tuple[Band, ...]:
     """The uplink's band and the downlink's, or one for both; each station is a cell."""
-    underlay: tuple[Use, ...] = ("d2d",) if below else ()
+    underlay: tuple[BandName, ...] = ("d2d",) if below else ()
     up, down = [], []
     for station in (scenario.bs, *scenario.stations):
         served = [

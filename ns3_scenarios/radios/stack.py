@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.problem import Problem
-from ns3_scenarios.scenario import Pair
-
-#: Links between devices, or between control units and base stations.
-Tier = Literal["d2d", "d2e"]
+from ns3_scenarios.scenario import Pair, Tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from ns3_scenarios.radios.limits import (
     limit_problems,
     not_among,
 )
-from ns3_scenarios.radios.stack import Construction, RadioBand, Tier
-from ns3_scenarios.scenario import ClusterSpec, Pair, ScenarioSpec, WifiSpec, megahertz
+from ns3_scenarios.radios.stack import Construction, RadioBand
+from ns3_scenarios.scenario import ClusterSpec, Pair, ScenarioSpec, Tier, WifiSpec, megahertz
 from ns3_scenarios.surroundings import interferers_in, native_pulses, native_traffic
 
 #: 5 GHz channels by width in hertz: their IEEE 802.11 numbers, the default first.

@@ -20,8 +20,8 @@ from ns3_scenarios.checks import problems
 from ns3_scenarios.power import PowerControl
 from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios import registry
-from ns3_scenarios.radios.stack import Construction, RadioBand, RadioStack, Tier
-from ns3_scenarios.scenario import LteSpec, OfdmaSpec, Pair, RadioSpec, ScenarioSpec, WifiSpec
+from ns3_scenarios.radios.stack import Construction, RadioBand, RadioStack
+from ns3_scenarios.scenario import LteSpec, OfdmaSpec, Pair, RadioSpec, ScenarioSpec, Tier, WifiSpec
 from ns3_scenarios.traces import TRACE_KINDS, left_out
 
 
