@@ -136,7 +136,7 @@ def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:
         owner, _, name = path.rpartition("::")
         tiers = {
             tier: name in radio.propagation.attributes
-            for tier, radio in (("d2d", spec.d2d), ("d2e", spec.d2e))
+            for tier, radio in spec.radios.items()
             if owner in (kind_of(radio.propagation).loss, kind_of(radio.propagation).nlos_loss)
         }
         if tiers and all(tiers.values()):
