@@ -11,6 +11,7 @@ import pytest
 
 from collapipe_ns3.dssra.planning_problem import unmeasured
 from collapipe_ns3.observed import MeasuredLink, Observation
+from collapipe_ns3.prediction.directions import Direction
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.links import LinkSetting
@@ -127,3 +128,36 @@ def test_an_observation_has_no_place_for_a_position() -> None:
         "devices", "profiles", "model", "batch_size", "local_steps", "optimizer", "links",
         "shares", "source_length", "target_length", "media", "wire", "sounding_j",
     }  # fmt: skip
+
+
+def arrays(figures: object) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays among the fields of a dataclass."""
+    assert dataclasses.is_dataclass(figures)
+    values = {field.name: getattr(figures, field.name) for field in dataclasses.fields(figures)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+@pytest.mark.parametrize("radio", ["own", "ofdma", "overheard"])
+def test_clusters_are_taken_with_all_their_figures(radio: str) -> None:
+    fleet, rows = Fleet.of(seen(radio), Knowledge()), np.array([1, 0, 1])
+    taken = fleet.take(rows)
+    pairs = [(fleet, taken), *((fleet.links[d], taken.links[d]) for d in Direction)]
+    for whole, part in pairs:
+        for name, values in arrays(whole).items():
+            assert np.array_equal(arrays(part)[name], values[rows]), name
+
+
+@pytest.mark.parametrize("radio", ["own", "ofdma", "overheard"])
+def test_nodes_are_picked_with_all_their_figures(radio: str) -> None:
+    fleet = Fleet.of(seen(radio), Knowledge())
+    nodes = np.array([[0, 3, 1], [0, 2, 3]])
+    picked, clusters = fleet.pick(nodes), np.arange(2)[:, None]
+    for name, values in arrays(fleet).items():
+        expected = values[clusters, nodes] if values.ndim == 2 else values
+        assert np.array_equal(arrays(picked)[name], expected), name
+    for name, values in arrays(fleet.links.sidelink).items():
+        expected = values
+        if values.ndim == 3:
+            expected = values[clusters[..., None], nodes[:, :, None], nodes[:, None, :]]
+        assert np.array_equal(arrays(picked.links.sidelink)[name], expected), name
+    assert picked.links.uplink is fleet.links.uplink
