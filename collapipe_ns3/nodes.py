@@ -39,3 +39,8 @@ def route(src: str, dst: str, control: str) -> tuple[str, ...]:
         return (src,)
     relayed = SERVER in (src, dst) and control not in (src, dst)
     return (src, control, dst) if relayed else (src, dst)
+
+
+def state_route(holder: str, new_holder: str, control: str) -> tuple[str, ...]:
+    """The nodes on the way of optimizer states to another device, by way of the control unit."""
+    return tuple(dict.fromkeys((holder, control, new_holder)))

@@ -18,7 +18,7 @@ from collapipe_ns3.engine.state import Replica
 from collapipe_ns3.engine.step import PipelineStep, first_of
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
 from collapipe_ns3.outcome import GradientNorms, Phase
 from collapipe_ns3.plan import Pipeline
 from collapipe_ns3.schedule import Table
@@ -119,7 +119,7 @@ class PipelineRun:
             for worker in self.workers:
                 for unit in worker.units:
                     if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
-                        path = tuple(dict.fromkeys((unit.holder, control, worker.node)))
+                        path = state_route(unit.holder, worker.node, control)
                         size = unit.optimizer_bytes()
                         group.create_task(site.send(path, size, TransferKind.PARAMETERS))
         for worker in self.workers:

@@ -18,7 +18,7 @@ from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
 from collapipe_ns3.outcome import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan
 from collapipe_ns3.schedule import (
@@ -232,8 +232,8 @@ class _RoundGraph:
             for node, size in apart.items()
         ]
         for move in moves:
-            way = tuple(dict.fromkeys((move.src, control, move.dst)))
-            arrived.append(self.send(way, move.size_bytes, cluster, TransferKind.STATES, [down]))
+            path = state_route(move.src, move.dst, control)
+            arrived.append(self.send(path, move.size_bytes, cluster, TransferKind.STATES, [down]))
         broadcast = self.wait([down, *arrived])
         steps = self.steps(cluster, pipeline, sequences, broadcast)
         gathered = [

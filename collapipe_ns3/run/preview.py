@@ -67,22 +67,24 @@ def preview(run: Planning) -> Preview:
         links=tuple(book.links.values()),
         plan=plan,
         explanation=explanation,
-        timeline=expected(plan, run.observation(book)),
+        timeline=predicted_timeline(plan, run.observation(book)),
         warnings=tuple(scheme_warnings(explanation)),
     )
 
 
-def expected(plan: RoundPlan, seen: Observation) -> Timeline | None:
+def predicted_timeline(plan: RoundPlan, seen: Observation) -> Timeline | None:
     """The event graph's timeline of a plan of any scheme, from measured links only.
 
     None if it would have too many events, as with very slow links.
     """
     used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
-    seen = replace(
-        seen, devices=tuple(names if n in used else () for n, names in enumerate(seen.devices))
-    )
-    given = {SERVER in (link.src, link.dst) for link in plan.links if link.bandwidth_hz is not None}
-    fleet = Fleet.of(seen, Knowledge()).opened(sidelink=False not in given, edge=True not in given)
+    devices = tuple(names if n in used else () for n, names in enumerate(seen.devices))
+    seen = replace(seen, devices=devices)
+    granted = [link for link in plan.links if link.bandwidth_hz is not None]
+    edge_granted = any(SERVER in (link.src, link.dst) for link in granted)
+    sidelink_granted = any(SERVER not in (link.src, link.dst) for link in granted)
+    fleet = Fleet.of(seen, Knowledge())
+    fleet = fleet.opened(sidelink=not sidelink_granted, edge=not edge_granted)
     work = workload(seen, Settings())
     radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
     try:

@@ -26,7 +26,7 @@ from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.round_time import processor_sharing_ends_s
 from collapipe_ns3.prediction.transfer_services import learned_services
-from collapipe_ns3.run.preview import expected
+from collapipe_ns3.run.preview import predicted_timeline
 from collapipe_ns3.schemes import titanic
 from collapipe_ns3.schemes.collapipe import CollaPipe
 from collapipe_ns3.schemes.oracle import Oracle
@@ -169,7 +169,7 @@ def test_without_event_graphs_closed_forms_decide_and_predict() -> None:
     assert scheme.decision is not None
     assert scheme.decision.prediction.by == "closed forms"
     assert scheme.decision.timeline is None
-    assert expected(plan, seen) is None
+    assert predicted_timeline(plan, seen) is None
 
 
 @pytest.mark.usefixtures("no_graphs")
