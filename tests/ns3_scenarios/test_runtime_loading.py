@@ -79,11 +79,6 @@ def test_beside_a_cppyy_that_runs_already_it_loads_without_the_header() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1500000000\n", "")
 
 
-def test_without_a_compiler_cling_compiles_the_same_code() -> None:
-    done = run(SIMULATE, CXX="")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1500000000\n", "")
-
-
 def test_the_compiler_is_the_one_that_is_named_or_the_first_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ def trained(links: dict[tuple[str, str], Link]) -> tuple[dict[str, torch.Tensor]
     return state.model.state_dict(), outcome.loss, outcome.duration_ns
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.data())
 def test_jitter_changes_when_and_not_what(data: st.DataObject) -> None:
     rates = st.integers(10**5, 10**10)

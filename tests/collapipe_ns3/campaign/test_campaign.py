@@ -193,7 +193,7 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
     tmp_path: Path,
 ) -> None:
     study = studies.write(tmp_path, rounds=3)
-    options = ["--schemes", "pipeline,vanilla_fl", "--seeds", "1-4", "--jobs", "2"]
+    options = ["--schemes", "pipeline,vanilla_fl", "--seeds", "1-2", "--jobs", "2"]
     options += ["--grid", "training.local_steps=1,2"]
     command = [sys.executable, "-m", "collapipe_ns3", "compare", study, *options]
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
@@ -201,13 +201,13 @@ def test_a_campaign_killed_in_the_middle_ends_with_the_tables_of_one_that_was_no
     running = subprocess.Popen(
         [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while len(list(killed.glob("cells/*/rounds/*.parquet"))) < 20:
+    while len(list(killed.glob("cells/*/rounds/*.parquet"))) < 10:
         assert running.poll() is None
         time.sleep(0.05)
     running.kill()
     running.wait()
     done = [run for run in killed.glob("cells/[!.]*") if rounds_done(run) == 3]
-    assert 0 < len(done) < 16
+    assert 0 < len(done) < 8
     written = [run / "rounds" / "00002.parquet" for run in done]
     stamps = {file: file.stat().st_mtime_ns for file in written}
     subprocess.run([*command, "--out", str(killed)], check=True, capture_output=True)

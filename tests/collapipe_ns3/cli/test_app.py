@@ -158,6 +158,7 @@ def test_a_round_without_any_cluster_is_no_success(tmp_path: Path) -> None:
     assert "abandoned cluster 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_readable_run_that_can_be_resumed(study: str, tmp_path: Path) -> None:
     place = tmp_path / "run"
     command = [sys.executable, "-m", "collapipe_ns3", "run", study, "--out", str(place)]

@@ -33,6 +33,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "collapipe_ns3", *arguments]
 
 
+@pytest.mark.slow
 def test_what_a_plug_in_prints_goes_to_stderr(tmp_path: Path) -> None:
     plugging.install(tmp_path, NOISY)
     study = studies.write(tmp_path, scheme="mine", rounds=1)

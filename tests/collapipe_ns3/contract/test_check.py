@@ -30,7 +30,11 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["collapipe", "local", "oracle", "pipeline", "titanic", "vanilla_fl"]
+    "name",
+    [
+        pytest.param("collapipe", marks=pytest.mark.slow),
+        *("local", "oracle", "pipeline", "titanic", "vanilla_fl"),
+    ],
 )
 def test_what_is_bundled_keeps_the_contract(name: str) -> None:
     checks = list(run_checks(SchemeContract(name, schemes.factory(name)).stages()))

@@ -60,7 +60,7 @@ def problem(
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32),
     st.integers(1, 4),
@@ -164,7 +164,7 @@ def exhaustive(p: Objective, powers: int, bands: int) -> float:
 def test_the_gap_to_an_exhaustive_grid_of_tiny_instances() -> None:
     """On average below the best point of a grid, never above it by more than 0.5 %."""
     gaps = []
-    for seed in range(3):
+    for seed in range(2):
         for radio, devices in (("ofdma", 1), ("shared", 2), ("own", 2)):
             p = problem(seed, 1, devices, 2, radio, micro_batches=(1, 4))
             grid = exhaustive(p, powers=6, bands=7)

@@ -110,7 +110,7 @@ def draw_busy(data: st.DataObject, plan: RoundPlan) -> dict[str, int]:
     return {n: data.draw(st.integers(1, 1_000_000)) for n in dict.fromkeys(lab.nodes(plan))}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(CUTS, MICRO_BATCHES, SCHEDULES, st.integers(1, 2), st.data())
 def test_one_cluster_on_links_of_their_own(
     cuts: tuple[int, ...], micro_batches: int, schedule: str, local_steps: int, data: st.DataObject
@@ -121,7 +121,7 @@ def test_one_cluster_on_links_of_their_own(
     agree(made, lab.run_one(plan, links=links, busy_ns=busy, local_steps=local_steps))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(CUTS, MICRO_BATCHES, SCHEDULES, st.data())
 def test_one_cluster_on_shared_media(
     cuts: tuple[int, ...], micro_batches: int, schedule: str, data: st.DataObject
@@ -131,7 +131,7 @@ def test_one_cluster_on_shared_media(
     agree(predicted(plan, links, busy, 1), lab.run_one(plan, links=links, busy_ns=busy))
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(
     st.lists(st.tuples(CUTS, MICRO_BATCHES, SCHEDULES), min_size=2, max_size=3),
     st.data(),

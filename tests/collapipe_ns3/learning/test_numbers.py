@@ -25,6 +25,7 @@ def test_german_words_come_apart_into_morphemes_and_together_again(number: int) 
         assert all(len(token) <= len("siebzehn") for token in tokens)
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 99_999))
 def test_a_number_put_together_from_smaller_ones_is_said_as_num2words_says_it(number: int) -> None:
     made = phrases("cardinal", number + 1)[number]

@@ -21,8 +21,8 @@ from collapipe_ns3.cli.terminal import failures
 from collapipe_ns3.reading import study_file
 from ns3_scenarios import runtime
 
-_READ = 2000
-_RUN = 100
+_READ = 1000
+_RUN = 60
 _LONGEST_S = 10.0  # of processor time, to read one study
 
 

@@ -54,6 +54,7 @@ def write(folder: Path, what: str) -> Path:
     return Path(studies.write(folder, scenario=scenario))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "says"),
     [

@@ -83,7 +83,7 @@ def test_dssra_plans_or_says_that_it_cannot(
 
 
 @pytest.mark.slow
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(clusters=st.integers(1, 40), **NETWORKS)
 def test_dssra_plans_or_says_that_it_cannot_over_many_networks(
     seed: int, clusters: int, devices: int, radio: str, spread_db: float, odd: float
