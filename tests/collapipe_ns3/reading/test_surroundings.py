@@ -249,9 +249,10 @@ def test_control_units_reach_the_server_by_their_stations(tmp_path: Path) -> Non
     assert energy["bs"] > 0
 
 
-def gains_seen(
-    config: StudyConfig, scheme: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[dict[tuple[str, str], float]]:
+Gains = dict[tuple[str, str], float]
+
+
+def gains_seen(config: StudyConfig, scheme: str, folder: Path) -> list[Gains]:
     """The gains of each round, as measured in that round alone."""
     made, seen = schemes.make, []
 
@@ -263,28 +264,36 @@ def gains_seen(
             seen.append({(link.src, link.dst): link.gain for link in outcome.links})
             learn(outcome)
 
-        monkeypatch.setattr(found, "learn", learn_and_tell)
+        patch.setattr(found, "learn", learn_and_tell)
         return found
 
-    with monkeypatch.context() as patched:
-        patched.setattr(schemes, "make", watched)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schemes, "make", watched)
         Study(config).run(scheme=scheme, out=folder / scheme)
     return seen
 
 
-@pytest.mark.parametrize("stacks", [("ofdma", "ofdma"), ("wifi", "lte")])
-@pytest.mark.parametrize("other", ["vanilla_fl", "titanic", "collapipe"])
-def test_two_schemes_see_the_same_gains_in_the_same_round(
-    other: str, stacks: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Common random numbers: the fading of a round does not depend on the transmissions."""
+@pytest.fixture(scope="module", params=[("ofdma", "ofdma"), ("wifi", "lte")], ids="-".join)
+def faded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudyConfig, list[Gains]]:
+    """A study over channels that fade, and the gains that PipeLine sees in it."""
     channel = {"fading": "rayleigh", "shadowing": {"sigma_db": 6, "distance_m": 10}}
     config = studies.config(
         rounds=3,
         propagation={"d2d": channel, "d2e": channel},
-        radio=dict(zip(("d2d", "d2e"), stacks, strict=True)),
+        radio=dict(zip(("d2d", "d2e"), request.param, strict=True)),
     )
-    one, two = (gains_seen(config, s, tmp_path, monkeypatch) for s in ("pipeline", other))
+    return config, gains_seen(config, "pipeline", tmp_path_factory.mktemp("faded"))
+
+
+@pytest.mark.parametrize("other", ["vanilla_fl", "titanic", "collapipe"])
+def test_two_schemes_see_the_same_gains_in_the_same_round(
+    other: str, faded: tuple[StudyConfig, list[Gains]], tmp_path: Path
+) -> None:
+    """Common random numbers: the fading of a round does not depend on the transmissions."""
+    config, one = faded
+    two = gains_seen(config, other, tmp_path)
     assert len(one) == len(two) == 3
     for ours, theirs in zip(one, two, strict=True):
         both = ours.keys() & theirs.keys()
