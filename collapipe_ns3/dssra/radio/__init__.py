@@ -1,1 +1,1 @@
-"""Bandwidth and power of every link."""
+"""The bandwidth and power of every link."""

@@ -5,8 +5,8 @@ with b towards c/ln 2. Its inverse at rate R, with β = R·ln 2/c in (0, 1), is
 
   b = c / (y - 1),  y = -W₋₁(-β·e^(-β)) / β
 
-with W₋₁ the lower branch of Lambert's function. Near β = 1 (low SINR) both branches meet and that
-is ill-conditioned; there the root is found by Newton's method in log b.
+with W₋₁ the lower branch of Lambert's function. Near β = 1 (low SINR) both branches meet and this
+is ill-conditioned, so there the root is found by Newton's method in log b.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from collapipe_ns3.dssra.radio.used_links import UsedLinks
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 
-_CLOSED_FORM_TO = 0.8  # β up to which Lambert's function is good to the last digits
+_CLOSED_FORM_TO = 0.8  # Up to this β Lambert's function is exact to the last digits.
 _MOST_NEWTON = 60
-_MOST_WIDENINGS = 40  # of a bracket, each twice as wide
-_MOST_BISECTIONS = 200  # Brent's method takes some tens
-_NO_TIME = 1e-300  # seconds
+_MOST_WIDENINGS = 40  # of a bracket, each time to twice its width
+_MOST_BISECTIONS = 200  # Brent's method takes some tens.
+_NO_TIME = 1e-300  # in seconds
 
 
 def required_hz(rate_bps: Array, capacity_hz: Array) -> Array:
-    """The bandwidth in which a link carries this rate; infinite where none does."""
+    """The bandwidth that a link needs for this rate; infinite where no bandwidth suffices."""
     rate, c = np.broadcast_arrays(np.asarray(rate_bps, float), np.asarray(capacity_hz, float))
     beta = rate * np.log(2) / c
     found = np.full(beta.shape, np.inf)
@@ -47,11 +47,11 @@ def required_hz(rate_bps: Array, capacity_hz: Array) -> Array:
 
 
 def _newton(beta: Array) -> Array:
-    """The root x of x·log(1 + 1/x) = β in log x, from below: the function is concave there."""
+    """The root x of x·log(1 + 1/x) = β, searched in log x from below, where it is concave."""
     z = np.log(0.5 / (1 - beta))
     for _ in range(_MOST_NEWTON):
         x = np.exp(z)
-        # log1p keeps what the difference from 1 needs where x is large.
+        # log1p keeps the digits of 1/x where x is large.
         value = x * np.log1p(1 / x)
         slope = value - x / (1 + x)
         step = (value - beta) / slope

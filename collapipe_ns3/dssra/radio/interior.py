@@ -1,4 +1,4 @@
-"""Bandwidth for all links at once: a convex program, by a primal-dual interior-point method.
+"""The bandwidths of all links at once: a convex program and its primal-dual interior-point method.
 
 The time that a byte takes, y(b) = 8 / (η·b·log2(1 + c/b)) with c = p·g/n, is convex in b. So is
 
@@ -7,10 +7,11 @@ The time that a byte takes, y(b) = 8 / (η·b·log2(1 + c/b)) with c = p·g/n, i
              θ_ng ≥ k_r + Σ_ℓ R_rℓ·y_ℓ                        for every row r of the group g
              Σ b ≤ band                                       in every band
 
-where θ are beats and the ends of transfers that run side by side, s counts what each link carries
-one after another, and e prices energy. The bands are one a cluster, and one each up and down for
-all. Newton steps (Boyd & Vandenberghe 2004, section 11.7) reduce to a small dense system a cluster
-and three unknowns that couple them, so the cost grows with the number of clusters and no faster.
+where θ are beats and the ends of transfers that run at the same time, s is what each link carries
+one after another in bytes, and e are prices of energy. There is one band for each cluster, one for
+all uplinks and one for all downlinks. A Newton step (Boyd & Vandenberghe 2004, section 11.7) is a
+small dense system for each cluster and three unknowns that couple them, so its cost is linear in
+the number of clusters.
 """
 
 from __future__ import annotations

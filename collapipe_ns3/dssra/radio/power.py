@@ -1,19 +1,19 @@
-"""Transmit power of a link: seconds against joules, in closed form.
+"""The transmit power of a link: time against energy, in closed form.
 
 A transfer of D bits at power p takes D/r(p), r = η·b·log2(1 + γp) with γ = g/(b·n). If a second of
-it costs A and a joule B, then over p > 0
+it costs A and a joule costs B, the cost of the transfer is proportional to
 
-  (A + B·p) / log2(1 + γp)
+  (A + B·p) / log2(1 + γp),
 
-has one stationary point, its minimum: with κ = γA/B - 1 and W₀ Lambert's function,
+which has one stationary point for p > 0, its minimum: with κ = γA/B - 1 and W₀ Lambert's function,
 
   p* = (exp(1 + W₀(κ/e)) - 1) / γ.
 
-It is clipped to (p_min, p_max]; B = 0 gives p_max, A = 0 the least power there may be.
+It is clipped to [p_min, p_max]. B = 0 gives p_max, and A = 0 gives p_min.
 
-In a plan a link's seconds count in two ways: always, in the fill of a pipeline, and where it is the
-slowest of several, in a beat. `cases` therefore bounds how slow any link may become, at
-several multiples of the beats as they are, and takes the closed form within each bound.
+In a plan the time of a link counts in the fill of a pipeline, and in a beat if it is the slowest of
+several. So `cases` bounds how slow any link may become, by several multiples of the present beats,
+and uses the closed form within each bound.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from collapipe_ns3.dssra.radio.used_links import UsedLinks
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 
-_RANGE = 1e-4  # the least power over the greatest that is considered
-_STEPS = 81  # powers tried where several links have one in common: half a decibel apart
+_RANGE = 1e-4  # The least power that is considered, relative to the greatest.
+_STEPS = 81  # Powers that are tried where several links share one, half a decibel apart.
 
 
 def best_w(second: Array, joule: Array, gamma: Array, least_w: Array, most_w: Array) -> Array:
-    """p* of every link, for the prices of a second and of a joule and γ in 1/W."""
+    """p* of every link, for the prices of a second and of a joule, and γ in 1/W."""
     second, joule, gamma, least_w, most_w = np.broadcast_arrays(
         second, joule, gamma, least_w, most_w
     )
     found = np.array(most_w, dtype=float)
     priced = (joule > 0) & (gamma > 0)
     kappa = gamma[priced] * second[priced] / joule[priced] - 1
-    # Where a second costs nothing, at the branch point W₀(-1/e) = -1, it is no power at all.
+    # Where a second costs nothing, at the branch point W₀(-1/e) = -1, the power is 0.
     inside = np.maximum(kappa / math.e, np.nextafter(-1 / math.e, 0))
     root = np.where(kappa > -1, 1 + lambertw(inside).real, 0.0)
     found[priced] = np.expm1(np.maximum(root, 0.0)) / gamma[priced]
@@ -53,7 +53,7 @@ def best_w(second: Array, joule: Array, gamma: Array, least_w: Array, most_w: Ar
 
 
 def needed_w(seconds_per_bit: Array, efficiency_hz: Array, gamma: Array) -> Array:
-    """The power at which a bit takes so long: (2^(1/(η·b·y)) - 1)/γ; none without a band."""
+    """The power at which a bit takes y seconds: (2^(1/(η·b·y)) - 1)/γ; 0 without a bandwidth."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         watts: Array = np.expm1(np.log(2) / (efficiency_hz * seconds_per_bit)) / gamma
     needed: Array = np.where(np.isnan(watts), 0.0, watts)

@@ -24,21 +24,21 @@ def shortest(hop: Array) -> tuple[Array, Array]:
     devices = nodes - 1
     # Rows are the last axis, so that every step goes along contiguous memory.
     inner = np.ascontiguousarray(hop[:, 1:, 1:].transpose(1, 2, 0))
-    ways = np.full((1 << devices, devices, rows), np.inf)
+    paths = np.full((1 << devices, devices, rows), np.inf)
     one = 1 << np.arange(devices)
-    ways[one, np.arange(devices)] = hop[:, 0, 1:].T
+    paths[one, np.arange(devices)] = hop[:, 0, 1:].T
     for mask, last, before in _layers(devices):
         least = np.full((len(mask), rows), np.inf)
         for previous in range(devices):
-            np.minimum(least, ways[before, previous] + inner[previous, last], out=least)
-        ways[mask, last] = least
+            np.minimum(least, paths[before, previous] + inner[previous, last], out=least)
+        paths[mask, last] = least
     home = np.ascontiguousarray(hop[:, 1:, 0].T)
-    closed = (ways + home).min(1).T
+    closed = (paths + home).min(1).T
     closed[:, 0] = 0.0
-    return ways, closed
+    return paths, closed
 
 
-def order(ways: Array, hop: Array, members: Mask) -> Ints:
+def order(paths: Array, hop: Array, members: Mask) -> Ints:
     """The devices of the shortest path through `members` in order, then the others, (R, K)."""
     rows, devices = members.shape
     at = np.arange(rows)
@@ -48,7 +48,7 @@ def order(ways: Array, hop: Array, members: Mask) -> Ints:
     after = np.zeros(rows, dtype=np.intp)
     for back in range(devices):
         going = back < size
-        last = (ways[mask, :, at] + hop[at, 1:, after]).argmin(-1)
+        last = (paths[mask, :, at] + hop[at, 1:, after]).argmin(-1)
         found[at[going], (size - 1 - back)[going]] = last[going]
         mask = np.where(going, mask & ~(1 << last), mask)
         after = np.where(going, last + 1, after)

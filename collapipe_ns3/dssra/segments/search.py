@@ -128,14 +128,14 @@ def _best_sets(tables: Tables, hop: Array, sets: int) -> list[tuple[Ints, Ints]]
     """
     devices = tables.device.shape[1]
     slopes = Slopes.of(tables)
-    ways, closed = paths.shortest(hop)
+    to_last, closed = paths.shortest(hop)
     members, by_rank = filling.best_sets(slopes, closed, sets)
     found = []
     for c in range(members.shape[1]):
         by_device, counts = np.zeros_like(members[:, c]), np.zeros_like(by_rank[:, c])
         np.put_along_axis(by_device, slopes.ranks, members[:, c], -1)
         np.put_along_axis(counts, slopes.ranks, by_rank[:, c], -1)
-        order = paths.order(ways, hop, by_device)
+        order = paths.order(to_last, hop, by_device)
         used = np.arange(devices) < by_device.sum(-1, keepdims=True)
         found.append((order, np.where(used, np.take_along_axis(counts, order, -1), 0)))
     return found
@@ -180,13 +180,13 @@ def polish(tables: Tables, order: Ints, counts: Ints) -> RowPlans:
     for _ in range(_MOVES if order.shape[1] > 1 else 0):
         if not len(rows):
             break
-        ways, splits = _moved(order[rows], counts[rows])
-        each = evaluate(tables.take(rows), ways, splits)
+        orders, divisions = _moved(order[rows], counts[rows])
+        each = evaluate(tables.take(rows), orders, divisions)
         at, which = np.arange(len(rows)), each.argmin(-1)
         better = each[at, which] < value[rows]
         at, which, rows = at[better], which[better], rows[better]
         value[rows] = each[at, which]
-        order[rows], counts[rows] = ways[at, which], splits[at, which]
+        order[rows], counts[rows] = orders[at, which], divisions[at, which]
     return RowPlans(value, order, counts)
 
 
@@ -196,16 +196,16 @@ def _moved(order: Ints, counts: Ints) -> tuple[Ints, Ints]:
     steps, places = _moves(devices)
     exchanges = places[_exchanges(devices)]
     used = (counts > 0).sum(-1)[:, None]
-    split = counts[:, None] + steps
-    kept = np.broadcast_to(order[:, None], split.shape)
+    moved = counts[:, None] + steps
+    kept = np.broadcast_to(order[:, None], moved.shape)
     same = np.broadcast_to(counts[:, None], (rows, *exchanges.shape))
-    ways = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
-    splits = np.concatenate([split, counts[:, places], same], 1)
+    orders = np.concatenate([kept, order[:, places], order[:, exchanges]], 1)
+    divisions = np.concatenate([moved, counts[:, places], same], 1)
     # There must be as many stages as before, in the first places.
-    first_free = (splits > 0).argmin(-1)  # 0 where all are in use
-    fine = (splits >= 0).all(-1) & ((splits > 0).sum(-1) == used)
-    fine &= first_free == np.where(used == devices, 0, used)
-    return ways, np.where(fine[..., None], splits, 0)
+    first_free = (divisions > 0).argmin(-1)  # 0 where all devices are in use
+    possible = (divisions >= 0).all(-1) & ((divisions > 0).sum(-1) == used)
+    possible &= first_free == np.where(used == devices, 0, used)
+    return orders, np.where(possible[..., None], divisions, 0)
 
 
 def _exchanges(devices: int) -> Mask:
@@ -223,11 +223,11 @@ def _moves(devices: int) -> tuple[Ints, Ints]:
     steps = np.array([one[j] - one[i] for i, j in pairs], dtype=np.intp).reshape(-1, devices)
     places = []
     for i, j in pairs:
-        way = [k for k in range(devices) if k != i]
-        way.insert(j, i)
-        places.append(way)
+        moved = [k for k in range(devices) if k != i]
+        moved.insert(j, i)
+        places.append(moved)
         if i < j:
-            way = list(range(devices))
-            way[i], way[j] = j, i
-            places.append(way)
+            exchanged = list(range(devices))
+            exchanged[i], exchanged[j] = j, i
+            places.append(exchanged)
     return steps, np.array(places, dtype=np.intp).reshape(-1, devices)
