@@ -1,4 +1,4 @@
-"""The scheme: executed by the engine, learning from it, repeating itself from a checkpoint."""
+"""The scheme: run by the engine, learning from it, and the same again from a checkpoint."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rounds(
     state: TrainingState | None = None,
     links: Mapping[tuple[str, str], Link] | None = None,
 ) -> tuple[list[RoundPlan], list[RoundOutcome]]:
-    """Rounds as a study runs them, profiles being what the scheme is told."""
+    """Rounds as a study runs them. `profiles` are those that the scheme is shown."""
     seen, state = observation(profiles()), state or lab.fresh(lab.adamw)
     plans, outcomes = [], []
     for number in range(count):
@@ -130,7 +130,7 @@ def test_from_a_checkpoint_it_goes_on_as_if_it_had_never_stopped() -> None:
 
 
 def test_a_device_that_has_slowed_down_gets_less_to_do() -> None:
-    """Profiles say that all are alike, and one is nine times slower: rounds show it."""
+    """By their profiles all devices are equal; rounds show that one is nine times slower."""
     scheme = CollaPipe(most_micro_batches=3)
     plans, outcomes = rounds(scheme, profiles(), 2)
     used = plans[-1].clusters[0].pipelines[0].stages[0].device

@@ -1,4 +1,4 @@
-"""The record of a decision: what it predicts, how it explains itself, how it is drawn."""
+"""The record of a decision: its prediction, its links, and its explanation as plain data."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_link_that_the_plan_uses_has_a_grant_and_no_band_is_overdrawn() ->
 
 
 def test_bands_are_shared_where_grants_would_leave_them_idle() -> None:
-    """Links take turns in a pipeline: a part of the band for each would mostly lie fallow."""
+    """Links take turns in a pipeline: a part of the band for each would mostly be idle."""
     observation = seen("ofdma")
     free, shared, divided = (decided(observation, bands=b) for b in ("any", "shared", "divided"))
     best = min(shared.prediction.round_s, divided.prediction.round_s)
@@ -86,7 +86,7 @@ def test_bands_are_shared_where_grants_would_leave_them_idle() -> None:
     assert divided.bands == "divided"
 
 
-def test_the_terms_and_the_moves_tell_the_same_story() -> None:
+def test_the_terms_add_up_and_every_block_is_updated() -> None:
     observation = seen("own")
     queues = Queues({name: 2.0 for row in observation.devices for name in row}, 0.5)
     decision = decided(observation, Memory(queues=queues), energy_budget_j=3.0)
@@ -188,7 +188,7 @@ def test_a_memory_budget_spreads_the_blocks() -> None:
 
 
 def test_a_fair_part_of_memory_is_less_than_an_even_split_takes() -> None:
-    """At usual lengths and at the longest, whatever the blocks and the schedule."""
+    """For batches of usual and of the greatest length, for all blocks and schedules."""
     observation = seen("own", memory=20.0, batch_size=48)
     usual = observation.source_length
     for tokens in (usual, observation.model.max_length):
@@ -204,7 +204,7 @@ def test_a_fair_part_of_memory_is_less_than_an_even_split_takes() -> None:
 
 
 def test_moved_states_have_links_to_travel_on() -> None:
-    """The last round's blocks were elsewhere: the way over the control unit gets its grants."""
+    """The last round's blocks were elsewhere: links by way of the control unit get grants."""
     observation = seen("ofdma")
     decision = decided(observation, bands="divided", memory="all")
     turned = {
@@ -236,7 +236,7 @@ def _unused(decision: Decision) -> list[str]:
 
 
 def test_moving_states_must_pay() -> None:
-    """With but one round to pay in, the last plan is kept where the new one gains less."""
+    """If moving must pay within one round, the last plan is kept where the new one gains less."""
     observation = seen("own")
     best = decided(observation)
     near = {c.cluster: c.pipelines[0] for c in best.plan.clusters}
@@ -251,7 +251,7 @@ def test_moving_states_must_pay() -> None:
 def test_what_moving_takes_is_spread_over_the_rounds_it_has_to_pay_in(
     rounds: int, moves: bool
 ) -> None:
-    """The device that has all blocks is slowed to a sixteenth: they leave it, if not for one."""
+    """The device with all blocks is slowed to a sixteenth, so blocks move to other devices."""
     observation = seen("ofdma", clusters=1, memory=5.0)
     (before,) = decided(observation, memory="all").plan.clusters[0].pipelines
     (slowed,) = {stage.device for stage in before.stages}

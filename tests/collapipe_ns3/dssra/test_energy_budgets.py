@@ -1,4 +1,4 @@
-"""Budgets that no plan can keep: said once by every command that plans, with device and joules."""
+"""Budgets that no plan can keep: every command that plans warns once, with device and joules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole: descent that never rises, the best mixture of cases, the gap to exhaustive search."""
+"""The planner: the objective never rises, the best mixture of cases, exhaustive search."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def exhaustive(p: Objective, powers: int, bands: int) -> float:
 
 @pytest.mark.slow
 def test_the_gap_to_an_exhaustive_grid_of_tiny_instances() -> None:
-    """On average below the best point of a grid, never above it by more than 0.5 %."""
+    """The objective is on average below the best of a grid, and at most 0.5 % above it."""
     gaps = []
     for seed in range(2):
         for radio, devices in (("ofdma", 1), ("shared", 2), ("own", 2)):

@@ -1,4 +1,4 @@
-"""Virtual queues: the recursion, and what a queue proves."""
+"""Virtual queues: the recursion, and the bound on averages that a queue gives."""
 
 from __future__ import annotations
 

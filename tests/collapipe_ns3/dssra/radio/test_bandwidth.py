@@ -66,7 +66,7 @@ def test_identical_clusters_get_equal_parts() -> None:
 
 
 def drawn(seed: int, clusters: int, hops: int) -> Program:
-    """Pipelines of some hops each way in a band a cluster, and one band up and down for all."""
+    """Pipelines of some hops, with a band for each cluster and one up and one down for all."""
     rng = np.random.default_rng(seed)
     links, rows = 2 * hops + 2, 2 * hops + 4
     shape = (clusters, links)
@@ -111,7 +111,7 @@ def objective(program: Program, hz: np.ndarray) -> float:
 
 
 def by_slsqp(program: Program) -> float:
-    """The same program as SLSQP takes it, with the beats and T as variables."""
+    """The optimum of the same program by SLSQP, with the beats and T as variables."""
     shape = program.start.shape
     count = program.start.size
 
@@ -164,7 +164,7 @@ def test_bands_are_divided_as_slsqp_divides_them(seed: int, clusters: int, hops:
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(2, 5))
 def test_without_energy_and_beats_it_is_the_fastest_division(seed: int, clusters: int) -> None:
-    """The uplink alone: bisection and Lambert's function, and the interior point, agree."""
+    """For uplinks alone the search for T and the interior-point method agree."""
     rng = np.random.default_rng(seed)
     offset, bits = rng.uniform(0, 1, clusters), 10 ** rng.uniform(6, 8, clusters)
     efficiency, capacity = rng.uniform(0.2, 1, clusters), 10 ** rng.uniform(6, 9, clusters)

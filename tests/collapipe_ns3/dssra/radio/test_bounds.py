@@ -34,7 +34,7 @@ from collapipe_ns3.schemes.titanic import Offer, select
 
 
 def uploads(capacity: list[float], start: list[float]) -> Program:
-    """Clusters that share nothing but the band up, of 20 MHz."""
+    """Clusters that share only the uplink band, of 20 MHz."""
     clusters = len(capacity)
     shape = (clusters, 2)
     up = np.zeros(shape, dtype=bool)
@@ -59,8 +59,8 @@ def uploads(capacity: list[float], start: list[float]) -> Program:
 
 
 @pytest.mark.parametrize("share", [1e-6, 1e-9, 0.0])
-def test_a_link_that_begins_with_next_to_no_band_is_divided_for_all_the_same(share: float) -> None:
-    """One cluster is near, and one so far that it takes the whole band: a step was cut for ever."""
+def test_bands_are_divided_if_a_link_starts_with_almost_no_bandwidth(share: float) -> None:
+    """One cluster is near, and one so far away that it takes the whole band."""
     program = uploads([1e13, 1e5], [2e7 * share, 2e7 * (1 - share)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -155,7 +155,7 @@ def test_a_graph_of_a_few_tasks_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No event graph may have any event."""
+    """Event graphs may have no events."""
     monkeypatch.setattr(graph, "_MOST_EVENTS", 0)
     monkeypatch.setattr(graph, "_MOST_EVENTS_A_TASK", 0)
 

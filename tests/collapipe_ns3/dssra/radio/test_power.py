@@ -1,4 +1,4 @@
-"""The best power in closed form against numbers."""
+"""The best power in closed form against numerical minima."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_needed_power_takes_just_so_long(seconds: float, hz: float, gamma: f
 
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
 def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> None:
-    """Linear bookkeeping of airtimes against the whole assessment, case by case."""
+    """The linear model of airtimes against the value of the whole plan, for each case."""
     rng = np.random.default_rng(4)
     seen = fleets.observation(rng, 2, 3, radio=radio, batch_size=16, memory=0.6)
     fleet = Fleet.of(seen, Knowledge())

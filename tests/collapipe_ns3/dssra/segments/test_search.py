@@ -1,4 +1,4 @@
-"""How near the search for larger clusters comes to the exact optimum, measured."""
+"""How near the search for larger clusters comes to the exact optimum."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def exactly(problem: SegmentProblem) -> float:
 
 
 def gaps(shapes: list[tuple[int, int]], memory: float, each: int) -> np.ndarray:
-    """Relative excess of the search over the exact optimum, infeasible ones left out."""
+    """Relative excess of the search over the exact optimum, without infeasible instances."""
     found = []
     for number, (devices, blocks) in enumerate(shapes * each):
         radio = ("own", "ofdma", "shared")[number % 3]
@@ -115,7 +115,7 @@ def test_the_search_evaluates_as_the_exact_solver_does(seed: int, devices: int, 
 def test_the_exact_solver_finds_the_same_in_many_small_parts(
     memory: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where memory depends on a device's place in the pipeline, too."""
+    """Also where the memory that is needed depends on the place in the pipeline."""
     for seed in range(6):
         problem = segment_problem(seed, 4, 8, "own", memory)
         cases = Cases(np.array([0]), np.array([16]), np.array([True]), np.array([3]))
@@ -152,7 +152,7 @@ def test_shortest_paths_are_those_of_all_permutations(seed: int, devices: int) -
 
 
 def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
-    """A cluster's segments do not depend on who else is planned for."""
+    """A cluster's segments do not depend on the other clusters."""
     problem = segment_problem(3, 8, 12, "ofdma", 20.0, clusters=3)
     fleet = dataclasses.replace(problem.fleet, size=np.array([8, 4, 8]))
     memory = fleet.memory_bytes.copy()
@@ -176,7 +176,7 @@ def test_large_and_small_clusters_are_scheduled_side_by_side() -> None:
         assert best.segments.order[0].tolist() == together.segments.order[cluster].tolist()
 
 
-def test_more_devices_than_a_search_looks_at() -> None:
+def test_a_cluster_with_more_devices_than_are_searched_is_scheduled() -> None:
     problem = segment_problem(1, 13, 12, "shared", 20.0)
     best, *_ = schedule(problem)
     assert best.exists.all()

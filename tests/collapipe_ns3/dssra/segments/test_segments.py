@@ -1,4 +1,4 @@
-"""Segments: equal to brute force over every plan, written down from the physics in plain Python."""
+"""Segments equal brute force over every plan, whose cost is computed in plain Python."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def problem(
 def objective(
     p: Problem, order: tuple[int, ...], counts: tuple[int, ...], m: int, schedule: str
 ) -> float:
-    """J of one plan, or infinity where it does not fit; devices are numbered from 1."""
+    """J of one plan, infinite where it does not fit; devices are numbered from 1."""
     fleet, work, radio, prices = p.fleet, p.work, p.radio, p.prices
     s, u, d2d = len(order), work.batch_size / m, fleet.links.sidelink
     for place, (k, blocks) in enumerate(zip(order, counts, strict=True), start=1):
@@ -221,7 +221,7 @@ def test_the_best_segments_are_those_of_brute_force(
 
 
 def scheduled(p: Problem, one_f: bool, windows: bool) -> float:
-    """J of all that may be chosen: segments, orders, micro-batches."""
+    """The least J over segments, orders and micro-batches."""
     open_ = Choices((1, 2, 4, 12), gpipe=not one_f, one_f_one_b=one_f)
     (best,) = schedule(subproblem(p, open_, windows))
     return float(best.cost[0])
@@ -229,7 +229,7 @@ def scheduled(p: Problem, one_f: bool, windows: bool) -> float:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_five_devices_are_scheduled_exactly(seed: int) -> None:
-    """Of larger clusters a search first says what need not be looked at."""
+    """In larger clusters the cost of a searched plan is first taken as a limit."""
     radio, one_f = ["own", "ofdma", "shared"][seed % 3], bool(seed % 2)
     p = problem(np.random.default_rng(seed), 5, 4, radio, [1.0, 0.3][seed // 3])
     least = min(
@@ -243,7 +243,7 @@ def test_five_devices_are_scheduled_exactly(seed: int) -> None:
 def test_a_search_hides_nothing_that_windows_would_choose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What tables put second may wait less for 1F1B's windows."""
+    """A plan that is second by the tables may lose less to 1F1B's windows."""
     for seed in range(12):
         radio = ["own", "ofdma", "shared"][seed % 3]
         p = problem(np.random.default_rng(2000 + seed), 5, 6, radio, [1.0, 0.3][seed % 2])
