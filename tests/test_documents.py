@@ -51,6 +51,25 @@ def test_links_and_files_of_a_document_are_there(page: Path) -> None:
     assert missing == []
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_anchors_that_a_document_links_to_are_there(page: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
+    missing = [
+        f"{target}#{anchor}"
+        for target, anchor in linked
+        if anchor not in anchors(page.parent / target if target else page)
+    ]
+    assert missing == []
+
+
 def test_contributing_lists_the_rooms_in_their_order() -> None:
     """From the top to the bottom, each line of names as in `test_rooms.ROOMS`."""
     rooms = runpy.run_path(str(ROOT / "tests" / "test_rooms.py"))["ROOMS"]

@@ -6,6 +6,7 @@ loaded.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing
@@ -77,24 +78,10 @@ def run_here(
             process.terminate()
         sending.close()
         dying.close()
-        error = ""
-        try:
-            while True:
-                message: str = receiving.recv()
-                if message:
-                    error = message
-                else:
-                    on_round(run)
-        except EOFError:
-            process.join()
+        error = _messages(receiving, lambda: on_round(run))
+        process.join()
         running.discard(process)
-        if process.exitcode and not error and (words := os.read(last.fileno(), 1 << 16)):
-            error = json.loads(words)
-        if process.exitcode and not error:
-            error = f"its process ended with exit code {process.exitcode}"
-            if process.exitcode == -signal.SIGKILL:
-                error += ": killed, perhaps for lack of memory; fewer --jobs need less memory"
-        return Ended(run, error)
+        return Ended(run, error or _exit_error(process, last))
 
     with ThreadPoolExecutor(jobs) as pool:
         pending = [pool.submit(execute_one, run) for run in missing]
@@ -107,6 +94,34 @@ def run_here(
                 future.cancel()
             for process in list(running):
                 process.terminate()
+
+
+def _messages(receiving: Connection, on_round: Callable[[], None]) -> str:
+    """Receives the messages of `work` until its process ends; returns the error, else empty."""
+    error = ""
+    with contextlib.suppress(EOFError):
+        while True:
+            message: str = receiving.recv()
+            if message:
+                error = message
+            else:
+                on_round()
+    return error
+
+
+def _exit_error(process: BaseProcess, last: Connection) -> str:
+    """Why a process that has ended did not end by itself; empty where it did.
+
+    Where ns-3 ended it, `last` has the message as a JSON string.
+    """
+    if not process.exitcode:
+        return ""
+    if words := os.read(last.fileno(), 1 << 16):
+        return str(json.loads(words))
+    error = f"its process ended with exit code {process.exitcode}"
+    if process.exitcode == -signal.SIGKILL:
+        error += ": killed, perhaps for lack of memory; fewer --jobs need less memory"
+    return error
 
 
 def _start_fork_server() -> None:
