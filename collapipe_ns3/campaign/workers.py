@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -126,6 +126,7 @@ def _exit_error(process: BaseProcess, last: Connection) -> str:
 
 def _start_fork_server() -> None:
     """Starts the server with Ctrl-C blocked until `campaign.preload` has set how it ends one."""
+    resource_tracker.ensure_running()  # its first start would unblock Ctrl-C again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
