@@ -82,11 +82,11 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 class RoundRecord:
     """Everything that is recorded of one round.
 
-    `links` are the links as the scheme was shown them, and `sounded` those that were measured for
-    it. `metrics` are the task's test metrics after the round, the main one first. `start_ns` is the
-    simulated time since the run began. `divergence` is Σ ρΓ of the round
-    (`collapipe_ns3.prediction.divergence`). `energy_queues` and `explanation` are what the scheme
-    reports.
+    `links` are the links as the scheme was shown them, and `sounded` the pairs that were sounded
+    before it planned. `metrics` are the task's test metrics after the round, the main one first.
+    `start_ns` is when the round began, in simulated time since the run began. `divergence` is Σ ρΓ
+    of the round (`collapipe_ns3.prediction.divergence`). `energy_queues` and `explanation` are
+    those of the scheme.
     """
 
     plan: RoundPlan
