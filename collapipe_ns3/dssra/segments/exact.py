@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations
 from math import comb
@@ -76,83 +77,139 @@ def arrangements(size: int) -> Ints:
     return np.array(list(permutations(range(size))), dtype=np.intp)
 
 
+@dataclass(frozen=True)
+class _Divisions:
+    """Divisions of the blocks among the members of a set, without an order.
+
+    `counts` (A, s) are the members' blocks, `cost` (R, A) all terms of J that do not depend on the
+    order, `beats` (R, 2, A) those of the stages, `room` (R, A, s) how many micro-batches each
+    member can keep. The cost is infinite where memory does not allow the division.
+    """
+
+    counts: Ints
+    cost: Array
+    beats: Array
+    room: Array
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def take(self, which: slice | Mask) -> _Divisions:
+        """These of the divisions."""
+        return _Divisions(
+            self.counts[which], self.cost[:, which], self.beats[:, :, which], self.room[:, which]
+        )
+
+
+@dataclass(frozen=True)
+class _Orders:
+    """Orders of the members of a set.
+
+    `places` (O, s) are the members' numbers in the set by place, `cost` (R, O) is that of the hops,
+    `beats` (R, 2, O) are those of the path.
+    """
+
+    places: Ints
+    cost: Array
+    beats: Array
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, which: Mask) -> _Orders:
+        """These of the orders."""
+        return _Orders(self.places[which], self.cost[:, which], self.beats[:, :, which])
+
+
 def _best_of_set(
-    tables: Tables, members: Ints, divisions: Ints, affordable: Mask, below: Array
+    tables: Tables, members: Ints, counts: Ints, affordable: Mask, below: Array
 ) -> RowPlans:
     """The best plan of every row with this set of devices, where one costs less than `below`.
 
-    `divisions` (A, s) are the ways to divide the blocks. Orders and divisions are numbered in one
-    sequence, the orders of the first division first.
+    `counts` (A, s) are all divisions of the blocks among so many devices.
     """
     rows, devices, _ = tables.device.shape
     nothing = RowPlans.none(rows, devices)
     place = np.broadcast_to(np.arange(1, len(members) + 1), (rows, len(members)))
     kept = kept_micro_batches(tables.cases, place, np.array(len(members)))  # (R, s), falling
-    possible = _possible(tables, members, divisions, affordable, kept[:, -1])
+    possible = _possible(tables, members, counts, affordable, kept[:, -1])
     some = possible.any(0)
-    divisions, possible = divisions[some], possible[:, some]
-    if not len(divisions):
+    if not some.any():
         return nothing
-    orders = arrangements(len(members))
-    added, beats = tables.paths(members[orders])
-    # Where each device may stand at any place, an order that another beats is never needed.
-    room = tables.room[:, members, divisions]
-    anywhere = bool((room >= kept[:, None, :1])[possible].all())
+    possible = possible[:, some]
+    divisions = _divisions(tables, members, counts[some], possible)
+    orders = _Orders(arrangements(len(members)), *tables.paths(members[arrangements(len(members))]))
+    # Where each device may stand at any place, an order that another one beats is never needed.
+    anywhere = bool((divisions.room >= kept[:, None, :1])[possible].all())
     if anywhere and len(orders) > _FEW_ORDERS:
-        needed = _undominated(added, beats)
-        orders, added, beats = orders[needed], added[:, needed], beats[:, :, needed]
-    share = tables.device[:, members, divisions].sum(-1)
-    share += tables.time[:, None] * tables.star[:, :, members, divisions].max(-1).sum(1)
-    share[~possible] = np.inf
-    own = np.maximum(tables.beat[:, :, members, divisions].max(-1), tables.floor[:, :, None])
-    lowest = np.maximum(own, beats.min(-1)[..., None])
-    bound = share + added.min(-1)[:, None] + (tables.weight[..., None] * lowest).sum(1)
-    some = (bound + tables.constant[:, None] < below[:, None]).any(0)
-    divisions, share, own, room = divisions[some], share[:, some], own[:, :, some], room[:, some]
+        orders = orders.take(_undominated(orders))
+    lowest = np.maximum(divisions.beats, orders.beats.min(-1)[..., None])
+    bound = divisions.cost + orders.cost.min(-1)[:, None]
+    bound = bound + (tables.weight[..., None] * lowest).sum(1)
+    divisions = divisions.take((bound + tables.constant[:, None] < below[:, None]).any(0))
     if not len(divisions):
         return nothing
-    value = np.full(rows, np.inf)
-    which = np.zeros(rows, dtype=np.intp)
-    step = max(_AT_ONCE // (rows * len(orders)), 1)
-    for first in range(0, len(divisions), step):
-        chunk = slice(first, first + step)
-        total = share[:, chunk, None] + added[:, None, :]
-        for g in range(2):
-            slowest = np.maximum(own[:, g, chunk, None], beats[:, g, None, :])
-            total += tables.weight[:, g, None, None] * slowest
-        if not anywhere:
-            total[~_fits(room[:, chunk], kept, orders)] = np.inf
-        flat = total.reshape(rows, -1)
-        here = flat.argmin(-1)
-        least = flat[np.arange(rows), here]
-        which = np.where(least < value, first * len(orders) + here, which)
-        value = np.minimum(value, least)
+    least, which = _least(tables, divisions, orders, None if anywhere else kept)
     division, number = np.divmod(which, len(orders))
-    order = orders[number]
-    cost = np.where(value + tables.constant < below, value + tables.constant, np.inf)
+    order = orders.places[number]
+    cost = np.where(least + tables.constant < below, least + tables.constant, np.inf)
     plans = RowPlans(cost, nothing.order, nothing.counts)
     plans.order[:, : len(members)] = members[order]
-    plans.counts[:, : len(members)] = np.take_along_axis(divisions[division], order, -1)
+    plans.counts[:, : len(members)] = np.take_along_axis(divisions.counts[division], order, -1)
     return plans
 
 
-def _possible(
-    tables: Tables, members: Ints, divisions: Ints, affordable: Mask, least: Ints
-) -> Mask:
+def _divisions(tables: Tables, members: Ints, counts: Ints, possible: Mask) -> _Divisions:
+    cost = tables.device[:, members, counts].sum(-1)
+    cost += tables.time[:, None] * tables.star[:, :, members, counts].max(-1).sum(1)
+    cost[~possible] = np.inf
+    beats = np.maximum(tables.beat[:, :, members, counts].max(-1), tables.floor[:, :, None])
+    return _Divisions(counts, cost, beats, tables.room[:, members, counts])
+
+
+def _least(
+    tables: Tables, divisions: _Divisions, orders: _Orders, kept: Ints | None
+) -> tuple[Array, Ints]:
+    """The least J of every row without its constant, and the number of its combination, (R,).
+
+    Combinations are numbered in one sequence, all orders of the first division first. `kept` (R, s)
+    are the micro-batches that a device keeps by its place; none where memory does not matter.
+    """
+    rows = len(divisions.cost)
+    least = np.full(rows, np.inf)
+    which = np.zeros(rows, dtype=np.intp)
+    step = max(_AT_ONCE // (rows * len(orders)), 1)
+    for first in range(0, len(divisions), step):
+        part = divisions.take(slice(first, first + step))
+        total = part.cost[:, :, None] + orders.cost[:, None, :]
+        for g in range(2):
+            slowest = np.maximum(part.beats[:, g, :, None], orders.beats[:, g, None, :])
+            total += tables.weight[:, g, None, None] * slowest
+        if kept is not None:
+            total[~_fits(part.room, kept, orders.places)] = np.inf
+        flat = total.reshape(rows, -1)
+        here = flat.argmin(-1)
+        lowest = flat[np.arange(rows), here]
+        which = np.where(lowest < least, first * len(orders) + here, which)
+        least = np.minimum(least, lowest)
+    return least, which
+
+
+def _possible(tables: Tables, members: Ints, counts: Ints, affordable: Mask, least: Ints) -> Mask:
     """Which divisions each row's devices have the memory for, keeping `least` (R,), (R, A)."""
     holds = (affordable & (tables.room >= least[:, None, None]))[:, members]
     most = np.where(holds, np.arange(holds.shape[-1]), 0).max(-1)
-    enough = most.sum(-1, keepdims=True) >= divisions[0].sum()
-    possible = np.repeat(enough, len(divisions), -1)
+    enough = most.sum(-1, keepdims=True) >= counts[0].sum()
+    possible = np.repeat(enough, len(counts), -1)
     for member in range(len(members)):
-        possible = possible & holds[:, member, divisions[:, member]]
+        possible = possible & holds[:, member, counts[:, member]]
     return possible
 
 
-def _undominated(added: Array, beats: Array) -> Mask:
+def _undominated(orders: _Orders) -> Mask:
     """Orders that, for some row, no other order equals or beats in cost and both beats, (O,)."""
-    kept = np.zeros(added.shape[-1], dtype=bool)
-    for row in np.concatenate([added[:, None], beats], 1):
+    kept = np.zeros(len(orders), dtype=bool)
+    for row in np.concatenate([orders.cost[:, None], orders.beats], 1):
         left = np.argsort(row[0], kind="stable")
         while len(left):
             first, left = left[0], left[1:]
