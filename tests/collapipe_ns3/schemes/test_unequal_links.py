@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 
 import pytest
 import wild
@@ -71,6 +72,18 @@ def planned(scheme: Scheme, seen: Observation) -> RoundPlan | None:
         # A cluster that sits out says so of each of its devices.
         assert cluster.pipelines or absent == set(seen.devices[cluster.cluster])
     return plan
+
+
+@pytest.mark.parametrize("radio", wild.RADIOS)
+@pytest.mark.parametrize("make", [CollaPipe, PipeLine, TITANIC, VanillaFL, Oracle])
+def test_on_links_that_differ_by_20_db_every_cluster_takes_part(
+    make: Callable[[], Scheme], radio: str
+) -> None:
+    """Of the networks below these are the best: there a scheme that gave up would be found."""
+    devices = 1 if make is Oracle else 3
+    plan = planned(make(), wild.observation(1, 2, devices, radio, 20.0, 0.0))
+    assert plan is not None
+    assert [bool(cluster.pipelines) for cluster in plan.clusters] == [True, True]
 
 
 @settings(max_examples=12)
