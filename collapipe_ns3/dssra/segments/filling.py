@@ -164,6 +164,7 @@ def fill(slopes: Slopes, sets: Mask, levels: Array, taken: Array | None = None) 
     left = np.broadcast_to((tables.device.shape[-1] - 1 - size)[..., None], levels.shape) + 0.0
     share = np.zeros(levels.shape)
     weights = slopes.weights
+    # Lines 0 and 1 are the beats, which have a floor; 2 and 3 the star's ends, which are scaled.
     lines = [line for line in range(4) if np.any(weights[:, line] * slopes.first[:, line + 1].T)]
     level_first, level_more = slopes.levels(size)
     highest = {line: np.zeros(levels.shape) for line in lines}
