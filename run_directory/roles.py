@@ -1,4 +1,4 @@
-"""What a node in the tables of a run is, which its name says."""
+"""The roles of nodes in the tables of a run, which follow from their names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a node does in a run."""
+    """The role of a node in a run."""
 
     BASE_STATION = "base station"
     CONTROL_UNIT = "control unit"

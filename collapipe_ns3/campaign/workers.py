@@ -37,7 +37,7 @@ from run_directory.writing import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: `error` is empty where all went well."""
+    """The end of a run; `error` is empty where it succeeded."""
 
     run: CampaignRun
     error: str

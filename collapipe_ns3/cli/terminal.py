@@ -1,4 +1,4 @@
-"""What all commands share: the consoles that they print on, and how they report errors."""
+"""The consoles that all commands print on, and the reporting of their errors."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Task(Section):
 
 
 class Training(Section):
-    """How the model is trained."""
+    """The settings of training."""
 
     optimizer: OptimizerName = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
@@ -112,8 +112,8 @@ class Node(Section):
     profile: Annotated[str, Field(examples=["raspberry-pi-4"])]
     position: Position | None = None
     motion: Motion | None = None
-    """How it moves; a trajectory (`way`) begins at its own place. A control unit takes its devices
-    along."""
+    """Motion of the node; a trajectory (`way`) begins at its own position. A control unit takes its
+    devices along."""
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
     """The most that it can radiate."""
     rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
@@ -163,7 +163,7 @@ class Cluster(Section):
     position: Position | None = None
     """Position of the control unit; by default drawn within the cell."""
     motion: Motion | None = None
-    """How the control unit moves."""
+    """Motion of the control unit."""
     together: bool = True
     """Whether devices move with the control unit; those on a trajectory of their own never do."""
     station: str | None = None
