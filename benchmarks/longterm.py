@@ -26,7 +26,8 @@ from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
-from collapipe_ns3.outcome import DeviceUse, Phase, PipelineDistortion, RoundOutcome
+from collapipe_ns3.outcome import DeviceUse, PipelineDistortion, RoundOutcome
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.fleet import Fleet

@@ -14,7 +14,7 @@ from typing import Any
 
 from ns3_scenarios import runtime
 from ns3_scenarios.episode_network import EpisodeNetwork
-from ns3_scenarios.measurement import MeasuredLink, RadioUsage
+from ns3_scenarios.measurement import RadioLinkState, RadioUsage
 from ns3_scenarios.radios.grants import Grant
 
 _ATTACH_LIMIT_NS = 5_000_000_000
@@ -40,7 +40,7 @@ class HostNetwork(EpisodeNetwork):
         *,
         label: str = "hosts",
         on_grants: Callable[[Sequence[Grant]], None] | None = None,
-        link_state: Callable[[], Sequence[MeasuredLink]] = lambda: (),
+        link_state: Callable[[], Sequence[RadioLinkState]] = lambda: (),
         usage: Callable[[], Mapping[str, RadioUsage]] = dict,
     ) -> None:
         ns = runtime.load()
@@ -74,7 +74,7 @@ class HostNetwork(EpisodeNetwork):
         probes = (self.transfer(src, dst, _PROBE_BYTES, "sounding") for src, dst in pairs)
         await asyncio.gather(*probes)
 
-    def link_state(self) -> Sequence[MeasuredLink]:
+    def link_state(self) -> Sequence[RadioLinkState]:
         return self._link_state()
 
     def usage(self) -> Mapping[str, RadioUsage]:

@@ -1,4 +1,10 @@
-"""A network's measurements as plain data, linear and in SI units."""
+"""A network's measurements as plain data, linear and in SI units.
+
+The measurements are made in `ns3_scenarios/native/`: links are measured by `ofdma-link.cc`,
+`lte-meter.cc` and `wifi-cells.cc`, and averaged and counted in `radio-link.h`. The measurements of
+a link leave this package as `RadioLinkState`, which implements `bridge.network.LinkState`; schemes
+see them as `collapipe_ns3.observed.MeasuredLink`. All three have the same fields.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +67,7 @@ class RadioDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredLink:
+class RadioLinkState:
     """What was measured on one directed link; see `bridge.network.LinkState`."""
 
     src: str

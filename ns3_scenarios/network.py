@@ -10,11 +10,11 @@ from ns3_scenarios import runtime
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
 from ns3_scenarios.episode_network import ENDINGS, EpisodeNetwork
-from ns3_scenarios.measurement import MeasuredLink, RadioDelivery, RadioUsage, ratio, take_ended
+from ns3_scenarios.measurement import RadioDelivery, RadioLinkState, RadioUsage, ratio, take_ended
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
-from ns3_scenarios.radios.grants import Bandwidths, Grant
+from ns3_scenarios.radios.grants import Grant, GrantedBandwidths
 from ns3_scenarios.radios.registry import stack_names, stacks
 from ns3_scenarios.radios.stack import Construction
 from ns3_scenarios.runtime import SimulationError
@@ -137,7 +137,7 @@ class Ns3Network(EpisodeNetwork):
         super().__init__(episode, numbers, stack_names(spec), unrepaired)
         self._nodes = {node.name: node for node in spec.nodes}
         self._granted = {pair for stack in chosen if stack.grants_links for pair in stack.pairs()}
-        self._bandwidths = Bandwidths(band for stack in chosen for band in stack.bands())
+        self._bandwidths = GrantedBandwidths(band for stack in chosen for band in stack.bands())
         everyone = {**numbers, **add_interferers(interferer_nodes(spec), episode, native)}
         for stack in chosen:
             stack.install(Construction(episode, everyone, native))
@@ -177,10 +177,10 @@ class Ns3Network(EpisodeNetwork):
         """
         await asyncio.gather(*(self._sound(src, dst) for src, dst in pairs))
 
-    def link_state(self) -> list[MeasuredLink]:
+    def link_state(self) -> list[RadioLinkState]:
         now_ns = self.now_ns()
         return [
-            MeasuredLink(
+            RadioLinkState(
                 src=self._names[link.src],
                 dst=self._names[link.dst],
                 gain=link.gain,

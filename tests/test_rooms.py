@@ -31,7 +31,7 @@ FORBIDDEN = {
 #: The rooms of `collapipe_ns3`, from the bottom to the top: each may import those before it. A room
 #: is a folder, or the modules that lie beside the folders and belong together.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("names", "nodes", "paths", "plugins", "quantity", "shadowing", "streams"),
+    ("names", "nodes", "paths", "phases", "plugins", "quantity", "shadowing", "random_streams"),
     ("schedule", "plan", "problems", "keywords"),
     ("learning",),
     ("costs",),

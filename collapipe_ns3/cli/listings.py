@@ -33,10 +33,10 @@ def profiles(as_json: JsonOption = False) -> None:
 
 def schemes(as_json: JsonOption = False) -> None:
     """List the installed schemes: their settings, with types and defaults."""
-    from collapipe_ns3.schemes.catalogue import catalogue
+    from collapipe_ns3.schemes.installed import installed_schemes
 
     with only_results_on_stdout():  # importing their modules may print
-        known = list(catalogue())
+        known = list(installed_schemes())
     if as_json:
         print_json({each.name: dataclasses.asdict(each) for each in known})
     else:

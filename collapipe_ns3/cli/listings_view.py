@@ -15,7 +15,7 @@ from collapipe_ns3.cli.tables import new_table, print_table
 if TYPE_CHECKING:
     from collapipe_ns3.config.study import StudyConfig
     from collapipe_ns3.costs.devices import DeviceProfile
-    from collapipe_ns3.schemes.catalogue import InstalledScheme, Setting
+    from collapipe_ns3.schemes.installed import InstalledScheme, Setting
 
 
 def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:

@@ -13,7 +13,7 @@ from collapipe_ns3.cli import gantt
 from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import MeasuredLink
-from collapipe_ns3.outcome import PIPELINE_PHASES, Phase
+from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.run.preview import Preview

@@ -19,7 +19,7 @@ from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.outcome import Phase
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline

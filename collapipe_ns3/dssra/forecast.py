@@ -13,7 +13,7 @@ from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
-from collapipe_ns3.outcome import Phase
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.plan_timeline import predict_timeline
 from collapipe_ns3.prediction.round_time import aggregate_s

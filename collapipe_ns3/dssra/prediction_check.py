@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from collapipe_ns3.dssra.forecast import Prediction
-from collapipe_ns3.outcome import PLANNED_PHASES, DeviceUse, Phase
+from collapipe_ns3.outcome import DeviceUse
+from collapipe_ns3.phases import PLANNED_PHASES, Phase
 
 #: Phases that are corrected. Uploads depend on when clusters have trained, not on a factor.
 _CORRECTED = (Phase.BROADCAST, Phase.GATHER)

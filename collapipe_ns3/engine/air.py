@@ -12,8 +12,8 @@ from torch import Tensor
 from bridge.compute import TorchThread
 from bridge.formats import Wire
 from bridge.payload import Ranges, pack, receive
+from collapipe_ns3.random_streams import number
 from collapipe_ns3.schedule import Action
-from collapipe_ns3.streams import number
 
 #: Tensors that travel together.
 Payload = tuple[Tensor, ...]

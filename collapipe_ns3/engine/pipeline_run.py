@@ -19,7 +19,8 @@ from collapipe_ns3.engine.step import PipelineStep, first_of
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
-from collapipe_ns3.outcome import GradientNorms, Phase
+from collapipe_ns3.outcome import GradientNorms
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline
 from collapipe_ns3.schedule import Table
 

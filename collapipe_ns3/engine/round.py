@@ -20,13 +20,8 @@ from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, Pipe
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import measured_links
-from collapipe_ns3.outcome import (
-    Phase,
-    PipelineDistortion,
-    PipelineFate,
-    RoundOutcome,
-    durations_ns,
-)
+from collapipe_ns3.outcome import PipelineDistortion, PipelineFate, RoundOutcome
+from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 from collapipe_ns3.schedule import schedule_of
 

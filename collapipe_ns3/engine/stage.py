@@ -1,4 +1,7 @@
-"""One stage of a pipeline on its node, with an autograd graph of its own."""
+"""The computation of one stage of a pipeline, with an autograd graph of its own.
+
+`collapipe_ns3.engine.step` sends its results to the next stage.
+"""
 
 from __future__ import annotations
 

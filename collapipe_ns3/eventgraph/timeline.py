@@ -19,7 +19,7 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
-from collapipe_ns3.outcome import Phase, durations_ns
+from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan
 from collapipe_ns3.schedule import (
     RECEIVES,

@@ -15,7 +15,7 @@ from collapipe_ns3.learning.phrases import KINDS, Pair, phrases
 from collapipe_ns3.learning.sizes import held_out
 from collapipe_ns3.learning.spec import BOS, EOS, PAD
 from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.streams import stream
+from collapipe_ns3.random_streams import stream
 
 if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
     from torch import Tensor

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from collapipe_ns3.eventgraph.timeline import Timeline
-from collapipe_ns3.outcome import Computation, Phase
+from collapipe_ns3.outcome import Computation
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
 #: What a pipeline that was never executed may take in addition.

@@ -9,7 +9,7 @@ from typing import Any
 
 from collapipe_ns3.problems import Place, Problem, path_of, shown
 from collapipe_ns3.reading import yaml_text
-from collapipe_ns3.reading.sections import spelled_out
+from collapipe_ns3.reading.section_lookup import spelled_out
 
 _LONGEST_SHOWN = 60
 

@@ -19,7 +19,7 @@ from collapipe_ns3.problems import MOST_IN_FORM, Place, Problem, StudyError, fro
 from collapipe_ns3.reading import yaml_text
 from collapipe_ns3.reading.origins import Origins
 from collapipe_ns3.reading.overrides import Overrides
-from collapipe_ns3.reading.sections import keys_at, section_at, spelled_out
+from collapipe_ns3.reading.section_lookup import keys_at, section_at, spelled_out
 
 _SUFFIXES = (".yaml", ".yml")
 _PASSES = 4  # over a study, each with the errors of the earlier ones repaired

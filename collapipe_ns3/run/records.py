@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collapipe_ns3.observed import MeasuredLink
-from collapipe_ns3.outcome import PLANNED_PHASES, Phase, RoundOutcome
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.phases import PLANNED_PHASES, Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 

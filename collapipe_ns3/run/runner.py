@@ -28,10 +28,10 @@ from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.random_streams import number
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, spent_j
 from collapipe_ns3.run.records import RoundRecord
-from collapipe_ns3.streams import number
 from collapipe_ns3.topology import networks
 from ns3_scenarios.traces import TraceFiles
 

@@ -11,7 +11,7 @@ from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.schemes import Scheme, SchemeFailed, failing_as
-from collapipe_ns3.schemes.plain import (
+from collapipe_ns3.schemes.read_plain import (
     NotPlain,
     read_figures,
     read_json,

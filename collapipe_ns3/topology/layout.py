@@ -11,7 +11,7 @@ from collapipe_ns3.config.study import MAST_M, Cluster, Node, StudyConfig
 from collapipe_ns3.config.surroundings import HEAD_HEIGHT_M, Motion, point
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
-from collapipe_ns3.streams import number, stream
+from collapipe_ns3.random_streams import number, stream
 from ns3_scenarios.mobility import Point, Trajectory
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 

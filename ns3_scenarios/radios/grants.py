@@ -22,7 +22,7 @@ class Grant(Protocol):
     def bandwidth_hz(self) -> float | None: ...
 
 
-class Bandwidths:
+class GrantedBandwidths:
     """The bandwidths granted so far, so that no band's grants exceed it."""
 
     def __init__(self, bands: Iterable[RadioBand]) -> None:

@@ -12,5 +12,5 @@ from collapipe_ns3.observed import MeasuredLink
 
 def test_a_measured_link_has_all_that_networks_measure() -> None:
     declared = {name for name, value in vars(LinkState).items() if isinstance(value, property)}
-    for kind in (MeasuredLink, FixedLinkState, ns3_scenarios.measurement.MeasuredLink):
+    for kind in (MeasuredLink, FixedLinkState, ns3_scenarios.measurement.RadioLinkState):
         assert {field.name for field in dataclasses.fields(kind)} == declared

@@ -14,7 +14,7 @@ from radio_lab import node, run, scenario, steady_rate_bps
 from ns3_scenarios import network
 from ns3_scenarios.checks import problems
 from ns3_scenarios.interferers import Background, Interferer, Jammer
-from ns3_scenarios.measurement import MeasuredLink, RadioDelivery
+from ns3_scenarios.measurement import RadioDelivery, RadioLinkState
 from ns3_scenarios.mobility import Trajectory
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
@@ -58,7 +58,7 @@ def interfered(stack: str, *interferers: Interferer, start_s: float = 0.0) -> Sc
     )
 
 
-def measured(spec: ScenarioSpec, link: tuple[str, str], seconds: float = 0.12) -> MeasuredLink:
+def measured(spec: ScenarioSpec, link: tuple[str, str], seconds: float = 0.12) -> RadioLinkState:
     """A link's measurements after it has sent for a while."""
     with closing(network.build(spec)) as net:
 
@@ -131,7 +131,7 @@ def test_a_sub_band_alone_is_jammed_with_all_the_power() -> None:
     assert other.interference_w_hz == pytest.approx(noise, rel=0.02, abs=0.0)
 
 
-def everything(engine: str) -> tuple[list[RadioDelivery], list[MeasuredLink]]:
+def everything(engine: str) -> tuple[list[RadioDelivery], list[RadioLinkState]]:
     """The deliveries on a radio with all kinds of interferers, some of which move."""
     ofdma = OfdmaSpec(engine=engine)  # type: ignore[arg-type]
     way = Trajectory(((2.0, 30.0, 20.0, 1.5), (4.0, -40.0, 60.0, 1.5)))

@@ -16,7 +16,7 @@ from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.channel import Channel
 from ns3_scenarios.interferers import Jammer
-from ns3_scenarios.measurement import MeasuredLink
+from ns3_scenarios.measurement import RadioLinkState
 from ns3_scenarios.network import Ns3Network
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
@@ -27,11 +27,11 @@ BOLTZMANN = 1.380649e-23
 KELVIN = 290.0
 
 
-def measured(net: Ns3Network) -> dict[tuple[str, str], MeasuredLink]:
+def measured(net: Ns3Network) -> dict[tuple[str, str], RadioLinkState]:
     return {(link.src, link.dst): link for link in net.link_state()}
 
 
-def sound(net: Ns3Network) -> dict[tuple[str, str], MeasuredLink]:
+def sound(net: Ns3Network) -> dict[tuple[str, str], RadioLinkState]:
     run(net, net.sound(PAIRS))
     return measured(net)
 

@@ -15,7 +15,7 @@ from radio_lab import run, scenario
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.checks import problems
-from ns3_scenarios.measurement import MeasuredLink, RadioDelivery
+from ns3_scenarios.measurement import RadioDelivery, RadioLinkState
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
@@ -76,7 +76,7 @@ def test_a_node_that_walks_away_raises_its_power() -> None:
 
 def after(
     spec: ScenarioSpec, link: tuple[str, str], *grants: LinkPlan
-) -> tuple[RadioDelivery, MeasuredLink]:
+) -> tuple[RadioDelivery, RadioLinkState]:
     """One transfer over a link, and the link's measurement."""
     with closing(network.build(spec)) as net:
         net.apply(grants)

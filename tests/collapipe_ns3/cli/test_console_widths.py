@@ -27,7 +27,7 @@ from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.costs import devices
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.run.preview import Preview
-from collapipe_ns3.schemes.catalogue import catalogue
+from collapipe_ns3.schemes.installed import installed_schemes
 
 WIDTHS = [100, 80, 60, 40]
 
@@ -64,11 +64,11 @@ def test_studies_profiles_and_schemes_fit(width: int) -> None:
     shown = Shown(width)
     print_studies(shown.console, study_file.catalogue())
     print_profiles(shown.console, devices.profiles().values())
-    print_schemes(shown.console, catalogue())
+    print_schemes(shown.console, installed_schemes())
     text = shown.text()
     for profile in devices.profiles().values():
         assert f"{profile.flops_per_s / 1e9:g}" in words(text)
-    for scheme in catalogue():
+    for scheme in installed_schemes():
         assert all(setting.name in words(text) for setting in scheme.settings)
 
 

@@ -21,9 +21,9 @@ from collapipe_ns3.costs.devices import profiles
 from collapipe_ns3.keywords import model_of, plain_defaults
 from collapipe_ns3.quantity import to_dbm
 from collapipe_ns3.reading import study_file
-from collapipe_ns3.schemes import catalogue as listing
+from collapipe_ns3.schemes import installed as listing
 from collapipe_ns3.schemes import names
-from collapipe_ns3.schemes.catalogue import catalogue, type_text
+from collapipe_ns3.schemes.installed import installed_schemes, type_text
 
 PAGE = (Path(__file__).parents[3] / "docs" / "schemes.md").read_text()
 
@@ -36,7 +36,7 @@ def call(*arguments: str) -> Result:
 
 def rows() -> Iterator[str]:
     """The rows of the tables in docs/schemes.md, as the lists have them."""
-    for scheme in catalogue():
+    for scheme in installed_schemes():
         for each in scheme.settings:
             default = each.default if isinstance(each.default, str) else json.dumps(each.default)
             yield f"| `{each.name}` | {each.type} | {default} | {each.description} |"
@@ -54,7 +54,7 @@ def test_the_page_has_every_scheme_setting_and_profile() -> None:
 
 
 def test_every_setting_of_a_bundled_scheme_is_described() -> None:
-    lacking = [(s.name, each.name) for s in catalogue() for each in s.settings
+    lacking = [(s.name, each.name) for s in installed_schemes() for each in s.settings
                if not each.description or "anything" in each.type]  # fmt: skip
     assert lacking == []
 
@@ -68,7 +68,7 @@ def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
     assert all(each["source"] for each in data.values())
 
     shown = call("schemes").stdout
-    assert all(each.name in shown for scheme in catalogue() for each in scheme.settings)
+    assert all(each.name in shown for scheme in installed_schemes() for each in scheme.settings)
     data = json.loads(call("schemes", "--json").stdout)
     assert list(data) == names()
     assert data["pipeline"]["package"] == "collapipe-ns3"
@@ -83,7 +83,7 @@ def test_a_scheme_that_cannot_be_loaded_is_listed_with_the_reason(
 ) -> None:
     broken = EntryPoint("broken", "no_such_module:Scheme", "collapipe_ns3.schemes")
     monkeypatch.setattr(listing, "entry_points", lambda group: EntryPoints([broken]))
-    [found] = catalogue()
+    [found] = installed_schemes()
     assert (found.name, found.settings) == ("broken", ())
     assert "no_such_module" in found.error
     assert "no_such_module" in call("schemes").stdout
@@ -97,7 +97,7 @@ def test_show_prints_all_settings_and_its_output_is_the_same_study(
     shown = call("show", study)
     (tmp_path / "again.yaml").write_text(shown.stdout)
     again = Study.load(tmp_path / "again.yaml")
-    [listed] = [each for each in catalogue() if each.name == scheme]
+    [listed] = [each for each in installed_schemes() if each.name == scheme]
     expected = {each.name: each.default for each in listed.settings}
     assert again.config.scheme.settings == expected
     assert again.config == study_file.resolved(Study.load(study).config)

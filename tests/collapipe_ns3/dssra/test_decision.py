@@ -19,7 +19,8 @@ from collapipe_ns3.dssra.prediction_check import check_prediction
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.outcome import PLANNED_PHASES, DeviceUse, Phase
+from collapipe_ns3.outcome import DeviceUse
+from collapipe_ns3.phases import PLANNED_PHASES, Phase
 from collapipe_ns3.plan import Pipeline, PlanError, validate
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge

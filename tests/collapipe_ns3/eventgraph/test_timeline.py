@@ -16,7 +16,8 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
-from collapipe_ns3.outcome import PIPELINE_PHASES, Phase, RoundOutcome
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 
 Pair = tuple[str, str]

@@ -30,7 +30,7 @@ from collapipe_ns3.plan import (
 from collapipe_ns3.schemes import SchemeFailed
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.schemes.pipeline import PipeLine
-from collapipe_ns3.schemes.plain import NotPlain, read_json, read_memory, read_plan
+from collapipe_ns3.schemes.read_plain import NotPlain, read_json, read_memory, read_plan
 
 SEEN = observation([2], 4)
 GOOD = PipeLine().plan(3, SEEN)

@@ -43,7 +43,7 @@ class InstalledScheme:
     error: str = ""
 
 
-def catalogue() -> Iterator[InstalledScheme]:
+def installed_schemes() -> Iterator[InstalledScheme]:
     """All installed schemes by name."""
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         package = point.dist.name if point.dist is not None else ""
