@@ -1,8 +1,8 @@
 """An asyncio loop whose clock is a simulated network.
 
-A standard event loop lets its selector sleep until the next timer; this one simulates the network
-until then. Tasks, queues, timeouts and cancellation thus all happen in simulated time, and a
-protocol is written as plain `async` code.
+A standard event loop waits in its selector until the next timer; this loop simulates the network
+up to that time instead. Tasks, queues, timeouts and cancellation thus all happen in simulated time,
+and a protocol is written as plain `async` code.
 
 Time is kept in integer nanoseconds. asyncio itself uses float seconds, so timers also store their
 nanoseconds and are ordered by them; timers of the same time are ordered by when they were set.
@@ -85,8 +85,8 @@ class _CtrlC:
     Python's own handler would raise it in the middle of a callback, as an error of the task that
     happens to run. Within `computing`, which may never return, it is nevertheless raised at once:
     there is no other way to end it. A second Ctrl-C is left to Python. The context does nothing
-    outside the main thread, which alone receives signals, and if another handler than Python's own
-    is installed.
+    outside the main thread, which alone receives signals, or where a handler other than Python's
+    own is installed.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _CALLS = 3  # innermost calls named in the message
 _AGAIN_S = 1.0  # until the error is raised again, in code that caught it
-_ENDS = 3  # attempts to end a watch: an error may interrupt one before it is over and one after
+_ENDS = 3  # attempts to end a watch: an error may interrupt one before it has ended, and one after
 
 
 class _Expired(BaseException):
@@ -30,8 +30,8 @@ class _Expired(BaseException):
 def watched(function: Callable[[], T], doing: str, seconds: float | None) -> T:
     """Calls a function under a watchdog, in which Ctrl-C is raised at once; returns its result.
 
-    Raises what it raises, and `WatchdogExpired` if it takes more than `seconds` of wall time (None:
-    no limit). That message begins with `doing` and names the line that was running.
+    Raises what `function` raises, and `WatchdogExpired` if it takes more than `seconds` of wall
+    time (None: no limit). That message begins with `doing` and names the line that was running.
     """
     if seconds is None:
         return computing(function)
@@ -72,8 +72,8 @@ class _Watch:
     def end(self) -> None:
         """Stops the timer; nothing is raised any more once this has returned.
 
-        An error that is still pending is caught here. Withdrawing it instead would make the
-        interpreter check for it for ever, which slows down all later code and makes profilers of
+        An error that is still pending is caught here. Withdrawing it instead would leave the
+        interpreter checking for it in all later code, which slows that down and makes profilers of
         Python 3.11 hang.
         """
         for _ in range(_ENDS):

@@ -14,7 +14,8 @@ from bridge.network import LinkState, Network
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.learning.spec import ModelSpec
 
-#: From this much SINR above the best code's on, fading and interference break no transport block.
+#: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
+#: break no transport block.
 #: Without any margin four transfers in ten wait for a retransmission: one block in ten is broken,
 #: and a transfer has several blocks.
 _SAFE_MARGIN_DB = 15.0

@@ -124,7 +124,8 @@ class RoundOutcome:
     """One executed round. Instants are nanoseconds since the network's episode began.
 
     `phases_ns` has the duration of each phase, in their order, of the pipeline that finished last.
-    The other pipelines' phases are simultaneous with these, so they add up to the round's duration.
+    The phases of other pipelines overlap these, so the phases listed here add up to the round's
+    duration.
 
     `computation_ns` is the longest time that any pipeline took for its local steps, including the
     transfers between its stages. It may be longer than the pipeline phase, which is that of the

@@ -120,8 +120,8 @@ def _try_out(spec: ScenarioSpec) -> None:
         left -= len(list(take_ended(network._episode)))
     if left:
         raise SimulationError(
-            f"within {_TRIAL_NS * 1e-9:g} s nothing of {_TRIAL_BYTES} bytes gets through, nor are "
-            "they given up"
+            f"a transfer of {_TRIAL_BYTES} bytes was neither delivered nor given up within "
+            f"{_TRIAL_NS * 1e-9:g} s"
         )
 
 

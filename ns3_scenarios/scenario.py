@@ -182,11 +182,11 @@ class ScenarioSpec:
     """The network of one episode. `ns3_defaults` are attribute defaults, `type::attribute` → value.
 
     `run` is ns-3's run number (RngRun) for what is drawn anew in each episode, such as fading;
-    `lasting_run` is that for what stays the same in all episodes of a run: line of sight, shadowing
-    and random motion. `start_ns` is the run's time at the start of the episode. `stations` are
-    further base stations, for clusters that name them. `interferers` are on the network's channels
-    and not part of it. With the fidelity `packet` every byte is simulated in packets, with
-    `sampled` long transfers are extrapolated (`native/fast-forward.h`).
+    `lasting_run` is the run number for what stays the same in all episodes of a run: line of sight,
+    shadowing and random motion. `start_ns` is the run's time at the start of the episode.
+    `stations` are further base stations, for clusters that name them. `interferers` are on the
+    network's channels and not part of it. With the fidelity `packet` every byte is simulated in
+    packets, with `sampled` long transfers are extrapolated (`native/fast-forward.h`).
     """
 
     bs: NodeSpec

@@ -68,7 +68,7 @@ def _cluster_plans(pipelines: Mapping[int, Pipeline], count: int) -> tuple[Clust
 
 
 def expected_timeline(decision: Decision, problem: PlanningProblem) -> Timeline:
-    """The timeline that an earlier decision should have had, by what `problem` knows of the links.
+    """The timeline that an earlier decision should have had, on the links as `problem` knows them.
 
     It is that of a round with one training step. Raises `TooManyEvents`.
     """
@@ -103,11 +103,11 @@ def _with_known_links(
 
 
 def _descents(problem: PlanningProblem) -> list[Descent]:
-    """Descents with bands shared and divided, the best by the closed forms first.
+    """A descent for each way to use the bands; the best by the closed forms comes first.
 
-    A link with a grant is sure of its bandwidth and limited to it; links without grants take turns
-    at the whole of what is left. Which is better depends on the load, so a plan is made for each:
-    first with one sweep, from the segments of the first, and then the best of them in full.
+    A link with a grant always has exactly its bandwidth; links without grants take turns at all
+    that is left. Which is better depends on the load. So each way is planned with one sweep, from
+    the second on starting from the first one's segments; the best is then planned with all sweeps.
     """
     found: list[Descent] = []
     start: Segments | None = None

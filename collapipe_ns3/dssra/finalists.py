@@ -24,7 +24,7 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import SecondsPerByte
-from collapipe_ns3.prediction.round_time import aggregate_s
+from collapipe_ns3.prediction.round_time import round_end_s
 from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
 #: Candidates are compared by event graphs of one training step with at most so many tasks in all;
@@ -34,10 +34,12 @@ _MOST_TASKS = 3_000
 #: In up to so many clusters, candidates in which one cluster alone stays as it was are tried.
 _FEW = 3
 
-#: The part of a second that counts for moving states while other clusters are waited for.
+#: The penalty for a second of moving optimizer states, as a fraction of V. It counts even where
+#: another cluster is slower, so that the round does not last longer.
 _NEEDLESS = 0.02
 
-#: By what part a plan that moves states must be better: links that fade differ in the next round.
+#: A plan that moves optimizer states is taken to last longer by this fraction, as links that fade
+#: differ in the next round.
 _FLEETING = 0.1
 
 #: Candidates of up to so many times the best objective by the closed forms are compared.
@@ -92,9 +94,10 @@ class Candidate:
 
 
 def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]]:
-    """The best candidate, and the finalists compared; none of them where there is one alone.
+    """The best candidate, and the finalists that were compared.
 
-    The first descent is the best by the closed forms.
+    The latter are empty where there is only one candidate. The first descent is the best by the
+    closed forms.
     """
     candidates = _candidates(descents)
     tasks = np.cumsum([graph_tasks(each.state, 1) for each in candidates])
@@ -116,8 +119,8 @@ def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
     first = Candidate(best.bands, best, best.planned.state)
     near = [first, *_near(first, _best_of_schedules(best))]
     if (before := _as_before(best)) is not None:
-        # To move nothing is always a candidate, whatever its closed form: that does not include
-        # what moving takes. It comes second, so that there is time for it.
+        # To move nothing is always a candidate, whatever its value in closed form, which leaves out
+        # the time of moving states. It comes second, so that there is time for it.
         near = [first, before, *_partly_moved(best, before.state), *near[1:]]
     different = [
         candidate
@@ -190,20 +193,20 @@ def _partly_moved(descent: Descent, before: State) -> list[Candidate]:
 
 
 def _with_bands_divided(candidate: Candidate) -> Candidate:
-    """The candidate with the bands divided that have grants, at their best for its segments."""
+    """The candidate with the best division of the bands that take grants, for its segments."""
     return replace(candidate, state=divided(candidate.problem.objective, candidate.state))
 
 
 def _objective(candidate: Candidate, ends_s: Array) -> float:
     """J, with the round's time from the ends of the clusters' uploads, (P,).
 
-    What moving states takes counts by its part of `move_rounds` rounds.
+    The time of moving states is spread over `move_rounds` rounds.
     """
     problem, settings, ends_s = candidate.problem, candidate.problem.settings, ends_s.copy()
     moving = _moving_s(problem, candidate.state)
     for cluster, moved_s in moving.items():
         ends_s[problem.clusters.index(cluster)] += moved_s / settings.move_rounds
-    round_s = float(ends_s.max()) + aggregate_s(problem.fleet, problem.work)
+    round_s = round_end_s(problem.fleet, problem.work, ends_s)
     round_s = (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
     penalties = value(problem.objective, candidate.state).penalties
     return settings.v * round_s + float(penalties.sum())

@@ -20,7 +20,7 @@ from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads, RoundCosts, round_costs
-from collapipe_ns3.prediction.round_time import PhaseEnds, aggregate_s, phase_ends
+from collapipe_ns3.prediction.round_time import PhaseEnds, phase_ends, round_end_s
 from collapipe_ns3.prediction.segments import Segments
 
 
@@ -49,7 +49,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class State:
-    """A plan for all clusters, as the optimisation has it."""
+    """A plan for all clusters, in the form in which it is optimised."""
 
     segments: Segments
     radio: RadioSetting
@@ -94,7 +94,7 @@ def value(objective: Objective, state: State) -> Value:
     ends = phase_ends(fleet, work, found)
     m = state.segments.micro_batches.astype(float)
     gamma = objective.noise.divergence(work.batch_size, m, found.distortion)
-    round_s = float(ends.uploaded.max()) + aggregate_s(fleet, work)
+    round_s = round_end_s(fleet, work, ends.uploaded)
     return Value(
         costs=found,
         loads=asked,

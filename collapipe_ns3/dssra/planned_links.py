@@ -1,4 +1,4 @@
-"""The links of a plan: what it sets of the radio, and how the planner assumes them to be."""
+"""The links of a plan: the powers and bandwidths that it sets, and those that planners assume."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The blocks are the segments, the bandwidths and the powers. Each is optimised wi
 in sweeps, until a sweep lowers the objective by less than a thousandth. An update is kept only if
 it lowers the objective, so the objective never rises. New segments come with bandwidths for their
 links, since links that were not used have none. Where clusters gain from different updates, each
-takes its part of the one with which the sum is lowest (`objective.best_choice`).
+cluster takes the one with which the total objective is lowest (`objective.best_choice`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def optimise(objective: Objective, most_sweeps: int, start: Segments | None = No
     """
     clusters = objective.fleet.clusters
     radio = start_radio(objective.fleet, objective.work)
-    weights = np.ones(clusters)  # of a second of each cluster, in parts of V
+    weights = np.ones(clusters)  # the price of a second of each cluster, as a fraction of V
     if start is None:
         others = scheduled(objective, radio, Loads.none(clusters), weights, None)
     else:
@@ -131,8 +131,8 @@ def scheduled(
 ) -> tuple[State, ...]:
     """The best segments of each schedule, at equal bandwidths. Raises `NoRoom`.
 
-    `weights` (P,) are those of a second of each cluster, in parts of V. A cluster without a plan
-    under one schedule has that of the other.
+    `weights` (P,) are the price of a second of each cluster, as a fraction of V. A cluster without
+    a plan under one schedule has that of the other.
     """
     time_prices = objective.time_price * weights
     problem = SegmentProblem(

@@ -171,7 +171,7 @@ class PipelineRun:
 def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
     """The norms of mean gradients.
 
-    Those of the step (`squares`) are of sums of token losses over the whole batch's tokens.
+    `squares` are norms for losses summed and divided by the tokens of the whole batch.
     """
     tokens = list(accumulate(part.target_tokens for part in parts))
     means = (square * (tokens[-1] / n) ** 2 for square, n in zip(squares, tokens, strict=True))

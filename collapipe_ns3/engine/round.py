@@ -35,7 +35,8 @@ async def run_round(
 ) -> RoundOutcome:
     """Executes a validated plan on the site's network; the state then holds the new model.
 
-    `start` is from the beginning of the round, where that is before this call (links were sounded).
+    `start` has the counters at the beginning of the round; give it where the round began before
+    this call, as with soundings.
 
     If a transfer of a pipeline fails for good, the pipeline is abandoned: what it trained in this
     round is dropped, the aggregator is given its failure, and the outcome states the reason. The
@@ -160,7 +161,7 @@ def _distortion(run: PipelineRun, weights: _Weights) -> PipelineDistortion:
 
 
 def _ends_ns(runs: Sequence[PipelineRun], start_ns: int, all_in_ns: int) -> dict[Phase, int]:
-    """When the phases of the pipeline that ended last did end.
+    """When each phase of the last pipeline ended.
 
     If that one failed, the time that it took counts as its pipeline phase, since nothing else is
     known of it.

@@ -89,7 +89,7 @@ class Site:
         """Sends bytes over every hop of a route until all have arrived, each hop before the next.
 
         Bytes that are missing after a hop (over a transport that repairs no losses) are sent again
-        at once; a transfer that failed as a whole, after the pause that the plan's terms say.
+        at once; a transfer that failed entirely is sent again after the pause in the plan's terms.
         Raises `TransferFailed` once these allow no further attempt.
         """
         for src, dst in pairwise(route):

@@ -58,7 +58,7 @@ class Knowledge:
         efficiencies = _efficiencies(carried, outcome.links, media)
         services, latencies = learned_services(self.services, carried, media, granted)
         return Knowledge(
-            # Not averaged over rounds: a node's speed is what it was over all of the last round.
+            # Not averaged over rounds: the speed of a node is its mean over the last round.
             speeds={**self.speeds, **_speeds(outcome.computations, profiles)},
             efficiencies=_mixed(self.efficiencies, efficiencies, weight),
             services=_mixed_services(self.services, services, weight),

@@ -6,7 +6,8 @@ may be given. Where a radio's codes are not known, measured goodput decides befo
 that was never measured is taken to carry.
 
 A cluster sits out where its control unit and the base station don't reach each other. A device sits
-out where it has no link to its control unit, or to devices that it may exchange activations with.
+out where it has no usable link to its control unit, or to a device with which it may exchange
+activations.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _LEAST_BPS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Each cluster's devices that can take part, none where it sits out, and why others can't."""
+    """The devices of each cluster that can take part, and the reasons of the absent ones.
+
+    `devices` has an entry for each cluster, which is empty where the cluster sits out.
+    """
 
     devices: tuple[tuple[str, ...], ...]
     absences: tuple[Absence, ...]
@@ -133,8 +137,8 @@ def _of_cluster(
     why = {name: reason for name in names if (reason := _between(control, name, silent))}
     able = [name for name in names if name not in why]
     if among_devices:
-        # Devices may follow each other in any order, so each must reach each other one. As long as
-        # this is not so, the device that reaches the fewest others sits out; of several, the last.
+        # Devices may follow each other in any order, so every pair must reach each other. Until
+        # then, the device that reaches the fewest others is removed; on a tie, the last of these.
         while deaf := _deaf(able, silent):
             most = max(map(len, deaf.values()))
             leaves = [name for name in able if len(deaf.get(name, ())) == most][-1]

@@ -29,7 +29,7 @@ from collapipe_ns3.prediction.step_time import (
 
 @dataclass(frozen=True)
 class Loads:
-    """Seconds per training step that all clusters together need of what they share.
+    """How many seconds of each shared resource all clusters together use in a training step.
 
     Forward and backward, (2, P), for the edge server, the links to and from the base station, and
     the sidelinks. The values are equal for all clusters on the same medium.
@@ -136,7 +136,10 @@ def round_costs(
 def pass_times(
     fleet: Fleet, work: Workload, per_byte: SecondsPerByte, segments: Segments
 ) -> Passes:
-    """The forward and the backward pass of each row's pipeline, with no floor to their beats."""
+    """The forward and the backward pass of each row's pipeline, with a floor of 0.
+
+    The load of other clusters is not included.
+    """
     m = segments.micro_batches.astype(float)
     u = work.batch_size / m
     a, b = _hops(segments)
@@ -227,7 +230,8 @@ def _all_ended(holds: Array, latencies: Array, shared: bool) -> Array:
 def _energy(candidate: _Candidate, step: TrainingStep, star: _Star) -> Energy:
     """Joules by node.
 
-    On a slotted band a transfer takes half a slot more: its last one is half full on average.
+    On a slotted band a transfer is charged half a slot more, since on average half of its last slot
+    is unused.
     """
     fleet, work, segments = candidate.fleet, candidate.work, candidate.segments
     forward, backward = step.passes.forward, step.passes.backward

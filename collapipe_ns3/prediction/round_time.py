@@ -1,7 +1,9 @@
 """When the phases of a round end, in closed form.
 
 All clusters begin at the same time. Of their transfers, those that are on a shared medium at the
-same time share it evenly. The round takes until the last upload has ended, and the average.
+same time share it evenly. The round ends when the last upload has ended and the server has averaged
+the models. The other predictor of a round is its event graph (`collapipe_ns3.eventgraph.timeline`),
+which is exact and takes longer.
 """
 
 from __future__ import annotations
@@ -52,6 +54,14 @@ def _ended(ready: Array, holds: Array, media: Ints, shared: bool) -> Array:
         those = media == medium
         ends[those] = processor_sharing_ends_s(ready[those], holds[those])
     return ends
+
+
+def round_end_s(fleet: Fleet, work: Workload, uploaded_s: Array) -> float:
+    """When the round ends, in seconds after its start.
+
+    `uploaded_s` (P,) is when each cluster's upload has ended.
+    """
+    return float(uploaded_s.max()) + aggregate_s(fleet, work)
 
 
 def aggregate_s(fleet: Fleet, work: Workload) -> float:

@@ -11,9 +11,10 @@ arrives a latency later. That is exact. Where hops share a resource, the beat is
 this resource does for one micro-batch. That is an estimate: only the event graph
 (`collapipe_ns3.eventgraph.timeline`) knows the order in which they take turns.
 
-Arrays have any leading axes and the pipeline along the last one. With room for S devices, a
-shorter pipeline fills the rest with zeros: stages are [control unit, d1 … dS, decoder], hops are
-[into d1, …, into dS or the control unit, …], so that hop i lies between stages i and i + 1.
+The last axis of an array runs along the pipeline; the axes before it are arbitrary. With room for
+S devices, a shorter pipeline fills the rest with zeros: stages are [control unit, d1 … dS,
+decoder], hops are [into d1, …, into dS or the control unit, …], so that hop i lies between stages i
+and i + 1.
 """
 
 from __future__ import annotations
@@ -113,7 +114,11 @@ def beat_s(times: PassTimes, sharing: Sharing) -> Array:
 
 
 def hops_beat_s(hops: Array, sharing: Sharing) -> Array:
-    """The hops' part of the beat: the longest, or all on one medium, or all of one radio."""
+    """The hops' part of the beat: the longest hop.
+
+    On a shared medium it is the sum of all hops; with half-duplex radios, the largest sum of the
+    hops at one radio.
+    """
     longest = hops.max(-1)
     at_devices = (hops[..., :-1] + hops[..., 1:]).max(-1)
     last = np.take_along_axis(hops, sharing.devices[..., None], -1)[..., 0]

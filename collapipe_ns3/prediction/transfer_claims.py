@@ -50,10 +50,10 @@ class TransferClaims:
 def transfer_claims(
     pair: Pair, band: Band | None, granted_hz: float | None, spread: float = 0.0
 ) -> TransferClaims:
-    """What a transfer over this link claims; without a `band` it has its link for itself.
+    """What a transfer over this link claims; without a `band`, it uses its link alone.
 
     `granted_hz` is the bandwidth that a plan has granted to the link, None or 0 without a grant.
-    `spread` is that of its lane without a grant (`collapipe_ns3.eventgraph.slots.Lane`).
+    `spread` is `collapipe_ns3.eventgraph.slots.Lane.spread` where the link has no grant.
     """
     if band is None:
         return TransferClaims(((pair, Hold.ALONE),))

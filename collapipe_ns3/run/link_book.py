@@ -23,8 +23,8 @@ class LinkBook:
     ) -> LinkBook:
         """The book after soundings; `lost` are the links whose sounding did not arrive.
 
-        Soundings are of the round that is being planned, so they replace older measurements, but
-        for the goodput, which they do not measure. A link in `lost` of which nothing else was
+        Soundings are of the round that is being planned, so they replace older measurements, except
+        the goodput, which they do not measure. A link in `lost` of which nothing else was
         measured either is entered as silent.
         """
         silent = {pair: MeasuredLink.silent(*pair) for pair in lost}
@@ -42,8 +42,8 @@ class LinkBook:
         """The book after a round that took `passed_s` and in which these links were measured.
 
         Interference, goodput and loss are averaged with what was known, the newest round with a
-        weight of 1/2. Gain is averaged in decibels, so that a link that has become poor shows as
-        soon as one that has become good. SINR is what gain and interference give at the power and
+        weight of 1/2. Gain is averaged in decibels, so that a fall of the gain shows as quickly as
+        a rise. SINR is what gain and interference give at the power and
         bandwidth that were measured last. Links that were not measured keep their figures and age.
         """
         aged = {

@@ -30,8 +30,8 @@ _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
 
 #: The columns of each table. Seconds are simulated time since the run began, or durations of it,
-#: except in columns with `wall` in their names. Only these differ between runs of the same study,
-#: seed and code (`run_directory.tables.repeatable`).
+#: except in columns with `wall` in their names. Only the `wall` columns differ between runs of the
+#: same study, seed and code (`run_directory.tables.repeatable`).
 SCHEMAS: Mapping[str, pa.Schema] = {
     name: pa.schema([*_RUN, *columns])
     for name, columns in {

@@ -19,7 +19,7 @@ from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from collapipe_ns3.plan import RoundPlan
 
-#: The largest depth of nested data. Deeper data is taken to contain itself.
+#: The largest depth of nested data. Deeper data is refused, as it probably contains itself.
 _DEEPEST = 100
 
 #: The types of a plan's fields, as error messages name them.

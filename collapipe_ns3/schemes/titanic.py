@@ -94,8 +94,8 @@ class Offer:
 def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int]:
     """The number of blocks on each device, by the integer program of `TITANIC`.
 
-    If all memory together does not hold the model, the blocks are divided evenly, so that the check
-    of memory reports how much each device lacks.
+    If the model does not fit in the memory of all devices together, the blocks are divided evenly,
+    so that the check of memory reports how much each device lacks.
     """
     # Importing this takes half a second, which is not needed to read a study.
     from scipy.optimize import Bounds, LinearConstraint, milp

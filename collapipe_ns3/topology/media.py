@@ -14,7 +14,7 @@ from ns3_scenarios.scenario import Pair, ScenarioSpec
 def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
     """Every medium of a scenario: Wi-Fi's channels, LTE's two carriers, OFDMA's cells.
 
-    Links of control units with their stations have the server in place of the station.
+    The links of control units with their stations are listed as links with the server.
     """
     known_as = {ends: pair for pair, ends in by_station(spec).items()}
     return tuple(_medium(band, known_as) for stack in stacks(spec) for band in stack.bands())

@@ -1,6 +1,7 @@
 """Several base stations of one edge server, which control units reach by their own station.
 
-Transfers between the stations and the server take no time, as in the LTE core of this package.
+Transfers between the stations and the server take no time, as in the LTE core network of
+`ns3_scenarios`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 
 def by_station(spec: ScenarioSpec) -> dict[Pair, Pair]:
-    """The station's link for each link with the server, (control unit, server) and back."""
+    """Maps each link between a control unit and the server to the link with the unit's station.
+
+    It has both directions of every link.
+    """
     links: dict[Pair, Pair] = {}
     for cluster in spec.clusters:
         if cluster.station not in (None, SERVER):

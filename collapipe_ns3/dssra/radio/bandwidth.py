@@ -79,10 +79,10 @@ def fastest(
     share = np.where(share > 0, share, efficiency * capacity_hz / np.log(2))
     high = float((offset_s + bits / share).max())
     lowest, high = low + 1e-12 * max(high - low, _NO_TIME), high * (1 + 1e-12)
-    # At `high` every link has enough with an equal part, and at `lowest` one needs nearly all that
-    # there could be. So this is a bracket of T, except for rounding errors, which matter where SINR
-    # is so low that bandwidth hardly changes the rate. There the end is moved out; if nothing is
-    # left to choose even then, equal parts are as good as any.
+    # At `high` every link has enough with an equal part, and at `lowest` one link needs an almost
+    # unlimited bandwidth. So this is a bracket of T, except for rounding errors, which matter where
+    # SINR is so low that bandwidth hardly changes the rate. There the end is moved out; if nothing
+    # is left to choose even then, equal parts are as good as any.
     for _ in range(_MOST_WIDENINGS):
         if division.excess(high) <= 0:
             break
@@ -115,7 +115,7 @@ class _Division:
 
     @cached_property
     def low_s(self) -> float:
-        """The time that no bandwidth suffices for."""
+        """The lower limit of the time, which no finite bandwidth reaches."""
         fastest_bps = self.efficiency * self.capacity_hz
         return float((self.offset_s + self.bits * np.log(2) / fastest_bps).max())
 

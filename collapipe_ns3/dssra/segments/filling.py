@@ -1,10 +1,10 @@
 """The division of blocks among a set of devices, by filling them up to a level.
 
-The maxima in J are of lines that rise with a device's blocks: the beats, and the distribution and
-gathering of its segment. A level bounds their sum at the weights of J, and so how many blocks each
-device may hold. Since costs are linear in blocks, it is then best to give each device one block and
-to fill the cheapest devices first. Several levels are tried, between the lowest that is possible
-and the one at which a single device holds all blocks.
+The maxima in J are over devices: the beats, and the distribution and gathering of segments. Each
+term rises linearly with a device's blocks. A level is an upper bound of the weighted sum of these
+terms at every device, so it limits each device's blocks. Since costs are linear in blocks, it is
+then best to give each device one block and to fill the cheapest devices first. Several levels are
+tried, between the lowest that is possible and the one at which a single device holds all blocks.
 
 The lowest level, the slope of the cheapest device and the shortest path together bound J from
 below. So only the most promising of all sets are filled.
@@ -33,7 +33,7 @@ class Slopes:
     the device's cost, the two beats, and the two ends of the star (`Tables.star`). `weights` (R, 4)
     are those of the last four lines in J. `ranks` (R, K) are the devices' numbers, the device whose
     further blocks cost least first. `room` (R, K+1, K) is the number of blocks that a device has
-    memory for at every place, by the size of the set.
+    memory for at each place in the pipeline, for each size of the set.
     """
 
     tables: Tables
