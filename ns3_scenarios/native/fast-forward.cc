@@ -102,7 +102,7 @@ FastForward::Restart()
     m_windows.clear();
 }
 
-/// Begins a new sample if the active transfers have changed.
+/// Discards the readings if the active transfers have changed.
 void
 FastForward::Watch()
 {

@@ -28,11 +28,11 @@ namespace collapipe
 /// The transfer has settled if the slope's standard error is at most 1.5 % and the slope differs by
 /// at most 3 % from that of the quarter before the sample. When all transfers have settled, the
 /// clock jumps (SimClock::Skip): to the time when the transport of the first transfer has no unsent
-/// bytes left, or to the bound of Advance(), but in all by no more than 60 times what was simulated
-/// since the sample began. Each transfer progresses at its slope, with the airtime, energy,
+/// bytes left, or to the bound of Advance(). All jumps together take at most 60 times the simulated
+/// time that the readings cover. Each transfer progresses at its slope, with the airtime, energy,
 /// retransmissions and losses of the sample. The state of ns-3 is not affected: everything that is
 /// queued, in flight or scheduled is the same after the jump. The ends of transfers are simulated
-/// as packets again, readings go on, and any change in the active transfers begins a new sample.
+/// as packets again and readings continue; any change in the active transfers discards them.
 ///
 /// It is valid if the channel is stationary: no motion, nothing that is switched on or off.
 class FastForward
@@ -71,8 +71,8 @@ class FastForward
     std::vector<double> m_rates; // bytes/s of each current transfer, once all have settled
     std::size_t m_first{0};      // reading of the sample
     int64_t m_nextLook{-1};      // ns; negative: none
-    std::map<Stream*, std::size_t> m_windows; // for which each has been simulated
-    int64_t m_skipped{0};        // ns since the sample began
+    std::map<Stream*, std::size_t> m_windows; // 10-ms readings for which each has been simulated
+    int64_t m_skipped{0};        // ns since the readings began
     uint64_t m_events{0};        // ns-3's event count at the last reading
 };
 

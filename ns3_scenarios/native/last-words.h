@@ -12,10 +12,10 @@ struct LastWords
 {
     std::string doing;   // what was being done
     std::string heading; // on stderr before the report
-    std::string hint;    // on stderr after it
-    int descriptor{-1};  // of a file for it too, as the inside of a JSON string; -1: none
-    std::string before;  // on the descriptor before it
-    std::string after;   // on the descriptor after it
+    std::string hint;    // on stderr after the report
+    int descriptor{-1};  // of a file to which it is also written, escaped for a JSON string; -1: none
+    std::string before;  // on the descriptor before the report
+    std::string after;   // on the descriptor after the report
 };
 
 /// From now on, if this process (not a copy of it) is ended, it prints this report with the

@@ -312,7 +312,7 @@ OfdmaBand::EndData(int64_t tti,
             traces.reception(
                 {link, &block, link->Sinr().data() + block.offset, share * m_settings.ttiSeconds});
         }
-        link->Await();
+        link->EndTti();
     }
 }
 

@@ -208,7 +208,7 @@ OfdmaLink::Received(const double* wanted,
 }
 
 void
-OfdmaLink::Await()
+OfdmaLink::EndTti()
 {
     for (const auto& block : m_onAir)
     {

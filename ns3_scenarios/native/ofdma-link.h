@@ -108,15 +108,18 @@ class OfdmaLink
     /// Sends transport blocks on up to `blocks` resource blocks in the TTI that starts now; returns
     /// the number of resource blocks used.
     uint32_t Compose(uint32_t blocks, double totalWatts);
-    /// Ends the TTI, at the time at which `tti` begins. `wanted` and `unwanted` are densities in
-    /// W/Hz for each of the used resource blocks; noise is included in the latter.
+    /// Decodes the transport blocks of the TTI that ends now, which is when `tti` begins: draws from
+    /// each one's error rate whether it arrived, measures the link, and queues the feedback of both.
+    /// `wanted` and `unwanted` are densities in W/Hz for each of the used resource blocks; noise is
+    /// included in the latter.
     void Received(const double* wanted,
                   const double* unwanted,
                   double density,
                   int64_t tti,
                   ns3::RandomVariableStream& random);
-    /// Delivers what has arrived of the last TTI to the queue; the sender learns of it by feedback.
-    void Await();
+    /// Delivers the bytes that Received() found to have arrived; the transport blocks then wait until
+    /// their feedback reaches the sender. Called once the TTI has been traced.
+    void EndTti();
     /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W).
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);
     /// Adds a measurement from a reference signal.

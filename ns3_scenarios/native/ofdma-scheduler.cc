@@ -117,10 +117,10 @@ OfdmaScheduler::Owe(const std::vector<OfdmaLink*>& links)
                                : link.granted;
         const auto most = MOST_SHARES_OWED * share + OfdmaCodes::MOST_BLOCKS;
         link.credit = std::clamp(link.credit + share, -most, most);
-        candidate.waited = share > 0 ? link.credit / share : 0;
+        candidate.owed = share > 0 ? link.credit / share : 0;
     }
     std::stable_sort(m_candidates.begin(), m_candidates.end(), [](const auto& a, const auto& b) {
-        return a.waited > b.waited;
+        return a.owed > b.owed;
     });
 }
 

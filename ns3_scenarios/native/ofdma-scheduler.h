@@ -17,8 +17,8 @@ namespace collapipe
 /// Links without a grant also share blocks that are left over.
 ///
 /// The half-duplex rule: in one TTI a node either sends or receives in a band, and sends in one
-/// cell only. Among links that exclude each other, the one that has waited longest (in TTIs of its
-/// share) comes first, and of equal ones the lower number.
+/// cell only. Among links that exclude each other, the one that is owed the most comes first,
+/// counted in TTIs of its share, and of equal ones the one with the lower number.
 class OfdmaScheduler
 {
   public:
@@ -53,7 +53,7 @@ class OfdmaScheduler
     struct Candidate
     {
         OfdmaLink* link;
-        double waited; // TTIs
+        double owed; // TTIs of its share
         uint32_t blocks;
     };
 

@@ -18,8 +18,8 @@ StreamNumber(const std::string& name)
     return static_cast<int64_t>(ns3::Hash64(name) >> 1);
 }
 
-/// While this object exists, streams that are set belong to another of ns-3's runs: draws that stay
-/// the same in all episodes come from a run of their own.
+/// While this object exists, SetStream() uses another run number of ns-3. It is for draws that stay
+/// the same in all episodes, as only the usual run number differs between these.
 class RunScope
 {
   public:
