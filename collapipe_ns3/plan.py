@@ -231,8 +231,12 @@ def validate(
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch.
 
     `devices` lists each cluster's devices, and `schedules` the names of all schedules. Powers are
-    compared with `max_tx_power_w` by node, if given; other limits of the radios are checked when
-    the plan is applied to the network.
+    compared with `max_tx_power_w` by node, if given.
+
+    A plan is also checked elsewhere: the types of its fields where a scheme returns it
+    (`schemes.read_plain`), the memory that it needs (`prediction.memory`), the table of its
+    schedule (`schedule.validate`), and the powers and bandwidths that it grants where it is applied
+    to the network (`Ns3Network.apply`, by `ns3_scenarios.radios.grants`).
     """
     problems = [
         *_problems(plan, devices, blocks, batch_size, schedules),

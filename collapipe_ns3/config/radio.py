@@ -128,6 +128,11 @@ class DeviceRadio(_Radio):
     underlay: bool | None = None
     """OFDMA: whether the sidelinks use the resource blocks of the uplink to the base station."""
 
+    @property
+    def keeps_gains(self) -> bool:
+        """Whether the simulation keeps a gain for each pair of nodes that share a band."""
+        return self.stack == "ofdma"
+
     def spec(self, model: ChannelModel | None = None) -> WifiSpec | OfdmaSpec:
         """The radio of the scenario, with this channel model or the stack's own."""
         if self.stack == "wifi":

@@ -88,7 +88,7 @@ def _simulation(config: StudyConfig) -> int:
     sizes = [1 + len(cluster.devices) for cluster in config.clusters]
     d2d, channel = config.radio.d2d, config.propagation.d2d
     pairs = 0
-    if d2d.stack == "ofdma":
+    if d2d.keeps_gains:
         bands: Counter[int] = Counter()
         for n, (cluster, size) in enumerate(zip(config.clusters, sizes, strict=True)):
             bands[n % (d2d.reuse or 1) if cluster.channel is None else cluster.channel] += size

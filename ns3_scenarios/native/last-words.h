@@ -13,7 +13,7 @@ struct LastWords
     std::string doing;   // what was being done
     std::string heading; // on stderr before the report
     std::string hint;    // on stderr after the report
-    int descriptor{-1};  // of a file to which it is also written, escaped for a JSON string; -1: none
+    int descriptor{-1};  // of a file for the report too, escaped for a JSON string; -1: none
     std::string before;  // on the descriptor before the report
     std::string after;   // on the descriptor after the report
 };

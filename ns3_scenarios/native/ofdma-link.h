@@ -108,8 +108,8 @@ class OfdmaLink
     /// Sends transport blocks on up to `blocks` resource blocks in the TTI that starts now; returns
     /// the number of resource blocks used.
     uint32_t Compose(uint32_t blocks, double totalWatts);
-    /// Decodes the transport blocks of the TTI that ends now, which is when `tti` begins: draws from
-    /// each one's error rate whether it arrived, measures the link, and queues the feedback of both.
+    /// Decodes the transport blocks of the TTI that ends now, when `tti` begins: draws from each
+    /// one's error rate whether it arrived, measures the link, and queues the feedback of both.
     /// `wanted` and `unwanted` are densities in W/Hz for each of the used resource blocks; noise is
     /// included in the latter.
     void Received(const double* wanted,
@@ -117,8 +117,8 @@ class OfdmaLink
                   double density,
                   int64_t tti,
                   ns3::RandomVariableStream& random);
-    /// Delivers the bytes that Received() found to have arrived; the transport blocks then wait until
-    /// their feedback reaches the sender. Called once the TTI has been traced.
+    /// Delivers the bytes that Received() found to have arrived; the transport blocks then wait
+    /// until their feedback reaches the sender. To be called once the TTI has been traced.
     void EndTti();
     /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W).
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);

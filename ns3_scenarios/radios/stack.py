@@ -66,8 +66,9 @@ class RadioBand:
 class RadioStack(Protocol):
     """A radio technology in one scenario, at the tiers whose specs are of its type.
 
-    A new stack is a module with a spec (see `ns3_scenarios.scenario.RadioSpec`) and a class that
-    has these members, and a line in `ns3_scenarios.radios.registry.STACKS`.
+    A new stack is a module with a class that has these members, a spec in `ns3_scenarios.scenario`
+    (see `RadioSpec`), and a line in `ns3_scenarios.radios.registry.STACKS`. docs/radio.md, "A stack
+    of your own", lists the other files that name each stack.
     """
 
     @property
