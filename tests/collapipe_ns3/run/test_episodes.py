@@ -17,7 +17,7 @@ from collapipe_ns3.run.runner import Run
 from collapipe_ns3.topology import layout
 from ns3_scenarios import network
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 def fresh(stacks: Sequence[str]) -> Run:
