@@ -180,7 +180,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 def _cancel_all(loop: SimulatedLoop) -> None:
     """Cancels all tasks and runs them to their ends, in simulated time if they take any.
 
-    A task that waits for ever again after its cancellation is cancelled again; the error being
+    A task that waits endlessly again after its cancellation is cancelled again; the error being
     raised already names it, so another `EndlessWait` is not reported.
     """
     for _ in range(_CANCELS):

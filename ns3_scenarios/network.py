@@ -1,4 +1,4 @@
-"""A network of clusters and a base station in ns-3; fulfils `bridge.network.Network`."""
+"""A network of clusters and a base station in ns-3; implements `bridge.network.Network`."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Candidate:
 
     @property
     def at_equal_bandwidths(self) -> State:
-        """The state as candidates are compared in closed form."""
+        """The state with equal bandwidths, at which candidates are compared in closed form."""
         radio = equal_shares(self.problem.fleet, self.state.radio, self.state.segments)
         return replace(self.state, radio=radio)
 
@@ -114,7 +114,7 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
 
 
 def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
-    """All different candidates, in the order in which there is time for them."""
+    """All different candidates, in the order in which they are compared while there is time."""
     best = descents[0]
     first = Candidate(best.bands, best, best.planned.state)
     near = [first, *_near(first, _best_of_schedules(best))]
@@ -166,7 +166,7 @@ def _as_before(descent: Descent) -> Candidate | None:
 
 
 def _partly_moved(descent: Descent, before: State) -> list[Candidate]:
-    """The new plan where moving pays by the closed forms, and with one cluster as it was.
+    """The new plan only where moving pays by the closed forms, and with one cluster as before.
 
     A cluster that waits for others need not move.
     """

@@ -27,8 +27,8 @@ from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 
-_SETTLED = 1e-3  # of the objective: a sweep that gains less is the last
-_TOLERANCE = 1e-4  # of the objective, within which bands are divided
+_SETTLED = 1e-3  # of the objective: a sweep that lowers it by less is the last
+_TOLERANCE = 1e-4  # of the objective: the error to which bands are divided
 
 #: The powers that are tried. A second is worth less in clusters that others need not wait for.
 _TRIALS = power.Trials(
@@ -87,7 +87,7 @@ class _Option:
 def optimise(objective: Objective, most_sweeps: int, start: Segments | None = None) -> Planned:
     """Block coordinate descent from full power and equal bandwidths. Raises `NoRoom`.
 
-    The first segments are the best at these, or `start`.
+    The first segments are `start` or, if it is None, the best at these powers and bandwidths.
     """
     clusters = objective.fleet.clusters
     radio = start_radio(objective.fleet, objective.work)
@@ -161,7 +161,7 @@ def scheduled(
 
 
 def divided(objective: Objective, state: State, now: Value | None = None) -> State:
-    """The state with all bands divided at their best; the same where no link takes grants.
+    """The state with the best division of all bands; the same state where no link takes grants.
 
     `now` is the state's value, if it is known.
     """
@@ -173,7 +173,7 @@ def divided(objective: Objective, state: State, now: Value | None = None) -> Sta
 
 
 def powered(objective: Objective, state: State, now: Value) -> State:
-    """The state with the powers at their best; the same where energy has no price.
+    """The state with the best powers; the same state where energy has no price.
 
     `now` is the state's value.
     """
@@ -220,7 +220,7 @@ def equal_shares(fleet: Fleet, radio: RadioSetting, segments: Segments) -> Radio
 
 
 def _best(objective: Objective, options: list[_Option]) -> _Option:
-    """The best option, or the mixture in which each cluster has its part of the best for it."""
+    """The best option, or the best mixture of options by cluster if that is better."""
     if len(options) > 1:
         times = np.stack([option.value.times for option in options])
         penalties = np.stack([option.value.penalties for option in options])

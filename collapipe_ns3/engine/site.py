@@ -81,7 +81,7 @@ class Site:
         self._processors = {node: Processor(thread) for node in profiles}
 
     def apply(self, plan: RoundPlan) -> None:
-        """Takes the powers, bandwidths and terms of the plan that is executed from now on."""
+        """Sets the powers, bandwidths and terms of the plan that is executed from now on."""
         self.network.apply(plan.links)
         self.terms = plan.terms
 

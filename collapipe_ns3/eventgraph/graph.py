@@ -277,7 +277,7 @@ class _Run:
             if self.holders[resource] and how is not Hold.EVENLY:
                 if self.mode[resource] is not how:
                     return False
-                # A task that may join the holders lets one go first that waits for them to end.
+                # A task that may join the holders first lets a task go that waits for them to end.
                 first = next(iter(self.waiting[resource]), task)
                 if first != task and (resource, how) not in self.graph.claims[first]:
                     return False

@@ -1,11 +1,11 @@
 """A band that is divided slot by slot, as the scheduler of `ns3_scenarios/native` divides TTIs.
 
 In each slot every link with something to send is owed its share of the band: its grant, or an equal
-part of what grants leave. The link that has waited longest for its share comes first. What is left
-is divided evenly among links without grants, and no link gets more than it needs. On a half-duplex
-band a node that sends in a slot receives nothing in it. What was requested before a slot begins can
-be in it, and what a slot carries arrives at its end. Work is counted in nanoseconds of the whole
-band.
+part of what grants leave. The link that is owed the most, counted in slots of its share, comes
+first. What is left is divided evenly among links without grants, and no link gets more than it
+needs. On a half-duplex band a node that sends in a slot receives nothing in it. What was requested
+before a slot begins can be in it, and what a slot carries arrives at its end. Work is counted in
+nanoseconds of the whole band.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SlottedBand:
 
 
 class _Slot:
-    """A slot that is being divided. What it gives to a queue is held there until it is closed."""
+    """A slot that is being divided. `_Queue.part` is what each queue has got of it so far."""
 
     def __init__(self) -> None:
         self.left = 1.0

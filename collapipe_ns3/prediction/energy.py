@@ -80,7 +80,7 @@ def round_energy(
     heard[:, 0] += down_s + fleet.links.uplink.replies * up_s
     compute = fleet.active_power_w * computing_s
     idle = fleet.rx_power_w * others
-    # No plan takes the control unit's tasks from it; it can only radiate less.
+    # The control unit has the same tasks under every plan; only what it radiates differs.
     idle[:, 0] = compute[:, 0] + fleet.rx_power_w[:, 0] * heard[:, 0]
     return Energy(compute, fleet.tx_ratio * tx, fleet.rx_power_w * heard, idle)
 

@@ -153,7 +153,7 @@ class Fleet:
         )
 
     def take(self, rows: Ints) -> Fleet:
-        """The fleet of these clusters, repeated where a number is."""
+        """The fleet of the clusters with these row numbers, which may repeat."""
         return replace(
             self,
             size=self.size[rows],
@@ -172,7 +172,7 @@ class Fleet:
         )
 
     def pick(self, nodes: Ints) -> Fleet:
-        """The fleet with these nodes of each cluster in place of all, (P, n)."""
+        """The fleet of only these nodes of each cluster; `nodes` (P, n) are their numbers."""
         rows = np.arange(self.clusters)[:, None]
         return replace(
             self,
@@ -206,7 +206,7 @@ def node_places(devices: Sequence[Sequence[str]]) -> dict[str, tuple[int, int]]:
 
 
 def _shares(observation: Observation, taking_part: Sequence[int]) -> Array:
-    """The parts of the clusters that take part in the data of them all."""
+    """Each cluster's share of the data of all clusters that take part."""
     count = len(observation.devices)
     shares = np.array(observation.shares or [1 / count] * count)
     part = shares[list(taking_part)]

@@ -83,7 +83,7 @@ class Links:
 
     @property
     def crowded_hold(self) -> Array:
-        """The part of its hold that a link holds the band for while all others share it, (P,)."""
+        """The factor on a link's hold of the band while all other links share it, (P,)."""
         return len(self.spread) ** -self.spread if self.shared else np.ones_like(self.spread)
 
     @property

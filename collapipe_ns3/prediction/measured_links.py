@@ -257,12 +257,12 @@ def _usual(services: Sequence[Service]) -> Service:
 
 
 def _bulk(services: Sequence[Service]) -> Array:
-    """How many times as long bytes take that are sent in bulk."""
+    """How many times as long a byte takes if it is sent in bulk."""
     return np.array([service.bulk / service.overhead for service in services])
 
 
 def _slot_latency_s(medium: Medium | None) -> float:
-    """What a transfer loses to slots on average."""
+    """The mean time in seconds that a transfer loses to slots."""
     return SLOTS_LOST * medium.slot_s if medium else 0.0
 
 
@@ -295,7 +295,7 @@ def _links(
 
 
 def _spread_out(links: Links, power_w: Array, sharing: int) -> Links:
-    """The links with what each gains by an equal part of the band over all of it."""
+    """The links with their `spread`, from an equal part of the band compared with all of it."""
     if not (links.grants and links.slot_s) or sharing == 1:
         return links
     sinr = power_w * links.snr / links.band_hz
@@ -306,7 +306,7 @@ def _spread_out(links: Links, power_w: Array, sharing: int) -> Links:
 
 
 def _or_worst(values: Array, fallback: float) -> Array:
-    """Gaps filled with the least of their cluster, else of all, else the fallback."""
+    """Values with each nan replaced by the least of its cluster, else of all, else `fallback`."""
     if not np.isnan(values).any():
         return values
     filled = np.where(np.isnan(values), np.inf, values)

@@ -154,8 +154,8 @@ class _FleetCosts:
 def used_links(pipe: Pipeline, cluster: int, *, star: bool = True) -> list[Pair]:
     """The directed links that a cluster's round uses, in a fixed order.
 
-    Without `star` only those of activations and gradients, without the way of the parameters
-    between the control unit and each device.
+    Without `star`, these are only the links of activations and gradients, not those that carry
+    parameters between the control unit and each device.
     """
     control = control_unit(cluster)
     devices = [stage.device for stage in pipe.stages]

@@ -146,7 +146,7 @@ class _EnergySums:
             rx_w = float(fleet.rx_power_w[at])
             compute_j = float(fleet.active_power_w[at]) * self.busy_s[node]
             rx_j = rx_w * (self.rx_s[node] + on_air_s - self.sent_s[node])
-            # No plan takes the control unit's tasks from it; it can only radiate less.
+            # The control unit has the same tasks under every plan; only what it radiates differs.
             idle_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.part_s[node])
             found[node] = NodeEnergy(
                 compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, idle_j
@@ -158,7 +158,7 @@ class _EnergySums:
         return found
 
     def _links(self, pair: Pair) -> tuple[Links, tuple[int, ...]]:
-        """The links of a link's direction, and its place among them."""
+        """All links of the direction of this link, and its index among them."""
         direction, at = place_of_link(self.places, *pair)
         return self.fleet.links[direction], at
 

@@ -56,7 +56,7 @@ class Delays:
 
 
 def delays(links: UsedLinks, loads: Loads) -> Delays:
-    """The delays of the clusters. `loads` are what all of them together ask of what they share."""
+    """The delays of the clusters. `loads` are those of shared resources, by all clusters."""
     m = links.segments.micro_batches.astype(float)
     beats = np.maximum(m - 1, 0.0) * links.work.local_steps
     # A group that costs nothing has a single row of zero, and may have any price.

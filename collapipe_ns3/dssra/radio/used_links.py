@@ -60,8 +60,8 @@ class ClusterLinks:
 class UsedLinks:
     """The links that the segments of a plan use, under its radio setting.
 
-    `src` and `dst` (P, L) are the nodes that sidelinks connect; `used` marks the sidelinks that
-    there are, so neither the unused columns nor the last two.
+    `src` and `dst` (P, L) are the nodes that sidelinks connect. `used` marks the columns that hold
+    a sidelink: not the unused ones, nor the last two, which are uplink and downlink.
     """
 
     def __init__(self, objective: Objective, state: State) -> None:

@@ -103,13 +103,13 @@ def schedule(problem: SegmentProblem, start: Segments | None = None) -> list[Sch
 
 
 def _exactly(problem: SegmentProblem, clusters: Ints, one_f: bool) -> Scheduled:
-    """The best plans of these clusters (C,), each of few devices."""
+    """The best plans of these clusters (C,), which have few devices each."""
     devices = int(problem.fleet.size[clusters].max())
     narrow = problem.narrowed(clusters, np.tile(np.arange(devices), (len(clusters), 1)))
     cases = Cases.every(clusters, np.array(problem.choices.micro_batches), one_f, devices)
     limit = np.full(len(clusters), np.inf)
     if devices > _AT_ONCE_DEVICES:
-        # A good plan shows early what need not be looked at.
+        # The cost of a good plan lets the solver discard worse ones early.
         near = _by_search(problem, clusters, one_f, closely=1)
         limit = near.cost
         if (
@@ -200,7 +200,7 @@ def _improved(problem: SegmentProblem, clusters: Ints, one_f: bool, start: Segme
 def _by_search(problem: SegmentProblem, clusters: Ints, one_f: bool, closely: int) -> Scheduled:
     """Good plans of these clusters (C,), by `search.best`.
 
-    Of the numbers of micro-batches only those that are best by a rough estimate are searched.
+    Only the numbers of micro-batches that are best by a rough estimate are searched.
     """
     m = np.array(problem.choices.micro_batches)
     chosen = _promising(problem, clusters, one_f)
@@ -215,7 +215,7 @@ def _by_search(problem: SegmentProblem, clusters: Ints, one_f: bool, closely: in
     plans = search.best(narrow, cases, closely)
     at = _best_case(plans, len(clusters))
     best = plans.take(at)
-    # From the numbers among the chosen devices to those among all.
+    # Replaces devices' numbers among the chosen ones by their numbers among all.
     unused = ((0, 0), (0, problem.fleet.nodes - 1 - chosen.shape[1]))
     best = replace(
         best,
@@ -226,7 +226,7 @@ def _by_search(problem: SegmentProblem, clusters: Ints, one_f: bool, closely: in
 
 
 def _best_case(plans: RowPlans, clusters: int) -> Ints:
-    """Of each cluster's cases, which lie one after another, the row of the cheapest, (C,)."""
+    """The row of each cluster's cheapest case, (C,); a cluster's cases are consecutive rows."""
     every = np.arange(len(plans.cost)).reshape(clusters, -1)
     best: Ints = every[np.arange(clusters), plans.cost[every].argmin(-1)]
     return best
