@@ -33,7 +33,6 @@ struct Motion
 ///
 /// ns-3's WaypointMobilityModel accumulates movements since its last query, so that its positions
 /// depend slightly on the times of queries; those of this model don't. It has no events.
-/// little otherwise when it is asked at other times; this one doesn't. It takes no events.
 class TrailMobilityModel : public ns3::MobilityModel
 {
   public:

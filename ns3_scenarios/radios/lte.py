@@ -74,7 +74,7 @@ def attribute_defaults(radio: LteSpec, ues: int) -> dict[str, AttributeValue]:
 
 @dataclass(frozen=True, slots=True)
 class LteStack:
-    """LTE between the control units and the base station; fulfils `RadioStack`."""
+    """LTE between the control units and the base station; implements `RadioStack`."""
 
     name: ClassVar[str] = "lte"
     tiers: ClassVar[tuple[Tier, ...]] = ("d2e",)

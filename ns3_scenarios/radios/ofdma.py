@@ -65,7 +65,7 @@ _TCP_REPLIES = 0.4  # a slot for each acknowledgement, however small
 
 @dataclass(frozen=True, slots=True)
 class OfdmaStack:
-    """OFDMA at one tier or both; fulfils `RadioStack`."""
+    """OFDMA at one tier or both; implements `RadioStack`."""
 
     name: ClassVar[str] = "ofdma"
     grants_links: ClassVar[bool] = True

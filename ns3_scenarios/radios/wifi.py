@@ -82,7 +82,7 @@ def attribute_defaults(radio: WifiSpec) -> dict[str, AttributeValue]:
 
 @dataclass(frozen=True, slots=True)
 class WifiStack:
-    """Wi-Fi between the nodes of each cluster; fulfils `RadioStack`."""
+    """Wi-Fi between the nodes of each cluster; implements `RadioStack`."""
 
     name: ClassVar[str] = "wifi"
     tiers: ClassVar[tuple[Tier, ...]] = ("d2d",)
