@@ -136,7 +136,12 @@ def read_json(value: object) -> dict[str, Any]:
 
 def read_memory(value: object) -> dict[str, Any]:
     """A mapping for a checkpoint, which may contain torch's tensors; raises `NotPlain`."""
-    return _mapping(value, _memory_leaf, None, lambda key: key)
+    return _mapping(value, _memory_leaf, None, _plain_key)
+
+
+def _plain_key(key: str | int) -> str | int:
+    """A key as Python's own text or number: a checkpoint with an enumeration's can't be loaded."""
+    return str(key) if isinstance(key, str) else int(key)
 
 
 #: Reads a value that contains no others: a tuple with the value, empty if it is not plain.

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import lab
@@ -293,6 +294,14 @@ def test_a_memory_keeps_infinities_tuples_and_tensors() -> None:
     assert torch.equal(read["weights"]["w"], torch.ones(2))
     given["weights"]["w"].zero_()  # type: ignore[index,call-overload]  # what was read is apart
     assert torch.equal(read["weights"]["w"], torch.ones(2))
+
+
+def test_a_memory_by_phases_and_kinds_of_transfers_can_be_loaded_again(tmp_path: Path) -> None:
+    """Both are enumerations, whose members a checkpoint must not contain."""
+    by_kind = {each.kind: each.size_bytes for each in OUTCOME.deliveries}
+    memory = {"phases": dict(OUTCOME.phases_ns), "kinds": by_kind}
+    torch.save(read_memory(memory), tmp_path / "memory.pt")
+    assert torch.load(tmp_path / "memory.pt", weights_only=True) == memory
 
 
 def test_what_a_scheme_does_to_what_it_sees_changes_nothing_for_others() -> None:
