@@ -36,7 +36,7 @@ from run_directory.writing import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedRun:
     """The end of a run; `error` is empty where it succeeded."""
 
     run: CampaignRun
@@ -49,7 +49,7 @@ def run_here(
     on_round: Callable[[CampaignRun], None] = lambda run: None,
     *,
     other_code: bool = False,
-) -> Generator[Ended, None, None]:
+) -> Generator[EndedRun, None, None]:
     """Executes the missing runs in up to `jobs` processes at a time, and yields each as it ends.
 
     With `other_code`, runs that other code has begun are continued too. When the caller stops
@@ -64,7 +64,7 @@ def run_here(
     running: set[BaseProcess] = set()
     stopped = threading.Event()
 
-    def execute_one(run: CampaignRun) -> Ended:
+    def execute_one(run: CampaignRun) -> EndedRun:
         receiving, sending = context.Pipe(duplex=False)
         last, dying = context.Pipe(duplex=False)
         process = context.Process(
@@ -81,7 +81,7 @@ def run_here(
         error = _messages(receiving, lambda: on_round(run))
         process.join()
         running.discard(process)
-        return Ended(run, error or _exit_error(process, last))
+        return EndedRun(run, error or _exit_error(process, last))
 
     with ThreadPoolExecutor(jobs) as pool:
         pending = [pool.submit(execute_one, run) for run in missing]
@@ -174,7 +174,7 @@ def run_on_dask(
     campaign: Campaign,
     scheduler: str,
     expected: Mapping[CampaignRun, CodeIdentity] | None = None,
-) -> Generator[Ended, None, None]:
+) -> Generator[EndedRun, None, None]:
     """Executes the missing runs on a Dask cluster, each in a process that a worker starts.
 
     Needs the extra `dask`, and this package on the workers' machines; no shared disk. Where
@@ -197,12 +197,12 @@ def run_on_dask(
         for future in as_dask_completed(list(pending)):
             run = pending[future]
             if future.status != "finished":
-                yield Ended(run, f"on the cluster: {future.exception()}")
+                yield EndedRun(run, f"on the cluster: {future.exception()}")
                 continue
             packed, error = future.result()
             if not error:
                 _unpack(packed, campaign.directory_of(run))
-            yield Ended(run, error)
+            yield EndedRun(run, error)
 
 
 def execute_packed(study: str, expected_code: Mapping[str, object] | None) -> tuple[bytes, str]:

@@ -20,7 +20,7 @@ from analysis import compare as comparing
 from analysis import comparison_files
 from collapipe_ns3 import campaign
 from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
-from collapipe_ns3.campaign.workers import Ended
+from collapipe_ns3.campaign.workers import EndedRun
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.tables import print_text
 from collapipe_ns3.cli.terminal import err, out, print_json, problems_json, warn
@@ -155,7 +155,7 @@ def _execute(
     planned: Campaign,
     missing: Sequence[CampaignRun],
     present: Mapping[CampaignRun, CodeIdentity],
-) -> Generator[Ended, None, None]:
+) -> Generator[EndedRun, None, None]:
     """Executes the missing runs with their progress on stderr; yields each as it ends."""
     with _progress_bar(planned, missing) as on_round:
         if options.scheduler is None:
@@ -177,7 +177,7 @@ def _run_on_dask(
     planned: Campaign,
     scheduler: str,
     expected: Mapping[CampaignRun, CodeIdentity] | None,
-) -> Generator[Ended, None, None]:
+) -> Generator[EndedRun, None, None]:
     try:
         yield from workers.run_on_dask(planned, scheduler, expected)
     except (OSError, ValueError) as error:  # no answer, or not an address
@@ -231,7 +231,7 @@ def _interrupted(options: CompareOptions, planned: Campaign) -> NoReturn:
 def _compared(
     options: CompareOptions,
     planned: Campaign,
-    failed: Sequence[Ended],
+    failed: Sequence[EndedRun],
     stale: stale_runs.StaleRuns,
 ) -> comparing.Comparison | None:
     """The comparison of the finished runs, None where there are none."""
@@ -255,7 +255,7 @@ def _compared(
 def _facts(
     planned: Campaign,
     compared: comparing.Comparison | None,
-    failed: Sequence[Ended],
+    failed: Sequence[EndedRun],
     warnings: Sequence[Problem],
     already_there: int,
 ) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ns3_scenarios.radios.limits import (
     limit_problems,
 )
 from ns3_scenarios.radios.lte_codes import densities
-from ns3_scenarios.radios.ofdma_bands import Band, Cell, Radio, cells, radios
+from ns3_scenarios.radios.ofdma_bands import Cell, OfdmaBand, OfdmaRadio, cells, radios
 from ns3_scenarios.radios.stack import Construction, RadioBand
 from ns3_scenarios.scenario import (
     OFDMA_FEWEST_BLOCKS,
@@ -157,10 +157,10 @@ class OfdmaStack:
         if self.d2e is not None:
             yield "d2e", self.d2e
 
-    def _radios(self) -> list[Radio]:
+    def _radios(self) -> list[OfdmaRadio]:
         return radios(self.scenario, self.d2d, self.d2e)
 
-    def _cells(self) -> Iterator[tuple[Band, Cell]]:
+    def _cells(self) -> Iterator[tuple[OfdmaBand, Cell]]:
         for radio in self._radios():
             yield from cells(radio)
 
@@ -201,7 +201,7 @@ class OfdmaStack:
                     f"expected {theirs!r}, d2e's, whose blocks it uses; not {mine!r}",
                 )
 
-    def _install_radio(self, radio: Radio, construction: Construction) -> None:
+    def _install_radio(self, radio: OfdmaRadio, construction: Construction) -> None:
         episode, numbers = construction.episode, construction.numbers
         stations = {node.name for node in (self.scenario.bs, *self.scenario.stations)}
         members = {end for _, cell in cells(radio) for pair in cell.pairs for end in pair}
@@ -221,7 +221,7 @@ class OfdmaStack:
             self._set_powers(native, band, numbers)
             self._add_interferers(native, place, band, construction)
 
-    def _set_powers(self, native: Any, band: Band, numbers: Mapping[str, int]) -> None:
+    def _set_powers(self, native: Any, band: OfdmaBand, numbers: Mapping[str, int]) -> None:
         """Powers of links by their spec's power control; stations send at their most."""
         stations = {node.name for node in (self.scenario.bs, *self.scenario.stations)}
         most_w = {node.name: node.max_tx_power_w for node in self.scenario.nodes}
@@ -236,7 +236,7 @@ class OfdmaStack:
                 else:
                     native.SetOpenLoop(*link, 10 ** (power.p0_dbm / 10 - 3), power.alpha)
 
-    def _interferer_powers(self, radio: Radio) -> Iterator[tuple[str, float]]:
+    def _interferer_powers(self, radio: OfdmaRadio) -> Iterator[tuple[str, float]]:
         """The nodes of interferers in a radio, and what each radiates in one band."""
         serves = {use for band in radio.bands for use in band.serves}
         for interferer in self.scenario.interferers:
@@ -247,7 +247,7 @@ class OfdmaStack:
                     yield name, interferer.tx_power_w / bands
 
     def _add_interferers(
-        self, native: Any, place: int, band: Band, construction: Construction
+        self, native: Any, place: int, band: OfdmaBand, construction: Construction
     ) -> None:
         """Jammers and background links in the band, which is number `place` of the radio."""
         around: Any = construction.episode.Around()
@@ -303,7 +303,7 @@ def _add_channel(episode: Any, name: str, radio: OfdmaSpec) -> int:
     return add_channel(episode, name, radio.propagation, radio.carrier_hz)
 
 
-def _add_links(native: Any, place: int, band: Band, numbers: Mapping[str, int]) -> None:
+def _add_links(native: Any, place: int, band: OfdmaBand, numbers: Mapping[str, int]) -> None:
     for cell in band.cells:
         index = native.AddCell(place)
         for src, dst in cell.pairs:

@@ -26,7 +26,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class OfdmaBand:
     """Consecutive resource blocks, and the cells that all use them; `number` is a sub-band's."""
 
     blocks: int
@@ -37,28 +37,30 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
-class Radio:
+class OfdmaRadio:
     """Bands with a common clock. `devices` is the spec of links between devices in an underlay."""
 
     name: str
     spec: OfdmaSpec
-    bands: tuple[Band, ...]
+    bands: tuple[OfdmaBand, ...]
     devices: OfdmaSpec | None = None
 
 
-def radios(scenario: ScenarioSpec, d2d: OfdmaSpec | None, d2e: OfdmaSpec | None) -> list[Radio]:
+def radios(
+    scenario: ScenarioSpec, d2d: OfdmaSpec | None, d2e: OfdmaSpec | None
+) -> list[OfdmaRadio]:
     """One radio for each tier that uses OFDMA, or one for both in an underlay."""
-    found: list[Radio] = []
+    found: list[OfdmaRadio] = []
     below = _sidelinks(scenario, d2d) if d2d is not None and d2d.underlay else ()
     if d2e is not None:
         bands = _cellular_bands(scenario, d2e, below)
-        found.append(Radio("d2e", d2e, bands, d2d if below else None))
+        found.append(OfdmaRadio("d2e", d2e, bands, d2d if below else None))
     if d2d is not None and not below:
-        found.append(Radio("d2d", d2d, _sidelink_bands(scenario, d2d)))
+        found.append(OfdmaRadio("d2d", d2d, _sidelink_bands(scenario, d2d)))
     return found
 
 
-def cells(radio: Radio) -> Iterator[tuple[Band, Cell]]:
+def cells(radio: OfdmaRadio) -> Iterator[tuple[OfdmaBand, Cell]]:
     """Every cell of a radio, with its band."""
     for band in radio.bands:
         for cell in band.cells:
@@ -67,7 +69,7 @@ def cells(radio: Radio) -> Iterator[tuple[Band, Cell]]:
 
 def _cellular_bands(
     scenario: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
-) -> tuple[Band, ...]:
+) -> tuple[OfdmaBand, ...]:
     """The uplink's band and the downlink's, or one for both; each station is a cell."""
     underlay: tuple[BandName, ...] = ("d2d",) if below else ()
     up, down = [], []
@@ -85,12 +87,14 @@ def _cellular_bands(
             Cell(f"cell of {name}", d2e, 0, ups + downs)
             for (name, ups), (_, downs) in zip(up, down, strict=True)
         )
-        return (Band(d2e.blocks, d2e.carrier_hz, both + below, ("uplink", "downlink", *underlay)),)
+        return (
+            OfdmaBand(d2e.blocks, d2e.carrier_hz, both + below, ("uplink", "downlink", *underlay)),
+        )
     uplink = tuple(Cell(f"uplink of {name}", d2e, 0, ups) for name, ups in up)
     downlink = tuple(Cell(f"downlink of {name}", d2e, 0, downs) for name, downs in down)
     return (
-        Band(d2e.blocks, d2e.carrier_hz, uplink + below, ("uplink", *underlay)),
-        Band(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink, ("downlink",)),
+        OfdmaBand(d2e.blocks, d2e.carrier_hz, uplink + below, ("uplink", *underlay)),
+        OfdmaBand(d2e.blocks, d2e.carrier_hz + _DUPLEX_SPACING_HZ, downlink, ("downlink",)),
     )
 
 
@@ -106,7 +110,7 @@ def _sidelinks(scenario: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Cell, ...]:
     )
 
 
-def _sidelink_bands(scenario: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Band, ...]:
+def _sidelink_bands(scenario: ScenarioSpec, d2d: OfdmaSpec) -> tuple[OfdmaBand, ...]:
     """The sub-bands that clusters use, side by side; clusters that choose none take turns."""
     blocks = d2d.blocks // d2d.reuse
     sidelinks = _sidelinks(scenario, d2d)
@@ -119,7 +123,7 @@ def _sidelink_bands(scenario: ScenarioSpec, d2d: OfdmaSpec) -> tuple[Band, ...]:
         )
         if using:
             offset_hz = (number - (d2d.reuse - 1) / 2) * blocks * BLOCK_HZ
-            found.append(Band(blocks, d2d.carrier_hz + offset_hz, using, ("d2d",), number))
+            found.append(OfdmaBand(blocks, d2d.carrier_hz + offset_hz, using, ("d2d",), number))
     return tuple(found)
 
 

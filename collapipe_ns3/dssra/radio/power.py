@@ -73,7 +73,7 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Cases:
+class PowerCases:
     """Powers that were tried for every cluster, the present ones first, and their costs.
 
     `watts` (C, P, L) are by link (`used_links`); `times` (C, P) are in seconds, `joules` (C, P) at
@@ -107,7 +107,7 @@ class _Link:
     heard: Array
 
 
-def cases(objective: Objective, state: State, now: Value, trials: Trials) -> Cases:
+def cases(objective: Objective, state: State, now: Value, trials: Trials) -> PowerCases:
     """Powers that suit several prices of a second and bounds on delay. `now` is the state's value.
 
     No power falls below the objective's least SINR (where it was above), under which a link's model
@@ -142,7 +142,7 @@ def cases(objective: Objective, state: State, now: Value, trials: Trials) -> Cas
     thetas = np.where(terms.group, tried_values[..., None], -np.inf).max(-2)
     modelled = (terms.fill * ys).sum(-1) + (terms.beat * thetas).sum(-1)
     joules = ((link.heard + link.joule * tried) * ys).sum(-1)
-    return Cases(links, tried, now.times + modelled - modelled[0], joules)
+    return PowerCases(links, tried, now.times + modelled - modelled[0], joules)
 
 
 def _link(links: UsedLinks, watts: Array) -> _Link:
