@@ -117,7 +117,8 @@ class GuardedScheme:
 
 
 def _own_observation(observation: Observation) -> Observation:
-    return dataclasses.replace(observation, profiles=dict(observation.profiles))
+    profiles, sounding_j = dict(observation.profiles), dict(observation.sounding_j)
+    return dataclasses.replace(observation, profiles=profiles, sounding_j=sounding_j)
 
 
 def _own_outcome(outcome: RoundOutcome) -> RoundOutcome:

@@ -304,6 +304,22 @@ def test_a_memory_by_phases_and_kinds_of_transfers_can_be_loaded_again(tmp_path:
     assert torch.load(tmp_path / "memory.pt", weights_only=True) == memory
 
 
+def test_what_a_scheme_does_to_mappings_that_it_is_given_changes_nothing_for_others() -> None:
+    def spoil_observation(round: int, seen: Any) -> RoundPlan:
+        seen.sounding_j.clear()
+        return PipeLine().plan(round, seen)
+
+    def spoil_outcome(outcome: Any) -> None:
+        outcome.phases_ns.clear()
+
+    seen = dataclasses.replace(SEEN, sounding_j={"c0.d0": (1.0, 2.0)})
+    scheme(plan=spoil_observation).plan(3, seen)
+    assert seen.sounding_j == {"c0.d0": (1.0, 2.0)}
+    outcome = dataclasses.replace(OUTCOME, phases_ns=dict(OUTCOME.phases_ns))
+    scheme(learn=spoil_outcome).learn(outcome)
+    assert outcome.phases_ns == OUTCOME.phases_ns
+
+
 def test_what_a_scheme_does_to_what_it_sees_changes_nothing_for_others() -> None:
     def spoil(round: int, seen: Any) -> RoundPlan:
         seen.profiles.clear()
