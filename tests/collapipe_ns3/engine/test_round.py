@@ -105,6 +105,16 @@ def test_optimizer_states_follow_a_block_that_moves() -> None:
     assert moved(again) == []
 
 
+def test_optimizer_states_on_an_absent_device_are_lost() -> None:
+    """Its blocks start with new states on the next device, and nothing is sent from it."""
+    alone = ClusterPlan(0, (Pipeline((Stage("c0.d1", 0, 3),), 2, "gpipe"),))
+    absent = RoundPlan(1, "test", (alone,), absences=(Absence(0, "c0.d0", "out of reach"),))
+    state = lab.fresh(lab.adamw)
+    plans = [lab.one_cluster((2, 2), 2), absent]
+    _, second = lab.run_rounds(plans, state)
+    assert {d.src for d in second.deliveries} == {"bs", "c0.cu", "c0.d1"}
+
+
 def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped() -> None:
     plans = [dataclasses.replace(TWO, round=number) for number in range(3)]
     whole, parted = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
