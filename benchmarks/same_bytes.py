@@ -11,6 +11,7 @@ exit code is 0 where all cases are the same, 1 where one differs, and 2 for an u
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -130,7 +132,17 @@ def different_columns(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     if len(one) != len(other):
         return ["rows"]
     common = [name for name in one.columns if name in other.columns and "wall" not in name]
-    return [name for name in common if not _plain(one[name]).equals(_plain(other[name]))]
+    return [name for name in common if not _same_column(_plain(one[name]), _plain(other[name]))]
+
+
+def _same_column(one: pd.Series[Any], other: pd.Series[Any]) -> bool:
+    """Whether all values are equal, with the signs of zeros; nan counts as equal to nan."""
+    if not one.equals(other):
+        return False
+    if not pd.api.types.is_float_dtype(one.dtype):
+        return True
+    zeros = (one == 0).to_numpy()
+    return bool((np.signbit(one.to_numpy()) == np.signbit(other.to_numpy()))[zeros].all())
 
 
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -160,7 +172,10 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         alike = one.dtype == other.dtype and one.shape == other.shape
         return alike and one.numpy().tobytes() == other.numpy().tobytes()
-    return bool(one == other) or (one != one and other != other)  # nan counts as equal to nan
+    if isinstance(one, float) and isinstance(other, float):
+        both_nan = math.isnan(one) and math.isnan(other)
+        return both_nan or (one == other and math.copysign(1, one) == math.copysign(1, other))
+    return bool(one == other)
 
 
 def extracted(commit: str, folder: Path) -> Path:

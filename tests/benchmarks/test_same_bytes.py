@@ -35,6 +35,10 @@ def test_columns_that_both_have_are_compared_except_for_the_wall_clock() -> None
     assert different_columns(one, other) == []
     assert different_columns(one, other.assign(loss=[1.0, 2.0])) == ["loss"]
     assert different_columns(one, other.iloc[:1]) == ["rows"]
+    zero = pd.DataFrame({"loss": [0.0, math.nan]})
+    assert different_columns(zero, zero) == []
+    assert different_columns(zero, pd.DataFrame({"loss": [-0.0, math.nan]})) == ["loss"]
+    assert list(different_values({"a": 0.0}, {"a": -0.0}, "kept")) == ["kept.a"]
 
 
 def test_categories_are_compared_as_what_they_stand_for() -> None:

@@ -39,9 +39,13 @@ def plan(*pipelines: Pipeline) -> RoundPlan:
     )
 
 
+def check(made: RoundPlan) -> None:
+    validate(made, devices=DEVICES, blocks=6, batch_size=12, schedules=("gpipe", "1f1b"))
+
+
 def problems(wrong: RoundPlan) -> list[str]:
     with pytest.raises(PlanError) as caught:
-        validate(wrong, devices=DEVICES, blocks=6, batch_size=12, schedules=("gpipe", "1f1b"))
+        check(wrong)
     head, *lines = str(caught.value).splitlines()
     assert head == "mine's plan for round 7 can't be executed:"
     return [line.strip() for line in lines]
@@ -136,6 +140,11 @@ def test_terms_are_printed_where_they_are_not_the_default(terms: Terms, printed:
 )
 def test_terms_are_within_bounds(terms: Terms, problem: str) -> None:
     assert problems(dataclasses.replace(plan(), terms=terms)) == [f"terms: {problem}"]
+
+
+@pytest.mark.parametrize("terms", [Terms(0, 0.0), Terms(1000, 3600.0)])
+def test_the_bounds_of_terms_are_allowed(terms: Terms) -> None:
+    check(dataclasses.replace(plan(), terms=terms))
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 300))

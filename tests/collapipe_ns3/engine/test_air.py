@@ -8,8 +8,9 @@ import torch
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
-from bridge.fixed import FixedRateNetwork
+from bridge.fixed import FixedRateNetwork, Link
 from bridge.formats import Wire
+from bridge.network import TransferKind
 from collapipe_ns3.engine.round import Training, run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
@@ -26,6 +27,19 @@ def run(wire: Wire, seed: int = 1, state: TrainingState | None = None) -> RoundO
         site = Site(network, lab.profiles(names, {}), thread, CostBook())
         made = run_round(site, state or lab.fresh(lab.Recording()), PLAN, training)
         return simulated.run(network, made)
+
+
+def test_what_a_relay_lacks_is_missing_at_the_end_too() -> None:
+    nodes, kind = ("c0.d0", "c0.cu", "bs"), TransferKind.ACTIVATION
+    links = {
+        (nodes[0], nodes[1]): Link(1e6, gaps=((8, 16), (40, 48))),
+        (nodes[1], nodes[2]): Link(1e6, gaps=((12, 20),)),
+    }
+    network = FixedRateNetwork(nodes, lab.FAST, links)
+    with TorchThread() as thread:
+        site = Site(network, lab.profiles(nodes, {}), thread, CostBook())
+        missing = simulated.run(network, site.send_once(nodes, 64, kind))
+    assert tuple(missing) == ((8, 20), (40, 48))
 
 
 @pytest.mark.parametrize(("wire", "width"), [("fp32", 4), ("fp16", 2), ("bf16", 2), ("int8", 1)])
