@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ns3_scenarios import runtime
-from ns3_scenarios.measurement import Ended, RadioDelivery, TransferOutcome, ratio, take_ended
+from ns3_scenarios.readings import Ended, RadioDelivery, TransferOutcome, ratio, take_ended
 from ns3_scenarios.scenario import Pair
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]

@@ -14,8 +14,8 @@ from typing import Any
 
 from ns3_scenarios import runtime
 from ns3_scenarios.episode_network import EpisodeNetwork
-from ns3_scenarios.measurement import RadioLinkState, RadioUsage
 from ns3_scenarios.radios.grants import Grant
+from ns3_scenarios.readings import RadioLinkState, RadioUsage
 
 _ATTACH_LIMIT_NS = 5_000_000_000
 _PROBE_BYTES = 20_000

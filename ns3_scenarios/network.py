@@ -10,13 +10,13 @@ from ns3_scenarios import runtime
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
 from ns3_scenarios.episode_network import ENDINGS, EpisodeNetwork
-from ns3_scenarios.measurement import RadioDelivery, RadioLinkState, RadioUsage, ratio, take_ended
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
 from ns3_scenarios.radios.grants import Grant, GrantedBandwidths
 from ns3_scenarios.radios.registry import stack_names, stacks
 from ns3_scenarios.radios.stack import Construction
+from ns3_scenarios.readings import RadioDelivery, RadioLinkState, RadioUsage, ratio, take_ended
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes

@@ -168,7 +168,7 @@ def divided(objective: Objective, state: State, now: Value | None = None) -> Sta
     links = objective.fleet.links
     if not (links.sidelink.grants or links.uplink.grants or links.downlink.grants):
         return state
-    radio = bandwidth.divide(objective, state, now or value(objective, state), _TOLERANCE)
+    radio = bandwidth.best_bandwidths(objective, state, now or value(objective, state), _TOLERANCE)
     return replace(state, radio=radio)
 
 
@@ -193,7 +193,9 @@ def start_radio(fleet: Fleet, work: Workload) -> RadioSetting:
     if up.grants:
         bits = 8.0 * work.upload_bytes * up.bulk
         capacity, band = up_w * up.snr, float(up.band_hz[0])
-        _, up_hz = bandwidth.fastest(up.latency, bits, up.efficiency, capacity, band)
+        _, up_hz = bandwidth.bandwidths_for_equal_ends(
+            up.latency, bits, up.efficiency, capacity, band
+        )
     if down.grants:
         band = float(down.band_hz[0])
         slow = down.bulk / (down.efficiency * np.log2(1 + down_w * down.snr / band))

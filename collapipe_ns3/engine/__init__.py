@@ -2,8 +2,8 @@
 
 - `round` runs the plan's pipelines side by side, and averages their models;
 - `pipeline_run` executes one pipeline in a round: broadcast, local steps, gather, upload;
-- `step` executes the schedule of one local step, and sends micro-batches between the stages;
-- `stage` computes: the forward and backward passes of one stage;
+- `pipeline_step` executes the schedule of one local step, and sends micro-batches between stages;
+- `stage_worker` computes: the forward and backward passes of one stage;
 - `site` makes transfers, charges the time of computations, and keeps the log of both;
 - `air` is the wire format of activations and gradients, and their distortion;
 - `state` is what lasts from round to round: the global model and the optimizers;

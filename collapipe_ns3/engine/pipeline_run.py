@@ -12,10 +12,10 @@ from bridge.formats import Wire
 from bridge.loop import simulated_loop
 from bridge.network import TransferKind
 from collapipe_ns3.engine.air import Air
+from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.site import Site, TransferFailed
-from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
-from collapipe_ns3.engine.step import PipelineStep, first_of
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route

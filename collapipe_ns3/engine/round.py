@@ -12,7 +12,7 @@ from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.pipeline_run import PipelineRun
 from collapipe_ns3.engine.pipeline_run import Training as Training
 from collapipe_ns3.engine.site import Site
-from collapipe_ns3.engine.stage import workers
+from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart as RoundStart
 from collapipe_ns3.engine.usage import device_uses

@@ -16,7 +16,7 @@ from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import StageCost
-from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.outcome import Computation
 from collapipe_ns3.plan import RoundPlan, Terms
 

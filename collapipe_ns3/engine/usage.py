@@ -9,7 +9,7 @@ from typing import Self
 
 from bridge.loop import simulated_loop
 from collapipe_ns3.engine.site import Site
-from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.nodes import Role, cluster_of
 from collapipe_ns3.outcome import DeviceUse
 

@@ -1,4 +1,7 @@
-"""Predicts the memory that a plan needs on each device."""
+"""Predicts the memory that a plan needs on each device.
+
+DSSRA bounds the blocks of a device by the same costs, as arrays (`dssra.segments.tables.rooms`).
+"""
 
 from __future__ import annotations
 

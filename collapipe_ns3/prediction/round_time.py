@@ -2,7 +2,7 @@
 
 All clusters begin at the same time. Of their transfers, those that are on a shared medium at the
 same time share it evenly. The round ends when the last upload has ended and the server has averaged
-the models. The other predictor of a round is its event graph (`collapipe_ns3.eventgraph.timeline`),
+the models. The other predictor of a round is its event graph (`plan_timeline.predict_timeline`),
 which is exact and takes longer.
 """
 

@@ -16,7 +16,7 @@ import torch
 
 from bridge.compute import TorchThread
 from collapipe_ns3.engine.site import CostBook
-from collapipe_ns3.engine.stage import workers
+from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.paths import NOT_UTF8, is_utf8

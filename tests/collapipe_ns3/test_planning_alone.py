@@ -56,6 +56,6 @@ def test_all_modules_of_planning_and_every_scheme_work_without_torch_and_ns3() -
 
 
 def test_the_check_finds_an_import_of_torch() -> None:
-    done = alone(["collapipe_ns3.engine.step"], [])
+    done = alone(["collapipe_ns3.engine.pipeline_step"], [])
     assert done.returncode == 1
     assert "planning imports torch" in done.stderr

@@ -20,8 +20,8 @@ from radio_lab import arrived, run, scenario
 from wire import Wire, listening
 
 from collapipe_ns3.plan import LinkPlan
-from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 SIDE, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")

@@ -14,8 +14,8 @@ from radio_lab import node, run, scenario, steady_rate_bps
 from ns3_scenarios import network
 from ns3_scenarios.checks import problems
 from ns3_scenarios.interferers import Background, Interferer, Jammer
-from ns3_scenarios.measurement import RadioDelivery, RadioLinkState
 from ns3_scenarios.mobility import Trajectory
+from ns3_scenarios.readings import RadioDelivery, RadioLinkState
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 S = 1_000_000_000

@@ -16,9 +16,9 @@ from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.channel import Channel
 from ns3_scenarios.interferers import Jammer
-from ns3_scenarios.measurement import RadioLinkState
 from ns3_scenarios.network import Ns3Network
 from ns3_scenarios.numerology import BLOCK_HZ
+from ns3_scenarios.readings import RadioLinkState
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 WIFI, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")

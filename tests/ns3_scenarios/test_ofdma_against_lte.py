@@ -10,8 +10,8 @@ import pytest
 from radio_lab import run, scenario
 
 from ns3_scenarios import network, runtime
-from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec
 
 UPLINK = ("c0.cu", "bs")

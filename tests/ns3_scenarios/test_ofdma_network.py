@@ -16,8 +16,8 @@ from radio_lab import arrived, carry, check_books, node, ofdma, run, scenario, t
 
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
-from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.numerology import TTI_S
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 SIDE, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")

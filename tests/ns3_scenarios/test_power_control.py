@@ -15,9 +15,9 @@ from radio_lab import run, scenario
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.checks import problems
-from ns3_scenarios.measurement import RadioDelivery, RadioLinkState
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop
+from ns3_scenarios.readings import RadioDelivery, RadioLinkState
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 MUCH = 10**8

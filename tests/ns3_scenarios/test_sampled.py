@@ -16,8 +16,8 @@ from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network, runtime
 from ns3_scenarios.checks import problems
 from ns3_scenarios.interferers import Background, Jammer
-from ns3_scenarios.measurement import RadioDelivery, RadioUsage
 from ns3_scenarios.mobility import RandomWaypoint
+from ns3_scenarios.readings import RadioDelivery, RadioUsage
 from ns3_scenarios.scenario import Fidelity, LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
 
 MOST_ERROR = 0.03

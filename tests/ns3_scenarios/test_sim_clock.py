@@ -8,8 +8,8 @@ import pytest
 from radio_lab import disturbed, run, scenario
 
 from ns3_scenarios import network, runtime
-from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.runtime.loader import interpreter
 
 MS = 1_000_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from radio_lab import arrived, carry, check_books, in_another_process, run, scenario
 
 from ns3_scenarios import network
-from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.readings import RadioDelivery
 
 WIFI, UPLINK, DOWNLINK = ("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")
 FAR_M = 3000.0  # neither radio reaches so far

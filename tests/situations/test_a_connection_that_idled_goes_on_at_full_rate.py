@@ -9,7 +9,7 @@ import pytest
 from radio_lab import run, scenario
 
 from ns3_scenarios import network
-from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.readings import RadioDelivery
 
 
 @pytest.mark.parametrize("pair", [("c0.cu", "c0.d0"), ("c0.cu", "bs"), ("bs", "c0.cu")])

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from bridge import loop as simulated
 from ns3_scenarios import network
-from ns3_scenarios.measurement import RadioDelivery
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, OfdmaSpec, ScenarioSpec
 
 T = TypeVar("T")

@@ -20,10 +20,10 @@ import numpy as np
 from air_probe import FRAME, PIECE, array, probe_class
 
 from ns3_scenarios import network, runtime
-from ns3_scenarios.measurement import RadioDelivery
 from ns3_scenarios.network import Ns3Network
 from ns3_scenarios.radios.ofdma import OfdmaStack
 from ns3_scenarios.radios.stack import Construction
+from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import ScenarioSpec
 
 Pair = tuple[str, str]

@@ -7,6 +7,9 @@ with b towards c/ln 2. Its inverse at rate R, with β = R·ln 2/c in (0, 1), is
 
 with W₋₁ the lower branch of Lambert's function. Near β = 1 (low SINR) both branches meet and this
 is ill-conditioned, so there the root is found by Newton's method in log b.
+
+`interior` solves the program that `best_bandwidths` states. Descents start from the bandwidths of
+`dssra.planner.start_radio`, and links without a grant share the band in the radio's own scheduler.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ def _newton(beta: Array) -> Array:
     return np.exp(z)
 
 
-def fastest(
+def bandwidths_for_equal_ends(
     offset_s: Array, bits: Array, efficiency: Array, capacity_hz: Array, band_hz: float
 ) -> tuple[float, Array]:
     """The least T and the bandwidths (n,) with offset + bits / (η·r(b)) ≤ T and Σ b ≤ band.
@@ -105,7 +108,7 @@ def fastest(
 
 @dataclass(frozen=True)
 class _Division:
-    """The division of a band among transfers; see `fastest`."""
+    """The division of a band among transfers; see `bandwidths_for_equal_ends`."""
 
     offset_s: Array
     bits: Array
@@ -135,7 +138,9 @@ class _Division:
         return min(self.excess(time_s), 1e6)
 
 
-def divide(objective: Objective, state: State, now: Value, tolerance: float) -> RadioSetting:
+def best_bandwidths(
+    objective: Objective, state: State, now: Value, tolerance: float
+) -> RadioSetting:
     """The state's radio setting with the best bandwidths of all links that take grants.
 
     `now` is the value of the state: what the program leaves out (labels, optimizer steps) is kept

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.measured import measure, optimizer_flops
 from collapipe_ns3.costs.optimizers import OPTIMIZERS, OptimizerName, training_bytes
 from collapipe_ns3.costs.predicted import predict_blocks
-from collapipe_ns3.engine.stage import segment
+from collapipe_ns3.engine.stage_worker import segment
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.transformer import build
 from collapipe_ns3.prediction.memory import most_in_flight, predict_memory

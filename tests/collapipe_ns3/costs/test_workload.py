@@ -14,7 +14,7 @@ from bridge.payload import size_bytes
 from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import predict_blocks, predict_decoder, predict_embedding
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.engine.stage import segment
+from collapipe_ns3.engine.stage_worker import segment
 from collapipe_ns3.learning import architecture
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.transformer import build

@@ -19,7 +19,7 @@ from collapipe_ns3.schemes.pipeline import PipeLine
 from collapipe_ns3.topology import layout
 
 #: What may come from the room of the simulator: rows of what was measured.
-MEASURED = {"ns3_scenarios.measurement"}
+MEASURED = {"ns3_scenarios.readings"}
 #: Modules whose objects would lead on into a simulation.
 CLOSED = (
     "ns3_scenarios",

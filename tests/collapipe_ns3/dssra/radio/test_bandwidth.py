@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
-from collapipe_ns3.dssra.radio.bandwidth import fastest, required_hz
+from collapipe_ns3.dssra.radio.bandwidth import bandwidths_for_equal_ends, required_hz
 from collapipe_ns3.dssra.radio.interior import Program, airtime, solve
 
 CAPACITIES = st.floats(1e3, 1e11)
@@ -44,7 +44,7 @@ def test_the_fastest_division_ends_all_at_once_and_fills_the_band(seed: int, lin
     rng = np.random.default_rng(seed)
     offset, bits = rng.uniform(0, 1, links), 10 ** rng.uniform(4, 8, links)
     efficiency, capacity = rng.uniform(0.2, 1, links), 10 ** rng.uniform(5, 9, links)
-    time, hz = fastest(offset, bits, efficiency, capacity, 2e7)
+    time, hz = bandwidths_for_equal_ends(offset, bits, efficiency, capacity, 2e7)
     ends = offset + bits / (efficiency * hz * np.log2(1 + capacity / hz))
     assert hz.sum() == pytest.approx(2e7, rel=1e-6)
     assert ends == pytest.approx(np.full(links, time), rel=1e-6)
@@ -168,7 +168,7 @@ def test_without_energy_and_beats_it_is_the_fastest_division(seed: int, clusters
     rng = np.random.default_rng(seed)
     offset, bits = rng.uniform(0, 1, clusters), 10 ** rng.uniform(6, 8, clusters)
     efficiency, capacity = rng.uniform(0.2, 1, clusters), 10 ** rng.uniform(6, 9, clusters)
-    time, hz = fastest(offset, bits, efficiency, capacity, 2e7)
+    time, hz = bandwidths_for_equal_ends(offset, bits, efficiency, capacity, 2e7)
     assume((hz / 2e7).min() > 1e-3)
     shape = (clusters, 2)
     up = np.broadcast_to([True, False], shape)

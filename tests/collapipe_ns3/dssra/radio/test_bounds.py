@@ -16,7 +16,7 @@ from bridge.fixed import FixedDelivery
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.radio import bandwidth, interior
-from collapipe_ns3.dssra.radio.bandwidth import fastest, required_hz
+from collapipe_ns3.dssra.radio.bandwidth import bandwidths_for_equal_ends, required_hz
 from collapipe_ns3.dssra.radio.interior import Program, airtime, solve
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph import graph
@@ -109,7 +109,7 @@ def test_the_fastest_division_is_found_or_is_equal_over_any_gains(
     each, efficiency = np.full(len(db), bits), np.full(len(db), 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        time, hz = fastest(offset, each, efficiency, capacity, 2e7)
+        time, hz = bandwidths_for_equal_ends(offset, each, efficiency, capacity, 2e7)
     assert np.isfinite(time)
     assert (hz > 0).all()
     assert hz.sum() <= 2e7 * (1 + 1e-6)
@@ -121,7 +121,9 @@ def test_the_fastest_division_ends_at_its_bounds(
 ) -> None:
     monkeypatch.setattr(bandwidth, bound, 1)
     some = np.ones(3)
-    time, hz = fastest(0 * some, 1e6 * some, some, np.array([1e3, 1e7, 1e12]), 2e7)
+    time, hz = bandwidths_for_equal_ends(
+        0 * some, 1e6 * some, some, np.array([1e3, 1e7, 1e12]), 2e7
+    )
     assert np.isfinite(time)
     assert hz.sum() <= 2e7 * (1 + 1e-6)
     assert np.isfinite(required_hz(0.9999 * some, some)).all()

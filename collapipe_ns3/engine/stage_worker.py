@@ -1,6 +1,6 @@
 """The computation of one stage of a pipeline, with an autograd graph of its own.
 
-`collapipe_ns3.engine.step` sends its results to the next stage.
+`collapipe_ns3.engine.pipeline_step` sends its results to the next stage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One training step of one pipeline: executes the schedule over the network."""
+"""One training step of one pipeline: executes its schedule, and sends between the stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collapipe_ns3.costs.measured import optimizer_flops
 from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.air import Air, Message, Payload
 from collapipe_ns3.engine.site import Site
-from collapipe_ns3.engine.stage import StageWorker
+from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
