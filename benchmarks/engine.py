@@ -19,7 +19,8 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile, profile
-from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.pipeline_run import Training
+from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.numbers import Numbers, NumbersSettings

@@ -13,6 +13,12 @@ from ns3_scenarios.scenario import Pair
 
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
 
+#: How long nodes may take to attach to their base station.
+ATTACH_LIMIT_NS = 5_000_000_000
+
+#: The size of a sounding that is a transfer: a few frames at any rate.
+PROBE_BYTES = 20_000
+
 ENDINGS: tuple[Advance, ...] = ("reached", "completed", "interrupted", "exhausted")  # those of C++
 
 

@@ -13,12 +13,9 @@ from itertools import permutations
 from typing import Any
 
 from ns3_scenarios import runtime
-from ns3_scenarios.episode_network import EpisodeNetwork
+from ns3_scenarios.episode_network import ATTACH_LIMIT_NS, PROBE_BYTES, EpisodeNetwork
 from ns3_scenarios.radios.grants import Grant
 from ns3_scenarios.readings import RadioLinkState, RadioUsage
-
-_ATTACH_LIMIT_NS = 5_000_000_000
-_PROBE_BYTES = 20_000
 
 
 class HostNetwork(EpisodeNetwork):
@@ -55,13 +52,12 @@ class HostNetwork(EpisodeNetwork):
             for name, node in nodes.items()
         }
         super().__init__(episode, numbers, dict.fromkeys(permutations(nodes, 2), label))
-        self._kept = (
-            nodes  # keeps the Python objects; ns-3's own references end with the simulation
-        )
+        # Keeps the Python objects: ns-3's own references end with the simulation.
+        self._kept = nodes
         self._on_grants = on_grants
         self._link_state = link_state
         self._usage = usage
-        episode.Start(_ATTACH_LIMIT_NS)
+        episode.Start(ATTACH_LIMIT_NS)
 
     def apply(self, grants: Sequence[Grant]) -> None:
         for grant in grants:
@@ -71,7 +67,7 @@ class HostNetwork(EpisodeNetwork):
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Sends a short probe over each pair, recorded as a transfer of the kind `sounding`."""
-        probes = (self.transfer(src, dst, _PROBE_BYTES, "sounding") for src, dst in pairs)
+        probes = (self.transfer(src, dst, PROBE_BYTES, "sounding") for src, dst in pairs)
         await asyncio.gather(*probes)
 
     def link_state(self) -> Sequence[RadioLinkState]:

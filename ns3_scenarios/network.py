@@ -9,7 +9,7 @@ from dataclasses import replace
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
-from ns3_scenarios.episode_network import ENDINGS, EpisodeNetwork
+from ns3_scenarios.episode_network import ATTACH_LIMIT_NS, ENDINGS, PROBE_BYTES, EpisodeNetwork
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
@@ -22,11 +22,9 @@ from ns3_scenarios.scenario import ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.traces import TraceFiles, Tracing
 
-_ATTACH_LIMIT_NS = 5_000_000_000
 _TRIED = 4  # transfers at once
 _TRIAL_BYTES = 100_000  # more than TCP's initial window
 _TRIAL_NS = 60_000_000_000  # TCP has given up by then if nothing answers
-_PROBE_BYTES = 20_000  # a few frames at any rate
 _UNCHANGED = -1.0
 
 #: TCP as in present-day hosts; ns-3's defaults are older values of the RFCs.
@@ -142,11 +140,11 @@ class Ns3Network(EpisodeNetwork):
         for stack in chosen:
             stack.install(Construction(episode, everyone, native))
         self._tracing = Tracing(traces, numbers) if traces else None
-        if not episode.Start(_ATTACH_LIMIT_NS):
+        if not episode.Start(ATTACH_LIMIT_NS):
             self.close()
             raise SimulationError(
                 f"not all control units could attach to {spec.bs.name} within "
-                f"{_ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
+                f"{ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
             )
 
     def apply(self, grants: Sequence[Grant]) -> None:
@@ -216,7 +214,7 @@ class Ns3Network(EpisodeNetwork):
     def _sound(self, src: str, dst: str) -> asyncio.Future[RadioDelivery]:
         self._radio_between(src, dst)
         if (src, dst) not in self._granted:
-            return self.transfer(src, dst, _PROBE_BYTES, "sounding")
+            return self.transfer(src, dst, PROBE_BYTES, "sounding")
         sounding = self._begin(src, dst, 0, "sounding")
         self._episode.Sound(sounding.number, self._numbers[src], self._numbers[dst])
         return sounding.future

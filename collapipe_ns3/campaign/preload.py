@@ -12,8 +12,8 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 import torch  # noqa: E402  # it takes seconds, in which Ctrl-C may be pressed
 import torch._dynamo  # noqa: E402  # else the first optimizer imports it, a second in each process
 
-from collapipe_ns3.run import code_identity, runner  # noqa: E402
-from ns3_scenarios import runtime  # noqa: E402
+from collapipe_ns3.run import code_identity, runner  # noqa: E402  # loads torch
+from ns3_scenarios import runtime  # noqa: E402  # as torch, after Ctrl-C is set
 
 torch.set_num_threads(1)
 code_identity.of_plug_ins({})  # the code as loaded here; the files may change while runs execute

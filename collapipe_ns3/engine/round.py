@@ -9,13 +9,11 @@ from functools import partial
 
 from bridge.loop import simulated_loop
 from collapipe_ns3.costs.measured import aggregation_flops
-from collapipe_ns3.engine.pipeline_run import PipelineRun
-from collapipe_ns3.engine.pipeline_run import Training as Training
+from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.engine.usage import RoundStart as RoundStart
-from collapipe_ns3.engine.usage import device_uses
+from collapipe_ns3.engine.usage import RoundStart, device_uses
 from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.nodes import SERVER, control_unit

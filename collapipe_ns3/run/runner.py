@@ -18,10 +18,12 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
-from collapipe_ns3.engine.round import RoundStart, Training, run_round
+from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.engine.usage import RoundStart
 from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.learning.transformer import build
 from collapipe_ns3.observed import MeasuredLink

@@ -21,6 +21,7 @@ from collapipe_ns3.schemes.oracle import Oracle
 from collapipe_ns3.schemes.pipeline import PipeLine
 from collapipe_ns3.schemes.titanic import TITANIC
 from collapipe_ns3.schemes.vanilla_fl import VanillaFL
+from ns3_scenarios.numerology import BLOCK_HZ
 
 SCHEMES = [CollaPipe, Oracle, PipeLine, TITANIC, VanillaFL]
 
@@ -107,7 +108,7 @@ def test_on_good_links_every_device_takes_part(radio: str) -> None:
 
 def test_the_narrowest_band_and_retransmissions_make_up_for_thirty_decibels() -> None:
     """All power in a block of 180 kHz of 18 MHz gains 20 dB, combined retransmissions 10 dB."""
-    needed = wild.CODES[0][0] * 180e3 / 18e6 * 0.1
+    needed = wild.CODES[0][0] * BLOCK_HZ / 18e6 * 0.1
 
     def up(sinr: float) -> Observation:
         made = seen()

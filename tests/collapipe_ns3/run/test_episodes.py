@@ -10,7 +10,8 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3 import Study
-from collapipe_ns3.engine.round import Training, run_round
+from collapipe_ns3.engine.pipeline_run import Training
+from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.run.runner import Run
