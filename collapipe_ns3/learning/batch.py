@@ -1,0 +1,104 @@
+"""Batches of training data: tensors of a sequence a row, and what they count for in the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # planning describes batches without torch, which takes seconds to import
+    import torch
+    from torch import Tensor
+
+#: Tensors that travel together.
+Payload = tuple["Tensor", ...]
+
+
+class BatchShape(NamedTuple):
+    """What the costs of a batch depend on: its sequences, and their padded lengths.
+
+    `tokens` is the length of the inputs and `targets` that of the labels; both are 1 where a
+    sequence has no such axis.
+    """
+
+    sequences: int
+    tokens: int
+    targets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences padded to the length of the longest; the first axis of every tensor is theirs.
+
+    - `inputs` are given to the first part of the model, usually token numbers [B, s] (int64).
+    - `side` is given to every part as it is, and travels with the activations; no gradient flows
+      through it. It is usually the padding mask [B, s] (bool, true for padding).
+    - `labels` are given to the loss: token numbers [B, t], or a class for each sequence [B].
+    - `predictions` [B] (int64) counts the predictions of each sequence that the loss adds up.
+    - `aligned` says that the labels have an entry for each input token, so that both have the same
+      length.
+    """
+
+    inputs: Payload
+    side: Payload
+    labels: Payload
+    predictions: Tensor
+    aligned: bool = False
+
+    @property
+    def sequences(self) -> int:
+        return len(self.predictions)
+
+    @property
+    def total(self) -> int:
+        """The number of predictions in all sequences, by which the sum of losses is divided."""
+        return int(self.predictions.sum())
+
+    @property
+    def shape(self) -> BatchShape:
+        return BatchShape(self.sequences, _length(self.inputs), _length(self.labels))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a torch device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def part(self, first: int, end: int) -> Batch:
+        """The sequences from `first` to before `end`, with the same padding."""
+        return self._each(lambda tensor: tensor[first:end])
+
+    def split(self, sizes: Sequence[int]) -> list[Batch]:
+        """Parts of so many sequences, in order; they keep the padding of the batch."""
+        return [self.part(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
+
+    def resized(self, shape: BatchShape) -> Batch:
+        """A batch of this shape with the sequences and tokens of this one, repeated or cut.
+
+        It has the same costs as any batch of the shape. Lengths change only along a second axis.
+        """
+        import torch
+
+        def resize(tensor: Tensor, length: int) -> Tensor:
+            rows = torch.arange(shape.sequences) % len(tensor)
+            taken = tensor[rows.to(tensor.device)]
+            if tensor.dim() < 2:
+                return taken
+            columns = torch.arange(length) % tensor.shape[1]
+            return taken[:, columns.to(tensor.device)].contiguous()
+
+        return Batch(
+            tuple(resize(tensor, shape.tokens) for tensor in self.inputs),
+            tuple(resize(tensor, shape.tokens) for tensor in self.side),
+            tuple(resize(tensor, shape.targets) for tensor in self.labels),
+            resize(self.predictions, 1),
+            self.aligned,
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        groups = (tuple(map(change, group)) for group in (self.inputs, self.side, self.labels))
+        inputs, side, labels = groups
+        return Batch(inputs, side, labels, change(self.predictions), self.aligned)
+
+
+def _length(tensors: Payload) -> int:
+    return tensors[0].shape[1] if tensors and tensors[0].dim() > 1 else 1

@@ -1,0 +1,52 @@
+"""The contract of a model that is cut into parts, which are placed on nodes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from collapipe_ns3.learning.batch import Batch, Payload
+
+
+class SplitModel(nn.Module):
+    """A row of parts: the first takes the inputs, blocks follow, and the last has the loss.
+
+    A pipeline places the first part on the control unit, the blocks on devices, and the last part
+    on the edge server. Between two parts travel the tensors that a part returns and the `side` of
+    the batch; gradients travel back for those tensors that have floating-point numbers.
+
+    A subclass says what its parts are (`parts`) and how the last one computes the loss (`loss`).
+    No part may have a parameter of another one, except as `tied` says.
+    """
+
+    def parts(self) -> dict[str, nn.Module]:
+        """All parts in order, by their names in `state_dict`; at least one block."""
+        raise NotImplementedError
+
+    def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
+        """The output of any part except the last: of the first for the inputs of a batch.
+
+        By default the part is called with the tensors of `x`, then those of `side`.
+        """
+        output = part(*x, *side)
+        return output if isinstance(output, tuple) else (output,)
+
+    def loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
+        """The last part: the sum of the losses of all predictions, divided by `total`.
+
+        If `total` is the number of predictions in the whole batch, the losses of its micro-batches
+        add up to its mean loss.
+        """
+        raise NotImplementedError
+
+    def encode(self, inputs: Payload, side: Payload) -> Payload:
+        """What the last part is given: the output of the first part and all blocks."""
+        *parts, _ = self.parts().values()
+        x = inputs
+        for part in parts:
+            x = self.run(part, x, side)
+        return x
+
+    def uncut_loss(self, batch: Batch, total: int | None = None) -> Tensor:
+        """`loss` of all parts one after the other; `total` is by default the batch's own."""
+        x = self.encode(batch.inputs, batch.side)
+        return self.loss(x, batch.side, batch.labels, batch.total if total is None else total)
