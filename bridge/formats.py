@@ -10,6 +10,11 @@ _ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 _SCALE_BYTES = 4
 
 
+def rows_bytes(wire: Wire, elements: int, rows: int) -> int:
+    """Bytes on air of so many rows with `elements` numbers in all; a row may have a scale."""
+    return elements * _ELEMENT_BYTES[wire] + (rows * _SCALE_BYTES if wire == "int8" else 0)
+
+
 def row_bytes(wire: Wire, elements: int) -> int:
-    """Bytes on air of a row of `elements` numbers, with its scale where the format has one."""
-    return elements * _ELEMENT_BYTES[wire] + (_SCALE_BYTES if wire == "int8" else 0)
+    """Bytes on air of one row of `elements` numbers."""
+    return rows_bytes(wire, elements, 1)

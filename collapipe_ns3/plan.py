@@ -68,6 +68,12 @@ class Pipeline:
         return f"{line}, {parts}, {self.schedule}{share}"
 
 
+def micro_batch_sizes(sequences: int, micro_batches: int) -> list[int]:
+    """The sequences of each micro-batch of a batch: as equal as possible, larger ones first."""
+    least, more = divmod(sequences, micro_batches)
+    return [least + 1] * more + [least] * (micro_batches - more)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
     """The pipelines of one cluster, which is given by its number."""
@@ -327,7 +333,8 @@ def _pipeline_problems(
         yield f"expected blocks 0 to {blocks - 1} in order, each once, not {pipe}"
     if sequences < 1:
         yield f"expected a share of at least one sequence of each batch, not {pipe.share:g}"
-    elif pipe.micro_batches < 1 or sequences % pipe.micro_batches:
-        yield f"expected micro-batches that divide the batch of {sequences}: {pipe.micro_batches}"
+    elif not 1 <= pipe.micro_batches <= sequences:
+        expected = f"expected 1 to {sequences} micro-batches of {sequences} sequences"
+        yield f"{expected}, not {pipe.micro_batches}"
     if pipe.schedule not in schedules:
         yield f"unknown schedule {pipe.schedule}; there are {', '.join(schedules)}"

@@ -28,7 +28,7 @@ class PipeLine:
     def __init__(
         self,
         micro_batches: Annotated[
-            int, Field(ge=1, description="Equal parts that a batch is split into.")
+            int, Field(ge=1, description="Parts that a batch is split into.")
         ] = 4,
         schedule: Annotated[
             Literal["gpipe", "1f1b"], Field(description="The pipeline schedule.")

@@ -179,7 +179,7 @@ def test_every_problem_is_listed_at_once_with_its_place() -> None:
             ClusterPlan(
                 0,
                 (
-                    Pipeline((Stage("c0.d0", 0, 3), Stage("c0.d0", 4, 5)), 5, "gpipe", 0.5),
+                    Pipeline((Stage("c0.d0", 0, 3), Stage("c0.d0", 4, 5)), 7, "gpipe", 0.5),
                     Pipeline((Stage("c9.d9", 0, 4),), 0, "zigzag", 0.25),
                 ),
             ),
@@ -191,10 +191,10 @@ def test_every_problem_is_listed_at_once_with_its_place() -> None:
         "cluster 0: expected the pipelines' shares to add to 1, not 0.75",
         "cluster 0: c0.d0 is used 2 times",
         "cluster 0: c9.d9 is none of its devices",
-        "cluster 0: expected micro-batches that divide the batch of 6: 5",
+        "cluster 0: expected 1 to 6 micro-batches of 6 sequences, not 7",
         "cluster 0: expected blocks 0 to 5 in order, each once, not "
         "c9.d9[0-4], 0 micro-batches, zigzag, 25% of the data",
-        "cluster 0: expected micro-batches that divide the batch of 3: 0",
+        "cluster 0: expected 1 to 3 micro-batches of 3 sequences, not 0",
         "cluster 0: unknown schedule zigzag; there are gpipe, 1f1b",
         "cluster 2: there are 2 clusters",
     ]

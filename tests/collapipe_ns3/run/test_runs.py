@@ -207,7 +207,7 @@ FAR = {"cu": "jetson-nano", "position": [9e5, 0], "devices": ["raspberry-pi-4"]}
             "not all control units could attach",
         ),
         ({"ns3": {"ns3::LteEnbRrc::SrsPeriodicity": 77}, "radio": {"d2e": "lte"}}, "77"),
-        ({"scheme": {"settings": {"micro_batches": 3}}}, "divide the batch of 8"),
+        ({"scheme": {"settings": {"micro_batches": 9}}}, "expected 1 to 8 micro-batches"),
         (
             {"clusters": [{"cu": "jetson-nano", "devices": [
                 {"profile": "raspberry-pi-4", "memory_bytes": 75_000}]}]},

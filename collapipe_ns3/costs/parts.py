@@ -1,0 +1,173 @@
+"""What each part of a model costs in training, as data. Importing this needs no torch.
+
+Planners and the engine see a model as these costs only. `collapipe_ns3.costs.predicted` has closed
+forms of them for the built-in model, and `collapipe_ns3.costs.measured` measures any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import Any, Self
+
+from bridge.formats import Wire, rows_bytes
+from collapipe_ns3.costs.polynomial import ZERO, Polynomial, total
+from collapipe_ns3.learning.batch import BatchShape
+from collapipe_ns3.learning.protocol import Lengths
+from collapipe_ns3.plan import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Tensors that travel together: their sizes as functions of the shape of a micro-batch.
+
+    Floating-point tensors have `elements` numbers in so many `rows` (their last axes), and travel
+    in the wire format. Others travel as they are, in `other_bytes`.
+    """
+
+    elements: Polynomial = ZERO
+    rows: Polynomial = ZERO
+    other_bytes: Polynomial = ZERO
+
+    def bytes_on_air(self, wire: Wire, shape: BatchShape) -> int:
+        """What `bridge.payload.bytes_on_air` gives for the tensors of a micro-batch."""
+        packed = rows_bytes(wire, self.elements(shape), self.rows(shape))
+        return packed + self.other_bytes(shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {each.name: getattr(self, each.name).to_json() for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(**{name: Polynomial.from_json(value) for name, value in data.items()})
+
+
+NOTHING = Message()
+
+
+@dataclass(frozen=True, slots=True)
+class PartCosts:
+    """The costs of a part, or of adjacent parts together, for a micro-batch of any shape.
+
+    - `forward_flops` and `backward_flops` count matrix products and attention, as torch's FLOP
+      counter does; a multiply-add is two FLOPs.
+    - `kept_bytes` is what autograd keeps from forward to backward, without parameters.
+    - `output` is what the part sends to the next one: its output, and the batch's `side`.
+      `gradient` is what the next part sends back for it. Nothing follows the last part.
+    - `parameter_bytes` and `tensors` count the trained parameters, which travel and are averaged.
+      `frozen_bytes` are the parameters that stay as they are, on every node that may need them.
+    """
+
+    forward_flops: Polynomial
+    backward_flops: Polynomial
+    kept_bytes: Polynomial
+    output: Message
+    gradient: Message
+    parameter_bytes: int
+    tensors: int
+    frozen_bytes: int = 0
+
+    @classmethod
+    def joined(cls, parts: Iterable[PartCosts]) -> PartCosts:
+        """The costs of at least one part, of which each sends its output to the next, on a node."""
+        # Most parts are equal to the one before, which makes their sum a product.
+        counted = [(part, sum(1 for _ in same)) for part, same in groupby(parts)]
+        last, _ = counted[-1]
+        return cls(
+            total(part.forward_flops * count for part, count in counted),
+            total(part.backward_flops * count for part, count in counted),
+            total(part.kept_bytes * count for part, count in counted),
+            last.output,
+            last.gradient,
+            sum(part.parameter_bytes * count for part, count in counted),
+            sum(part.tensors * count for part, count in counted),
+            sum(part.frozen_bytes * count for part, count in counted),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: value if isinstance(value, int) else value.to_json()
+            for name, value in values.items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        values: dict[str, Any] = dict(data)
+        for name in ("forward_flops", "backward_flops", "kept_bytes"):
+            values[name] = Polynomial.from_json(data[name])
+        for name in ("output", "gradient"):
+            values[name] = Message.from_json(data[name])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCosts:
+    """The costs of the parts of a model, its labels, and the longest sequences of its task."""
+
+    first: PartCosts
+    blocks: tuple[PartCosts, ...]
+    last: PartCosts
+    labels: Message
+    longest: Lengths
+
+    @property
+    def encoder_blocks(self) -> int:
+        """The number of blocks, which a plan divides over the devices."""
+        return len(self.blocks)
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of an input or of its labels."""
+        return max(self.longest.tokens, self.longest.targets)
+
+    @property
+    def width(self) -> int:
+        """The numbers in a row of what the first block sends on: the model's width."""
+        shape = BatchShape(1, self.longest.tokens, self.longest.targets)
+        output = self.blocks[0].output
+        return output.elements(shape) // max(output.rows(shape), 1)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the trained parameters of the whole model."""
+        return sum(part.parameter_bytes for part in (self.first, *self.blocks, self.last))
+
+    def segment(self, first: int, last: int) -> PartCosts:
+        """The costs of the blocks from `first` to `last`, inclusive, on one node."""
+        return PartCosts.joined(self.blocks[first : last + 1])
+
+    def stages(self, pipeline: Pipeline) -> list[PartCosts]:
+        """The costs of a pipeline's stages in order: the first part, segments, the last part."""
+        segments = (self.segment(stage.first, stage.last) for stage in pipeline.stages)
+        return [self.first, *segments, self.last]
+
+    def longest_shape(self, sequences: int) -> BatchShape:
+        """The shape of so many of the longest sequences."""
+        return BatchShape(sequences, self.longest.tokens, self.longest.targets)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "first": self.first.to_json(),
+            "blocks": [block.to_json() for block in self.blocks],
+            "last": self.last.to_json(),
+            "labels": self.labels.to_json(),
+            "longest": {"tokens": self.longest.tokens, "targets": self.longest.targets},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            PartCosts.from_json(data["first"]),
+            tuple(map(PartCosts.from_json, data["blocks"])),
+            PartCosts.from_json(data["last"]),
+            Message.from_json(data["labels"]),
+            Lengths(**data["longest"]),
+        )
