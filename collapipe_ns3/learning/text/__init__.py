@@ -1,0 +1,1 @@
+"""From texts to batches of tokens, and metrics of predicted texts, tags and classes."""
