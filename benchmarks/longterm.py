@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.segments.scheduling import segments_of
@@ -42,7 +43,7 @@ VS = (2.0, 8.0, 32.0, 128.0, 512.0)
 _NOISE_W_HZ = 2e-20
 _SHADOWING_DB = 6.0
 _MEMORY = 0.9  # coefficient of the autoregression from round to round
-_SPEC = ModelSpec(200, 200, 64, 4, 256, 6, 2, 12)
+_MODEL = closed_form(ModelSpec(200, 200, 64, 4, 256, 6, 2, 12))
 
 
 @dataclass
@@ -116,7 +117,7 @@ class World:
         return Observation(
             devices=self.names(),
             profiles=profiles,
-            model=_SPEC,
+            model=_MODEL,
             batch_size=32,
             local_steps=2,
             optimizer="adamw",

@@ -40,7 +40,7 @@ def measure() -> dict[str, float]:
 def measure_here() -> dict[str, float]:
     """The same times, measured in this process with as many cores as it uses."""
     world = World(seed=1, clusters=CLUSTERS, devices=DEVICES).observation()
-    large = replace(world, model=replace(world.model, encoder_blocks=BLOCKS))
+    large = replace(world, model=replace(world.model, blocks=world.model.blocks[:1] * BLOCKS))
     run = Study.load("quickstart", scheme="collapipe").prepare()
     _, links = run.try_out()
     return {

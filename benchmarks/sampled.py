@@ -98,7 +98,7 @@ class _Cluster:
         for stage in self.pipeline.stages:
             ends = (self.control, stage.device) if outwards else (stage.device, self.control)
             transfers.append(
-                self.net.transfer(*ends, stage.blocks * self.work.block.parameter_bytes)
+                self.net.transfer(*ends, round(stage.blocks * self.work.block.parameter_bytes))
             )
         await asyncio.gather(*transfers)
 
@@ -106,23 +106,23 @@ class _Cluster:
         """Sends activations through the segments to the decoder, and gradients back."""
         work, block = self.work, self.work.block
         stages = self.pipeline.stages
-        ways: Sequence[tuple[int, int, int]] = (
+        ways: Sequence[tuple[float, float, float]] = (
             (work.activation_bytes, block.forward_flops, work.decoder.forward_flops),
             (work.gradient_bytes, block.backward_flops, work.decoder.backward_flops),
         )
         for size, flops, decoder_flops in ways:
-            forward = size == ways[0][0]
+            forward, message = size == ways[0][0], round(sequences * size)
             at = self.control
             for stage in stages if forward else stages[::-1]:
                 if not forward and at == self.control:
                     await self._compute(SERVER, sequences * decoder_flops)
-                    await self.net.transfer(SERVER, self.control, sequences * size)
-                await self.net.transfer(at, stage.device, sequences * size)
+                    await self.net.transfer(SERVER, self.control, message)
+                await self.net.transfer(at, stage.device, message)
                 await self._compute(stage.device, sequences * stage.blocks * flops)
                 at = stage.device
-            await self.net.transfer(at, self.control, sequences * size)
+            await self.net.transfer(at, self.control, message)
             if forward:
-                await self.net.transfer(self.control, SERVER, sequences * size)
+                await self.net.transfer(self.control, SERVER, message)
                 await self._compute(SERVER, sequences * decoder_flops)
 
     async def _compute(self, node: str, flops: float) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 from bridge.formats import Wire
 from bridge.network import LinkState, Network
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.costs.parts import ModelCosts
 
 #: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
 #: break no transport block.
@@ -157,17 +157,18 @@ class Observation:
     """Everything that a scheme is shown before it plans a round.
 
     `devices` lists the names of each cluster's devices in the study's order. `profiles` has every
-    node, including control units and the base station. `links` is empty before anything was
-    measured. `shares` are the clusters' shares of the training data; empty means equal shares. The
-    lengths are those that batches are usually padded to, in tokens; None means the task's longest.
-    A link that is in none of the `media` is assumed to have a channel of its own. `wire` is the
-    number format of activations and gradients on the air. `sounding_j` has the energy in joules
-    that the radios of each node spent on sending and on receiving in this round's soundings.
+    node, including control units and the base station. `model` has the costs of the model's parts
+    as functions of the shape of a micro-batch. `links` is empty before anything was measured.
+    `shares` are the clusters' shares of the training data; empty means equal shares. The lengths
+    are those that batches are usually padded to, in tokens; None means the task's longest. A link
+    that is in none of the `media` is assumed to have a channel of its own. `wire` is the number
+    format of activations and gradients on the air. `sounding_j` has the energy in joules that the
+    radios of each node spent on sending and on receiving in this round's soundings.
     """
 
     devices: tuple[tuple[str, ...], ...]
     profiles: Mapping[str, DeviceProfile]
-    model: ModelSpec
+    model: ModelCosts
     batch_size: int
     local_steps: int
     optimizer: str

@@ -1,51 +1,63 @@
-"""The FLOPs and bytes of a round, by closed forms.
-
-All costs of a micro-batch are proportional to its number of sequences, so that the costs of the
-parts are stored for one sequence.
-"""
+"""The FLOPs and bytes of a round."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 from bridge.formats import Wire
 from collapipe_ns3.costs.optimizers import OPTIMIZERS, training_bytes
-from collapipe_ns3.costs.predicted import StageCost, predict_blocks, predict_stages
-from collapipe_ns3.learning import architecture
+from collapipe_ns3.costs.parts import ModelCosts, PartCosts
+from collapipe_ns3.costs.polynomial import Polynomial
+from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
-from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.batch import BatchShape
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A model in training: costs and bytes on air per sequence, bytes of parameters and states.
+    """A model in training: its costs, and what they are on average for one sequence.
 
-    `embedding`, `block` and `decoder` are costs of one sequence of the usual length, for time.
-    `held_bytes` is the memory of a block in training (parameters, gradients, optimizer states), and
-    `saved_bytes` what autograd keeps of a sequence in a block; since memory must suffice for the
-    worst batch, it is for the task's longest sequence. `state_bytes` is the optimizer state that
-    follows a block when it moves to another device.
+    `model` has the exact costs of each part for any micro-batch, and `tokens` and `targets` are the
+    usual lengths, for which `shape` makes shapes.
+
+    The other figures are for predictions as arrays, which count with equal blocks, and with costs
+    in proportion to the sequences:
+
+    - `embedding`, `block` and `decoder` are the costs of one sequence of the usual length: of a
+      whole batch divided by its size, and for `block` the mean over all blocks, except that its
+      `activation_bytes` are those of a single sequence in the block that keeps the most.
+    - `activation_bytes`, `gradient_bytes` and `labels_bytes` are bytes on air of one sequence, too:
+      means over all hops.
+    - `held_bytes` is the memory of the largest block in training (parameters, gradients, optimizer
+      states), and `saved_bytes` the most that autograd keeps of a sequence in a block; since memory
+      must suffice for the worst batch, it is for the task's longest sequence.
+
+    `state_bytes` is the optimizer state of each block, which follows it to another device.
     """
 
-    blocks: int
+    model: ModelCosts
     batch_size: int
     local_steps: int
+    tokens: int
+    targets: int
+    wire: Wire
     embedding: StageCost
     block: StageCost
     decoder: StageCost
-    activation_bytes: int
-    gradient_bytes: int
-    labels_bytes: int
+    activation_bytes: float
+    gradient_bytes: float
+    labels_bytes: float
     optimizer_flops_per_byte: float
     held_bytes: int
     saved_bytes: int
-    state_bytes: int
+    state_bytes: tuple[int, ...]
 
     @classmethod
     def of(
         cls,
-        spec: ModelSpec,
+        model: ModelCosts,
         *,
         batch_size: int,
         local_steps: int,
@@ -55,35 +67,81 @@ class Workload:
         wire: Wire = "fp32",
     ) -> Self:
         """The workload of a model on batches padded to these lengths (in tokens)."""
-        embedding, block, decoder = predict_stages(spec, [1], 1, source_length, target_length)
-        tensors = architecture.encoder_block(spec.width, spec.feed_forward).tensors
+        batch = BatchShape(batch_size, source_length, target_length)
+        single = BatchShape(1, source_length, target_length)
+        sending = [model.first, *model.blocks]
         kind = OPTIMIZERS[optimizer]
         return cls(
-            blocks=spec.encoder_blocks,
+            model=model,
             batch_size=batch_size,
             local_steps=local_steps,
-            embedding=embedding,
-            block=block,
-            decoder=decoder,
-            activation_bytes=architecture.activation_bytes(spec, source_length, wire),
-            gradient_bytes=architecture.gradient_bytes(spec, source_length, wire),
-            labels_bytes=architecture.labels_bytes(target_length),
+            tokens=source_length,
+            targets=target_length,
+            wire=wire,
+            embedding=_per_sequence([model.first], batch, single),
+            block=_per_sequence(model.blocks, batch, single),
+            decoder=_per_sequence([model.last], batch, single),
+            activation_bytes=_mean(
+                (part.output.bytes_on_air(wire, batch) for part in sending), batch_size
+            ),
+            gradient_bytes=_mean(
+                (part.gradient.bytes_on_air(wire, batch) for part in sending), batch_size
+            ),
+            labels_bytes=_mean([model.labels.bytes_on_air("fp32", batch)], batch_size),
             optimizer_flops_per_byte=kind.flops / PARAMETER_BYTES,
-            held_bytes=training_bytes(optimizer, block.parameter_bytes),
-            saved_bytes=predict_blocks(spec, 1, 1, spec.max_length).activation_bytes,
-            state_bytes=kind.state_bytes(block.parameter_bytes, tensors),
+            held_bytes=max(held_bytes(block, optimizer) for block in model.blocks),
+            saved_bytes=_most((b.kept_bytes for b in model.blocks), model.longest_shape(1)),
+            state_bytes=tuple(
+                kind.state_bytes(block.parameter_bytes, block.tensors) for block in model.blocks
+            ),
         )
+
+    @property
+    def blocks(self) -> int:
+        """The number of encoder blocks."""
+        return self.model.encoder_blocks
 
     @property
     def upload_bytes(self) -> int:
         """Bytes of a model between control unit and base station: embedding and encoder."""
-        return self.embedding.parameter_bytes + self.blocks * self.block.parameter_bytes
+        return self.model.parameter_bytes - self.model.last.parameter_bytes
 
     @property
     def model_parameters(self) -> int:
-        """The number of parameters of the whole model."""
-        return (self.upload_bytes + self.decoder.parameter_bytes) // PARAMETER_BYTES
+        """The number of trained parameters of the whole model."""
+        return self.model.parameter_bytes // PARAMETER_BYTES
 
-    def step_flops(self, parameter_bytes: int) -> float:
+    def shape(self, sequences: int) -> BatchShape:
+        """The shape of a micro-batch of so many sequences of the usual length."""
+        return BatchShape(sequences, self.tokens, self.targets)
+
+    def step_flops(self, parameter_bytes: float) -> float:
         """FLOPs of an optimizer step on parameters of so many bytes."""
         return self.optimizer_flops_per_byte * parameter_bytes
+
+
+def held_bytes(part: PartCosts, optimizer: str) -> int:
+    """Memory of a part's parameters in training, with gradients and states of those trained."""
+    return training_bytes(optimizer, part.parameter_bytes) + part.frozen_bytes
+
+
+def _per_sequence(parts: Iterable[PartCosts], batch: BatchShape, single: BatchShape) -> StageCost:
+    """The mean costs of a sequence in one of these parts; the most that any of them keeps."""
+    parts, size = list(parts), batch.sequences
+    return StageCost(
+        forward_flops=_mean((part.forward_flops(batch) for part in parts), size),
+        backward_flops=_mean((part.backward_flops(batch) for part in parts), size),
+        parameter_bytes=_mean((part.parameter_bytes for part in parts), 1),
+        activation_bytes=_most((part.kept_bytes for part in parts), single),
+    )
+
+
+def _most(kept: Iterable[Polynomial], shape: BatchShape) -> int:
+    return max(each(shape) for each in set(kept))
+
+
+def _mean(values: Iterable[int], sequences: int) -> float:
+    """The mean of values for a batch, for each of its sequences; an integer where it is one."""
+    values = list(values)
+    total, count = sum(values), len(values) * sequences
+    return total / count if total % count else total // count

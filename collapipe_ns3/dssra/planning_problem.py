@@ -171,14 +171,14 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
 
 def workload(observation: Observation, settings: Settings) -> Workload:
     """The work of a round, with batches as long as those observed."""
-    longest = observation.model.max_length
+    longest = observation.model.longest
     return Workload.of(
         observation.model,
         batch_size=observation.batch_size,
         local_steps=observation.local_steps,
         optimizer=observation.optimizer,
-        source_length=observation.source_length or longest,
-        target_length=observation.target_length or longest,
+        source_length=observation.source_length or longest.tokens,
+        target_length=observation.target_length or longest.targets,
         wire=observation.wire,
     )
 

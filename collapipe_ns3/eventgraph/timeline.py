@@ -14,13 +14,13 @@ from itertools import pairwise
 from typing import Protocol
 
 from bridge.network import TransferKind
-from collapipe_ns3.costs.predicted import StageCost
+from collapipe_ns3.costs.parts import Message, PartCosts
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
 from collapipe_ns3.phases import Phase, durations_ns
-from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
 from collapipe_ns3.schedule import (
     RECEIVES,
     SCHEDULES,
@@ -268,23 +268,18 @@ class _RoundGraph:
     def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
         """Bytes of parameters on each node except the base station, in the order of the stages."""
         held: dict[str, int] = {}
-        for node, (cost, count) in zip(
-            _nodes(cluster, pipeline), self.parts(pipeline), strict=True
-        ):
+        parts = self.work.model.stages(pipeline)
+        for node, part in zip(_nodes(cluster, pipeline), parts, strict=True):
             if node != SERVER:
-                held[node] = held.get(node, 0) + count * cost.parameter_bytes
+                held[node] = held.get(node, 0) + part.parameter_bytes
         return held
-
-    def parts(self, pipeline: Pipeline) -> list[tuple[StageCost, int]]:
-        """The cost of each stage's parts, and how many of them it has."""
-        work = self.work
-        blocks = [(work.block, stage.blocks) for stage in pipeline.stages]
-        return [(work.embedding, 1), *blocks, (work.decoder, 1)]
 
     def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """The optimizer steps that end a training step, after all that comes before them."""
-        work, u = self.work, sequences // pipeline.micro_batches
-        nodes, parts = _nodes(cluster, pipeline), self.parts(pipeline)
+        work = self.work
+        nodes, parts = _nodes(cluster, pipeline), work.model.stages(pipeline)
+        sizes = micro_batch_sizes(sequences, pipeline.micro_batches)
+        shapes = [work.shape(size) for size in sizes]
         last = len(nodes) - 1
         previous = [begin] * len(nodes)
         sent: dict[Action, int] = {}
@@ -292,45 +287,49 @@ class _RoundGraph:
         for stage, actions in enumerate(
             _table(pipeline.schedule, last + 1, pipeline.micro_batches)
         ):
-            cost, count = parts[stage]
+            part = parts[stage]
             received: list[Action] = []
             for action in actions:
                 kind, m = action.kind, action.micro_batch
                 if kind in RECEIVES:
                     received.append(action)
                 elif kind in SENDS:
-                    way, size = self.message(kind, stage, nodes, control_unit(cluster))
+                    way, message = self.message(kind, stage, nodes, parts, control_unit(cluster))
+                    size = message.bytes_on_air(work.wire, shapes[m])
                     what = f"{kind[-1]}{m}"
                     after = [previous[stage]]
-                    sent[action] = self.send(way, u * size, cluster, what, after, bulk=False)
+                    sent[action] = self.send(way, size, cluster, what, after, bulk=False)
                 else:
-                    flops = (
-                        cost.forward_flops if kind is ActionKind.FORWARD else cost.backward_flops
-                    )
+                    forward = kind is ActionKind.FORWARD
+                    flops = (part.forward_flops if forward else part.backward_flops)(shapes[m])
                     previous[stage] = self.compute(
-                        nodes[stage], cluster, f"{kind}{m}", count * u * flops, [previous[stage]]
+                        nodes[stage], cluster, f"{kind}{m}", flops, [previous[stage]]
                     )
                     wanted += [(receive, previous[stage]) for receive in received]
                     received = []
         for receive, task in wanted:
             self.graph.link(sent[matching_send(receive)], task)
         return [
-            self.compute(node, cluster, "step", work.step_flops(n * cost.parameter_bytes), [done])
-            for node, (cost, n), done in zip(nodes, parts, previous, strict=True)
+            self.compute(node, cluster, "step", work.step_flops(part.parameter_bytes), [done])
+            for node, part, done in zip(nodes, parts, previous, strict=True)
         ]
 
     def message(
-        self, kind: ActionKind, stage: int, nodes: Sequence[str], control: str
-    ) -> tuple[Sequence[str], int]:
-        """The route of what a stage sends, and its bytes per sequence."""
-        work = self.work
+        self,
+        kind: ActionKind,
+        stage: int,
+        nodes: Sequence[str],
+        parts: Sequence[PartCosts],
+        control: str,
+    ) -> tuple[Sequence[str], Message]:
+        """The route of what a stage sends, and the message."""
         if kind is ActionKind.SEND_LABELS:
-            return route(nodes[-1], nodes[0], control)[::-1], work.labels_bytes
+            return route(nodes[-1], nodes[0], control)[::-1], self.work.model.labels
         ahead = stage if kind is ActionKind.SEND_ACTIVATION else stage - 1
         way = route(nodes[ahead], nodes[ahead + 1], control)
         if kind is ActionKind.SEND_ACTIVATION:
-            return way, work.activation_bytes
-        return way[::-1], work.gradient_bytes
+            return way, parts[ahead].output
+        return way[::-1], parts[ahead].gradient
 
 
 def _nodes(cluster: int, pipeline: Pipeline) -> list[str]:

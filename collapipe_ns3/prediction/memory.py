@@ -6,57 +6,59 @@ DSSRA bounds the blocks of a device by the same costs, as arrays (`dssra.segment
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from collapipe_ns3.costs.optimizers import training_bytes
-from collapipe_ns3.costs.predicted import predict_stages
-from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.costs.workload import held_bytes
+from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan
-from collapipe_ns3.schedule import ActionKind, Table, schedule_of
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, micro_batch_sizes
+from collapipe_ns3.schedule import Action, ActionKind, schedule_of
 
 _MIB = 2**20
 
 
-def most_in_flight(schedule: Table, stage: int) -> int:
-    """The most micro-batches whose forward a stage has run and whose backward it has not."""
+def most_kept(actions: Sequence[Action], sizes: Sequence[int]) -> int:
+    """The most that a stage keeps of the micro-batches in flight, of which it keeps these sizes.
+
+    In flight are those whose forward the stage has run and whose backward it has not.
+    """
     held = most = 0
-    for action in schedule[stage]:
-        if action.kind in (ActionKind.FORWARD, ActionKind.BACKWARD):
-            held += 1 if action.kind is ActionKind.FORWARD else -1
+    for action in actions:
+        if action.kind is ActionKind.FORWARD:
+            held += sizes[action.micro_batch]
             most = max(most, held)
+        elif action.kind is ActionKind.BACKWARD:
+            held -= sizes[action.micro_batch]
     return most
 
 
 def predict_memory(
-    spec: ModelSpec, pipeline: Pipeline, sequences: int, tokens: int, optimizer: str
+    model: ModelCosts, pipeline: Pipeline, batch: BatchShape, optimizer: str
 ) -> dict[str, int]:
-    """Bytes that a pipeline needs on each node that it names, for sequences of `tokens` tokens.
+    """Bytes that a pipeline needs on each node that it names, for batches of this shape.
 
     These are parameters, gradients and optimizer states of its stages, and what autograd keeps of
     the micro-batches that the schedule has in flight. Control unit and base station are left out
-    where they hold embedding and decoder by default.
+    where they hold the first and the last part by default.
     """
-    schedule = schedule_of(pipeline)
-    u = sequences // pipeline.micro_batches
     nodes = [pipeline.embedding, *(stage.device for stage in pipeline.stages), pipeline.decoder]
-    segments = [stage.blocks for stage in pipeline.stages]
-    costs = predict_stages(spec, segments, u, tokens, tokens)
+    sizes = micro_batch_sizes(batch.sequences, pipeline.micro_batches)
+    shapes = [batch._replace(sequences=size) for size in sizes]
     needs: Counter[str] = Counter()
-    for number, (node, cost) in enumerate(zip(nodes, costs, strict=True)):
+    stages = zip(nodes, schedule_of(pipeline), model.stages(pipeline), strict=True)
+    for node, actions, part in stages:
         if node is not None:
-            kept = most_in_flight(schedule, number) * cost.activation_bytes
-            needs[node] += training_bytes(optimizer, cost.parameter_bytes) + kept
+            kept = most_kept(actions, [part.kept_bytes(shape) for shape in shapes])
+            needs[node] += held_bytes(part, optimizer) + kept
     return dict(needs)
 
 
 def predict_whole_model(observation: Observation, sequences: int) -> int:
     """Bytes that a node needs for the whole model, with one micro-batch of so many sequences."""
-    spec, tokens = observation.model, observation.model.max_length
-    stages = predict_stages(spec, [spec.encoder_blocks], sequences, tokens, tokens)
-    parameters = sum(stage.parameter_bytes for stage in stages)
-    kept = sum(stage.activation_bytes for stage in stages)
-    return training_bytes(observation.optimizer, parameters) + kept
+    model, shape = observation.model, observation.model.longest_shape(sequences)
+    every = [model.first, *model.blocks, model.last]
+    return sum(held_bytes(part, observation.optimizer) + part.kept_bytes(shape) for part in every)
 
 
 def memory_problems(plan: RoundPlan, observation: Observation) -> Iterator[tuple[str, str]]:
@@ -74,10 +76,8 @@ def cluster_memory_problems(cluster: ClusterPlan, observation: Observation) -> I
     needs: Counter[str] = Counter()
     sizes = cluster.sequences(observation.batch_size)
     for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
-        longest = observation.model.max_length
-        needs.update(
-            predict_memory(observation.model, pipeline, size, longest, observation.optimizer)
-        )
+        batch = observation.model.longest_shape(size)
+        needs.update(predict_memory(observation.model, pipeline, batch, observation.optimizer))
     for device, needed in needs.items():
         has = observation.profiles[device].memory_bytes
         if needed > has:

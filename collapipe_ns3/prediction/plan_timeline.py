@@ -74,12 +74,14 @@ def moved_states(
     before: Mapping[int, Pipeline], after: Mapping[int, Pipeline], work: Workload
 ) -> dict[int, list[StateMove]]:
     """Optimizer states that must follow their blocks from one plan's devices to another's."""
-    if not work.state_bytes:
+    if not any(work.state_bytes):
         return {}
     return {
         cluster: [
-            StateMove(was, now, work.state_bytes)
-            for was, now in zip(_holders(before[cluster]), _holders(pipe), strict=True)
+            StateMove(was, now, size)
+            for was, now, size in zip(
+                _holders(before[cluster]), _holders(pipe), work.state_bytes, strict=True
+            )
             if was != now
         ]
         for cluster, pipe in after.items()

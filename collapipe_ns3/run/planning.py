@@ -14,6 +14,7 @@ from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.task import Task
@@ -48,6 +49,7 @@ class Planning:
         self.seed = config.seed
         self.task: Task = _task(config)
         self.spec = _model_spec(config, self.task)
+        self.model_costs = closed_form(self.spec)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
@@ -70,7 +72,7 @@ class Planning:
         return Observation(
             devices=layout.device_names(self.config),
             profiles=self.profiles,
-            model=self.spec,
+            model=self.model_costs,
             batch_size=self.config.training.batch_size,
             local_steps=self.config.training.local_steps,
             optimizer=self.config.training.optimizer,

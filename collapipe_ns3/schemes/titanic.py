@@ -10,9 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from collapipe_ns3.costs.optimizers import training_bytes
-from collapipe_ns3.costs.predicted import predict_blocks
-from collapipe_ns3.learning.architecture import gradient_bytes
+from collapipe_ns3.costs.workload import held_bytes
 from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import RoundOutcome
@@ -37,10 +35,11 @@ class TITANIC:
       min Σ_k y_k·(2·t0_k + h_k) + n_k·c_k   s.t.  Σ n_k = L,  y_k ≤ n_k ≤ N_k·y_k,  Σ y_k ≥ least
 
     where y_k is 1 if device k takes part, n_k is its number of blocks, t0_k the fixed time of a
-    computation, c_k its time for a block's forward and backward, N_k the number of blocks that fit
-    its memory, and h_k the time of an activation and its gradient over the links to it, at the
-    goodput last measured (0 without a measurement). The whole batch is one micro-batch (M = 1),
-    stages are in the study's order, and power and bandwidth are left to the radio.
+    computation, c_k its time for a block's forward and backward (the mean over all blocks), N_k the
+    number of blocks that fit its memory if all are as large as the largest, and h_k the time of an
+    activation and its gradient over the links to it, at the goodput last measured (0 without a
+    measurement). The whole batch is one micro-batch (M = 1), stages are in the study's order, and
+    power and bandwidth are left to the radio.
 
     The paper's own program is not public. The objective above, and that the model is split over at
     least `least_devices` (if a cluster has as many), are this project's interpretation of "selects
@@ -128,11 +127,13 @@ def select(offers: Sequence[Offer], blocks: int, least_devices: int) -> list[int
 
 
 def _offer(device: str, cluster: int, observation: Observation) -> Offer:
-    profile, spec = observation.profiles[device], observation.model
-    block = predict_blocks(spec, 1, observation.batch_size, spec.max_length)
-    flops = block.forward_flops + block.backward_flops
-    held = training_bytes(observation.optimizer, block.parameter_bytes) + block.activation_bytes
-    message = observation.batch_size * gradient_bytes(spec, spec.max_length)
+    profile, blocks = observation.profiles[device], observation.model.blocks
+    batch = observation.model.longest_shape(observation.batch_size)
+    flops = sum(block.forward_flops(batch) + block.backward_flops(batch) for block in blocks)
+    held = max(
+        held_bytes(block, observation.optimizer) + block.kept_bytes(batch) for block in blocks
+    )
+    message = blocks[0].gradient.bytes_on_air("fp32", batch)
     near = {control_unit(cluster), *observation.devices[cluster]}
     rates = [
         link.goodput_bps
@@ -145,6 +146,6 @@ def _offer(device: str, cluster: int, observation: Observation) -> Offer:
     hop_s = min(hop_s, _MOST_S)
     return Offer(
         fixed_s=2 * profile.overhead_s + hop_s,
-        block_s=flops / profile.flops_per_s,
+        block_s=flops / len(blocks) / profile.flops_per_s,
         most_blocks=int(profile.memory_bytes // held),
     )

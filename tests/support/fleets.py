@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.observed import MeasuredLink, Medium, Observation
@@ -69,7 +70,7 @@ def observation(
     return Observation(
         devices=names,
         profiles=profiles,
-        model=spec,
+        model=closed_form(spec),
         batch_size=batch_size,
         local_steps=local_steps,
         optimizer=optimizer,

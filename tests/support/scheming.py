@@ -8,6 +8,7 @@ from typing import Any
 
 import lab
 
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.observed import Observation
 
 
@@ -27,7 +28,7 @@ def observation(
     return Observation(
         devices=devices,
         profiles=profiles,
-        model=dataclasses.replace(lab.SPEC, encoder_blocks=blocks),
+        model=closed_form(dataclasses.replace(lab.SPEC, encoder_blocks=blocks)),
         batch_size=batch_size,
         local_steps=1,
         optimizer="sgd",

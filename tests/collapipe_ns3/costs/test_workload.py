@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import lab
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.payload import size_bytes
 from collapipe_ns3.costs.measured import measure
-from collapipe_ns3.costs.predicted import predict_blocks, predict_decoder, predict_embedding
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.engine.stage_worker import segment
 from collapipe_ns3.learning import architecture
+from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.transformer import build
 
@@ -37,32 +37,32 @@ SPECS = st.builds(
 def test_predicted_costs_are_those_of_the_running_modules(
     spec: ModelSpec, u: int, s: int, t: int
 ) -> None:
-    model = build(spec, 0)
+    model, costs, shape = build(spec, 0), closed_form(spec), BatchShape(u, s, t)
     source = torch.randint(3, 5, (u, s))
     activation, padding = torch.randn(u, s, spec.width), source == 0
     target = torch.randint(3, 5, (u, t))
     blocks = [p for block in model.blocks for p in block.parameters()]
     cases = [
-        (model.embedding, model.embedding.parameters(), [source], predict_embedding(spec)),
+        (model.embedding, model.embedding.parameters(), [source], costs.first),
         (
             segment(list(model.blocks)),
             blocks,
             [activation, padding],
-            predict_blocks(spec, spec.encoder_blocks, u, s),
+            costs.segment(0, spec.encoder_blocks - 1),
         ),
         (
             model.decoder.loss,
             model.decoder.parameters(),
             [activation, padding, target, 100],
-            predict_decoder(spec, u, s, t),
+            costs.last,
         ),
     ]
     for function, parameters, inputs, predicted in cases:
         measured = measure(function, list(parameters), inputs)
-        assert predicted.forward_flops == measured.forward_flops
-        assert predicted.backward_flops == measured.backward_flops
+        assert predicted.forward_flops(shape) == measured.forward_flops
+        assert predicted.backward_flops(shape) == measured.backward_flops
         assert predicted.parameter_bytes == measured.parameter_bytes
-        assert predicted.activation_bytes == pytest.approx(measured.activation_bytes, rel=0.05)
+        assert predicted.kept_bytes(shape) == measured.activation_bytes
 
 
 @settings(max_examples=15)
@@ -79,7 +79,7 @@ def test_the_parts_are_those_of_the_running_model(spec: ModelSpec) -> None:
 def test_predicted_bytes_are_those_on_the_air() -> None:
     batch = next(lab.batches(0, 0))
     work = Workload.of(
-        lab.SPEC,
+        closed_form(lab.SPEC),
         batch_size=12,
         local_steps=1,
         optimizer="adamw",
@@ -97,7 +97,7 @@ def test_predicted_bytes_are_those_on_the_air() -> None:
     assert sizes["gradient"] == {4 * work.gradient_bytes}
     assert sizes["labels"] == {4 * work.labels_bytes}
     assert sizes["model"] == {work.upload_bytes, block, 3 * block}
-    assert sizes["parameters"] == {work.upload_bytes, block, 3 * block, work.state_bytes}
+    assert sizes["parameters"] == {work.upload_bytes, block, 3 * block, work.state_bytes[0]}
     assert 4 * work.model_parameters == size_bytes(list(state.model.parameters()))
 
 
@@ -105,7 +105,7 @@ def test_memory_is_predicted_for_the_longest_sequences() -> None:
     spec = dataclasses.replace(lab.SPEC, max_length=20)
     short, long = (
         Workload.of(
-            spec,
+            closed_form(spec),
             batch_size=12,
             local_steps=1,
             optimizer="sgd",

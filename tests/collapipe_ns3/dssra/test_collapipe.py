@@ -16,6 +16,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3 import schemes
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -43,7 +44,7 @@ def observation(known: Mapping[str, DeviceProfile]) -> Observation:
     return Observation(
         devices=DEVICES,
         profiles=known,
-        model=lab.SPEC,
+        model=closed_form(lab.SPEC),
         batch_size=12,
         local_steps=2,
         optimizer="adamw",

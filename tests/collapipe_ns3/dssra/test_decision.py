@@ -18,6 +18,7 @@ from collapipe_ns3.dssra.planning_problem import Memory, workload
 from collapipe_ns3.dssra.prediction_check import check_prediction
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import DeviceUse
 from collapipe_ns3.phases import PLANNED_PHASES, Phase
@@ -194,11 +195,12 @@ def test_a_fair_part_of_memory_is_less_than_an_even_split_takes() -> None:
     usual = observation.source_length
     for tokens in (usual, observation.model.max_length):
         assert tokens is not None
+        batch = BatchShape(48, tokens, tokens)
         for cluster in decided(observation, memory="fair").plan.clusters:
             devices = observation.devices[cluster.cluster]
             even = Pipeline(equal_segments(devices, 6), 4, "gpipe")
             most, needed = (
-                max(predict_memory(observation.model, pipe, 48, tokens, "adamw").values())
+                max(predict_memory(observation.model, pipe, batch, "adamw").values())
                 for pipe in (even, cluster.pipelines[0])
             )
             assert needed < most

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
@@ -27,7 +28,7 @@ def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload
     """The lab's workload on the batch that this cluster draws in every round alike."""
     batch = next(lab.batches(cluster, 0))
     return Workload.of(
-        lab.SPEC,
+        closed_form(lab.SPEC),
         batch_size=12,
         local_steps=local_steps,
         optimizer=optimizer,
@@ -168,5 +169,5 @@ def test_optimizer_states_of_moved_blocks_travel_with_the_model() -> None:
     plans = [lab.one_cluster((2, 2), 2), lab.one_cluster((1, 3), 2)]
     links = {pair: Link(10**8, latency_ns=7, medium="air") for pair in pairs_of(plans[0])}
     _, outcome = lab.run_rounds(plans, lab.fresh(lab.adamw), links=links)
-    moves = {0: [StateMove("c0.d0", "c0.d1", workload(0, 1, "adamw").state_bytes)]}
+    moves = {0: [StateMove("c0.d0", "c0.d1", workload(0, 1, "adamw").state_bytes[1])]}
     agree(predicted(plans[1], links, {}, 1, moves), outcome)
