@@ -1,0 +1,1 @@
+"""Examples of learning tasks: readers of files, and data sets that are generated."""
