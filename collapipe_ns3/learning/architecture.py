@@ -1,8 +1,9 @@
-"""The parts of the built-in Transformer: how large they are, and what travels between them.
+"""The parts of the built-in models: how large they are, and what travels between them.
 
-This is the one place that states which tensors the architecture has; `learning.transformer` builds
-them, and a test compares the two. The parts in order are the embedding, the encoder blocks, and the
-decoder with the loss. Importing this needs no torch.
+This is the one place that states which tensors the architecture has; `learning.models.transformer`
+and `learning.models.encoder` build them, and a test compares the two. The parts in order are the
+embedding, the encoder blocks, and the decoder or the head with the loss. Importing this needs no
+torch.
 """
 
 from __future__ import annotations
@@ -38,8 +39,17 @@ def parts(spec: ModelSpec) -> dict[str, PartSize]:
     return {
         "embedding": embedding(spec),
         **{f"blocks.{index}": block for index in range(spec.encoder_blocks)},
-        "decoder": decoder(spec),
+        "decoder" if spec.head == "decoder" else "head": last(spec),
     }
+
+
+def last(spec: ModelSpec) -> PartSize:
+    """The last part: the decoder, or the head with the encoder's last norm and a linear layer."""
+    if spec.head == "decoder":
+        return decoder(spec)
+    norm = last_norm(spec)
+    d, classes = spec.width, spec.classes
+    return PartSize(norm.parameters + d * classes + classes, norm.tensors + 2)
 
 
 def embedding(spec: ModelSpec) -> PartSize:
@@ -54,18 +64,25 @@ def encoder_block(width: int, feed_forward: int) -> PartSize:
     return PartSize(attention + layers + norms, 4 + 4 + 4)
 
 
+def last_norm(spec: ModelSpec) -> PartSize:
+    """The norm after the last block, if normalisation is before each sub-layer, else nothing."""
+    return PartSize(2 * spec.width, 2) if spec.norm == "pre" else PartSize(0, 0)
+
+
 def decoder(spec: ModelSpec) -> PartSize:
     """The encoder's last norm, the target embedding, decoder blocks, a norm, the output head.
 
-    A decoder block is an encoder block with a second attention and a third norm.
+    A decoder block is an encoder block with a second attention and a third norm. A tied output head
+    has a bias only.
     """
     d, v, blocks = spec.width, spec.target_vocabulary, spec.decoder_blocks
-    block = encoder_block(d, spec.feed_forward)
+    block, norm = encoder_block(d, spec.feed_forward), last_norm(spec)
     second_attention, third_norm = 4 * (d * d + d), 2 * d
+    head = PartSize(v, 1) if spec.tied_output else PartSize(d * v + v, 2)
     per_block = block.parameters + second_attention + third_norm
     return PartSize(
-        blocks * per_block + v * d + 2 * 2 * d + d * v + v,
-        blocks * (block.tensors + 4 + 2) + 1 + 2 * 2 + 2,
+        blocks * per_block + v * d + 2 * norm.parameters + head.parameters,
+        blocks * (block.tensors + 4 + 2) + 1 + 2 * norm.tensors + head.tensors,
     )
 
 
