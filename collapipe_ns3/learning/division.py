@@ -37,8 +37,10 @@ def divide(
       Dirichlet distribution with the parameters α·p, where p are the groups' fractions of the data
       and α is `dirichlet_alpha` (Hsu et al. 2019, arXiv:1909.06335). For α → ∞ all mixtures are p;
       for α → 0 a cluster has a single group for as long as its examples last. The variance of the
-      fraction of a group is p·(1 − p) / (α + 1). Where clusters want more examples of a group than
-      there are, they get a random part of them, and fill up from other groups by their mixtures.
+      fraction of a group is p·(1 − p) / (α + 1). For K groups of the same size each parameter is
+      α / K, so that data with more groups needs a larger α to be as evenly mixed. Where clusters
+      want more examples of a group than there are, each request is granted in part, at random, and
+      the rest is drawn from other groups by the cluster's mixture.
     - "source": whole sources. Clusters with a given size take sources in random order, the last
       one in part; its other examples go unused. All other sources go, the largest first, to the
       cluster that has the fewest examples.
@@ -88,8 +90,8 @@ def _check(division: Division, sizes: Sequence[int], batch_size: int) -> None:
     key = "dirichlet_alpha" if division == "quantity" else "division"
     for cluster, size in enumerate(sizes):
         if size < batch_size:
-            message = f"by division {division} cluster {cluster} gets {size} examples"
-            raise BadTask(key, f"{message}, fewer than a batch of {batch_size}")
+            message = f"division {division} gives cluster {cluster} too few examples"
+            raise BadTask(key, f"{message}: {size}, where a batch has {batch_size}")
 
 
 def _sizes(division: Division, examples: int, setup: Setup, alpha: float) -> list[int]:

@@ -124,12 +124,13 @@ def encode_pairs(
 ) -> EncodedSet:
     """Sentences with translations: source with the tokenizer's marks, and BOS target EOS.
 
-    Both have at most `max_tokens`, marks included; a target that is cut ends with EOS too. Raises
-    `BadTask` if the tokenizer has no tokens for the beginning and end of a sequence.
+    BOS is `tokenizer.start`. Both sequences have at most `max_tokens`, marks included; a target
+    that is cut ends with EOS too. Raises `BadTask` if the tokenizer has no token for the end of a
+    sequence.
     """
-    bos, eos = tokenizer.bos, tokenizer.eos
-    if bos is None or eos is None:
-        raise BadTask("tokenizer", "it has no tokens for the beginning and end of a sequence")
+    eos = tokenizer.eos
+    if eos is None:
+        raise BadTask("tokenizer", "it has no token for the end of a sequence")
     _check_room(2, max_tokens)
     made, truncated, without_tokens = [], 0, 0
     for source, target in examples:
@@ -137,7 +138,7 @@ def encode_pairs(
         labels = tokenizer.encode(target, marks=False)
         truncated += source_cut or len(labels) > max_tokens - 2
         without_tokens += not tokens
-        translation = (bos, *labels[: max_tokens - 2], eos)
+        translation = (tokenizer.start, *labels[: max_tokens - 2], eos)
         made.append(Encoded(_never_empty(tokens, tokenizer), translation))
     return EncodedSet(made, truncated, without_tokens)
 

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +47,17 @@ class SubwordTokenizer:
     names of special tokens within a text count as plain text.
     """
 
-    _tokenizer: Tokenizer
+    _tokenizer: Tokenizer = field(repr=False)
     pad: int
     bos: int | None
     eos: int | None
     unk: int | None
+    _gap: str = ""  # what stands before all words but the first where words are given
+
+    @property
+    def start(self) -> int:
+        """The number that a target begins with: `bos`, else `pad`, as in T5 and Marian."""
+        return self.pad if self.bos is None else self.bos
 
     @property
     def vocabulary(self) -> int:
@@ -73,10 +79,11 @@ class SubwordTokenizer:
     ) -> tuple[list[int], list[int | None]]:
         """The token numbers of a text in words, and of each token its word's index.
 
-        The index is None for marks. A word can have several tokens, or none at all where the
-        tokenizer removes its characters.
+        The tokens are those of the words joined by spaces. The index is None for marks. A word can
+        have several tokens, or none at all where the tokenizer removes its characters.
         """
-        encoding = self._tokenizer.encode(words, is_pretokenized=True, add_special_tokens=False)
+        spaced = [*words[:1], *(self._gap + word for word in words[1:])]
+        encoding = self._tokenizer.encode(spaced, is_pretokenized=True, add_special_tokens=False)
         finished = self._finished(encoding, limit, marks)
         return finished.ids, finished.word_ids
 
@@ -205,8 +212,27 @@ def _checked(tokenizer: Tokenizer, name: str, key: str) -> SubwordTokenizer:
     if pad is None:
         raise BadTask(key, f"{name} has no padding token: none of {', '.join(_PAD_NAMES)}")
     return SubwordTokenizer(
-        tokenizer, pad, number(_BOS_NAMES), number(_EOS_NAMES), number(_UNK_NAMES)
+        tokenizer,
+        pad,
+        number(_BOS_NAMES),
+        number(_EOS_NAMES),
+        number(_UNK_NAMES),
+        _gap(tokenizer),
     )
+
+
+def _gap(tokenizer: Tokenizer) -> str:
+    """What must stand before a word for it to have the tokens that it has after a space in a text.
+
+    It is a space for tokenizers such as RoBERTa's, which put the space into the token, and nothing
+    for those that add the space to each word, or have no token for it.
+    """
+    wanted = tokenizer.encode("a a", add_special_tokens=False).ids
+    for gap in ("", " "):
+        words = tokenizer.encode(["a", f"{gap}a"], is_pretokenized=True, add_special_tokens=False)
+        if words.ids == wanted:
+            return gap
+    return ""
 
 
 def _names_of_other_formats(path: Path) -> str:

@@ -126,12 +126,12 @@ def test_quantities_differ_the_more_the_smaller_alpha() -> None:
     ("division", "sizes", "key", "message"),
     [
         ("iid", (8, 8), "", "the clusters are given 16 examples, but the data has 12"),
-        ("iid", (11, None), "division", "cluster 1 gets 1 examples, fewer than a batch of 2"),
-        ("iid", (12, None), "division", "cluster 1 gets 0 examples, fewer than a batch of 2"),
+        ("iid", (11, None), "division", "gives cluster 1 too few examples: 1, where a batch has 2"),
+        ("iid", (12, None), "division", "gives cluster 1 too few examples: 0, where a batch has 2"),
         ("quantity", (4, 4), "division", "quantity draws sizes, but the study gives all of them"),
-        ("quantity", (None,) * 9, "dirichlet_alpha", "by division quantity cluster"),
-        ("source", (None,) * 4, "division", "by division source cluster 3 gets 0 examples"),
-        ("dirichlet", (None,) * 8, "division", "fewer than a batch of 2"),
+        ("quantity", (None,) * 9, "dirichlet_alpha", "division quantity gives cluster . too few"),
+        ("source", (None,) * 4, "division", "division source gives cluster 3 too few examples: 0"),
+        ("dirichlet", (None,) * 8, "division", "where a batch has 2"),
     ],
 )
 def test_clusters_with_too_few_examples_are_reported(

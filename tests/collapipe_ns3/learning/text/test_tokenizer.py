@@ -153,6 +153,28 @@ def test_a_foreign_tokenizer_keeps_its_numbers_and_marks_and_never_pads() -> Non
     assert made.encode_words(["a b", "b"]) == ([101, 1, 2, 2, 102], [None, 0, 0, 1, None])
 
 
+@pytest.mark.parametrize("prefix", [False, True])
+def test_words_have_the_tokens_of_a_text_in_foreign_tokenizers_too(prefix: bool) -> None:
+    """RoBERTa's puts the space before a word into its token, and has none before the first."""
+    content = json.loads(MADE.to_json())
+    content["pre_tokenizer"]["add_prefix_space"] = prefix
+    made = tokenizers.from_json(json.dumps(content).encode(), "x")
+    text = "the house is small"
+    numbers, owners = made.encode_words(text.split())
+    assert numbers == made.encode(text)
+    assert sorted({owner for owner in owners if owner is not None}) == [0, 1, 2, 3]
+    assert (made.encode_words(["the"])[0] == MADE.encode("the")) == prefix
+
+
+def test_a_target_begins_with_padding_where_there_is_no_beginning() -> None:
+    content = json.loads(MADE.to_json())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] != BOS]
+    content["model"]["vocab"]["none"] = content["model"]["vocab"].pop("<s>")
+    made = tokenizers.from_json(json.dumps(content).encode(), "x")
+    assert (made.bos, made.start) == (None, PAD)
+    assert (MADE.bos, MADE.start) == (BOS, BOS)
+
+
 def test_a_vocabulary_that_does_not_fit_the_model_is_refused() -> None:
     with pytest.raises(BadTask, match="x has 103 token numbers, the model only 102 embeddings"):
         tokenizers.from_json(foreign(), "x", 102)
