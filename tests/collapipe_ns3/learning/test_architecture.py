@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,9 +37,3 @@ def test_the_parts_are_those_of_the_running_model(spec: ModelSpec) -> None:
     for name, size in architecture.parts(spec).items():
         assert size.parameters == sum(parameter.numel() for parameter in modules[name])
         assert size.tensors == len(modules[name])
-
-
-def test_options_have_the_defaults_of_the_paper_studies() -> None:
-    plain = ModelSpec(9, 9, 8, 2, 8, 1, 1, 4)
-    assert dataclasses.replace(plain, norm="pre", dropout=0.0, tied_output=False) == plain
-    assert plain.head == "decoder"
