@@ -1,4 +1,4 @@
-"""The parts of the built-in models: how large they are, and what travels between them.
+"""The parts of the built-in models: how large they are.
 
 This is the one place that states which tensors the architecture has; `learning.models.transformer`
 and `learning.models.encoder` build them, and a test compares the two. The parts in order are the
@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bridge.formats import Wire, row_bytes
 from collapipe_ns3.learning.spec import ModelSpec
 
 #: Bytes of a parameter (fp32).
 PARAMETER_BYTES = 4
-
-_TOKEN_BYTES = 8  # a token's number (int64)
-_MASK_BYTES = 1  # a token in the padding mask (bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +85,3 @@ def decoder(spec: ModelSpec) -> PartSize:
 def widest_tensor(width: int, feed_forward: int) -> int:
     """Elements of a token between two layers at most: the feed-forward's, or Q, K, V together."""
     return max(feed_forward, 3 * width)
-
-
-def activation_bytes(spec: ModelSpec, tokens: int, wire: Wire = "fp32") -> int:
-    """Bytes on air from one stage to the next of a sequence: activation and padding mask."""
-    return gradient_bytes(spec, tokens, wire) + _MASK_BYTES * tokens
-
-
-def gradient_bytes(spec: ModelSpec, tokens: int, wire: Wire = "fp32") -> int:
-    """Bytes on air from one stage to the one before of a sequence: the activation's gradient."""
-    return tokens * row_bytes(wire, spec.width)
-
-
-def labels_bytes(tokens: int) -> int:
-    """Bytes on air from the first stage to the last of a sequence: its target's token numbers."""
-    return _TOKEN_BYTES * tokens

@@ -1,0 +1,113 @@
+"""The closed forms of the built-in models' costs against what is measured on the running parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from collapipe_ns3.costs.measured import measure
+from collapipe_ns3.costs.parts import PartCosts
+from collapipe_ns3.costs.predicted import closed_form
+from collapipe_ns3.learning.batch import Batch, BatchShape
+from collapipe_ns3.learning.models import encoder, transformer
+from collapipe_ns3.learning.protocol import Lengths
+from collapipe_ns3.learning.spec import BOS, PAD, ModelSpec
+from collapipe_ns3.learning.split_model import SplitModel
+
+SPECS = st.builds(
+    ModelSpec,
+    source_vocabulary=st.integers(5, 40),
+    target_vocabulary=st.integers(5, 40),
+    width=st.sampled_from([8, 16, 32]),
+    heads=st.sampled_from([2, 4]),
+    feed_forward=st.integers(4, 64),
+    encoder_blocks=st.integers(1, 3),
+    decoder_blocks=st.integers(1, 3),
+    max_length=st.just(16),
+    norm=st.sampled_from(["pre", "post"]),
+    dropout=st.sampled_from([0.0, 0.1]),
+    tied_output=st.booleans(),
+    head=st.sampled_from(["decoder", "sequence", "token"]),
+    classes=st.integers(2, 9),
+    pooling=st.sampled_from(["mean", "first"]),
+    label_smoothing=st.sampled_from([0.0, 0.1]),
+)
+
+
+def built(spec: ModelSpec) -> SplitModel:
+    return (transformer.build if spec.head == "decoder" else encoder.build)(spec, 0)
+
+
+def batch(spec: ModelSpec, u: int, s: int, t: int) -> Batch:
+    """Full sequences, of which the last source token of one is padding."""
+    source = torch.randint(3, 5, (u, s))
+    source[0, -1] = PAD
+    labels = {
+        "decoder": torch.cat([torch.full((u, 1), BOS), torch.randint(3, 5, (u, t - 1))], dim=1),
+        "token": torch.randint(spec.classes, (u, s)),
+        "sequence": torch.randint(spec.classes, (u,)),
+    }[spec.head]
+    counts = torch.ones(u, dtype=torch.long)
+    return Batch((source,), (source == PAD,), (labels,), counts, spec.head == "token")
+
+
+def agrees(
+    predicted: PartCosts,
+    shape: BatchShape,
+    parameters: list[Tensor],
+    function: Callable[..., Tensor],
+    *inputs: Any,
+) -> None:
+    measured = measure(function, parameters, list(inputs))  # type: ignore[arg-type]
+    assert predicted.forward_flops(shape) == measured.forward_flops
+    assert predicted.backward_flops(shape) == measured.backward_flops
+    assert predicted.parameter_bytes == measured.parameter_bytes
+    assert predicted.tensors == len(parameters)
+    assert predicted.kept_bytes(shape) == measured.activation_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(SPECS, st.integers(2, 5), st.integers(2, 12), st.integers(3, 12))
+def test_costs_of_every_part_are_exact(spec: ModelSpec, u: int, s: int, t: int) -> None:
+    model, costs, given_ = built(spec), closed_form(spec), batch(spec, u, s, t)
+    shape, side, labels = given_.shape, given_.side, given_.labels
+    x = torch.randn(u, s, spec.width)
+    first, *blocks, last = model.parts().values()
+    assert len(blocks) == len(costs.blocks) == spec.encoder_blocks
+    for part, predicted in zip((first, *blocks), (costs.first, *costs.blocks), strict=True):
+
+        def run(tensor: Tensor, part: torch.nn.Module = part) -> Tensor:
+            return model.run(part, (tensor,), side)[0]
+
+        start = given_.inputs[0] if part is first else x
+        agrees(predicted, shape, list(part.parameters()), run, start)
+
+    def loss(tensor: Tensor) -> Tensor:
+        return model.loss((tensor,), side, labels, 100)
+
+    agrees(costs.last, shape, list(last.parameters()), loss, x)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SPECS, st.integers(1, 5), st.integers(1, 12), st.integers(2, 12))
+def test_sizes_on_the_air_are_those_of_the_tensors(spec: ModelSpec, u: int, s: int, t: int) -> None:
+    model, costs, given_ = built(spec), closed_form(spec), batch(spec, u, s, t)
+    first, *_ = model.parts().values()
+    sent = [*model.run(first, given_.inputs, given_.side), *given_.side]
+    for part in (costs.first, *costs.blocks):
+        assert part.output.bytes_on_air("fp32", given_.shape) == sum(t.nbytes for t in sent)
+        assert part.gradient.bytes_on_air("fp32", given_.shape) == sent[0].nbytes
+    assert costs.labels.bytes_on_air("fp32", given_.shape) == given_.labels[0].nbytes
+
+
+def test_the_longest_labels_are_a_class_or_as_long_as_the_model_takes() -> None:
+    def longest(**options: Any) -> Lengths:
+        return closed_form(ModelSpec(9, 9, 8, 2, 8, 1, 1, 16, classes=3, **options)).longest
+
+    assert longest() == longest(head="token") == Lengths(16, 16)
+    assert longest(head="sequence") == Lengths(16, 1)
