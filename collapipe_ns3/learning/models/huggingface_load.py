@@ -1,0 +1,151 @@
+"""Whole models of Hugging Face's `transformers`: made from sizes, or loaded from a checkpoint.
+
+A checkpoint is a folder as `save_pretrained` writes it. Only safetensors are read: pickled weights
+can run any code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from collapipe_ns3.learning.models import DEFAULTS
+from collapipe_ns3.learning.protocol import BadTask
+from collapipe_ns3.learning.spec import BOS, EOS, PAD
+
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where a kind of model lies in the library, and the library's names of a study's keys.
+
+    `new` are words in the names of the weights that a checkpoint may lack.
+    """
+
+    kind: str  # `model_type` in a checkpoint's config.json
+    config: str
+    model: str
+    keys: Mapping[str, tuple[str, ...]]
+    new: tuple[str, ...] = ()
+
+    def find(self, name: str) -> Any:
+        """The class of this name; imports the library."""
+        folder = f"transformers.models.{self.kind}"
+        file = "configuration" if name == self.config else "modeling"
+        return getattr(importlib.import_module(f"{folder}.{file}_{self.kind}"), name)
+
+
+def make(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> Any:
+    """A model with random weights by a study's keys `model`, and `sizes` by the library's keys."""
+    keys = {**DEFAULTS, **model}
+    given = {name: keys[key] for key, names in family.keys.items() for name in names}
+    tokens = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+    config = family.find(family.config)(**tokens, **given, **sizes)
+    return family.find(family.model)(config).train()
+
+
+def load(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> Any:
+    """A model with the weights in the folder `model["checkpoint"]`, as 32-bit numbers.
+
+    Weights of a new head are random. Raises `BadTask` if a file, other weights, or a size differ.
+    """
+    folder = Path(model["checkpoint"])
+    stored = read_config(folder, family.kind)
+    for key, names in family.keys.items():
+        _check_size(key, model.get(key), {name: stored[name] for name in names if name in stored})
+    dropout = model.get("dropout")
+    changes = {} if dropout is None else dict.fromkeys(family.keys["dropout"], dropout)
+    config = family.find(family.config).from_pretrained(folder, local_files_only=True)
+    config.update({**changes, **sizes})
+    with _quiet():
+        whole, report = family.find(family.model).from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    # transformers 5 gives shapes with the names of those whose shapes differ
+    mismatched = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]}
+    absent = mismatched.union(report["missing_keys"])
+    needed = sorted(name for name in absent if not any(word in name for word in family.new))
+    if needed:
+        message = f"{folder} has not all weights of {family.model} in the right shapes: {needed[0]}"
+        raise BadTask("model.checkpoint", message)
+    return whole.train()
+
+
+def read_config(folder: Path, kind: str) -> dict[str, Any]:
+    """`config.json` of a checkpoint; raises `BadTask` if a file is missing or of another kind."""
+    if not folder.is_dir():
+        raise BadTask("model.checkpoint", f"{folder} is not a folder")
+    config = _json(folder / "config.json")
+    if config.get("model_type") != kind:
+        found = config.get("model_type")
+        message = f"{folder} has a model of the type {found!r}; expected {kind!r}"
+        raise BadTask("model.checkpoint", message)
+    for file in _weight_files(folder):
+        if not (folder / file).is_file():
+            raise BadTask("model.checkpoint", f"{folder} has no file {file}{_pickled(folder)}")
+    return config
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if not (folder / _INDEX).is_file():
+        return [_WEIGHTS]
+    return sorted(set(_json(folder / _INDEX).get("weight_map", {}).values()))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadTask("model.checkpoint", f"{path} can't be read: {error}") from None
+    if not isinstance(content, dict):
+        raise BadTask("model.checkpoint", f"{path} has no keys")
+    return content
+
+
+def _pickled(folder: Path) -> str:
+    files = sorted(path.name for path in folder.glob("*.bin"))
+    if not files:
+        return ""
+    return (
+        f"; {files[0]} is a pickle, which is not read because it can run any code: save the model"
+        " with `save_pretrained` of transformers, which writes safetensors"
+    )
+
+
+def _check_size(key: str, given: object, stored: Mapping[str, object]) -> None:
+    """A size that a study gives must be the checkpoint's; only the dropout may differ."""
+    for name, size in stored.items():
+        if key != "dropout" and given is not None and given != size:
+            message = f"{given} differs from the checkpoint's {name}, which is {size}; leave it out"
+            raise BadTask(f"model.{key}", message)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bar and its warnings about a new head."""
+    logging = importlib.import_module("transformers.utils.logging")
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,206 @@
+"""Models of Hugging Face's `transformers`: the cut model equals the uncut one.
+
+This file is also run with the oldest supported version, by `test_huggingface_oldest.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.models.huggingface import encoder_family, translator_family
+from collapipe_ns3.learning.models.huggingface_cut import CutEncoder, CutTranslator
+from collapipe_ns3.learning.models.huggingface_load import Family, make
+from collapipe_ns3.learning.spec import BOS, EOS, IGNORED, PAD
+from collapipe_ns3.learning.split_model import SplitModel
+
+SIZES = {"width": 32, "heads": 4, "feed_forward": 64, "encoder_blocks": 2, "decoder_blocks": 2}
+LONGEST, WORDS, CLASSES = 12, 50, 5
+
+ENCODERS = ("bert", "roberta", "distilbert", "electra")
+TRANSLATORS = ("bart", "marian")
+MODELS = [
+    *((name, head) for name in ENCODERS for head in ("token", "sequence")),
+    *((name, "decoder") for name in TRANSLATORS),
+]
+
+
+def family(name: str, head: str) -> Family:
+    return translator_family(name) if head == "decoder" else encoder_family(name, head)  # type: ignore[arg-type]
+
+
+def whole(name: str, head: str, dropout: float, **sizes: Any) -> Any:
+    """An uncut model."""
+    torch.manual_seed(1)
+    positions = LONGEST + (1 if name == "roberta" else 0)
+    task = {"decoder_start_token_id": BOS} if head == "decoder" else {"num_labels": CLASSES}
+    return make(
+        family(name, head),
+        {"name": name, **SIZES, "dropout": dropout},
+        {"vocab_size": WORDS, "max_position_embeddings": positions, **task, **sizes},
+    )
+
+
+def cut(uncut: Any, head: str) -> SplitModel:
+    """The same model in parts, with tensors of its own."""
+    kind = CutTranslator if head == "decoder" else CutEncoder
+    return kind(copy.deepcopy(uncut), label_smoothing=0.1)
+
+
+def batch(head: str, lengths: Sequence[int] = (12, 3, 7, 12, 1, 9, 12, 12)) -> Batch:
+    """Sequences of different lengths, padded to the longest that a model takes."""
+    torch.manual_seed(2)
+    padding = torch.arange(LONGEST) >= torch.tensor(lengths).unsqueeze(1)
+    source = torch.randint(3, WORDS, padding.shape).masked_fill(padding, PAD)
+    if head == "sequence":
+        counts = torch.ones(len(lengths), dtype=torch.long)
+        return Batch((source,), (padding,), (torch.randint(CLASSES, counts.shape),), counts)
+    if head == "token":
+        tags = torch.randint(CLASSES, source.shape).masked_fill(padding, IGNORED)
+        return Batch((source,), (padding,), (tags,), (~padding).sum(1), aligned=True)
+    target = torch.randint(3, WORDS, padding.shape).masked_fill(padding.flip(0), PAD)
+    target[:, 0] = BOS
+    target[torch.arange(len(target)), (~padding.flip(0)).sum(1).clamp(min=2) - 1] = EOS
+    return Batch((source,), (padding,), (target,), (target[:, 1:] != PAD).sum(1))
+
+
+def uncut_loss(model: Any, part: Batch, head: str, total: int) -> Tensor:
+    """The loss of a micro-batch by the library's model, and our own sum."""
+    (labels,) = part.labels
+    given = {"input_ids": part.inputs[0], "attention_mask": (~part.side[0]).long()}
+    if head == "decoder":
+        logits = model(**given, decoder_input_ids=labels[:, :-1], use_cache=False).logits
+        labels = labels[:, 1:].masked_fill(labels[:, 1:] == PAD, IGNORED)
+    else:
+        logits = model(**given).logits
+    loss = functional.cross_entropy(
+        logits.flatten(0, -2), labels.flatten(), reduction="sum", label_smoothing=0.1
+    )
+    return loss / total
+
+
+def library_name(name: str, prefix: str) -> str:
+    """The library's name of a parameter of the cut model."""
+    part, _, rest = name.partition(".")
+    if part == "blocks":
+        index, _, rest = rest.partition(".")
+        rest = rest.replace("layer.0.", f"layer.{index}.").replace("layers.0.", f"layers.{index}.")
+    if part in ("head", "decoder"):
+        return rest
+    return f"model.encoder.{rest}" if prefix == "model" else f"{prefix}.{rest}"
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize(("name", "head"), MODELS)
+def test_losses_and_gradients_of_four_micro_batches_equal_the_uncut_model(
+    name: str, head: str, dropout: float
+) -> None:
+    uncut = whole(name, head, dropout)
+    model = cut(uncut, head)
+    data = batch(head)
+    for index, part in enumerate(data.split([2, 2, 3, 1])):
+        torch.manual_seed(index)
+        expected = uncut_loss(uncut, part, head, data.total)
+        torch.manual_seed(index)
+        found = model.uncut_loss(part, data.total)
+        assert found.item() == expected.item()
+        expected.backward()
+        found.backward()
+
+    gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+    tied = getattr(model, "tied", {})
+    for later, first in tied.items():
+        gradients[first] = gradients[first] + gradients.pop(later)
+    expected_gradients = {key: parameter.grad for key, parameter in uncut.named_parameters()}
+    if head == "decoder":  # the shared embedding
+        shared = expected_gradients.pop("model.shared.weight")
+        expected_gradients["model.encoder.embed_tokens.weight"] = shared
+    assert len(gradients) == len(expected_gradients)
+    for key, gradient in gradients.items():
+        wanted = expected_gradients[library_name(key, uncut.base_model_prefix)]
+        if gradient is None or wanted is None:  # frozen positions
+            assert gradient is wanted, key
+        elif key in tied.values():
+            torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(gradient, wanted), key
+
+
+@pytest.mark.parametrize(("name", "head"), MODELS)
+def test_parts_hold_every_parameter_once_and_have_no_tensor_in_common(name: str, head: str) -> None:
+    uncut = whole(name, head, 0.1)
+    model = cut(uncut, head)
+    names = [key for key, _ in model.named_parameters()]
+    stored = model.state_dict(keep_vars=True)
+    assert sorted(stored.keys() - {"decoder.final_logits_bias"}) == sorted(names)
+    assert len({tensor.data_ptr() for tensor in stored.values()}) == len(stored)
+    parts = model.parts()
+    assert list(parts) == ["embedding", "blocks.0", "blocks.1", names[-1].split(".")[0]]
+    assert [
+        f"{part}.{key}" for part, module in parts.items() for key, _ in module.named_parameters()
+    ] == names
+    more = len(getattr(model, "tied", {}))
+    assert len(names) == len(list(uncut.parameters())) + more
+
+
+@pytest.mark.parametrize(("name", "head"), MODELS)
+def test_a_deep_copy_has_the_same_outputs_and_no_tensor_of_the_original(
+    name: str, head: str
+) -> None:
+    model = cut(whole(name, head, 0.0), head)
+    replica = copy.deepcopy(model)
+    assert replica.state_dict().keys() == model.state_dict().keys()
+    part = batch(head).part(0, 3)
+    expected = model.uncut_loss(part)
+    assert replica.uncut_loss(part).item() == expected.item()
+    expected.backward()
+    assert all(parameter.grad is None for parameter in replica.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert replica.uncut_loss(part).item() == expected.item()
+
+
+@pytest.mark.parametrize(("name", "head"), MODELS)
+def test_conversion_reaches_all_tensors_and_leaves_integers(name: str, head: str) -> None:
+    model = cut(whole(name, head, 0.0), head)
+    integers = [key for key, tensor in model.named_buffers() if not tensor.is_floating_point()]
+    part = batch(head).part(0, 3)
+    expected = model.uncut_loss(part).item()
+    model.to(torch.float64)
+    assert model.uncut_loss(part).dtype == torch.float64
+    assert model.uncut_loss(part).item() == pytest.approx(expected, rel=1e-5)
+    found = [key for key, tensor in model.named_buffers() if not tensor.is_floating_point()]
+    assert found == integers
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_the_shared_embedding_is_there_twice_and_declared(name: str) -> None:
+    model = cut(whole(name, "decoder", 0.0), "decoder")
+    assert isinstance(model, CutTranslator)
+    parameters = dict(model.named_parameters())
+    ((later, first),) = model.tied.items()
+    assert parameters[later] is not parameters[first]
+    assert torch.equal(parameters[later], parameters[first])
+
+
+def test_the_projection_of_narrow_embeddings_belongs_to_the_first_part() -> None:
+    uncut = whole("electra", "token", 0.0)
+    narrow = copy.deepcopy(uncut.config)
+    narrow.embedding_size = 8
+    torch.manual_seed(1)
+    uncut = type(uncut)(narrow)
+    model = cut(uncut, "token")
+    assert [key for key, _ in model.named_parameters() if "embeddings_project" in key] == [
+        "embedding.embeddings_project.weight",
+        "embedding.embeddings_project.bias",
+    ]
+    part = batch("token").part(0, 3)
+    assert model.uncut_loss(part).item() == uncut_loss(uncut, part, "token", part.total).item()
