@@ -107,7 +107,6 @@ def _sizes(division: Division, examples: int, setup: Setup, alpha: float) -> lis
     if division == "quantity":
         fractions = stream(setup.seed, "division", "sizes").dirichlet([alpha] * len(free))
     ends = np.rint(np.cumsum(fractions) * rest).astype(int)
-    ends[-1] = rest
     for cluster, size in zip(free, np.diff(ends, prepend=0), strict=True):
         sizes[cluster] = int(size)
     return sizes

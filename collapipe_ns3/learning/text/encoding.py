@@ -90,9 +90,10 @@ def encode_tags(
             _check_room(tokenizer.marks, max_tokens)
             truncated += 1
             tokens, owners = tokenizer.encode_words(words, max_tokens)
-        first = dict(
-            reversed([(word, place) for place, word in enumerate(owners) if word is not None])
-        )
+        first: dict[int, int] = {}  # the place of each word's first token
+        for place, word in enumerate(owners):
+            if word is not None:
+                first.setdefault(word, place)
         labels = [IGNORED] * max(1, len(tokens))
         for word, place in first.items():
             labels[place] = tags[names[word]]

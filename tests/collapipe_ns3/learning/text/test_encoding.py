@@ -17,7 +17,7 @@ from collapipe_ns3.learning.text.encoding import (
 )
 from collapipe_ns3.learning.text.tokenizer import train
 
-TEXTS = ["the house is small", "das Haus ist klein", "Ada Lovelace lives in London"] * 2
+TEXTS = ["the house is small", "das Haus ist klein", "Ada Lovel lives in London"] * 2
 PLAIN = train(TEXTS, 300)
 MARKED = train(TEXTS, 300, marks=True)
 TAGS = ["O", "B-person", "I-person", "B-place", "I-place"]
@@ -79,6 +79,17 @@ def test_entities_of_which_a_word_is_cut_are_counted() -> None:
     for limit, cut in ((first, 2), (len(PLAIN.encode("Ada Lovelace")), 1), (99, 0)):
         made = encode_tags([(words, tags), (["Ada"], ["O"])], NUMBERS, PLAIN, limit)
         assert (made.entities_cut, made.truncated) == (cut, min(cut, 1))
+
+
+def test_the_first_token_of_a_word_has_its_tag() -> None:
+    words, tags = ["Lovelace", "xyz"], ["B-person", "O"]
+    sizes = [len(PLAIN.encode(word)) for word in words]
+    assert min(sizes) > 1
+    [example] = encode_tags([(words, tags)], NUMBERS, PLAIN, 99).examples
+    person, outside = (
+        (NUMBERS[tag], *[IGNORED] * (size - 1)) for tag, size in zip(tags, sizes, strict=True)
+    )
+    assert example.labels == person + outside
 
 
 def test_unknown_tags_are_named() -> None:
