@@ -6,7 +6,6 @@ Shapes: u sequences, b beams, V target tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,17 +19,21 @@ from collapipe_ns3.learning.spec import BOS, EOS, PAD
 @torch.no_grad()
 def greedy(model: Translator, inputs: Payload, side: Payload, length: int) -> Tensor:
     """The most probable token at each step: [u, at most `length` + 1] from BOS, PAD after EOS."""
-    x = model.encode(inputs, side)
-    target = torch.full((len(inputs[0]), 1), BOS, device=inputs[0].device)
-    ended = torch.zeros(len(target), dtype=torch.bool, device=target.device)
-    for _ in range(length):
-        token = model.next_logits(x, side, target).argmax(-1)
-        token = token.masked_fill(ended, PAD)
-        target = torch.cat([target, token.unsqueeze(1)], dim=1)
-        ended |= token == EOS
-        if bool(ended.all()):
-            break
-    return target
+    continuation = model.continuation(model.encode(inputs, side), side)
+    token = torch.full((len(inputs[0]),), BOS, device=inputs[0].device)
+    target = torch.full((len(token), length + 1), PAD, device=token.device)
+    target[:, 0] = BOS
+    going_on = torch.arange(len(token), device=token.device)
+    longest = 1
+    while longest <= length and len(going_on):
+        token = continuation.next_logits(token).argmax(-1)
+        target[going_on, longest] = token
+        longest += 1
+        rows = (token != EOS).nonzero().squeeze(1)
+        if len(rows) < len(token):
+            continuation.select(rows)
+            token, going_on = token[rows], going_on[rows]
+    return target[:, :longest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,10 @@ class _Search:
     def __init__(
         self, model: Translator, inputs: Payload, side: Payload, length: int, beam: Beam
     ) -> None:
-        self.model, self.beam, self.length = model, beam, length
+        self.beam, self.length = beam, length
         u, b, device = len(inputs[0]), beam.width, inputs[0].device
-        self.x = _each(model.encode(inputs, side), lambda tensor: tensor.repeat_interleave(b, 0))
-        self.side = _each(side, lambda tensor: tensor.repeat_interleave(b, 0))
+        self.continuation = model.continuation(model.encode(inputs, side), side)
+        self.continuation.select(torch.arange(u, device=device).repeat_interleave(b))
         self.target = torch.full((u * b, 1), BOS, device=device)
         self.scores = torch.full((u, b), -math.inf, dtype=torch.float64, device=device)
         self.scores[:, 0] = 0.0  # all beams begin alike, so that only one of them counts
@@ -99,7 +102,8 @@ class _Search:
         """Extends all beams by a token."""
         u, b = self.scores.shape
         # float64 keeps apart what differs in the logits, so that one beam is greedy decoding
-        log_p = self.model.next_logits(self.x, self.side, self.target).double().log_softmax(-1)
+        logits = self.continuation.next_logits(self.target[:, -1])
+        log_p = logits.double().log_softmax(-1)
         ranked = (self.scores.unsqueeze(2) + log_p.view(u, b, -1)).flatten(1)
         ranked, index = ranked.topk(2 * b)  # of these at most b end, one of each beam
         row = self.first_beam + index.div(log_p.shape[1], rounding_mode="floor")
@@ -111,7 +115,7 @@ class _Search:
         self.scores = ranked.gather(1, going_on)
         row, token = row.gather(1, going_on).flatten(), token.gather(1, going_on).flatten()
         self.target = torch.cat([self.target[row], token.unsqueeze(1)], dim=1)
-        self.x, self.side = (_each(tensors, lambda t: t[row]) for tensors in (self.x, self.side))
+        self.continuation.select(row)
         reachable = self.beam.score(self.scores.max(1).values, self.length)
         self.done |= (self.hypotheses >= b) | (self.best_score >= reachable)
 
@@ -135,7 +139,3 @@ class _Search:
         none = self.hypotheses == 0
         best[none] = self.target[self.first_beam.squeeze(1) + self.scores.argmax(1)][none]
         return best
-
-
-def _each(tensors: Payload, change: Callable[[Tensor], Tensor]) -> Payload:
-    return tuple(map(change, tensors))

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapipe_ns3.learning.batch import Payload
+from collapipe_ns3.learning.models.cached_decoder import CachedDecoder
 from collapipe_ns3.learning.models.layers import (
     TokenEmbedding,
     decoder_block,
     encoder_block,
     last_norm,
 )
-from collapipe_ns3.learning.models.translator import Translator
+from collapipe_ns3.learning.models.translator import Continuation, Translator
 from collapipe_ns3.learning.spec import ModelSpec
 
 
@@ -56,17 +57,12 @@ class Decoder(nn.Module):
 
     def forward(self, memory: Tensor, padding: Tensor, target: Tensor) -> Tensor:
         """Logits [u, t, vocabulary] of the token that follows each token of `target` [u, t]."""
-        return self.output(self.states(memory, padding, target))
-
-    def states(self, memory: Tensor, padding: Tensor, target: Tensor) -> Tensor:
-        """The last block's output [u, t, d] for `target` [u, t]."""
         memory = self.memory_norm(memory)
         x = self.embedding(target)
         causal = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=x.device)
         for block in self.blocks:
             x = block(x, memory, tgt_mask=causal, memory_key_padding_mask=padding)
-        states: Tensor = x
-        return states
+        return self.output(x)
 
     def output(self, states: Tensor) -> Tensor:
         """Logits [..., vocabulary] of the last block's output [..., d]."""
@@ -104,9 +100,9 @@ class TranslationModel(Translator):
         logits: Tensor = self.decoder(memory, padding, target)
         return logits
 
-    def next_logits(self, x: Payload, side: Payload, target: Tensor) -> Tensor:
+    def continuation(self, x: Payload, side: Payload) -> Continuation:
         (memory,), (padding,) = x, side
-        return self.decoder.output(self.decoder.states(memory, padding, target)[:, -1])
+        return CachedDecoder(self.decoder, memory, padding)
 
 
 def build(spec: ModelSpec, seed: int) -> TranslationModel:

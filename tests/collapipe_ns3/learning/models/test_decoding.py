@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -13,8 +14,8 @@ from torch import Tensor
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models.decoding import Beam, beam_search, greedy
 from collapipe_ns3.learning.models.transformer import TranslationModel, build
-from collapipe_ns3.learning.models.translator import Translator
-from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
+from collapipe_ns3.learning.models.translator import Recomputation, Translator
+from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec, Norm
 
 SPEC = ModelSpec(
     source_vocabulary=7,
@@ -114,3 +115,26 @@ def test_a_sequence_is_decoded_alike_alone_and_in_a_batch(width: int) -> None:
         n = alone.shape[1]
         assert torch.equal(alone[0], together[row, :n])
         assert (together[row, n:] == PAD).all()
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_cached_keys_and_values_change_no_logits(norm: Norm, tied: bool) -> None:
+    spec = dataclasses.replace(
+        SPEC, width=16, decoder_blocks=2, norm=norm, tied_output=tied, dropout=0.2
+    )
+    model = build(spec, 1).eval()
+    inputs, side = sources(1, rows=6)
+    target = torch.randint(5, (6, 7), generator=torch.Generator().manual_seed(1))
+    rows = torch.tensor([3, 0, 0, 5])
+    with torch.no_grad():
+        x = model.encode(inputs, side)
+        cached, again = model.continuation(x, side), Recomputation(model, x, side)
+        for n in range(7):
+            assert torch.allclose(
+                cached.next_logits(target[:, n]), again.next_logits(target[:, n]), atol=1e-5
+            )
+            if n == 3:
+                cached.select(rows)
+                again.select(rows)
+                target = target[rows]
