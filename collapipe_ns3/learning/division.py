@@ -68,12 +68,6 @@ def divide(
     return [sorted(part) for part in parts]
 
 
-def shares(parts: Sequence[Sequence[int]]) -> list[float]:
-    """Each cluster's fraction of all examples that are in a cluster."""
-    total = sum(map(len, parts))
-    return [len(part) / total for part in parts]
-
-
 def length_bins(lengths: Sequence[int], bins: int = 10) -> list[int]:
     """For each example the number of its bin: from the shortest, all of about as many examples.
 

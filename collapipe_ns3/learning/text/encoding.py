@@ -78,8 +78,8 @@ def encode_tags(
 ) -> EncodedSet:
     """Sentences in words with a tag for each word: its first token has the tag, others `IGNORED`.
 
-    `tags` numbers the tags. A word that is cut, or has no tokens, has no label: `word_tags` gives
-    its predicted tag as "O". Raises `ValueError` for a tag that has no number.
+    `tags` numbers the tags. A word that is cut, or has no tokens, has no label and is not in
+    `Encoded.words`. Raises `ValueError` for a tag that has no number.
     """
     made, truncated, without_tokens, entities_cut = [], 0, 0, 0
     for words, names in examples:
@@ -102,22 +102,6 @@ def encode_tags(
         sequence = _never_empty(tokens, tokenizer)
         made.append(Encoded(sequence, tuple(labels), tuple(sorted(first)), aligned=True))
     return EncodedSet(made, truncated, without_tokens, entities_cut)
-
-
-def word_tags(
-    predicted: Sequence[int], example: Encoded, words: int, names: Sequence[str]
-) -> list[str]:
-    """The predicted tag of each of a sentence's `words`, from those of an example's tokens.
-
-    `predicted` has a tag number for each token (padding may follow), and `names` their names. Words
-    without a label get "O".
-    """
-    tags = ["O"] * words
-    assert isinstance(example.labels, tuple)
-    places = (place for place, label in enumerate(example.labels) if label != IGNORED)
-    for word, place in zip(example.words, places, strict=True):
-        tags[word] = names[predicted[place]]
-    return tags
 
 
 def encode_pairs(

@@ -64,7 +64,7 @@ class ClusterBatches:
     @property
     def longest(self) -> Lengths:
         """The longest padded lengths that a batch of any cluster can have."""
-        return longest([self._padded(examples) for examples in self.clusters])
+        return _largest([self._padded(examples) for examples in self.clusters])
 
     def lengths(self, cluster: int) -> Lengths:
         """The mean padded lengths of the batches in the first epoch of round 0, rounded."""
@@ -112,11 +112,6 @@ class ClusterBatches:
             return _longest(examples)
         label = examples[0].labels
         return Lengths(self.max_tokens, 1 if isinstance(label, int) else self.max_tokens)
-
-
-def longest(lengths: Sequence[Lengths]) -> Lengths:
-    """The longest of each of the lengths."""
-    return Lengths(max(each.tokens for each in lengths), max(each.targets for each in lengths))
 
 
 def ordered_batches(
@@ -183,4 +178,9 @@ def _sizes(examples: Sequence[Encoded]) -> NDArray[np.int64]:
 
 
 def _longest(examples: Sequence[Encoded]) -> Lengths:
-    return longest([Lengths(len(e.tokens), _targets(e)) for e in examples])
+    return _largest([Lengths(len(e.tokens), _targets(e)) for e in examples])
+
+
+def _largest(lengths: Sequence[Lengths]) -> Lengths:
+    """The longest inputs and the longest labels, of whichever lengths they are."""
+    return Lengths(max(each.tokens for each in lengths), max(each.targets for each in lengths))
