@@ -23,24 +23,25 @@ from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
-from collapipe_ns3.learning.spec import ModelSpec
-from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.learning.transformer import TranslationModel, build
-from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.numbers import Numbers
+from collapipe_ns3.learning.protocol import Setup
+from collapipe_ns3.learning.split_model import SplitModel
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage, micro_batch_sizes
 
 REPEATS = 7
 STEPS = 20
 MICRO_BATCHES = 4
+MODEL = {"width": 64, "heads": 4, "feed_forward": 256, "encoder_blocks": 6, "decoder_blocks": 2}
 DEVICES = ("c0.d0", "c0.d1", "c0.d2")
 
 
 def measure() -> dict[str, float]:
     """`engine_ratio`, and the steps per second of both sides."""
-    task = Numbers(NumbersSettings(limit=1000, kinds=("cardinal",)), [4000], 64, seed=1)
-    spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 64, 4, 256, 6, 2, 32)
+    setup = Setup((4000,), batch_size=64, seed=1, model=MODEL)
+    task = Numbers(setup, limit=1000, kinds=("cardinal",))
     batches = list(itertools.islice(task.batches(0, 0), STEPS))
-    plain, state = build(spec, 1), TrainingState(build(spec, 1), adamw)
+    plain, state = task.model(1), TrainingState(task.model(1), adamw)
     optimizer, costs = adamw(plain.parameters()), CostBook()
     with TorchThread() as thread:
         engine_s(thread, state, costs, batches)  # measures the costs, as a run does once
@@ -62,15 +63,12 @@ def adamw(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=2e-3)
 
 
-def plain_s(
-    model: TranslationModel, optimizer: torch.optim.Optimizer, batches: list[Batch]
-) -> float:
+def plain_s(model: SplitModel, optimizer: torch.optim.Optimizer, batches: list[Batch]) -> float:
     """Wall time of a plain loop over the batches."""
     began = time.perf_counter()
     for batch in batches:
-        tokens = batch.target_tokens
-        for part in batch.split(MICRO_BATCHES):
-            model.loss(part.source, part.source_padding, part.target, tokens).backward()
+        for part in batch.split(micro_batch_sizes(batch.sequences, MICRO_BATCHES)):
+            model.uncut_loss(part, batch.total).backward()
         optimizer.step()
         optimizer.zero_grad()
     return time.perf_counter() - began

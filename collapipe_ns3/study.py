@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.learning.protocol import BadTask
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import PlanError, RoundPlan
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -195,6 +196,8 @@ class Study:
         self._expect_memory()
         try:
             yield
+        except BadTask as error:
+            raise self._error([Problem(error.key, str(error))]) from None
         except PlanError as error:
             problems = [Problem("scheme", f"{where}: {what}") for where, what in error.problems]
             raise self._error(problems) from None

@@ -38,9 +38,8 @@ def run_checks() -> Iterator[CheckResult]:
         yield CheckResult(
             name, version is not None, version or "missing: `pip install collapipe-ns3`"
         )
-    yield CheckResult(
-        "schemes", bool(schemes.names()), ", ".join(schemes.names()) or "none installed"
-    )
+    names = schemes.SCHEMES.names()
+    yield CheckResult("schemes", bool(names), ", ".join(names) or "none installed")
     found = runtime.compiler()
     yield CheckResult("C++ compiler", True, found or "none; Cling compiles at each start")
     yield _attempt("ns-3 loads", _load)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_validator
+from pydantic import ConfigDict, Field, Strict, field_validator
 
 from bridge.formats import Wire
 from collapipe_ns3.config.radio import Propagation, Radio
@@ -17,8 +17,14 @@ from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.costs.optimizers import OptimizerName
+from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
+
+#: The names of the models.
+ModelName = Literal[
+    "transformer", "encoder", "bert", "roberta", "distilbert", "electra", "bart", "marian"
+]
 
 MAST_M = 10.0  # default height of base stations, m
 
@@ -49,46 +55,33 @@ class Scenario(Section):
 
 
 class Model(Section):
-    """An encoder-decoder Transformer."""
+    """The model; the tasks that take a model by name say which."""
 
     shorthand = "name"
 
-    name: Literal["transformer"] = "transformer"
+    name: ModelName = "transformer"
+    """`transformer` is an encoder with a decoder."""
     width: Annotated[int, Field(ge=1, le=65_536)] = 64
     heads: Annotated[int, Field(ge=1, le=65_536)] = 4
     feed_forward: Annotated[int, Field(ge=1, le=262_144)] = 256
     encoder_blocks: _Blocks = 6
     decoder_blocks: _Blocks = 2
+    """Only models with a decoder have them."""
 
 
 class Task(Section):
-    """The learning task: translation of number and date phrases, generated without any download."""
+    """The learning task, by name; its other keys are the task's own settings."""
+
+    model_config = ConfigDict(extra="allow")
 
     shorthand = "name"
 
-    name: Literal["numbers"] = "numbers"
-    limit: Annotated[int, Field(ge=10, le=100_000)] = 10_000
-    """Cardinals are below this; ordinals are below this and below 1000."""
-    kinds: Annotated[
-        tuple[Literal["cardinal", "ordinal", "year", "date"], ...],
-        Strict(False),
-        Field(min_length=1),
-    ] = ("cardinal", "ordinal", "year", "date")
-    phrases: Annotated[int, Field(ge=1, le=100)] = 1
-    """Phrases in a sequence; more phrases give sequences as long as sentences or paragraphs."""
-    test_size: Annotated[int, Field(ge=10, le=1_000_000)] = 500
-    """Sequences of phrases that no cluster has, on which the model is evaluated."""
-    cluster_size: _Sequences = 4000
-    """Sequences that each cluster has."""
-    dirichlet_alpha: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """Concentration of the clusters' mixtures of kinds: smaller values make clusters less alike."""
+    name: Annotated[str, Field(examples=["numbers"])] = "numbers"
 
-    @field_validator("kinds")
-    @classmethod
-    def _each_once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(kinds)) < len(kinds):
-            raise ValueError(f"expected each kind once, not {', '.join(kinds)}")
-        return kinds
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of the task's constructor."""
+        return dict(self.model_extra or {})
 
 
 class Training(Section):
@@ -222,6 +215,15 @@ class StudyConfig(Section):
     until its goodput has settled, and the rest is extrapolated from it."""
     ns3: dict[str, Attribute] = Field(default_factory=dict)
     """Default values of ns-3 attributes, by `ns3::Type::Attribute`."""
+
+    def learning_setup(self) -> Setup:
+        """What the task is made from, apart from its own settings."""
+        return Setup(
+            cluster_sizes=tuple(cluster.size for cluster in self.clusters),
+            batch_size=self.training.batch_size,
+            seed=self.seed,
+            model=self.model.model_dump(),
+        )
 
     @field_validator("server")
     @classmethod

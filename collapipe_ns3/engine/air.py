@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from bridge.compute import TorchThread
 from bridge.formats import Wire
 from bridge.payload import Ranges, pack, receive
+from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.random_streams import number
 from collapipe_ns3.schedule import Action
-
-#: Tensors that travel together.
-Payload = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
-from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
 from collapipe_ns3.outcome import GradientNorms
 from collapipe_ns3.phases import Phase
-from collapipe_ns3.plan import Pipeline
+from collapipe_ns3.plan import Pipeline, micro_batch_sizes
 from collapipe_ns3.schedule import Table
 
 
@@ -142,8 +142,8 @@ class PipelineRun:
                 for here, there in pairwise([*self.workers, self.workers[0]])
             ],
             optimizer=training.optimizer,
-            parts=batch.split(micro_batches),
-            tokens=batch.target_tokens,
+            parts=batch.split(micro_batch_sizes(batch.sequences, micro_batches)),
+            total=batch.total,
             air=air,
             # The norms of one step per round are enough, and computing them takes time.
             squares=[0.0] * micro_batches if number == 0 else None,
@@ -171,8 +171,10 @@ class PipelineRun:
 def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> GradientNorms:
     """The norms of mean gradients.
 
-    `squares` are norms for losses summed and divided by the tokens of the whole batch.
+    `squares` are norms for losses summed and divided by the predictions of the whole batch.
+    Micro-batches of unequal size count as their mean size.
     """
-    tokens = list(accumulate(part.target_tokens for part in parts))
-    means = (square * (tokens[-1] / n) ** 2 for square, n in zip(squares, tokens, strict=True))
-    return GradientNorms(cluster, len(parts[0].source), tuple(means))
+    totals = list(accumulate(part.total for part in parts))
+    means = (square * (totals[-1] / n) ** 2 for square, n in zip(squares, totals, strict=True))
+    sequences = sum(part.sequences for part in parts) // len(parts)
+    return GradientNorms(cluster, sequences, tuple(means))

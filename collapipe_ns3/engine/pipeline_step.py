@@ -6,18 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-from torch import Tensor
 
 from bridge.network import TransferKind
 from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs.measured import optimizer_flops
 from collapipe_ns3.costs.predicted import StageCost
-from collapipe_ns3.engine.air import Air, Message, Payload
+from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
-from collapipe_ns3.engine.stage_worker import StageWorker
-from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.engine.stage_worker import StageInput, StageWorker
+from collapipe_ns3.learning.batch import Batch, Payload
 from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
 _TRANSFER_KIND = {
@@ -31,10 +28,10 @@ _TRANSFER_KIND = {
 class PipelineStep:
     """One batch through a pipeline: forwards, backwards, and the optimizer step of each stage.
 
-    `workers` are the stages in order, the embedding first and the decoder last. `routes[i]` lists
-    the nodes from stage i to stage i + 1, including relays; the last route goes from the decoder
-    back to the embedding. `optimizer` is its name, for its cost. `parts` are the micro-batches,
-    `tokens` the number of tokens to predict in all of them, and `air` encodes what is sent.
+    `workers` are the stages in order. `routes[i]` lists the nodes from stage i to stage i + 1,
+    including relays; the last route goes from the last stage back to the first. `optimizer` is its
+    name, for its cost. `parts` are the micro-batches, `total` the number of predictions in all of
+    them, and `air` encodes what is sent.
 
     If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
     squared norm of its gradient accumulated over the micro-batches up to m; every stage runs its
@@ -48,14 +45,14 @@ class PipelineStep:
     routes: Sequence[Sequence[str]]
     optimizer: str
     parts: Sequence[Batch]
-    tokens: int
+    total: int
     air: Air
     squares: list[float] | None = None
     losses: dict[int, float] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
 
     async def run(self) -> float:
-        """Executes the schedule; returns the batch's mean token loss. Raises `TransferFailed`."""
+        """Executes the schedule; returns the batch's mean loss. Raises `TransferFailed`."""
         try:
             async with asyncio.TaskGroup() as group:
                 for stage, worker in enumerate(self.workers):
@@ -72,9 +69,9 @@ class PipelineStep:
         costs: dict[int, StageCost] = {}
         if stage == 0:
             for m, part in enumerate(self.parts):
-                source = (part.source, part.source_padding)
-                arrived[Action(0, ActionKind.RECEIVE_ACTIVATION, m)] = Message.unchanged(source)
-                to_send[Action(0, ActionKind.SEND_LABELS, m)] = (part.target,)
+                inputs = Message.unchanged((*part.inputs, *part.side))
+                arrived[Action(0, ActionKind.RECEIVE_ACTIVATION, m)] = inputs
+                to_send[Action(0, ActionKind.SEND_LABELS, m)] = part.labels
         for action in self.table[stage]:
             m = action.micro_batch
             if action.kind in RECEIVES:
@@ -105,26 +102,23 @@ class PipelineStep:
         if stage == last:
             labels = arrived.pop(Action(stage, ActionKind.RECEIVE_LABELS, m))
 
-        def inputs() -> tuple[Any, ...]:
-            first, padding = message.tensors()
-            if stage == 0:
-                return (first,)
-            return (first, padding, *((*labels.tensors(), self.tokens) if stage == last else ()))
+        def given() -> StageInput:
+            tensors = message.tensors()
+            x = len(tensors) - len(self.parts[m].side)
+            return StageInput(tensors[:x], tensors[x:], labels.tensors(), self.total)
 
         shapes = (*message.shapes, *labels.shapes)
-        cost = self.site.costs.of(worker, shapes, inputs, self.site.thread)
+        cost = self.site.costs.of(worker, shapes, given, self.site.thread)
 
-        def work() -> Payload:
-            output = worker.forward(m, cost.activation_bytes, *inputs())
-            return output, message.tensors()[1]
+        def work() -> tuple[Payload, Payload]:
+            values = given()
+            return worker.forward(m, cost.activation_bytes, values), values.side
 
-        output, padding = await self.site.compute(
-            self._place(stage), "F", m, cost.forward_flops, work
-        )
+        output, side = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
         if stage == last:
-            self.losses[m] = float(output)
+            self.losses[m] = float(output[0])
         else:
-            to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (output, padding)
+            to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (*output, *side)
         return cost
 
     async def _backward(
@@ -138,11 +132,11 @@ class PipelineStep:
         gradient = arrived.pop(Action(stage, ActionKind.RECEIVE_GRADIENT, m), None)
         work = partial(self._backward_work, self.workers[stage], m, gradient)
         result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
-        if result is not None:
-            to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = (result,)
+        if result:
+            to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = result
 
-    def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Tensor | None:
-        result = worker.backward(m, None if message is None else message.tensors()[0])
+    def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Payload:
+        result = worker.backward(m, () if message is None else message.tensors())
         if self.squares is not None:
             self.squares[m] += worker.gradient_square()
         return result

@@ -15,7 +15,7 @@ from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart, device_uses
 from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
-from collapipe_ns3.learning.task import Batch
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import measured_links
 from collapipe_ns3.outcome import PipelineDistortion, PipelineFate, RoundOutcome
@@ -101,7 +101,7 @@ def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) ->
 def _own_part(batches: Iterator[Batch], cluster: ClusterPlan, index: int) -> Iterator[Batch]:
     """A pipeline's part of each of its cluster's batches; the parts of all make up the batch."""
     for batch in batches:
-        sizes = cluster.sequences(len(batch.source))
+        sizes = cluster.sequences(batch.sequences)
         first = sum(sizes[:index])
         yield batch.part(first, first + sizes[index])
 

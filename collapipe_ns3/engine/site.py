@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -16,7 +16,7 @@ from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import StageCost
-from collapipe_ns3.engine.stage_worker import StageWorker
+from collapipe_ns3.engine.stage_worker import StageInput, StageWorker
 from collapipe_ns3.outcome import Computation
 from collapipe_ns3.plan import RoundPlan, Terms
 
@@ -44,19 +44,24 @@ class CostBook:
         self,
         worker: StageWorker,
         shapes: Sequence[torch.Size],
-        inputs: Callable[[], Sequence[object]],
+        given: Callable[[], StageInput],
         thread: TorchThread,
     ) -> StageCost:
         """FLOPs and memory of a stage's forward and backward on inputs of these shapes.
 
-        `inputs` is called in the torch thread, and only if the cost has not been measured yet.
+        `given` is called in the torch thread, and only if the cost has not been measured yet.
         """
         key = (*worker.shape, *map(tuple, shapes))
         if key not in self.entries:
-            self.entries[key] = thread.now(
-                lambda: measure(worker.function, worker.parameters, inputs())
-            )
+            self.entries[key] = thread.now(lambda: _measured(worker, given()))
         return self.entries[key]
+
+
+def _measured(worker: StageWorker, given: StageInput) -> StageCost:
+    def first(x: torch.Tensor) -> torch.Tensor:
+        return worker.function(replace(given, x=(x, *given.x[1:])))[0]
+
+    return measure(first, worker.parameters, [given.x[0]])
 
 
 class Site:

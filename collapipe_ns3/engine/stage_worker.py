@@ -6,33 +6,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.engine.state import Replica, Unit
+from collapipe_ns3.learning.batch import Payload
+from collapipe_ns3.learning.split_model import SplitModel
 from collapipe_ns3.plan import Pipeline
 
-#: A stage's computation: from its inputs, in order, to one tensor.
-Function = Callable[..., Tensor]
+
+@dataclass(frozen=True, slots=True)
+class StageInput:
+    """What a stage is given for the forward pass of a micro-batch.
+
+    Gradients flow through the floating-point tensors of `x`; at stage 0 these are the inputs of the
+    batch. The last stage alone needs the labels, and `total`, the predictions in the whole batch.
+    """
+
+    x: Payload
+    side: Payload
+    labels: Payload = ()
+    total: int = 0
+
+    @property
+    def detached(self) -> StageInput:
+        """The same values outside any graph, with gradients wanted for floating-point tensors."""
+        return replace(self, x=tuple(_leaf(tensor) for tensor in self.x))
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    leaf = tensor.detach()
+    return leaf.requires_grad_() if leaf.is_floating_point() else leaf
+
+
+#: A stage's computation; the last stage's result is the loss alone.
+Function = Callable[[StageInput], Payload]
 
 
 @dataclass(slots=True)
 class StageWorker:
     """Runs the forward and backward passes of one stage, and keeps what backward needs.
 
-    The first input is the tensor through which gradients flow (at stage 0 token numbers, through
-    which none do). Gradients accumulate in the parameters in the order of the calls of `backward`,
-    which is the order of the schedule. `shape` is the kind of stage and its number of encoder
-    blocks: stages of equal shape have equal costs.
+    Gradients accumulate in the parameters in the order of the calls of `backward`, which is the
+    order of the schedule. `shape` is the kind of stage and its number of encoder blocks: stages of
+    equal shape have equal costs.
     """
 
     node: str
     shape: tuple[str, int]
     function: Function
     units: Sequence[Unit]
-    kept: dict[int, tuple[Tensor, Tensor, int]] = field(default_factory=dict)
+    kept: dict[int, tuple[Payload, Payload, int]] = field(default_factory=dict)
     peak_saved_bytes: int = 0
     parameters: list[nn.Parameter] = field(init=False)
 
@@ -44,32 +70,39 @@ class StageWorker:
         """How many encoder blocks the stage has."""
         return self.shape[1]
 
-    def forward(self, micro_batch: int, saved_bytes: int, first: Tensor, *others: object) -> Tensor:
+    def forward(self, micro_batch: int, saved_bytes: int, given: StageInput) -> Payload:
         """The stage's output, detached from the graph that computed it.
 
         `saved_bytes` is what autograd keeps for the backward pass; it is only counted.
         """
-        leaf = first.detach()
-        if leaf.is_floating_point():
-            leaf.requires_grad_()
-        output = self.function(leaf, *others)
-        self.kept[micro_batch] = (leaf, output, saved_bytes)
+        leaves = given.detached
+        output = self.function(leaves)
+        self.kept[micro_batch] = (leaves.x, output, saved_bytes)
         now_saved = sum(saved for _, _, saved in self.kept.values())
         self.peak_saved_bytes = max(self.peak_saved_bytes, now_saved)
-        return output.detach()
+        return tuple(tensor.detach() for tensor in output)
 
-    def backward(self, micro_batch: int, gradient: Tensor | None) -> Tensor | None:
-        """Accumulates the parameters' gradients; returns the input's, None at stage 0.
+    def backward(self, micro_batch: int, gradients: Payload) -> Payload:
+        """Accumulates the parameters' gradients; returns those of the input's tensors.
 
-        `gradient` is the output's, or None where the output is a loss.
+        `gradients` are those of the output's floating-point tensors, none where that is a loss.
+        Gradients of tensors that the output does not depend on are zero; a part whose parameters
+        are frozen, and whose inputs are integers, has nothing to compute.
         """
-        leaf, output, _ = self.kept.pop(micro_batch)
-        output.backward(gradient)
-        return leaf.grad
+        leaves, output, _ = self.kept.pop(micro_batch)
+        floating = [tensor for tensor in output if tensor.is_floating_point()]
+        given = gradients or (None,) * len(floating)
+        wanted = [pair for pair in zip(floating, given, strict=True) if pair[0].requires_grad]
+        if wanted:
+            tensors, upstream = zip(*wanted, strict=True)
+            torch.autograd.backward(tensors, upstream)
+        return tuple(_gradient(leaf) for leaf in leaves if leaf.is_floating_point())
 
     def gradient_square(self) -> float:
         """The squared norm of the gradients as accumulated so far."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not gradients:  # nothing in the stage is trained
+            return 0.0
         return float(torch.stack(torch._foreach_norm(gradients)).square().sum())
 
     def step(self) -> None:
@@ -91,36 +124,47 @@ class StageWorker:
         return 2 * weights + states + self.peak_saved_bytes
 
 
-def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
-    """The stages of a pipeline in order: embedding, segments, decoder.
+def _gradient(leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
-    Embedding and decoder are on the nodes `control` and `server`, unless the pipeline names others.
+
+def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
+    """The stages of a pipeline in order: the first part, segments of blocks, the last part.
+
+    First and last part are on the nodes `control` and `server`, unless the pipeline names others.
     """
     model = replica.model
     embedding, *blocks, decoder = replica.units.values()
     head, tail = pipeline.embedding or control, pipeline.decoder or server
     held = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
     return [
-        StageWorker(head, ("embedding", 0), model.embedding, [embedding]),
+        StageWorker(head, ("embedding", 0), _segment(model, [embedding]), [embedding]),
         *(
             StageWorker(
                 stage.device,
                 ("segment", stage.blocks),
-                segment([unit.module for unit in units]),
+                _segment(model, units),
                 units,
             )
             for stage, units in zip(pipeline.stages, held, strict=True)
         ),
-        StageWorker(tail, ("decoder", 0), model.decoder.loss, [decoder]),
+        StageWorker(tail, ("decoder", 0), _last(model), [decoder]),
     ]
 
 
-def segment(blocks: Sequence[nn.Module]) -> Function:
-    """A function of (activation, padding mask) that applies encoder blocks one after another."""
+def _segment(model: SplitModel, units: Sequence[Unit]) -> Function:
+    """Runs parts of a model one after another."""
+    parts = [unit.module for unit in units]
 
-    def run(x: Tensor, padding: Tensor) -> Tensor:
-        for block in blocks:
-            x = block(x, src_key_padding_mask=padding)
+    def run(given: StageInput) -> Payload:
+        x = given.x
+        for part in parts:
+            x = model.run(part, x, given.side)
         return x
 
     return run
+
+
+def _last(model: SplitModel) -> Function:
+    """Runs the last part of a model, with the loss."""
+    return lambda given: (model.loss(given.x, given.side, given.labels, given.total),)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collapipe_ns3.learning.transformer import TranslationModel
+from collapipe_ns3.learning.split_model import SplitModel
 
 #: Makes an optimizer for the parameters of one unit.
 OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -18,7 +18,7 @@ OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(slots=True)
 class Unit:
-    """A part of a replica with its optimizer: the embedding, one encoder block, or the decoder."""
+    """A part of a replica with its optimizer."""
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
@@ -43,7 +43,7 @@ class Unit:
 class Replica:
     """One pipeline's copy of the model with its optimizers."""
 
-    model: TranslationModel
+    model: SplitModel
     units: dict[str, Unit]
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
@@ -59,7 +59,7 @@ class TrainingState:
     had never stopped.
     """
 
-    model: TranslationModel
+    model: SplitModel
     make_optimizer: OptimizerMaker
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
 

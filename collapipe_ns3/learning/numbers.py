@@ -7,76 +7,159 @@ the kinds of phrases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from collapipe_ns3.learning.phrases import KINDS, Pair, phrases
-from collapipe_ns3.learning.sizes import held_out
-from collapipe_ns3.learning.spec import BOS, EOS, PAD
-from collapipe_ns3.learning.task import Batch
+from pydantic import AfterValidator, Field, Strict
+
+from collapipe_ns3.learning.architecture import widest_tensor
+from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.phrases import Pair
+from collapipe_ns3.learning.phrases import phrases as phrases_of_kind
+from collapipe_ns3.learning.protocol import Lengths, Metric, Setup
+from collapipe_ns3.learning.sizes import held_out, test_sequences
+from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
 from collapipe_ns3.random_streams import stream
 
 if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
     from torch import Tensor
 
+    from collapipe_ns3.learning.split_model import SplitModel
     from collapipe_ns3.learning.transformer import TranslationModel
 
 _COMMA = ","
 
+#: The sizes of the model that a study states.
+_SIZES = ("width", "heads", "feed_forward", "encoder_blocks", "decoder_blocks")
 
-@dataclass(frozen=True, slots=True)
-class NumbersSettings:
-    """The settings of the task.
+# Measured as the growth of the process.
+_PHRASE_BYTES = 8  # a reference
+_SEQUENCE_BYTES = 200  # of more than one phrase
 
-    Phrases are of these `kinds`; cardinals and ordinals are below `limit`. A sequence consists of
-    `phrases` phrases, so that it can be as long as a sentence or a paragraph. `test_size` sequences
-    are held out for the test, made of phrases that no cluster has. `dirichlet_alpha` is the
-    parameter of the Dirichlet distribution of the clusters' mixtures of kinds: the smaller, the
-    more they differ.
+
+Kind = Literal["cardinal", "ordinal", "year", "date"]
+
+
+def _each_once(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"expected each kind once, not {', '.join(kinds)}")
+    return kinds
+
+
+class Numbers:
+    """Translation of number and date phrases, generated without any download.
+
+    All random draws depend on the setup's seed alone.
     """
 
-    limit: int = 10_000
-    kinds: tuple[str, ...] = KINDS
-    phrases: int = 1
-    test_size: int = 500
-    dirichlet_alpha: float = 1.0
+    models = ("transformer",)
+    metric = Metric("exact_match")
 
-
-@dataclass(slots=True)
-class Numbers:
-    """The task for clusters with `sizes` sequences; all random draws depend on `seed` alone."""
-
-    settings: NumbersSettings
-    sizes: Sequence[int]
-    batch_size: int
-    seed: int
-    _test: list[Pair] = field(init=False)
-    _data: list[list[Pair]] = field(init=False)
-    _english: dict[str, int] = field(init=False)
-    _german: dict[str, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        pools = [phrases(kind, self.settings.limit) for kind in self.settings.kinds]
+    def __init__(
+        self,
+        setup: Setup,
+        limit: Annotated[
+            int,
+            Field(
+                ge=10,
+                le=100_000,
+                description="Cardinals are below this; ordinals are below this and below 1000.",
+            ),
+        ] = 10_000,
+        kinds: Annotated[
+            tuple[Kind, ...],
+            Strict(False),
+            Field(min_length=1, description="The kinds of phrases."),
+            AfterValidator(_each_once),
+        ] = ("cardinal", "ordinal", "year", "date"),
+        phrases: Annotated[
+            int,
+            Field(
+                ge=1,
+                le=100,
+                description="Phrases in a sequence; more phrases give sequences as long as "
+                "sentences or paragraphs.",
+            ),
+        ] = 1,
+        test_size: Annotated[
+            int,
+            Field(
+                ge=10,
+                le=1_000_000,
+                description="Sequences of phrases that no cluster has, on which the model is "
+                "evaluated.",
+            ),
+        ] = 500,
+        cluster_size: Annotated[
+            int,
+            Field(ge=1, le=10_000_000, description="Sequences that each cluster has."),
+        ] = 4000,
+        dirichlet_alpha: Annotated[
+            float,
+            Field(
+                gt=0,
+                le=1e6,
+                description="Concentration of the clusters' mixtures of kinds: smaller values "
+                "make clusters less alike.",
+            ),
+        ] = 1.0,
+    ) -> None:
+        self._setup = setup
+        self._phrases = phrases
+        self._alpha = dirichlet_alpha
+        pools = [phrases_of_kind(kind, limit) for kind in kinds]
         every = [pair for pool in pools for pair in pool]
-        between = () if self.settings.phrases == 1 else (_COMMA,)
+        between = () if phrases == 1 else (_COMMA,)
         self._english = _numbered([between, *(source for source, _ in every)])
         self._german = _numbered([between, *(target for _, target in every)])
-        wanted = self.settings.test_size * self.settings.phrases
+        wanted = test_size * phrases
         test, rest = [], []
         for index, pool in enumerate(pools):
-            order = stream(self.seed, "test", index).permutation(len(pool))
+            order = stream(setup.seed, "test", index).permutation(len(pool))
             held = held_out(len(pool), wanted, len(pools))
             test += [pool[i] for i in order[:held]]
             rest.append([pool[i] for i in order[held:]])
         self._test = self._sequences(test, "test sequences")
-        self._data = [self._drawn(n, size, rest) for n, size in enumerate(self.sizes)]
+        sizes = _sizes(setup, {"cluster_size": cluster_size})
+        self._data = [self._drawn(n, size, rest) for n, size in enumerate(sizes)]
+        self.spec = ModelSpec(
+            source_vocabulary=EOS + 1 + len(self._english),
+            target_vocabulary=EOS + 1 + len(self._german),
+            max_length=self._max_length(),
+            **{name: setup.model[name] for name in _SIZES},
+        )
+
+    @classmethod
+    def problems(cls, setup: Setup, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong with well-formed settings: clusters too small, no test set."""
+        smallest = min(_sizes(setup, settings))
+        if setup.batch_size > smallest:
+            what = f"expected at most a cluster's {smallest} sequences, not {setup.batch_size}"
+            yield "training.batch_size", what
+        if not _tests(settings):
+            yield (
+                "task.phrases",
+                "too many for a test set: the phrases held out for it, at most half of those below "
+                f"{settings['limit']} and of each kind, don't make a sequence of "
+                f"{settings['phrases']}",
+            )
+
+    @classmethod
+    def data_bytes(cls, setup: Setup, settings: Mapping[str, Any]) -> int:
+        """A lower bound of the memory that the data and its evaluation take."""
+        phrases: int = settings["phrases"]
+        a_sequence = _PHRASE_BYTES * phrases + (phrases > 1) * _SEQUENCE_BYTES
+        data, widest_token = (
+            sum(_sizes(setup, settings)),
+            widest_tensor(setup.model["width"], setup.model["feed_forward"]),
+        )
+        return data * a_sequence + 4 * _tests(settings) * phrases * widest_token
 
     def _drawn(self, cluster: int, size: int, pools: Sequence[Sequence[Pair]]) -> list[Pair]:
         """A cluster's data: kinds by its mixture, phrases of a kind with equal probability."""
-        random = stream(self.seed, "mixture", cluster)
-        mixture = random.dirichlet([self.settings.dirichlet_alpha] * len(pools))
-        counts = random.multinomial(size * self.settings.phrases, mixture)
+        random = stream(self._setup.seed, "mixture", cluster)
+        mixture = random.dirichlet([self._alpha] * len(pools))
+        counts = random.multinomial(size * self._phrases, mixture)
         drawn = [
             pool[i]
             for pool, count in zip(pools, counts, strict=True)
@@ -86,23 +169,18 @@ class Numbers:
 
     def _sequences(self, pairs: Sequence[Pair], *name: str | int) -> list[Pair]:
         """Sequences of as many phrases as the settings say; remaining phrases are dropped."""
-        size = self.settings.phrases
+        size = self._phrases
         if size == 1:
             return list(pairs)
-        order = stream(self.seed, *name).permutation(len(pairs))
+        order = stream(self._setup.seed, *name).permutation(len(pairs))
         groups = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
         return [_joined([pairs[i] for i in group]) for group in groups]
 
     @property
-    def source_vocabulary(self) -> int:
-        return EOS + 1 + len(self._english)
+    def longest(self) -> Lengths:
+        return Lengths(self.spec.max_length, self.spec.max_length)
 
-    @property
-    def target_vocabulary(self) -> int:
-        return EOS + 1 + len(self._german)
-
-    @property
-    def max_length(self) -> int:
+    def _max_length(self) -> int:
         pairs = [*self._test, *(pair for data in self._data for pair in data)]
         return 2 + max(max(len(source), len(target)) for source, target in pairs)
 
@@ -111,10 +189,18 @@ class Numbers:
         total = sum(map(len, self._data))
         return [len(data) / total for data in self._data]
 
-    def lengths(self, cluster: int) -> tuple[int, int]:
-        """The padded length of the cluster's first batch in tokens: source and target."""
+    def lengths(self, cluster: int) -> Lengths:
+        """The padded lengths of the cluster's first batch."""
         pairs = next(self._drawn_batches(cluster, 0))
-        return max(len(source) for source, _ in pairs), 2 + max(len(target) for _, target in pairs)
+        return Lengths(
+            tokens=max(len(source) for source, _ in pairs),
+            targets=2 + max(len(target) for _, target in pairs),
+        )
+
+    def model(self, seed: int) -> TranslationModel:
+        from collapipe_ns3.learning.transformer import build
+
+        return build(self.spec, seed)
 
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:
         """Endless whole batches of the cluster's data, which is shuffled anew in every epoch."""
@@ -122,11 +208,11 @@ class Numbers:
 
     def _drawn_batches(self, cluster: int, round: int) -> Iterator[list[Pair]]:
         data = self._data[cluster]
-        random = stream(self.seed, "batches", cluster, round)
+        random = stream(self._setup.seed, "batches", cluster, round)
         while True:
             order = random.permutation(len(data))
-            for start in range(0, len(data) - self.batch_size + 1, self.batch_size):
-                yield [data[i] for i in order[start : start + self.batch_size]]
+            for start in range(0, len(data) - self._setup.batch_size + 1, self._setup.batch_size):
+                yield [data[i] for i in order[start : start + self._setup.batch_size]]
 
     def batch(self, pairs: Sequence[Pair]) -> Batch:
         """Phrases as padded tensors."""
@@ -139,23 +225,23 @@ class Numbers:
         ]
         source = pad_sequence(sources, batch_first=True, padding_value=PAD)
         target = pad_sequence(targets, batch_first=True, padding_value=PAD)
-        return Batch(source, source == PAD, target)
+        predictions = (target[:, 1:] != PAD).sum(1)  # all except BOS and PAD
+        return Batch((source,), (source == PAD,), (target,), predictions)
 
-    def evaluate(self, model: TranslationModel) -> dict[str, float]:
+    def evaluate(self, model: SplitModel) -> dict[str, float]:
         """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
         import torch
         from sacrebleu.metrics.bleu import BLEU
 
-        from collapipe_ns3.learning.transformer import greedy
+        from collapipe_ns3.learning.transformer import TranslationModel, greedy
 
+        assert isinstance(model, TranslationModel)
         batch = self.batch(self._test).to(next(model.parameters()).device)
         with torch.no_grad():
-            loss = float(
-                model.loss(batch.source, batch.source_padding, batch.target, batch.target_tokens)
-            )
-        longest = batch.target.shape[1] - 1
-        predicted = self._texts(greedy(model, batch.source, batch.source_padding, longest))
-        expected = self._texts(batch.target)
+            loss = float(model.uncut_loss(batch))
+        (source,), (padding,), (target,) = batch.inputs, batch.side, batch.labels
+        predicted = self._texts(greedy(model, source, padding, target.shape[1] - 1))
+        expected = self._texts(target)
         exact = sum(a == b for a, b in zip(predicted, expected, strict=True)) / len(expected)
         bleu = BLEU(tokenize="none", force=True).corpus_score(predicted, [expected]).score
         return {"exact_match": exact, "bleu": bleu, "loss": loss}
@@ -167,6 +253,17 @@ class Numbers:
             row = row[1 : row.index(EOS)] if EOS in row else row[1:]
             texts.append(" ".join(words.get(number, "?") for number in row))
         return texts
+
+
+def _sizes(setup: Setup, settings: Mapping[str, Any]) -> list[int]:
+    default = settings["cluster_size"]
+    return [default if size is None else size for size in setup.cluster_sizes]
+
+
+def _tests(settings: Mapping[str, Any]) -> int:
+    """The number of test sequences."""
+    names = ("kinds", "limit", "phrases", "test_size")
+    return test_sequences(*(settings[name] for name in names))
 
 
 def _joined(pairs: Sequence[Pair]) -> Pair:

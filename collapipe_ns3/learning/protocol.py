@@ -52,7 +52,7 @@ class Lengths:
 
 
 class BadTask(ValueError):
-    """A task can't be made; `key` is the setting that is wrong, empty if none is."""
+    """A task can't be made; `key` is the study's key that is wrong, such as `task.data`."""
 
     def __init__(self, key: str, message: str) -> None:
         self.key = key

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
+from collapipe_ns3.learning.split_model import SplitModel
 
 
 class TokenEmbedding(nn.Module):
@@ -88,8 +90,12 @@ class Decoder(nn.Module):
         return total / tokens
 
 
-class TranslationModel(nn.Module):
-    """The whole model; `embedding`, each of `blocks`, and `decoder` are placed on nodes."""
+class TranslationModel(SplitModel):
+    """The whole model; `embedding`, each of `blocks`, and `decoder` are its parts.
+
+    Batches have the source's token numbers as inputs, its padding mask as side, and the target's
+    token numbers as labels.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -113,16 +119,15 @@ class TranslationModel(nn.Module):
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
         return {"embedding": self.embedding, **blocks, "decoder": self.decoder}
 
-    def encode(self, source: Tensor, padding: Tensor) -> Tensor:
-        """The encoder's output [u, s, d] for tokens [u, s]; `padding` is true for padding."""
-        x: Tensor = self.embedding(source)
-        for block in self.blocks:
-            x = block(x, src_key_padding_mask=padding)
-        return x
+    def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
+        (tensor,), (padding,) = x, side
+        if part is self.embedding:
+            return (part(tensor),)
+        return (part(tensor, src_key_padding_mask=padding),)
 
-    def loss(self, source: Tensor, padding: Tensor, target: Tensor, tokens: int) -> Tensor:
-        """`Decoder.loss` of the whole model."""
-        return self.decoder.loss(self.encode(source, padding), padding, target, tokens)
+    def loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
+        (memory,), (padding,), (target,) = x, side, labels
+        return self.decoder.loss(memory, padding, target, total)
 
 
 def build(spec: ModelSpec, seed: int) -> TranslationModel:
@@ -135,7 +140,7 @@ def build(spec: ModelSpec, seed: int) -> TranslationModel:
 @torch.no_grad()
 def greedy(model: TranslationModel, source: Tensor, padding: Tensor, length: int) -> Tensor:
     """Greedy decoding: tokens [u, at most `length` + 1] from BOS on, with PAD after EOS."""
-    memory = model.encode(source, padding)
+    (memory,) = model.encode((source,), (padding,))
     target = torch.full((len(source), 1), BOS, device=source.device)
     ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     for _ in range(length):

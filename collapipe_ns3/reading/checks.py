@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from collapipe_ns3 import keywords, schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.architecture import encoder_block
-from collapipe_ns3.learning.sizes import test_sequences
 from collapipe_ns3.problems import Problem, path_of
 from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
 from collapipe_ns3.topology import layout, own_scenario
@@ -53,25 +53,31 @@ def problems(config: StudyConfig) -> list[Problem]:
 
 
 def _model_problems(config: StudyConfig) -> Iterator[Problem]:
-    model, training, task = config.model, config.training, config.task
+    model = config.model
     if model.width % model.heads:
         yield Problem("model.heads", f"expected a divisor of the width {model.width}, not "
                       f"{model.heads}")  # fmt: skip
-    smallest = min(cluster.size or task.cluster_size for cluster in config.clusters)
-    if training.batch_size > smallest:
-        what = f"expected at most a cluster's {smallest} sequences, not {training.batch_size}"
-        yield Problem("training.batch_size", what)
 
 
 def _task_problems(config: StudyConfig) -> Iterator[Problem]:
-    """A test set without a sequence, on which no model could be evaluated."""
-    task = config.task
-    if not test_sequences(task.kinds, task.limit, task.phrases, task.test_size):
-        yield Problem(
-            "task.phrases",
-            f"too many for a test set: the phrases held out for it, at most half of those below "
-            f"{task.limit} and of each kind, don't make a sequence of {task.phrases}",
-        )
+    """Problems of the task's settings, and of the model that it is given by name."""
+    name, settings = config.task.name, config.task.settings
+    try:
+        task, model = registry.factory(name), registry.settings_model(name)
+    except (registry.UnknownTask, registry.TaskFailed) as error:
+        yield Problem("task.name", str(error))
+        return
+    models = getattr(task, "models", ())
+    if models and config.model.name not in models:
+        names = ", ".join(models)
+        yield Problem("model.name", f"the task {name} has {names}, not {config.model.name}")
+    if found := list(keywords.problems(model, settings, ("task",))):
+        yield from found
+    elif isinstance(task, registry.Checked):
+        with registry.failing_as(name, "checking its settings"):
+            checked = registry.checked(name, settings)
+            for path, message in task.problems(config.learning_setup(), checked):
+                yield Problem(path, message)
 
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:

@@ -11,10 +11,19 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.optimizers import training_bytes
-from collapipe_ns3.learning.architecture import encoder_block, widest_tensor
-from collapipe_ns3.learning.sizes import test_sequences
+from collapipe_ns3.learning.architecture import encoder_block
+from collapipe_ns3.learning.registry import (
+    Sized,
+    TaskFailed,
+    UnknownTask,
+    checked,
+    factory,
+    failing_as,
+)
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import Problem
 
@@ -29,8 +38,6 @@ _NODE_BYTES = 40_000
 _PAIR_BYTES = 8  # a gain from one node to another
 _FADING_BYTES = 130  # a pair, both ways
 _STOCHASTIC_BYTES = 400  # a pair, with line of sight and shadowing of 3GPP's models
-_PHRASE_BYTES = 8  # a reference
-_SEQUENCE_BYTES = 200  # of more than one phrase
 
 _STOCHASTIC = ("umi", "uma", "indoor", "p1411")
 
@@ -101,9 +108,13 @@ def _simulation(config: StudyConfig) -> int:
 
 
 def _data(config: StudyConfig) -> int:
-    task, model = config.task, config.model
-    sequences = sum(cluster.size or task.cluster_size for cluster in config.clusters)
-    a_sequence = _PHRASE_BYTES * task.phrases + (task.phrases > 1) * _SEQUENCE_BYTES
-    tests = test_sequences(task.kinds, task.limit, task.phrases, task.test_size)
-    widest = widest_tensor(model.width, model.feed_forward)
-    return sequences * a_sequence + 4 * tests * task.phrases * widest
+    """The data's size, 0 where the task can't say it before it is made."""
+    name = config.task.name
+    try:
+        task, settings = factory(name), checked(name, config.task.settings)
+    except (UnknownTask, TaskFailed, ValidationError):
+        return 0  # which `checks` reports
+    if not isinstance(task, Sized):
+        return 0
+    with failing_as(name, "predicting its memory"):
+        return task.data_bytes(config.learning_setup(), settings)

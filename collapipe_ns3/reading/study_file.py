@@ -148,16 +148,20 @@ def _of_unknown_kind(place: Place, found: Iterable[Place]) -> bool:
 
 
 def resolved(config: StudyConfig) -> StudyConfig:
-    """The study with the default settings of its scheme and of its own scenario filled in.
+    """The study with the default settings of its scheme, task and own scenario filled in.
 
     Settings whose default can't be written in a study file are still left out.
     """
     from collapipe_ns3 import keywords, schemes
+    from collapipe_ns3.learning import registry
     from collapipe_ns3.topology import own_scenario
 
     model = schemes.settings_model(config.scheme.name)
     settings = {**keywords.plain_defaults(model), **config.scheme.settings}
-    changes: dict[str, Any] = {"scheme": config.scheme.model_copy(update={"settings": settings})}
+    task = config.task
+    given = {**keywords.plain_defaults(registry.settings_model(task.name)), **task.settings}
+    changes: dict[str, Any] = {"task": type(task)(name=task.name, **given)}
+    changes |= {"scheme": config.scheme.model_copy(update={"settings": settings})}
     if config.scenario is not None:
         function = own_scenario.find(config.scenario.function)
         model = keywords.model_of(function, "scenario", skip=1)

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.learning import registry
 from collapipe_ns3.topology import own_scenario
 
 PROJECT = "collapipe-ns3"
@@ -97,14 +98,15 @@ def of_plug_ins(modules: Mapping[str, str]) -> CodeIdentity:
 def plug_ins(config: StudyConfig) -> dict[str, str]:
     """The plug-ins that the study uses from outside this project, with the module of each.
 
-    Raises `UnknownScheme`.
+    Raises `UnknownScheme` and `UnknownTask`.
     """
     used = {}
-    scheme = config.scheme.name
-    target = schemes.target(scheme)
-    module = target.partition(":")[0]
-    if module.partition(".")[0] not in PROJECT_PACKAGES:
-        used[f"scheme {scheme} ({target})"] = module
+    named = ((schemes.SCHEMES, config.scheme.name), (registry.TASKS, config.task.name))
+    for group, name in named:
+        target = group.target(name)
+        module = target.partition(":")[0]
+        if module.partition(".")[0] not in PROJECT_PACKAGES:
+            used[f"{group.kind} {name} ({target})"] = module
     if config.scenario is not None:
         function = config.scenario.function
         used[f"scenario {function}"] = function.partition(":")[0]

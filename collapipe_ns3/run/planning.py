@@ -15,9 +15,9 @@ from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.predicted import closed_form
-from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
+from collapipe_ns3.learning import registry
+from collapipe_ns3.learning.protocol import Learning, Lengths
 from collapipe_ns3.learning.spec import ModelSpec
-from collapipe_ns3.learning.task import Task
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
@@ -47,8 +47,8 @@ class Planning:
         self.config = config
         self.watchdog_s = watchdog_s
         self.seed = config.seed
-        self.task: Task = _task(config)
-        self.spec = _model_spec(config, self.task)
+        self.task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
+        self.spec: ModelSpec = getattr(self.task, "spec")  # noqa: B009  # replaced by costs
         self.model_costs = closed_form(self.spec)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
@@ -68,7 +68,7 @@ class Planning:
         `links` are the known links, by default those of the last round, and `sounding_j` is the
         energy that sounding has taken in this round.
         """
-        source, target = _lengths(self.task, len(self.config.clusters))
+        usual = _lengths(self.task, len(self.config.clusters))
         return Observation(
             devices=layout.device_names(self.config),
             profiles=self.profiles,
@@ -78,8 +78,8 @@ class Planning:
             optimizer=self.config.training.optimizer,
             links=tuple((links or self.links).links.values()),
             shares=tuple(self.task.shares),
-            source_length=source,
-            target_length=target,
+            source_length=usual.tokens,
+            target_length=usual.targets,
             media=self.media,
             wire=self.config.training.wire,
             sounding_j=sounding_j or {},
@@ -189,23 +189,10 @@ def _apply(net: Network, plan: RoundPlan) -> None:
         raise PlanError(plan.scheme, plan.round, [("links", str(error))]) from None
 
 
-def _task(config: StudyConfig) -> Numbers:
-    settings = NumbersSettings(**config.task.model_dump(exclude={"name", "cluster_size"}))
-    sizes = [cluster.size or config.task.cluster_size for cluster in config.clusters]
-    return Numbers(settings, sizes, config.training.batch_size, config.seed)
-
-
-def _lengths(task: Task, clusters: int) -> tuple[int, int]:
-    """The usual padded length of a batch in tokens, source and target: the mean over clusters."""
+def _lengths(task: Learning, clusters: int) -> Lengths:
+    """The usual padded lengths of a batch: the mean over clusters."""
     lengths = [task.lengths(cluster) for cluster in range(clusters)]
-    source, target = (sum(each) / clusters for each in zip(*lengths, strict=True))
-    return round(source), round(target)
-
-
-def _model_spec(config: StudyConfig, task: Task) -> ModelSpec:
-    return ModelSpec(
-        source_vocabulary=task.source_vocabulary,
-        target_vocabulary=task.target_vocabulary,
-        max_length=task.max_length,
-        **config.model.model_dump(exclude={"name"}),
+    return Lengths(
+        tokens=round(sum(each.tokens for each in lengths) / clusters),
+        targets=round(sum(each.targets for each in lengths) / clusters),
     )

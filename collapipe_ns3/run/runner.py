@@ -24,8 +24,7 @@ from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart
-from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.learning.transformer import build
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
@@ -89,7 +88,7 @@ class Run(Planning):
     ) -> None:
         super().__init__(config, watchdog_s)
         self.device = device
-        model = build(self.spec, number(self.seed, "weights")).to(device)
+        model = self.task.model(number(self.seed, "weights")).to(device)
         optimizer = OPTIMIZERS[config.training.optimizer]
         make = partial(optimizer.make, learning_rate=config.training.learning_rate)
         self.state = TrainingState(model, make)

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
 from collapipe_ns3.keywords import model_of
-from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.observed import Medium as Medium
 from collapipe_ns3.observed import Observation as Observation
 from collapipe_ns3.outcome import RoundOutcome as Outcome
 from collapipe_ns3.plan import PlanError, RoundPlan
-from collapipe_ns3.plugins import RAISED, PluginFailed, described
-
-GROUP = "collapipe_ns3.schemes"
+from collapipe_ns3.plugins import RAISED, PluginFailed, PluginGroup, described
 
 
 class Scheme(Protocol):
@@ -95,27 +91,13 @@ class UnknownScheme(ValueError):
     """No scheme of this name is installed; the message has the most similar name."""
 
 
-def names() -> list[str]:
-    """The names of all installed schemes, sorted."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+SCHEMES = PluginGroup("collapipe_ns3.schemes", "scheme", UnknownScheme)
 
 
 def factory(name: str) -> Callable[..., Scheme]:
     """The class of an installed scheme; raises `UnknownScheme`."""
-    found: Callable[..., Scheme] = _entry_point(name).load()
+    found: Callable[..., Scheme] = SCHEMES.entry_point(name).load()
     return found
-
-
-def target(name: str) -> str:
-    """The class of an installed scheme as `module:Class`; raises `UnknownScheme`."""
-    return _entry_point(name).value
-
-
-def _entry_point(name: str) -> EntryPoint:
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            return point
-    raise UnknownScheme(f"no scheme {name!r}; {did_you_mean(name, names())}")
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Scheme:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from collapipe_ns3.keywords import plain_defaults
-from collapipe_ns3.schemes import GROUP, SchemeFailed, failing_as, settings_model
+from collapipe_ns3.schemes import SCHEMES, SchemeFailed, failing_as, settings_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class InstalledScheme:
 
 def installed_schemes() -> Iterator[InstalledScheme]:
     """All installed schemes by name."""
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(entry_points(group=SCHEMES.group), key=lambda point: point.name):
         package = point.dist.name if point.dist is not None else ""
         try:
             with failing_as(point.name, "being loaded"):

@@ -27,16 +27,16 @@ def test_two_elements_of_an_activation_are_zeroed_and_the_rest_scaled() -> None:
     outcome, gradients = run(GAPPY)
     model = lab.model()
     batch = next(lab.batches(0, 0))
-    for part in batch.split(2):
-        x = model.embedding(part.source)
+    for part in batch.split([6, 6]):
+        x = model.embedding(part.inputs[0])
         for number, block in enumerate(model.blocks):
             if number == 2:
                 kept = torch.ones(x.numel())
                 kept[2:4] = 0  # bytes 8 to 16
                 arrived = x.detach() * (kept / (1 - 2 / x.numel())).view_as(x)
                 x = x + (arrived - x.detach())
-            x = block(x, src_key_padding_mask=part.source_padding)
-        model.decoder.loss(x, part.source_padding, part.target, batch.target_tokens).backward()
+            x = block(x, src_key_padding_mask=part.side[0])
+        model.decoder.loss(x, part.side[0], part.labels[0], batch.total).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(gradients[name][0], parameter.grad)
     _, smooth = run(lab.FAST)

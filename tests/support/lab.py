@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,8 +18,8 @@ from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
 from collapipe_ns3.learning.aggregation import Aggregator
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.spec import ModelSpec
-from collapipe_ns3.learning.task import Batch
 from collapipe_ns3.learning.transformer import TranslationModel, build
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
@@ -85,12 +85,28 @@ def model(spec: ModelSpec = SPEC) -> TranslationModel:
     return build(spec, seed=3)
 
 
+def segment(blocks: Sequence[torch.nn.Module]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of (activation, padding mask) that applies encoder blocks one after another."""
+
+    def run(x: Tensor, padding: Tensor) -> Tensor:
+        for block in blocks:
+            x = block(x, src_key_padding_mask=padding)
+        return x
+
+    return run
+
+
 def batches(cluster: int, round: int, size: int = 12) -> Iterator[Batch]:
     """Random token sequences with padding at their ends, the same at every call."""
     stream = torch.Generator().manual_seed(1000 * cluster + round)
     while True:
         source = tokens(stream, size, 11)
-        yield Batch(source, source == 0, tokens(stream, size, 13))
+        yield translation_batch(source, tokens(stream, size, 13))
+
+
+def translation_batch(source: Tensor, target: Tensor) -> Batch:
+    """A batch of `TranslationModel`; 0 is padding."""
+    return Batch((source,), (source == 0,), (target,), (target[:, 1:] != 0).sum(1))
 
 
 def tokens(stream: torch.Generator, count: int, vocabulary: int) -> Tensor:

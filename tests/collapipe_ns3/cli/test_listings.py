@@ -21,8 +21,8 @@ from collapipe_ns3.costs.devices import profiles
 from collapipe_ns3.keywords import model_of, plain_defaults
 from collapipe_ns3.quantity import to_dbm
 from collapipe_ns3.reading import study_file
+from collapipe_ns3.schemes import SCHEMES
 from collapipe_ns3.schemes import installed as listing
-from collapipe_ns3.schemes import names
 from collapipe_ns3.schemes.installed import installed_schemes, type_text
 
 PAGE = (Path(__file__).parents[3] / "docs" / "schemes.md").read_text()
@@ -49,7 +49,7 @@ def rows() -> Iterator[str]:
 
 
 def test_the_page_has_every_scheme_setting_and_profile() -> None:
-    assert [name for name in names() if f"## `{name}`" not in PAGE] == []
+    assert [name for name in SCHEMES.names() if f"## `{name}`" not in PAGE] == []
     assert [row for row in rows() if row not in PAGE] == []
 
 
@@ -70,7 +70,7 @@ def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
     shown = call("schemes").stdout
     assert all(each.name in shown for scheme in installed_schemes() for each in scheme.settings)
     data = json.loads(call("schemes", "--json").stdout)
-    assert list(data) == names()
+    assert list(data) == SCHEMES.names()
     assert data["pipeline"]["package"] == "collapipe-ns3"
     summary = "Pipeline parallelism like GPipe (Huang et al., NeurIPS 2019)."
     assert data["pipeline"]["description"] == summary
@@ -89,7 +89,7 @@ def test_a_scheme_that_cannot_be_loaded_is_listed_with_the_reason(
     assert "no_such_module" in call("schemes").stdout
 
 
-@pytest.mark.parametrize("scheme", names())
+@pytest.mark.parametrize("scheme", SCHEMES.names())
 def test_show_prints_all_settings_and_its_output_is_the_same_study(
     scheme: str, tmp_path: Path
 ) -> None:

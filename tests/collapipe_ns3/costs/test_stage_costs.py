@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.measured import measure, optimizer_flops
 from collapipe_ns3.costs.optimizers import OPTIMIZERS, OptimizerName, training_bytes
 from collapipe_ns3.costs.predicted import closed_form
-from collapipe_ns3.engine.stage_worker import segment
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.transformer import build
@@ -46,7 +45,7 @@ def test_a_segments_cost_is_predicted(
     padding = torch.zeros(u, s, dtype=torch.bool)
     padding[:, -1] = padded
     parameters = [p for part in parts for p in part.parameters()]
-    measured = measure(segment(parts), parameters, [torch.randn(u, s, width), padding])
+    measured = measure(lab.segment(parts), parameters, [torch.randn(u, s, width), padding])
     predicted, shape = closed_form(spec).segment(0, blocks - 1), BatchShape(u, s, 1)
     assert predicted.forward_flops(shape) == measured.forward_flops
     assert predicted.backward_flops(shape) == measured.backward_flops
@@ -61,7 +60,7 @@ def test_a_segments_cost_is_predicted(
 def test_measuring_leaves_no_gradient() -> None:
     model = build(SIZES, 1)
     batch = next(lab.batches(0, 0))
-    measure(model.embedding, list(model.embedding.parameters()), [batch.source])
+    measure(model.embedding, list(model.embedding.parameters()), [batch.inputs[0]])
     assert all(p.grad is None for p in model.parameters())
 
 

@@ -13,7 +13,6 @@ from bridge.payload import size_bytes
 from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.engine.stage_worker import segment
 from collapipe_ns3.learning import architecture
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.spec import ModelSpec
@@ -45,7 +44,7 @@ def test_predicted_costs_are_those_of_the_running_modules(
     cases = [
         (model.embedding, model.embedding.parameters(), [source], costs.first),
         (
-            segment(list(model.blocks)),
+            lab.segment(list(model.blocks)),
             blocks,
             [activation, padding],
             costs.segment(0, spec.encoder_blocks - 1),
@@ -83,8 +82,8 @@ def test_predicted_bytes_are_those_on_the_air() -> None:
         batch_size=12,
         local_steps=1,
         optimizer="adamw",
-        source_length=batch.source.shape[1],
-        target_length=batch.target.shape[1],
+        source_length=batch.inputs[0].shape[1],
+        target_length=batch.labels[0].shape[1],
     )
     state = lab.fresh(lab.adamw)
     plans = [lab.one_cluster((2, 2), 3), lab.one_cluster((1, 3), 3)]

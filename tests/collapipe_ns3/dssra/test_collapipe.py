@@ -48,8 +48,8 @@ def observation(known: Mapping[str, DeviceProfile]) -> Observation:
         batch_size=12,
         local_steps=2,
         optimizer="adamw",
-        source_length=batch.source.shape[1],
-        target_length=batch.target.shape[1],
+        source_length=batch.inputs[0].shape[1],
+        target_length=batch.labels[0].shape[1],
     )
 
 
@@ -89,7 +89,7 @@ def rounds(
 
 
 def test_it_is_found_by_name_and_checks_its_settings() -> None:
-    assert "collapipe" in schemes.names()
+    assert "collapipe" in schemes.SCHEMES.names()
     made = schemes.make("collapipe", {"v": 3.0, "energy_budgets_j": {"c0.d0": 1.0}})
     assert isinstance(made, CollaPipe)
     assert made.settings.v == 3.0

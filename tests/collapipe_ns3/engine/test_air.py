@@ -80,6 +80,6 @@ def test_norms_are_those_of_the_uncut_models_mean_gradients() -> None:
     for count in (1, 2, 3):
         model = lab.model()
         part = batch.part(0, 4 * count)
-        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        model.uncut_loss(part).backward()
         square = sum(float(p.grad.square().sum()) for p in model.parameters())
         assert norms.prefix_squares[count - 1] == pytest.approx(square, rel=1e-4)

@@ -41,7 +41,7 @@ def test_gpipe_is_a_forward_line_and_then_a_backward_line(
 
     gradient_bytes = SEQUENCES // micro_batches * TOKENS * lab.SPEC.width * 4
     activation_bytes = gradient_bytes + SEQUENCES // micro_batches * TOKENS  # with padding mask
-    labels_bytes = size_bytes([next(lab.batches(0, 0)).target]) // micro_batches
+    labels_bytes = size_bytes([next(lab.batches(0, 0)).labels[0]]) // micro_batches
     busy = dict(zip(stages, busy_ns, strict=False))
     # The labels leave first. An embedding that takes as long keeps them out of the line's way.
     busy["c0.cu"] += micro_batches * links["c0.cu", "bs"].airtime_ns(labels_bytes)

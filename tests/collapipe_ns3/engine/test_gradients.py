@@ -13,22 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from collapipe_ns3.learning.task import Batch
-from collapipe_ns3.learning.transformer import TranslationModel
+from collapipe_ns3.plan import micro_batch_sizes
 
 cuts = st.sampled_from([(4,), (1, 3), (3, 1), (2, 2), (1, 2, 1), (2, 1, 1), (1, 1, 1, 1)])
 counts = st.sampled_from([1, 2, 3, 4, 6, 12])
 
 
-def uncut_loss(model: TranslationModel, part: Batch, tokens: int) -> Tensor:
-    return model.loss(part.source, part.source_padding, part.target, tokens)
-
-
 def uncut_gradients(micro_batches: int) -> dict[str, Tensor]:
     model = lab.model()
     batch = next(lab.batches(0, 0))
-    for part in batch.split(micro_batches):
-        uncut_loss(model, part, batch.target_tokens).backward()  # type: ignore[no-untyped-call]
+    for part in batch.split(micro_batch_sizes(batch.sequences, micro_batches)):
+        model.uncut_loss(part, batch.total).backward()  # type: ignore[no-untyped-call]
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -81,8 +76,8 @@ def test_rounds_end_with_the_parameters_of_monolithic_training(
         for _ in range(3):
             batch = next(stream)
             total = 0.0
-            for part in batch.split(micro_batches):
-                loss = uncut_loss(alone, part, batch.target_tokens)
+            for part in batch.split(micro_batch_sizes(batch.sequences, micro_batches)):
+                loss = alone.uncut_loss(part, batch.total)
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.item()
             losses.append(total)

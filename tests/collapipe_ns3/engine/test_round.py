@@ -219,7 +219,7 @@ def test_pipelines_of_a_cluster_share_each_of_its_batches() -> None:
     batch = next(lab.batches(0, 0))
     for index, part in enumerate((batch.part(0, 8), batch.part(8, 12))):
         model = lab.model()
-        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        model.uncut_loss(part).backward()
         taken = recording.by_name(state.replica(0, index).model)
         for name, parameter in model.named_parameters():
             assert torch.equal(taken[name][0], parameter.grad), name
@@ -253,7 +253,7 @@ def test_whole_models_train_as_plain_federated_averaging_does() -> None:
     models = []
     for part in (batch.part(0, 6), batch.part(6, 12)):
         model = lab.model()
-        model.loss(part.source, part.source_padding, part.target, part.target_tokens).backward()
+        model.uncut_loss(part).backward()
         torch.optim.SGD(model.parameters(), lr=0.1).step()
         models.append((0.5, model))
     for name, tensor in average(models).items():

@@ -32,8 +32,8 @@ def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload
         batch_size=12,
         local_steps=local_steps,
         optimizer=optimizer,
-        source_length=batch.source.shape[1],
-        target_length=batch.target.shape[1],
+        source_length=batch.inputs[0].shape[1],
+        target_length=batch.labels[0].shape[1],
     )
 
 

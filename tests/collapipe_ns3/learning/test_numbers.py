@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from num2words import num2words
 
-from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
+from collapipe_ns3.learning.numbers import Numbers
 from collapipe_ns3.learning.phrases import english_tokens, german_tokens, phrases
+from collapipe_ns3.learning.protocol import Lengths, Setup
 from collapipe_ns3.learning.spec import BOS, EOS, PAD
 
-SMALL = NumbersSettings(limit=200, test_size=40)
+MODEL = {"width": 8, "heads": 2, "feed_forward": 8, "encoder_blocks": 1, "decoder_blocks": 1}
+
+
+def small(sizes: Sequence[int], batch_size: int, seed: int, **settings: Any) -> Numbers:
+    setup = Setup(tuple(sizes), batch_size, seed, MODEL)
+    return Numbers(setup, **{"limit": 200, "test_size": 40, **settings})
 
 
 @given(st.integers(0, 99_999))
@@ -46,7 +54,7 @@ def test_english_words_come_without_commas_and_hyphens() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_no_cluster_has_a_phrase_of_the_test_set(count: int) -> None:
-    task = Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), [64] * 3, 8, seed=5)
+    task = small([64] * 3, 8, seed=5, phrases=count)
 
     def parts(pairs: list[tuple[tuple[str, ...], tuple[str, ...]]]) -> set[str]:
         return {part.strip() for source, _ in pairs for part in " ".join(source).split(",")}
@@ -56,14 +64,9 @@ def test_no_cluster_has_a_phrase_of_the_test_set(count: int) -> None:
     assert not trained & parts(task._test)
 
 
-def vars_of(made: NumbersSettings) -> dict[str, object]:
-    return {name: getattr(made, name) for name in NumbersSettings.__dataclass_fields__}
-
-
 def test_clusters_have_unlike_mixtures_the_more_so_the_smaller_alpha() -> None:
     def unlikeness(alpha: float) -> float:
-        chosen = NumbersSettings(**{**vars_of(SMALL), "dirichlet_alpha": alpha})
-        task = Numbers(chosen, [64] * 8, 8, seed=1)
+        task = small([64] * 8, 8, seed=1, dirichlet_alpha=alpha)
         dates = [sum(source[0] == "the" for source, _ in data) / 64 for data in task._data]
         mean = sum(dates) / len(dates)
         return sum((share - mean) ** 2 for share in dates)
@@ -74,63 +77,60 @@ def test_clusters_have_unlike_mixtures_the_more_so_the_smaller_alpha() -> None:
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(0, 50))
 def test_batches_repeat_and_are_padded_and_masked(seed: int, cluster: int, round: int) -> None:
-    task = Numbers(SMALL, [64] * 4, 16, seed)
+    task = small([64] * 4, 16, seed)
     first, again = (list(itertools.islice(task.batches(cluster, round), 6)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
-        assert torch.equal(one.source, other.source)
-        assert torch.equal(one.target, other.target)
-        assert torch.equal(one.source_padding, one.source == PAD)
-        assert (one.target[:, 0] == BOS).all()
-        assert (one.target == EOS).sum(1).tolist() == [1] * 16
-        ends = (one.target == EOS).float().argmax(1)
-        assert all((row[end + 1 :] == PAD).all() for row, end in zip(one.target, ends, strict=True))
-        assert one.source.max() < task.source_vocabulary
-        assert one.source.shape[1] <= task.max_length
-        assert one.target.shape[1] <= task.max_length
+        assert torch.equal(one.inputs[0], other.inputs[0])
+        assert torch.equal(one.labels[0], other.labels[0])
+        assert torch.equal(one.side[0], one.inputs[0] == PAD)
+        assert (one.labels[0][:, 0] == BOS).all()
+        assert (one.labels[0] == EOS).sum(1).tolist() == [1] * 16
+        ends = (one.labels[0] == EOS).float().argmax(1)
+        assert all(
+            (row[end + 1 :] == PAD).all() for row, end in zip(one.labels[0], ends, strict=True)
+        )
+        assert one.inputs[0].max() < task.spec.source_vocabulary
+        assert one.inputs[0].shape[1] <= task.spec.max_length
+        assert one.labels[0].shape[1] <= task.spec.max_length
 
 
 def test_an_epoch_has_every_sequence_once() -> None:
-    task = Numbers(SMALL, [64], 16, seed=3)
+    task = small([64], 16, seed=3)
     seen = [
         tuple(row.tolist())
         for batch in itertools.islice(task.batches(0, 0), 4)
-        for row in torch.nn.functional.pad(batch.source, (0, 40 - batch.source.shape[1]))
+        for row in torch.nn.functional.pad(batch.inputs[0], (0, 40 - batch.inputs[0].shape[1]))
     ]
-    everything = task.batch(task._data[0]).source
+    everything = task.batch(task._data[0]).inputs[0]
     padded = torch.nn.functional.pad(everything, (0, 40 - everything.shape[1]))
     assert sorted(seen) == sorted(tuple(row.tolist()) for row in padded)
 
 
 def test_lengths_are_those_of_the_first_batch() -> None:
-    task = Numbers(SMALL, [64, 64], 16, seed=3)
+    task = small([64, 64], 16, seed=3)
     for cluster in (0, 1):
         first = next(task.batches(cluster, 0))
-        assert task.lengths(cluster) == (first.source.shape[1], first.target.shape[1])
+        assert task.lengths(cluster) == Lengths(*first.shape[1:])
 
 
 def test_a_sequence_of_many_phrases_is_as_long() -> None:
-    short, long = (
-        Numbers(NumbersSettings(**{**vars_of(SMALL), "phrases": count}), [64], 8, seed=1)
-        for count in (1, 6)
-    )
+    short, long = (small([64], 8, seed=1, phrases=count) for count in (1, 6))
     assert len(long._data[0]) == len(short._data[0]) == 64
-    assert long.max_length > 4 * short.max_length
-    assert long.source_vocabulary == short.source_vocabulary + 1  # the comma
+    assert long.spec.max_length > 4 * short.spec.max_length
+    assert long.spec.source_vocabulary == short.spec.source_vocabulary + 1  # the comma
 
 
 def test_a_perfect_model_scores_perfectly_and_a_dumb_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from collapipe_ns3.learning import transformer
-    from collapipe_ns3.learning.spec import ModelSpec
 
-    task = Numbers(SMALL, [64], 8, seed=1)
-    spec = ModelSpec(task.source_vocabulary, task.target_vocabulary, 8, 2, 8, 1, 1, 40)
-    model = transformer.build(spec, 1)
-    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).target)
+    task = small([64], 8, seed=1)
+    model = task.model(1)
+    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).labels[0])
     assert task.evaluate(model)["exact_match"] == 1.0
     assert task.evaluate(model)["bleu"] == pytest.approx(100.0)
-    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).target.flip(0))
+    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).labels[0].flip(0))
     assert task.evaluate(model)["exact_match"] < 0.1
 
 

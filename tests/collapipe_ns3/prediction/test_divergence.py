@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.wire import decode, distortion, encode
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.prediction.divergence import GradientNoise, loss_epsilon, wire_epsilon
 
 
@@ -80,13 +81,12 @@ def test_noise_is_estimated_of_a_real_model() -> None:
     """Against the variance of the gradients of all single sequences of the same batch."""
     model, batch = lab.model(), next(lab.batches(0, 0, size=48))
 
-    def gradient(part: object) -> torch.Tensor:
+    def gradient(part: Batch) -> torch.Tensor:
         model.zero_grad()
-        tokens = part.target_tokens  # type: ignore[attr-defined]
-        model.loss(part.source, part.source_padding, part.target, tokens).backward()  # type: ignore[attr-defined]
+        model.uncut_loss(part).backward()  # type: ignore[no-untyped-call]
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
-    singles = torch.stack([gradient(part) for part in batch.split(48)])
+    singles = torch.stack([gradient(part) for part in batch.split([1] * 48)])
     variance = float((singles - singles.mean(0)).square().sum() / 47)
     square = float(singles.mean(0).square().sum()) - variance / 48
     found = []

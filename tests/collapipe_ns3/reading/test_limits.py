@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from collapipe_ns3 import Study, StudyError
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.learning.numbers import Numbers, NumbersSettings
+from collapipe_ns3.learning.numbers import Numbers
+from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.learning.sizes import test_sequences as sequences_of_test
 from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
 from collapipe_ns3.reading.study_file import check
@@ -84,7 +85,11 @@ def test_what_this_machine_has_not_is_refused_before_anything_is_built(
 def test_the_test_set_is_as_large_as_predicted(
     limit: int, kinds: list[str], phrases: int, test_size: int
 ) -> None:
-    made = Numbers(NumbersSettings(limit, tuple(kinds), phrases, test_size), [4], 2, 1)
+    model = {"width": 8, "heads": 2, "feed_forward": 8, "encoder_blocks": 1, "decoder_blocks": 1}
+    setup = Setup((4,), batch_size=2, seed=1, model=model)
+    if not sequences_of_test(kinds, limit, phrases, test_size):
+        return  # which `Numbers.problems` refuses
+    made = Numbers(setup, limit, tuple(kinds), phrases, test_size)  # type: ignore[arg-type]
     assert len(made._test) == sequences_of_test(kinds, limit, phrases, test_size)
 
 

@@ -26,9 +26,9 @@ def test_weights_and_batches_are_those_of_every_other_scheme(scheme: str) -> Non
         assert torch.equal(tensor, other.state.model.state_dict()[name])
     for number in range(3):
         batch, same, different = (next(run._batches(0, number)) for run in (one, other, elsewhere))
-        assert torch.equal(batch.source, same.source)
-        assert torch.equal(batch.target, same.target)
-        assert not torch.equal(batch.source, different.source)
+        assert torch.equal(batch.inputs[0], same.inputs[0])
+        assert torch.equal(batch.labels[0], same.labels[0])
+        assert not torch.equal(batch.inputs[0], different.inputs[0])
 
 
 def test_links_gain_alike_in_every_round(tmp_path: Path) -> None:

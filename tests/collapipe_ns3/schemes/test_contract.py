@@ -20,11 +20,11 @@ from collapipe_ns3 import plan, schemes
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.schedule import SCHEDULES
-from collapipe_ns3.schemes import GROUP, Remembering, Scheme
+from collapipe_ns3.schemes import SCHEMES, Remembering, Scheme
 from collapipe_ns3.schemes.oracle import Oracle
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
-POINTS: dict[str, str] = PROJECT["project"]["entry-points"][GROUP]
+POINTS: dict[str, str] = PROJECT["project"]["entry-points"][SCHEMES.group]
 
 
 @pytest.fixture(params=POINTS, scope="module")

@@ -10,21 +10,23 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scheming import observation
 
-from collapipe_ns3 import schemes
+from collapipe_ns3 import plugins, schemes
 from collapipe_ns3.plan import Stage
 from collapipe_ns3.schemes import UnknownScheme
 from collapipe_ns3.schemes.pipeline import PipeLine, equal_segments
+
+GROUP = schemes.SCHEMES.group
 
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry point as the project declares it, whether or not it is installed."""
-    point = EntryPoint("pipeline", "collapipe_ns3.schemes.pipeline:PipeLine", schemes.GROUP)
-    monkeypatch.setattr(schemes, "entry_points", lambda group: [point][: group == schemes.GROUP])
+    point = EntryPoint("pipeline", "collapipe_ns3.schemes.pipeline:PipeLine", GROUP)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point][: group == GROUP])
 
 
 def test_a_scheme_is_found_by_name() -> None:
-    assert schemes.names() == ["pipeline"]
+    assert schemes.SCHEMES.names() == ["pipeline"]
     assert schemes.factory("pipeline") is PipeLine
 
 
