@@ -38,12 +38,6 @@ class Stage:
         return f"{self.device}[{span}]"
 
 
-def micro_batch_sizes(sequences: int, micro_batches: int) -> list[int]:
-    """The sequences of each micro-batch: as even as possible, the larger ones first."""
-    size, larger = divmod(sequences, micro_batches)
-    return [size + (number < larger) for number in range(micro_batches)]
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The encoder's segments in order, and how a batch passes through them.

@@ -17,14 +17,11 @@ from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.costs.optimizers import OptimizerName
+from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
+from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
-
-#: The names of the models.
-ModelName = Literal[
-    "transformer", "encoder", "bert", "roberta", "distilbert", "electra", "bart", "marian"
-]
 
 MAST_M = 10.0  # default height of base stations, m
 
@@ -59,14 +56,30 @@ class Model(Section):
 
     shorthand = "name"
 
-    name: ModelName = "transformer"
-    """`transformer` is an encoder with a decoder."""
+    name: str = "transformer"
+    """A name in `collapipe_ns3.learning.models.MODELS`: an encoder-decoder, or an encoder."""
     width: Annotated[int, Field(ge=1, le=65_536)] = 64
     heads: Annotated[int, Field(ge=1, le=65_536)] = 4
     feed_forward: Annotated[int, Field(ge=1, le=262_144)] = 256
     encoder_blocks: _Blocks = 6
     decoder_blocks: _Blocks = 2
     """Only models with a decoder have them."""
+    norm: Literal["pre", "post"] = "pre"
+    """Where a built-in model normalises: before each sub-layer, or after it."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    tied_output: bool = False
+    """Whether the target embedding is also the output layer of `transformer`."""
+    pooling: Literal["mean", "first"] = "mean"
+    """What `encoder` classifies a sequence by: the mean of its tokens, or the first one."""
+    checkpoint: str | None = None
+    """A folder with a pretrained model of Hugging Face's transformers, in safetensors."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MODELS:
+            raise ValueError(f"no model {name!r}; {did_you_mean(name, MODELS)}")
+        return name
 
 
 class Task(Section):
@@ -93,6 +106,8 @@ class Training(Section):
     """Sequences that a cluster processes in one local step, in all micro-batches together."""
     local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
     """Steps of each cluster between two aggregations."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label's probability that is spread over all classes or words."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
 
@@ -223,6 +238,7 @@ class StudyConfig(Section):
             batch_size=self.training.batch_size,
             seed=self.seed,
             model=self.model.model_dump(),
+            label_smoothing=self.training.label_smoothing,
         )
 
     @field_validator("server")
