@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from collapipe_ns3 import keywords, schemes
-from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.config.study import StudyConfig, Task
 from collapipe_ns3.costs.optimizers import training_bytes
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.architecture import encoder_block
@@ -59,24 +61,34 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
                       f"{model.heads}")  # fmt: skip
 
 
-def _task_problems(config: StudyConfig) -> Iterator[Problem]:
-    """Problems of the task's settings, and of the model that it is given by name."""
-    name, settings = config.task.name, config.task.settings
+def task_problems(data: object) -> Iterator[Problem]:
+    """Problems of the name of the task in a study's data, and of its settings by themselves."""
     try:
-        task, model = registry.factory(name), registry.settings_model(name)
+        task = Task.model_validate(data.get("task", {}) if isinstance(data, dict) else {})
+    except ValidationError:
+        return  # which the check of the study's form reports
+    try:
+        model = registry.settings_model(task.name)
     except (registry.UnknownTask, registry.TaskFailed) as error:
         yield Problem("task.name", str(error))
         return
+    yield from keywords.problems(model, task.settings, ("task",))
+
+
+def _task_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Problems of the task's settings with others, and of the model that it is given by name."""
+    name = config.task.name
+    try:
+        task, settings = registry.factory(name), registry.checked(name, config.task.settings)
+    except (registry.UnknownTask, registry.TaskFailed, ValidationError):
+        return  # which `task_problems` reports
     models = getattr(task, "models", ())
     if models and config.model.name not in models:
         names = ", ".join(models)
         yield Problem("model.name", f"the task {name} has {names}, not {config.model.name}")
-    if found := list(keywords.problems(model, settings, ("task",))):
-        yield from found
-    elif isinstance(task, registry.Checked):
+    if isinstance(task, registry.Checked):
         with registry.failing_as(name, "checking its settings"):
-            checked = registry.checked(name, settings)
-            for path, message in task.problems(config.learning_setup(), checked):
+            for path, message in task.problems(config.learning_setup(), settings):
                 yield Problem(path, message)
 
 

@@ -116,7 +116,17 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
     they are required, and the rest is checked without them. The configuration is None where any
     value is malformed. File names in the study are relative to `folder`.
     """
-    # Imported here, as these modules import everything about radios and schemes.
+    # Imported here, as this module imports everything about radios and schemes.
+    from collapipe_ns3.reading.checks import task_problems
+
+    config, found = _checked(data, folder)
+    if of_task := list(task_problems(data)):
+        config = None
+    return config, [*of_task, *found]
+
+
+def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Problem]]:
+    """`check`, without the settings of the task."""
     from collapipe_ns3.reading.checks import problems
     from collapipe_ns3.reading.mobility_trace import with_trajectories
 
