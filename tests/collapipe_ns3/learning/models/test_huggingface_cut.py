@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.models.huggingface import encoder_family, translator_family
 from collapipe_ns3.learning.models.huggingface_cut import CutEncoder, CutTranslator
 from collapipe_ns3.learning.models.huggingface_load import Family, make
@@ -23,6 +24,7 @@ from collapipe_ns3.learning.split_model import SplitModel
 
 SIZES = {"width": 32, "heads": 4, "feed_forward": 64, "encoder_blocks": 2, "decoder_blocks": 2}
 LONGEST, WORDS, CLASSES = 12, 50, 5
+MICRO_BATCHES = [2, 2, 3, 1]
 
 ENCODERS = ("bert", "roberta", "distilbert", "electra")
 TRANSLATORS = ("bart", "marian")
@@ -105,11 +107,11 @@ def test_losses_and_gradients_of_four_micro_batches_equal_the_uncut_model(
     uncut = whole(name, head, dropout)
     model = cut(uncut, head)
     data = batch(head)
-    for index, part in enumerate(data.split([2, 2, 3, 1])):
-        torch.manual_seed(index)
-        expected = uncut_loss(uncut, part, head, data.total)
-        torch.manual_seed(index)
-        found = model.uncut_loss(part, data.total)
+    for index, part in enumerate(data.split(MICRO_BATCHES)):
+        with draws(seeded(1, index)):
+            expected = uncut_loss(uncut, part, head, data.total)
+        with draws(seeded(1, index)):
+            found = model.uncut_loss(part, data.total)
         assert found.item() == expected.item()
         expected.backward()
         found.backward()
@@ -131,6 +133,60 @@ def test_losses_and_gradients_of_four_micro_batches_equal_the_uncut_model(
             torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)
         else:
             assert torch.equal(gradient, wanted), key
+
+
+def one_after_the_other(model: SplitModel, data: Batch) -> list[Tensor]:
+    """Losses of the micro-batches, each through all parts; the draws of each part are its own."""
+    losses = []
+    for index, part in enumerate(data.split(MICRO_BATCHES)):
+        x = part.inputs
+        *parts, (last, _) = model.parts().items()
+        for name, module in parts:
+            with draws(seeded(1, index, name)):
+                x = model.run(module, x, part.side)
+        with draws(seeded(1, index, last)):
+            losses.append(model.loss(x, part.side, part.labels, data.total))
+        losses[-1].backward()
+    return losses
+
+
+def part_by_part(model: SplitModel, data: Batch) -> list[Tensor]:
+    """The same, where a part runs all micro-batches, the last one first, before the next part."""
+    micro_batches = list(enumerate(data.split(MICRO_BATCHES)))
+    held = {index: [(part.inputs, part.inputs)] for index, part in micro_batches}
+    *parts, (last, _) = model.parts().items()
+    for name, module in parts:
+        for index, part in reversed(micro_batches):
+            received = tuple(
+                tensor.detach().requires_grad_(tensor.is_floating_point())
+                for tensor in held[index][-1][1]
+            )
+            with draws(seeded(1, index, name)):
+                held[index].append((received, model.run(module, received, part.side)))
+    losses = []
+    for index, part in micro_batches:
+        x = tuple(tensor.detach().requires_grad_() for tensor in held[index][-1][1])
+        with draws(seeded(1, index, last)):
+            losses.append(model.loss(x, part.side, part.labels, data.total))
+        losses[-1].backward()
+        for received, sent in reversed(held[index][1:]):
+            torch.autograd.backward(sent, [tensor.grad for tensor in x])
+            x = received
+    return losses
+
+
+@pytest.mark.parametrize(("name", "head"), MODELS)
+def test_the_order_in_which_parts_run_micro_batches_changes_no_bit(name: str, head: str) -> None:
+    uncut = whole(name, head, 0.1)
+    one, other = cut(uncut, head), cut(uncut, head)
+    losses = one_after_the_other(one, batch(head))
+    assert len({loss.item() for loss in losses}) == len(losses)
+    assert [loss.item() for loss in part_by_part(other, batch(head))] == [
+        loss.item() for loss in losses
+    ]
+    for (key, first), second in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert (first.grad is None) == (second.grad is None), key
+        assert first.grad is None or torch.equal(first.grad, second.grad), key
 
 
 @pytest.mark.parametrize(("name", "head"), MODELS)
