@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from typing import get_args
 
 import lab
 import pytest
@@ -12,10 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapipe_ns3.costs.measured import measure, optimizer_flops
-from collapipe_ns3.costs.optimizers import OPTIMIZERS, OptimizerName, training_bytes
+from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import closed_form
-from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.transformer import build
 from collapipe_ns3.prediction.memory import most_kept, predict_memory
@@ -90,30 +86,3 @@ def test_1f1b_keeps_as_many_micro_batches_as_stages_follow() -> None:
             assert kept == [min(micro_batches, stages - i) for i in range(stages)]
             everything = table("gpipe", stages, micro_batches)
             assert most_kept(everything[0], [1] * micro_batches) == micro_batches
-
-
-def test_a_study_may_name_every_optimizer_of_the_table() -> None:
-    assert get_args(OptimizerName) == tuple(OPTIMIZERS)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_optimizer_states_are_as_large_as_said(optimizer: str) -> None:
-    kind = OPTIMIZERS[optimizer]
-    state = TrainingState(build(SIZES, 1), partial(kind.make, learning_rate=0.25))
-    unit = state.replica(0, 0).units["blocks.0"]
-    assert [group["lr"] for group in unit.optimizer.param_groups] == [0.25]
-    parameters = list(unit.module.parameters())
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    assert unit.optimizer_bytes() == 0
-    unit.optimizer.step()
-    assert unit.optimizer_bytes() == kind.state_bytes(unit.parameter_bytes(), len(parameters))
-    held = training_bytes(optimizer, unit.parameter_bytes())
-    assert held == (2 + kind.states) * unit.parameter_bytes()
-    assert optimizer_flops(optimizer, parameters) == kind.flops * sum(p.numel() for p in parameters)
-
-
-def test_the_optimizers_are_torchs_own_of_these_names() -> None:
-    weight = [torch.nn.Parameter(torch.ones(1))]
-    made = {name: type(kind.make(iter(weight), 1.0)) for name, kind in OPTIMIZERS.items()}
-    assert made == {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}

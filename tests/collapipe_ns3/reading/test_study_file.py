@@ -47,7 +47,7 @@ EXPECTED = {
     "seed": "a whole number",
     "model.encoder_blocks": "1 or more",
     "model.heads": "divisor of the width 63",
-    "training.optimizer": "did you mean adamw?",
+    "training.optimizer": "did you mean adam?",
     "clusters[0].cu.profile": "did you mean jetson-nano?",
     "clusters[0].devices[1].profile": "did you mean phone-flagship?",
     "clusters[0].devices[2].tx_power_dbm": "dBm",
