@@ -130,6 +130,24 @@ def test_training_leaves_the_environment_as_it_was(
     assert os.environ.get("TOKENIZERS_PARALLELISM") == before
 
 
+def test_training_starts_no_threads_so_that_processes_fork_without_warning() -> None:
+    code = (
+        "import os\n"
+        "from collapipe_ns3.learning.text.tokenizer import train\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        f"train({TEXTS!r}, 310).encode_words(['a', 'b'])\n"
+        "assert len(os.listdir('/proc/self/task')) == before\n"
+        "if os.fork() == 0:\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if "TOKENIZERS" not in name}
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert made.stderr == ""
+
+
 @pytest.mark.parametrize("made", [MADE, MARKED])
 def test_a_stored_tokenizer_is_the_same(made: SubwordTokenizer, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(made.to_json())
