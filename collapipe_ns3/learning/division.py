@@ -47,8 +47,8 @@ def divide(
     - "quantity": examples at random. Clusters without a given size get fractions of the data from
       the Dirichlet distribution with all parameters equal to `dirichlet_alpha`.
 
-    Raises `BadTask` if there are fewer examples than the study gives to clusters, or if a cluster
-    gets fewer than a batch.
+    Raises `BadTask` if there are fewer examples than the study gives to the clusters, or if a
+    cluster gets fewer examples than a batch needs.
     """
     wanted = sum(size or 0 for size in setup.cluster_sizes)
     if wanted > len(groups):
@@ -56,15 +56,15 @@ def divide(
         raise BadTask("", message)
     if division == "source":
         parts = _by_source(groups, setup)
+        _check(division, [len(part) for part in parts], setup)
+        return [sorted(part) for part in parts]
+    sizes = _sizes(division, len(groups), setup, dirichlet_alpha)
+    _check(division, sizes, setup)
+    if division == "dirichlet":
+        parts = _by_mixture(groups, sizes, setup.seed, dirichlet_alpha)
     else:
-        sizes = _sizes(division, len(groups), setup, dirichlet_alpha)
-        _check(division, sizes, setup.batch_size)
-        if division == "dirichlet":
-            parts = _by_mixture(groups, sizes, setup.seed, dirichlet_alpha)
-        else:
-            order = stream(setup.seed, "division").permutation(len(groups)).tolist()
-            parts = [order[first:end] for first, end in pairwise(accumulate(sizes, initial=0))]
-    _check(division, [len(part) for part in parts], setup.batch_size)
+        order = stream(setup.seed, "division").permutation(len(groups)).tolist()
+        parts = [order[first:end] for first, end in pairwise(accumulate(sizes, initial=0))]
     return [sorted(part) for part in parts]
 
 
@@ -79,13 +79,17 @@ def length_bins(lengths: Sequence[int], bins: int = 10) -> list[int]:
     return [bisect_left(last, length) for length in lengths]
 
 
-def _check(division: Division, sizes: Sequence[int], batch_size: int) -> None:
+def _check(division: Division, sizes: Sequence[int], setup: Setup) -> None:
     """Raises `BadTask` for a cluster with less than a batch."""
-    key = "dirichlet_alpha" if division == "quantity" else "division"
-    for cluster, size in enumerate(sizes):
-        if size < batch_size:
-            message = f"division {division} gives cluster {cluster} too few examples"
-            raise BadTask(key, f"{message}: {size}, where a batch has {batch_size}")
+    for cluster, (size, given) in enumerate(zip(sizes, setup.cluster_sizes, strict=True)):
+        if size >= setup.batch_size:
+            continue
+        if given is not None:
+            message = f"cluster {cluster} is given {size} examples"
+            raise BadTask("", f"{message}, but a batch needs {setup.batch_size}")
+        key = "dirichlet_alpha" if division == "quantity" else "division"
+        message = f"division {division} leaves {size} examples for cluster {cluster}"
+        raise BadTask(key, f"{message}, but a batch needs {setup.batch_size}")
 
 
 def _sizes(division: Division, examples: int, setup: Setup, alpha: float) -> list[int]:

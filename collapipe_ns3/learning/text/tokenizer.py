@@ -37,7 +37,7 @@ _ENVIRONMENT = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class SubwordTokenizer:
-    """Translates texts to token numbers and back.
+    """Converts texts to token numbers and back.
 
     `pad`, `bos`, `eos` and `unk` are the numbers of the special tokens for padding, the beginning
     and end of a sequence, and unknown characters, None where the tokenizer has no such token. They
@@ -159,16 +159,14 @@ def load(path: Path, embeddings: int | None = None, *, key: str = "tokenizer") -
     """The tokenizer of a file `tokenizer.json`, or of the folder that has one.
 
     Padding and truncation that the file asks for are turned off. `embeddings` is the number of
-    tokens that the model has. Raises `BadTask` for the setting `key` if the file is missing or no
-    tokenizer, has no padding token, or has more token numbers than the model.
+    tokens that the model has. Raises `BadTask` for the setting `key` if the file is missing or is
+    not a tokenizer, has no padding token, or has more token numbers than the model.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        others = _names_of_other_formats(path)
-        message = f"there is no {file}{others}"
-        raise BadTask(key, message) from None
+        raise BadTask(key, f"there is no {file}{_other_formats(path)}") from None
     except OSError as error:
         raise BadTask(key, f"{file} can't be read: {error.strerror}") from error
     return from_json(content, str(file), embeddings, key=key)
@@ -186,13 +184,13 @@ def from_json(
         text = content.decode("utf-8-sig")
         kind = type(json.loads(text)).__name__
     except ValueError as error:
-        raise BadTask(key, f"{name} is no JSON: {error}") from error
+        raise BadTask(key, f"{name} is not JSON: {error}") from error
     if kind != "dict":
-        raise BadTask(key, f"{name} is no tokenizer.json: it has a {kind} in place of an object")
+        raise BadTask(key, f"{name} is not a tokenizer.json: it holds a {kind}, not an object")
     try:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare exceptions
-        raise BadTask(key, f"{name} is no tokenizer.json: {error}") from error
+        raise BadTask(key, f"{name} is not a tokenizer.json: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     made = _checked(tokenizer, name, key)
@@ -210,7 +208,7 @@ def _checked(tokenizer: Tokenizer, name: str, key: str) -> SubwordTokenizer:
     tokenizer.encode_special_tokens = True  # "</s>" within a text is plain text
     pad = number(_PAD_NAMES)
     if pad is None:
-        raise BadTask(key, f"{name} has no padding token: none of {', '.join(_PAD_NAMES)}")
+        raise BadTask(key, f"{name} has no padding token such as {' or '.join(_PAD_NAMES)}")
     return SubwordTokenizer(
         tokenizer,
         pad,
@@ -235,7 +233,7 @@ def _gap(tokenizer: Tokenizer) -> str:
     return ""
 
 
-def _names_of_other_formats(path: Path) -> str:
+def _other_formats(path: Path) -> str:
     """A hint for folders that have a tokenizer in an older format."""
     if not path.is_dir():
         return ""
@@ -243,14 +241,17 @@ def _names_of_other_formats(path: Path) -> str:
     found = sorted(file.name for pattern in patterns for file in path.glob(pattern))
     if not found:
         return ""
-    return f", only {', '.join(found)}: save the tokenizer anew by transformers' AutoTokenizer"
+    return (
+        f", only {', '.join(found)}; convert it by `AutoTokenizer.from_pretrained({str(path)!r})"
+        f".save_pretrained({str(path)!r})` of transformers"
+    )
 
 
 @contextmanager
 def _without_threads() -> Iterator[None]:
     """Keeps the library from starting threads, which would make later forks of the process hang.
 
-    It reads the environment each time; the variable has its old value afterwards.
+    The library reads an environment variable each time, which has its old value afterwards.
     """
     variable = "TOKENIZERS_PARALLELISM"
     with _ENVIRONMENT:

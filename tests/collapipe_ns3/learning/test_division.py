@@ -129,12 +129,29 @@ def test_quantities_differ_the_more_the_smaller_alpha() -> None:
     ("division", "sizes", "key", "message"),
     [
         ("iid", (8, 8), "", "the clusters are given 16 examples, but the data has 12"),
-        ("iid", (11, None), "division", "gives cluster 1 too few examples: 1, where a batch has 2"),
-        ("iid", (12, None), "division", "gives cluster 1 too few examples: 0, where a batch has 2"),
+        (
+            "iid",
+            (11, None),
+            "division",
+            "division iid leaves 1 examples for cluster 1, but a batch needs 2",
+        ),
+        (
+            "iid",
+            (12, None),
+            "division",
+            "division iid leaves 0 examples for cluster 1, but a batch needs 2",
+        ),
+        ("iid", (None, 1), "", "cluster 1 is given 1 examples, but a batch needs 2"),
+        ("source", (11, 1), "division", "whole sources give cluster 1 0 of its 1 examples"),
         ("quantity", (4, 4), "division", "quantity draws sizes, but the study gives all of them"),
-        ("quantity", (None,) * 9, "dirichlet_alpha", "division quantity gives cluster . too few"),
-        ("source", (None,) * 4, "division", "division source gives cluster 3 too few examples: 0"),
-        ("dirichlet", (None,) * 8, "division", "where a batch has 2"),
+        (
+            "quantity",
+            (None,) * 9,
+            "dirichlet_alpha",
+            "division quantity leaves [01] examples for cluster .",
+        ),
+        ("source", (None,) * 4, "division", "division source leaves 0 examples for cluster 3"),
+        ("dirichlet", (None,) * 8, "division", "but a batch needs 2"),
     ],
 )
 def test_clusters_with_too_few_examples_are_reported(

@@ -51,7 +51,7 @@ def foreign(**names: int) -> bytes:
 
 
 @given(TEXT)
-def test_any_text_comes_back_but_for_one_space_before_it(text: str) -> None:
+def test_any_text_comes_back_except_for_one_space_before_it(text: str) -> None:
     normal = unicodedata.normalize("NFC", text)
     numbers = MADE.encode(text)
     assert MADE.decode([PAD, BOS, *numbers, EOS, PAD]) == normal.removeprefix(" ")
@@ -203,15 +203,20 @@ def test_a_vocabulary_that_does_not_fit_the_model_is_refused() -> None:
     [
         (pickle.dumps({"a": 1}), "is a pickle or an archive"),
         (b"PK\x03\x04rest", "is a pickle or an archive"),
-        (b"\xff\xfe{", "is no JSON: "),
-        (b"", "is no JSON: "),
-        (b"{", "is no JSON: "),
-        (b"[1]", "has a list in place of an object"),
-        (b"{}", "is no tokenizer.json: "),
-        (json.dumps({"version": "1.0", "model": {"type": "No"}}).encode(), "is no tokenizer.json"),
+        (b"\xff\xfe{", "is not JSON: "),
+        (b"", "is not JSON: "),
+        (b"{", "is not JSON: "),
+        (b"[1]", "holds a list, not an object"),
+        (b"{}", "is not a tokenizer.json: "),
+        (
+            json.dumps({"version": "1.0", "model": {"type": "No"}}).encode(),
+            "is not a tokenizer.json",
+        ),
     ],
 )
-def test_what_is_no_tokenizer_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_named(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
     with pytest.raises(BadTask, match=message) as caught:
@@ -232,7 +237,7 @@ def test_a_missing_file_is_named_with_what_is_there_instead(tmp_path: Path) -> N
     with pytest.raises(BadTask, match=r"there is no .*tokenizer\.json$"):
         tokenizers.load(tmp_path)
     (tmp_path / "vocab.txt").write_text("a\n")
-    with pytest.raises(BadTask, match=r"only vocab\.txt: save the tokenizer anew"):
+    with pytest.raises(BadTask, match=r"only vocab\.txt; convert it by `AutoTokenizer"):
         tokenizers.load(tmp_path)
 
 
