@@ -13,7 +13,7 @@ from collapipe_ns3.costs.measured import optimizer_flops
 from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
-from collapipe_ns3.engine.stage_worker import StageInput, StageWorker
+from collapipe_ns3.engine.stage_worker import MicroBatchDraws, StageInput, StageWorker
 from collapipe_ns3.learning.batch import Batch, Payload
 from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
@@ -105,7 +105,8 @@ class PipelineStep:
         def given() -> StageInput:
             tensors = message.tensors()
             x = len(tensors) - len(self.parts[m].side)
-            return StageInput(tensors[:x], tensors[x:], labels.tensors(), self.total)
+            draws = MicroBatchDraws(self.air.seed, (*self.air.name, m))
+            return StageInput(tensors[:x], tensors[x:], draws, labels.tensors(), self.total)
 
         shapes = (*message.shapes, *labels.shapes)
         cost = self.site.costs.of(worker, shapes, given, self.site.thread)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,8 +14,26 @@ from torch import Tensor, nn
 
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
+from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.split_model import SplitModel
 from collapipe_ns3.plan import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchDraws:
+    """The random draws in the forward passes of a micro-batch, such as dropout.
+
+    Every part of the model has a generator of its own, which `seed` and `name` (round, cluster,
+    pipeline, step, micro-batch) determine. So draws depend neither on the order in which stages
+    compute, nor on where the model is cut.
+    """
+
+    seed: int
+    name: tuple[int, ...]
+
+    def within(self, part: str, device: torch.device) -> AbstractContextManager[object]:
+        """A context in which a part draws from its generator."""
+        return draws(seeded(self.seed, "draws", *self.name, part, device=device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +46,15 @@ class StageInput:
 
     x: Payload
     side: Payload
+    draws: MicroBatchDraws
     labels: Payload = ()
     total: int = 0
+
+    def drawing(self, unit: Unit) -> AbstractContextManager[object]:
+        """The context in which the part of a unit runs."""
+        if not unit.draws:
+            return nullcontext()
+        return self.draws.within(unit.name, self.x[0].device)
 
     @property
     def detached(self) -> StageInput:
@@ -148,23 +174,28 @@ def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> 
             )
             for stage, units in zip(pipeline.stages, held, strict=True)
         ),
-        StageWorker(tail, ("decoder", 0), _last(model), [decoder]),
+        StageWorker(tail, ("decoder", 0), _last(model, decoder), [decoder]),
     ]
 
 
 def _segment(model: SplitModel, units: Sequence[Unit]) -> Function:
     """Runs parts of a model one after another."""
-    parts = [unit.module for unit in units]
 
     def run(given: StageInput) -> Payload:
         x = given.x
-        for part in parts:
-            x = model.run(part, x, given.side)
+        for unit in units:
+            with given.drawing(unit):
+                x = model.run(unit.module, x, given.side)
         return x
 
     return run
 
 
-def _last(model: SplitModel) -> Function:
+def _last(model: SplitModel, unit: Unit) -> Function:
     """Runs the last part of a model, with the loss."""
-    return lambda given: (model.loss(given.x, given.side, given.labels, given.total),)
+
+    def run(given: StageInput) -> Payload:
+        with given.drawing(unit):
+            return (model.loss(given.x, given.side, given.labels, given.total),)
+
+    return run

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from collapipe_ns3.learning.draws import draws_anything
 from collapipe_ns3.learning.split_model import SplitModel
 
 #: Makes an optimizer for the parameters of one unit.
@@ -18,11 +19,16 @@ OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(slots=True)
 class Unit:
-    """A part of a replica with its optimizer."""
+    """A part of a replica with its optimizer; `draws` says whether it draws random numbers."""
 
+    name: str
     module: nn.Module
     optimizer: torch.optim.Optimizer
+    draws: bool = field(init=False)
     holder: str | None = None  # the node that has the optimizer's state, if any has
+
+    def __post_init__(self) -> None:
+        self.draws = draws_anything(self.module)
 
     def parameter_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.module.parameters())
@@ -67,9 +73,9 @@ class TrainingState:
         """The replica of a pipeline; at the first call, a copy of the global model."""
         key = (cluster, pipeline)
         if key not in self.replicas:
-            model = deepcopy(self.model)
+            model = deepcopy(self.model).train()
             units = {
-                name: Unit(module, self.make_optimizer(module.parameters()))
+                name: Unit(name, module, self.make_optimizer(module.parameters()))
                 for name, module in model.parts().items()
             }
             self.replicas[key] = Replica(model, units)
