@@ -24,7 +24,12 @@ class TokenEmbedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Token numbers [u, s] to vectors [u, s, d]."""
+        """Token numbers [u, s] to vectors [u, s, d]; raises `ValueError` for too many tokens."""
+        if tokens.shape[1] > len(self.positions):
+            raise ValueError(
+                f"expected at most {len(self.positions)} tokens in a sequence, "
+                f"not {tokens.shape[1]}"
+            )
         embedded: Tensor = self.tokens(tokens) * self.scale
         placed: Tensor = self.dropout(embedded + self.positions[: tokens.shape[1]])
         return placed

@@ -47,8 +47,8 @@ def classifier(head: Head) -> Encoder:
     return built
 
 
-def translator() -> Translator:
-    model = {"name": "transformer", **SIZES, "dropout": 0.3}
+def translator(tied_output: bool = False) -> Translator:
+    model = {"name": "transformer", **SIZES, "dropout": 0.3, "tied_output": tied_output}
     return build_translator(model, source_vocabulary=12, target_vocabulary=12, longest=10, seed=1)
 
 
@@ -114,8 +114,9 @@ def test_a_translation_has_neither_bos_nor_eos_nor_padding() -> None:
     assert sentence([BOS, EOS, 7]) == []
 
 
-def test_a_translator_repeats_what_it_has_learnt() -> None:
-    model = translator()
+@pytest.mark.parametrize("tied_output", [False, True])
+def test_a_translator_repeats_what_it_has_learnt(tied_output: bool) -> None:
+    model = translator(tied_output)
     model.eval()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     whole = data("decoder")

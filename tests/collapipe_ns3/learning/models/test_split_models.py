@@ -210,3 +210,11 @@ def test_a_missing_library_is_reported_with_its_installation(
     monkeypatch.setattr("collapipe_ns3.learning.models.find_spec", lambda _: None)
     with pytest.raises(BadTask, match=r"bert needs transformers; install it by: pip install 'coll"):
         build("token", name="bert")
+
+
+@pytest.mark.parametrize("head", ["decoder", "token"])
+def test_sequences_longer_than_the_model_are_refused(head: str) -> None:
+    model = build(head)
+    long = torch.full((2, LONGEST + 1), 3)
+    with pytest.raises(ValueError, match=f"at most {LONGEST} tokens in a sequence, not 10"):
+        model.encode((long,), (long == PAD,))
