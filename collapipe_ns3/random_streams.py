@@ -1,9 +1,10 @@
 """Named random streams: all randomness of a study comes from its seed through these functions.
 
-torch gets its seeds from `number`: one for the initial weights (`learning.transformer.build`), and
-one for the roundings of every message (`engine.air`). ns-3 gets its run numbers from `number`
-(`topology.layout.scenario`); `StreamNumber` of `ns3_scenarios/native/random-streams.h` numbers its
-streams within a run by name, and `ns3_scenarios.runtime.reset` sets the run before each episode.
+torch gets its seeds from `number`: one for the initial weights (`learning.models.build_encoder` and
+`build_translator`), and one for the roundings of every message (`engine.air`). ns-3 gets its run
+numbers from `number` (`topology.layout.scenario`); `StreamNumber` of
+`ns3_scenarios/native/random-streams.h` numbers its streams within a run by name, and
+`ns3_scenarios.runtime.reset` sets the run before each episode.
 """
 
 from __future__ import annotations

@@ -14,23 +14,19 @@ from pydantic import AfterValidator, Field, Strict
 
 from collapipe_ns3.learning.architecture import widest_tensor
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.models import translator_spec
 from collapipe_ns3.learning.phrases import Pair
 from collapipe_ns3.learning.phrases import phrases as phrases_of_kind
 from collapipe_ns3.learning.protocol import Lengths, Metric, Setup
 from collapipe_ns3.learning.sizes import held_out, test_sequences
-from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
+from collapipe_ns3.learning.spec import BOS, EOS, PAD
 from collapipe_ns3.random_streams import stream
 
 if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
-    from torch import Tensor
-
+    from collapipe_ns3.learning.models.transformer import TranslationModel
     from collapipe_ns3.learning.split_model import SplitModel
-    from collapipe_ns3.learning.transformer import TranslationModel
 
 _COMMA = ","
-
-#: The sizes of the model that a study states.
-_SIZES = ("width", "heads", "feed_forward", "encoder_blocks", "decoder_blocks")
 
 # Measured as the growth of the process.
 _PHRASE_BYTES = 8  # a reference
@@ -122,11 +118,12 @@ class Numbers:
         self._test = self._sequences(test, "test sequences")
         sizes = _sizes(setup, {"cluster_size": cluster_size})
         self._data = [self._drawn(n, size, rest) for n, size in enumerate(sizes)]
-        self.spec = ModelSpec(
+        self.spec = translator_spec(
+            setup.model,
             source_vocabulary=EOS + 1 + len(self._english),
             target_vocabulary=EOS + 1 + len(self._german),
-            max_length=self._max_length(),
-            **{name: setup.model[name] for name in _SIZES},
+            longest=self._max_length(),
+            label_smoothing=setup.label_smoothing,
         )
 
     @classmethod
@@ -198,7 +195,7 @@ class Numbers:
         )
 
     def model(self, seed: int) -> TranslationModel:
-        from collapipe_ns3.learning.transformer import build
+        from collapipe_ns3.learning.models.transformer import build
 
         return build(self.spec, seed)
 
@@ -230,29 +227,22 @@ class Numbers:
 
     def evaluate(self, model: SplitModel) -> dict[str, float]:
         """Exact match, BLEU over morphemes (sacrebleu, no tokeniser), and mean token loss."""
-        import torch
         from sacrebleu.metrics.bleu import BLEU
 
-        from collapipe_ns3.learning.transformer import TranslationModel, greedy
+        from collapipe_ns3.learning.models.evaluation import mean_loss, translate
+        from collapipe_ns3.learning.models.translator import Translator
 
-        assert isinstance(model, TranslationModel)
-        batch = self.batch(self._test).to(next(model.parameters()).device)
-        with torch.no_grad():
-            loss = float(model.uncut_loss(batch))
-        (source,), (padding,), (target,) = batch.inputs, batch.side, batch.labels
-        predicted = self._texts(greedy(model, source, padding, target.shape[1] - 1))
-        expected = self._texts(target)
+        assert isinstance(model, Translator)
+        batch = self.batch(self._test)
+        predicted = self._texts(translate(model, [batch], batch.shape.targets - 1))
+        expected = [" ".join(target) for _, target in self._test]
         exact = sum(a == b for a, b in zip(predicted, expected, strict=True)) / len(expected)
         bleu = BLEU(tokenize="none", force=True).corpus_score(predicted, [expected]).score
-        return {"exact_match": exact, "bleu": bleu, "loss": loss}
+        return {"exact_match": exact, "bleu": bleu, "loss": mean_loss(model, [batch])}
 
-    def _texts(self, target: Tensor) -> list[str]:
+    def _texts(self, sentences: Iterable[Sequence[int]]) -> list[str]:
         words = {number: word for word, number in self._german.items()}
-        texts = []
-        for row in target.tolist():
-            row = row[1 : row.index(EOS)] if EOS in row else row[1:]
-            texts.append(" ".join(words.get(number, "?") for number in row))
-        return texts
+        return [" ".join(words.get(number, "?") for number in each) for each in sentences]
 
 
 def _sizes(setup: Setup, settings: Mapping[str, Any]) -> list[int]:

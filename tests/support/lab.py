@@ -19,8 +19,8 @@ from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
 from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.models.transformer import TranslationModel, build
 from collapipe_ns3.learning.spec import ModelSpec
-from collapipe_ns3.learning.transformer import TranslationModel, build
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 

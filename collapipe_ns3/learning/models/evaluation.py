@@ -16,7 +16,7 @@ from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.models.classifier import Classifier
 from collapipe_ns3.learning.models.decoding import Beam, beam_search, greedy
 from collapipe_ns3.learning.models.translator import Translator
-from collapipe_ns3.learning.spec import EOS, IGNORED, PAD
+from collapipe_ns3.learning.spec import EOS, IGNORED
 from collapipe_ns3.learning.split_model import SplitModel
 
 
@@ -78,8 +78,8 @@ def translate(
 ) -> list[list[int]]:
     """The predicted target tokens of each source sequence, at most `length`, EOS counted.
 
-    `length` is below the model's longest target. Decoding is greedy without `beam`. BOS, EOS and
-    PAD are left out. Labels are not used.
+    `length` is below the model's longest target. Decoding is greedy without `beam`. BOS and EOS
+    are left out, and so is all that follows EOS. Labels are not used.
     """
     found: list[list[int]] = []
     with evaluating(model) as device:
@@ -94,6 +94,5 @@ def translate(
 
 
 def sentence(tokens: list[int]) -> list[int]:
-    """The tokens between BOS and EOS, without PAD."""
-    end = tokens.index(EOS) if EOS in tokens else len(tokens)
-    return [token for token in tokens[1:end] if token != PAD]
+    """The tokens after BOS and before EOS, or to the end if there is none."""
+    return tokens[1 : tokens.index(EOS)] if EOS in tokens else tokens[1:]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.measured import measure
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.batch import BatchShape
-from collapipe_ns3.learning.transformer import build
+from collapipe_ns3.learning.models.transformer import build
 from collapipe_ns3.prediction.memory import most_kept, predict_memory
 from collapipe_ns3.schedule import table
 

@@ -22,7 +22,7 @@ from collapipe_ns3.learning.aggregation import (
     PipelineFailure,
     PipelineResult,
 )
-from collapipe_ns3.learning.transformer import TranslationModel
+from collapipe_ns3.learning.models.transformer import TranslationModel
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.schedule import schedule_of
 

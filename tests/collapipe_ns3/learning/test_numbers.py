@@ -123,14 +123,16 @@ def test_a_sequence_of_many_phrases_is_as_long() -> None:
 def test_a_perfect_model_scores_perfectly_and_a_dumb_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from collapipe_ns3.learning import transformer
+    from collapipe_ns3.learning.models import evaluation
 
     task = small([64], 8, seed=1)
     model = task.model(1)
-    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).labels[0])
+    rows: list[list[int]] = task.batch(task._test).labels[0].tolist()
+    expected = [evaluation.sentence(row) for row in rows]
+    monkeypatch.setattr(evaluation, "translate", lambda *_: expected)
     assert task.evaluate(model)["exact_match"] == 1.0
     assert task.evaluate(model)["bleu"] == pytest.approx(100.0)
-    monkeypatch.setattr(transformer, "greedy", lambda *_: task.batch(task._test).labels[0].flip(0))
+    monkeypatch.setattr(evaluation, "translate", lambda *_: expected[::-1])
     assert task.evaluate(model)["exact_match"] < 0.1
 
 

@@ -108,10 +108,10 @@ def test_classes_and_tags_are_the_most_probable_ones() -> None:
             assert predict_tags(model, [whole]) == expected
 
 
-def test_a_translation_has_neither_bos_nor_eos_nor_padding() -> None:
+def test_a_translation_has_neither_bos_nor_what_follows_eos() -> None:
     assert sentence([BOS, 5, 6, EOS, PAD, PAD]) == [5, 6]
     assert sentence([BOS, 5, 6]) == [5, 6]
-    assert sentence([BOS, EOS, 7]) == []
+    assert sentence([BOS, PAD, 6, EOS, 7]) == [PAD, 6]
 
 
 @pytest.mark.parametrize("tied_output", [False, True])
