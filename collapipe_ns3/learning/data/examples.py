@@ -52,7 +52,7 @@ class Tagged:
 
 
 Example = Pair | Labelled | Tagged
-E = TypeVar("E", Pair, Labelled, Tagged)
+E = TypeVar("E", bound=Pair | Labelled | Tagged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,28 @@
+"""Number and date phrases in English and German as sentence pairs.
+
+German number words are split into morphemes (`learning.phrases`), so that the phrases are made
+without minutes of num2words; "siebenundzwanzig" is "sieben und zwanzig".
+"""
+
+from __future__ import annotations
+
+from collapipe_ns3.learning.data.examples import DataSet, Pair, generated
+from collapipe_ns3.learning.phrases import KINDS, phrases
+from collapipe_ns3.random_streams import stream
+
+#: Cardinals are below this.
+LIMIT = 10_000
+
+
+def phrase_pairs(seed: int, validation: int = 300, test: int = 500) -> DataSet[Pair]:
+    """All phrases, each in one split; those that are not held out are the training split."""
+    pairs = {
+        source: Pair(source, " ".join(target))
+        for kind in KINDS
+        for source, target in ((" ".join(one), other) for one, other in phrases(kind, LIMIT))
+    }
+    every = list(pairs.values())
+    drawn = [every[i] for i in stream(seed, "phrase pairs").permutation(len(every))]
+    held = validation + test
+    splits = {"test": drawn[:test], "validation": drawn[test:held], "train": drawn[held:]}
+    return generated("generated number and date phrases", splits, [])
