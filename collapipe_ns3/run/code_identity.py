@@ -45,7 +45,7 @@ NO_PART_OF_A_RUN = (
 )
 
 #: The installed packages that compute the numbers of a run.
-PACKAGES = ("ns3", "torch", "numpy", "scipy", "num2words", "sacrebleu")
+PACKAGES = ("ns3", "torch", "numpy", "scipy", "num2words", "sacrebleu", "tokenizers")
 
 _DOCUMENTS = {".md", ".rst", ".txt"}
 _MODULES = {".py", ".so", ".h", ".hh", ".hpp", ".c", ".cc", ".cpp", ".cxx"}

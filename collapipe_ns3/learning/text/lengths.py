@@ -6,8 +6,7 @@ Importing this needs no torch; only making a batch does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,7 +28,7 @@ Padding = Literal["fixed", "dynamic", "bucketed"]
 POOL_BATCHES = 50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClusterBatches:
     """Batches of `batch_size` from the encoded examples of each cluster.
 
@@ -37,9 +36,9 @@ class ClusterBatches:
     "fixed"; `pad` is the token number of padding. All random draws depend on `seed` alone. Raises
     `BadTask` if a cluster has fewer examples than a batch.
 
-    Every epoch visits the cluster's examples in a new random order. A batch always is a whole one:
-    the examples that are left over at the end of an epoch are drawn at random, left out of that
-    epoch, and take part in the next one as all others do.
+    Every epoch visits the cluster's examples in a new random order. All batches have `batch_size`
+    examples: those that remain at the end of an epoch, a random choice, are left out of it. As
+    every epoch is shuffled anew, they take part in the next one like all others.
     """
 
     clusters: Sequence[Sequence[Encoded]]
@@ -48,12 +47,16 @@ class ClusterBatches:
     max_tokens: int
     padding: Padding = "bucketed"
     pad: int = PAD
+    _sizes: list[NDArray[np.int64]] = field(init=False, repr=False)
+    _usual: list[Lengths] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for cluster, examples in enumerate(self.clusters):
             if len(examples) < self.batch_size:
                 message = f"cluster {cluster} has {len(examples)} training examples"
-                raise BadTask("", f"{message}, fewer than a batch of {self.batch_size}")
+                raise BadTask("", f"{message}, but a batch needs {self.batch_size}")
+        self._sizes = [_sizes(examples) for examples in self.clusters]
+        self._usual = [self._mean_lengths(cluster) for cluster in range(len(self.clusters))]
 
     @property
     def shares(self) -> list[float]:
@@ -64,18 +67,11 @@ class ClusterBatches:
     @property
     def longest(self) -> Lengths:
         """The longest padded lengths that a batch of any cluster can have."""
-        return _largest([self._padded(examples) for examples in self.clusters])
+        return _largest([self._padded(cluster) for cluster in range(len(self.clusters))])
 
     def lengths(self, cluster: int) -> Lengths:
         """The mean padded lengths of the batches in the first epoch of round 0, rounded."""
-        examples = self.clusters[cluster]
-        if self.padding == "fixed":
-            return self._padded(examples)
-        sizes = _sizes(examples)
-        random = stream(self.seed, "batches", cluster, 0)
-        batches = [sizes[batch].max(axis=0) for batch in self._epoch(sizes, random)]
-        tokens, targets = zip(*batches, strict=True)
-        return Lengths(round(fmean(tokens)), round(fmean(targets)))
+        return self._usual[cluster]
 
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:
         """Endless batches of a cluster, the same for the same round, whatever rounds came before.
@@ -83,17 +79,15 @@ class ClusterBatches:
         At most the order of one epoch is held in memory.
         """
         examples = self.clusters[cluster]
-        sizes = _sizes(examples)
         random = stream(self.seed, "batches", cluster, round)
-        fixed = self._padded(examples) if self.padding == "fixed" else None
+        lengths = self._padded(cluster) if self.padding == "fixed" else None
         while True:
-            for batch in self._epoch(sizes, random):
-                yield collate([examples[index] for index in batch], self.pad, fixed)
+            for batch in self._epoch(cluster, random):
+                yield collate([examples[index] for index in batch], self.pad, lengths)
 
-    def _epoch(
-        self, sizes: NDArray[np.int64], random: np.random.Generator
-    ) -> Iterator[NDArray[np.int64]]:
+    def _epoch(self, cluster: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """The examples' indices in each batch of an epoch."""
+        sizes = self._sizes[cluster]
         whole = len(sizes) // self.batch_size * self.batch_size
         order = random.permutation(len(sizes))[:whole]
         pool_size = self.batch_size * (POOL_BATCHES if self.padding == "bucketed" else 1)
@@ -106,12 +100,23 @@ class ClusterBatches:
             pool = pool[np.lexsort((targets, tokens))]
             yield from random.permutation(pool.reshape(-1, self.batch_size))
 
-    def _padded(self, examples: Sequence[Encoded]) -> Lengths:
-        """The longest padded lengths of batches of these examples."""
-        if self.padding != "fixed":
-            return _longest(examples)
-        label = examples[0].labels
-        return Lengths(self.max_tokens, 1 if isinstance(label, int) else self.max_tokens)
+    def _mean_lengths(self, cluster: int) -> Lengths:
+        """The mean padded lengths in the first epoch of round 0."""
+        if self.padding == "fixed":
+            return self._padded(cluster)
+        random = stream(self.seed, "batches", cluster, 0)
+        sizes = self._sizes[cluster]
+        batches = [sizes[batch].max(axis=0) for batch in self._epoch(cluster, random)]
+        tokens, targets = np.mean(batches, axis=0)
+        return Lengths(round(tokens), round(targets))
+
+    def _padded(self, cluster: int) -> Lengths:
+        """The longest padded lengths of a cluster's batches."""
+        if self.padding == "fixed":
+            classes = isinstance(self.clusters[cluster][0].labels, int)
+            return Lengths(self.max_tokens, 1 if classes else self.max_tokens)
+        tokens, targets = self._sizes[cluster].max(axis=0)
+        return Lengths(int(tokens), int(targets))
 
 
 def ordered_batches(

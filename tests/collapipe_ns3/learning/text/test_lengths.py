@@ -121,7 +121,7 @@ def test_usual_lengths_are_the_mean_of_an_epoch(padding: Padding) -> None:
 
 
 def test_a_cluster_with_less_than_a_batch_is_refused() -> None:
-    with pytest.raises(BadTask, match="cluster 1 has 3 training examples, fewer than a batch of 4"):
+    with pytest.raises(BadTask, match="cluster 1 has 3 training examples, but a batch needs 4"):
         ClusterBatches([pairs([(1, 2)] * 4), pairs([(1, 2)] * 3)], 4, 0, 9)
 
 
