@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from collapipe_ns3.costs.parts import NOTHING, Message, ModelCosts, PartCosts
-from collapipe_ns3.costs.polynomial import SEQUENCES, TARGETS, TOKENS, ZERO
+from collapipe_ns3.costs.polynomial import SEQUENCES, TARGETS, TOKENS, ZERO, Polynomial
 from collapipe_ns3.learning import architecture
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.learning.spec import ModelSpec
@@ -47,12 +47,13 @@ def closed_form(spec: ModelSpec) -> ModelCosts:
     # Between two parts travel the activation [u, s, d] and the padding mask [u, s] (bool).
     gradient = Message(SEQUENCES * TOKENS * spec.width, SEQUENCES * TOKENS)
     output = Message(gradient.elements, gradient.rows, SEQUENCES * TOKENS)
+    labels = {"decoder": TARGETS, "token": TOKENS, "sequence": Polynomial.of({(0, 0, 0): 1})}
     targets = 1 if spec.head == "sequence" else spec.max_length
     return ModelCosts(
         first=_embedding(spec, output, gradient),
         blocks=(_encoder_block(spec, output, gradient),) * spec.encoder_blocks,
         last=_decoder(spec) if spec.head == "decoder" else _head(spec),
-        labels=Message(other_bytes=SEQUENCES * TARGETS * _TOKEN_BYTES),
+        labels=Message(other_bytes=SEQUENCES * labels[spec.head] * _TOKEN_BYTES),
         longest=Lengths(spec.max_length, targets),
     )
 
