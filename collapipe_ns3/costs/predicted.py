@@ -38,9 +38,10 @@ class StageCost:
     activation_bytes: int
 
 
-def closed_form(spec: ModelSpec) -> ModelCosts:
+def closed_form(spec: ModelSpec, longest: Lengths | None = None) -> ModelCosts:
     """The costs of a built-in model: embedding, encoder blocks, decoder or head with the loss.
 
+    `longest` are the longest padded lengths of the task, by default the most that the model takes.
     The kept bytes are exact from two sequences of two tokens on, and an upper bound below, where
     some tensors need no copies.
     """
@@ -54,7 +55,7 @@ def closed_form(spec: ModelSpec) -> ModelCosts:
         blocks=(_encoder_block(spec, output, gradient),) * spec.encoder_blocks,
         last=_decoder(spec) if spec.head == "decoder" else _head(spec),
         labels=Message(other_bytes=SEQUENCES * labels[spec.head] * _TOKEN_BYTES),
-        longest=Lengths(spec.max_length, targets),
+        longest=longest or Lengths(spec.max_length, targets),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collapipe_ns3.learning.split_model import SplitModel
@@ -96,6 +97,16 @@ class Learning(Protocol):
 
     def evaluate(self, model: SplitModel) -> dict[str, float]:
         """Metrics on the test set by name, `loss` among them where the task has one."""
+        ...
+
+
+@runtime_checkable
+class WithSpec(Protocol):
+    """Also implemented by a task with built-in models, whose costs are known without torch."""
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """The model's sizes and options, None if the study chose a model that is not built in."""
         ...
 
 

@@ -109,6 +109,11 @@ def entry(model: Mapping[str, Any], kind: Kind) -> ModelEntry:
     return found
 
 
+def built_in(model: Mapping[str, Any], kind: Kind) -> bool:
+    """Whether the model is built-in, so that its costs have closed forms; raises as `entry`."""
+    return not entry(model, kind).library
+
+
 def model_name(model: Mapping[str, Any], kind: Kind) -> str:
     """The name that a study's section `model` gives, by default the built-in model's."""
     return str(model.get("name", "encoder" if kind == "encoder" else "transformer"))
@@ -194,7 +199,7 @@ def build_encoder(
         "head": head,
         "label_smoothing": label_smoothing,
     }
-    if entry(model, "encoder").library:
+    if not built_in(model, "encoder"):
         huggingface = import_module("collapipe_ns3.learning.models.huggingface")
         built: Classifier = huggingface.build_encoder(model, **sizes, seed=seed)
         return built
@@ -223,7 +228,7 @@ def build_translator(
         "longest": longest,
         "label_smoothing": label_smoothing,
     }
-    if entry(model, "encoder-decoder").library:
+    if not built_in(model, "encoder-decoder"):
         huggingface = import_module("collapipe_ns3.learning.models.huggingface")
         built: Translator = huggingface.build_translator(model, **sizes, seed=seed)
         return built

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.learning.data.examples import Labelled
 from collapipe_ns3.learning.data.folder import LABELS, TEXTS, folder_of_labelled
 from collapipe_ns3.learning.data.intents import intents
-from collapipe_ns3.learning.models import MODELS, build_encoder, model_name
+from collapipe_ns3.learning.models import MODELS, build_encoder, built_in, encoder_spec, model_name
 from collapipe_ns3.learning.protocol import Metric, Setup
+from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.tasks import settings
 from collapipe_ns3.learning.tasks.prepared import (
     TextTask,
@@ -108,15 +109,22 @@ class Intents(TextTask[Labelled]):
         super().__init__(prepare(setup, examples, _Sentences(examples.labels), choices, marks))
 
     def model(self, seed: int) -> Classifier:
-        return build_encoder(
-            self._setup.model,
-            vocabulary=self.prepared.tokenizer.vocabulary,
-            longest=self._max_tokens,
-            classes=len(self.prepared.data.labels),
-            head="sequence",
-            label_smoothing=self._setup.label_smoothing,
-            seed=seed,
-        )
+        return build_encoder(self._setup.model, **self._sizes(), seed=seed)
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        if not built_in(self._setup.model, "encoder"):
+            return None
+        return encoder_spec(self._setup.model, **self._sizes())
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "vocabulary": self.prepared.tokenizer.vocabulary,
+            "longest": self._max_tokens,
+            "classes": len(self.prepared.data.labels),
+            "head": "sequence",
+            "label_smoothing": self._setup.label_smoothing,
+        }
 
     def evaluate(self, model: SplitModel) -> dict[str, float]:
         """Accuracy, F1 averaged over the classes, and the mean loss of a sentence."""

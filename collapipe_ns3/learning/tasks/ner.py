@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.learning.data.entities import entities
 from collapipe_ns3.learning.data.examples import Tagged, labels_of
 from collapipe_ns3.learning.data.folder import folder_of_tagged
-from collapipe_ns3.learning.models import MODELS, build_encoder
+from collapipe_ns3.learning.models import MODELS, build_encoder, built_in, encoder_spec
 from collapipe_ns3.learning.protocol import Metric, Setup
+from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.tasks import settings
 from collapipe_ns3.learning.tasks.prepared import (
     TextTask,
@@ -101,15 +102,22 @@ class NER(TextTask[Tagged]):
         super().__init__(prepare(setup, examples, _Sentences(self.tags), choices))
 
     def model(self, seed: int) -> Classifier:
-        return build_encoder(
-            self._setup.model,
-            vocabulary=self.prepared.tokenizer.vocabulary,
-            longest=self._max_tokens,
-            classes=len(self.tags),
-            head="token",
-            label_smoothing=self._setup.label_smoothing,
-            seed=seed,
-        )
+        return build_encoder(self._setup.model, **self._sizes(), seed=seed)
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        if not built_in(self._setup.model, "encoder"):
+            return None
+        return encoder_spec(self._setup.model, **self._sizes())
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "vocabulary": self.prepared.tokenizer.vocabulary,
+            "longest": self._max_tokens,
+            "classes": len(self.tags),
+            "head": "token",
+            "label_smoothing": self._setup.label_smoothing,
+        }
 
     def evaluate(self, model: SplitModel) -> dict[str, float]:
         """F1 of entities by strict IOB2, by lenient reading of tags, and the mean loss of a word.

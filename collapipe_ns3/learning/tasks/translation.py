@@ -12,8 +12,9 @@ from collapipe_ns3.learning.data.examples import Pair
 from collapipe_ns3.learning.data.folder import SOURCES, TARGETS, folder_of_pairs
 from collapipe_ns3.learning.data.phrase_pairs import phrase_pairs
 from collapipe_ns3.learning.division import length_bins
-from collapipe_ns3.learning.models import MODELS, build_translator
+from collapipe_ns3.learning.models import MODELS, build_translator, built_in, translator_spec
 from collapipe_ns3.learning.protocol import Metric, Setup
+from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.tasks import settings
 from collapipe_ns3.learning.tasks.prepared import TextTask, prepare, read_or_generated
 from collapipe_ns3.learning.text.encoding import EncodedSet, encode_pairs
@@ -116,14 +117,22 @@ class Translation(TextTask[Pair]):
         super().__init__(prepare(setup, examples, _Pairs(), choices))
 
     def model(self, seed: int) -> Translator:
-        return build_translator(
-            self._setup.model,
-            source_vocabulary=self.prepared.tokenizer.vocabulary,
-            target_vocabulary=self.prepared.tokenizer.vocabulary,
-            longest=self._max_tokens,
-            label_smoothing=self._setup.label_smoothing,
-            seed=seed,
+        return build_translator(self._setup.model, **self._sizes(), seed=seed)
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        model = self._setup.model
+        return (
+            translator_spec(model, **self._sizes()) if built_in(model, "encoder-decoder") else None
         )
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "source_vocabulary": self.prepared.tokenizer.vocabulary,
+            "target_vocabulary": self.prepared.tokenizer.vocabulary,
+            "longest": self._max_tokens,
+            "label_smoothing": self._setup.label_smoothing,
+        }
 
     def report(self) -> dict[str, Any]:
         signatures = {metric.__name__: metric(["-"], ["-"]).signature for metric in (bleu, chrf)}

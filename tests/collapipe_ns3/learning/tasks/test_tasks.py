@@ -16,7 +16,14 @@ import pytest
 import torch
 
 from collapipe_ns3.keywords import model_of, problems
-from collapipe_ns3.learning.protocol import BadTask, Reporting, Setup, WithDigest, WithFiles
+from collapipe_ns3.learning.protocol import (
+    BadTask,
+    Reporting,
+    Setup,
+    WithDigest,
+    WithFiles,
+    WithSpec,
+)
 from collapipe_ns3.learning.tasks.intents import Intents
 from collapipe_ns3.learning.tasks.ner import NER
 from collapipe_ns3.learning.tasks.translation import Translation
@@ -117,6 +124,15 @@ def test_generated_data_is_as_large_as_the_clusters_need() -> None:
     assert key == "task.cluster_size"
     assert "can be drawn, not 1000000000" in message
     assert "the data has" in refused(lambda: Translation(setup(10**9)))[1]
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_spec_is_that_of_the_model_where_it_is_built_in(kind: type[Task]) -> None:
+    made = kind(setup(40, 40))
+    assert isinstance(made, WithSpec)
+    assert made.spec == getattr(made.model(1), "spec", None)
+    other = "bart" if kind is Translation else "bert"
+    assert kind(setup(40, 40, name=other)).spec is None
 
 
 def test_importing_the_tasks_loads_no_heavy_libraries() -> None:
