@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
@@ -139,3 +139,44 @@ ZERO = Polynomial()
 SEQUENCES, TOKENS, TARGETS = (
     Polynomial.of({each: 1}) for each in ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 )
+
+
+def interpolated(values: Mapping[BatchShape, int]) -> Polynomial:
+    """The polynomial with these values at the shapes of a `grid`.
+
+    Raises `ValueError` if it has values that are no integers.
+    """
+    tokens, targets = ({shape[place] for shape in values} for place in (1, 2))
+    monomials = _up_to(len(tokens) - 1, len(targets) - 1)
+    rows = [
+        [*(Fraction(u**i * s**j * t**k) for i, j, k in monomials), Fraction(value)]
+        for (u, s, t), value in values.items()
+    ]
+    for place in range(len(monomials)):  # Gauss-Jordan elimination
+        pivot = next(row for row in rows[place:] if row[place])
+        rows.remove(pivot)
+        rows.insert(place, pivot)
+        pivot[:] = [each / pivot[place] for each in pivot]
+        for row in rows:
+            if row is not pivot and row[place]:
+                row[:] = [a - row[place] * b for a, b in zip(row, pivot, strict=True)]
+    return Polynomial.of({each: row[-1] for each, row in zip(monomials, rows, strict=True)})
+
+
+def grid(
+    sequences: tuple[int, int], tokens: Sequence[int], targets: Sequence[int]
+) -> list[BatchShape]:
+    """Shapes of which the values determine a polynomial, made of these numbers.
+
+    The polynomial is affine in the sequences, and its degrees in tokens and targets are one less
+    than the given lengths are, of which there may be three at most. All numbers are different.
+    """
+    return [
+        BatchShape(sequences[i], tokens[j], targets[k])
+        for i, j, k in _up_to(len(tokens) - 1, len(targets) - 1)
+    ]
+
+
+def _up_to(tokens: int, targets: int) -> list[Exponents]:
+    """The monomials of at most these degrees."""
+    return [each for each in MONOMIALS if each[1] <= tokens and each[2] <= targets]

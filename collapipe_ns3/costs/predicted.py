@@ -114,7 +114,8 @@ def _decoder(spec: ModelSpec) -> PartCosts:
       target tokens and of a target and a source token.
     In addition, once: d + V for a target token; with normalisation before each sub-layer d + 2 for
     a target token and for a source token; with dropout d for a target token (mask of the
-    embedding); without dropout n² for the causal mask; and 1 for the loss's weight.
+    embedding); without dropout n² for the causal mask; and 1 for the loss's weight. A smoothed loss
+    also keeps a byte for each prediction, which says whether it counts.
     """
     d, f, h, v = spec.width, spec.feed_forward, spec.heads, spec.target_vocabulary
     blocks, size = spec.decoder_blocks, architecture.decoder(spec)
@@ -133,7 +134,7 @@ def _decoder(spec: ModelSpec) -> PartCosts:
     return PartCosts(
         forward_flops=u * (linear + 2 * scores),
         backward_flops=u * (2 * linear + _backward_products(spec) * scores),
-        kept_bytes=_ELEMENT_BYTES * (u * kept + causal_mask + 1),
+        kept_bytes=_ELEMENT_BYTES * (u * kept + causal_mask + 1) + _smoothing(spec, u * n),
         output=NOTHING,
         gradient=NOTHING,
         parameter_bytes=size.bytes,
@@ -141,12 +142,18 @@ def _decoder(spec: ModelSpec) -> PartCosts:
     )
 
 
+def _smoothing(spec: ModelSpec, predictions: Polynomial) -> Polynomial:
+    """The bytes that a loss with label smoothing keeps in addition."""
+    return predictions if spec.label_smoothing else ZERO
+
+
 def _head(spec: ModelSpec) -> PartCosts:
     """The costs of a classifier over C classes and its loss.
 
     It makes one prediction for each sequence or for each token, at 2·d·C FLOPs ahead and twice that
     back. Elements kept: d + C for each prediction, and d more with dropout; d + 2 for each token
-    for the last norm, with normalisation before each sub-layer; 1 for the loss's weight. Without
+    for the last norm, with normalisation before each sub-layer; 1 for the loss's weight; and for a
+    smoothed loss a byte for each prediction, which says whether it counts. Without
     dropout, a classifier of first tokens keeps what these are taken from, which is d for each token
     and not for each prediction.
     """
@@ -163,7 +170,7 @@ def _head(spec: ModelSpec) -> PartCosts:
     return PartCosts(
         forward_flops=flops,
         backward_flops=2 * flops,
-        kept_bytes=_ELEMENT_BYTES * (kept + 1),
+        kept_bytes=_ELEMENT_BYTES * (kept + 1) + _smoothing(spec, predictions),
         output=NOTHING,
         gradient=NOTHING,
         parameter_bytes=size.bytes,
