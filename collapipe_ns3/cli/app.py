@@ -17,7 +17,7 @@ import typer
 from collapipe_ns3.cli.check import check
 from collapipe_ns3.cli.compare import compare
 from collapipe_ns3.cli.doctor import doctor
-from collapipe_ns3.cli.listings import profiles, schemes, studies
+from collapipe_ns3.cli.listings import profiles, schemes, studies, tasks
 from collapipe_ns3.cli.replay import replay
 from collapipe_ns3.cli.run import run
 from collapipe_ns3.cli.study_commands import plan, schema, show, validate
@@ -55,7 +55,8 @@ def main(
 
 #: In the order of `--help`.
 COMMANDS = (
-    run, compare, check, replay, show, validate, plan, schema, studies, profiles, schemes, doctor
+    run, compare, check, replay, show, validate, plan, schema, studies, profiles, schemes, tasks,
+    doctor,
 )  # fmt: skip
 
 for command in COMMANDS:

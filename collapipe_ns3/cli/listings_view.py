@@ -1,4 +1,4 @@
-"""Prints lists of studies, device profiles and schemes on the terminal."""
+"""Prints lists of studies, device profiles, schemes, tasks and models on the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from collapipe_ns3.cli.tables import new_table, print_table
 if TYPE_CHECKING:
     from collapipe_ns3.config.study import StudyConfig
     from collapipe_ns3.costs.devices import DeviceProfile
-    from collapipe_ns3.schemes.installed import InstalledScheme, Setting
+    from collapipe_ns3.installed import Installed, Setting
+    from collapipe_ns3.learning.installed import InstalledTask
+    from collapipe_ns3.learning.models import ModelEntry
 
 
 def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:
@@ -51,29 +53,56 @@ def print_profiles(console: Console, profiles: Iterable[DeviceProfile]) -> None:
         console.print(Padding(escape(each.source), (0, 0, 0, 2)))
 
 
-def print_schemes(console: Console, schemes: Iterable[InstalledScheme]) -> None:
+def print_schemes(console: Console, schemes: Iterable[Installed]) -> None:
     """For each scheme a heading and a table of its settings."""
     for each in schemes:
-        console.print(f"[bold]{escape(each.name)}[/] [dim]({escape(each.package)})[/]")
-        if each.error:
-            console.print(Padding(f"[red]{escape(each.error)}[/]", (0, 0, 1, 2)))
-            continue
-        console.print(Padding(escape(each.description), (0, 0, 0, 2)))
-        if not each.settings:
-            console.print(Padding("no settings", (0, 0, 1, 2)))
-            continue
-        table = new_table(
-            "setting", "type", "default", "what it does", texts=["type", "what it does"]
+        _print_plugin(console, each)
+
+
+def print_tasks(console: Console, tasks: Iterable[InstalledTask]) -> None:
+    """For each task a heading, its main metric, its models, and a table of its settings."""
+    for each in tasks:
+        notes = []
+        if each.metric is not None:
+            better = "higher" if each.metric.higher_is_better else "lower"
+            unit = f", {each.metric.unit}" if each.metric.unit else ""
+            notes.append(f"main metric: {each.metric.name}{unit} ({better} is better)")
+        if not each.plugin.error:
+            notes.append(f"models: {', '.join(each.models) or 'its own'}")
+        _print_plugin(console, each.plugin, notes)
+
+
+def print_models(console: Console, models: Mapping[str, ModelEntry]) -> None:
+    """A table with a row for each model: what it is, and its keys of the section `model`."""
+    texts = ["kind", "what it is", "keys", "needs"]
+    table = new_table("model", *texts, texts=texts)
+    for name, each in models.items():
+        keys = ", ".join(each.keys)
+        table.add_row(name, each.kind, escape(each.description), escape(keys), each.library)
+    print_table(console, table)
+
+
+def _print_plugin(console: Console, plugin: Installed, notes: Iterable[str] = ()) -> None:
+    """A heading, the description and notes of a plug-in, and a table of its settings."""
+    console.print(f"[bold]{escape(plugin.name)}[/] [dim]({escape(plugin.package)})[/]")
+    if plugin.error:
+        console.print(Padding(f"[red]{escape(plugin.error)}[/]", (0, 0, 1, 2)))
+        return
+    for line in (plugin.description, *notes):
+        console.print(Padding(escape(line), (0, 0, 0, 2)))
+    if not plugin.settings:
+        console.print(Padding("no settings", (0, 0, 1, 2)))
+        return
+    table = new_table("setting", "type", "default", "what it does", texts=["type", "what it does"])
+    table.columns[2].justify = "left"
+    for setting in plugin.settings:
+        table.add_row(
+            setting.name,
+            escape(setting.type),
+            escape(_default(setting)),
+            escape(setting.description),
         )
-        table.columns[2].justify = "left"
-        for setting in each.settings:
-            table.add_row(
-                setting.name,
-                escape(setting.type),
-                escape(_default(setting)),
-                escape(setting.description),
-            )
-        print_table(console, table)
+    print_table(console, table)
 
 
 def _default(setting: Setting) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import collapipe_ns3
 from collapipe_ns3.cli.options import JsonOption, SchemeOption, SeedOption, SetOption, StudyArgument
 from collapipe_ns3.cli.tables import print_table, print_text
-from collapipe_ns3.cli.terminal import err, failures, out, print_json, problems_json, warn
+from collapipe_ns3.cli.terminal import (
+    err,
+    failures,
+    only_results_on_stdout,
+    out,
+    print_json,
+    problems_json,
+    warn,
+)
 
 
 def show(study: StudyArgument, sets: SetOption = None, as_json: JsonOption = False) -> None:
@@ -70,7 +78,9 @@ def plan(
 
 
 def schema() -> None:
-    """Print the JSON schema of study files."""
-    from collapipe_ns3.config.study import StudyConfig
+    """Print the JSON schema of study files, with the settings of the installed tasks."""
+    from collapipe_ns3.reading.study_schema import study_schema
 
-    print_json(StudyConfig.model_json_schema())
+    with only_results_on_stdout():  # importing the tasks' modules may print
+        found = study_schema()
+    print_json(found)

@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from num2words import num2words
-
 from collapipe_ns3.learning.sizes import MOST_ORDINALS, YEARS
 
 Tokens = tuple[str, ...]
@@ -62,8 +60,8 @@ def german_tokens(text: str) -> Tokens:
 @cache
 def _morpheme() -> re.Pattern[str]:
     """Matches the words that German numbers are composed of, the longest first."""
-    cardinals = [num2words(n, lang="de") for n in [*range(21), *range(30, 101, 10), 1000]]
-    ordinals = [num2words(n, lang="de", to="ordinal") for n in (1, 3, 7, 8)]
+    cardinals = [_words(n, "de", "cardinal") for n in [*range(21), *range(30, 101, 10), 1000]]
+    ordinals = [_words(n, "de", "ordinal") for n in (1, 3, 7, 8)]
     # "einhundert" and "eintausend" are two morphemes each; other ordinals end with "ste" or "te".
     atoms = {*cardinals, *ordinals, "ein", "und", "hundert", "tausend", "ste", "te"}
     atoms -= {"einhundert", "eintausend"}
@@ -96,8 +94,15 @@ def phrases(kind: str, limit: int) -> list[Pair]:
 
 
 def _phrase(number: int, form: str) -> Pair:
-    english = num2words(number, to=form)
-    return english_tokens(english), german_tokens(num2words(number, lang="de", to=form))
+    english, german = _words(number, "en", form), _words(number, "de", form)
+    return english_tokens(english), german_tokens(german)
+
+
+def _words(number: int, language: str, form: str) -> str:
+    from num2words import num2words  # slow to import, and commands that list tasks do not need it
+
+    words: str = num2words(number, lang=language, to=form)
+    return words
 
 
 def _small(form: str) -> list[Pair]:

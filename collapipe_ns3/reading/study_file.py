@@ -163,21 +163,27 @@ def resolved(config: StudyConfig) -> StudyConfig:
     Settings whose default can't be written in a study file are still left out.
     """
     from collapipe_ns3 import keywords, schemes
-    from collapipe_ns3.learning import registry
     from collapipe_ns3.topology import own_scenario
 
     model = schemes.settings_model(config.scheme.name)
     settings = {**keywords.plain_defaults(model), **config.scheme.settings}
-    task = config.task
-    given = {**keywords.plain_defaults(registry.settings_model(task.name)), **task.settings}
-    changes: dict[str, Any] = {"task": type(task)(name=task.name, **given)}
-    changes |= {"scheme": config.scheme.model_copy(update={"settings": settings})}
+    changes: dict[str, Any] = {"scheme": config.scheme.model_copy(update={"settings": settings})}
     if config.scenario is not None:
         function = own_scenario.find(config.scenario.function)
         model = keywords.model_of(function, "scenario", skip=1)
         settings = {**keywords.plain_defaults(model), **config.scenario.settings}
         changes["scenario"] = config.scenario.model_copy(update={"settings": settings})
-    return config.model_copy(update=changes)
+    return with_task_defaults(config).model_copy(update=changes)
+
+
+def with_task_defaults(config: StudyConfig) -> StudyConfig:
+    """The study with the default settings of its task filled in."""
+    from collapipe_ns3 import keywords
+    from collapipe_ns3.learning import registry
+
+    task = config.task
+    given = {**keywords.plain_defaults(registry.settings_model(task.name)), **task.settings}
+    return config.model_copy(update={"task": type(task)(name=task.name, **given)})
 
 
 def dump(config: StudyConfig) -> str:

@@ -1,4 +1,4 @@
-"""Schemes with their settings, and device profiles, are listed completely."""
+"""Schemes and tasks with their settings, models and device profiles are listed completely."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Annotated, Literal
 
+import plugging
 import pytest
 import studies
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import Field
 from typer.testing import CliRunner, Result
 
 from collapipe_ns3 import Study
+from collapipe_ns3 import installed as listing
 from collapipe_ns3.cli.app import app
 from collapipe_ns3.costs.devices import profiles
+from collapipe_ns3.installed import type_text
 from collapipe_ns3.keywords import model_of, plain_defaults
+from collapipe_ns3.learning.installed import installed_tasks
+from collapipe_ns3.learning.models import MODELS
+from collapipe_ns3.learning.registry import TASKS
 from collapipe_ns3.quantity import to_dbm
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.schemes import SCHEMES
-from collapipe_ns3.schemes import installed as listing
-from collapipe_ns3.schemes.installed import installed_schemes, type_text
+from collapipe_ns3.schemes.installed import installed_schemes
 
 PAGE = (Path(__file__).parents[3] / "docs" / "schemes.md").read_text()
 
@@ -53,8 +59,9 @@ def test_the_page_has_every_scheme_setting_and_profile() -> None:
     assert [row for row in rows() if row not in PAGE] == []
 
 
-def test_every_setting_of_a_bundled_scheme_is_described() -> None:
-    lacking = [(s.name, each.name) for s in installed_schemes() for each in s.settings
+def test_every_setting_of_a_bundled_plug_in_is_described() -> None:
+    plugins = [*installed_schemes(), *(task.plugin for task in installed_tasks())]
+    lacking = [(plugin.name, each.name) for plugin in plugins for each in plugin.settings
                if not each.description or "anything" in each.type]  # fmt: skip
     assert lacking == []
 
@@ -76,6 +83,82 @@ def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
     assert data["pipeline"]["description"] == summary
     [first, _] = data["pipeline"]["settings"]
     assert (first["name"], first["type"], first["default"]) == ("micro_batches", "integer ≥ 1", 4)
+
+
+def test_tasks_and_models_are_listed_with_settings_and_metric() -> None:
+    shown = call("tasks").stdout
+    assert all(each.name in shown for task in installed_tasks() for each in task.plugin.settings)
+    assert all(name in shown for name in MODELS)
+    assert "main metric: exact_match (higher is better)" in shown
+    data = json.loads(call("tasks", "--json").stdout)
+    assert list(data) == ["tasks", "models"]
+    assert list(data["tasks"]) == TASKS.names()
+    assert list(data["models"]) == list(MODELS)
+    numbers = data["tasks"]["numbers"]
+    assert (numbers["package"], numbers["models"]) == ("collapipe-ns3", ["transformer"])
+    assert numbers["metric"] == {"name": "exact_match", "unit": "", "higher_is_better": True}
+    assert numbers["settings"][0] == {
+        "name": "limit",
+        "type": "integer ≥ 10, ≤ 100000",
+        "required": False,
+        "default": 10_000,
+        "description": "Cardinals are below this; ordinals are below this and below 1000.",
+    }
+
+
+def test_a_task_that_cannot_be_loaded_is_listed_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = EntryPoint("broken", "no_such_module:Task", "collapipe_ns3.learning")
+    monkeypatch.setattr(listing, "entry_points", lambda group: EntryPoints([broken]))
+    [found] = installed_tasks()
+    assert "no_such_module" in found.plugin.error
+    assert "no_such_module" in call("tasks").stdout
+
+
+def test_the_schema_has_the_settings_of_a_task_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    code = """
+    def __init__(self, setup, kind: Kind, level: int = 3) -> None:
+        super().__init__(setup)
+"""
+    head = "from enum import Enum\nKind = Enum('Kind', {'A': 'a', 'B': 'b'})"
+    plugging.install_task(tmp_path, code, head)
+    assert accepted({"name": "mine", "kind": "a", "level": 1})
+    assert not accepted({"name": "mine", "kind": "c"})
+    assert not accepted({"name": "mine", "kind": "a", "limit": 100})
+    assert not accepted({"name": "mine"})
+    assert not accepted({"name": "other"})
+    assert accepted({"limit": 100})
+    assert not accepted({"limit": 1})
+
+
+def test_the_schema_has_the_names_of_settings_whose_types_have_no_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    code = """
+    def __init__(self, setup, kind: Kind, level: int = 3) -> None:
+        super().__init__(setup)
+"""
+    head = """
+from typing import Annotated
+from pydantic import InstanceOf
+Kind = Annotated[Numbers, InstanceOf()]
+"""
+    plugging.install_task(tmp_path, code, head)
+    assert accepted({"name": "mine", "kind": 1, "level": "anything"})
+    assert not accepted({"name": "mine", "kinds": 1})
+
+
+def accepted(task: dict[str, object]) -> bool:
+    """Whether the printed schema accepts this section `task`."""
+    schema = json.loads(call("schema").stdout)
+    Draft202012Validator.check_schema(schema)
+    section = {"$ref": "#/$defs/Task", "$defs": schema["$defs"]}
+    return bool(Draft202012Validator(section).is_valid(task))
 
 
 def test_a_scheme_that_cannot_be_loaded_is_listed_with_the_reason(

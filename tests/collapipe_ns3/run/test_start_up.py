@@ -38,16 +38,24 @@ def loaded_by(*arguments: str) -> set[str]:
         ["--help"],
         ["--version"],
         ["studies"],
-        ["studies", "--json"],
         ["profiles"],
-        ["schema"],
         ["run", "--help"],
         ["compare", "--help"],
     ],
     ids=" ".join,
 )
-def test_a_command_that_only_tells_something_loads_nothing_heavy(arguments: list[str]) -> None:
+def test_a_command_that_only_prints_facts_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_by(*arguments) & {*HEAVY, "numpy"} == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["studies", "--json"], ["schema"], ["tasks"], ["tasks", "--json"]], ids=" ".join
+)
+def test_listing_settings_of_tasks_loads_no_more_than_their_data_needs(
+    arguments: list[str],
+) -> None:
+    heavy = {*HEAVY, "transformers", "tokenizers", "peft", "sacrebleu", "sklearn"}
+    assert loaded_by(*arguments) & heavy == set()
 
 
 def test_help_does_not_even_load_what_reads_studies() -> None:
