@@ -19,6 +19,7 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile, profile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -85,7 +86,8 @@ def engine_s(
     }
     stages = tuple(Stage(device, 2 * k, 2 * k + 1) for k, device in enumerate(DEVICES))
     plan = RoundPlan(0, "benchmark", (ClusterPlan(0, (Pipeline(stages, MICRO_BATCHES, "gpipe"),)),))
-    training = Training(lambda cluster, round: iter(batches), (1.0,), len(batches), "adamw")
+    kind = OPTIMIZERS["adamw"]
+    training = Training(lambda cluster, round: iter(batches), (1.0,), len(batches), kind)
     network = FixedRateNetwork(nodes, Link(rate_bps=100_000_000))
     site = Site(network, nodes, thread, costs)
     began = time.perf_counter()

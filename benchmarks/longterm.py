@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import workload
@@ -120,7 +121,7 @@ class World:
             model=_MODEL,
             batch_size=32,
             local_steps=2,
-            optimizer="adamw",
+            optimizer=OPTIMIZERS["adamw"],
             links=tuple(links),
             source_length=9,
             target_length=10,

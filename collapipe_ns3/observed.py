@@ -12,6 +12,7 @@ from typing import Self
 from bridge.formats import Wire
 from bridge.network import LinkState, Network
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
 
 #: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
@@ -171,7 +172,7 @@ class Observation:
     model: ModelCosts
     batch_size: int
     local_steps: int
-    optimizer: str
+    optimizer: OptimizerKind
     links: Sequence[MeasuredLink] = ()
     shares: tuple[float, ...] = ()
     source_length: int | None = None

@@ -16,7 +16,7 @@ from collapipe_ns3.config.radio import Propagation, Radio
 from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
-from collapipe_ns3.costs.optimizers import OptimizerName
+from collapipe_ns3.costs.optimizers import OptimizerKind, optimizer_kind
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.names import did_you_mean
@@ -100,7 +100,10 @@ class Task(Section):
 class Training(Section):
     """The settings of training."""
 
-    optimizer: OptimizerName = "adamw"
+    optimizer: Annotated[str, Field(examples=["adamw"])] = "adamw"
+    """An optimizer of `torch.optim` by its name in lower case."""
+    optimizer_settings: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the optimizer's constructor, such as `weight_decay`."""
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
     batch_size: _Sequences = 64
     """Sequences that a cluster processes in one local step, in all micro-batches together."""
@@ -110,6 +113,11 @@ class Training(Section):
     """Share of each label's probability that is spread over all classes or words."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
+
+    @property
+    def kind(self) -> OptimizerKind:
+        """The optimizer with its settings. Raises BadOptimizer."""
+        return optimizer_kind(self.optimizer, self.optimizer_settings)
 
 
 class Node(Section):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from bridge.payload import size_bytes
-from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import Polynomial, grid, interpolated
 from collapipe_ns3.costs.predicted import StageCost
@@ -310,9 +310,9 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
     return int(sdpa_backward_flop_count(grad, query, key, value))
 
 
-def optimizer_flops(optimizer: str, parameters: Sequence[nn.Parameter]) -> int:
+def optimizer_flops(optimizer: OptimizerKind, parameters: Sequence[nn.Parameter]) -> int:
     """FLOPs of one optimizer step."""
-    return OPTIMIZERS[optimizer].flops * sum(p.numel() for p in parameters)
+    return optimizer.flops * sum(p.numel() for p in parameters)
 
 
 def aggregation_flops(parameters: Sequence[nn.Parameter], models: int) -> int:

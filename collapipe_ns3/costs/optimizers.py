@@ -10,20 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.costs.disk_cache import stored
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-
-#: The names of the optimizers in `OPTIMIZERS`.
-OptimizerName = Literal[
-    "sgd", "adam", "adamw", "nadam", "radam", "adamax", "adagrad", "adadelta", "rmsprop", "asgd",
-    "rprop",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +139,3 @@ def _measured(name: str, settings: tuple[tuple[str, Any], ...]) -> OptimizerKind
 def _frozen(value: Any) -> Any:
     """A setting that can be hashed: lists become tuples, as torch's constructors have them."""
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
-
-
-def training_bytes(optimizer: str, parameter_bytes: int) -> int:
-    """`OptimizerKind.training_bytes` of the optimizer of this name with default settings."""
-    return OPTIMIZERS[optimizer].training_bytes(parameter_bytes)

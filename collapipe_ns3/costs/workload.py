@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from bridge.formats import Wire
-from collapipe_ns3.costs.optimizers import OPTIMIZERS, training_bytes
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import Polynomial
 from collapipe_ns3.costs.predicted import StageCost
@@ -61,7 +61,7 @@ class Workload:
         *,
         batch_size: int,
         local_steps: int,
-        optimizer: str,
+        optimizer: OptimizerKind,
         source_length: int,
         target_length: int,
         wire: Wire = "fp32",
@@ -70,7 +70,6 @@ class Workload:
         batch = BatchShape(batch_size, source_length, target_length)
         single = BatchShape(1, source_length, target_length)
         sending = [model.first, *model.blocks]
-        kind = OPTIMIZERS[optimizer]
         return cls(
             model=model,
             batch_size=batch_size,
@@ -88,11 +87,11 @@ class Workload:
                 (part.gradient.bytes_on_air(wire, batch) for part in sending), batch_size
             ),
             labels_bytes=_mean([model.labels.bytes_on_air("fp32", batch)], batch_size),
-            optimizer_flops_per_byte=kind.flops / PARAMETER_BYTES,
+            optimizer_flops_per_byte=optimizer.flops / PARAMETER_BYTES,
             held_bytes=max(held_bytes(block, optimizer) for block in model.blocks),
             saved_bytes=_most((b.kept_bytes for b in model.blocks), model.longest_shape(1)),
             state_bytes=tuple(
-                kind.state_bytes(block.parameter_bytes, block.tensors) for block in model.blocks
+                optimizer.state_bytes(each.parameter_bytes, each.tensors) for each in model.blocks
             ),
         )
 
@@ -120,9 +119,9 @@ class Workload:
         return self.optimizer_flops_per_byte * parameter_bytes
 
 
-def held_bytes(part: PartCosts, optimizer: str) -> int:
+def held_bytes(part: PartCosts, optimizer: OptimizerKind) -> int:
     """Memory of a part's parameters in training, with gradients and states of those trained."""
-    return training_bytes(optimizer, part.parameter_bytes) + part.frozen_bytes
+    return optimizer.training_bytes(part.parameter_bytes) + part.frozen_bytes
 
 
 def _per_sequence(parts: Iterable[PartCosts], batch: BatchShape, single: BatchShape) -> StageCost:

@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 from bridge.formats import Wire
 from bridge.loop import simulated_loop
 from bridge.network import TransferKind
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.site import Site, TransferFailed
@@ -39,7 +40,7 @@ class Training:
     batches: Callable[[int, int], Iterator[Batch]]
     shares: Sequence[float]
     local_steps: int
-    optimizer: str
+    optimizer: OptimizerKind
     wire: Wire = "fp32"
     seed: int = 0
     on_step: Callable[[float], None] = lambda loss: None

@@ -10,6 +10,7 @@ from functools import partial
 from bridge.network import TransferKind
 from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs.measured import optimizer_flops
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
@@ -29,8 +30,8 @@ class PipelineStep:
     """One batch through a pipeline: forwards, backwards, and the optimizer step of each stage.
 
     `workers` are the stages in order. `routes[i]` lists the nodes from stage i to stage i + 1,
-    including relays; the last route goes from the last stage back to the first. `optimizer` is its
-    name, for its cost. `parts` are the micro-batches, `total` the number of predictions in all of
+    including relays; the last route goes from the last stage back to the first. `optimizer` says
+    what its step costs. `parts` are the micro-batches, `total` the number of predictions in all of
     them, and `air` encodes what is sent.
 
     If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
@@ -43,7 +44,7 @@ class PipelineStep:
     table: Table
     workers: Sequence[StageWorker]
     routes: Sequence[Sequence[str]]
-    optimizer: str
+    optimizer: OptimizerKind
     parts: Sequence[Batch]
     total: int
     air: Air

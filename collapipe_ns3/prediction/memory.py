@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.costs.workload import held_bytes
 from collapipe_ns3.learning.batch import BatchShape
@@ -34,7 +35,7 @@ def most_kept(actions: Sequence[Action], sizes: Sequence[int]) -> int:
 
 
 def predict_memory(
-    model: ModelCosts, pipeline: Pipeline, batch: BatchShape, optimizer: str
+    model: ModelCosts, pipeline: Pipeline, batch: BatchShape, optimizer: OptimizerKind
 ) -> dict[str, int]:
     """Bytes that a pipeline needs on each node that it names, for batches of this shape.
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from collapipe_ns3 import keywords, schemes
 from collapipe_ns3.config.study import StudyConfig, Task
-from collapipe_ns3.costs.optimizers import training_bytes
+from collapipe_ns3.costs.optimizers import BadOptimizer, optimizer_kind
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.architecture import encoder_block
 from collapipe_ns3.problems import Problem, path_of
@@ -75,6 +75,21 @@ def task_problems(data: object) -> Iterator[Problem]:
     yield from keywords.problems(model, task.settings, ("task",))
 
 
+def optimizer_problems(data: object) -> Iterator[Problem]:
+    """Problems of the optimizer's name and settings in a study's data."""
+    training = data.get("training") if isinstance(data, dict) else None
+    given = training if isinstance(training, dict) else {}
+    name, settings = given.get("optimizer", "adamw"), given.get("optimizer_settings", {})
+    if not isinstance(name, str) or not isinstance(settings, dict):
+        return  # which the check of the study's form reports
+    try:
+        optimizer_kind(name, settings)
+    except BadOptimizer as error:
+        for key, message in error.problems:
+            place = ("optimizer_settings", key) if key else ("optimizer",)
+            yield Problem(path_of(("training", *place)), message)
+
+
 def _task_problems(config: StudyConfig) -> Iterator[Problem]:
     """Problems of the task's settings with others, and of the model that it is given by name."""
     name = config.task.name
@@ -94,8 +109,8 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
     """Memory that doesn't even hold the parameters in training, without any activations."""
-    model, optimizer = config.model, config.training.optimizer
-    block = training_bytes(optimizer, encoder_block(model.width, model.feed_forward).bytes)
+    model, optimizer = config.model, config.training.kind
+    block = optimizer.training_bytes(encoder_block(model.width, model.feed_forward).bytes)
     for n, cluster in enumerate(config.clusters):
         memories = [node.device_profile().memory_bytes for node in cluster.devices]
         room = sum(memory // block for memory in memories)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.costs.optimizers import training_bytes
 from collapipe_ns3.learning.architecture import encoder_block
 from collapipe_ns3.learning.registry import (
     Sized,
@@ -87,7 +86,7 @@ def _training(config: StudyConfig, pipelines: int) -> int:
     model = config.model
     blocks = model.encoder_blocks + model.decoder_blocks  # a decoder's are even larger
     parameters = blocks * encoder_block(model.width, model.feed_forward).bytes
-    replica = training_bytes(config.training.optimizer, parameters) + blocks * _MODULE_BYTES
+    replica = config.training.kind.training_bytes(parameters) + blocks * _MODULE_BYTES
     return pipelines * replica + 2 * parameters
 
 

@@ -117,16 +117,19 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
     value is malformed. File names in the study are relative to `folder`.
     """
     # Imported here, as this module imports everything about radios and schemes.
-    from collapipe_ns3.reading.checks import task_problems
+    from collapipe_ns3.reading.checks import optimizer_problems, task_problems
 
+    wrong = list(task_problems(data))
+    if of_optimizer := list(optimizer_problems(data)):
+        wrong += of_optimizer
+        keys = ("optimizer", "optimizer_settings")
+        data = _without(data, [("training", key) for key in keys], replace=False)
     config, found = _checked(data, folder)
-    if of_task := list(task_problems(data)):
-        config = None
-    return config, [*of_task, *found]
+    return None if wrong else config, [*wrong, *found]
 
 
 def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Problem]]:
-    """`check`, without the settings of the task."""
+    """`check`, without the settings of the task and the optimizer."""
     from collapipe_ns3.reading.checks import problems
     from collapipe_ns3.reading.mobility_trace import with_trajectories
 

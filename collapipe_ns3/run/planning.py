@@ -75,7 +75,7 @@ class Planning:
             model=self.model_costs,
             batch_size=self.config.training.batch_size,
             local_steps=self.config.training.local_steps,
-            optimizer=self.config.training.optimizer,
+            optimizer=self.config.training.kind,
             links=tuple((links or self.links).links.values()),
             shares=tuple(self.task.shares),
             source_length=usual.tokens,

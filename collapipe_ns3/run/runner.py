@@ -17,7 +17,6 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
 from collapipe_ns3.engine.round import run_round
@@ -89,8 +88,7 @@ class Run(Planning):
         super().__init__(config, watchdog_s)
         self.device = device
         model = self.task.model(number(self.seed, "weights")).to(device)
-        optimizer = OPTIMIZERS[config.training.optimizer]
-        make = partial(optimizer.make, learning_rate=config.training.learning_rate)
+        make = partial(config.training.kind.make, learning_rate=config.training.learning_rate)
         self.state = TrainingState(model, make)
         self.traces: TraceFiles | None = None
         self.noise = GradientNoise()
@@ -189,7 +187,7 @@ class Run(Planning):
             batches=self._batches,
             shares=self.task.shares,
             local_steps=settings.local_steps,
-            optimizer=settings.optimizer,
+            optimizer=settings.kind,
             wire=settings.wire,
             seed=self.seed,
             on_step=self._step_reporter(site, plan, on_progress),

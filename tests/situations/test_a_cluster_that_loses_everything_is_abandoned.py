@@ -10,6 +10,7 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -35,7 +36,7 @@ def rounds(broken: list[bool]) -> tuple[CollaPipe, list[RoundOutcome]]:
         network = FixedRateNetwork(seen(book).profiles, RATE, BROKEN if out_of_reach else None)
         with TorchThread() as thread:
             site = Site(network, seen(book).profiles, thread, CostBook())
-            training = Training(lab.batches, (0.5, 0.5), 1, "sgd")
+            training = Training(lab.batches, (0.5, 0.5), 1, OPTIMIZERS["sgd"])
             outcome = simulated.run(network, run_round(site, state, plan, training))
         scheme.learn(outcome)
         book = book.after(outcome.links, outcome.duration_ns / 1e9)

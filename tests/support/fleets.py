@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
@@ -73,7 +74,7 @@ def observation(
         model=closed_form(spec),
         batch_size=batch_size,
         local_steps=local_steps,
-        optimizer=optimizer,
+        optimizer=OPTIMIZERS[optimizer],
         links=tuple(links),
         shares=tuple(shares / shares.sum()),
         source_length=9,

@@ -13,6 +13,7 @@ from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -171,7 +172,7 @@ def run_rounds(
     for plan in plans:
         names = list(dict.fromkeys(nodes(plan)))
         network = FixedRateNetwork(names, default, links)
-        training = Training(batches, shares, local_steps, "sgd")
+        training = Training(batches, shares, local_steps, OPTIMIZERS["sgd"])
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
         with TorchThread() as thread:

@@ -8,6 +8,7 @@ from typing import Any
 
 import lab
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.observed import Observation
 
@@ -31,6 +32,6 @@ def observation(
         model=closed_form(dataclasses.replace(lab.SPEC, encoder_blocks=blocks)),
         batch_size=batch_size,
         local_steps=1,
-        optimizer="sgd",
+        optimizer=OPTIMIZERS["sgd"],
         **more,
     )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.costs.measured import measure
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.models.transformer import build
@@ -72,7 +73,9 @@ def test_a_devices_peak_memory_is_predicted(
     outcome = lab.run_one(plan, lab.fresh(make), local_steps=3)
     held = {use.device: use.peak_memory_bytes for use in outcome.devices if use.blocks}
     pipe = plan.clusters[0].pipelines[0]
-    predicted = predict_memory(closed_form(lab.SPEC), pipe, BatchShape(12, 6, 6), optimizer)
+    predicted = predict_memory(
+        closed_form(lab.SPEC), pipe, BatchShape(12, 6, 6), OPTIMIZERS[optimizer]
+    )
     assert predicted.keys() == held.keys()
     for device, size in predicted.items():
         assert size == pytest.approx(held[device], rel=0.05)

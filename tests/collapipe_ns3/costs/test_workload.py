@@ -7,6 +7,7 @@ import dataclasses
 import lab
 
 from bridge.payload import size_bytes
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
 
@@ -17,7 +18,7 @@ def test_predicted_bytes_are_those_on_the_air() -> None:
         closed_form(lab.SPEC),
         batch_size=12,
         local_steps=1,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=batch.inputs[0].shape[1],
         target_length=batch.labels[0].shape[1],
     )
@@ -43,7 +44,7 @@ def test_memory_is_predicted_for_the_longest_sequences() -> None:
             closed_form(spec),
             batch_size=12,
             local_steps=1,
-            optimizer="sgd",
+            optimizer=OPTIMIZERS["sgd"],
             source_length=length,
             target_length=6,
         )

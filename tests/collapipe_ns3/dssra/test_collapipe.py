@@ -16,6 +16,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3 import schemes
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
@@ -47,7 +48,7 @@ def observation(known: Mapping[str, DeviceProfile]) -> Observation:
         model=closed_form(lab.SPEC),
         batch_size=12,
         local_steps=2,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=batch.inputs[0].shape[1],
         target_length=batch.labels[0].shape[1],
     )
@@ -60,7 +61,7 @@ def execute(
     links: Mapping[tuple[str, str], Link] | None = None,
 ) -> tuple[RoundOutcome, FixedRateNetwork]:
     network = FixedRateNetwork(NODES, Link(100_000_000, latency_ns=10_000), links)
-    training = Training(lambda cluster, round: lab.batches(0, 0), (1.0,), 2, "adamw")
+    training = Training(lambda cluster, round: lab.batches(0, 0), (1.0,), 2, OPTIMIZERS["adamw"])
     with TorchThread() as thread:
         site = Site(network, dict(real), thread, CostBook())
         return simulated.run(network, run_round(site, state, plan, training)), network

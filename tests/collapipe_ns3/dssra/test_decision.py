@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from collapipe_ns3.cli import gantt
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.planner import start_radio
@@ -200,7 +201,7 @@ def test_a_fair_part_of_memory_is_less_than_an_even_split_takes() -> None:
             devices = observation.devices[cluster.cluster]
             even = Pipeline(equal_segments(devices, 6), 4, "gpipe")
             most, needed = (
-                max(predict_memory(observation.model, pipe, batch, "adamw").values())
+                max(predict_memory(observation.model, pipe, batch, OPTIMIZERS["adamw"]).values())
                 for pipe in (even, cluster.pipelines[0])
             )
             assert needed < most

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, State, best_choice, value
 from collapipe_ns3.dssra.planner import NoRoom, equal_shares, optimise, start_radio
@@ -42,7 +43,7 @@ def problem(
         seen.model,
         batch_size=8,
         local_steps=2,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=9,
         target_length=10,
     )

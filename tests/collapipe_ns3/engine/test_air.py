@@ -11,6 +11,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from bridge.formats import Wire
 from bridge.network import TransferKind
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -23,7 +24,7 @@ PLAN = lab.one_cluster((2, 2), 3, "1f1b")
 def run(wire: Wire, seed: int = 1, state: TrainingState | None = None) -> RoundOutcome:
     names = list(dict.fromkeys(lab.nodes(PLAN)))
     network = FixedRateNetwork(names, lab.FAST)
-    training = Training(lab.batches, (1.0,), 2, "sgd", wire=wire, seed=seed)
+    training = Training(lab.batches, (1.0,), 2, OPTIMIZERS["sgd"], wire=wire, seed=seed)
     with TorchThread() as thread:
         site = Site(network, lab.profiles(names, {}), thread, CostBook())
         made = run_round(site, state or lab.fresh(lab.Recording()), PLAN, training)

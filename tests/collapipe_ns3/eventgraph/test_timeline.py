@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
@@ -31,7 +32,7 @@ def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload
         closed_form(lab.SPEC),
         batch_size=12,
         local_steps=local_steps,
-        optimizer=optimizer,
+        optimizer=OPTIMIZERS[optimizer],
         source_length=batch.inputs[0].shape[1],
         target_length=batch.labels[0].shape[1],
     )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import equal_shares, start_radio
 from collapipe_ns3.plan import RoundPlan
@@ -40,7 +41,7 @@ def drawn(
         seen.model,
         batch_size=12,
         local_steps=2,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=9,
         target_length=10,
     )

@@ -427,3 +427,14 @@ def test_what_only_planning_and_warnings_find_has_its_line_too(
 def test_a_number_that_python_does_not_write_is_refused() -> None:
     with pytest.raises(StudyError, match="thousands of digits"):
         Study(studies.config()).with_(rounds=10**5000)
+
+
+def test_wrong_settings_of_an_optimizer_are_reported_at_their_keys(tmp_path: Path) -> None:
+    """Together with all other errors, of whatever kind."""
+    settings = "{weight_deca: 0.1, eps: -1, momentum: 0.9}"
+    text = f"training: {{optimizer: adam, optimizer_settings: {settings}, learning_rate: x}}\n"
+    found = errors_of(written(tmp_path, text + "clusters: []\nrounds: 0\n"))
+    at = "training.optimizer_settings"
+    assert found.keys() >= {"rounds", "training.learning_rate", f"{at}.momentum"}
+    assert "did you mean weight_decay?" in found[f"{at}.weight_deca"]
+    assert found[f"{at}.eps"] == "Invalid epsilon value: -1"

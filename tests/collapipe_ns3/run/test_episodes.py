@@ -10,6 +10,7 @@ import torch
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from collapipe_ns3 import Study
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
@@ -33,7 +34,8 @@ def as_episodes(run: Run) -> list[RoundOutcome]:
 
 def in_one_simulation(run: Run) -> list[RoundOutcome]:
     """The same plans in one network that keeps its connections, attachments and rates."""
-    training = Training(run.task.batches, run.task.shares, run.config.training.local_steps, "adamw")
+    steps, optimizer = run.config.training.local_steps, OPTIMIZERS["adamw"]
+    training = Training(run.task.batches, run.task.shares, steps, optimizer)
     net = network.build(layout.scenario(run.config, run.seed, 0))
 
     async def rounds(site: Site) -> list[RoundOutcome]:

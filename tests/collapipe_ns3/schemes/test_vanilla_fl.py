@@ -6,6 +6,7 @@ import lab
 import pytest
 from scheming import observation
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.plan import Stage
 from collapipe_ns3.prediction.memory import predict_memory, predict_whole_model
@@ -55,7 +56,7 @@ def test_what_a_whole_model_needs_is_predicted(optimizer: str) -> None:
     make = lab.adamw if optimizer == "adamw" else lab.Recording()
     outcome = lab.run_one(made, lab.fresh(make), local_steps=2)
     (pipe, _) = made.clusters[0].pipelines
-    predicted = predict_memory(seen.model, pipe, BatchShape(6, 6, 6), optimizer)
+    predicted = predict_memory(seen.model, pipe, BatchShape(6, 6, 6), OPTIMIZERS[optimizer])
     held = next(use for use in outcome.devices if use.device == "c0.d0")
     assert predicted["c0.d0"] == pytest.approx(held.peak_memory_bytes, rel=0.05)
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective, value
 from collapipe_ns3.dssra.planner import optimise
@@ -64,7 +65,7 @@ def test_the_cases_of_a_plan_come_to_what_the_closed_forms_say(radio: str) -> No
         seen.model,
         batch_size=16,
         local_steps=2,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=9,
         target_length=10,
     )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.segments import exact, paths, search
@@ -38,7 +39,7 @@ def segment_problem(
         seen.model,
         batch_size=16,
         local_steps=2,
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=9,
         target_length=10,
     )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.segments import exact, scheduling
 from collapipe_ns3.dssra.segments.problem import Cases, Choices, Prices, SegmentProblem
@@ -53,7 +54,7 @@ def problem(
         seen.model,
         batch_size=batch,
         local_steps=int(rng.integers(1, 4)),
-        optimizer="adamw",
+        optimizer=OPTIMIZERS["adamw"],
         source_length=9,
         target_length=10,
     )
