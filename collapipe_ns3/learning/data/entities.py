@@ -17,6 +17,9 @@ import numpy as np
 from collapipe_ns3.learning.data.examples import SPLITS, DataSet, Tagged, generated
 from collapipe_ns3.random_streams import stream
 
+#: The number of origins of sentences.
+ORIGINS = 8
+
 TYPES = ("date", "organisation", "person", "place", "product")
 
 _SYLLABLES = (
@@ -133,7 +136,8 @@ class _Words:
     def sentence(self) -> Tagged:
         words: list[str] = []
         tags: list[str] = []
-        for part in self._one(TEMPLATES).split():
+        template = self._one(TEMPLATES)
+        for part in template.split():
             kind = part.strip("{}")
             if kind == part:
                 words.append(part)
@@ -142,7 +146,8 @@ class _Words:
             name = self._date() if kind == "date" else self._name(kind)
             words += name
             tags += [f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1)]
-        return Tagged((*words, "."), (*tags, "O"))
+        origin = f"source {TEMPLATES.index(template) % ORIGINS}"
+        return Tagged((*words, "."), (*tags, "O"), origin)
 
     def _name(self, kind: str) -> list[str]:
         form = self._one(_FORMS[kind]).split()
@@ -161,7 +166,10 @@ class _Words:
 def entities(
     seed: int, train: int = 3000, validation: int = 400, test: int = 800
 ) -> DataSet[Tagged]:
-    """Distinct sentences, so many in each split."""
+    """Distinct sentences, so many in each split.
+
+    Sentences have one of `ORIGINS` origins, of which each has templates of its own.
+    """
     sizes = {"train": train, "validation": validation, "test": test}
     names = _names(seed)
     splits: dict[str, Sequence[Tagged]] = {}

@@ -14,10 +14,11 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A sentence and its translation."""
+    """A sentence and its translation. `origin` is as that of `Labelled`."""
 
     source: str
     target: str
+    origin: str = field(default="", compare=False)
 
     @property
     def given(self) -> str:
@@ -27,10 +28,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A sentence and its class."""
+    """A sentence and its class.
+
+    `origin` names where it is from, such as its author or document, empty where that is unknown.
+    """
 
     text: str
     label: str
+    origin: str = field(default="", compare=False)
 
     @property
     def given(self) -> str:
@@ -40,10 +45,11 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """The words of a sentence and a tag for each of them, in IOB2."""
+    """The words of a sentence and a tag in IOB2 for each. `origin` is as that of `Labelled`."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
+    origin: str = field(default="", compare=False)
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from collapipe_ns3.learning.data.examples import (
 )
 from collapipe_ns3.learning.data.lines import BadData, Problem, bad_file
 from collapipe_ns3.learning.data.readers import (
+    Columns,
     Found,
     read_conll,
     read_labelled,
@@ -61,7 +62,7 @@ def folder_of_pairs(
     folder: Path,
     seed: int,
     suffixes: tuple[str, str],
-    columns: tuple[Sequence[str], Sequence[str]] = (SOURCES, TARGETS),
+    columns: Columns | None = None,
 ) -> DataSet[Pair]:
     """Sentence pairs: two files of parallel lines a split, or one table (CSV, TSV, JSONL).
 
@@ -72,7 +73,7 @@ def folder_of_pairs(
     source, target = ([path for path in files if _ends_with(path, end)] for end in suffixes)
     if not source and not target and (tables := [path for path in files if table_kind(path)]):
         parts = {
-            split: _Part((path,), read_pairs(path, *columns))
+            split: _Part((path,), read_pairs(path, columns or Columns(SOURCES, TARGETS)))
             for split, path in _by_split(folder, tables).items()
         }
         return _data_set(folder, seed, parts)
@@ -94,7 +95,7 @@ def folder_of_pairs(
 
 
 def folder_of_labelled(
-    folder: Path, seed: int, columns: tuple[Sequence[str], Sequence[str]] = (TEXTS, LABELS)
+    folder: Path, seed: int, columns: Columns | None = None
 ) -> DataSet[Labelled]:
     """Sentences with classes: one table (CSV, TSV, JSONL) a split."""
     tables = [path for path in _files(folder) if table_kind(path)]
@@ -102,7 +103,7 @@ def folder_of_labelled(
         folder,
         seed,
         {
-            split: _Part((path,), read_labelled(path, *columns))
+            split: _Part((path,), read_labelled(path, columns or Columns(TEXTS, LABELS)))
             for split, path in _by_split(folder, tables).items()
         },
     )

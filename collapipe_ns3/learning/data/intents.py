@@ -177,7 +177,10 @@ _HELD_OUT = {"validation": 0.1, "test": 0.2}
 def intents(
     seed: int, train: int = 4000, validation: int = 500, test: int = 1000
 ) -> DataSet[Labelled]:
-    """Distinct requests, so many in each split; intents are drawn with equal probability."""
+    """Distinct requests, so many in each split; intents are drawn with equal probability.
+
+    The origin of a request is its opening, as different customers have different ones.
+    """
     sizes = {"train": train, "validation": validation, "test": test}
     requests = _requests(seed)
     return generated(
@@ -237,5 +240,5 @@ def _drawn(
             _ENDINGS[int(random.integers(len(_ENDINGS)))],
         )
         text = " ".join(filter(None, parts))
-        found.setdefault(text, Labelled(text, intent))
+        found.setdefault(text, Labelled(text, intent, parts[0] or "no opening"))
     return list(found.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: At most this many problems of a file are listed.
-MOST_PROBLEMS = 20
+MOST_PROBLEMS = 10
 
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

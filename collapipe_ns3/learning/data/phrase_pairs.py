@@ -15,9 +15,12 @@ LIMIT = 10_000
 
 
 def phrase_pairs(seed: int, validation: int = 300, test: int = 500) -> DataSet[Pair]:
-    """All phrases, each in one split; those that are not held out are the training split."""
+    """All phrases, each in one split; those that are not held out are the training split.
+
+    The origin of a phrase is its kind.
+    """
     pairs = {
-        source: Pair(source, " ".join(target))
+        source: Pair(source, " ".join(target), kind)
         for kind in KINDS
         for source, target in ((" ".join(one), other) for one, other in phrases(kind, LIMIT))
     }

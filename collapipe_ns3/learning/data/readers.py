@@ -75,8 +75,9 @@ def read_conll(path: Path) -> Found[Tagged]:
     """Sentences of a CoNLL file: a word a line, with its tag in the last column.
 
     Columns are separated by a tab, or by white space in a line without tabs; those between word and
-    tag are ignored. Lines of white space end a sentence; rows of `-DOCSTART-` are left out. Tags in
-    IOB1, IOB2, BIOES and BILOU are accepted and converted to IOB2 (`tags.to_iob2`).
+    tag are ignored. Lines of white space end a sentence. Rows of `-DOCSTART-` begin a document and
+    are left out; a sentence's origin is its document. Tags in IOB1, IOB2, BIOES and BILOU are
+    accepted and converted to IOB2 (`tags.to_iob2`).
     """
     found: Found[Tagged] = Found()
     problems = []
@@ -88,7 +89,8 @@ def read_conll(path: Path) -> Found[Tagged]:
             if words:
                 made = to_iob2(tags)
                 converted += sum(one != other for one, other in zip(tags, made, strict=True))
-                found.add(line - len(words), Tagged(tuple(words), made))
+                origin = f"document {documents}" if documents else ""
+                found.add(line - len(words), Tagged(tuple(words), made, origin))
             words, tags = [], []
             continue
         columns = [column.strip() for column in text.split("\t")] if "\t" in text else text.split()
@@ -112,47 +114,59 @@ def read_conll(path: Path) -> Found[Tagged]:
     return _with_examples(path, found)
 
 
-def read_labelled(path: Path, texts: Sequence[str], labels: Sequence[str]) -> Found[Labelled]:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table that make an example.
+
+    `first` and `second` are names, of which the table must have exactly one each: of the text and
+    the label, or of the source and the target. `origin` is the column of examples' origins.
+    """
+
+    first: Sequence[str]
+    second: Sequence[str]
+    origin: str | None = None
+
+
+def read_labelled(path: Path, columns: Columns) -> Found[Labelled]:
     """Sentences with classes from a table (CSV, TSV or JSONL, by the file's name).
 
-    `texts` and `labels` are names of columns, of which the file must have exactly one each. Rows
-    without a text are dropped as empty; those with a text and no label are refused.
+    Rows without a text are dropped as empty; those with a text and no label are refused.
     """
-    return _from_table(path, (texts, labels), _labelled)
+    return _from_table(path, columns, _labelled)
 
 
-def read_pairs(path: Path, sources: Sequence[str], targets: Sequence[str]) -> Found[Pair]:
+def read_pairs(path: Path, columns: Columns) -> Found[Pair]:
     """Pairs of sentences from a table (CSV, TSV or JSONL, by the file's name).
 
-    `sources` and `targets` are names of columns, of which the file must have exactly one each. A
-    pair is dropped as empty if either sentence is.
+    A pair is dropped as empty if either sentence is.
     """
-    return _from_table(path, (sources, targets), _pair)
+    return _from_table(path, columns, _pair)
 
 
-def _labelled(text: str, label: str) -> Labelled | None:
+def _labelled(text: str, label: str, origin: str) -> Labelled | None:
     if text and not label:
         raise ValueError(f"has no label for {shown(text)}")
-    return Labelled(text, label) if text else None
+    return Labelled(text, label, origin) if text else None
 
 
-def _pair(source: str, target: str) -> Pair | None:
-    return Pair(source, target) if source and target else None
+def _pair(source: str, target: str, origin: str) -> Pair | None:
+    return Pair(source, target, origin) if source and target else None
 
 
 def _from_table(
-    path: Path,
-    wanted: tuple[Sequence[str], Sequence[str]],
-    make: Callable[[str, str], E | None],
+    path: Path, columns: Columns, make: Callable[[str, str, str], E | None]
 ) -> Found[E]:
-    """Examples made of two columns of each row; `make` gives None for an empty one."""
+    """Examples made of the columns of each row; `make` gives None for an empty one."""
     table = read_table(path)
     found: Found[E] = Found(empty=table.empty)
     problems = list(table.problems)
     for line, values in table.rows.items():
         try:
-            one, other = (values[column_of(values, names)] for names in wanted)
-            example = make(one, other)
+            one, other = (
+                values[column_of(values, names)] for names in (columns.first, columns.second)
+            )
+            origin = values[column_of(values, [columns.origin])] if columns.origin else ""
+            example = make(one, other, origin)
         except ValueError as error:
             problems.append(Problem(line, str(error)))
             if table_kind(path) != "jsonl" and isinstance(error, BadColumn):

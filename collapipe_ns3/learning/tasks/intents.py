@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from collapipe_ns3.learning.data.examples import Labelled
 from collapipe_ns3.learning.data.folder import LABELS, TEXTS, folder_of_labelled
 from collapipe_ns3.learning.data.intents import intents
+from collapipe_ns3.learning.data.readers import Columns
 from collapipe_ns3.learning.models import MODELS, build_encoder, built_in, encoder_spec, model_name
 from collapipe_ns3.learning.protocol import Metric, Setup
 from collapipe_ns3.learning.spec import ModelSpec
@@ -68,6 +69,7 @@ class Intents(TextTask[Labelled]):
         data: settings.Data = None,
         text_column: settings.Column = None,
         label_column: settings.Column = None,
+        origin_column: settings.OriginColumn = None,
         vocabulary: settings.Vocabulary = 2000,
         tokenizer: settings.TokenizerFile = None,
         lower_case: settings.LowerCase = True,
@@ -79,9 +81,10 @@ class Intents(TextTask[Labelled]):
         evaluate_size: settings.EvaluateSize = 1000,
         split: settings.Split = "test",
     ) -> None:
-        columns = (
+        columns = Columns(
             TEXTS if text_column is None else (text_column,),
             LABELS if label_column is None else (label_column,),
+            origin_column,
         )
         examples = read_or_generated(
             data,

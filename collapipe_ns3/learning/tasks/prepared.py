@@ -8,11 +8,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from collapipe_ns3.learning.data.examples import DataSet, E, Labelled, Pair, Tagged
 from collapipe_ns3.learning.data.lines import BadData
 from collapipe_ns3.learning.division import divide
+from collapipe_ns3.learning.models import MODELS, entry
 from collapipe_ns3.learning.protocol import BadTask, Lengths, Setup
 from collapipe_ns3.learning.tasks.settings import Choices
 from collapipe_ns3.learning.text.encoding import Encoded, EncodedSet
@@ -100,6 +101,29 @@ class TextTask(Generic[E]):
     def __init__(self, prepared: Prepared[E]) -> None:
         self.prepared = prepared
 
+    #: The names of the models that the task can have.
+    models: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def problems(cls, setup: Setup, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """The study's keys that are wrong, found without reading data; see `registry.Checked`."""
+        folder, file = settings["data"], settings["tokenizer"]
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            yield "task.data", f"there is no folder {folder}"
+        if file is not None and not Path(file).expanduser().exists():
+            yield "task.tokenizer", f"there is no {file}"
+        sizes = with_cluster_size(setup, settings["cluster_size"]).cluster_sizes
+        smallest = min((size for size in sizes if size is not None), default=setup.batch_size)
+        if setup.batch_size > smallest:
+            what = f"expected at most a cluster's {smallest} examples, not {setup.batch_size}"
+            yield "training.batch_size", what
+        name = setup.model.get("name")
+        if name in cls.models:  # others are reported with the names in `models`
+            try:
+                entry(setup.model, MODELS[name].kind)
+            except BadTask as error:
+                yield error.key, str(error)
+
     @property
     def shares(self) -> list[float]:
         return self.prepared.clusters.shares
@@ -135,7 +159,7 @@ def prepare(
     with keys_of_the_task():
         parts = divide(
             choices.division,
-            kind.groups(data.train),
+            _groups(data, kind, choices),
             with_cluster_size(setup, choices.cluster_size),
             choices.dirichlet_alpha,
         )
@@ -165,6 +189,20 @@ def prepare(
         {"train": encoded.report(), choices.split: held.report()},
         choices.split,
     )
+
+
+def _groups(data: DataSet[E], kind: Kind[E], choices: Choices) -> Sequence[Hashable]:
+    """What `divide` divides by: the origin of each training example, or its group."""
+    if choices.division != "source":
+        return kind.groups(data.train)
+    origins = [example.origin for example in data.train]
+    if not any(origins):
+        message = (
+            f"{data.report.source} does not say where examples are from; tables do so in a column "
+            "named by origin_column, and CoNLL files by rows of -DOCSTART-"
+        )
+        raise BadTask("division", message)
+    return origins
 
 
 def with_cluster_size(setup: Setup, cluster_size: int | None) -> Setup:

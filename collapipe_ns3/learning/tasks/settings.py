@@ -25,6 +25,14 @@ Column = Annotated[
         "for the usual names.",
     ),
 ]
+OriginColumn = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="The column or key that says where an example is from, such as its author, for "
+        "the division by source. None if there is none.",
+    ),
+]
 Vocabulary = Annotated[
     int,
     Field(ge=300, le=1_000_000, description="Tokens of a trained tokenizer, at most."),

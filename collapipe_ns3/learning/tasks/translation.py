@@ -11,6 +11,7 @@ from pydantic import Field
 from collapipe_ns3.learning.data.examples import Pair
 from collapipe_ns3.learning.data.folder import SOURCES, TARGETS, folder_of_pairs
 from collapipe_ns3.learning.data.phrase_pairs import phrase_pairs
+from collapipe_ns3.learning.data.readers import Columns
 from collapipe_ns3.learning.division import length_bins
 from collapipe_ns3.learning.models import MODELS, build_translator, built_in, translator_spec
 from collapipe_ns3.learning.protocol import Metric, Setup
@@ -73,6 +74,7 @@ class Translation(TextTask[Pair]):
         target_suffix: Suffix = "de",
         source_column: settings.Column = None,
         target_column: settings.Column = None,
+        origin_column: settings.OriginColumn = None,
         vocabulary: settings.Vocabulary = 4000,
         tokenizer: settings.TokenizerFile = None,
         lower_case: settings.LowerCase = False,
@@ -88,9 +90,10 @@ class Translation(TextTask[Pair]):
         evaluate_size: settings.EvaluateSize = 500,
         split: settings.Split = "test",
     ) -> None:
-        columns = (
+        columns = Columns(
             SOURCES if source_column is None else (source_column,),
             TARGETS if target_column is None else (target_column,),
+            origin_column,
         )
         examples = read_or_generated(
             data,

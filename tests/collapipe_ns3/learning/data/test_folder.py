@@ -15,6 +15,7 @@ from collapipe_ns3.learning.data.folder import (
     folder_of_tagged,
 )
 from collapipe_ns3.learning.data.lines import BadData
+from collapipe_ns3.learning.data.readers import Columns
 
 EN_DE = ("en", "de")
 
@@ -159,7 +160,7 @@ def test_parallel_files_are_paired_by_split(tmp_path: Path) -> None:
 def test_sentence_pairs_may_be_in_tables(tmp_path: Path) -> None:
     rows = "".join(f'{{"en": "{i}", "de": "{i}"}}\n' for i in range(20))
     files = {"train.jsonl": rows, "test.jsonl": '{"en": "y", "de": "x"}\n'}
-    data = folder_of_pairs(filled(tmp_path, files), 1, EN_DE, (("en",), ("de",)))
+    data = folder_of_pairs(filled(tmp_path, files), 1, EN_DE, Columns(("en",), ("de",)))
     assert data.test == [Pair("y", "x")]
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from collapipe_ns3.learning.data.examples import Labelled, Pair, Tagged
 from collapipe_ns3.learning.data.lines import MOST_PROBLEMS, BadData, content, text_lines
 from collapipe_ns3.learning.data.readers import (
+    Columns,
     read_conll,
     read_labelled,
     read_pairs,
@@ -24,7 +25,7 @@ from collapipe_ns3.learning.data.readers import (
 )
 from collapipe_ns3.learning.data.tags import to_iob2
 
-COLUMNS = (("text",), ("label",))
+COLUMNS = Columns(("text",), ("label",))
 
 #: Sentences as they are after reading: without line ends, outer white space and NUL.
 SENTENCES = st.text(st.characters(exclude_categories=["Cc", "Cs"])).map(str.strip).filter(bool)
@@ -97,7 +98,7 @@ def test_many_problems_are_listed_up_to_a_bound(tmp_path: Path) -> None:
     path = written(tmp_path, "a.conll", "word\n" * 50)
     listed = problems(lambda: read_conll(path))
     assert len(listed) == MOST_PROBLEMS + 1
-    assert listed[-1] == "a.conll: and 30 more problems"
+    assert listed[-1] == "a.conll: and 40 more problems"
 
 
 # --- Parallel lines --------------------------------------------------------------------------
@@ -231,42 +232,42 @@ def test_tables_are_read_as_they_were_written(
 ) -> None:
     name, write = form
     with tempfile.TemporaryDirectory() as folder:
-        found = read_labelled(written(Path(folder), name, write(rows)), *COLUMNS)
+        found = read_labelled(written(Path(folder), name, write(rows)), COLUMNS)
     assert found.examples == [Labelled(*row) for row in rows]
 
 
 def test_a_field_in_quotes_may_have_line_ends(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'id,text,label\r\n1,"a\r\nb",x\r\n2,c,y\r\n')
-    found = read_labelled(path, *COLUMNS)
+    found = read_labelled(path, COLUMNS)
     assert found.examples == [Labelled("a\nb", "x"), Labelled("c", "y")]
     assert found.lines == [2, 4]
 
 
 def test_quotes_are_ordinary_characters_in_tsv(tmp_path: Path) -> None:
     path = written(tmp_path, "a.tsv", 'text\tlabel\n"quoted\tx\n')
-    assert read_labelled(path, *COLUMNS).examples == [Labelled('"quoted', "x")]
+    assert read_labelled(path, COLUMNS).examples == [Labelled('"quoted', "x")]
 
 
 def test_whole_numbers_may_be_labels_in_json(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jsonl", '{"text": "one", "label": 1}\n')
-    assert read_labelled(path, *COLUMNS).examples == [Labelled("one", "1")]
+    assert read_labelled(path, COLUMNS).examples == [Labelled("one", "1")]
 
 
 def test_compressed_tables_are_read(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv.gz", gzip.compress(b"text,label\none,x\n"))
-    assert read_labelled(path, *COLUMNS).examples == [Labelled("one", "x")]
+    assert read_labelled(path, COLUMNS).examples == [Labelled("one", "x")]
 
 
 def test_empty_rows_are_dropped_and_counted(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "text,label\none,x\n\n,\n ,y\ntwo,x\n")
-    found = read_labelled(path, *COLUMNS)
+    found = read_labelled(path, COLUMNS)
     assert len(found.examples) == 2
     assert found.empty == 3
 
 
 def test_pairs_with_an_empty_side_in_a_table_are_dropped_and_counted(tmp_path: Path) -> None:
     path = written(tmp_path, "a.tsv", "en\tde\none\teins\ntwo\t\n\tdrei\n")
-    found = read_pairs(path, ("en",), ("de",))
+    found = read_pairs(path, Columns(("en",), ("de",)))
     assert found.examples == [Pair("one", "eins")]
     assert found.empty == 2
 
@@ -328,13 +329,30 @@ def test_faults_of_tables_are_named_by_line(
     tmp_path: Path, name: str, text: str, expected: list[str]
 ) -> None:
     path = written(tmp_path, name, text)
-    assert problems(lambda: read_labelled(path, *COLUMNS)) == expected
+    assert problems(lambda: read_labelled(path, COLUMNS)) == expected
 
 
 def test_a_column_may_have_one_of_several_names_but_not_two(tmp_path: Path) -> None:
+    either = Columns(("text",), ("label", "category"))
     path = written(tmp_path, "a.csv", "text,category\na,x\n")
-    assert read_labelled(path, ("text",), ("label", "category")).examples == [Labelled("a", "x")]
+    assert read_labelled(path, either).examples == [Labelled("a", "x")]
     both = written(tmp_path, "b.csv", "text,category,label\na,x,y\n")
-    assert problems(lambda: read_labelled(both, ("text",), ("label", "category"))) == [
+    assert problems(lambda: read_labelled(both, either)) == [
         "b.csv:2: has the columns 'label' and 'category'; name the one to use"
     ]
+
+
+def test_the_origin_of_an_example_is_read_from_its_column(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "text,label,user\na,x,eva\nb,y,\n")
+    found = read_labelled(path, Columns(("text",), ("label",), "user"))
+    assert [example.origin for example in found.examples] == ["eva", ""]
+    assert problems(lambda: read_labelled(path, Columns(("text",), ("label",), "who"))) == [
+        "a.csv:2: has no column 'who'; there are 'text', 'label', 'user'"
+    ]
+
+
+def test_the_origin_of_a_sentence_is_its_document(tmp_path: Path) -> None:
+    mark = "-DOCSTART- O\n\n"
+    path = written(tmp_path, "a.conll", f"{mark}one O\n\ntwo O\n\n{mark}three O\n")
+    origins = [example.origin for example in read_conll(path).examples]
+    assert origins == ["document 1", "document 1", "document 2"]

@@ -117,6 +117,44 @@ def test_all_examples_are_divided_unless_clusters_have_sizes(
     assert capped.report()["clusters"] == [64, 100]
 
 
+@pytest.mark.parametrize("kind", TASKS)
+def test_division_by_source_gives_clusters_whole_origins(kind: type[Task], tmp_path: Path) -> None:
+    task = kind(setup(None, None), division="source", evaluate_size=5)
+    assert sum(task.report()["clusters"]) == task.report()["examples"]["train"]
+    data = folder(tmp_path, kind, {})
+    key, message = refused(lambda: kind(setup(None), data=data, division="source"))
+    assert key == "task.division"
+    assert "does not say where examples are from" in message
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_settings_are_checked_without_reading_data(kind: type[Task], tmp_path: Path) -> None:
+    model = model_of(kind, "task", skip=1)
+
+    def found(made: Setup, **settings: Any) -> dict[str, str]:
+        checked = model.model_validate(settings)
+        return dict(kind.problems(made, {name: getattr(checked, name) for name in settings_of}))
+
+    settings_of = tuple(model.model_fields)
+    assert found(setup(None), data=str(tmp_path)) == {}
+    absent = str(tmp_path / "none")
+    assert found(setup(None), data=absent) == {"task.data": f"there is no folder {absent}"}
+    assert found(setup(None), tokenizer=absent) == {"task.tokenizer": f"there is no {absent}"}
+    small = found(setup(None, batch_size=20), cluster_size=10)
+    assert small == {"training.batch_size": "expected at most a cluster's 10 examples, not 20"}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_model_whose_library_is_missing_is_reported_with_the_way_to_install_it(
+    kind: type[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collapipe_ns3.learning.models.find_spec", lambda name: None)
+    settings = {"data": None, "tokenizer": None, "cluster_size": None}
+    found = dict(kind.problems(setup(name=kind.models[-1]), settings))
+    assert "pip install 'collapipe-ns3[hf]'" in found["model.name"]
+    assert not dict(kind.problems(setup(name=kind.models[0]), settings))
+
+
 def test_generated_data_is_as_large_as_the_clusters_need() -> None:
     for kind in (Intents, NER):
         assert kind(setup(3000, 2500), evaluate_size=5).report()["clusters"] == [3000, 2500]
@@ -252,7 +290,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_fit_are_named_as_in_the_study(tmp_path: Path) -> None:
-    assert refused(lambda: Intents(setup(batch_size=100)))[0] == "task.division"
+    assert "a batch needs 100" in refused(lambda: Intents(setup(batch_size=100)))[1]
     assert refused(lambda: NER(setup(), tokenizer=str(tmp_path)))[0] == "task.tokenizer"
     other = {"name": "transformer"}
     assert refused(lambda: NER(setup(**other)).model(1))[0] == "model.name"
