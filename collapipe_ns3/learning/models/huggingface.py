@@ -22,7 +22,7 @@ _ENCODER_KEYS = {
     "heads": ("num_attention_heads",),
     "feed_forward": ("intermediate_size",),
     "encoder_blocks": ("num_hidden_layers",),
-    "dropout": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "dropout": ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
 }
 _DISTILBERT_KEYS = {
     "width": ("dim",),
@@ -37,7 +37,7 @@ _TRANSLATOR_KEYS = {
     "feed_forward": ("encoder_ffn_dim", "decoder_ffn_dim"),
     "encoder_blocks": ("encoder_layers",),
     "decoder_blocks": ("decoder_layers",),
-    "dropout": ("dropout", "attention_dropout"),
+    "dropout": ("dropout", "attention_dropout"),  # not of activations, which the library has too
 }
 
 _CLASSES = {"token": "ForTokenClassification", "sequence": "ForSequenceClassification"}
@@ -79,9 +79,10 @@ def build_encoder(
 ) -> CutEncoder:
     """An encoder by a study's keys `model`, for at most `longest` of `vocabulary` token numbers.
 
-    A sequence head classifies by the first token. The head of a checkpoint is replaced by a random
-    one if it has other classes. Weights are drawn from `seed`, and torch's global generator is left
-    unchanged. Raises `BadTask` if the checkpoint is missing or does not fit.
+    A sequence head classifies by the first token. A checkpoint brings all sizes, and the dropout is
+    the study's; its head is replaced by a random one if it has other classes. Weights are drawn
+    from `seed`, and torch's global generator is left unchanged. Raises `BadTask` if the checkpoint
+    is missing or does not fit.
     """
     family = encoder_family(model["name"], head)
     with torch.random.fork_rng(devices=[]):
@@ -125,7 +126,9 @@ def build_translator(
             scale = {"scale_embedding": family.kind == "marian"}  # BART normalises instead
             whole = make(family, model, {**sizes, **decoder, **scale})
         else:
-            whole = load(family, model, {"encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0})
+            # whole layers are never dropped, as they would be on one node and not on another
+            others = ("encoder_layerdrop", "decoder_layerdrop", "activation_dropout")
+            whole = load(family, model, dict.fromkeys(others, 0.0))
             _check_tokens(whole.config)
     _check_fit("tokens", source_vocabulary, whole.config.vocab_size)
     _check_fit("positions", longest, whole.config.max_position_embeddings)

@@ -56,16 +56,17 @@ def make(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
 def load(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> Any:
     """A model with the weights in the folder `model["checkpoint"]`, as 32-bit numbers.
 
-    Weights of a new head are random. Raises `BadTask` if a file, other weights, or a size differ.
+    Weights of a new head are random, and the dropout is the study's. Raises `BadTask` if files or
+    weights are missing, or if the study has a size that differs from the checkpoint's.
     """
     folder = Path(model["checkpoint"])
     stored = read_config(folder, family.kind)
-    for key, names in family.keys.items():
-        _check_size(key, model.get(key), {name: stored[name] for name in names if name in stored})
-    dropout = model.get("dropout")
-    changes = {} if dropout is None else dict.fromkeys(family.keys["dropout"], dropout)
+    for key, (name, *_) in family.keys.items():
+        if key != "dropout" and name in stored:
+            _check_size(key, model.get(key), stored[name])
+    dropout = {**DEFAULTS, **model}["dropout"]
     config = family.find(family.config).from_pretrained(folder, local_files_only=True)
-    config.update({**changes, **sizes})
+    config.update({**dict.fromkeys(family.keys["dropout"], dropout), **sizes})
     with _quiet():
         whole, report = family.find(family.model).from_pretrained(
             folder,
@@ -127,12 +128,11 @@ def _pickled(folder: Path) -> str:
     )
 
 
-def _check_size(key: str, given: object, stored: Mapping[str, object]) -> None:
-    """A size that a study gives must be the checkpoint's; only the dropout may differ."""
-    for name, size in stored.items():
-        if key != "dropout" and given is not None and given != size:
-            message = f"{given} differs from the checkpoint's {name}, which is {size}; leave it out"
-            raise BadTask(f"model.{key}", message)
+def _check_size(key: str, given: object, stored: object) -> None:
+    """A size in the study must be the checkpoint's or the default, which a study has without it."""
+    if given not in (None, DEFAULTS[key], stored):
+        message = f"{given} differs from the checkpoint's, which is {stored}; leave it out"
+        raise BadTask(f"model.{key}", message)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from collapipe_ns3.learning.batch import Batch
-from collapipe_ns3.learning.models import build_encoder, build_translator
+from collapipe_ns3.learning.models import DEFAULTS, build_encoder, build_translator
 from collapipe_ns3.learning.models.decoding import greedy
 from collapipe_ns3.learning.models.huggingface import encoder_family, translator_family
 from collapipe_ns3.learning.models.huggingface_load import make
@@ -95,8 +95,8 @@ def test_a_translator_needs_one_vocabulary(name: str) -> None:
 
 
 def test_a_checkpoint_gives_all_weights_but_the_head(checkpoint: Path) -> None:
-    stored = make_again(checkpoint)
-    model = encoder({"checkpoint": str(checkpoint)}).train()
+    stored = weights(checkpoint)
+    model = encoder({**DEFAULTS, "checkpoint": str(checkpoint)})
     found = model.state_dict()
     query = "encoder.layer.0.attention.self.query.weight"
     for block in range(2):
@@ -108,7 +108,7 @@ def test_a_checkpoint_gives_all_weights_but_the_head(checkpoint: Path) -> None:
     assert all(torch.equal(tensor, repeated[name]) for name, tensor in found.items())
 
 
-def make_again(checkpoint: Path) -> dict[str, torch.Tensor]:
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(checkpoint / "model.safetensors")
@@ -117,18 +117,18 @@ def make_again(checkpoint: Path) -> dict[str, torch.Tensor]:
 def test_a_checkpoint_in_half_precision_is_loaded_as_32_bit_numbers(checkpoint: Path) -> None:
     from safetensors.torch import save_file
 
-    halves = {name: tensor.half() for name, tensor in make_again(checkpoint).items()}
+    halves = {name: tensor.half() for name, tensor in weights(checkpoint).items()}
     save_file(halves, checkpoint / "model.safetensors", metadata={"format": "pt"})
     model = encoder({"checkpoint": str(checkpoint), "dropout": 0.2})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert 0.2 in {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.2}
 
 
 @pytest.mark.parametrize(
     ("model", "changed", "message"),
     [
         ({"name": "roberta"}, {}, "of the type 'bert'; expected 'roberta'"),
-        ({"width": 64}, {}, "64 differs from the checkpoint's hidden_size, which is 32"),
+        ({"width": 48}, {}, "48 differs from the checkpoint's, which is 32"),
         ({}, {"vocabulary": 61}, "61 tokens, and the checkpoint only 60"),
         ({}, {"longest": 17}, "17 positions, and the checkpoint only 16"),
     ],
@@ -170,8 +170,8 @@ def test_weights_missing_from_a_checkpoint_are_reported(checkpoint: Path) -> Non
     from safetensors.torch import save_file
 
     name = "bert.encoder.layer.1.output.dense.weight"
-    weights = {key: tensor for key, tensor in make_again(checkpoint).items() if key != name}
-    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    others = {key: tensor for key, tensor in weights(checkpoint).items() if key != name}
+    save_file(others, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadTask, match=rf"not all weights .* in the right shapes: {name}"):
         encoder({"checkpoint": str(checkpoint)})
 
