@@ -42,13 +42,23 @@ RadioJoules = Mapping[str, tuple[float, float]]
 
 
 class Planning:
-    """The state of a study before its next round: task, scheme, nodes, and known links."""
+    """The state of a study before its next round: task, scheme, nodes, and known links.
 
-    def __init__(self, config: StudyConfig, watchdog_s: float | None = None) -> None:
+    `task` replaces the one that the study names.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        watchdog_s: float | None = None,
+        task: Learning | None = None,
+    ) -> None:
         self.config = config
         self.watchdog_s = watchdog_s
         self.seed = config.seed
-        self.task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
+        if task is None:
+            task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
+        self.task = task
         self.model_costs = _model_costs(self.task)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)

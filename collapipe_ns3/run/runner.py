@@ -23,7 +23,9 @@ from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import CostBook, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart
+from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.protocol import Learning
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
@@ -83,11 +85,16 @@ class Run(Planning):
     """
 
     def __init__(
-        self, config: StudyConfig, device: torch.device, watchdog_s: float | None = None
+        self,
+        config: StudyConfig,
+        device: torch.device,
+        watchdog_s: float | None = None,
+        task: Learning | None = None,
     ) -> None:
-        super().__init__(config, watchdog_s)
+        super().__init__(config, watchdog_s, task)
         self.device = device
-        model = self.task.model(number(self.seed, "weights")).to(device)
+        with registry.failing_as(config.task.name, "making its model"):
+            model = self.task.model(number(self.seed, "weights")).to(device)
         make = partial(config.training.kind.make, learning_rate=config.training.learning_rate)
         self.state = TrainingState(model, make)
         self.traces: TraceFiles | None = None
@@ -120,7 +127,7 @@ class Run(Planning):
             plan=plan,
             outcome=outcome,
             links=tuple(episode.links.links.values()),
-            metrics=thread.now(lambda: self.task.evaluate(self.state.model)),
+            metrics=thread.now(self._evaluated),
             start_ns=self.now_ns,
             planning_wall_s=episode.planning_wall_s,
             seed=self.seed,
@@ -209,8 +216,31 @@ class Run(Planning):
 
         return on_step
 
+    def _evaluated(self) -> dict[str, float]:
+        """The test metrics of the global model, the main one first; raises `TaskFailed`."""
+        name, main = self.config.task.name, self.task.metric.name
+        with registry.failing_as(name, f"evaluating the model after round {self.next_round}"):
+            metrics = {
+                key: float(value) for key, value in self.task.evaluate(self.state.model).items()
+            }
+        if main not in metrics:
+            found = ", ".join(metrics) or "none"
+            what = f"its main metric {main} is not among those of `evaluate`: {found}"
+            raise registry.TaskFailed(f"task {name}: {what}")
+        return {main: metrics[main], **metrics}
+
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
-        return (batch.to(self.device) for batch in self.task.batches(cluster, round))
+        """A cluster's batches on the run's device; raises `TaskFailed`."""
+        doing = f"making batches of cluster {cluster} for round {round}"
+        with registry.failing_as(self.config.task.name, doing):
+            batches = self.task.batches(cluster, round)
+        while True:
+            with registry.failing_as(self.config.task.name, doing):
+                batch = next(batches, None)
+            if batch is None:
+                name = self.config.task.name
+                raise registry.TaskFailed(f"task {name}, {doing}: the batches came to an end")
+            yield batch.to(self.device)
 
     def checkpoint(self) -> bytes:
         """Everything that the next rounds depend on, as written by `torch.save`."""
