@@ -19,6 +19,7 @@ from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.costs.optimizers import OptimizerKind, optimizer_kind
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
+from collapipe_ns3.learning.updates import CLIPPING_FLOPS, Schedule, UpdateRule
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
@@ -105,6 +106,14 @@ class Training(Section):
     optimizer_settings: dict[str, Any] = Field(default_factory=dict)
     """Keywords of the optimizer's constructor, such as `weight_decay`."""
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
+    schedule: Schedule = "constant"
+    """How the learning rate falls after the warm-up: to zero at the last step of all rounds."""
+    warm_up_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    """Local steps over which the learning rate rises to its full value."""
+    head_learning_rate_factor: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    """Learning rate of the last part (decoder or head), as a multiple of `learning_rate`."""
+    clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """The largest norm of a part's gradient; each node clips the parts that it holds."""
     batch_size: _Sequences = 64
     """Sequences that a cluster processes in one local step, in all micro-batches together."""
     local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
@@ -116,8 +125,20 @@ class Training(Section):
 
     @property
     def kind(self) -> OptimizerKind:
-        """The optimizer with its settings. Raises BadOptimizer."""
-        return optimizer_kind(self.optimizer, self.optimizer_settings)
+        """The optimizer with its settings and the costs of clipping. Raises BadOptimizer."""
+        kind = optimizer_kind(self.optimizer, self.optimizer_settings)
+        clipping = 0 if self.clip_norm is None else CLIPPING_FLOPS
+        return dataclasses.replace(kind, flops=kind.flops + clipping)
+
+    def updates(self, rounds: int) -> UpdateRule:
+        """The learning rate of each step of so many rounds, and the clipping of gradients."""
+        return UpdateRule(
+            schedule=self.schedule,
+            warm_up_steps=self.warm_up_steps,
+            total_steps=rounds * self.local_steps,
+            clip_norm=self.clip_norm,
+            head_factor=self.head_learning_rate_factor,
+        )
 
 
 class Node(Section):

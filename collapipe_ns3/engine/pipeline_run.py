@@ -19,6 +19,7 @@ from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
 from collapipe_ns3.outcome import GradientNorms
 from collapipe_ns3.phases import Phase
@@ -33,6 +34,7 @@ class Training:
     `batches(cluster, round)` draws that round's batches of a cluster, the same at every call;
     `shares` are the clusters' fractions of all training data, the weights of the average. `wire` is
     the format of activations and gradients on the air, and `seed` draws its roundings.
+    `updates` are the learning rates of the steps, and the clipping of gradients.
     `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
     model.
     """
@@ -43,6 +45,7 @@ class Training:
     optimizer: OptimizerKind
     wire: Wire = "fp32"
     seed: int = 0
+    updates: UpdateRule = field(default_factory=UpdateRule)
     on_step: Callable[[float], None] = lambda loss: None
     aggregator: Aggregator = field(default_factory=FederatedAveraging)
 
@@ -143,6 +146,7 @@ class PipelineRun:
                 for here, there in pairwise([*self.workers, self.workers[0]])
             ],
             optimizer=training.optimizer,
+            update=training.updates.at(self.round * training.local_steps + number),
             parts=batch.split(micro_batch_sizes(batch.sequences, micro_batches)),
             total=batch.total,
             air=air,

@@ -16,6 +16,7 @@ from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import MicroBatchDraws, StageInput, StageWorker
 from collapipe_ns3.learning.batch import Batch, Payload
+from collapipe_ns3.learning.updates import Update
 from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
 _TRANSFER_KIND = {
@@ -31,8 +32,8 @@ class PipelineStep:
 
     `workers` are the stages in order. `routes[i]` lists the nodes from stage i to stage i + 1,
     including relays; the last route goes from the last stage back to the first. `optimizer` says
-    what its step costs. `parts` are the micro-batches, `total` the number of predictions in all of
-    them, and `air` encodes what is sent.
+    what its step costs, and `update` what it does besides. `parts` are the micro-batches, `total`
+    the number of predictions in all of them, and `air` encodes what is sent.
 
     If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
     squared norm of its gradient accumulated over the micro-batches up to m; every stage runs its
@@ -45,6 +46,7 @@ class PipelineStep:
     workers: Sequence[StageWorker]
     routes: Sequence[Sequence[str]]
     optimizer: OptimizerKind
+    update: Update
     parts: Sequence[Batch]
     total: int
     air: Air
@@ -88,7 +90,8 @@ class PipelineStep:
                 )
         worker = self.workers[stage]
         flops = optimizer_flops(self.optimizer, worker.parameters)
-        await self.site.compute(self._place(stage), "step", -1, flops, worker.step)
+        work = partial(worker.step, self.update)
+        await self.site.compute(self._place(stage), "step", -1, flops, work)
 
     async def _forward(
         self,

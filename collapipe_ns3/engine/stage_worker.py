@@ -16,6 +16,7 @@ from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.split_model import SplitModel
+from collapipe_ns3.learning.updates import Update
 from collapipe_ns3.plan import Pipeline
 
 
@@ -131,9 +132,10 @@ class StageWorker:
             return 0.0
         return float(torch.stack(torch._foreach_norm(gradients)).square().sum())
 
-    def step(self) -> None:
+    def step(self, update: Update) -> None:
         """Updates the parameters and clears their gradients."""
         for unit in self.units:
+            update.prepare(unit.optimizer, unit.module, is_last=self.shape[0] == "decoder")
             unit.optimizer.step()
             unit.optimizer.zero_grad()
 

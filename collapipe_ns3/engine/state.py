@@ -25,10 +25,12 @@ class Unit:
     module: nn.Module
     optimizer: torch.optim.Optimizer
     draws: bool = field(init=False)
+    at_start: dict[str, Any] = field(init=False)  # Adagrad has a state before its first step
     holder: str | None = None  # the node that has the optimizer's state, if any has
 
     def __post_init__(self) -> None:
         self.draws = draws_anything(self.module)
+        self.at_start = deepcopy(self.optimizer.state_dict())
 
     def parameter_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.module.parameters())
@@ -40,8 +42,8 @@ class Unit:
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def reset_optimizer(self) -> None:
-        """Clears the optimizer's state, which no reachable node has."""
-        self.optimizer.state.clear()
+        """Gives up the optimizer's state, which no reachable node has: it is as at the start."""
+        self.optimizer.load_state_dict(deepcopy(self.at_start))
         self.holder = None
 
 

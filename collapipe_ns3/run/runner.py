@@ -197,6 +197,7 @@ class Run(Planning):
             optimizer=settings.kind,
             wire=settings.wire,
             seed=self.seed,
+            updates=settings.updates(self.config.rounds),
             on_step=self._step_reporter(site, plan, on_progress),
         )
         outcome = await run_round(site, self.state, plan, training, start)

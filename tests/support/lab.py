@@ -22,6 +22,7 @@ from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.models.transformer import TranslationModel, build
 from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
@@ -166,6 +167,7 @@ def run_rounds(
     local_steps: int = 1,
     shares: Sequence[float] = (1.0,),
     aggregator: Aggregator | None = None,
+    updates: UpdateRule | None = None,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows."""
     outcomes = []
@@ -175,6 +177,8 @@ def run_rounds(
         training = Training(batches, shares, local_steps, OPTIMIZERS["sgd"])
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
+        if updates is not None:
+            training = dataclasses.replace(training, updates=updates)
         with TorchThread() as thread:
             site = Site(network, profiles(names, busy_ns or {}), thread, CostBook())
             outcome = simulated.run(network, run_round(site, state, plan, training))
