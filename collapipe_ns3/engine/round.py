@@ -12,7 +12,7 @@ from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
-from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
 from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
 from collapipe_ns3.learning.batch import Batch
@@ -45,7 +45,7 @@ async def run_round(
     start = start or RoundStart.now(site)
     planned_ns = simulated_loop().now_ns()
     site.apply(plan)
-    global_model = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
     async with asyncio.TaskGroup() as group:
         for run in runs:
             run.replica.load(global_model)
@@ -118,7 +118,7 @@ async def _aggregate(
     for run in runs:
         place = (run.cluster, run.index, run.weight)
         if run.failure is None:
-            results.append(PipelineResult(*place, run.replica.model.state_dict()))
+            results.append(PipelineResult(*place, run.replica.model.averaged()))
         else:
             failures.append(PipelineFailure(*place, run.failure))
     if not results:
@@ -126,7 +126,7 @@ async def _aggregate(
     flops = aggregation_flops(list(state.model.parameters()), len(results))
     work = partial(aggregator.aggregate, results, failures)
     aggregate = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
-    state.model.load_state_dict(dict(aggregate.parameters))
+    load(state.model, aggregate.parameters)
     places = [(result.cluster, result.pipeline) for result in results]
     return dict(zip(places, aggregate.weights, strict=True))
 

@@ -55,8 +55,18 @@ class Replica:
     units: dict[str, Unit]
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
-        """Overwrites the parameters in place; optimizer states stay as they are."""
-        self.model.load_state_dict(dict(parameters))
+        """Overwrites what is averaged, in place; optimizer states stay as they are."""
+        load(self.model, parameters)
+
+
+def load(model: SplitModel, averaged: Mapping[str, Tensor]) -> None:
+    """Overwrites the tensors of a model that are averaged, in place.
+
+    Raises `ValueError` if any of them is missing, or there are others.
+    """
+    if different := set(averaged) ^ set(model.averaged()):
+        raise ValueError(f"expected the tensors that are averaged; differs: {sorted(different)}")
+    model.load_state_dict(dict(averaged), strict=False)
 
 
 @dataclass(slots=True)
@@ -77,11 +87,17 @@ class TrainingState:
         if key not in self.replicas:
             model = deepcopy(self.model).train()
             units = {
-                name: Unit(name, module, self.make_optimizer(module.parameters()))
+                name: Unit(name, module, self._optimizer(module))
                 for name, module in model.parts().items()
             }
             self.replicas[key] = Replica(model, units)
         return self.replicas[key]
+
+    def _optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
+        trained = [each for each in part.parameters() if each.requires_grad]
+        if not trained:  # for which torch makes no optimizer of most kinds
+            return torch.optim.SGD([{"params": []}])
+        return self.make_optimizer(iter(trained))
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain data, for `torch.save`."""

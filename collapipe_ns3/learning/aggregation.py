@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Parameters of a model by their names.
+#: Tensors of a model by their names: what `SplitModel.averaged` gives.
 Parameters = Mapping[str, "Tensor"]
 
 
@@ -64,7 +64,8 @@ class FederatedAveraging:
     """The average by shares of the data over all results (McMahan et al., AISTATS 2017).
 
     Parameters = Σ (weight / Σ weight)·parameters, added up in the order given. Failures are left
-    out, so that the weights of the results add to 1.
+    out, so that the weights of the results add to 1. Of tensors of integers, such as counters of
+    batches, no average exists: those of the first result are taken.
     """
 
     def aggregate(
@@ -75,6 +76,9 @@ class FederatedAveraging:
         average: dict[str, Tensor] = {}
         for result, weight in zip(results, weights, strict=True):
             for name, tensor in result.parameters.items():
+                if not tensor.is_floating_point():
+                    average.setdefault(name, tensor)
+                    continue
                 part = tensor * weight
                 average[name] = average[name] + part if name in average else part
         return Aggregate(average, weights)

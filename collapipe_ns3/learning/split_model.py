@@ -38,6 +38,16 @@ class SplitModel(nn.Module):
         """
         raise NotImplementedError
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The tensors that travel and are averaged: trained parameters and persistent buffers.
+
+        Each is there once, by its first name in `state_dict`. Frozen parameters are the same on
+        all nodes. The tensors are the model's own.
+        """
+        trained = {name for name, each in self.named_parameters() if each.requires_grad}
+        kept = trained | {name for name, _ in self.named_buffers()}
+        return {name: tensor for name, tensor in self.state_dict().items() if name in kept}
+
     def encode(self, inputs: Payload, side: Payload) -> Payload:
         """What the last part is given: the output of the first part and all blocks."""
         *parts, _ = self.parts().values()
