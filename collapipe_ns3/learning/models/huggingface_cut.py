@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models.classifier import Classifier
-from collapipe_ns3.learning.models.translator import Translator
+from collapipe_ns3.learning.models.translator import Continuation, Translator
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -104,6 +104,35 @@ class CutTranslator(Translator):
         )
         logits: Tensor = output[0]
         return logits
+
+    def continuation(self, x: Payload, side: Payload) -> Continuation:
+        return CachedDecoder(self.decoder, x, side)
+
+
+class CachedDecoder:
+    """A `Continuation` by the library's cache of keys and values."""
+
+    def __init__(self, decoder: nn.Module, x: Payload, side: Payload) -> None:
+        self.decoder, self.x, self.side = decoder, x, side
+        self.cache: dict[str, Any] = {}  # by the name that this version of the library has for it
+
+    def next_logits(self, tokens: Tensor) -> Tensor:
+        output = self.decoder(
+            encoder_outputs=self.x,
+            attention_mask=_attended(self.side),
+            decoder_input_ids=tokens.unsqueeze(1),
+            use_cache=True,
+            **self.cache,
+        )
+        name = "cache" if "cache" in output else "past_key_values"
+        self.cache = {name: output[name]}
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def select(self, rows: Tensor) -> None:
+        self.x, self.side = (tuple(t[rows] for t in tensors) for tensors in (self.x, self.side))
+        for cache in self.cache.values():
+            cache.batch_select_indices(rows)
 
 
 def _encoder_block(encoder: Any, layer: nn.Module) -> nn.Module:

@@ -19,6 +19,7 @@ from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.models.huggingface import encoder_family, translator_family
 from collapipe_ns3.learning.models.huggingface_cut import CutEncoder, CutTranslator
 from collapipe_ns3.learning.models.huggingface_load import Family, make
+from collapipe_ns3.learning.models.translator import Recomputation
 from collapipe_ns3.learning.spec import BOS, EOS, IGNORED, PAD
 from collapipe_ns3.learning.split_model import SplitModel
 
@@ -235,6 +236,26 @@ def test_conversion_reaches_all_tensors_and_leaves_integers(name: str, head: str
     assert model.uncut_loss(part).item() == pytest.approx(expected, rel=1e-5)
     found = [key for key, tensor in model.named_buffers() if not tensor.is_floating_point()]
     assert found == integers
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_the_cache_of_keys_and_values_gives_the_logits_of_the_whole_decoder(name: str) -> None:
+    model = cut(whole(name, "decoder", 0.1), "decoder").eval()
+    assert isinstance(model, CutTranslator)
+    data = batch("decoder")
+    (target,) = data.labels
+    rows = torch.tensor([2, 2, 0, 7])
+    with torch.no_grad():
+        x = model.encode(data.inputs, data.side)
+        cached, recomputed = model.continuation(x, data.side), Recomputation(model, x, data.side)
+        for step, tokens in enumerate(target.unbind(1)):
+            if step == 4:
+                for each in (cached, recomputed):
+                    each.select(rows)
+            given = tokens if step < 4 else tokens[rows]
+            torch.testing.assert_close(
+                cached.next_logits(given), recomputed.next_logits(given), rtol=1e-4, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
