@@ -4,6 +4,11 @@ Names of persons, places, organisations and products are made of the same syllab
 does not say which type it has: the words around it do. The splits share no word of a name, except
 for the additions that many names have ("New", "Group"). Words that are no entity are capitalised at
 the beginning of sentences, and also elsewhere ("Internet").
+
+Strict F1 on the test split for 3000 training sentences: all capitalised words as persons 0.14;
+known words by their most frequent tag 0.18, with other capitalised words as persons 0.33; an
+encoder of four blocks of width 64 (Adam, learning rate 1e-3, batches of 32) 0.73 after 16 s on one
+core, and 0.80 after 40 s.
 """
 
 from __future__ import annotations

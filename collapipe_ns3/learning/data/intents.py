@@ -4,6 +4,10 @@ Most intents come in pairs that share their words and differ in their order ("fr
 upgrades a plan, "from plus to basic" downgrades it), so that a model that only counts words can't
 tell them apart. What a test request asks for (a template with the values of its slots) is asked for
 in no request of another split; every template, and every value of a slot, is in the training split.
+
+Accuracy on the test split for 4000 training requests: the most frequent intent 0.08, TF-IDF of
+words with logistic regression 0.52, with pairs of words 0.92; an encoder of four blocks of width 64
+(Adam, learning rate 1e-3, batches of 32) 0.87 after 24 s on one core, and 0.96 after 48 s.
 """
 
 from __future__ import annotations

@@ -356,3 +356,30 @@ def test_the_origin_of_a_sentence_is_its_document(tmp_path: Path) -> None:
     path = written(tmp_path, "a.conll", f"{mark}one O\n\ntwo O\n\n{mark}three O\n")
     origins = [example.origin for example in read_conll(path).examples]
     assert origins == ["document 1", "document 1", "document 2"]
+
+
+PIECES = [b"text", b"label", b",", b"\t", b"\n", b"\r\n", b'"', b"{", b"}", b":", b"[", b"1"]
+PIECES += [b"\xff", b"\0", b"\xc3\xa4", b" ", b"O", b"B-x", b"\r", b"\xef\xbb\xbf", b"null", b"\\"]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join) | st.binary(max_size=60),
+    st.sampled_from(["a.csv", "a.tsv", "a.jsonl", "a.conll", "a.csv.gz"]),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_file_is_read_or_refused(raw: bytes, name: str, headed: bool) -> None:
+    if headed and not name.endswith("conll"):
+        raw = (b"text\tlabel\n" if "tsv" in name else b"text,label\n") + raw
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), name, raw)
+        refused: tuple[str, ...] = (name,)
+        try:
+            if name.endswith("conll"):
+                assert read_conll(path).examples
+            else:
+                assert read_labelled(path, COLUMNS).examples
+        except BadData as bad:
+            refused = bad.problems
+    assert all(problem.startswith(name) for problem in refused)
+    assert 1 <= len(refused) <= MOST_PROBLEMS + 1
