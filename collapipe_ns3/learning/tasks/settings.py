@@ -14,14 +14,14 @@ Data = Annotated[
     str | None,
     Field(
         description="A folder with files of data; their names say which has the training, the "
-        "validation and the test split. None for data that is generated."
+        "validation and the test split. null for data that is generated."
     ),
 ]
 Column = Annotated[
     str | None,
     Field(
         min_length=1,
-        description="The name of a column of CSV and TSV files, or of a key of JSONL files. None "
+        description="The name of a column of CSV and TSV files, or of a key of JSONL files. null "
         "for the usual names.",
     ),
 ]
@@ -30,7 +30,7 @@ OriginColumn = Annotated[
     Field(
         min_length=1,
         description="The column or key that says where an example is from, such as its author, for "
-        "the division by source. None if there is none.",
+        "the division by source. null if there is none.",
     ),
 ]
 Vocabulary = Annotated[
@@ -40,7 +40,7 @@ Vocabulary = Annotated[
 TokenizerFile = Annotated[
     str | None,
     Field(
-        description="A file tokenizer.json. None for that of the model's checkpoint, or without "
+        description="A file tokenizer.json. null for that of the model's checkpoint, or without "
         "one for byte-pair encoding that is trained on the clusters' data."
     ),
 ]
@@ -67,7 +67,7 @@ ClusterSize = Annotated[
     Field(
         ge=1,
         le=10_000_000,
-        description="Examples of each cluster that has no size of its own. None divides all "
+        description="Examples of each cluster that has no size of its own. null divides all "
         "training examples among those clusters.",
     ),
 ]
@@ -93,7 +93,7 @@ EvaluateSize = Annotated[
     Field(
         ge=1,
         description="The most examples on which the model is evaluated, the same ones in all "
-        "rounds. None for the whole split.",
+        "rounds. null for the whole split.",
     ),
 ]
 Split = Annotated[
