@@ -20,9 +20,10 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile, profile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.numbers import Numbers
@@ -42,14 +43,14 @@ def measure() -> dict[str, float]:
     setup = Setup((4000,), batch_size=64, seed=1, model=MODEL)
     task = Numbers(setup, limit=1000, kinds=("cardinal",))
     batches = list(itertools.islice(task.batches(0, 0), STEPS))
-    plain, state = task.model(1), TrainingState(task.model(1), adamw)
-    optimizer, costs = adamw(plain.parameters()), CostBook()
+    plain, state = task.model(1), TrainingState(task.model(1), adamw, closed_form(task.spec))
+    optimizer = adamw(plain.parameters())
     with TorchThread() as thread:
-        engine_s(thread, state, costs, batches)  # measures the costs, as a run does once
+        engine_s(thread, state, batches)  # makes the replica and its optimizers, as a run does once
         runs = [
             (
                 thread.now(lambda: plain_s(plain, optimizer, batches)),
-                engine_s(thread, state, costs, batches),
+                engine_s(thread, state, batches),
             )
             for _ in range(REPEATS)
         ]
@@ -75,9 +76,7 @@ def plain_s(model: SplitModel, optimizer: torch.optim.Optimizer, batches: list[B
     return time.perf_counter() - began
 
 
-def engine_s(
-    thread: TorchThread, state: TrainingState, costs: CostBook, batches: list[Batch]
-) -> float:
+def engine_s(thread: TorchThread, state: TrainingState, batches: list[Batch]) -> float:
     """Wall time of a round with as many local steps as there are batches."""
     nodes: dict[str, DeviceProfile] = {
         "bs": profile("edge-server"),
@@ -89,7 +88,7 @@ def engine_s(
     kind = OPTIMIZERS["adamw"]
     training = Training(lambda cluster, round: iter(batches), (1.0,), len(batches), kind)
     network = FixedRateNetwork(nodes, Link(rate_bps=100_000_000))
-    site = Site(network, nodes, thread, costs)
+    site = Site(network, nodes, thread)
     began = time.perf_counter()
     simulated.run(network, run_round(site, state, plan, training))
     return time.perf_counter() - began

@@ -13,7 +13,6 @@ from typing import Any
 from bridge.compute import TorchThread
 from collapipe_ns3.contract import Step, Violation
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, rounds, tiny
-from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import PipelineFate, RoundOutcome
 from collapipe_ns3.plan import PlanError
@@ -160,7 +159,7 @@ class SchemeContract:
         """A scheme, the outcome of its executed plan, and its observation before the next round."""
         run = self._run()
         with TorchThread() as thread:
-            outcome = run.execute(run.plan, run.pairs_to_sound(), thread, CostBook()).outcome
+            outcome = run.execute(run.plan, run.pairs_to_sound(), thread).outcome
         known = run.links.after(outcome.links, outcome.duration_ns / 1e9)
         return run.scheme, outcome, run.observation(known)
 

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from bridge.payload import size_bytes
-from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import Polynomial, grid, interpolated
-from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.learning.batch import Batch, BatchShape, Payload
 from collapipe_ns3.learning.compute_modes import as_float32, autocast
 from collapipe_ns3.learning.draws import draws, draws_anything, seeded
@@ -187,7 +185,7 @@ class Bench:
                     return forward(given)
 
         ignored = (*part.parameters(), *part.buffers(), *batch.side, *batch.labels)
-        leaves = tuple(leaf(each) if place > 0 else each.detach() for each in x)
+        leaves = tuple(_leaf(each) if place > 0 else each.detach() for each in x)
         trained = [p for p in part.parameters() if p.requires_grad]
         ahead, back, kept, output = passes(drawn, leaves, trained, ignored)
         sent = () if last else (*output, *batch.side)
@@ -206,7 +204,7 @@ class Bench:
         return figures, tuple(each.detach() for each in output)
 
 
-def leaf(tensor: Tensor) -> Tensor:
+def _leaf(tensor: Tensor) -> Tensor:
     """The values of a tensor outside any graph; gradients flow to floating-point numbers."""
     detached = tensor.detach()
     return detached.requires_grad_() if detached.is_floating_point() else detached
@@ -277,19 +275,6 @@ def _settings(module: nn.Module) -> list[tuple[str, object]]:
     return sorted(found, key=lambda each: each[0])
 
 
-def measure(
-    function: Callable[..., Tensor], parameters: Sequence[nn.Parameter], inputs: Sequence[Any]
-) -> StageCost:
-    """The costs of a function of tensors, of which the first alone needs a gradient."""
-    ahead, back, kept, _ = passes(
-        lambda leaves: (function(*leaves, *inputs[1:]),),
-        (leaf(inputs[0]),),
-        [each for each in parameters if each.requires_grad],
-        [*parameters, *(each for each in inputs[1:] if isinstance(each, Tensor))],
-    )
-    return StageCost(ahead, back, size_bytes(parameters), kept)
-
-
 def _counter() -> FlopCounterMode:
     """torch's FLOP counter, extended by the CPU's attention kernel, which it lacks."""
     aten = torch.ops.aten
@@ -308,13 +293,3 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return int(sdpa_backward_flop_count(grad, query, key, value))
-
-
-def optimizer_flops(optimizer: OptimizerKind, parameters: Sequence[nn.Parameter]) -> int:
-    """FLOPs of one optimizer step."""
-    return optimizer.flops * sum(p.numel() for p in parameters)
-
-
-def aggregation_flops(parameters: Sequence[nn.Parameter], models: int) -> int:
-    """FLOPs of a weighted average: a multiplication and an addition per parameter and model."""
-    return 2 * models * sum(p.numel() for p in parameters)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from bridge.formats import Wire, rows_bytes
 from collapipe_ns3.costs.polynomial import ZERO, Polynomial, total
+from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.plan import Pipeline
@@ -69,6 +70,11 @@ class PartCosts:
     parameter_bytes: int
     tensors: int
     frozen_bytes: int = 0
+
+    @property
+    def parameters(self) -> int:
+        """The number of trained parameters, which are in fp32."""
+        return self.parameter_bytes // PARAMETER_BYTES
 
     @classmethod
     def joined(cls, parts: Iterable[PartCosts]) -> PartCosts:
@@ -137,6 +143,11 @@ class ModelCosts:
     def parameter_bytes(self) -> int:
         """Bytes of the trained parameters of the whole model."""
         return sum(part.parameter_bytes for part in (self.first, *self.blocks, self.last))
+
+    @property
+    def parameters(self) -> int:
+        """The number of trained parameters of the whole model."""
+        return self.parameter_bytes // PARAMETER_BYTES
 
     def segment(self, first: int, last: int) -> PartCosts:
         """The costs of the blocks from `first` to `last`, inclusive, on one node."""

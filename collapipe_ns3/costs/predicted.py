@@ -12,8 +12,6 @@ normalisation before it, apart from the norms after the last blocks, which it la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from collapipe_ns3.costs.parts import NOTHING, Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import SEQUENCES, TARGETS, TOKENS, ZERO, Polynomial
 from collapipe_ns3.learning import architecture
@@ -22,20 +20,6 @@ from collapipe_ns3.learning.spec import ModelSpec
 
 _TOKEN_BYTES = 8  # a token's number or a class (int64)
 _ELEMENT_BYTES = 4  # fp32
-
-
-@dataclass(frozen=True, slots=True)
-class StageCost:
-    """FLOPs of a stage's forward and backward on one micro-batch, and its memory in bytes.
-
-    `activation_bytes` is what autograd keeps from forward to backward, without parameters. Means
-    over several micro-batches or parts may be fractions.
-    """
-
-    forward_flops: float
-    backward_flops: float
-    parameter_bytes: float
-    activation_bytes: int
 
 
 def closed_form(spec: ModelSpec, longest: Lengths | None = None) -> ModelCosts:

@@ -10,9 +10,18 @@ from bridge.formats import Wire
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import Polynomial
-from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceCosts:
+    """The costs of one sequence in a part: means, but for the bytes that autograd keeps of it."""
+
+    forward_flops: float
+    backward_flops: float
+    parameter_bytes: float
+    kept_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class Workload:
 
     - `embedding`, `block` and `decoder` are the costs of one sequence of the usual length: of a
       whole batch divided by its size, and for `block` the mean over all blocks, except that its
-      `activation_bytes` are those of a single sequence in the block that keeps the most.
+      `kept_bytes` are those of a single sequence in the block that keeps the most.
     - `activation_bytes`, `gradient_bytes` and `labels_bytes` are bytes on air of one sequence, too:
       means over all hops.
     - `held_bytes` is the memory of the largest block in training (parameters, gradients, optimizer
@@ -43,9 +52,9 @@ class Workload:
     tokens: int
     targets: int
     wire: Wire
-    embedding: StageCost
-    block: StageCost
-    decoder: StageCost
+    embedding: SequenceCosts
+    block: SequenceCosts
+    decoder: SequenceCosts
     activation_bytes: float
     gradient_bytes: float
     labels_bytes: float
@@ -108,7 +117,7 @@ class Workload:
     @property
     def model_parameters(self) -> int:
         """The number of trained parameters of the whole model."""
-        return self.model.parameter_bytes // PARAMETER_BYTES
+        return self.model.parameters
 
     def shape(self, sequences: int) -> BatchShape:
         """The shape of a micro-batch of so many sequences of the usual length."""
@@ -124,14 +133,16 @@ def held_bytes(part: PartCosts, optimizer: OptimizerKind) -> int:
     return optimizer.training_bytes(part.parameter_bytes) + part.frozen_bytes
 
 
-def _per_sequence(parts: Iterable[PartCosts], batch: BatchShape, single: BatchShape) -> StageCost:
+def _per_sequence(
+    parts: Iterable[PartCosts], batch: BatchShape, single: BatchShape
+) -> SequenceCosts:
     """The mean costs of a sequence in one of these parts; the most that any of them keeps."""
     parts, size = list(parts), batch.sequences
-    return StageCost(
+    return SequenceCosts(
         forward_flops=_mean((part.forward_flops(batch) for part in parts), size),
         backward_flops=_mean((part.backward_flops(batch) for part in parts), size),
         parameter_bytes=_mean((part.parameter_bytes for part in parts), 1),
-        activation_bytes=_most((part.kept_bytes for part in parts), single),
+        kept_bytes=_most((part.kept_bytes for part in parts), single),
     )
 
 

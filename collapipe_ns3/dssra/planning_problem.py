@@ -159,7 +159,7 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
         less = np.where(settings.schedule == "gpipe", 0, finest > window)
         most, usual = (
             blocks * (work.held_bytes + work.batch_size * saved) - less
-            for saved in (work.saved_bytes, work.block.activation_bytes)
+            for saved in (work.saved_bytes, work.block.kept_bytes)
         )
         nodes = np.arange(fleet.nodes)
         lacking = (nodes > 0) & (nodes <= fleet.size[:, None]) & (memory < most[:, None])

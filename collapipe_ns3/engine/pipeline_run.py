@@ -160,11 +160,11 @@ class PipelineRun:
         training.on_step(self.losses[-1])
 
     def _parameter_bytes(self) -> dict[str, int]:
-        """Bytes of parameters on each node except the base station, in the order of the stages."""
+        """Bytes of trained parameters on each node but the base station, in order of the stages."""
         held: dict[str, int] = {}
         for worker in self.workers:
             if worker.node != SERVER:
-                size = sum(unit.parameter_bytes() for unit in worker.units)
+                size = worker.costs.parameter_bytes
                 held[worker.node] = held.get(worker.node, 0) + size
         return held
 

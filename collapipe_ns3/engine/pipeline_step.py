@@ -9,9 +9,7 @@ from functools import partial
 
 from bridge.network import TransferKind
 from bridge.payload import bytes_on_air, size_bytes
-from collapipe_ns3.costs.measured import optimizer_flops
 from collapipe_ns3.costs.optimizers import OptimizerKind
-from collapipe_ns3.costs.predicted import StageCost
 from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import MicroBatchDraws, StageInput, StageWorker
@@ -69,7 +67,6 @@ class PipelineStep:
         """Executes the actions of one stage in order."""
         arrived: dict[Action, Message] = {}
         to_send: dict[Action, Payload] = {}
-        costs: dict[int, StageCost] = {}
         if stage == 0:
             for m, part in enumerate(self.parts):
                 inputs = Message.unchanged((*part.inputs, *part.side))
@@ -80,16 +77,16 @@ class PipelineStep:
             if action.kind in RECEIVES:
                 arrived[action] = await self._expected(action)
             elif action.kind is ActionKind.FORWARD:
-                costs[m] = await self._forward(stage, m, arrived, to_send)
+                await self._forward(stage, m, arrived, to_send)
             elif action.kind is ActionKind.BACKWARD:
-                await self._backward(stage, m, arrived, to_send, costs[m])
+                await self._backward(stage, m, arrived, to_send)
             else:
                 payload = to_send.pop(action)
                 group.create_task(
                     self._send(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
         worker = self.workers[stage]
-        flops = optimizer_flops(self.optimizer, worker.parameters)
+        flops = self.optimizer.flops * worker.costs.parameters
         work = partial(worker.step, self.update)
         await self.site.compute(self._place(stage), "step", -1, flops, work)
 
@@ -99,7 +96,7 @@ class PipelineStep:
         m: int,
         arrived: dict[Action, Message],
         to_send: dict[Action, Payload],
-    ) -> StageCost:
+    ) -> None:
         worker, last = self.workers[stage], len(self.workers) - 1
         message = arrived.pop(Action(stage, ActionKind.RECEIVE_ACTIVATION, m))
         labels = Message.unchanged(())
@@ -112,19 +109,18 @@ class PipelineStep:
             draws = MicroBatchDraws(self.air.seed, (*self.air.name, m))
             return StageInput(tensors[:x], tensors[x:], draws, labels.tensors(), self.total)
 
-        shapes = (*message.shapes, *labels.shapes)
-        cost = self.site.costs.of(worker, shapes, given, self.site.thread)
+        shape = self.parts[m].shape
 
         def work() -> tuple[Payload, Payload]:
             values = given()
-            return worker.forward(m, cost.activation_bytes, values), values.side
+            return worker.forward(m, worker.costs.kept_bytes(shape), values), values.side
 
-        output, side = await self.site.compute(self._place(stage), "F", m, cost.forward_flops, work)
+        flops = worker.costs.forward_flops(shape)
+        output, side = await self.site.compute(self._place(stage), "F", m, flops, work)
         if stage == last:
             self.losses[m] = float(output[0])
         else:
             to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (*output, *side)
-        return cost
 
     async def _backward(
         self,
@@ -132,11 +128,12 @@ class PipelineStep:
         m: int,
         arrived: dict[Action, Message],
         to_send: dict[Action, Payload],
-        cost: StageCost,
     ) -> None:
+        worker = self.workers[stage]
         gradient = arrived.pop(Action(stage, ActionKind.RECEIVE_GRADIENT, m), None)
-        work = partial(self._backward_work, self.workers[stage], m, gradient)
-        result = await self.site.compute(self._place(stage), "B", m, cost.backward_flops, work)
+        work = partial(self._backward_work, worker, m, gradient)
+        flops = worker.costs.backward_flops(self.parts[m].shape)
+        result = await self.site.compute(self._place(stage), "B", m, flops, work)
         if result:
             to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = result
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from bridge.loop import simulated_loop
-from collapipe_ns3.costs.measured import aggregation_flops
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
@@ -89,7 +88,7 @@ def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) ->
             for unit in replica.units.values():
                 if unit.holder in absent:  # which can't send it
                     unit.reset_optimizer()
-            line = workers(replica, pipeline, control_unit(cluster.cluster), SERVER)
+            line = workers(replica, pipeline, state.costs, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
             batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
             steps = schedule_of(pipeline)
@@ -123,7 +122,7 @@ async def _aggregate(
             failures.append(PipelineFailure(*place, run.failure))
     if not results:
         return {}
-    flops = aggregation_flops(list(state.model.parameters()), len(results))
+    flops = 2 * len(results) * state.costs.parameters  # a multiplication and an addition for each
     work = partial(aggregator.aggregate, results, failures)
     aggregate = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
     load(state.model, aggregate.parameters)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
-
-import torch
 
 from bridge.compute import Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network, TransferKind
 from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.costs.measured import measure
-from collapipe_ns3.costs.predicted import StageCost
-from collapipe_ns3.engine.stage_worker import StageInput, StageWorker
 from collapipe_ns3.outcome import Computation
 from collapipe_ns3.plan import RoundPlan, Terms
 
@@ -34,36 +28,6 @@ class TransferFailed(RuntimeError):
         )
 
 
-@dataclass(slots=True)
-class CostBook:
-    """The measured costs of stages, each measured once for every shape of stage and inputs."""
-
-    entries: dict[tuple[object, ...], StageCost] = field(default_factory=dict)
-
-    def of(
-        self,
-        worker: StageWorker,
-        shapes: Sequence[torch.Size],
-        given: Callable[[], StageInput],
-        thread: TorchThread,
-    ) -> StageCost:
-        """FLOPs and memory of a stage's forward and backward on inputs of these shapes.
-
-        `given` is called in the torch thread, and only if the cost has not been measured yet.
-        """
-        key = (*worker.shape, *map(tuple, shapes))
-        if key not in self.entries:
-            self.entries[key] = thread.now(lambda: _measured(worker, given()))
-        return self.entries[key]
-
-
-def _measured(worker: StageWorker, given: StageInput) -> StageCost:
-    def first(x: torch.Tensor) -> torch.Tensor:
-        return worker.function(replace(given, x=(x, *given.x[1:])))[0]
-
-    return measure(first, worker.parameters, [given.x[0]])
-
-
 class Site:
     """A network with a processor at each node; it executes one round after another.
 
@@ -75,12 +39,10 @@ class Site:
         network: Network,
         profiles: Mapping[str, DeviceProfile],
         thread: TorchThread,
-        costs: CostBook,
     ) -> None:
         self.network = network
         self.profiles = profiles
         self.thread = thread
-        self.costs = costs
         self.terms = Terms()
         self.computations: list[Computation] = []
         self._processors = {node: Processor(thread) for node in profiles}

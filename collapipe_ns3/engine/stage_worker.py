@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.draws import draws, seeded
@@ -41,8 +43,8 @@ class MicroBatchDraws:
 class StageInput:
     """What a stage is given for the forward pass of a micro-batch.
 
-    Gradients flow through the floating-point tensors of `x`; at stage 0 these are the inputs of the
-    batch. The last stage alone needs the labels, and `total`, the predictions in the whole batch.
+    `x` are the inputs of the batch at stage 0, and at others the output of the stage before. The
+    last stage alone needs the labels, and `total`, the predictions in the whole batch.
     """
 
     x: Payload
@@ -77,12 +79,15 @@ class StageWorker:
     """Runs the forward and backward passes of one stage, and keeps what backward needs.
 
     Gradients accumulate in the parameters in the order of the calls of `backward`, which is the
-    order of the schedule. `shape` is the kind of stage and its number of encoder blocks: stages of
-    equal shape have equal costs.
+    order of the schedule. `costs` are those of its parts together, and `blocks` is the number of
+    encoder blocks among them. The first stage is given the inputs of a batch, for which no
+    gradients are computed.
     """
 
     node: str
-    shape: tuple[str, int]
+    role: Literal["first", "segment", "last"]
+    blocks: int
+    costs: PartCosts
     function: Function
     units: Sequence[Unit]
     kept: dict[int, tuple[Payload, Payload, int]] = field(default_factory=dict)
@@ -92,17 +97,12 @@ class StageWorker:
     def __post_init__(self) -> None:
         self.parameters = [p for unit in self.units for p in unit.module.parameters()]
 
-    @property
-    def blocks(self) -> int:
-        """How many encoder blocks the stage has."""
-        return self.shape[1]
-
     def forward(self, micro_batch: int, saved_bytes: int, given: StageInput) -> Payload:
         """The stage's output, detached from the graph that computed it.
 
         `saved_bytes` is what autograd keeps for the backward pass; it is only counted.
         """
-        leaves = given.detached
+        leaves = given if self.role == "first" else given.detached
         output = self.function(leaves)
         self.kept[micro_batch] = (leaves.x, output, saved_bytes)
         now_saved = sum(saved for _, _, saved in self.kept.values())
@@ -113,8 +113,8 @@ class StageWorker:
         """Accumulates the parameters' gradients; returns those of the input's tensors.
 
         `gradients` are those of the output's floating-point tensors, none where that is a loss.
-        Gradients of tensors that the output does not depend on are zero; a part whose parameters
-        are frozen, and whose inputs are integers, has nothing to compute.
+        Gradients of tensors that the output does not depend on are zero; the first stage returns
+        none, and computes nothing if its parameters are frozen.
         """
         leaves, output, _ = self.kept.pop(micro_batch)
         floating = [tensor for tensor in output if tensor.is_floating_point()]
@@ -123,6 +123,8 @@ class StageWorker:
         if wanted:
             tensors, upstream = zip(*wanted, strict=True)
             torch.autograd.backward(tensors, upstream)
+        if self.role == "first":
+            return ()
         return tuple(_gradient(leaf) for leaf in leaves if leaf.is_floating_point())
 
     def gradient_square(self) -> float:
@@ -135,7 +137,7 @@ class StageWorker:
     def step(self, update: Update) -> None:
         """Updates the parameters and clears their gradients."""
         for unit in self.units:
-            update.prepare(unit.optimizer, unit.module, is_last=self.shape[0] == "decoder")
+            update.prepare(unit.optimizer, unit.module, is_last=self.role == "last")
             unit.optimizer.step()
             unit.optimizer.zero_grad()
 
@@ -147,36 +149,37 @@ class StageWorker:
 
     def memory_bytes(self) -> int:
         """Peak memory in bytes: parameters, gradients, optimizer states, kept activations."""
-        weights = sum(unit.parameter_bytes() for unit in self.units)
+        trained, frozen = self.costs.parameter_bytes, self.costs.frozen_bytes
         states = sum(unit.optimizer_bytes() for unit in self.units)
-        return 2 * weights + states + self.peak_saved_bytes
+        return 2 * trained + frozen + states + self.peak_saved_bytes
 
 
 def _gradient(leaf: Tensor) -> Tensor:
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
-def workers(replica: Replica, pipeline: Pipeline, control: str, server: str) -> list[StageWorker]:
+def workers(
+    replica: Replica, pipeline: Pipeline, costs: ModelCosts, control: str, server: str
+) -> list[StageWorker]:
     """The stages of a pipeline in order: the first part, segments of blocks, the last part.
 
-    First and last part are on the nodes `control` and `server`, unless the pipeline names others.
+    `costs` are those of the replica's model. First and last part are on the nodes `control` and
+    `server`, unless the pipeline names others.
     """
     model = replica.model
     embedding, *blocks, decoder = replica.units.values()
     head, tail = pipeline.embedding or control, pipeline.decoder or server
+    first, *segments, last = costs.stages(pipeline)
     held = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
     return [
-        StageWorker(head, ("embedding", 0), _segment(model, [embedding]), [embedding]),
+        StageWorker(head, "first", 0, first, _segment(model, [embedding]), [embedding]),
         *(
             StageWorker(
-                stage.device,
-                ("segment", stage.blocks),
-                _segment(model, units),
-                units,
+                stage.device, "segment", stage.blocks, segment, _segment(model, units), units
             )
-            for stage, units in zip(pipeline.stages, held, strict=True)
+            for stage, segment, units in zip(pipeline.stages, segments, held, strict=True)
         ),
-        StageWorker(tail, ("decoder", 0), _last(model, decoder), [decoder]),
+        StageWorker(tail, "last", 0, last, _last(model, decoder), [decoder]),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.learning.draws import draws_anything
 from collapipe_ns3.learning.split_model import SplitModel
 
@@ -31,9 +32,6 @@ class Unit:
     def __post_init__(self) -> None:
         self.draws = draws_anything(self.module)
         self.at_start = deepcopy(self.optimizer.state_dict())
-
-    def parameter_bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for p in self.module.parameters())
 
     def optimizer_bytes(self) -> int:
         """Bytes of the optimizer's present state: 0 before its first step."""
@@ -73,12 +71,15 @@ def load(model: SplitModel, averaged: Mapping[str, Tensor]) -> None:
 class TrainingState:
     """The global model, and a replica for every (cluster, pipeline) that has trained.
 
+    `costs` are those of the model's parts, which the engine charges.
+
     A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
     had never stopped.
     """
 
     model: SplitModel
     make_optimizer: OptimizerMaker
+    costs: ModelCosts
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from bridge.compute import TorchThread
-from collapipe_ns3.engine.site import CostBook
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.outcome import RoundOutcome
@@ -83,7 +82,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_states(run, earlier)
     plan, sounded = plans[number]
     with TorchThread() as thread:
-        outcome = run.execute(lambda links, sounding_j: plan, sounded, thread, CostBook()).outcome
+        outcome = run.execute(lambda links, sounding_j: plan, sounded, thread).outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
     warnings = trace_warnings(config, traces.kinds if traces else ())
     present = code_identity.of_study(config)
@@ -114,9 +113,10 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
     Their sizes are those of the run, but not their values.
     """
     for cluster in plan.clusters:
+        control = control_unit(cluster.cluster)
         for index, pipeline in enumerate(cluster.pipelines):
             replica = run.state.replica(cluster.cluster, index)
-            for worker in workers(replica, pipeline, control_unit(cluster.cluster), SERVER):
+            for worker in workers(replica, pipeline, run.state.costs, control, SERVER):
                 for unit in worker.units:
                     unit.holder = worker.node
                     if not unit.optimizer.state:

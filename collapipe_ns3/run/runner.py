@@ -20,7 +20,7 @@ from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart
 from collapipe_ns3.learning import registry
@@ -96,7 +96,7 @@ class Run(Planning):
         with registry.failing_as(config.task.name, "making its model"):
             model = self.task.model(number(self.seed, "weights")).to(device)
         make = partial(config.training.kind.make, learning_rate=config.training.learning_rate)
-        self.state = TrainingState(model, make)
+        self.state = TrainingState(model, make, self.model_costs)
         self.traces: TraceFiles | None = None
         self.noise = GradientNoise()
 
@@ -106,19 +106,17 @@ class Run(Planning):
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Iterator[RoundRecord]:
         """Runs the rounds before number `until`; yields each one's record when it has ended."""
-        costs = CostBook()
         with TorchThread() as thread:
             while self.next_round < until:
-                yield self._round(thread, costs, on_progress)
+                yield self._round(thread, on_progress)
 
     def _round(
         self,
         thread: TorchThread,
-        costs: CostBook,
         on_progress: Callable[[Progress], None],
     ) -> RoundRecord:
         sounded = self.pairs_to_sound()
-        episode = self.execute(self.plan, sounded, thread, costs, on_progress)
+        episode = self.execute(self.plan, sounded, thread, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)
         explanation = self.scheme.explain(plan.round, outcome)
@@ -146,7 +144,6 @@ class Run(Planning):
         plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
-        costs: CostBook,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Episode:
         """Executes the next round in a simulation of its own.
@@ -156,19 +153,18 @@ class Run(Planning):
         state then holds the new model.
         """
         with self._simulating():
-            return self._executed(plan_from, sounded, thread, costs, on_progress)
+            return self._executed(plan_from, sounded, thread, on_progress)
 
     def _executed(
         self,
         plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
-        costs: CostBook,
         on_progress: Callable[[Progress], None],
     ) -> Episode:
         traces = self.traces and self.traces.of_round(self.next_round)
         net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
-        site = Site(net, self.profiles, thread, costs)
+        site = Site(net, self.profiles, thread)
         episode = self._episode(site, plan_from, sounded, on_progress)
         try:
             return simulated.run(net, episode, watchdog_s=self.watchdog_s)

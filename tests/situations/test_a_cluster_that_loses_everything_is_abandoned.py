@@ -13,7 +13,7 @@ from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.prediction.knowledge import losses
@@ -35,7 +35,7 @@ def rounds(broken: list[bool]) -> tuple[CollaPipe, list[RoundOutcome]]:
         plan = scheme.plan(number, seen(book))
         network = FixedRateNetwork(seen(book).profiles, RATE, BROKEN if out_of_reach else None)
         with TorchThread() as thread:
-            site = Site(network, seen(book).profiles, thread, CostBook())
+            site = Site(network, seen(book).profiles, thread)
             training = Training(lab.batches, (0.5, 0.5), 1, OPTIMIZERS["sgd"])
             outcome = simulated.run(network, run_round(site, state, plan, training))
         scheme.learn(outcome)

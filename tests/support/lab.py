@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,9 +14,10 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
 from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
@@ -37,6 +38,7 @@ SPEC = ModelSpec(
     decoder_blocks=1,
     max_length=8,
 )
+COSTS = closed_form(SPEC)
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,6 @@ def adamw(parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
 
 def model(spec: ModelSpec = SPEC) -> TranslationModel:
     return build(spec, seed=3)
-
-
-def segment(blocks: Sequence[torch.nn.Module]) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of (activation, padding mask) that applies encoder blocks one after another."""
-
-    def run(x: Tensor, padding: Tensor) -> Tensor:
-        for block in blocks:
-            x = block(x, src_key_padding_mask=padding)
-        return x
-
-    return run
 
 
 def batches(cluster: int, round: int, size: int = 12) -> Iterator[Batch]:
@@ -180,7 +171,7 @@ def run_rounds(
         if updates is not None:
             training = dataclasses.replace(training, updates=updates)
         with TorchThread() as thread:
-            site = Site(network, profiles(names, busy_ns or {}), thread, CostBook())
+            site = Site(network, profiles(names, busy_ns or {}), thread)
             outcome = simulated.run(network, run_round(site, state, plan, training))
         conserve(outcome)
         outcomes.append(outcome)
@@ -193,7 +184,7 @@ def run_one(plan: RoundPlan, state: TrainingState | None = None, **how: object) 
 
 
 def fresh(make_optimizer: OptimizerMaker) -> TrainingState:
-    return TrainingState(model(), make_optimizer)
+    return TrainingState(model(), make_optimizer, COSTS)
 
 
 def conserve(outcome: RoundOutcome) -> None:

@@ -377,7 +377,7 @@ def rooms(fleet: Fleet, work: Workload, cases: Cases) -> Array:
     with batches of the greatest length, its fair part (`Fleet.fair_bytes`) with usual ones.
     """
     memory = fleet.memory_bytes[cases.cluster][:, 1:, None]
-    fair, usual = fleet.fair_bytes[cases.cluster][:, None, None], work.block.activation_bytes
+    fair, usual = fleet.fair_bytes[cases.cluster][:, None, None], work.block.kept_bytes
     blocks = np.arange(work.blocks + 1)
     sequences = (work.batch_size // cases.micro_batches)[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -50,4 +50,4 @@ def test_memory_is_predicted_for_the_longest_sequences() -> None:
         )
         for length in (6, 20)
     )
-    assert short.saved_bytes == long.saved_bytes == long.block.activation_bytes
+    assert short.saved_bytes == long.saved_bytes == long.block.kept_bytes

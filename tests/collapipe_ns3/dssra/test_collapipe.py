@@ -20,7 +20,7 @@ from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.outcome import GradientNorms, RoundOutcome
@@ -63,7 +63,7 @@ def execute(
     network = FixedRateNetwork(NODES, Link(100_000_000, latency_ns=10_000), links)
     training = Training(lambda cluster, round: lab.batches(0, 0), (1.0,), 2, OPTIMIZERS["adamw"])
     with TorchThread() as thread:
-        site = Site(network, dict(real), thread, CostBook())
+        site = Site(network, dict(real), thread)
         return simulated.run(network, run_round(site, state, plan, training)), network
 
 

@@ -14,7 +14,7 @@ from bridge.network import TransferKind
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.outcome import RoundOutcome
 
@@ -26,7 +26,7 @@ def run(wire: Wire, seed: int = 1, state: TrainingState | None = None) -> RoundO
     network = FixedRateNetwork(names, lab.FAST)
     training = Training(lab.batches, (1.0,), 2, OPTIMIZERS["sgd"], wire=wire, seed=seed)
     with TorchThread() as thread:
-        site = Site(network, lab.profiles(names, {}), thread, CostBook())
+        site = Site(network, lab.profiles(names, {}), thread)
         made = run_round(site, state or lab.fresh(lab.Recording()), PLAN, training)
         return simulated.run(network, made)
 
@@ -39,7 +39,7 @@ def test_what_a_relay_lacks_is_missing_at_the_end_too() -> None:
     }
     network = FixedRateNetwork(nodes, lab.FAST, links)
     with TorchThread() as thread:
-        site = Site(network, lab.profiles(nodes, {}), thread, CostBook())
+        site = Site(network, lab.profiles(nodes, {}), thread)
         missing = simulated.run(network, site.send_once(nodes, 64, kind))
     assert tuple(missing) == ((8, 20), (40, 48))
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.stage_worker import MicroBatchDraws
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.models import transformer
@@ -25,7 +26,7 @@ def sgd(parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
 
 
 def trained(cuts: Sequence[int], schedule: str) -> dict[str, Tensor]:
-    state = TrainingState(transformer.build(SPEC, 3), sgd)
+    state = TrainingState(transformer.build(SPEC, 3), sgd, closed_form(SPEC))
     lab.run_one(lab.one_cluster(cuts, MICRO_BATCHES, schedule), state, local_steps=2)
     return dict(state.model.state_dict())
 

@@ -121,7 +121,7 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped() -> None:
     expected = lab.run_rounds(plans, whole, shares=(0.5, 0.5))
     lab.run_rounds(plans[:2], parted, shares=(0.5, 0.5))
     kept = copy.deepcopy(parted.to_checkpoint())
-    taken_up = TrainingState(lab.model(), lab.adamw)
+    taken_up = TrainingState(lab.model(), lab.adamw, lab.COSTS)
     taken_up.load_checkpoint(kept)
     (last,) = lab.run_rounds(plans[2:], taken_up, shares=(0.5, 0.5))
     assert last.loss == expected[2].loss

@@ -13,7 +13,7 @@ from collapipe_ns3 import Study
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import CostBook, Site
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.topology import layout
@@ -48,7 +48,7 @@ def in_one_simulation(run: Run) -> list[RoundOutcome]:
 
     try:
         with TorchThread() as thread:
-            site = Site(net, run.profiles, thread, CostBook())
+            site = Site(net, run.profiles, thread)
             return simulated.run(net, rounds(site))
     finally:
         net.close()
