@@ -67,7 +67,7 @@ def load(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
     dropout = {**DEFAULTS, **model}["dropout"]
     config = family.find(family.config).from_pretrained(folder, local_files_only=True)
     config.update({**dict.fromkeys(family.keys["dropout"], dropout), **sizes})
-    with _quiet():
+    with _quiet(), _readable(folder):
         whole, report = family.find(family.model).from_pretrained(
             folder,
             config=config,
@@ -133,6 +133,18 @@ def _check_size(key: str, given: object, stored: object) -> None:
     if given not in (None, DEFAULTS[key], stored):
         message = f"{given} differs from the checkpoint's, which is {stored}; leave it out"
         raise BadTask(f"model.{key}", message)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Raises `BadTask` if the weights are no safetensors, such as a file that was cut off."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        message = f"the weights in {folder} can't be read: {error}"
+        raise BadTask("model.checkpoint", message) from None
 
 
 @contextmanager

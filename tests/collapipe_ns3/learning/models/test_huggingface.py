@@ -159,6 +159,23 @@ def test_pickled_weights_are_not_read(checkpoint: Path) -> None:
         encoder({"checkpoint": str(checkpoint)})
 
 
+@pytest.mark.parametrize("kept", [0, 4, 5000])
+def test_weights_that_were_cut_off_are_reported(checkpoint: Path, kept: int) -> None:
+    path = checkpoint / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(BadTask, match=r"the weights in .* can't be read"):
+        encoder({"checkpoint": str(checkpoint)})
+
+
+def test_the_librarys_messages_are_on_again_after_a_checkpoint(checkpoint: Path) -> None:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    assert before[1]
+    encoder({"checkpoint": str(checkpoint)})
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
 def test_a_file_of_a_checkpoint_in_several_files_is_missed(checkpoint: Path) -> None:
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
