@@ -54,6 +54,16 @@ class Pipeline:
     embedding: str | None = None
     decoder: str | None = None
 
+    def nodes(self, control: str, server: str, local_head: bool = False) -> list[str]:
+        """The node of each stage in order: first part, segments, a local head, last part.
+
+        `control` and `server` have the first and the last part unless the pipeline names others. A
+        local head is where the first part is, as the labels are there.
+        """
+        first = self.embedding or control
+        heads = [first] if local_head else []
+        return [first, *(stage.device for stage in self.stages), *heads, self.decoder or server]
+
     def __str__(self) -> str:
         line = " → ".join(map(str, self.stages))
         if {self.embedding, self.decoder} == {stage.device for stage in self.stages}:

@@ -4,6 +4,9 @@ A schedule is a table that lists, for every stage, its actions in order. The eng
 table and knows no other rule, so what is validated and printed is what runs. An action is printed
 as `2F0`: stage 2, forward, micro-batch 0. Stage 0 is the embedding, and the last stage the decoder.
 
+In the training mode `local_head`, a local head takes the decoder's place at the end of the line,
+and the decoder is a branch that follows it (`with_branch`).
+
 GPipe (Huang et al., NeurIPS 2019) runs all forwards, then all backwards. 1F1B (PipeDream-flush,
 Narayanan et al., ICML 2021) alternates after a warm-up. Its bubble is the same, but stage i of N
 keeps at most N - i micro-batches in memory, instead of all M.
@@ -127,20 +130,51 @@ def _with_messages(orders: list[list[tuple[ActionKind, int]]]) -> Table:
     return tuple(table)
 
 
+def with_branch(line: Table) -> Table:
+    """The table of the training mode `local_head`, from the table of a line of stages.
+
+    The last stage of the line is the local head, which is where the labels are. As soon as it has
+    received the features of a micro-batch, it sends them on to a further stage, the decoder. That
+    trains on them, one micro-batch after the other, and sends nothing back.
+    """
+    *others, head = line
+    branch = len(line)
+    sending = (
+        Action(each.stage, ActionKind.SEND_ACTIVATION, each.micro_batch)
+        if each.kind is ActionKind.RECEIVE_LABELS
+        else each
+        for each in head
+    )
+    kinds = (
+        ActionKind.RECEIVE_ACTIVATION,
+        ActionKind.RECEIVE_LABELS,
+        ActionKind.FORWARD,
+        ActionKind.BACKWARD,
+    )
+    order = [action.micro_batch for action in head if action.kind is ActionKind.FORWARD]
+    decoder = tuple(Action(branch, kind, m) for m in order for kind in kinds)
+    return (*others, tuple(sending), decoder)
+
+
 @lru_cache(maxsize=256)  # a run executes and predicts the same few tables in every round
-def table(name: str, stages: int, micro_batches: int) -> Table:
-    """The table of a schedule in `SCHEDULES`, validated; raises `ScheduleError`."""
-    made = SCHEDULES[name](stages, micro_batches)
+def table(name: str, stages: int, micro_batches: int, local_head: bool = False) -> Table:
+    """The table of a schedule in `SCHEDULES`, validated; raises `ScheduleError`.
+
+    With `local_head`, the last of the `stages` is the branch of `with_branch`.
+    """
+    made = SCHEDULES[name](stages - local_head, micro_batches)
     validate(made, micro_batches)
-    return made
+    return with_branch(made) if local_head else made
 
 
-def schedule_of(pipeline: Pipeline) -> Table:
+def schedule_of(pipeline: Pipeline, local_head: bool = False) -> Table:
     """The table that a pipeline executes; raises `ScheduleError`.
 
-    The embedding is the stage before the segments, the decoder the one after them.
+    The embedding is the stage before the segments, the decoder the one after them; with
+    `local_head`, the local head is between the segments and the decoder.
     """
-    return table(pipeline.schedule, len(pipeline.stages) + 2, pipeline.micro_batches)
+    stages = len(pipeline.stages) + 2 + local_head
+    return table(pipeline.schedule, stages, pipeline.micro_batches, local_head)
 
 
 class ScheduleError(ValueError):

@@ -80,17 +80,17 @@ def measure_parts(
         buffer.data.copy_(before)
     fits: dict[tuple[object, ...], PartCosts] = {}
     costs = []
-    for (name, part), *figures in zip(model.parts().items(), *runs, strict=True):
+    for (name, part), *figures in zip(model.stage_parts().items(), *runs, strict=True):
         size = _parameters(part)
         key = (size, *figures)
         if key not in fits:
             fits[key] = _fitted(name, dict(zip((*shapes, held_out), figures, strict=True)), size)
         costs.append(fits[key])
     labels = {shape: size_bytes(bench.batch(shape).labels) for shape in shapes}
+    local_head = None if model.local_head is None else costs.pop(-2)
     first, *blocks, last = costs
-    return ModelCosts(
-        first, tuple(blocks), last, Message(other_bytes=interpolated(labels)), longest
-    )
+    sent = Message(other_bytes=interpolated(labels))
+    return ModelCosts(first, tuple(blocks), last, sent, longest, local_head)
 
 
 def _sampled(most: int) -> range:
@@ -143,7 +143,7 @@ class Bench:
     def __init__(self, model: SplitModel, sample: Batch, precision: str) -> None:
         self.model, self.sample, self.precision = model, sample, precision
         self.device = sample.predictions.device
-        self.parts = list(model.parts().values())
+        self.parts = list(model.stage_parts().values())
         self.kinds = [_kind(part) for part in self.parts]
         self.drawing = [draws_anything(part) for part in self.parts]
 
@@ -161,7 +161,8 @@ class Bench:
         x, done = batch.inputs, list[Figures]()
         measured: dict[tuple[object, ...], tuple[Figures, Payload]] = {}
         for place, kind in enumerate(self.kinds):
-            key = (kind, *((each.shape, each.dtype) for each in x))
+            head = self.parts[place] is self.model.local_head
+            key = (kind, head, *((each.shape, each.dtype) for each in x))
             if key not in measured:
                 measured[key] = self._measured(place, x, batch)
             figures, x = measured[key]
@@ -170,11 +171,13 @@ class Bench:
 
     def _measured(self, place: int, x: Payload, batch: Batch) -> tuple[Figures, Payload]:
         part = self.parts[place]
-        last = place == len(self.parts) - 1
+        last, head = place == len(self.parts) - 1, part is self.model.local_head
 
         def forward(given: Payload) -> Payload:
             if last:
                 return (self.model.loss(given, batch.side, batch.labels, batch.total),)
+            if head:
+                return (self.model.local_loss(given, batch.side, batch.labels, batch.total),)
             return as_float32(self.model.run(part, given, batch.side))
 
         def drawn(given: Payload) -> Payload:
@@ -188,9 +191,11 @@ class Bench:
         leaves = tuple(_leaf(each) if place > 0 else each.detach() for each in x)
         trained = [p for p in part.parameters() if p.requires_grad]
         ahead, back, kept, output = passes(drawn, leaves, trained, ignored)
+        if head:  # which sends on what it is given
+            output = x
         sent = () if last else (*output, *batch.side)
         floating = [each for each in sent if each.is_floating_point()]
-        gradients = [each for each in output if each.is_floating_point() and not last]
+        gradients = [e for e in output if e.is_floating_point() and not (last or head)]
         figures = Figures(
             forward_flops=ahead,
             backward_flops=back,

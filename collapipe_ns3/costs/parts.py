@@ -114,13 +114,19 @@ class PartCosts:
 
 @dataclass(frozen=True, slots=True)
 class ModelCosts:
-    """The costs of the parts of a model, its labels, and the longest sequences of its task."""
+    """The costs of the parts of a model, its labels, and the longest sequences of its task.
+
+    In the training mode `local_head`, the model has a `local_head`, which trains the first part and
+    the blocks. It is on the node of the first part, and sends the output of the last block on to
+    the last part; see `collapipe_ns3.schedule.with_branch`.
+    """
 
     first: PartCosts
     blocks: tuple[PartCosts, ...]
     last: PartCosts
     labels: Message
     longest: Lengths
+    local_head: PartCosts | None = None
 
     @property
     def encoder_blocks(self) -> int:
@@ -142,7 +148,7 @@ class ModelCosts:
     @property
     def parameter_bytes(self) -> int:
         """Bytes of the trained parameters of the whole model."""
-        return sum(part.parameter_bytes for part in (self.first, *self.blocks, self.last))
+        return sum(part.parameter_bytes for part in self.every_part)
 
     @property
     def parameters(self) -> int:
@@ -154,9 +160,21 @@ class ModelCosts:
         return PartCosts.joined(self.blocks[first : last + 1])
 
     def stages(self, pipeline: Pipeline) -> list[PartCosts]:
-        """The costs of a pipeline's stages in order: the first part, segments, the last part."""
+        """The costs of a pipeline's stages in order: the first part, segments, the last part.
+
+        A local head is before the last part.
+        """
         segments = (self.segment(stage.first, stage.last) for stage in pipeline.stages)
-        return [self.first, *segments, self.last]
+        return [self.first, *segments, *self._local_heads, self.last]
+
+    @property
+    def every_part(self) -> list[PartCosts]:
+        """The costs of all parts in order, those of a local head before the last."""
+        return [self.first, *self.blocks, *self._local_heads, self.last]
+
+    @property
+    def _local_heads(self) -> tuple[PartCosts, ...]:
+        return () if self.local_head is None else (self.local_head,)
 
     def longest_shape(self, sequences: int) -> BatchShape:
         """The shape of so many of the longest sequences."""
@@ -170,6 +188,7 @@ class ModelCosts:
             "last": self.last.to_json(),
             "labels": self.labels.to_json(),
             "longest": {"tokens": self.longest.tokens, "targets": self.longest.targets},
+            "local_head": self.local_head and self.local_head.to_json(),
         }
 
     @classmethod
@@ -181,4 +200,5 @@ class ModelCosts:
             PartCosts.from_json(data["last"]),
             Message.from_json(data["labels"]),
             Lengths(**data["longest"]),
+            PartCosts.from_json(head) if (head := data.get("local_head")) else None,
         )

@@ -12,6 +12,8 @@ normalisation before it, apart from the norms after the last blocks, which it la
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collapipe_ns3.costs.parts import NOTHING, Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import SEQUENCES, TARGETS, TOKENS, ZERO, Polynomial
 from collapipe_ns3.learning import architecture
@@ -22,7 +24,9 @@ _TOKEN_BYTES = 8  # a token's number or a class (int64)
 _ELEMENT_BYTES = 4  # fp32
 
 
-def closed_form(spec: ModelSpec, longest: Lengths | None = None) -> ModelCosts:
+def closed_form(
+    spec: ModelSpec, longest: Lengths | None = None, *, local_head: bool = False
+) -> ModelCosts:
     """The costs of a built-in model: embedding, encoder blocks, decoder or head with the loss.
 
     `longest` are the longest padded lengths of the task, by default the most that the model takes.
@@ -40,6 +44,7 @@ def closed_form(spec: ModelSpec, longest: Lengths | None = None) -> ModelCosts:
         last=_decoder(spec) if spec.head == "decoder" else _head(spec),
         labels=Message(other_bytes=SEQUENCES * labels[spec.head] * _TOKEN_BYTES),
         longest=longest or Lengths(spec.max_length, targets),
+        local_head=_local_head(spec, output) if local_head else None,
     )
 
 
@@ -157,6 +162,35 @@ def _head(spec: ModelSpec) -> PartCosts:
         kept_bytes=_ELEMENT_BYTES * (kept + 1) + _smoothing(spec, predictions),
         output=NOTHING,
         gradient=NOTHING,
+        parameter_bytes=size.bytes,
+        tensors=size.tensors,
+    )
+
+
+def _local_head(spec: ModelSpec, output: Message) -> PartCosts:
+    """The costs of the local head and its loss; it sends on the output of the last block.
+
+    It is a head with a norm and the mean as pooling, without dropout. For a decoder's target of t
+    tokens, including BOS, the classes are V words: the loss has no weight and is not smoothed, and
+    keeps a byte for each of the t - 1 predictions, which says whether it counts.
+    """
+    head = replace(
+        spec,
+        head="sequence" if spec.head == "decoder" else spec.head,
+        classes=architecture.local_classes(spec),
+        pooling="mean",
+        norm="pre",
+        dropout=0.0,
+        label_smoothing=0.0 if spec.head == "decoder" else spec.label_smoothing,
+    )
+    costs, size = _head(head), architecture.local_head(spec)
+    kept = costs.kept_bytes
+    if spec.head == "decoder":
+        kept = kept - _ELEMENT_BYTES + SEQUENCES * (TARGETS - 1)
+    return replace(
+        costs,
+        kept_bytes=kept,
+        output=output,
         parameter_bytes=size.bytes,
         tensors=size.tensors,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from bridge.formats import Wire
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
-from collapipe_ns3.costs.polynomial import Polynomial
+from collapipe_ns3.costs.polynomial import ZERO, Polynomial
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
 
@@ -38,12 +38,20 @@ class Workload:
       whole batch divided by its size, and for `block` the mean over all blocks, except that its
       `kept_bytes` are those of a single sequence in the block that keeps the most.
     - `activation_bytes`, `gradient_bytes` and `labels_bytes` are bytes on air of one sequence, too:
-      means over all hops.
+      means over all hops. `edge_gradient_bytes` are what the edge server sends back, usually as
+      much as `gradient_bytes`.
     - `held_bytes` is the memory of the largest block in training (parameters, gradients, optimizer
       states), and `saved_bytes` the most that autograd keeps of a sequence in a block; since memory
       must suffice for the worst batch, it is for the task's longest sequence.
 
     `state_bytes` is the optimizer state of each block, which follows it to another device.
+
+    With a local head, these other figures are an approximation: a local step counts as if the
+    backward pass of a micro-batch began when the edge server has trained on it. `embedding` has the
+    costs of the local head too, which is on the same node, and the forward pass of `decoder` has
+    those of its backward pass. So every node and link has all its work, and only the waiting for
+    the edge server is too long: by one micro-batch under GPipe, and in each round trip under 1F1B.
+    The event graph is exact.
     """
 
     model: ModelCosts
@@ -57,6 +65,7 @@ class Workload:
     decoder: SequenceCosts
     activation_bytes: float
     gradient_bytes: float
+    edge_gradient_bytes: float
     labels_bytes: float
     optimizer_flops_per_byte: float
     held_bytes: int
@@ -79,6 +88,15 @@ class Workload:
         batch = BatchShape(batch_size, source_length, target_length)
         single = BatchShape(1, source_length, target_length)
         sending = [model.first, *model.blocks]
+        gradient_bytes = _mean(
+            (part.gradient.bytes_on_air(wire, batch) for part in sending), batch_size
+        )
+        at_control, at_edge, edge_gradient_bytes = model.first, model.last, gradient_bytes
+        if model.local_head is not None:
+            at_control = PartCosts.joined([model.first, model.local_head])
+            both = model.last.forward_flops + model.last.backward_flops
+            at_edge = replace(model.last, forward_flops=both, backward_flops=ZERO)
+            edge_gradient_bytes = 0
         return cls(
             model=model,
             batch_size=batch_size,
@@ -86,15 +104,14 @@ class Workload:
             tokens=source_length,
             targets=target_length,
             wire=wire,
-            embedding=_per_sequence([model.first], batch, single),
+            embedding=_per_sequence([at_control], batch, single),
             block=_per_sequence(model.blocks, batch, single),
-            decoder=_per_sequence([model.last], batch, single),
+            decoder=_per_sequence([at_edge], batch, single),
             activation_bytes=_mean(
                 (part.output.bytes_on_air(wire, batch) for part in sending), batch_size
             ),
-            gradient_bytes=_mean(
-                (part.gradient.bytes_on_air(wire, batch) for part in sending), batch_size
-            ),
+            gradient_bytes=gradient_bytes,
+            edge_gradient_bytes=edge_gradient_bytes,
             labels_bytes=_mean([model.labels.bytes_on_air("fp32", batch)], batch_size),
             optimizer_flops_per_byte=optimizer.flops / PARAMETER_BYTES,
             held_bytes=max(held_bytes(block, optimizer) for block in model.blocks),
@@ -111,7 +128,7 @@ class Workload:
 
     @property
     def upload_bytes(self) -> int:
-        """Bytes of a model between control unit and base station: embedding and encoder."""
+        """Bytes of a model between control unit and base station: all except the last part."""
         return self.model.parameter_bytes - self.model.last.parameter_bytes
 
     @property

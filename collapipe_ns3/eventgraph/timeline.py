@@ -29,6 +29,7 @@ from collapipe_ns3.schedule import (
     ActionKind,
     Table,
     matching_send,
+    with_branch,
 )
 
 
@@ -269,7 +270,7 @@ class _RoundGraph:
         """Bytes of parameters on each node except the base station, in the order of the stages."""
         held: dict[str, int] = {}
         parts = self.work.model.stages(pipeline)
-        for node, part in zip(_nodes(cluster, pipeline), parts, strict=True):
+        for node, part in zip(self.nodes(cluster, pipeline), parts, strict=True):
             if node != SERVER:
                 held[node] = held.get(node, 0) + part.parameter_bytes
         return held
@@ -277,15 +278,15 @@ class _RoundGraph:
     def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """The optimizer steps that end a training step, after all that comes before them."""
         work = self.work
-        nodes, parts = _nodes(cluster, pipeline), work.model.stages(pipeline)
+        nodes, parts = self.nodes(cluster, pipeline), work.model.stages(pipeline)
+        local_head = work.model.local_head is not None
         sizes = micro_batch_sizes(sequences, pipeline.micro_batches)
         shapes = [work.shape(size) for size in sizes]
-        last = len(nodes) - 1
         previous = [begin] * len(nodes)
         sent: dict[Action, int] = {}
         wanted: list[tuple[Action, int]] = []
         for stage, actions in enumerate(
-            _table(pipeline.schedule, last + 1, pipeline.micro_batches)
+            _table(pipeline.schedule, len(nodes), pipeline.micro_batches, local_head)
         ):
             part = parts[stage]
             received: list[Action] = []
@@ -297,7 +298,8 @@ class _RoundGraph:
                     way, message = self.message(kind, stage, nodes, parts, control_unit(cluster))
                     size = message.bytes_on_air(work.wire, shapes[m])
                     what = f"{kind[-1]}{m}"
-                    after = [previous[stage]]
+                    # What has been received since the last computation is sent on.
+                    after = [previous[stage], *(sent[matching_send(each)] for each in received)]
                     sent[action] = self.send(way, size, cluster, what, after, bulk=False)
                 else:
                     forward = kind is ActionKind.FORWARD
@@ -313,6 +315,11 @@ class _RoundGraph:
             self.compute(node, cluster, "step", work.step_flops(part.parameter_bytes), [done])
             for node, part, done in zip(nodes, parts, previous, strict=True)
         ]
+
+    def nodes(self, cluster: int, pipeline: Pipeline) -> list[str]:
+        """The node of each stage of a pipeline."""
+        local_head = self.work.model.local_head is not None
+        return pipeline.nodes(control_unit(cluster), SERVER, local_head)
 
     def message(
         self,
@@ -332,13 +339,9 @@ class _RoundGraph:
         return way[::-1], parts[ahead].gradient
 
 
-def _nodes(cluster: int, pipeline: Pipeline) -> list[str]:
-    """The node of each stage: the embedding's first, the decoder's last."""
-    head, tail = pipeline.embedding or control_unit(cluster), pipeline.decoder or SERVER
-    return [head, *(stage.device for stage in pipeline.stages), tail]
-
-
 @cache
-def _table(schedule: str, stages: int, micro_batches: int) -> Table:
+def _table(schedule: str, stages: int, micro_batches: int, local_head: bool) -> Table:
     """The schedule's table, which is validated where it is executed."""
+    if local_head:
+        return with_branch(SCHEDULES[schedule](stages - 1, micro_batches))
     return SCHEDULES[schedule](stages, micro_batches)

@@ -48,6 +48,17 @@ def last(spec: ModelSpec) -> PartSize:
     return PartSize(norm.parameters + d * classes + classes, norm.tensors + 2)
 
 
+def local_head(spec: ModelSpec) -> PartSize:
+    """The local head: a layer norm and a linear layer over the classes, or over target words."""
+    d, classes = spec.width, local_classes(spec)
+    return PartSize(2 * d + d * classes + classes, 4)
+
+
+def local_classes(spec: ModelSpec) -> int:
+    """How many classes the local head predicts: for a decoder, the words of the target."""
+    return spec.target_vocabulary if spec.head == "decoder" else spec.classes
+
+
 def embedding(spec: ModelSpec) -> PartSize:
     """The source embedding: a vector for each word; positions are no parameters."""
     return PartSize(spec.source_vocabulary * spec.width, 1)

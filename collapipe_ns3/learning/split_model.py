@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.learning.batch import Batch, Payload
+
+
+class NoLocalHead(ValueError):
+    """The model has no local head, which the training mode `local_head` needs."""
 
 
 class SplitModel(nn.Module):
@@ -16,7 +21,17 @@ class SplitModel(nn.Module):
 
     A subclass says what its parts are (`parts`) and how the last one computes the loss (`loss`).
     No part may have a parameter of another one, except as `tied` says.
+
+    `local_head` is None, except in the training mode of this name: then it is a light head that
+    gives the first part and the blocks a loss of their own (`add_local_head`). It is trained and
+    averaged as the parts are, but is none of them, so that evaluation does not use it.
     """
+
+    local_head: nn.Module | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("local_head", None)
 
     def parts(self) -> dict[str, nn.Module]:
         """All parts in order, by their names in `state_dict`; at least one block."""
@@ -37,6 +52,38 @@ class SplitModel(nn.Module):
         add up to its mean loss.
         """
         raise NotImplementedError
+
+    def new_local_head(self) -> nn.Module | None:
+        """A light head with weights drawn at random, None if the model has no such head.
+
+        A model that defines it also defines `local_loss`.
+        """
+        return None
+
+    def local_loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
+        """The loss of the local head for the output `x` of the last block, as `loss` of the last
+        part: the sum of the losses of all predictions, divided by `total`.
+        """
+        raise NotImplementedError
+
+    def add_local_head(self, seed: int) -> None:
+        """Gives the model a local head with weights drawn from `seed`; raises `NoLocalHead`.
+
+        torch's global generator is left unchanged.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = self.new_local_head()
+        if head is None:
+            name = type(self).__name__
+            raise NoLocalHead(f"{name} has no local head (new_local_head, local_loss)")
+        self.local_head = head
+
+    def stage_parts(self) -> dict[str, nn.Module]:
+        """Everything that is trained, in the order of stages: `local_head` before the last part."""
+        *others, last = self.parts().items()
+        heads = {} if self.local_head is None else {"local_head": self.local_head}
+        return {**dict(others), **heads, last[0]: last[1]}
 
     def averaged(self) -> dict[str, Tensor]:
         """The tensors that travel and are averaged: trained parameters and persistent buffers.

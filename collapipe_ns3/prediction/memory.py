@@ -41,15 +41,16 @@ def predict_memory(
 
     These are parameters, gradients and optimizer states of its stages, and what autograd keeps of
     the micro-batches that the schedule has in flight. Control unit and base station are left out
-    where they hold the first and the last part by default.
+    where they hold the first part (with a local head) and the last part by default.
     """
-    nodes = [pipeline.embedding, *(stage.device for stage in pipeline.stages), pipeline.decoder]
+    nodes = pipeline.nodes("", "", model.local_head is not None)
     sizes = micro_batch_sizes(batch.sequences, pipeline.micro_batches)
     shapes = [batch._replace(sequences=size) for size in sizes]
     needs: Counter[str] = Counter()
-    stages = zip(nodes, schedule_of(pipeline), model.stages(pipeline), strict=True)
+    table = schedule_of(pipeline, model.local_head is not None)
+    stages = zip(nodes, table, model.stages(pipeline), strict=True)
     for node, actions, part in stages:
-        if node is not None:
+        if node:
             kept = most_kept(actions, [part.kept_bytes(shape) for shape in shapes])
             needs[node] += held_bytes(part, optimizer) + kept
     return dict(needs)
@@ -58,8 +59,10 @@ def predict_memory(
 def predict_whole_model(observation: Observation, sequences: int) -> int:
     """Bytes that a node needs for the whole model, with one micro-batch of so many sequences."""
     model, shape = observation.model, observation.model.longest_shape(sequences)
-    every = [model.first, *model.blocks, model.last]
-    return sum(held_bytes(part, observation.optimizer) + part.kept_bytes(shape) for part in every)
+    return sum(
+        held_bytes(part, observation.optimizer) + part.kept_bytes(shape)
+        for part in model.every_part
+    )
 
 
 def memory_problems(plan: RoundPlan, observation: Observation) -> Iterator[tuple[str, str]]:

@@ -158,7 +158,7 @@ def pass_times(
         stages=backward_s(fleet, work, segments, u),
         hops=_held(back[:, None] * _at(per_byte.sidelink, b, a), a, b),
         hop_latency=_held(_at(sidelink.latency, b, a), a, b),
-        edge=back * per_byte.downlink,
+        edge=u * work.edge_gradient_bytes * per_byte.downlink,
         edge_latency=links.downlink.latency,
         floor=none,
     )

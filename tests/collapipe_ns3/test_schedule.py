@@ -18,6 +18,7 @@ from collapipe_ns3.schedule import (
     gpipe,
     one_f_one_b,
     one_f_one_b_window,
+    table,
     validate,
 )
 
@@ -70,24 +71,35 @@ def test_1f1b_keeps_as_many_micro_batches_as_its_window_allows(stages: int, m: i
 def test_a_table_with_an_action_left_out_is_refused(
     name: str, stages: int, micro_batches: int, data: st.DataObject
 ) -> None:
-    table = SCHEDULES[name](stages, micro_batches)
+    whole = SCHEDULES[name](stages, micro_batches)
     stage = data.draw(st.integers(0, stages - 1))
-    place = data.draw(st.integers(0, len(table[stage]) - 1))
-    shorter = (*table[stage][:place], *table[stage][place + 1 :])
+    place = data.draw(st.integers(0, len(whole[stage]) - 1))
+    shorter = (*whole[stage][:place], *whole[stage][place + 1 :])
     with pytest.raises(ScheduleError, match="ERROR HERE"):
-        validate((*table[:stage], shorter, *table[stage + 1 :]), micro_batches)
+        validate((*whole[:stage], shorter, *whole[stage + 1 :]), micro_batches)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_with_a_local_head_the_last_stage_is_a_branch_that_sends_nothing_back(name: str) -> None:
+    *line, branch = table(name, 4, 2, local_head=True)
+    expected = table(name, 3, 2)
+    assert tuple(line[:-1]) == expected[:-1]
+    # The local head sends on what it receives, and has the labels already.
+    replaced = [str(each).replace("RECV_L", "SEND_F") for each in expected[-1]]
+    assert [str(each) for each in line[-1]] == replaced
+    assert " ".join(map(str, branch)) == ("3RECV_F0 3RECV_L0 3F0 3B0 3RECV_F1 3RECV_L1 3F1 3B1")
 
 
 def test_a_deadlock_shows_the_grid_with_who_waits_for_whom() -> None:
-    table = gpipe(2, 2)
+    right = gpipe(2, 2)
     first, second = Action(1, ActionKind.BACKWARD, 0), Action(1, ActionKind.SEND_GRADIENT, 0)
     # Stage 0 asks for its gradient before it has sent the last activation that stage 1 waits for.
-    order = " ".join(map(str, table[0]))
+    order = " ".join(map(str, right[0]))
     assert order == "0SEND_L0 0SEND_L1 0F0 0SEND_F0 0F1 0SEND_F1 0RECV_B0 0B0 0RECV_B1 0B1"
-    a = table[0]
+    a = right[0]
     wrong = (*a[:4], a[6], a[7], a[4], a[5], *a[8:])
     with pytest.raises(ScheduleError) as caught:
-        validate((wrong, table[1]), 2)
+        validate((wrong, right[1]), 2)
     assert str(caught.value).splitlines() == [
         "deadlock: 0RECV_B0 waits for 1SEND_B0; 1RECV_F1 waits for 0SEND_F1",
         "stage 0: 0SEND_L0 0SEND_L1 0F0 0SEND_F0 [0RECV_B0] 0B0 0F1 0SEND_F1 0RECV_B1 0B1"
@@ -95,21 +107,21 @@ def test_a_deadlock_shows_the_grid_with_who_waits_for_whom() -> None:
         "stage 1: 1RECV_F0 1RECV_L0 1F0 [1RECV_F1] 1RECV_L1 1F1 1B0 1SEND_B0 1B1 1SEND_B1"
         " <-- ERROR HERE",
     ]
-    assert first in table[1]
-    assert second in table[1]
+    assert first in right[1]
+    assert second in right[1]
 
 
 def test_backwards_out_of_order_are_refused_as_gradients_would_add_up_differently() -> None:
-    table = gpipe(2, 2)
-    last = table[1]
+    right = gpipe(2, 2)
+    last = right[1]
     swapped = (*last[:6], last[8], last[9], last[6], last[7])
     with pytest.raises(ScheduleError, match="1B0 comes after 1B1"):
-        validate((table[0], swapped), 2)
+        validate((right[0], swapped), 2)
 
 
 def calls_to_validate(micro_batches: int) -> int:
     """How many Python functions are called for twelve stages: repeats to the digit."""
-    table, calls = gpipe(12, micro_batches), 0
+    checked, calls = gpipe(12, micro_batches), 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
@@ -117,7 +129,7 @@ def calls_to_validate(micro_batches: int) -> int:
 
     sys.setprofile(count)
     try:
-        validate(table, micro_batches)
+        validate(checked, micro_batches)
     finally:
         sys.setprofile(None)
     return calls

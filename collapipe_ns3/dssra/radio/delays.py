@@ -100,6 +100,7 @@ class _Terms:
         sequences = links.work.batch_size / links.segments.micro_batches.astype(float)
         self.activation_bytes = sequences * links.work.activation_bytes
         self.gradient_bytes = sequences * links.work.gradient_bytes
+        self.edge_gradient_bytes = sequences * links.work.edge_gradient_bytes
         self.forward_s = forward_s(links.fleet, links.work, links.segments, sequences)
         self.backward_s = backward_s(links.fleet, links.work, links.segments, sequences)
 
@@ -114,7 +115,7 @@ class _Terms:
                 fill[n, link] += work.local_steps * self.gradient_bytes[n]
         upload = work.upload_bytes
         up = work.local_steps * self.activation_bytes + upload * fleet_links.uplink.bulk
-        down = work.local_steps * self.gradient_bytes + upload * fleet_links.downlink.bulk
+        down = work.local_steps * self.edge_gradient_bytes + upload * fleet_links.downlink.bulk
         fill = self.links.with_edge(fill, up, down)
         if self.sidelink.shared:
             for n, cluster in enumerate(self.links.clusters):
@@ -171,7 +172,8 @@ class _Terms:
         there, back = float(self.activation_bytes[n]), float(self.gradient_bytes[n])
         forward = [(link, there) for link in cluster.forward]
         backward = [(link, back) for link in cluster.backward]
-        return forward, backward, [(last - 2, there)], [(last - 1, back)]
+        down = float(self.edge_gradient_bytes[n])
+        return forward, backward, [(last - 2, there)], [(last - 1, down)]
 
     def _resources(self, *passes: LinkBytes) -> list[LinkBytes]:
         """What each resource inside the cluster carries for one micro-batch.

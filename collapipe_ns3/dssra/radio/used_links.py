@@ -139,7 +139,7 @@ class UsedLinks:
         bulk = work.upload_bytes * uplink.bulk * uplink.crowded_airtime
         up = (stream + bulk) * uplink.duty
         bulk = work.upload_bytes * downlink.bulk * downlink.crowded_airtime
-        down = (sequences * work.gradient_bytes + bulk) * downlink.duty
+        down = (sequences * work.edge_gradient_bytes + bulk) * downlink.duty
         received = energy[:, 0] * fleet.rx_power_w[:, 0]
         watt[:, UPLINK], watt[:, DOWNLINK] = up * sent[:, 0], 0.0
         power_w = radio.uplink.power_w

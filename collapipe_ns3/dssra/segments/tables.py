@@ -314,7 +314,7 @@ def _ends(rows: _Rows) -> _Ends:
     up = links.uplink.seconds_per_byte(radio.uplink)[cluster]
     down = links.downlink.seconds_per_byte(radio.downlink)[cluster]
     edge = np.stack(
-        [sequences * work.activation_bytes * up, sequences * work.gradient_bytes * down], -1
+        [sequences * work.activation_bytes * up, sequences * work.edge_gradient_bytes * down], -1
     )
     flops = np.stack(
         [sequences * work.decoder.forward_flops, sequences * work.decoder.backward_flops], -1

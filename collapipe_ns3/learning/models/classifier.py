@@ -26,7 +26,14 @@ class Classifier(SplitModel):
 
     def loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
         """The sum of the cross-entropies of all predictions, divided by `total`."""
-        logits = self.logits(x, side)
+        return self._loss(self.logits(x, side), labels, total)
+
+    def local_loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
+        """The same loss, of the logits of a `LocalHead`."""
+        assert self.local_head is not None
+        return self._loss(self.local_head(*x, *side), labels, total)
+
+    def _loss(self, logits: Tensor, labels: Payload, total: int) -> Tensor:
         losses = functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]),
             labels[0].reshape(-1),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models.classifier import Classifier
 from collapipe_ns3.learning.models.layers import TokenEmbedding, encoder_block, last_norm
+from collapipe_ns3.learning.models.local_head import LocalHead
 from collapipe_ns3.learning.spec import ModelSpec, Pooling
 
 
@@ -56,6 +57,9 @@ class Encoder(Classifier):
         """The parts in order, named as in `architecture.parts`."""
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
         return {"embedding": self.embedding, **blocks, "head": self.head}
+
+    def new_local_head(self) -> LocalHead:
+        return LocalHead(self.spec.width, self.spec.classes, pooled=self.spec.head == "sequence")
 
     def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
         (tensor,), (padding,) = x, side

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models.classifier import Classifier
+from collapipe_ns3.learning.models.local_head import LocalHead
 from collapipe_ns3.learning.models.translator import Continuation, Translator
 
 M = TypeVar("M", bound=nn.Module)
@@ -52,6 +53,11 @@ class CutEncoder(Classifier):
             after_embedding(layer, **no_pooler) for layer in getattr(base, stack).layer
         )
         self.head = shell(whole, **{whole.base_model_prefix: after_embedding()})
+        self._sizes = (whole.config.hidden_size, whole.config.num_labels)
+        self._by_sequence = "SequenceClassification" in type(whole).__name__
+
+    def new_local_head(self) -> LocalHead:
+        return LocalHead(*self._sizes, pooled=self._by_sequence)
 
     def parts(self) -> dict[str, nn.Module]:
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
@@ -80,6 +86,7 @@ class CutTranslator(Translator):
         self.embedding = shell(encoder, layers=nn.ModuleList())
         self.blocks = nn.ModuleList(_encoder_block(encoder, layer) for layer in encoder.layers)
         self.decoder = _decoder(whole)
+        self._sizes = (whole.config.d_model, whole.config.vocab_size)
         shared = whole.model.decoder.embed_tokens.weight is encoder.embed_tokens.weight
         #: Names of parameters that must stay equal: of the decoder, and of the embedding.
         self.tied: dict[str, str] = (
@@ -87,6 +94,9 @@ class CutTranslator(Translator):
             if shared
             else {}
         )
+
+    def new_local_head(self) -> LocalHead:
+        return LocalHead(*self._sizes, pooled=True)
 
     def parts(self) -> dict[str, nn.Module]:
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}

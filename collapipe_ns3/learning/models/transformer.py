@@ -18,6 +18,7 @@ from collapipe_ns3.learning.models.layers import (
     encoder_block,
     last_norm,
 )
+from collapipe_ns3.learning.models.local_head import LocalHead
 from collapipe_ns3.learning.models.translator import Continuation, Translator
 from collapipe_ns3.learning.spec import ModelSpec
 
@@ -88,6 +89,9 @@ class TranslationModel(Translator):
         """The parts in order, named as in `architecture.parts`."""
         blocks = {f"blocks.{index}": block for index, block in enumerate(self.blocks)}
         return {"embedding": self.embedding, **blocks, "decoder": self.decoder}
+
+    def new_local_head(self) -> LocalHead:
+        return LocalHead(self.spec.width, self.spec.target_vocabulary, pooled=True)
 
     def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
         (tensor,), (padding,) = x, side

@@ -64,6 +64,18 @@ class Translator(SplitModel):
         )
         return losses / total
 
+    def local_loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
+        """The cross-entropies of all target tokens after BOS, which have no order here.
+
+        A `LocalHead` predicts one distribution over words for each sequence, and every token of its
+        target is compared with it. Labels are not smoothed.
+        """
+        assert self.local_head is not None
+        words = functional.log_softmax(self.local_head(*x, *side), -1)
+        (target,) = labels
+        wanted = target[:, 1:]
+        return -words.gather(1, wanted).masked_fill(wanted == PAD, 0.0).sum() / total
+
 
 class Recomputation:
     """A `Continuation` of any model, which runs the decoder on the whole sequences again."""

@@ -61,16 +61,12 @@ def test_the_built_in_models_cost_what_their_closed_forms_say(
 ) -> None:
     """At any shape, though none is measured with more than 5 sequences of 21 tokens."""
     model = (transformer.build if spec.head == "decoder" else encoder.build)(spec, 0)
-    expected = closed_form(spec)
+    model.add_local_head(seed=0)
+    expected = closed_form(spec, local_head=True)
     made = measure_parts(model, batch(spec.head), expected.longest)
     targets = {"decoder": t, "token": s, "sequence": 1}[spec.head]
     shape = BatchShape(u, s, targets)
-    pairs = zip(
-        [made.first, *made.blocks, made.last],
-        [expected.first, *expected.blocks, expected.last],
-        strict=True,
-    )
-    for one, other in pairs:
+    for one, other in zip(made.every_part, expected.every_part, strict=True):
         assert one.forward_flops(shape) == other.forward_flops(shape)
         assert one.backward_flops(shape) == other.backward_flops(shape)
         assert one.kept_bytes(shape) == other.kept_bytes(shape)

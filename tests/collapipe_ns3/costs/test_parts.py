@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from typing import get_args
 
@@ -111,6 +112,14 @@ def test_a_model_survives_json() -> None:
     assert (MODEL.encoder_blocks, MODEL.max_length, MODEL.width) == (3, 9, 8)
     assert MODEL.parameter_bytes == 13_000
     assert MODEL.longest_shape(2) == BatchShape(2, 9, 5)
+
+
+def test_a_local_head_is_a_stage_before_the_last_part() -> None:
+    model = replace(MODEL, local_head=part(5))
+    pipeline = Pipeline((Stage("a", 0, 2),), 1, "gpipe")
+    assert model.stages(pipeline) == [part(1), model.segment(0, 2), part(5), part(4)]
+    assert model.parameter_bytes == 13_000 + 5000
+    assert ModelCosts.from_json(json.loads(json.dumps(model.to_json()))) == model
 
 
 def test_the_costs_of_a_stage_are_those_of_its_parts() -> None:
