@@ -52,6 +52,18 @@ class Scenario(Section):
     """Keyword arguments of the function."""
 
 
+class Lora(Section):
+    """Low-rank changes of frozen blocks; the last part is trained as a whole."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 16.0
+    """The change is multiplied by alpha / rank."""
+    targets: Annotated[tuple[str, ...], Strict(False)] = ()
+    """Last names of the linear layers of a block that are changed; by default the usual ones."""
+    train_a: bool = False
+    """Whether A is trained too. If it is frozen, and so the same everywhere, averages are exact."""
+
+
 class Model(Section):
     """The model; the tasks that take a model by name say which."""
 
@@ -74,6 +86,7 @@ class Model(Section):
     """What `encoder` classifies a sequence by: the mean of its tokens, or the first one."""
     checkpoint: str | None = None
     """A folder with a pretrained model of Hugging Face's transformers, in safetensors."""
+    lora: Lora | None = None
 
     @field_validator("name")
     @classmethod

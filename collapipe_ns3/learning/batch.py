@@ -74,7 +74,9 @@ class Batch:
     def resized(self, shape: BatchShape) -> Batch:
         """A batch of this shape with the sequences and tokens of this one, repeated or cut.
 
-        It has the same costs as any batch of the shape. Lengths change only along a second axis.
+        Lengths change only along a second axis. Where it is longer than a token, each mask of the
+        sides (bool) is true for the last token of the first sequence: some models leave out a mask
+        that marks nothing, and so cost less without padding.
         """
         import torch
 
@@ -86,9 +88,13 @@ class Batch:
             columns = torch.arange(length) % tensor.shape[1]
             return taken[:, columns.to(tensor.device)].contiguous()
 
+        side = tuple(resize(tensor, shape.tokens) for tensor in self.side)
+        for tensor in side:
+            if tensor.dtype is torch.bool and tensor.dim() > 1 and shape.tokens > 1:
+                tensor[0, -1] = True
         return Batch(
             tuple(resize(tensor, shape.tokens) for tensor in self.inputs),
-            tuple(resize(tensor, shape.tokens) for tensor in self.side),
+            side,
             tuple(resize(tensor, shape.targets) for tensor in self.labels),
             resize(self.predictions, 1),
             self.aligned,

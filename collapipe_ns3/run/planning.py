@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from bridge import loop as simulated
 from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
-from collapipe_ns3.costs.parts import ModelCosts
-from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning import registry
-from collapipe_ns3.learning.protocol import Learning, Lengths, WithSpec
+from collapipe_ns3.learning.protocol import Learning, Lengths
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.reading.warnings import scheme_warnings
 from collapipe_ns3.run.link_book import LinkBook
+from collapipe_ns3.run.model import model_costs
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.topology import layout, networks
@@ -59,7 +57,7 @@ class Planning:
         if task is None:
             task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
         self.task = task
-        self.model_costs = _model_costs(self.task)
+        self.model_costs = model_costs(config, self.task)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
@@ -197,17 +195,6 @@ def _apply(net: Network, plan: RoundPlan) -> None:
         net.apply(plan.links)
     except ValueError as error:
         raise PlanError(plan.scheme, plan.round, [("links", str(error))]) from None
-
-
-def _model_costs(task: Learning) -> ModelCosts:
-    """The costs of a task's model: closed forms of a built-in one, measured of any other."""
-    spec = task.spec if isinstance(task, WithSpec) else None
-    if spec is not None:
-        return replace(closed_form(spec), longest=task.longest)
-    from collapipe_ns3.costs.measured import measure_parts  # imports torch
-
-    model = task.model(seed=0).train()
-    return measure_parts(model, next(task.batches(0, 0)), task.longest)
 
 
 def _lengths(task: Learning, clusters: int) -> Lengths:

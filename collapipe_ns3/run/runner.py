@@ -30,8 +30,8 @@ from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
-from collapipe_ns3.random_streams import number
 from collapipe_ns3.run.link_book import LinkBook
+from collapipe_ns3.run.model import new_model
 from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, spent_j
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.topology import networks
@@ -93,8 +93,7 @@ class Run(Planning):
     ) -> None:
         super().__init__(config, watchdog_s, task)
         self.device = device
-        with registry.failing_as(config.task.name, "making its model"):
-            model = self.task.model(number(self.seed, "weights")).to(device)
+        model = new_model(config, self.task).to(device)
         make = partial(config.training.kind.make, learning_rate=config.training.learning_rate)
         self.state = TrainingState(model, make, self.model_costs)
         self.traces: TraceFiles | None = None

@@ -1,0 +1,69 @@
+"""The model of a study: its costs for planning, and the model itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.disk_cache import stored
+from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.costs.predicted import closed_form
+from collapipe_ns3.learning import registry
+from collapipe_ns3.learning.protocol import BadTask, Learning, WithDigest, WithSpec
+from collapipe_ns3.random_streams import number
+from collapipe_ns3.run import code_identity
+
+if TYPE_CHECKING:  # planning of built-in models needs no torch, which takes seconds to import
+    from collapipe_ns3.learning.split_model import SplitModel
+
+
+def new_model(config: StudyConfig, task: Learning) -> SplitModel:
+    """The task's model with weights drawn from the study's seed, and LoRA where the study has it.
+
+    Raises `BadTask` where the model can't be built, and `TaskFailed`.
+    """
+    with registry.failing_as(config.task.name, "making its model"):
+        model = task.model(number(config.seed, "weights"))
+    if (lora := config.model.lora) is not None:
+        from collapipe_ns3.learning.lora import LoRA, add_lora
+
+        settings = LoRA(lora.rank, lora.alpha, lora.targets, lora.train_a)
+        add_lora(model, settings, number(config.seed, "lora"))
+    return model
+
+
+def model_costs(config: StudyConfig, task: Learning) -> ModelCosts:
+    """The costs of a study's model: closed forms of a built-in one, measured of any other.
+
+    Measurements are kept on disk for tasks whose data has a digest. Raises `BadTask` where the
+    model can't be built or its costs follow no polynomial.
+    """
+    spec = task.spec if isinstance(task, WithSpec) else None
+    if spec is not None and config.model.lora is None:
+        return closed_form(spec, task.longest)
+    if not isinstance(task, WithDigest):
+        return _measured(config, task)
+    identity = json.dumps(code_identity.of_study(config).to_json(), sort_keys=True)
+    facts = {
+        "code": hashlib.sha256(identity.encode()).hexdigest(),
+        "data": task.digest(),
+        "model": config.model.model_dump(mode="json"),
+        "task": config.task.model_dump(mode="json"),
+        "label_smoothing": config.training.label_smoothing,
+        "longest": [task.longest.tokens, task.longest.targets],
+    }
+    kept = stored("model-costs", facts, lambda: _measured(config, task).to_json())
+    return ModelCosts.from_json(kept)
+
+
+def _measured(config: StudyConfig, task: Learning) -> ModelCosts:
+    from collapipe_ns3.costs.measured import NoPolynomial, measure_parts  # imports torch
+
+    model = new_model(config, task).train()
+    with registry.failing_as(config.task.name, "measuring the costs of its model"):
+        try:
+            return measure_parts(model, next(task.batches(0, 0)), task.longest)
+        except NoPolynomial as error:
+            raise BadTask("model", str(error)) from None
