@@ -239,6 +239,30 @@ def test_conversion_reaches_all_tensors_and_leaves_integers(name: str, head: str
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
+def test_tied_copies_with_both_gradients_added_stay_equal_and_follow_the_uncut_model(
+    name: str,
+) -> None:
+    uncut = whole(name, "decoder", 0.0)
+    model = cut(uncut, "decoder")
+    assert isinstance(model, CutTranslator)
+    parameters = dict(model.named_parameters())
+    ((later, first),) = model.tied.items()
+    ours, theirs = (torch.optim.Adam(each.parameters(), lr=1e-3) for each in (model, uncut))
+    data = batch("decoder")
+    for _ in range(20):
+        model.uncut_loss(data).backward()
+        uncut_loss(uncut, data, "decoder", data.total).backward()
+        total = parameters[first].grad + parameters[later].grad  # type: ignore[operator]
+        parameters[first].grad, parameters[later].grad = total, total.clone()
+        for optimizer in (ours, theirs):
+            optimizer.step()
+            optimizer.zero_grad()
+    assert torch.equal(parameters[first], parameters[later])
+    shared = uncut.get_parameter("model.encoder.embed_tokens.weight")
+    torch.testing.assert_close(parameters[first], shared, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
 def test_the_cache_of_keys_and_values_gives_the_logits_of_the_whole_decoder(name: str) -> None:
     model = cut(whole(name, "decoder", 0.1), "decoder").eval()
     assert isinstance(model, CutTranslator)
