@@ -133,6 +133,9 @@ class Training(Section):
     """Steps of each cluster between two aggregations."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each label's probability that is spread over all classes or words."""
+    mode: Literal["end_to_end", "local_head"] = "end_to_end"
+    """`end_to_end`: the edge server sends gradients back; `local_head`: a light head on the control
+    unit trains the blocks, and the edge server trains the last part on uploaded features."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
 

@@ -33,6 +33,9 @@ class PipelineStep:
     what its step costs, and `update` what it does besides. `parts` are the micro-batches, `total`
     the number of predictions in all of them, and `air` encodes what is sent.
 
+    A local head sends on the features that it receives, as they have arrived, and gets the labels
+    on its own node.
+
     If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
     squared norm of its gradient accumulated over the micro-batches up to m; every stage runs its
     backwards in order.
@@ -53,7 +56,10 @@ class PipelineStep:
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
 
     async def run(self) -> float:
-        """Executes the schedule; returns the batch's mean loss. Raises `TransferFailed`."""
+        """Executes the schedule; returns the batch's mean loss in the last part.
+
+        Raises `TransferFailed`.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 for stage, worker in enumerate(self.workers):
@@ -67,6 +73,7 @@ class PipelineStep:
         """Executes the actions of one stage in order."""
         arrived: dict[Action, Message] = {}
         to_send: dict[Action, Payload] = {}
+        worker = self.workers[stage]
         if stage == 0:
             for m, part in enumerate(self.parts):
                 inputs = Message.unchanged((*part.inputs, *part.side))
@@ -76,6 +83,9 @@ class PipelineStep:
             m = action.micro_batch
             if action.kind in RECEIVES:
                 arrived[action] = await self._expected(action)
+                if worker.role == "local_head" and action.kind is ActionKind.RECEIVE_ACTIVATION:
+                    onward = Action(stage, ActionKind.SEND_ACTIVATION, m)
+                    to_send[onward] = arrived[action].tensors()
             elif action.kind is ActionKind.FORWARD:
                 await self._forward(stage, m, arrived, to_send)
             elif action.kind is ActionKind.BACKWARD:
@@ -85,7 +95,6 @@ class PipelineStep:
                 group.create_task(
                     self._send(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
-        worker = self.workers[stage]
         flops = self.optimizer.flops * worker.costs.parameters
         work = partial(worker.step, self.update)
         await self.site.compute(self._place(stage), "step", -1, flops, work)
@@ -97,10 +106,12 @@ class PipelineStep:
         arrived: dict[Action, Message],
         to_send: dict[Action, Payload],
     ) -> None:
-        worker, last = self.workers[stage], len(self.workers) - 1
+        worker = self.workers[stage]
         message = arrived.pop(Action(stage, ActionKind.RECEIVE_ACTIVATION, m))
         labels = Message.unchanged(())
-        if stage == last:
+        if worker.role == "local_head":
+            labels = Message.unchanged(self.parts[m].labels)
+        elif worker.role == "last":
             labels = arrived.pop(Action(stage, ActionKind.RECEIVE_LABELS, m))
 
         def given() -> StageInput:
@@ -117,9 +128,9 @@ class PipelineStep:
 
         flops = worker.costs.forward_flops(shape)
         output, side = await self.site.compute(self._place(stage), "F", m, flops, work)
-        if stage == last:
+        if worker.role == "last":
             self.losses[m] = float(output[0])
-        else:
+        elif worker.role != "local_head":
             to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (*output, *side)
 
     async def _backward(
@@ -134,7 +145,8 @@ class PipelineStep:
         work = partial(self._backward_work, worker, m, gradient)
         flops = worker.costs.backward_flops(self.parts[m].shape)
         result = await self.site.compute(self._place(stage), "B", m, flops, work)
-        if result:
+        # After a local head no gradient is sent back.
+        if result and self.workers[stage - 1].role != "local_head":
             to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = result
 
     def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Payload:

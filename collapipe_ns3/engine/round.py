@@ -91,7 +91,7 @@ def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) ->
             line = workers(replica, pipeline, state.costs, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
             batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
-            steps = schedule_of(pipeline)
+            steps = schedule_of(pipeline, state.costs.local_head is not None)
             place = (plan.round, cluster.cluster, index)
             runs.append(PipelineRun(*place, pipeline, replica, line, steps, weight, batches))
     return runs

@@ -43,8 +43,8 @@ class MicroBatchDraws:
 class StageInput:
     """What a stage is given for the forward pass of a micro-batch.
 
-    `x` are the inputs of the batch at stage 0, and at others the output of the stage before. The
-    last stage alone needs the labels, and `total`, the predictions in the whole batch.
+    `x` are the inputs of the batch at stage 0, and at others the output of the stage before. Only
+    stages with a loss need the labels, and `total`, the predictions in the whole batch.
     """
 
     x: Payload
@@ -70,8 +70,10 @@ def _leaf(tensor: Tensor) -> Tensor:
     return leaf.requires_grad_() if leaf.is_floating_point() else leaf
 
 
-#: A stage's computation; the last stage's result is the loss alone.
+#: A stage's computation; the result of a local head and of the last stage is the loss alone.
 Function = Callable[[StageInput], Payload]
+
+Role = Literal["first", "segment", "local_head", "last"]
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class StageWorker:
     """
 
     node: str
-    role: Literal["first", "segment", "last"]
+    role: Role
     blocks: int
     costs: PartCosts
     function: Function
@@ -137,7 +139,8 @@ class StageWorker:
     def step(self, update: Update) -> None:
         """Updates the parameters and clears their gradients."""
         for unit in self.units:
-            update.prepare(unit.optimizer, unit.module, is_last=self.role == "last")
+            is_head = self.role in ("local_head", "last")
+            update.prepare(unit.optimizer, unit.module, is_last=is_head)
             unit.optimizer.step()
             unit.optimizer.zero_grad()
 
@@ -163,23 +166,25 @@ def workers(
 ) -> list[StageWorker]:
     """The stages of a pipeline in order: the first part, segments of blocks, the last part.
 
-    `costs` are those of the replica's model. First and last part are on the nodes `control` and
-    `server`, unless the pipeline names others.
+    A local head is before the last part. `costs` are those of the replica's model. First and last
+    part are on the nodes `control` and `server`, unless the pipeline names others.
     """
     model = replica.model
-    embedding, *blocks, decoder = replica.units.values()
-    head, tail = pipeline.embedding or control, pipeline.decoder or server
-    first, *segments, last = costs.stages(pipeline)
-    held = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
+    first, *others, last = replica.units.values()
+    blocks, heads = others[: costs.encoder_blocks], others[costs.encoder_blocks :]
+    segments = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
+    stages: list[tuple[Role, Sequence[Unit], Function]] = [
+        ("first", [first], _segment(model, [first])),
+        *(("segment", units, _segment(model, units)) for units in segments),
+        *(("local_head", [head], _local_head(model, head)) for head in heads),
+        ("last", [last], _last(model, last)),
+    ]
+    nodes = pipeline.nodes(control, server, costs.local_head is not None)
     return [
-        StageWorker(head, "first", 0, first, _segment(model, [embedding]), [embedding]),
-        *(
-            StageWorker(
-                stage.device, "segment", stage.blocks, segment, _segment(model, units), units
-            )
-            for stage, segment, units in zip(pipeline.stages, segments, held, strict=True)
-        ),
-        StageWorker(tail, "last", 0, last, _last(model, decoder), [decoder]),
+        StageWorker(node, role, len(units) if role == "segment" else 0, part, function, units)
+        for node, part, (role, units, function) in zip(
+            nodes, costs.stages(pipeline), stages, strict=True
+        )
     ]
 
 
@@ -192,6 +197,16 @@ def _segment(model: SplitModel, units: Sequence[Unit]) -> Function:
             with given.drawing(unit):
                 x = model.run(unit.module, x, given.side)
         return x
+
+    return run
+
+
+def _local_head(model: SplitModel, unit: Unit) -> Function:
+    """Runs the local head of a model, with its loss."""
+
+    def run(given: StageInput) -> Payload:
+        with given.drawing(unit):
+            return (model.local_loss(given.x, given.side, given.labels, given.total),)
 
     return run
 

@@ -89,7 +89,7 @@ class TrainingState:
             model = deepcopy(self.model).train()
             units = {
                 name: Unit(name, module, self._optimizer(module))
-                for name, module in model.parts().items()
+                for name, module in model.stage_parts().items()
             }
             self.replicas[key] = Replica(model, units)
         return self.replicas[key]

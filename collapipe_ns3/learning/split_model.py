@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.learning.batch import Batch, Payload
-
-
-class NoLocalHead(ValueError):
-    """The model has no local head, which the training mode `local_head` needs."""
+from collapipe_ns3.learning.protocol import BadTask
 
 
 class SplitModel(nn.Module):
@@ -67,16 +64,19 @@ class SplitModel(nn.Module):
         raise NotImplementedError
 
     def add_local_head(self, seed: int) -> None:
-        """Gives the model a local head with weights drawn from `seed`; raises `NoLocalHead`.
+        """Gives the model a local head with weights drawn from `seed`.
 
-        torch's global generator is left unchanged.
+        torch's global generator is left unchanged. Raises `BadTask` if the model has none.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = self.new_local_head()
         if head is None:
             name = type(self).__name__
-            raise NoLocalHead(f"{name} has no local head (new_local_head, local_loss)")
+            message = (
+                f"{name} has no local head; its methods new_local_head and local_loss make one"
+            )
+            raise BadTask("training.mode", message)
         self.local_head = head
 
     def stage_parts(self) -> dict[str, nn.Module]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:  # planning of built-in models needs no torch, which takes sec
 
 
 def new_model(config: StudyConfig, task: Learning) -> SplitModel:
-    """The task's model with weights drawn from the study's seed, and LoRA where the study has it.
+    """The task's model with weights drawn from the study's seed.
 
-    Raises `BadTask` where the model can't be built, and `TaskFailed`.
+    It has LoRA and a local head where the study has them. Raises `BadTask` where the model can't be
+    built, and `TaskFailed`.
     """
     with registry.failing_as(config.task.name, "making its model"):
         model = task.model(number(config.seed, "weights"))
@@ -31,7 +32,15 @@ def new_model(config: StudyConfig, task: Learning) -> SplitModel:
 
         settings = LoRA(lora.rank, lora.alpha, lora.targets, lora.train_a)
         add_lora(model, settings, number(config.seed, "lora"))
+    if has_local_head(config):
+        with registry.failing_as(config.task.name, "making the local head of its model"):
+            model.add_local_head(number(config.seed, "local head"))
     return model
+
+
+def has_local_head(config: StudyConfig) -> bool:
+    """Whether the blocks are trained by a local head."""
+    return config.training.mode == "local_head"
 
 
 def model_costs(config: StudyConfig, task: Learning) -> ModelCosts:
@@ -42,7 +51,7 @@ def model_costs(config: StudyConfig, task: Learning) -> ModelCosts:
     """
     spec = task.spec if isinstance(task, WithSpec) else None
     if spec is not None and config.model.lora is None:
-        return closed_form(spec, task.longest)
+        return closed_form(spec, task.longest, local_head=has_local_head(config))
     if not isinstance(task, WithDigest):
         return _measured(config, task)
     identity = json.dumps(code_identity.of_study(config).to_json(), sort_keys=True)
@@ -52,6 +61,7 @@ def model_costs(config: StudyConfig, task: Learning) -> ModelCosts:
         "model": config.model.model_dump(mode="json"),
         "task": config.task.model_dump(mode="json"),
         "label_smoothing": config.training.label_smoothing,
+        "mode": config.training.mode,
         "longest": [task.longest.tokens, task.longest.targets],
     }
     kept = stored("model-costs", facts, lambda: _measured(config, task).to_json())

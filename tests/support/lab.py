@@ -39,6 +39,7 @@ SPEC = ModelSpec(
     max_length=8,
 )
 COSTS = closed_form(SPEC)
+LOCAL_COSTS = closed_form(SPEC, local_head=True)
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,11 @@ def run_one(plan: RoundPlan, state: TrainingState | None = None, **how: object) 
     return run_rounds([plan], state or fresh(Recording()), **how)[0]  # type: ignore[arg-type]
 
 
-def fresh(make_optimizer: OptimizerMaker) -> TrainingState:
-    return TrainingState(model(), make_optimizer, COSTS)
+def fresh(make_optimizer: OptimizerMaker, local_head: bool = False) -> TrainingState:
+    made = model()
+    if local_head:
+        made.add_local_head(seed=4)
+    return TrainingState(made, make_optimizer, LOCAL_COSTS if local_head else COSTS)
 
 
 def conserve(outcome: RoundOutcome) -> None:

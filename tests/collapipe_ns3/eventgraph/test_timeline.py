@@ -14,7 +14,6 @@ from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
-from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
@@ -25,11 +24,13 @@ from collapipe_ns3.plan import ClusterPlan, RoundPlan
 Pair = tuple[str, str]
 
 
-def workload(cluster: int, local_steps: int, optimizer: str = "sgd") -> Workload:
+def workload(
+    cluster: int, local_steps: int, optimizer: str = "sgd", local_head: bool = False
+) -> Workload:
     """The lab's workload on the batch that this cluster draws in every round alike."""
     batch = next(lab.batches(cluster, 0))
     return Workload.of(
-        closed_form(lab.SPEC),
+        lab.LOCAL_COSTS if local_head else lab.COSTS,
         batch_size=12,
         local_steps=local_steps,
         optimizer=OPTIMIZERS[optimizer],
@@ -62,10 +63,16 @@ def predicted(
     local_steps: int,
     moves: Mapping[int, Sequence[StateMove]] | None = None,
     optimizer: str = "sgd",
+    local_head: bool = False,
 ) -> Timeline:
     profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns)
     costs = LabCosts(profiles, links)
-    return build_timeline(plan, workload(0, local_steps, optimizer), costs, moves)
+    return build_timeline(plan, workload(0, local_steps, optimizer, local_head), costs, moves)
+
+
+def executed(plan: RoundPlan, local_head: bool, **how: object) -> RoundOutcome:
+    """What the engine makes of a plan, in one of the two training modes."""
+    return lab.run_one(plan, lab.fresh(lab.Recording(), local_head), **how)
 
 
 def agree(made: Timeline, outcome: RoundOutcome) -> None:
@@ -114,33 +121,44 @@ def draw_busy(data: st.DataObject, plan: RoundPlan) -> dict[str, int]:
 
 
 @settings(max_examples=20)
-@given(CUTS, MICRO_BATCHES, SCHEDULES, st.integers(1, 2), st.data())
+@given(CUTS, MICRO_BATCHES, SCHEDULES, st.booleans(), st.integers(1, 2), st.data())
 def test_one_cluster_on_links_of_their_own(
-    cuts: tuple[int, ...], micro_batches: int, schedule: str, local_steps: int, data: st.DataObject
+    cuts: tuple[int, ...],
+    micro_batches: int,
+    schedule: str,
+    local_head: bool,
+    local_steps: int,
+    data: st.DataObject,
 ) -> None:
     plan = lab.one_cluster(cuts, micro_batches, schedule)
     links, busy = draw_links(data, plan, [None]), draw_busy(data, plan)
-    made = predicted(plan, links, busy, local_steps)
-    agree(made, lab.run_one(plan, links=links, busy_ns=busy, local_steps=local_steps))
+    made = predicted(plan, links, busy, local_steps, local_head=local_head)
+    agree(made, executed(plan, local_head, links=links, busy_ns=busy, local_steps=local_steps))
 
 
 @settings(max_examples=20)
-@given(CUTS, MICRO_BATCHES, SCHEDULES, st.data())
+@given(CUTS, MICRO_BATCHES, SCHEDULES, st.booleans(), st.data())
 def test_one_cluster_on_shared_media(
-    cuts: tuple[int, ...], micro_batches: int, schedule: str, data: st.DataObject
+    cuts: tuple[int, ...],
+    micro_batches: int,
+    schedule: str,
+    local_head: bool,
+    data: st.DataObject,
 ) -> None:
     plan = lab.one_cluster(cuts, micro_batches, schedule)
     links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
-    agree(predicted(plan, links, busy, 1), lab.run_one(plan, links=links, busy_ns=busy))
+    made = predicted(plan, links, busy, 1, local_head=local_head)
+    agree(made, executed(plan, local_head, links=links, busy_ns=busy))
 
 
 @settings(max_examples=12)
 @given(
     st.lists(st.tuples(CUTS, MICRO_BATCHES, SCHEDULES), min_size=2, max_size=3),
+    st.booleans(),
     st.data(),
 )
 def test_clusters_that_share_media_and_the_base_station(
-    shapes: list[tuple[tuple[int, ...], int, str]], data: st.DataObject
+    shapes: list[tuple[tuple[int, ...], int, str]], local_head: bool, data: st.DataObject
 ) -> None:
     clusters = tuple(
         ClusterPlan(n, (lab.pipeline(n, cuts, micro_batches, schedule),))
@@ -149,21 +167,21 @@ def test_clusters_that_share_media_and_the_base_station(
     plan = RoundPlan(0, "test", clusters)
     links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
     shares = [1 / len(shapes)] * len(shapes)
-    outcome = lab.run_one(plan, links=links, busy_ns=busy, shares=shares)
-    agree(predicted(plan, links, busy, 1), outcome)
+    outcome = executed(plan, local_head, links=links, busy_ns=busy, shares=shares)
+    agree(predicted(plan, links, busy, 1, local_head=local_head), outcome)
 
 
+@pytest.mark.parametrize("local_head", [False, True])
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize("cuts", [(4,), (2, 2), (1, 1, 2)])
-def test_equal_times_at_every_turn(cuts: tuple[int, ...], schedule: str) -> None:
+def test_equal_times_at_every_turn(cuts: tuple[int, ...], schedule: str, local_head: bool) -> None:
     """Ties decide who is served first: one medium for all, and transfers as long as tasks."""
     plan = lab.one_cluster(cuts, 6, schedule)
     hop = lab.Hop(rate_bps=1, medium="air")
     links = dict.fromkeys(pairs_of(plan), hop)
     busy = dict.fromkeys(lab.nodes(plan), 10_000)
-    agree(
-        predicted(plan, links, busy, 2), lab.run_one(plan, links=links, busy_ns=busy, local_steps=2)
-    )
+    made = predicted(plan, links, busy, 2, local_head=local_head)
+    agree(made, executed(plan, local_head, links=links, busy_ns=busy, local_steps=2))
 
 
 def test_optimizer_states_of_moved_blocks_travel_with_the_model() -> None:

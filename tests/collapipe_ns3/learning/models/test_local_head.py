@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models import encoder, transformer
+from collapipe_ns3.learning.protocol import BadTask
 from collapipe_ns3.learning.spec import IGNORED, PAD, Head, ModelSpec
-from collapipe_ns3.learning.split_model import NoLocalHead, SplitModel
+from collapipe_ns3.learning.split_model import SplitModel
 
 
 def spec(head: Head) -> ModelSpec:
@@ -82,5 +83,6 @@ def test_a_model_without_one_says_what_it_lacks() -> None:
         def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
             return x
 
-    with pytest.raises(NoLocalHead, match="Bare has no local head"):
+    with pytest.raises(BadTask, match="Bare has no local head") as caught:
         Bare().add_local_head(seed=0)
+    assert caught.value.key == "training.mode"
