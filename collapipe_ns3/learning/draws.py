@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import FunctionType
@@ -203,20 +204,48 @@ class _Draws(TorchFunctionMode):
         return self.dropout(weights, dropout_p) @ value
 
     def multi_head_attention(self, *args: Any, **kwargs: Any) -> Any:
-        """`F.multi_head_attention_forward`, its dropout and its inner attention replaced.
+        """`F.multi_head_attention_forward`, which draws from the generator of this object."""
+        _attending.draws = self
+        return _multi_head_attention(*args, **kwargs)
 
-        It is PyTorch's own function with other globals. Their `has_torch_function` returns false,
-        since the function would else call this mode again.
-        """
-        function: Any = F.multi_head_attention_forward
-        replaced = {
-            "has_torch_function": _never,
-            "dropout": self.dropout,
-            "scaled_dot_product_attention": self.attention,
-        }
-        copy = FunctionType(function.__code__, {**function.__globals__, **replaced})
-        copy.__defaults__, copy.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-        return copy(*args, **kwargs)
+
+class _Attending(threading.local):
+    """The object whose generator `_multi_head_attention` draws from in each thread."""
+
+    draws: _Draws
+
+
+_attending = _Attending()
+
+
+def _dropout(input: Tensor, p: float) -> Tensor:
+    return _attending.draws.dropout(input, p)
+
+
+def _attention(*args: Any, **kwargs: Any) -> Tensor:
+    return _attending.draws.attention(*args, **kwargs)
+
+
+def _never(*arguments: object) -> bool:
+    return False
+
+
+def _with_globals(function: Any, **replaced: Any) -> Callable[..., Any]:
+    """A copy of a Python function in which these global names have other values."""
+    copy = FunctionType(function.__code__, {**function.__globals__, **replaced})
+    copy.__defaults__, copy.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return copy
+
+
+#: PyTorch's own function with its dropout and its inner attention replaced. `has_torch_function`
+#: returns false, since the function would else call the mode again. It is made once: a copy at each
+#: call would cost 2 % of a small layer's time.
+_multi_head_attention = _with_globals(
+    F.multi_head_attention_forward,
+    has_torch_function=_never,
+    dropout=_dropout,
+    scaled_dot_product_attention=_attention,
+)
 
 
 class _KernelDraws(TorchDispatchMode):
@@ -275,10 +304,6 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype != torch.bool:
         return mask
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -math.inf)
-
-
-def _never(*arguments: object) -> bool:
-    return False
 
 
 #: PyTorch's functions that draw, besides those that `_Draws` computes; a test compares the names
