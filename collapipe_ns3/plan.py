@@ -22,11 +22,16 @@ _LONGEST_PAUSE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A segment of the encoder on a device: blocks `first` to `last`, inclusive."""
+    """A segment of the encoder on a device: blocks `first` to `last`, inclusive.
+
+    With `recompute` the device keeps only the input of each block until the backward pass, which
+    computes the block again (Chen et al. 2016): less memory for more computation.
+    """
 
     device: str
     first: int
     last: int
+    recompute: bool = False
 
     @property
     def blocks(self) -> int:
@@ -35,7 +40,7 @@ class Stage:
 
     def __str__(self) -> str:
         span = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
-        return f"{self.device}[{span}]"
+        return f"{self.device}[{span}{', recomputed' if self.recompute else ''}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +193,14 @@ class RoundPlan:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, for JSON."""
-        return dataclasses.asdict(self)
+        """Plain dictionaries and lists, for JSON; a stage has `recompute` only if it is set."""
+        data = dataclasses.asdict(self)
+        for cluster in data["clusters"]:
+            for pipe in cluster["pipelines"]:
+                for stage in pipe["stages"]:
+                    if not stage["recompute"]:
+                        del stage["recompute"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -7,7 +7,7 @@ forms of them for the built-in model, and `collapipe_ns3.costs.measured` measure
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any, Self
 
@@ -16,7 +16,10 @@ from collapipe_ns3.costs.polynomial import ZERO, Polynomial, total
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.protocol import Lengths
-from collapipe_ns3.plan import Pipeline
+from collapipe_ns3.plan import Pipeline, Stage
+
+#: Bytes of a number between two parts on one node (fp32).
+_ELEMENT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class PartCosts:
       `gradient` is what the next part sends back for it. Nothing follows the last part.
     - `parameter_bytes` and `tensors` count the trained parameters, which travel and are averaged.
       `frozen_bytes` are the parameters that stay as they are, on every node that may need them.
+    - `transient_bytes` is the memory that the backward pass of a micro-batch takes in addition,
+      while it runs, where a stage computes its blocks again.
     """
 
     forward_flops: Polynomial
@@ -70,6 +75,7 @@ class PartCosts:
     parameter_bytes: int
     tensors: int
     frozen_bytes: int = 0
+    transient_bytes: Polynomial = ZERO
 
     @property
     def parameters(self) -> int:
@@ -93,6 +99,15 @@ class PartCosts:
             sum(part.frozen_bytes * count for part, count in counted),
         )
 
+    def recomputed(self, inputs: Polynomial, transient_bytes: Polynomial) -> PartCosts:
+        """The costs if only `inputs` are kept, in bytes, and the backward pass computes again."""
+        return replace(
+            self,
+            backward_flops=self.backward_flops + self.forward_flops,
+            kept_bytes=inputs,
+            transient_bytes=transient_bytes,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -105,7 +120,7 @@ class PartCosts:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         values: dict[str, Any] = dict(data)
-        for name in ("forward_flops", "backward_flops", "kept_bytes"):
+        for name in ("forward_flops", "backward_flops", "kept_bytes", "transient_bytes"):
             values[name] = Polynomial.from_json(data[name])
         for name in ("output", "gradient"):
             values[name] = Message.from_json(data[name])
@@ -159,12 +174,24 @@ class ModelCosts:
         """The costs of the blocks from `first` to `last`, inclusive, on one node."""
         return PartCosts.joined(self.blocks[first : last + 1])
 
+    def _stage(self, stage: Stage) -> PartCosts:
+        """The costs of a stage, which may compute its blocks again one by one."""
+        segment = self.segment(stage.first, stage.last)
+        if not stage.recompute:
+            return segment
+        before = [self.first, *self.blocks][stage.first : stage.last + 1]
+        inputs = total(part.gradient.elements * _ELEMENT_BYTES for part in before)
+        longest = self.longest_shape(1)
+        blocks = self.blocks[stage.first : stage.last + 1]
+        largest = max((block.kept_bytes for block in blocks), key=lambda kept: kept(longest))
+        return segment.recomputed(inputs, largest)
+
     def stages(self, pipeline: Pipeline) -> list[PartCosts]:
         """The costs of a pipeline's stages in order: the first part, segments, the last part.
 
         A local head is before the last part.
         """
-        segments = (self.segment(stage.first, stage.last) for stage in pipeline.stages)
+        segments = map(self._stage, pipeline.stages)
         return [self.first, *segments, *self._local_heads, self.last]
 
     @property

@@ -150,7 +150,9 @@ class PipelineStep:
             to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = result
 
     def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Payload:
-        result = worker.backward(m, () if message is None else message.tensors())
+        transient_bytes = worker.costs.transient_bytes(self.parts[m].shape)
+        gradients = () if message is None else message.tensors()
+        result = worker.backward(m, transient_bytes, gradients)
         if self.squares is not None:
             self.squares[m] += worker.gradient_square()
         return result

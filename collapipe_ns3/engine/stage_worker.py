@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
+from collapipe_ns3.learning.compute_modes import recomputed
 from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.split_model import SplitModel
 from collapipe_ns3.learning.updates import Update
@@ -34,9 +36,13 @@ class MicroBatchDraws:
     seed: int
     name: tuple[int, ...]
 
+    def generator(self, part: str, device: torch.device) -> torch.Generator:
+        """The generator of a part, from its start."""
+        return seeded(self.seed, "draws", *self.name, part, device=device)
+
     def within(self, part: str, device: torch.device) -> AbstractContextManager[object]:
         """A context in which a part draws from its generator."""
-        return draws(seeded(self.seed, "draws", *self.name, part, device=device))
+        return draws(self.generator(part, device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +113,23 @@ class StageWorker:
         leaves = given if self.role == "first" else given.detached
         output = self.function(leaves)
         self.kept[micro_batch] = (leaves.x, output, saved_bytes)
-        now_saved = sum(saved for _, _, saved in self.kept.values())
-        self.peak_saved_bytes = max(self.peak_saved_bytes, now_saved)
+        self._note_saved()
         return tuple(tensor.detach() for tensor in output)
 
-    def backward(self, micro_batch: int, gradients: Payload) -> Payload:
+    def _note_saved(self, transient_bytes: int = 0) -> None:
+        now_saved = sum(saved for _, _, saved in self.kept.values()) + transient_bytes
+        self.peak_saved_bytes = max(self.peak_saved_bytes, now_saved)
+
+    def backward(self, micro_batch: int, transient_bytes: int, gradients: Payload) -> Payload:
         """Accumulates the parameters' gradients; returns those of the input's tensors.
+
+        `transient_bytes` is the memory that this takes meanwhile; it is only counted.
 
         `gradients` are those of the output's floating-point tensors, none where that is a loss.
         Gradients of tensors that the output does not depend on are zero; the first stage returns
         none, and computes nothing if its parameters are frozen.
         """
+        self._note_saved(transient_bytes)
         leaves, output, _ = self.kept.pop(micro_batch)
         floating = [tensor for tensor in output if tensor.is_floating_point()]
         given = gradients or (None,) * len(floating)
@@ -175,7 +187,10 @@ def workers(
     segments = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
     stages: list[tuple[Role, Sequence[Unit], Function]] = [
         ("first", [first], _segment(model, [first])),
-        *(("segment", units, _segment(model, units)) for units in segments),
+        *(
+            ("segment", units, (_recomputing if stage.recompute else _segment)(model, units))
+            for stage, units in zip(pipeline.stages, segments, strict=True)
+        ),
         *(("local_head", [head], _local_head(model, head)) for head in heads),
         ("last", [last], _last(model, last)),
     ]
@@ -207,6 +222,22 @@ def _local_head(model: SplitModel, unit: Unit) -> Function:
     def run(given: StageInput) -> Payload:
         with given.drawing(unit):
             return (model.local_loss(given.x, given.side, given.labels, given.total),)
+
+    return run
+
+
+def _recomputing(model: SplitModel, units: Sequence[Unit]) -> Function:
+    """Like `_segment`, but only the inputs of each part are kept until the backward pass."""
+
+    def run(given: StageInput) -> Payload:
+        def one(unit: Unit, *x: Tensor) -> Payload:
+            return model.run(unit.module, x, given.side)
+
+        x = given.x
+        for unit in units:
+            generator = given.draws.generator(unit.name, x[0].device) if unit.draws else None
+            x = recomputed(partial(one, unit), *x, generator=generator)
+        return x
 
     return run
 

@@ -40,8 +40,9 @@ def predict_memory(
     """Bytes that a pipeline needs on each node that it names, for batches of this shape.
 
     These are parameters, gradients and optimizer states of its stages, and what autograd keeps of
-    the micro-batches that the schedule has in flight. Control unit and base station are left out
-    where they hold the first part (with a local head) and the last part by default.
+    the micro-batches that the schedule has in flight, with what a recomputing stage needs while it
+    computes one again. Control unit and base station are left out where they hold the first part
+    (with a local head) and the last part by default.
     """
     nodes = pipeline.nodes("", "", model.local_head is not None)
     sizes = micro_batch_sizes(batch.sequences, pipeline.micro_batches)
@@ -52,7 +53,8 @@ def predict_memory(
     for node, actions, part in stages:
         if node:
             kept = most_kept(actions, [part.kept_bytes(shape) for shape in shapes])
-            needs[node] += held_bytes(part, optimizer) + kept
+            # Larger micro-batches come first.
+            needs[node] += held_bytes(part, optimizer) + kept + part.transient_bytes(shapes[0])
     return dict(needs)
 
 

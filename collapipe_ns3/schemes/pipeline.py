@@ -33,9 +33,14 @@ class PipeLine:
         schedule: Annotated[
             Literal["gpipe", "1f1b"], Field(description="The pipeline schedule.")
         ] = "gpipe",
+        recompute: Annotated[
+            bool,
+            Field(description="Devices keep inputs of blocks alone, and compute each block twice."),
+        ] = False,
     ) -> None:
         self.micro_batches = micro_batches
         self.schedule = schedule
+        self.recompute = recompute
 
     def plan(self, round: int, observation: Observation) -> RoundPlan:
         """The same plan every round, for the devices that can take part."""
@@ -45,7 +50,7 @@ class PipeLine:
                 number,
                 (
                     Pipeline(
-                        equal_segments(devices, observation.model.encoder_blocks),
+                        equal_segments(devices, observation.model.encoder_blocks, self.recompute),
                         self.micro_batches,
                         self.schedule,
                     ),
@@ -65,17 +70,20 @@ class PipeLine:
         """Does nothing: the plan never changes."""
 
 
-def equal_segments(devices: tuple[str, ...], blocks: int) -> tuple[Stage, ...]:
+def equal_segments(
+    devices: tuple[str, ...], blocks: int, recompute: bool = False
+) -> tuple[Stage, ...]:
     """Contiguous segments whose lengths differ by one block at most, the longer ones first.
 
-    If there are fewer blocks than devices, each of the first `blocks` devices gets one.
+    If there are fewer blocks than devices, each of the first `blocks` devices gets one. All of them
+    recompute, or none.
     """
     used = devices[:blocks]
     size, longer = divmod(blocks, len(used))
     stages, first = [], 0
     for place, device in enumerate(used):
         count = size + (place < longer)
-        stages.append(Stage(device, first, first + count - 1))
+        stages.append(Stage(device, first, first + count - 1, recompute))
         first += count
     return tuple(stages)
 

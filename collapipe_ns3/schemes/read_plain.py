@@ -17,13 +17,15 @@ from itertools import islice
 from types import UnionType
 from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from collapipe_ns3.plan import RoundPlan
 
 #: The largest depth of nested data. Deeper data is refused, as it probably contains itself.
 _DEEPEST = 100
 
 #: The types of a plan's fields, as error messages name them.
-_IN_WORDS = {int: "a whole number", float: "a finite number", str: "a text"}
+_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 
 
 class NotPlain(ValueError):
@@ -67,6 +69,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _scalar(kind: type, value: object) -> int | float | str | None:
     """A number or text as the Python type `kind`, None if the value is of another type."""
+    if kind is bool and isinstance(value, bool | np.bool):
+        return bool(value)
     if kind is str and isinstance(value, str):
         return str(value)
     if isinstance(value, bool):

@@ -71,13 +71,21 @@ def test_links_that_are_given_the_same_are_printed_once() -> None:
     assert str(some).splitlines()[1:] == ["  3 links: 20.0 dBm", "  c0.cu → bs: 23.0 dBm"]
 
 
+def test_recomputation_is_printed_where_it_is_set() -> None:
+    two = Pipeline((Stage("c0.d0", 0, 2), Stage("c0.d1", 3, 5, recompute=True)), 2, "gpipe")
+    assert str(two) == "c0.d0[0-2] → c0.d1[3-5, recomputed], 2 micro-batches, gpipe"
+    one, other = plan(two).to_json()["clusters"][0]["pipelines"][0]["stages"]
+    assert one == {"device": "c0.d0", "first": 0, "last": 2}
+    assert other == {"device": "c0.d1", "first": 3, "last": 5, "recompute": True}
+
+
 def test_shares_are_printed_where_they_matter() -> None:
     half = Pipeline((Stage("c0.d0", 0, 5),), 2, "gpipe", 0.5)
     assert str(half) == "c0.d0[0-5], 2 micro-batches, gpipe, 50% of the data"
 
 
 names = st.text(min_size=1, max_size=8)
-stages = st.builds(Stage, names, st.integers(0, 9), st.integers(0, 9))
+stages = st.builds(Stage, names, st.integers(0, 9), st.integers(0, 9), st.booleans())
 pipelines = st.builds(
     Pipeline,
     st.lists(stages, max_size=3).map(tuple),

@@ -27,6 +27,7 @@ from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
+INSTANT_FLOPS = 1e30  # FLOP/s at which no computation takes any time
 FAST = Link(rate_bps=8_000_000_000)  # a byte a nanosecond
 SPEC = ModelSpec(
     source_vocabulary=11,
@@ -109,12 +110,14 @@ def tokens(stream: torch.Generator, count: int, vocabulary: int) -> Tensor:
     return torch.where(torch.arange(6) < lengths, drawn, 0)
 
 
-def profiles(nodes: Sequence[str], busy_ns: Mapping[str, int]) -> dict[str, DeviceProfile]:
-    """Nodes on which every computation takes exactly `busy_ns` (1000 where none is given)."""
+def profiles(
+    nodes: Sequence[str], busy_ns: Mapping[str, int], flops_per_s: float = INSTANT_FLOPS
+) -> dict[str, DeviceProfile]:
+    """Nodes on which every computation takes `busy_ns` (by default 1000) and its FLOPs' time."""
     return {
         node: DeviceProfile(
             name=node,
-            flops_per_s=1e30,
+            flops_per_s=flops_per_s,
             overhead_s=busy_ns.get(node, 1000) / 1e9,
             memory_bytes=2**30,
             active_power_w=5.0,
@@ -126,17 +129,21 @@ def profiles(nodes: Sequence[str], busy_ns: Mapping[str, int]) -> dict[str, Devi
     }
 
 
-def pipeline(cluster: int, cuts: Sequence[int], micro_batches: int, schedule: str) -> Pipeline:
+def pipeline(
+    cluster: int, cuts: Sequence[int], micro_batches: int, schedule: str, recompute: bool = False
+) -> Pipeline:
     """Segments of as many blocks as `cuts` says, on the cluster's devices in order."""
     stages, first = [], 0
     for device, blocks in enumerate(cuts):
-        stages.append(Stage(f"c{cluster}.d{device}", first, first + blocks - 1))
+        stages.append(Stage(f"c{cluster}.d{device}", first, first + blocks - 1, recompute))
         first += blocks
     return Pipeline(tuple(stages), micro_batches, schedule)
 
 
-def one_cluster(cuts: Sequence[int], micro_batches: int, schedule: str = "gpipe") -> RoundPlan:
-    only = ClusterPlan(0, (pipeline(0, cuts, micro_batches, schedule),))
+def one_cluster(
+    cuts: Sequence[int], micro_batches: int, schedule: str = "gpipe", *, recompute: bool = False
+) -> RoundPlan:
+    only = ClusterPlan(0, (pipeline(0, cuts, micro_batches, schedule, recompute),))
     return RoundPlan(0, "test", (only,))
 
 
@@ -157,6 +164,7 @@ def run_rounds(
     links: Mapping[tuple[str, str], Link] | None = None,
     busy_ns: Mapping[str, int] | None = None,
     local_steps: int = 1,
+    flops_per_s: float = INSTANT_FLOPS,
     shares: Sequence[float] = (1.0,),
     aggregator: Aggregator | None = None,
     updates: UpdateRule | None = None,
@@ -172,7 +180,7 @@ def run_rounds(
         if updates is not None:
             training = dataclasses.replace(training, updates=updates)
         with TorchThread() as thread:
-            site = Site(network, profiles(names, busy_ns or {}), thread)
+            site = Site(network, profiles(names, busy_ns or {}, flops_per_s), thread)
             outcome = simulated.run(network, run_round(site, state, plan, training))
         conserve(outcome)
         outcomes.append(outcome)

@@ -81,7 +81,7 @@ def test_profiles_and_schemes_are_listed_with_figures_and_sources() -> None:
     assert data["pipeline"]["package"] == "collapipe-ns3"
     summary = "Pipeline parallelism like GPipe (Huang et al., NeurIPS 2019)."
     assert data["pipeline"]["description"] == summary
-    [first, _] = data["pipeline"]["settings"]
+    [first, *_] = data["pipeline"]["settings"]
     assert (first["name"], first["type"], first["default"]) == ("micro_batches", "integer ≥ 1", 4)
 
 

@@ -132,3 +132,14 @@ def test_the_costs_of_a_stage_are_those_of_its_parts() -> None:
     assert two.kept_bytes(at) == 2 * (54 + 3)
     assert (two.output, two.gradient) == (part(3).output, part(3).gradient)
     assert (two.parameter_bytes, two.tensors, two.frozen_bytes) == (6000, 60, 6)
+
+
+def test_a_stage_that_computes_again_keeps_the_inputs_of_its_blocks() -> None:
+    one = MODEL.stages(Pipeline((Stage("a", 0, 2, recompute=True),), 1, "gpipe"))[1]
+    at, plain = BatchShape(2, 3, 4), MODEL.segment(0, 2)
+    assert one.forward_flops == plain.forward_flops
+    assert one.backward_flops == plain.backward_flops + plain.forward_flops
+    sent = [MODEL.first, *MODEL.blocks[:2]]
+    assert one.kept_bytes(at) == sum(4 * part.gradient.elements(at) for part in sent)
+    assert one.transient_bytes == MODEL.blocks[2].kept_bytes
+    assert (one.output, one.parameter_bytes) == (plain.output, plain.parameter_bytes)

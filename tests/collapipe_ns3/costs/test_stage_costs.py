@@ -68,13 +68,14 @@ def test_blocks_together_keep_what_each_of_them_keeps() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
-@pytest.mark.parametrize(("cuts", "micro_batches"), [((4,), 1), ((1, 2, 1), 4), ((2, 2), 6)])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("cuts", "micro_batches"), [((4,), 1), ((1, 2, 1), 5), ((2, 2), 6)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_devices_peak_memory_is_predicted(
-    cuts: tuple[int, ...], micro_batches: int, schedule: str, optimizer: str
+    cuts: tuple[int, ...], micro_batches: int, schedule: str, optimizer: str, recompute: bool
 ) -> None:
-    """What a round of three steps holds at most, within 5 % of the prediction."""
-    plan = lab.one_cluster(cuts, micro_batches, schedule)
+    """What a round of three steps holds at most: exactly, but for counters of the optimizer."""
+    plan = lab.one_cluster(cuts, micro_batches, schedule, recompute=recompute)
     make = lab.adamw if optimizer == "adamw" else lab.Recording()
     outcome = lab.run_one(plan, lab.fresh(make), local_steps=3)
     held = {use.device: use.peak_memory_bytes for use in outcome.devices if use.blocks}
@@ -82,7 +83,7 @@ def test_a_devices_peak_memory_is_predicted(
     predicted = predict_memory(lab.COSTS, pipe, BatchShape(12, 6, 6), OPTIMIZERS[optimizer])
     assert predicted.keys() == held.keys()
     for device, size in predicted.items():
-        assert size == pytest.approx(held[device], rel=0.05)
+        assert 0 <= held[device] - size <= 4 * 12 * lab.SPEC.encoder_blocks
 
 
 def test_1f1b_keeps_as_many_micro_batches_as_stages_follow() -> None:

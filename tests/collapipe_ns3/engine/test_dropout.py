@@ -25,9 +25,10 @@ def sgd(parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.1)
 
 
-def trained(cuts: Sequence[int], schedule: str) -> dict[str, Tensor]:
+def trained(cuts: Sequence[int], schedule: str, recompute: bool) -> dict[str, Tensor]:
     state = TrainingState(transformer.build(SPEC, 3), sgd, closed_form(SPEC))
-    lab.run_one(lab.one_cluster(cuts, MICRO_BATCHES, schedule), state, local_steps=2)
+    plan = lab.one_cluster(cuts, MICRO_BATCHES, schedule, recompute=recompute)
+    lab.run_one(plan, state, local_steps=2)
     return dict(state.model.state_dict())
 
 
@@ -51,14 +52,15 @@ def trained_alone() -> dict[str, Tensor]:
     return dict(model.state_dict())
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
 @pytest.mark.parametrize("cuts", [(4,), (1, 3), (2, 1, 1)])
 def test_a_run_with_dropout_is_that_of_the_uncut_model(
-    cuts: tuple[int, ...], schedule: str
+    cuts: tuple[int, ...], schedule: str, recompute: bool
 ) -> None:
     expected = trained_alone()
     state = torch.get_rng_state()
-    found = trained(cuts, schedule)
+    found = trained(cuts, schedule, recompute)
     assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
     assert found.keys() == expected.keys()
     assert not [name for name in found if not torch.equal(found[name], expected[name])]

@@ -64,8 +64,9 @@ def predicted(
     moves: Mapping[int, Sequence[StateMove]] | None = None,
     optimizer: str = "sgd",
     local_head: bool = False,
+    flops_per_s: float = lab.INSTANT_FLOPS,
 ) -> Timeline:
-    profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns)
+    profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy_ns, flops_per_s)
     costs = LabCosts(profiles, links)
     return build_timeline(plan, workload(0, local_steps, optimizer, local_head), costs, moves)
 
@@ -149,6 +150,24 @@ def test_one_cluster_on_shared_media(
     links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
     made = predicted(plan, links, busy, 1, local_head=local_head)
     agree(made, executed(plan, local_head, links=links, busy_ns=busy))
+
+
+@settings(max_examples=20)
+@given(CUTS, st.sampled_from([1, 5, 7, 8, 11]), SCHEDULES, st.booleans(), st.booleans(), st.data())
+def test_uneven_micro_batches_take_what_their_sizes_take(
+    cuts: tuple[int, ...],
+    micro_batches: int,
+    schedule: str,
+    recompute: bool,
+    local_head: bool,
+    data: st.DataObject,
+) -> None:
+    """On devices whose computations take as long as their FLOPs say."""
+    plan = lab.one_cluster(cuts, micro_batches, schedule, recompute=recompute)
+    links, busy = draw_links(data, plan, [None]), draw_busy(data, plan)
+    made = predicted(plan, links, busy, 2, local_head=local_head, flops_per_s=1e8)
+    how = {"links": links, "busy_ns": busy, "local_steps": 2, "flops_per_s": 1e8}
+    agree(made, executed(plan, local_head, **how))
 
 
 @settings(max_examples=12)

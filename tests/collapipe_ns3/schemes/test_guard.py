@@ -74,6 +74,10 @@ PIPE = "clusters[0].pipelines[0]"
             with_pipeline(micro_batches=True),
             f"{PIPE}.micro_batches: expected a whole number, not T",
         ),
+        (
+            with_pipeline(stages=(Stage("c0.d0", 0, 3, recompute=1),)),  # type: ignore[arg-type]
+            f"{PIPE}.stages[0].recompute: expected true or false, not 1",
+        ),
         (with_pipeline(share="all"), f"{PIPE}.share: expected a finite number, not 'all'"),
         (with_pipeline(share=math.nan), f"{PIPE}.share: expected a finite number, not nan"),
         (with_pipeline(share=10**400), f"{PIPE}.share: expected a finite number, not 1000"),
