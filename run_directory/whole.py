@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ MANIFEST = "manifest.json"
 PLANS = "plans.jsonl"
 CHECKPOINT = "checkpoint.pt"
 DIGESTS = "digests.json"
+
+#: The folder with files of the task, and the names that these may have.
+TASK_FOLDER = "task"
+TASK_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _MISSING = "is missing"
 _CHANGED = f"was changed or damaged after it was written: {DIGESTS} has another SHA-256"

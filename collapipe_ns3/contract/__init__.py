@@ -1,6 +1,7 @@
 """The contract of plug-ins, as checks that `collapipe-ns3 check` makes.
 
-A plug-in is a scheme, by its name or as `module:Class`, or a scenario, as `module:function`.
+A plug-in is a scheme or a learning task, by its name or as `module:Class`, or a scenario, as
+`module:function`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from bridge import loop as simulated
 from bridge.network import Network
 from collapipe_ns3.contract import Step, Violation
+from collapipe_ns3.contract.settings import expect_settings
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.run.records import RoundRecord
@@ -45,19 +45,7 @@ class ScenarioContract:
         yield [("runs rounds with the same results twice", self._runs)]
 
     def _settings(self) -> None:
-        spec, *settings = inspect.signature(self.function).parameters.values()
-        del spec
-        for each in settings:
-            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                raise Violation(
-                    f"*{each.name}: expected settings by name, so that they are checked"
-                )
-            if each.annotation is each.empty:
-                raise Violation(f"{each.name}: expected a type, so that a study's value is checked")
-            if each.default is each.empty:
-                raise Violation(
-                    f"{each.name}: expected a default, so that a study may leave it out"
-                )
+        expect_settings(self.function, skip=1)
 
     def _spec(self) -> ScenarioSpec:
         config = tiny(_CLUSTERS)

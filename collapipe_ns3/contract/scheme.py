@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from bridge.compute import TorchThread
 from collapipe_ns3.contract import Step, Violation
+from collapipe_ns3.contract.settings import expect_settings
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, links, rounds, tiny
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import PipelineFate, RoundOutcome
@@ -74,18 +74,7 @@ class SchemeContract:
         ]
 
     def _settings(self) -> None:
-        parameters = inspect.signature(self.make).parameters.values()
-        for each in parameters:
-            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
-                raise Violation(
-                    f"*{each.name}: expected settings by name, so that they are checked"
-                )
-            if each.annotation is each.empty:
-                raise Violation(f"{each.name}: expected a type, so that a study's value is checked")
-            if each.default is each.empty:
-                raise Violation(
-                    f"{each.name}: expected a default, so that a study may leave it out"
-                )
+        expect_settings(self.make)
 
     def _calls(self) -> None:
         self._new()

@@ -31,6 +31,9 @@ class BatchShape(NamedTuple):
 class Batch:
     """Sequences padded to the length of the longest; the first axis of every tensor is theirs.
 
+    A second axis, where there is one, is the length: tokens of inputs and side, targets of labels.
+    Axes of features come after it: [B, 1, features] for inputs without tokens.
+
     - `inputs` are given to the first part of the model, usually token numbers [B, s] (int64).
     - `side` is given to every part as it is, and travels with the activations; no gradient flows
       through it. It is usually the padding mask [B, s] (bool, true for padding).

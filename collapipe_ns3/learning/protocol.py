@@ -92,11 +92,17 @@ class Learning(Protocol):
         ...
 
     def batches(self, cluster: int, round: int) -> Iterator[Batch]:
-        """Endless batches of a cluster's data; the same for the same round."""
+        """Endless batches of a cluster's data, each of the setup's `batch_size` sequences.
+
+        They are the same at every call for the same round, and others for another round.
+        """
         ...
 
     def evaluate(self, model: SplitModel) -> dict[str, float]:
-        """Metrics on the test set by name, `loss` among them where the task has one."""
+        """Metrics on the test set by name, the main one among them, and `loss` if it has one.
+
+        All are finite numbers. The model's weights are left unchanged.
+        """
         ...
 
 
@@ -124,13 +130,19 @@ class WithFiles(Protocol):
     """Also implemented by a task with files that belong to its runs, such as a tokenizer."""
 
     def files(self) -> Mapping[str, bytes]:
-        """The content of each file by its name in the run directory."""
+        """The content of each file by its name in the folder `task` of the run directory.
+
+        A name has letters, digits, dots, hyphens and underscores only.
+        """
         ...
 
 
 @runtime_checkable
 class WithDigest(Protocol):
-    """Also implemented by a task whose data is not determined by the study and the code."""
+    """Also implemented by a task whose data is not determined by the study and the code.
+
+    A run is resumed only with data of the same digest.
+    """
 
     def digest(self) -> str:
         """A SHA-256 digest of its data, in hexadecimal."""

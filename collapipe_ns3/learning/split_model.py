@@ -17,7 +17,12 @@ class SplitModel(nn.Module):
     the batch; gradients travel back for those tensors that have floating-point numbers.
 
     A subclass says what its parts are (`parts`) and how the last one computes the loss (`loss`).
-    No part may have a parameter of another one, except as `tied` says.
+    Every part has parameters, and none of them is a parameter of another part: the parts are
+    trained on different nodes. So no part may keep a tensor for another one in an attribute either.
+
+    A subclass may have a method `uncut(batch) -> Tensor`, the mean loss of a batch by other code
+    than that of the parts, such as a library's model as a whole. Only `collapipe-ns3 check` calls
+    it, and compares it with the loss of the parts.
 
     `local_head` is None, except in the training mode of this name: then it is a light head that
     gives the first part and the blocks a loss of their own (`add_local_head`). It is trained and
@@ -31,13 +36,19 @@ class SplitModel(nn.Module):
         self.register_module("local_head", None)
 
     def parts(self) -> dict[str, nn.Module]:
-        """All parts in order, by their names in `state_dict`; at least one block."""
+        """All parts in order, by their names: the first, at least one block, and the last.
+
+        Every call returns the same modules, which are attributes of the model, so that `state_dict`
+        has their parameters. By convention the names are those in `state_dict`.
+        """
         raise NotImplementedError
 
     def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
         """The output of any part except the last: of the first for the inputs of a batch.
 
-        By default the part is called with the tensors of `x`, then those of `side`.
+        By default the part is called with the tensors of `x`, then those of `side`. The first axis
+        of the first tensor that is returned is that of sequences; further tensors may have one
+        entry for all sequences.
         """
         output = part(*x, *side)
         return output if isinstance(output, tuple) else (output,)
@@ -45,8 +56,9 @@ class SplitModel(nn.Module):
     def loss(self, x: Payload, side: Payload, labels: Payload, total: int) -> Tensor:
         """The last part: the sum of the losses of all predictions, divided by `total`.
 
-        If `total` is the number of predictions in the whole batch, the losses of its micro-batches
-        add up to its mean loss.
+        `x`, `side` and `labels` are those of one micro-batch, and `total` counts the predictions of
+        the whole batch, so that the losses of its micro-batches add up to its mean loss. Do not
+        divide by the number of sequences here.
         """
         raise NotImplementedError
 
