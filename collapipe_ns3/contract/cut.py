@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.contract import Violation
+from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.engine.stage_worker import MicroBatchDraws, StageInput, workers
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.batch import Batch, Payload
@@ -91,8 +92,9 @@ def _expect_payload(name: str, given: Payload, output: object, sequences: int) -
         raise Violation(
             f"part {name}: expected a tensor or a tuple of tensors, not {output!r:.200}"
         )
-    if not output:
-        raise Violation(f"part {name}: expected at least one tensor")
+    if not any(tensor.is_floating_point() for tensor in output):
+        found = f"the output is {_shapes(output)}"
+        raise Violation(f"part {name}: expected a tensor of floating-point numbers, and {found}")
     for n, tensor in enumerate(output):
         # Tensors after the first may be common to all sequences, such as biases of positions.
         axes = (sequences,) if n == 0 else (sequences, 1)
@@ -111,16 +113,18 @@ def _shapes(tensors: Payload) -> str:
     return " and ".join(each) or "no tensors"
 
 
-def cut(model: SplitModel, batch: Batch, sizes: Sequence[int], devices: int) -> Result:
+def cut(
+    model: SplitModel, costs: ModelCosts, batch: Batch, sizes: Sequence[int], devices: int
+) -> Result:
     """Training on micro-batches of these sizes, with the blocks on so many devices.
 
     Every stage computes all micro-batches before the next stage does, in an autograd graph of its
     own, by the same code as in a run.
     """
-    state = TrainingState(model, partial(torch.optim.SGD, lr=1.0))
+    state = TrainingState(model, partial(torch.optim.SGD, lr=1.0), costs)
     replica = state.replica(0, 0)
     pipeline = Pipeline(_segments(len(replica.units) - 2, devices), len(sizes), "gpipe")
-    line = workers(replica, pipeline, "control", "server")
+    line = workers(replica, pipeline, costs, "control", "server")
     parts = batch.split(sizes)
     x = [part.inputs for part in parts]
     for worker in line:
@@ -131,7 +135,7 @@ def cut(model: SplitModel, batch: Batch, sizes: Sequence[int], devices: int) -> 
     for m in range(len(parts)):
         gradients: Payload = ()
         for worker in reversed(line):
-            gradients = worker.backward(m, gradients)
+            gradients = worker.backward(m, 0, gradients)
     return Result.of(replica.model, [loss for (loss,) in x])
 
 

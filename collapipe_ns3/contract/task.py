@@ -16,6 +16,8 @@ from collapipe_ns3.contract import cut as cutting
 from collapipe_ns3.contract import task_data as data
 from collapipe_ns3.contract.settings import expect_settings
 from collapipe_ns3.contract.study import NEAR, differences, rounds, tiny
+from collapipe_ns3.costs.measured import NoPolynomial, measure_parts
+from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import BadTask, Learning, Setup
 from collapipe_ns3.learning.registry import failing_as
@@ -58,7 +60,10 @@ class TaskContract:
             ("leaves torch's global generator unchanged", self._generator),
         ]
         yield [("computes one part after another", self._computes)]
-        yield [("has finite gradients", self._gradients)]
+        yield [
+            ("has finite gradients", self._gradients),
+            ("has costs that follow from the shapes of a batch", self._measures),
+        ]
         yield [
             ("adds up the losses of micro-batches to that of the batch", self._adds_up),
             ("computes the same when it is cut", self._cut),
@@ -128,8 +133,6 @@ class TaskContract:
         again = model.parts()
         if any(again.get(name) is not part for name, part in parts.items()):
             raise Violation("expected `parts` to return the same modules at every call")
-        if empty := [name for name, part in parts.items() if not list(part.parameters())]:
-            raise Violation(f"part {empty[0]} has no parameters; join it with a neighbour")
         blocks = len(parts) - 2
         return f"{blocks} block{'s' * (blocks > 1)}"
 
@@ -200,6 +203,13 @@ class TaskContract:
         unused = [name for name in trained if named[name].grad is None]
         return f"the loss does not depend on {', '.join(unused[:3])}" if unused else None
 
+    def _measures(self) -> None:
+        with failing_as(self.name, "measuring the costs of its model"):
+            try:
+                self._costs  # noqa: B018  # measured here for the first time
+            except NoPolynomial as error:
+                raise Violation(str(error)) from None
+
     def _adds_up(self) -> str:
         model = self._model()
         parts = cutting.in_micro_batches(model, self._batch, self._sizes)
@@ -216,7 +226,7 @@ class TaskContract:
         blocks, notes = len(model.parts()) - 2, []
         expected = cutting.uncut(model, self._batch, self._sizes)
         for devices in sorted({1, blocks}):
-            result = cutting.cut(model, self._batch, self._sizes, devices)
+            result = cutting.cut(model, self._costs, self._batch, self._sizes, devices)
             what = f"the blocks on {devices} device{'s' * (devices > 1)} and the model uncut"
             notes.append(cutting.expect_same(result, expected, what))
         return max(notes)
@@ -295,6 +305,10 @@ class TaskContract:
     @cached_property
     def _batch(self) -> Batch:
         return self._first(self._task, 0, 0)[0]
+
+    @cached_property
+    def _costs(self) -> ModelCosts:
+        return measure_parts(self._model().train(), self._batch, self._task.longest)
 
     @property
     def _sizes(self) -> list[int]:

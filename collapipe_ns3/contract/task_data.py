@@ -102,13 +102,10 @@ def batch_problems(batch: object, sequences: int, longest: Lengths) -> Iterator[
                 yield f"{where}: expected data without a gradient"
     shape = batch.shape
     if shape.tokens > longest.tokens or shape.targets > longest.targets:
-        found, most = (
-            f"{shape.tokens} and {shape.targets}",
-            f"{longest.tokens} and {longest.targets}",
-        )
         yield (
-            f"its second axis is longer than `longest`: inputs and labels have {found}, at most "
-            f"{most}; an axis of features comes after an axis of tokens"
+            f"its second axis is longer than `longest`: inputs and labels have {shape.tokens} and "
+            f"{shape.targets}, at most {longest.tokens} and {longest.targets}; an axis of features "
+            "comes after an axis of tokens"
         )
     if batch.aligned and shape.tokens != shape.targets:
         yield f"aligned: there are {shape.tokens} tokens and {shape.targets} labels"

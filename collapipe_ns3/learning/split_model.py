@@ -17,8 +17,8 @@ class SplitModel(nn.Module):
     the batch; gradients travel back for those tensors that have floating-point numbers.
 
     A subclass says what its parts are (`parts`) and how the last one computes the loss (`loss`).
-    Every part has parameters, and none of them is a parameter of another part: the parts are
-    trained on different nodes. So no part may keep a tensor for another one in an attribute either.
+    No part has a parameter of another part, or keeps a tensor for another part in an attribute:
+    the parts are on different nodes.
 
     A subclass may have a method `uncut(batch) -> Tensor`, the mean loss of a batch by other code
     than that of the parts, such as a library's model as a whole. Only `collapipe-ns3 check` calls
@@ -48,7 +48,7 @@ class SplitModel(nn.Module):
 
         By default the part is called with the tensors of `x`, then those of `side`. The first axis
         of the first tensor that is returned is that of sequences; further tensors may have one
-        entry for all sequences.
+        entry for all sequences. At least one tensor has floating-point numbers.
         """
         output = part(*x, *side)
         return output if isinstance(output, tuple) else (output,)

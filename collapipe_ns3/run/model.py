@@ -43,16 +43,17 @@ def has_local_head(config: StudyConfig) -> bool:
     return config.training.mode == "local_head"
 
 
-def model_costs(config: StudyConfig, task: Learning) -> ModelCosts:
+def model_costs(config: StudyConfig, task: Learning, *, named: bool = True) -> ModelCosts:
     """The costs of a study's model: closed forms of a built-in one, measured of any other.
 
-    Measurements are kept on disk for tasks whose data has a digest. Raises `BadTask` where the
+    Measurements are kept on disk for tasks whose data has a digest, and which the study names
+    (`named`), so that the identity of their code is known. Raises `BadTask` where the
     model can't be built or its costs follow no polynomial.
     """
     spec = task.spec if isinstance(task, WithSpec) else None
     if spec is not None and config.model.lora is None:
         return closed_form(spec, task.longest, local_head=has_local_head(config))
-    if not isinstance(task, WithDigest):
+    if not named or not isinstance(task, WithDigest):
         return _measured(config, task)
     identity = json.dumps(code_identity.of_study(config).to_json(), sort_keys=True)
     facts = {

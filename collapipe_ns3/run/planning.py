@@ -54,10 +54,10 @@ class Planning:
         self.config = config
         self.watchdog_s = watchdog_s
         self.seed = config.seed
-        if task is None:
-            task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
-        self.task = task
-        self.model_costs = model_costs(config, self.task)
+        self.task = task or registry.make(
+            config.task.name, config.learning_setup(), config.task.settings
+        )
+        self.model_costs = model_costs(config, self.task, named=task is None)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)

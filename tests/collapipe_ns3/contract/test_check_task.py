@@ -296,7 +296,7 @@ class Broken(Largest):
 class Broken(Largest):
     seen = frozenset()
     def evaluate(self, model):
-        self.seen |= {float(model.embedding.weight.flatten()[0])}
+        self.seen |= {model.embedding.weight[0, 0].item()}
         return {"accuracy": 0.1 * len(self.seen)}
 """,
         "a run and one that was stopped after each round differ",
@@ -354,6 +354,75 @@ class Broken(Largest):
     assert note == (
         "part embedding, given int64 [12, 8]: expected the first axis of its output to be 12 "
         "sequences, and the output is float32 [8, 12, 16]"
+    )
+
+
+def test_costs_that_do_not_follow_from_the_shapes_are_reported(example: ModuleType) -> None:
+    code = """
+class Cubic(Recurrent):
+    def run(self, part, x, side):
+        output = super().run(part, x, side)
+        tokens = output[0].shape[1]
+        return (output[0] + 0 * sum(output[0].exp() for _ in range(tokens**3)),)
+class Broken(Largest):
+    def model(self, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Cubic(16, 2)
+"""
+    exec(code, vars(example))
+    checks = list(run_checks(TaskContract("broken", example.Broken).stages()))
+    (name,) = failed(checks)
+    assert name == "has costs that follow from the shapes of a batch"
+
+
+@pytest.mark.slow
+def test_a_part_may_have_no_parameters_and_several_tensors_may_travel(example: ModuleType) -> None:
+    code = """
+class OneHot(nn.Module):
+    def forward(self, digits):
+        return F.one_hot(digits, 10).float()
+class Two(Recurrent):
+    def __init__(self):
+        super().__init__(16, 2)
+        self.embedding = OneHot()
+        self.blocks[0] = nn.Linear(10, 16)
+    def run(self, part, x, side):
+        *others, last = x
+        output = part(last)
+        return (output.sum(1), output) if part is self.blocks[1] else (output,)
+    def scores(self, x):
+        return self.head(x[0] + x[1][:, -1])
+class Mine(Largest):
+    def model(self, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Two()
+"""
+    exec(code, vars(example))
+    checks = list(run_checks(TaskContract("mine", example.Mine).stages()))
+    assert failed(checks) == {}
+
+
+def test_a_model_that_sends_integers_between_its_parts_is_refused(example: ModuleType) -> None:
+    code = """
+class Late(Recurrent):
+    def __init__(self):
+        super().__init__(16, 2)
+        self.embedding = nn.Identity()
+        self.blocks[0] = nn.Embedding(10, 16)
+class Broken(Largest):
+    def model(self, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Late()
+"""
+    exec(code, vars(example))
+    checks = list(run_checks(TaskContract("broken", example.Broken).stages()))
+    (note,) = failed(checks).values()
+    assert note == (
+        "part embedding: expected a tensor of floating-point numbers, and the output is "
+        "int64 [12, 8]"
     )
 
 
