@@ -90,7 +90,8 @@ def measure_parts(
     local_head = None if model.local_head is None else costs.pop(-2)
     first, *blocks, last = costs
     sent = Message(other_bytes=interpolated(labels))
-    return ModelCosts(first, tuple(blocks), last, sent, longest, local_head)
+    tied_bytes = size_bytes([model.get_parameter(name) for name in model.tied])
+    return ModelCosts(first, tuple(blocks), last, sent, longest, local_head, tied_bytes)
 
 
 def _sampled(most: int) -> range:

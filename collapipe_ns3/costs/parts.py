@@ -133,7 +133,8 @@ class ModelCosts:
 
     In the training mode `local_head`, the model has a `local_head`, which trains the first part and
     the blocks. It is on the node of the first part, and sends the output of the last block on to
-    the last part; see `collapipe_ns3.schedule.with_branch`.
+    the last part; see `collapipe_ns3.schedule.with_branch`. First and last part have so many
+    `tied_bytes` of equal parameters, and exchange their gradients in every step.
     """
 
     first: PartCosts
@@ -142,6 +143,7 @@ class ModelCosts:
     labels: Message
     longest: Lengths
     local_head: PartCosts | None = None
+    tied_bytes: int = 0
 
     @property
     def encoder_blocks(self) -> int:
@@ -216,6 +218,7 @@ class ModelCosts:
             "labels": self.labels.to_json(),
             "longest": {"tokens": self.longest.tokens, "targets": self.longest.targets},
             "local_head": self.local_head and self.local_head.to_json(),
+            "tied_bytes": self.tied_bytes,
         }
 
     @classmethod
@@ -228,4 +231,5 @@ class ModelCosts:
             Message.from_json(data["labels"]),
             Lengths(**data["longest"]),
             PartCosts.from_json(head) if (head := data.get("local_head")) else None,
+            data.get("tied_bytes", 0),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -54,6 +54,7 @@ class PipelineStep:
     squares: list[float] | None = None
     losses: dict[int, float] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
+    tied: dict[int, asyncio.Future[Callable[[], Payload]]] = field(default_factory=dict)
 
     async def run(self) -> float:
         """Executes the schedule; returns the batch's mean loss in the last part.
@@ -95,9 +96,40 @@ class PipelineStep:
                 group.create_task(
                     self._send(action, payload), name=f"cluster {self.cluster}, {action}"
                 )
+        await self._exchange_tied(group, stage)
         flops = self.optimizer.flops * worker.costs.parameters
         work = partial(worker.step, self.update)
         await self.site.compute(self._place(stage), "step", -1, flops, work)
+
+    async def _exchange_tied(self, group: asyncio.TaskGroup, stage: int) -> None:
+        """Adds the gradients of tied parameters on the node of the other copy to a stage's own.
+
+        Both nodes add them in the same order, so that the copies stay equal to the bit.
+        """
+        worker, last = self.workers[stage], len(self.workers) - 1
+        if not worker.tied or stage not in (0, last):
+            return
+        own = self.site.thread.later(worker.tied_gradients)
+        task = self._send_tied(stage, own.result)
+        group.create_task(task, name=f"cluster {self.cluster}, {stage}, tied gradients")
+        other = await self._expected_tied(last - stage)
+
+        def added() -> None:
+            first, second = (own.result(), other()) if stage == 0 else (other(), own.result())
+            worker.replace_tied_gradients([a + b for a, b in zip(first, second, strict=True)])
+
+        self.site.thread.later(added)
+
+    async def _send_tied(self, stage: int, gradients: Callable[[], Payload]) -> None:
+        route = self.routes[-1] if stage else self.routes[-1][::-1]
+        await self.site.send(route, size_bytes(self.workers[stage].tied), TransferKind.GRADIENT)
+        self._expected_tied(stage).set_result(gradients)
+
+    def _expected_tied(self, sender: int) -> asyncio.Future[Callable[[], Payload]]:
+        """The future of the gradients that the first or the last stage sends."""
+        if sender not in self.tied:
+            self.tied[sender] = asyncio.get_running_loop().create_future()
+        return self.tied[sender]
 
     async def _forward(
         self,

@@ -89,7 +89,8 @@ class StageWorker:
     Gradients accumulate in the parameters in the order of the calls of `backward`, which is the
     order of the schedule. `costs` are those of its parts together, and `blocks` is the number of
     encoder blocks among them. The first stage is given the inputs of a batch, for which no
-    gradients are computed.
+    gradients are computed. `tied` are the parameters of the first or the last stage that must stay
+    equal to those of the other, in the same order.
     """
 
     node: str
@@ -98,6 +99,7 @@ class StageWorker:
     costs: PartCosts
     function: Function
     units: Sequence[Unit]
+    tied: Sequence[nn.Parameter] = ()
     kept: dict[int, tuple[Payload, Payload, int]] = field(default_factory=dict)
     peak_saved_bytes: int = 0
     parameters: list[nn.Parameter] = field(init=False)
@@ -148,6 +150,15 @@ class StageWorker:
             return 0.0
         return float(torch.stack(torch._foreach_norm(gradients)).square().sum())
 
+    def tied_gradients(self) -> Payload:
+        """Copies of the gradients of the tied parameters, zero where there is none."""
+        return tuple(_gradient(parameter).clone() for parameter in self.tied)
+
+    def replace_tied_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Sets the gradients of the tied parameters, in their order."""
+        for parameter, gradient in zip(self.tied, gradients, strict=True):
+            parameter.grad = gradient
+
     def step(self, update: Update) -> None:
         """Updates the parameters and clears their gradients."""
         for unit in self.units:
@@ -196,11 +207,25 @@ def workers(
     ]
     nodes = pipeline.nodes(control, server, costs.local_head is not None)
     return [
-        StageWorker(node, role, len(units) if role == "segment" else 0, part, function, units)
+        StageWorker(
+            node,
+            role,
+            len(units) if role == "segment" else 0,
+            part,
+            function,
+            units,
+            _tied(model, role),
+        )
         for node, part, (role, units, function) in zip(
             nodes, costs.stages(pipeline), stages, strict=True
         )
     ]
+
+
+def _tied(model: SplitModel, role: Role) -> list[nn.Parameter]:
+    """The tied parameters of the first or the last stage, in the model's order of pairs."""
+    names = {"first": list(model.tied.values()), "last": list(model.tied)}
+    return [model.get_parameter(name) for name in names.get(role, [])]
 
 
 def _segment(model: SplitModel, units: Sequence[Unit]) -> Function:

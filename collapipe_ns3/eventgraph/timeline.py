@@ -311,9 +311,15 @@ class _RoundGraph:
                     received = []
         for receive, task in wanted:
             self.graph.link(sent[matching_send(receive)], task)
+        ready = [[done] for done in previous]
+        if work.model.tied_bytes:
+            way = route(nodes[0], nodes[-1], control_unit(cluster))
+            for here, there, path in ((0, -1, way), (-1, 0, way[::-1])):
+                size, what = work.model.tied_bytes, TransferKind.GRADIENT
+                ready[there].append(self.send(path, size, cluster, what, [previous[here]]))
         return [
-            self.compute(node, cluster, "step", work.step_flops(part.parameter_bytes), [done])
-            for node, part, done in zip(nodes, parts, previous, strict=True)
+            self.compute(node, cluster, "step", work.step_flops(part.parameter_bytes), after)
+            for node, part, after in zip(nodes, parts, ready, strict=True)
         ]
 
     def nodes(self, cluster: int, pipeline: Pipeline) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +37,11 @@ class SplitModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_module("local_head", None)
+
+    #: Parameters of the last part, by name, that must stay equal to parameters of the first part,
+    #: whose names are the values. Each part has a copy of its own, equal at first. In every step
+    #: the two nodes exchange the copies' gradients, and both step by the sum.
+    tied: Mapping[str, str] = MappingProxyType({})
 
     def parts(self) -> dict[str, nn.Module]:
         """All parts in order, by their names: the first, at least one block, and the last.

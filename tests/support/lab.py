@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -168,13 +168,14 @@ def run_rounds(
     shares: Sequence[float] = (1.0,),
     aggregator: Aggregator | None = None,
     updates: UpdateRule | None = None,
+    draw_batches: Callable[[int, int], Iterator[Batch]] = batches,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows."""
     outcomes = []
     for plan in plans:
         names = list(dict.fromkeys(nodes(plan)))
         network = FixedRateNetwork(names, default, links)
-        training = Training(batches, shares, local_steps, OPTIMIZERS["sgd"])
+        training = Training(draw_batches, shares, local_steps, OPTIMIZERS["sgd"])
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
         if updates is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import lab
 import pytest
+import tied_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
 from collapipe_ns3.outcome import RoundOutcome
@@ -168,6 +170,35 @@ def test_uneven_micro_batches_take_what_their_sizes_take(
     made = predicted(plan, links, busy, 2, local_head=local_head, flops_per_s=1e8)
     how = {"links": links, "busy_ns": busy, "local_steps": 2, "flops_per_s": 1e8}
     agree(made, executed(plan, local_head, **how))
+
+
+@settings(max_examples=10)
+@given(st.sampled_from([(2,), (1, 1)]), st.integers(1, 4), SCHEDULES, st.data())
+def test_the_exchange_of_tied_gradients(
+    cuts: tuple[int, ...], micro_batches: int, schedule: str, data: st.DataObject
+) -> None:
+    plan = lab.one_cluster(cuts, micro_batches, schedule)
+    links, busy = draw_links(data, plan, ["a", None]), draw_busy(data, plan)
+    costs = tied_model.costs()
+    work = Workload.of(
+        costs,
+        batch_size=8,
+        local_steps=2,
+        optimizer=OPTIMIZERS["sgd"],
+        source_length=5,
+        target_length=5,
+    )
+    known = LabCosts(lab.profiles(list(dict.fromkeys(lab.nodes(plan))), busy), links)
+    state = TrainingState(tied_model.model(), lab.Recording(), costs)
+    outcome = lab.run_one(
+        plan,
+        state,
+        links=links,
+        busy_ns=busy,
+        local_steps=2,
+        draw_batches=tied_model.batches,
+    )
+    agree(build_timeline(plan, work, known), outcome)
 
 
 @settings(max_examples=12)
