@@ -30,7 +30,13 @@ from collapipe_ns3.reading.origins import Origins
 from collapipe_ns3.reading.overrides import Overrides
 from collapipe_ns3.reading.warnings import warnings_of
 from collapipe_ns3.run import code_identity
-from collapipe_ns3.run.manifest import code_changes, manifest, resumed_manifest
+from collapipe_ns3.run.manifest import (
+    code_changes,
+    manifest,
+    resumed_manifest,
+    task_facts,
+    task_files,
+)
 from collapipe_ns3.run.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios import runtime
@@ -41,6 +47,7 @@ from run_directory.whole import (
     DIGESTS,
     MANIFEST,
     STUDY,
+    TASK_FOLDER,
     NotARun,
     NotWhole,
     WholeRun,
@@ -265,17 +272,21 @@ class Study:
         run.traces = TraceFiles(path / "traces", options.traces) if options.traces else None
         with self._directory_errors(path), RunDirectory(path, wait=options.wait) as directory:
             # Checked again under the lock: only now can no other process change the directory.
-            facts = manifest(self.config.scheme.name, self.config.seed, options.device, code)
+            config = self.config
+            task = task_facts(config.task.name, run.task)
+            facts = manifest(config.scheme.name, config.seed, options.device, code, task)
             if not options.resume:
                 self._expect_free(path)
             elif written := self._to_resume(path, options.other_code):
                 if written.is_closed and written.rounds >= self.config.rounds:
                     return path
+                self._expect_same_data(path, written, task)
                 self._resume(run, directory, written)
                 if run.next_round >= self.config.rounds:
                     return path
                 facts = resumed_manifest(facts, written.manifest, run.next_round, code)
-            directory.describe(self.to_yaml(), facts)
+            files = task_files(config.task.name, run.task)
+            directory.describe(self.to_yaml(), facts, files)
             hint = f"the rounds before it are kept in {path}; continue there with --resume\n"
             with runtime.reporting(hint=hint):
                 for record in run.rounds(self.config.rounds, on_progress):
@@ -309,7 +320,7 @@ class Study:
         if not path.exists():
             return
         names = {each.name for each in path.glob("[!.]*")} if path.is_dir() else {path.name}
-        if names - {STUDY, MANIFEST, DIGESTS} or rounds_done(path):
+        if names - {STUDY, MANIFEST, DIGESTS, TASK_FOLDER} or rounds_done(path):
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
 
     def _to_resume(self, path: Path, other_code: bool) -> WholeRun | None:
@@ -335,6 +346,16 @@ class Study:
             hint = "--other-code continues with the present code, and the manifest records it"
             raise self._out_error(path, f"{what}; {hint}")
         return written
+
+    def _expect_same_data(self, path: Path, written: WholeRun, task: Mapping[str, Any]) -> None:
+        """Raises `StudyError` if the earlier rounds were trained on other data than the present."""
+        was = written.manifest.get("task", {}).get("digest")
+        if written.rounds and was is not None and was != task.get("digest"):
+            raise self._out_error(
+                path,
+                f"its rounds were made with other data of the task {self.config.task.name}: the "
+                f"digest was {was}, and is {task.get('digest')}",
+            )
 
     def _resume(self, run: Run, directory: RunDirectory, written: WholeRun) -> None:
         """Restores the state of the run as it was after its last round."""

@@ -10,11 +10,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-#: The version of the layout of run directories; version 1 had no `digests.json`.
-FORMAT = 2
+#: The version of the layout of run directories. Version 1 had no `digests.json`, and version 2 no
+#: files of the task.
+FORMAT = 3
+
+_READABLE = {2, FORMAT}
 
 
 class BadDigestsError(ValueError):
@@ -35,13 +38,14 @@ class Digests:
     """SHA-256 of the study, of the manifest and of each round's files, as hexadecimal text.
 
     `checkpoint_deleted` is true where the run is finished and its checkpoint was deleted on
-    purpose.
+    purpose. `task_files` has the digests of the files in the folder `task` by their names.
     """
 
     study: str
     manifest: str
     rounds: tuple[RoundDigests, ...] = ()
     checkpoint_deleted: bool = False
+    task_files: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -54,7 +58,7 @@ class Digests:
         try:
             data: dict[str, Any] = json.loads(content)
             own = data.pop("sha256")
-            if own == _own(data) and data.pop("format") == FORMAT:
+            if own == _own(data) and data.pop("format") in _READABLE:
                 rounds = tuple(RoundDigests(**each) for each in data.pop("rounds"))
                 return cls(**data, rounds=rounds)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

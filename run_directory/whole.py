@@ -104,6 +104,11 @@ def table_file(table: str, number: int) -> str:
     return f"{table}/{number:05}.parquet"
 
 
+def task_file(directory: Path, name: str) -> Path:
+    """The path of a file of the task, such as its tokenizer."""
+    return directory / TASK_FOLDER / name
+
+
 def is_begun(directory: Path) -> bool:
     """Whether a run was begun in this directory, possibly without any round yet."""
     return any((directory / name).exists() for name in (DIGESTS, STUDY, PLANS))
@@ -165,6 +170,8 @@ def _begin(directory: Path) -> tuple[_Checker, bytes, Mapping[str, Any], Digests
     digests = checker.digests()
     study = checker.content(STUDY, digests.study if digests else None)
     manifest = checker.manifest(digests.manifest if digests else None)
+    for name, digest in (digests.task_files if digests else {}).items():
+        checker.content(f"{TASK_FOLDER}/{name}", digest)
     return checker, study, manifest, digests
 
 

@@ -2,7 +2,7 @@
 
 The steps of adding a round have a fixed order, and each is on disk before the next: its tables; its
 line in `plans.jsonl`; its checkpoint under a temporary name; `digests.json`, after which the round
-counts; the renaming of the checkpoint. Study and manifest are changed in the same way.
+counts; the renaming of the checkpoint. Study, manifest and task files change in the same way.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from run_directory.whole import (
     PLANS,
     STUDY,
     TABLES,
+    TASK_FOLDER,
     WholeRun,
     checkpoint_of,
     table_file,
+    task_file,
 )
 
 LOCK = ".lock"
@@ -76,12 +78,31 @@ class RunDirectory:
     ) -> None:
         self._lock.close()
 
-    def describe(self, study: str, manifest: Mapping[str, Any]) -> None:
-        """Writes the study (YAML) and the manifest: at the beginning, and when either changes."""
+    def describe(
+        self, study: str, manifest: Mapping[str, Any], task_files: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Writes the study (YAML), the manifest, and the files of the task by their names.
+
+        It is called at the beginning of a run, and when any of them changes.
+        """
         text = json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
-        files = {self.path / STUDY: study.encode(), self.path / MANIFEST: text.encode()}
+        of_task = dict(task_files or {})
+        files = {
+            self.path / STUDY: study.encode(),
+            self.path / MANIFEST: text.encode(),
+            **{task_file(self.path, name): content for name, content in of_task.items()},
+        }
+        if of_task:
+            make_folder(self.path / TASK_FOLDER)
         write_parts(files)
-        digests = Digests(sha256(study.encode()), sha256(text.encode()), self._digests.rounds)
+        if of_task:
+            sync_folder(self.path / TASK_FOLDER)
+        digests = Digests(
+            sha256(study.encode()),
+            sha256(text.encode()),
+            self._digests.rounds,
+            task_files={name: sha256(content) for name, content in of_task.items()},
+        )
         self._commit(digests, files)
 
     def add(self, tables: Mapping[str, bytes], plan: str, checkpoint: bytes) -> None:
@@ -146,18 +167,26 @@ class RunDirectory:
         place_parts(files)
 
     def _place_described(self) -> None:
-        """Renames study and manifest from temporary names where the digests list those files."""
-        kept = {STUDY: self._digests.study, MANIFEST: self._digests.manifest}
-        for name, digest in kept.items():
-            part = part_of(self.path / name)
+        """Renames study, manifest and files of the task from their temporary names.
+
+        Only those files are renamed that the digests list.
+        """
+        of_task = self._digests.task_files.items()
+        kept = {
+            self.path / STUDY: self._digests.study,
+            self.path / MANIFEST: self._digests.manifest,
+            **{task_file(self.path, name): digest for name, digest in of_task},
+        }
+        for path, digest in kept.items():
+            part = part_of(path)
             if part.exists() and sha256(part.read_bytes()) == digest:
-                place_parts([self.path / name])
+                place_parts([path])
 
     def _delete_leftovers(self) -> None:
         """Deletes the files of rounds that are not listed, and partly written files."""
         rounds = range(len(self._digests.rounds))
         kept = {self.path / table_file(table, n) for table in TABLES for n in rounds}
-        folders = [self.path, *(self.path / table for table in TABLES)]
+        folders = [self.path, *(self.path / name for name in (*TABLES, TASK_FOLDER))]
         parts = [part for folder in folders for part in folder.glob(".*.part")]
         files = [file for table in TABLES for file in (self.path / table).glob("*.parquet")]
         for path in {*parts, *files} - kept:

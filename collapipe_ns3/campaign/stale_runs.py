@@ -23,13 +23,14 @@ _MOST_NAMED = 8  # runs in one message
 
 def present_code(runs: Iterable[CampaignRun]) -> dict[CampaignRun, CodeIdentity]:
     """The code that would make each run here and now."""
-    identities: dict[tuple[tuple[str, str], ...], CodeIdentity] = {}
+    identities: dict[tuple[object, ...], CodeIdentity] = {}
     found = {}
     for run in runs:
-        used = code_identity.plug_ins(Study.from_yaml(run.study).config)
-        key = tuple(used.items())
+        config = Study.from_yaml(run.study).config
+        used, libraries = code_identity.plug_ins(config), code_identity.libraries(config)
+        key = (*used.items(), *libraries)
         if key not in identities:
-            identities[key] = code_identity.of_plug_ins(used)
+            identities[key] = code_identity.of_plug_ins(used, libraries)
         found[run] = identities[key]
     return found
 

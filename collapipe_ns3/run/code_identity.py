@@ -14,7 +14,7 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +24,7 @@ from typing import Any, Self
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.learning import registry
+from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.topology import own_scenario
 
 PROJECT = "collapipe-ns3"
@@ -86,13 +87,22 @@ class CodeIdentity:
 
 def of_study(config: StudyConfig) -> CodeIdentity:
     """The code that would make a run of this study here and now."""
-    return of_plug_ins(plug_ins(config))
+    return of_plug_ins(plug_ins(config), libraries(config))
 
 
-def of_plug_ins(modules: Mapping[str, str]) -> CodeIdentity:
-    """The code with these plug-ins, which map the name of each to the module that contains it."""
+def libraries(config: StudyConfig) -> tuple[str, ...]:
+    """The optional packages that the study's model needs."""
+    library = MODELS[config.model.name].library
+    return (*([library] if library else []), *(["peft"] if config.model.lora is not None else []))
+
+
+def of_plug_ins(modules: Mapping[str, str], libraries: Sequence[str] = ()) -> CodeIdentity:
+    """The code with these plug-ins, which map the name of each to the module that contains it.
+
+    `libraries` are packages that compute numbers of the run in addition to `PACKAGES`.
+    """
     parts = {PROJECT: _project(), **{name: _plug_in(each) for name, each in modules.items()}}
-    return CodeIdentity(parts, _versions())
+    return CodeIdentity(parts, _versions(libraries))
 
 
 def plug_ins(config: StudyConfig) -> dict[str, str]:
@@ -149,12 +159,14 @@ def _changed_files(was: Digests, now: Digests, most: int = 3) -> str:
     return ", ".join([*changed[:most], *more])
 
 
-def _versions() -> dict[str, str | None]:
-    """Versions of Python and `PACKAGES`. Python's has no patch level: results depend on the minor
-    version at most, as sums of floats do from 3.11 to 3.12.
+def _versions(libraries: Sequence[str]) -> dict[str, str | None]:
+    """Versions of Python, `PACKAGES` and these libraries.
+
+    Python's has no patch level: results depend on the minor version at most, as sums of floats do
+    from 3.11 to 3.12.
     """
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, **{name: _version(name) for name in PACKAGES}}
+    return {"python": python, **{name: _version(name) for name in (*PACKAGES, *libraries)}}
 
 
 def _version(package: str) -> str | None:

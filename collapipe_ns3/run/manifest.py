@@ -1,7 +1,9 @@
-"""The manifest of a run: versions, seed, machine, commit, and the identity of its code."""
+"""The manifest of a run: versions, seed, machine, commit, task, and the identity of its code."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import platform
 import subprocess
@@ -11,7 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from collapipe_ns3.learning.protocol import Learning, Reporting, WithDigest, WithFiles
+from collapipe_ns3.learning.registry import TaskFailed, failing_as
 from collapipe_ns3.run.code_identity import CodeIdentity, changes
+from run_directory.whole import TASK_FILE
 
 PACKAGES = ("collapipe-ns3", "ns3", "cppyy", "torch", "numpy", "scipy", "pandas", "pyarrow")
 
@@ -21,12 +26,43 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def manifest(scheme: str, seed: int, device: str, code: CodeIdentity) -> dict[str, Any]:
-    """The manifest of a run that begins now."""
+def task_facts(name: str, task: Learning) -> dict[str, Any]:
+    """What the manifest has of the task: its main metric, and its report and digest if any.
+
+    Raises `TaskFailed`.
+    """
+    facts: dict[str, Any] = {"name": name, "metric": dataclasses.asdict(task.metric)}
+    with failing_as(name, "describing its data"):
+        if isinstance(task, Reporting):
+            facts["report"] = json.loads(json.dumps(task.report()))
+        if isinstance(task, WithDigest):
+            facts["digest"] = task.digest()
+    return facts
+
+
+def task_files(name: str, task: Learning) -> dict[str, bytes]:
+    """The files that the task puts into the run directory, by name; raises `TaskFailed`."""
+    if not isinstance(task, WithFiles):
+        return {}
+    with failing_as(name, "giving its files"):
+        files = dict(task.files())
+    for file, content in files.items():
+        if not TASK_FILE.fullmatch(file):
+            raise TaskFailed(f"task {name}: expected a file's name such as a.json, not {file!r}")
+        if not isinstance(content, bytes):
+            raise TaskFailed(f"task {name}: expected the file {file} to be bytes")
+    return files
+
+
+def manifest(
+    scheme: str, seed: int, device: str, code: CodeIdentity, task: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a run that begins now; `task` are its `task_facts`."""
     return {
         "scheme": scheme,
         "seed": seed,
         "device": device,
+        "task": task,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": versions(),

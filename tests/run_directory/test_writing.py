@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from random import Random
@@ -11,14 +12,16 @@ from typing import Any
 import pytest
 from crash import Recorder, after_a_crash
 
-from run_directory.whole import TABLES, NotWhole, examine, is_begun, rounds_done
+from run_directory.digests import Digests, sha256
+from run_directory.whole import TABLES, NotWhole, examine, is_begun, rounds_done, task_file
 from run_directory.writing import InUse, RunDirectory
 
 ROUNDS = 3
 
 
 def describe(directory: RunDirectory) -> None:
-    directory.describe("name: tiny\n", {"seed": 7})
+    files = {"tokenizer.json": b"words " * 9, "labels.txt": b"labels"}
+    directory.describe("name: tiny\n", {"seed": 7}, files)
 
 
 def add(directory: RunDirectory, number: int) -> None:
@@ -75,7 +78,7 @@ def test_after_a_crash_at_any_step_a_run_continues_to_the_same_files(
         assert files(target) == whole, count
 
 
-def test_study_and_manifest_change_together_or_not_at_all(
+def test_study_manifest_and_files_of_the_task_change_together_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "run"
@@ -85,20 +88,21 @@ def test_study_and_manifest_change_together_or_not_at_all(
         begun = len(recorder.steps)
         with RunDirectory(root) as directory:
             directory.resume(examine(root))
-            directory.describe("name: longer\n", {"seed": 8})
+            directory.describe("name: longer\n", {"seed": 8}, {"tokenizer.json": b"others"})
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     seen = set()
     for count in range(begun, len(recorder.steps) + 1):
         target = tmp_path / f"crash-{count}"
         after_a_crash(recorder.steps[:count], root, target, Random(count))
         there = examine(target)
-        seen.add((there.study, there.manifest["seed"]))
         with RunDirectory(target) as directory:
             directory.resume(there)
         assert examine(target) == there
+        words = task_file(target, "tokenizer.json").read_bytes()[:5]
+        seen.add((there.study, there.manifest["seed"], words))
         go_on(target)
         assert examine(target).rounds == ROUNDS
-    assert seen == {("name: tiny\n", 7), ("name: longer\n", 8)}
+    assert seen == {("name: tiny\n", 7, b"words"), ("name: longer\n", 8, b"other")}
 
 
 @pytest.mark.parametrize("full_at", range(0, 60, 3))
@@ -123,6 +127,24 @@ def test_a_full_disk_leaves_a_run_that_can_be_resumed(
         assert examine(tmp_path / "run").rounds == rounds_done(tmp_path / "run") < ROUNDS
     go_on(tmp_path / "run")
     assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def test_a_lost_or_changed_file_of_the_task_is_reported(tmp_path: Path) -> None:
+    go_on(tmp_path, 1)
+    task_file(tmp_path, "labels.txt").write_bytes(b"others")
+    task_file(tmp_path, "tokenizer.json").unlink()
+    with pytest.raises(
+        NotWhole, match=r"task/tokenizer\.json: is missing\n.*task/labels\.txt: was"
+    ):
+        examine(tmp_path)
+
+
+def test_a_directory_of_the_format_without_files_of_the_task_is_read(tmp_path: Path) -> None:
+    digests = json.loads(Digests("a", "b").to_bytes())
+    del digests["sha256"], digests["task_files"]
+    digests["format"] = 2
+    digests["sha256"] = sha256(json.dumps(digests, sort_keys=True).encode())
+    assert Digests.from_bytes(json.dumps(digests).encode()) == Digests("a", "b")
 
 
 def test_an_earlier_checkpoint_is_resumed_from(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def call(*arguments: str) -> Result:
 
 def change_code(monkeypatch: pytest.MonkeyPatch, torch: str) -> None:
     versions = {**code_identity.of_plug_ins({}).versions, "torch": torch}
-    monkeypatch.setattr(code_identity, "_versions", lambda: versions)
+    monkeypatch.setattr(code_identity, "_versions", lambda libraries: versions)
 
 
 def manifest(place: Path) -> dict[str, Any]:
