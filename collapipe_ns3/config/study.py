@@ -138,6 +138,8 @@ class Training(Section):
     unit trains the blocks, and the edge server trains the last part on uploaded features."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products; parameters, gradients and optimizer states are always float32."""
 
     @property
     def kind(self) -> OptimizerKind:
@@ -172,6 +174,8 @@ class Node(Section):
     rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
     active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
     flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
+    flops_per_s_bf16: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
+    """Where `training.precision` is bfloat16; by default that of float32."""
     overhead_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
     memory_bytes: Annotated[Bytes, Field(gt=0, le=1e15)] | None = None
 
@@ -190,6 +194,7 @@ class Node(Section):
             "rx_power_w": self.rx_power_w,
             "active_power_w": self.active_power_w,
             "flops_per_s": self.flops_per_s,
+            "flops_per_s_bf16": self.flops_per_s_bf16,
             "overhead_s": self.overhead_s,
             "memory_bytes": None if self.memory_bytes is None else int(self.memory_bytes),
             "max_tx_power_w": None if self.tx_power_dbm is None else to_w(self.tx_power_dbm),

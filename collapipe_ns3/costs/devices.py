@@ -8,7 +8,8 @@ override any value of a profile by its name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from collapipe_ns3.names import did_you_mean
 
@@ -20,6 +21,8 @@ class DeviceProfile:
     """A kind of device. Powers are in watts; every computation takes `overhead_s` more.
 
     `memory_bytes` is available for training: the device's memory minus what its system needs.
+    `flops_per_s_bf16` is the throughput where matrix products are computed in bfloat16, None where
+    it is not known or the same.
     """
 
     name: str
@@ -30,6 +33,13 @@ class DeviceProfile:
     max_tx_power_w: float
     rx_power_w: float
     source: str
+    flops_per_s_bf16: float | None = None
+
+    def computing_in(self, precision: str) -> Self:
+        """The profile with the throughput in this precision, where it has one of its own."""
+        if precision != "bfloat16" or self.flops_per_s_bf16 is None:
+            return self
+        return replace(self, flops_per_s=self.flops_per_s_bf16)
 
 
 _PROFILES = [

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
-from collapipe_ns3.learning.compute_modes import recomputed
+from collapipe_ns3.learning.compute_modes import as_float32, autocast, recomputed
 from collapipe_ns3.learning.draws import draws, seeded
 from collapipe_ns3.learning.split_model import SplitModel
 from collapipe_ns3.learning.updates import Update
@@ -192,18 +192,17 @@ def workers(
     A local head is before the last part. `costs` are those of the replica's model. First and last
     part are on the nodes `control` and `server`, unless the pipeline names others.
     """
-    model = replica.model
     first, *others, last = replica.units.values()
     blocks, heads = others[: costs.encoder_blocks], others[costs.encoder_blocks :]
     segments = [blocks[stage.first : stage.last + 1] for stage in pipeline.stages]
     stages: list[tuple[Role, Sequence[Unit], Function]] = [
-        ("first", [first], _segment(model, [first])),
+        ("first", [first], _segment(replica, [first])),
         *(
-            ("segment", units, (_recomputing if stage.recompute else _segment)(model, units))
+            ("segment", units, (_recomputing if stage.recompute else _segment)(replica, units))
             for stage, units in zip(pipeline.stages, segments, strict=True)
         ),
-        *(("local_head", [head], _local_head(model, head)) for head in heads),
-        ("last", [last], _last(model, last)),
+        *(("local_head", [head], _local_head(replica, head)) for head in heads),
+        ("last", [last], _last(replica, last)),
     ]
     nodes = pipeline.nodes(control, server, costs.local_head is not None)
     return [
@@ -214,7 +213,7 @@ def workers(
             part,
             function,
             units,
-            _tied(model, role),
+            _tied(replica.model, role),
         )
         for node, part, (role, units, function) in zip(
             nodes, costs.stages(pipeline), stages, strict=True
@@ -228,50 +227,56 @@ def _tied(model: SplitModel, role: Role) -> list[nn.Parameter]:
     return [model.get_parameter(name) for name in names.get(role, [])]
 
 
-def _segment(model: SplitModel, units: Sequence[Unit]) -> Function:
+def _segment(replica: Replica, units: Sequence[Unit]) -> Function:
     """Runs parts of a model one after another."""
 
     def run(given: StageInput) -> Payload:
         x = given.x
         for unit in units:
-            with given.drawing(unit):
-                x = model.run(unit.module, x, given.side)
+            with _computing(replica, x), given.drawing(unit):
+                x = as_float32(replica.model.run(unit.module, x, given.side))
         return x
 
     return run
 
 
-def _local_head(model: SplitModel, unit: Unit) -> Function:
-    """Runs the local head of a model, with its loss."""
-
-    def run(given: StageInput) -> Payload:
-        with given.drawing(unit):
-            return (model.local_loss(given.x, given.side, given.labels, given.total),)
-
-    return run
-
-
-def _recomputing(model: SplitModel, units: Sequence[Unit]) -> Function:
+def _recomputing(replica: Replica, units: Sequence[Unit]) -> Function:
     """Like `_segment`, but only the inputs of each part are kept until the backward pass."""
 
     def run(given: StageInput) -> Payload:
         def one(unit: Unit, *x: Tensor) -> Payload:
-            return model.run(unit.module, x, given.side)
+            return as_float32(replica.model.run(unit.module, x, given.side))
 
         x = given.x
         for unit in units:
             generator = given.draws.generator(unit.name, x[0].device) if unit.draws else None
-            x = recomputed(partial(one, unit), *x, generator=generator)
+            with _computing(replica, x):
+                x = recomputed(partial(one, unit), *x, generator=generator)
         return x
 
     return run
 
 
-def _last(model: SplitModel, unit: Unit) -> Function:
+def _local_head(replica: Replica, unit: Unit) -> Function:
+    """Runs the local head of a model, with its loss."""
+
+    def run(given: StageInput) -> Payload:
+        with _computing(replica, given.x), given.drawing(unit):
+            return (replica.model.local_loss(given.x, given.side, given.labels, given.total),)
+
+    return run
+
+
+def _last(replica: Replica, unit: Unit) -> Function:
     """Runs the last part of a model, with the loss."""
 
     def run(given: StageInput) -> Payload:
-        with given.drawing(unit):
-            return (model.loss(given.x, given.side, given.labels, given.total),)
+        with _computing(replica, given.x), given.drawing(unit):
+            return (replica.model.loss(given.x, given.side, given.labels, given.total),)
 
     return run
+
+
+def _computing(replica: Replica, x: Payload) -> AbstractContextManager[object]:
+    """The context in which a part computes in the replica's precision."""
+    return autocast(replica.precision, x[0].device)

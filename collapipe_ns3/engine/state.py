@@ -47,10 +47,14 @@ class Unit:
 
 @dataclass(slots=True)
 class Replica:
-    """One pipeline's copy of the model with its optimizers."""
+    """One pipeline's copy of the model with its optimizers.
+
+    `precision` is that of its computations, see `learning.compute_modes`.
+    """
 
     model: SplitModel
     units: dict[str, Unit]
+    precision: str
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
         """Overwrites what is averaged, in place; optimizer states stay as they are."""
@@ -71,7 +75,7 @@ def load(model: SplitModel, averaged: Mapping[str, Tensor]) -> None:
 class TrainingState:
     """The global model, and a replica for every (cluster, pipeline) that has trained.
 
-    `costs` are those of the model's parts, which the engine charges.
+    `costs` are those of the model's parts in this precision, which the engine charges.
 
     A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
     had never stopped.
@@ -80,6 +84,7 @@ class TrainingState:
     model: SplitModel
     make_optimizer: OptimizerMaker
     costs: ModelCosts
+    precision: str = "float32"
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:
@@ -91,7 +96,7 @@ class TrainingState:
                 name: Unit(name, module, self._optimizer(module))
                 for name, module in model.stage_parts().items()
             }
-            self.replicas[key] = Replica(model, units)
+            self.replicas[key] = Replica(model, units, self.precision)
         return self.replicas[key]
 
     def _optimizer(self, part: nn.Module) -> torch.optim.Optimizer:

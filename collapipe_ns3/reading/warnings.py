@@ -29,6 +29,7 @@ def warnings_of(config: StudyConfig) -> list[Problem]:
         *_fixed_powers(config),
         *_background_powers(config),
         *_extrapolations(config),
+        *_unknown_speeds(config),
     ]
 
 
@@ -101,6 +102,19 @@ def _extrapolations(config: StudyConfig) -> Iterator[Problem]:
     if config.scenario is None:
         for path, message in validity_warnings(layout.scenario(config, config.seed, 0)):
             yield Problem(renamed(config, path), message)
+
+
+def _unknown_speeds(config: StudyConfig) -> Iterator[Problem]:
+    """A warning if there are nodes of which only the speed in float32 is known."""
+    if config.training.precision == "bfloat16":
+        profiles = [node.device_profile() for _, node in _nodes(config)]
+        unknown = dict.fromkeys(each.name for each in profiles if each.flops_per_s_bf16 is None)
+        if unknown:
+            yield Problem(
+                "training.precision",
+                f"{', '.join(unknown)}: no flops_per_s_bf16 is given, so bfloat16 takes as long as "
+                "float32",
+            )
 
 
 def _nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:

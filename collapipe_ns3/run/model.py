@@ -46,12 +46,15 @@ def has_local_head(config: StudyConfig) -> bool:
 def model_costs(config: StudyConfig, task: Learning, *, named: bool = True) -> ModelCosts:
     """The costs of a study's model: closed forms of a built-in one, measured of any other.
 
+    Of a built-in model they are measured too if it has LoRA or computes in bfloat16.
+
     Measurements are kept on disk for tasks whose data has a digest, and which the study names
     (`named`), so that the identity of their code is known. Raises `BadTask` where the
     model can't be built or its costs follow no polynomial.
     """
     spec = task.spec if isinstance(task, WithSpec) else None
-    if spec is not None and config.model.lora is None:
+    plain = config.model.lora is None and config.training.precision == "float32"
+    if spec is not None and plain:
         return closed_form(spec, task.longest, local_head=has_local_head(config))
     if not named or not isinstance(task, WithDigest):
         return _measured(config, task)
@@ -63,6 +66,7 @@ def model_costs(config: StudyConfig, task: Learning, *, named: bool = True) -> M
         "task": config.task.model_dump(mode="json"),
         "label_smoothing": config.training.label_smoothing,
         "mode": config.training.mode,
+        "precision": config.training.precision,
         "longest": [task.longest.tokens, task.longest.targets],
     }
     kept = stored("model-costs", facts, lambda: _measured(config, task).to_json())
@@ -75,6 +79,7 @@ def _measured(config: StudyConfig, task: Learning) -> ModelCosts:
     model = new_model(config, task).train()
     with registry.failing_as(config.task.name, "measuring the costs of its model"):
         try:
-            return measure_parts(model, next(task.batches(0, 0)), task.longest)
+            sample, precision = next(task.batches(0, 0)), config.training.precision
+            return measure_parts(model, sample, task.longest, precision)
         except NoPolynomial as error:
             raise BadTask("model", str(error)) from None

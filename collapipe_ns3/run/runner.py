@@ -95,7 +95,7 @@ class Run(Planning):
         self.device = device
         model = new_model(config, self.task).to(device)
         make = partial(config.training.kind.make, learning_rate=config.training.learning_rate)
-        self.state = TrainingState(model, make, self.model_costs)
+        self.state = TrainingState(model, make, self.model_costs, config.training.precision)
         self.traces: TraceFiles | None = None
         self.noise = GradientNoise()
 

@@ -27,13 +27,14 @@ def device_names(config: StudyConfig) -> tuple[tuple[str, ...], ...]:
 
 
 def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
-    """Every node's profile by name, the base station first."""
+    """Every node's profile by name, with its speed in training; the base station first."""
     found = {SERVER: config.server.device_profile()}
     for n, cluster in enumerate(config.clusters):
         found[control_unit(n)] = cluster.cu.device_profile()
         for k, node in enumerate(cluster.devices):
             found[device(n, k)] = node.device_profile()
-    return found
+    precision = config.training.precision
+    return {name: each.computing_in(precision) for name, each in found.items()}
 
 
 def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:

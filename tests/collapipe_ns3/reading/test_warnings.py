@@ -53,6 +53,17 @@ def test_a_fixed_power_that_no_node_can_radiate_is_doubtful() -> None:
     assert warned(radio={"d2d": {"power": {**fixed, "tx_power_dbm": 20}}}) == {}
 
 
+def test_nodes_whose_speed_in_bfloat16_is_not_known_are_named() -> None:
+    training = {**studies.TINY["training"], "precision": "bfloat16"}
+    (found,) = warned(training=training).items()
+    assert found[0] == "training.precision"
+    assert "edge-server, jetson-nano, raspberry-pi-4, phone-midrange: no flops" in found[1]
+    known = {"profile": "edge-server", "flops_per_s_bf16": 6e12}
+    (message,) = warned(training=training, server=known).values()
+    assert message.startswith("jetson-nano, raspberry-pi-4, phone-midrange: no")
+    assert warned(server=known) == {}
+
+
 def test_other_peoples_traffic_of_a_kilowatt_is_doubtful_and_a_jammers_is_not() -> None:
     pair = {"kind": "background", "src": [1, 2], "dst": [3, 4], "rate_bps": 1e6}
     jammer = {"kind": "jammer", "position": [9, 9], "tx_power_dbm": 60}
