@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from collapipe_ns3 import keywords, schemes
-from collapipe_ns3.config.study import StudyConfig, Task
+from collapipe_ns3.config.study import Model, StudyConfig, Task
 from collapipe_ns3.costs.optimizers import BadOptimizer, optimizer_kind
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.architecture import encoder_block
+from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.problems import Problem, path_of
 from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
 from collapipe_ns3.topology import layout, own_scenario
@@ -61,6 +62,15 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
                       f"{model.heads}")  # fmt: skip
 
 
+def _idle_model_keys(model: Model) -> Iterator[Problem]:
+    """Keys with values of their own that the chosen model does not use."""
+    used = {"name", "lora", *MODELS[model.name].keys}
+    for key, field in type(model).model_fields.items():
+        if key not in used and getattr(model, key) != field.default:
+            others = " and ".join(name for name, entry in MODELS.items() if key in entry.keys)
+            yield Problem(f"model.{key}", f"{model.name} does not use it; {others} do")
+
+
 def task_problems(data: object) -> Iterator[Problem]:
     """Problems of the name of the task in a study's data, and of its settings by themselves."""
     try:
@@ -101,6 +111,8 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
     if models and config.model.name not in models:
         names = ", ".join(models)
         yield Problem("model.name", f"the task {name} has {names}, not {config.model.name}")
+    elif models:
+        yield from _idle_model_keys(config.model)
     if isinstance(task, registry.Checked):
         with registry.failing_as(name, "checking its settings"):
             for path, message in task.problems(config.learning_setup(), settings):

@@ -144,8 +144,10 @@ def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Probl
             new = [] if found else faults
         if not faults:
             moving, problems_of_trace = with_trajectories(config, folder)
-            all_problems = [*found.values(), *problems_of_trace, *problems(moving)]
-            return None if found else moving, all_problems
+            # The rest of the study was checked with examples at places that are wrong.
+            known = {problem.path for problem in found.values()}
+            others = [each for each in problems(moving) if each.path not in known]
+            return None if found else moving, [*found.values(), *problems_of_trace, *others]
         for place, problem in new:
             found.setdefault(place, problem)
         if len(faults) > MOST_IN_FORM:

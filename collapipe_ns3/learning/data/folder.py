@@ -98,7 +98,10 @@ def folder_of_labelled(
     folder: Path, seed: int, columns: Columns | None = None
 ) -> DataSet[Labelled]:
     """Sentences with classes: one table (CSV, TSV, JSONL) a split."""
-    tables = [path for path in _files(folder) if table_kind(path)]
+    files = _files(folder)
+    tables = [path for path in files if table_kind(path)]
+    if not tables:
+        raise BadData([f"{folder}: has no .csv, .tsv or .jsonl file; {_listed(files)}"])
     return _data_set(
         folder,
         seed,
@@ -170,7 +173,7 @@ def _listed(files: Sequence[Path]) -> str:
     names = [path.name for path in files]
     shown = ", ".join(names[:20])
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"there are {shown}{more}" if names else "there are none of the kind"
+    return f"there are {shown}{more}" if names else "it is empty"
 
 
 def _data_set(folder: Path, seed: int, parts: Mapping[str, _Part[E]]) -> DataSet[E]:

@@ -438,3 +438,21 @@ def test_wrong_settings_of_an_optimizer_are_reported_at_their_keys(tmp_path: Pat
     assert found.keys() >= {"rounds", "training.learning_rate", f"{at}.momentum"}
     assert "did you mean weight_decay?" in found[f"{at}.weight_deca"]
     assert found[f"{at}.eps"] == "Invalid epsilon value: -1"
+
+
+def test_keys_that_the_model_does_not_use_are_refused() -> None:
+    study = studies.tiny(model={**studies.TINY["model"], "checkpoint": "somewhere"})
+    with pytest.raises(StudyError) as caught:
+        study_file.parse("x", yaml.safe_dump(study))
+    (problem,) = caught.value.problems
+    assert problem.path == "model.checkpoint"
+    assert "transformer does not use it; bert and" in problem.message
+
+
+def test_a_model_that_does_not_exist_is_reported_once() -> None:
+    study = studies.tiny(task={"name": "intents"}, model="brt")
+    with pytest.raises(StudyError) as caught:
+        study_file.parse("x", yaml.safe_dump(study))
+    assert [str(each) for each in caught.value.problems if each.path == "model.name"] == [
+        "line 12: model.name: no model 'brt'; did you mean bert?"
+    ]

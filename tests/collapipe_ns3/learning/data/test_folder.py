@@ -65,7 +65,7 @@ def test_a_tenth_of_the_training_examples_is_held_out_for_validation(tmp_path: P
     [
         ({"test.csv": TRAIN}, "DIR: no file has the word 'train' in its name; there are test.csv"),
         ({"latest.csv": TRAIN, "train.csv": TRAIN}, "DIR: no file has the word 'test' in its name"),
-        ({}, "DIR: no file has the word 'train' in its name; there are none of the kind"),
+        ({}, "DIR: has no .csv, .tsv or .jsonl file; it is empty"),
         (
             {"train.csv": TRAIN, "train.tsv": TRAIN, "test.csv": TRAIN},
             "DIR: several files for the split train: train.csv, train.tsv; keep one",
