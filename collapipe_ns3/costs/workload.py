@@ -48,10 +48,10 @@ class Workload:
 
     With a local head, these other figures are an approximation: a local step counts as if the
     backward pass of a micro-batch began when the edge server has trained on it. `embedding` has the
-    costs of the local head too, which is on the same node, and the forward pass of `decoder` has
-    those of its backward pass. So every node and link has all its work, and only the waiting for
-    the edge server is too long: by one micro-batch under GPipe, and in each round trip under 1F1B.
-    The event graph is exact.
+    costs of the local head too, which is on the same node and makes its `control_stages` two, and
+    the forward pass of `decoder` has those of its backward pass. So every node and link has all its
+    work, and only the waiting for the edge server is too long: by one micro-batch under GPipe, and
+    in each round trip under 1F1B. The event graph is exact.
     """
 
     model: ModelCosts
@@ -60,6 +60,7 @@ class Workload:
     tokens: int
     targets: int
     wire: Wire
+    control_stages: int
     embedding: SequenceCosts
     block: SequenceCosts
     decoder: SequenceCosts
@@ -104,6 +105,7 @@ class Workload:
             tokens=source_length,
             targets=target_length,
             wire=wire,
+            control_stages=1 if model.local_head is None else 2,
             embedding=_per_sequence([at_control], batch, single),
             block=_per_sequence(model.blocks, batch, single),
             decoder=_per_sequence([at_edge], batch, single),

@@ -86,6 +86,9 @@ class SplitModel(nn.Module):
     def add_local_head(self, seed: int) -> None:
         """Gives the model a local head with weights drawn from `seed`.
 
+        As no gradients are exchanged with the last part, its copies of `tied` parameters are then
+        trained apart from those of the first part.
+
         torch's global generator is left unchanged. Raises `BadTask` if the model has none.
         """
         with torch.random.fork_rng(devices=[]):
@@ -98,6 +101,7 @@ class SplitModel(nn.Module):
             )
             raise BadTask("training.mode", message)
         self.local_head = head
+        self.tied = {}
 
     def stage_parts(self) -> dict[str, nn.Module]:
         """Everything that is trained, in the order of stages: `local_head` before the last part."""

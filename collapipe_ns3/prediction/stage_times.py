@@ -19,7 +19,7 @@ def forward_s(fleet: Fleet, work: Workload, segments: Segments, sequences: Array
     embedding, block, decoder = (
         sequences * part.forward_flops for part in (work.embedding, work.block, work.decoder)
     )
-    return _stage_s(fleet, segments, embedding, block, decoder)
+    return _stage_s(fleet, segments, work.control_stages, embedding, block, decoder)
 
 
 def backward_s(fleet: Fleet, work: Workload, segments: Segments, sequences: Array) -> Array:
@@ -27,7 +27,7 @@ def backward_s(fleet: Fleet, work: Workload, segments: Segments, sequences: Arra
     embedding, block, decoder = (
         sequences * part.backward_flops for part in (work.embedding, work.block, work.decoder)
     )
-    return _stage_s(fleet, segments, embedding, block, decoder)
+    return _stage_s(fleet, segments, work.control_stages, embedding, block, decoder)
 
 
 def optimizer_s(fleet: Fleet, work: Workload, segments: Segments) -> Array:
@@ -36,17 +36,22 @@ def optimizer_s(fleet: Fleet, work: Workload, segments: Segments) -> Array:
         np.full(len(segments.order), work.step_flops(part.parameter_bytes))
         for part in (work.embedding, work.block, work.decoder)
     )
-    return _stage_s(fleet, segments, embedding, block, decoder)
+    return _stage_s(fleet, segments, work.control_stages, embedding, block, decoder)
 
 
 def _stage_s(
-    fleet: Fleet, segments: Segments, embedding: Array, block: Array, decoder: Array
+    fleet: Fleet,
+    segments: Segments,
+    control_stages: int,
+    embedding: Array,
+    block: Array,
+    decoder: Array,
 ) -> Array:
     """Seconds by stage, from the FLOPs (R,) of the embedding, of one block and of the decoder."""
     order, used = segments.order, segments.counts > 0
     speed = np.take_along_axis(fleet.flops_per_s, order, -1)
     fixed = np.take_along_axis(fleet.overhead_s, order, -1)
     devices = np.where(used, fixed + segments.counts * block[:, None] / speed, 0.0)
-    control = fleet.overhead_s[:, 0] + embedding / fleet.flops_per_s[:, 0]
+    control = control_stages * fleet.overhead_s[:, 0] + embedding / fleet.flops_per_s[:, 0]
     server = fleet.server.overhead_s + decoder / fleet.server.flops_per_s
     return np.concatenate([control[:, None], devices, server[:, None]], -1)

@@ -39,6 +39,7 @@ def observation(
     local_steps: int = 1,
     optimizer: str = "adamw",
     memory: float = 1.0,
+    local_head: bool = False,
 ) -> Observation:
     """Random clusters. `radio`: a channel a link (`own`), granted (`ofdma`) or `shared` media,
     which are `overheard` by all.
@@ -71,7 +72,7 @@ def observation(
     return Observation(
         devices=names,
         profiles=profiles,
-        model=closed_form(spec),
+        model=closed_form(spec, local_head=local_head),
         batch_size=batch_size,
         local_steps=local_steps,
         optimizer=OPTIMIZERS[optimizer],

@@ -322,7 +322,7 @@ def _ends(rows: _Rows) -> _Ends:
     decoder = rows.fleet.server.overhead_s + flops / rows.fleet.server.flops_per_s
     embedding = np.array([work.embedding.forward_flops, work.embedding.backward_flops])
     control = sequences[:, None] * embedding / rows.fleet.flops_per_s[:, :1]
-    control = rows.fleet.overhead_s[:, :1] + control
+    control = work.control_stages * rows.fleet.overhead_s[:, :1] + control
     loads = rows.problem.loads.floor()[:, cluster].T / rows.micro_batches[:, None]
     gpipe = np.maximum.reduce([decoder, control, edge, loads])
     computing = np.maximum(decoder.sum(-1), control.sum(-1))
@@ -337,7 +337,8 @@ def _ends(rows: _Rows) -> _Ends:
 def _constant(rows: _Rows, fill_s: Array) -> Array:
     """What does not depend on the segments, (R,)."""
     prices, links = rows.prices, rows.fleet.links
-    control_s = rows.fleet.overhead_s[:, 0] * (2 * rows.micro_batches + 1)
+    computations = rows.work.control_stages * (2 * rows.micro_batches + 1)
+    control_s = rows.fleet.overhead_s[:, 0] * computations
     watt_price = (prices.energy * rows.fleet.active_power_w)[:, 0]
     constant: Array = (
         rows.step_price * fill_s

@@ -15,6 +15,7 @@ from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.batch import Batch, BatchShape, Payload
 from collapipe_ns3.learning.models.transformer import build
+from collapipe_ns3.plan import ClusterPlan, RoundPlan
 from collapipe_ns3.prediction.memory import most_kept, predict_memory
 from collapipe_ns3.schedule import table
 
@@ -71,19 +72,37 @@ def test_blocks_together_keep_what_each_of_them_keeps() -> None:
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(("cuts", "micro_batches"), [((4,), 1), ((1, 2, 1), 5), ((2, 2), 6)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("local_head", [False, True])
 def test_a_devices_peak_memory_is_predicted(
-    cuts: tuple[int, ...], micro_batches: int, schedule: str, optimizer: str, recompute: bool
+    cuts: tuple[int, ...],
+    micro_batches: int,
+    schedule: str,
+    optimizer: str,
+    recompute: bool,
+    local_head: bool,
 ) -> None:
     """What a round of three steps holds at most: exactly, but for counters of the optimizer."""
     plan = lab.one_cluster(cuts, micro_batches, schedule, recompute=recompute)
     make = lab.adamw if optimizer == "adamw" else lab.Recording()
-    outcome = lab.run_one(plan, lab.fresh(make), local_steps=3)
+    outcome = lab.run_one(plan, lab.fresh(make, local_head), local_steps=3)
     held = {use.device: use.peak_memory_bytes for use in outcome.devices if use.blocks}
     pipe = plan.clusters[0].pipelines[0]
-    predicted = predict_memory(lab.COSTS, pipe, BatchShape(12, 6, 6), OPTIMIZERS[optimizer])
+    costs = lab.LOCAL_COSTS if local_head else lab.COSTS
+    predicted = predict_memory(costs, pipe, BatchShape(12, 6, 6), OPTIMIZERS[optimizer])
     assert predicted.keys() == held.keys()
     for device, size in predicted.items():
         assert 0 <= held[device] - size <= 4 * 12 * lab.SPEC.encoder_blocks
+
+
+def test_the_memory_of_a_local_head_is_that_of_its_node() -> None:
+    """A pipeline that names all nodes has the local head where the first part is."""
+    line = lab.pipeline(0, (2, 2), 3, "1f1b")
+    pipe = dataclasses.replace(line, embedding="c0.cu", decoder="bs")
+    plan = RoundPlan(0, "test", (ClusterPlan(0, (pipe,)),))
+    outcome = lab.run_one(plan, lab.fresh(lab.adamw, local_head=True), local_steps=3)
+    held = {use.device: use.peak_memory_bytes for use in outcome.devices}
+    shape, adamw = BatchShape(12, 6, 6), OPTIMIZERS["adamw"]
+    assert predict_memory(lab.LOCAL_COSTS, pipe, shape, adamw) == pytest.approx(held, rel=0.05)
 
 
 def test_1f1b_keeps_as_many_micro_batches_as_stages_follow() -> None:

@@ -102,8 +102,9 @@ def test_the_terms_add_up_and_every_block_is_updated() -> None:
     assert decision.to_json()["energy_queues"] == queues.energy
 
 
-def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
-    observation = seen("shared")
+@pytest.mark.parametrize("local_head", [False, True])
+def test_the_prediction_is_that_of_the_event_graph_and_adds_up(local_head: bool) -> None:
+    observation = seen("shared", local_head=local_head)
     decision = decided(observation)
     made = decision.timeline
     assert made is not None
@@ -114,6 +115,8 @@ def test_the_prediction_is_that_of_the_event_graph_and_adds_up() -> None:
     radio = radio_of_plan(decision.plan.links, observation.devices, fleet, start_radio(fleet, work))
     again = predict_timeline(decision.plan, observation.devices, fleet, work, radio)
     assert again.total_ns == made.total_ns
+    returned = {bar.what[0] for bar in made.bars if (bar.src, bar.dst[-2:]) == ("bs", "cu")}
+    assert ("B" in returned) == (not local_head)
 
 
 def test_prediction_beside_measurement() -> None:
