@@ -8,8 +8,8 @@ is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ METRICS: Mapping[str, Metric] = {
     "round_s": Metric("end-to-end delay", "s", 1.0, True),
     "computation_s": Metric("computation delay", "s", 1.0, True),
     "time_to_loss_s": Metric("time to target loss", "s", 1.0, True),
+    "time_to_metric_s": Metric("time to target metric", "s", 1.0, True),
     "metric_at_time": Metric("metric at equal time", "", 1.0, False),
     "final_metric": Metric("final metric", "", 1.0, False),
     "final_loss": Metric("final loss", "", 1.0, True),
@@ -48,7 +49,13 @@ METRICS: Mapping[str, Metric] = {
     "bytes_on_air": Metric("payload on air", "MB", 1e-6, True),
     "fairness": Metric("fairness", "", 1.0, False),
 }
-"""Delays, energy and payload are means over rounds; `docs/results.md` defines each metric."""
+"""Delays, energy and payload are means over rounds; `docs/results.md` defines each metric.
+
+Labels, unit and direction of the learning task's main metric are those of `metrics_of`.
+"""
+
+#: The metrics whose values are those of the task's main metric.
+_OF_TASK = ("metric_at_time", "final_metric")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,63 @@ class Comparison:
     """The result of a comparison, as tables.
 
     `runs` has a row for each run, `summary` for each (point, metric, scheme), and `energy` for each
-    (point, scheme, device).
+    (point, scheme, device). `metrics` describes the metrics, and `notes` has remarks for readers,
+    such as why there is no time to a loss.
     """
 
     reference: str
     runs: pd.DataFrame
     summary: pd.DataFrame
     energy: pd.DataFrame
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetric:
+    """The main metric of a run's task, as its manifest has it."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+    @classmethod
+    def of(cls, run: RunTables) -> TaskMetric:
+        """Of a run by an earlier version, which did not record it, higher values are better."""
+        recorded = run.manifest.get("task", {}).get("metric")
+        return cls(**recorded) if recorded else cls("metric", "", True)
+
+    def best(self, run: RunTables) -> float:
+        """The best value of the main metric after any round."""
+        values = run.rounds["metric"]
+        return float(values.max() if self.higher_is_better else values.min())
+
+    def reached(self, run: RunTables, target: float) -> pd.Series:
+        """Whether the metric after each round is the target or better."""
+        values = run.rounds["metric"]
+        return values >= target if self.higher_is_better else values <= target
+
+    def common_target(self, runs: Sequence[RunTables]) -> float:
+        """The best value that all runs reached; nan where no run has a value."""
+        best = [value for run in runs if not math.isnan(value := self.best(run))]
+        worst = min if self.higher_is_better else max
+        return worst(best, default=math.nan)
+
+
+def metrics_of(metric: TaskMetric) -> dict[str, Metric]:
+    """The metrics of a comparison of runs of a task with this main metric."""
+    direction = "" if metric.higher_is_better else " (lower is better)"
+    labels = {
+        "time_to_metric_s": f"time to target {metric.name}",
+        "metric_at_time": f"{metric.name} at equal time{direction}",
+        "final_metric": f"final {metric.name}{direction}",
+    }
+    found = {key: replace(each, label=labels.get(key, each.label)) for key, each in METRICS.items()}
+    for key in _OF_TASK:
+        found[key] = replace(
+            found[key], unit=metric.unit, smaller_is_better=not metric.higher_is_better
+        )
+    return found
 
 
 def load_campaign(
@@ -98,8 +155,9 @@ def compare(
     """Compares schemes at each grid point, paired by seed with the reference scheme.
 
     The default reference is `collapipe` where it is among the schemes, else the first scheme. The
-    default target loss is one that all runs reached: the largest of the runs' smallest losses.
-    Raises `ValueError` for no runs, or an unknown reference.
+    default target loss is one that all runs reached: the largest of the runs' smallest losses. The
+    target of the main metric is chosen likewise. Raises `ValueError` for no runs, or an unknown
+    reference.
     """
     if not compared:
         raise ValueError("there is no finished run to compare")
@@ -108,36 +166,58 @@ def compare(
     if reference not in schemes:
         raise ValueError(f"no run of {reference}; there are {', '.join(schemes)}")
     rows = []
+    metric = TaskMetric.of(compared[0].run)
     for point in dict.fromkeys(each.point for each in compared):
         at_point = [each for each in compared if each.point == point]
         runs = [each.run for each in at_point]
         target = target_loss if target_loss is not None else _common_loss(runs)
+        target_metric = metric.common_target(runs)
         # A scheme that sends nothing ends so early that the others would have no round by then.
         timed = [run for run in runs if len(run.transfers)] or runs
         until_s = min(float(ends(run).iloc[-1]) for run in timed)
         rows += [
             {"point": point, "scheme": scheme_of(each.run), "seed": seed_of(each.run)}
-            | metrics(each.run, target, until_s)
+            | metrics(each.run, target, target_metric, until_s)
             | {"stale": each.stale}
             for each in at_point
         ]
     frame = pd.DataFrame(rows)
-    return Comparison(reference, frame, _summary(frame, schemes, reference), _energy(compared))
+    return Comparison(
+        reference,
+        frame,
+        _summary(frame, schemes, reference),
+        _energy(compared),
+        metrics_of(metric),
+        tuple(_notes(compared)),
+    )
 
 
-def metrics(run: RunTables, target_loss: float, until_s: float) -> dict[str, float]:
+def _notes(compared: Sequence[ComparedRun]) -> Iterator[str]:
+    """Why values are missing in a comparison."""
+    tasks = [each.run.manifest["task"]["name"] for each in compared if not has_loss(each.run)]
+    for name in dict.fromkeys(tasks):
+        yield f"there is no time to a target loss: the task {name} has no loss on its test set"
+
+
+def metrics(
+    run: RunTables, target_loss: float, target_metric: float, until_s: float
+) -> dict[str, float]:
     """The metrics of one run, and the mean number of devices that sat out of a round.
 
     `metric_at_time` is the task's metric after the last round that ended by `until_s`.
     """
     rounds, count = run.rounds, len(run.rounds)
     reached = losses(run) <= target_loss
+    reached_metric = TaskMetric.of(run).reached(run, target_metric)
     in_time = ends(run) <= until_s + 1e-9
     devices = run.devices[~run.devices["device"].astype(str).isin(_stations(run))]
     return {
         "round_s": float(rounds["duration_s"].mean()),
         "computation_s": float(rounds["computation_s"].mean()),
         "time_to_loss_s": float(ends(run)[reached].min()) if reached.any() else math.nan,
+        "time_to_metric_s": (
+            float(ends(run)[reached_metric].min()) if reached_metric.any() else math.nan
+        ),
         "metric_at_time": float(rounds["metric"][in_time].iloc[-1]) if in_time.any() else math.nan,
         "final_metric": float(rounds["metric"].iloc[-1]),
         "final_loss": float(rounds["loss"].iloc[-1]),
@@ -180,8 +260,18 @@ def ends(run: RunTables) -> pd.Series:
     return run.rounds["start_s"] + run.rounds["duration_s"]
 
 
+def has_loss(run: RunTables) -> bool:
+    """Whether the run's task has a loss; an earlier version did not record the task."""
+    return "test_loss" in run.rounds or "task" not in run.manifest
+
+
 def losses(run: RunTables) -> pd.Series:
-    """The loss on the test set after each round, or the training loss where there is none."""
+    """The loss on the test set after each round; nan where the task has none.
+
+    Of a run by an earlier version without a test loss, it is the training loss.
+    """
+    if not has_loss(run):
+        return pd.Series(math.nan, run.rounds.index)
     return run.rounds["test_loss" if "test_loss" in run.rounds else "loss"]
 
 

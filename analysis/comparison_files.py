@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.compare import METRICS, Comparison, Metric
+from analysis.compare import Comparison, Metric
 from analysis.paper_claims import ClaimResult, claim_results
 from run_directory.files import place_parts, write_parts
 
@@ -116,16 +116,16 @@ def markdown(comparison: Comparison, heading: str, command: str) -> str:
         lines += [f"## {point or 'The study as it is'}", ""]
         lines += [f"Means over {seeds} seeds, ± half of the 95 % confidence interval.", ""]
         lines += _head(["", *headings(comparison, point, names)])
-        for key, metric in METRICS.items():
+        for key, metric in comparison.metrics.items():
             values = [format_row(rows[key, name], metric) for name in names]
             unit = f", {metric.unit}" if metric.unit else ""
             lines.append(_row([f"{metric.label}{unit}", *values]))
-        lines += [f"\n{line}" for line in sitting_out_lines(comparison)]
+        lines += [f"\n{line}" for line in (*comparison.notes, *sitting_out_lines(comparison))]
         lines += [f"\n\\{line}" for line in stale_lines(comparison, point)]
         others = [name for name in names if name != comparison.reference]
         lines += ["", f"Differences from {comparison.reference}, in percent, paired by seed:", ""]
         lines += _head(["", *headings(comparison, point, others)])
-        for key, metric in METRICS.items():
+        for key, metric in comparison.metrics.items():
             of_schemes = [rows[key, name] for name in others]
             values = [format_mean(row["percent"], row["percent_ci95"]) for row in of_schemes]
             lines.append(_row([metric.label, *values]))
@@ -177,7 +177,7 @@ def figure(comparison: Comparison) -> Figure:
     stars = {name for point in points for name in stale_schemes(comparison, point)}
     ticks = [f"{name}*" if name in stars else name for name in names]
     for panel, key in zip(panels, FIGURE_METRICS, strict=True):
-        metric = METRICS[key]
+        metric = comparison.metrics[key]
         for place, point in enumerate(points):
             rows = rows_at(comparison, point)
             means = [rows[key, name]["mean"] * metric.scale for name in names]

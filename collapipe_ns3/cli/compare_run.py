@@ -268,6 +268,7 @@ def _facts(
         "already_there": already_there,
         "failed": {ended.run.name: ended.error for ended in failed},
         "warnings": problems_json(warnings),
+        "notes": list(compared.notes) if compared else [],
         "summary": compared.summary.to_dict("records") if compared else [],
         "runs": compared.runs.to_dict("records") if compared else [],
     }

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis import comparison_files
-from analysis.compare import METRICS, Comparison
+from analysis.compare import Comparison
 from analysis.comparison_files import format_mean
 from collapipe_ns3.cli.tables import new_table, print_table
 
@@ -31,7 +31,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     seeds = comparison.runs["seed"].nunique()
     if seeds > 1:
         console.print(f"means over {seeds} seeds ± half of the 95 % confidence interval")
-    for line in comparison_files.sitting_out_lines(comparison):
+    for line in (*comparison.notes, *comparison_files.sitting_out_lines(comparison)):
         console.print(f"[yellow]{escape(line)}[/]")
 
 
@@ -39,7 +39,7 @@ def _means(comparison: Comparison, point: str, names: Sequence[str]) -> Table:
     rows = comparison_files.rows_at(comparison, point)
     headings = comparison_files.headings(comparison, point, names)
     table = new_table("a round, the mean", *headings)
-    for key, metric in METRICS.items():
+    for key, metric in comparison.metrics.items():
         means = [comparison_files.format_row(rows[key, name], metric) for name in names]
         unit = f" [dim]{metric.unit}[/]" if metric.unit else ""
         table.add_row(f"{metric.label}{unit}", *means)
@@ -50,8 +50,8 @@ def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Ta
     rows = comparison_files.rows_at(comparison, point)
     headings = comparison_files.headings(comparison, point, names)
     table = new_table(f"% from {comparison.reference}, by seed", *headings)
-    for key in METRICS:
+    for key, metric in comparison.metrics.items():
         of_schemes = [rows[key, name] for name in names]
         values = [format_mean(row["percent"], row["percent_ci95"]) for row in of_schemes]
-        table.add_row(METRICS[key].label, *values)
+        table.add_row(metric.label, *values)
     return table

@@ -111,7 +111,8 @@ def _show_result(
         f"[bold]{config.name}[/]: {config.scheme.name}, seed {config.seed}, "
         f"{rounds['duration_s'].sum():.2f} s simulated"
     )
-    print_table(out, run_view.rounds_table(rounds))
+    metric = result.manifest.get("task", {}).get("metric", {}).get("name", "metric")
+    print_table(out, run_view.rounds_table(rounds, metric))
     if diverged := rounds.loc[
         rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
     ].to_list():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,47 @@ def test_the_target_is_what_the_slowest_learner_reached(compared: Comparison) ->
     metric = compared.runs.set_index(["scheme", "seed"])["metric_at_time"]
     assert metric["collapipe", 1] == pytest.approx(0.7)
     assert metric["pipeline", 0] == pytest.approx(0.1)  # by 6 s it has one round
+
+
+def of_task(made: RunTables, *, higher: bool, loss: bool = False) -> RunTables:
+    """The run with a task in its manifest whose main metric is the loss, named perplexity."""
+    metric = {"name": "perplexity", "unit": "nats", "higher_is_better": higher}
+    rounds = made.rounds if loss else made.rounds.drop(columns="test_loss")
+    rounds = rounds.assign(metric=made.rounds["test_loss"] if not higher else rounds["metric"])
+    task = {"name": "mine", "metric": metric}
+    return replace(made, manifest={**made.manifest, "task": task}, rounds=rounds)
+
+
+def test_the_direction_of_the_main_metric_is_that_of_the_manifest() -> None:
+    runs = [
+        run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
+        run("collapipe", 0, [2.0, 2.0, 2.0], [0.9, 0.5, 0.6]),
+    ]
+    lower = compare(runs_of(*(of_task(each, higher=False, loss=True) for each in runs)))
+    higher = compare(runs_of(*(of_task(each, higher=True, loss=True) for each in runs)))
+    for compared in (lower, higher, compare(runs_of(*runs))):
+        assert value(compared, "time_to_metric_s", "pipeline", "mean") == 8.0
+        assert value(compared, "time_to_metric_s", "collapipe", "mean") == 4.0
+        assert compared.notes == ()
+    at_time = lower.metrics["metric_at_time"]
+    assert (at_time.label, at_time.unit) == ("perplexity at equal time (lower is better)", "nats")
+    assert at_time.smaller_is_better
+    assert not higher.metrics["final_metric"].smaller_is_better
+    assert compare(runs_of(*runs)).metrics["final_metric"].label == "final metric"
+
+
+def test_a_task_without_a_loss_has_no_time_to_it_and_the_comparison_says_so() -> None:
+    made = [of_task(run(scheme, 0, [4.0, 4.0], [0.9, 0.5]), higher=True)
+            for scheme in ("pipeline", "collapipe")]  # fmt: skip
+    for target in (None, 0.7):
+        compared = compare(runs_of(*made), target_loss=target)
+        assert math.isnan(value(compared, "time_to_loss_s", "pipeline", "mean"))
+        assert value(compared, "time_to_metric_s", "pipeline", "mean") == 8.0
+        note = "there is no time to a target loss: the task mine has no loss on its test set"
+        assert compared.notes == (note,)
+        text = markdown(compared, "two", "compare two")
+        assert "| time to target loss, s | - | - |" in text
+        assert note in text
 
 
 def test_fairness_is_jains_index_of_the_clusters_times() -> None:
