@@ -124,7 +124,8 @@ class Training(Section):
     warm_up_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     """Local steps over which the learning rate rises to its full value."""
     head_learning_rate_factor: Annotated[float, Field(gt=0, le=1e3)] = 1.0
-    """Learning rate of the last part (decoder or head), as a multiple of `learning_rate`."""
+    """Learning rate of the last part (decoder or head) and of a local head, as a multiple of
+    `learning_rate`."""
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """The largest norm of a part's gradient; each node clips the parts that it holds."""
     batch_size: _Sequences = 64

@@ -20,16 +20,17 @@ CLIPPING_FLOPS = 3
 class Update:
     """One step: factors of the study's learning rate, and the largest norm of a part's gradient.
 
-    `head_factor` counts for the last part alone, in addition to `factor`. Each part is clipped by
-    itself, on the node that holds it, so that no norms are exchanged: a gradient of a part with a
-    larger Euclidean norm than `clip_norm` is scaled to that norm. None means no clipping.
+    `head_factor` counts for the last part and a local head, in addition to `factor`. Each part is
+    clipped by itself, on the node that holds it, so that no norms are exchanged: a gradient of a
+    part with a larger Euclidean norm than `clip_norm` is scaled to that norm. None means no
+    clipping.
     """
 
     factor: float = 1.0
     head_factor: float = 1.0
     clip_norm: float | None = None
 
-    def prepare(self, optimizer: torch.optim.Optimizer, part: nn.Module, is_last: bool) -> None:
+    def prepare(self, optimizer: torch.optim.Optimizer, part: nn.Module, is_head: bool) -> None:
         """Sets the optimizer's learning rate and clips the part's gradients, before its step.
 
         The study's learning rate is kept in the optimizer's groups as `initial_lr`, as torch's
@@ -37,7 +38,7 @@ class Update:
         """
         for group in optimizer.param_groups:
             full = group.setdefault("initial_lr", group["lr"])
-            group["lr"] = full * (self.head_factor if is_last else 1.0) * self.factor
+            group["lr"] = full * (self.head_factor if is_head else 1.0) * self.factor
         if self.clip_norm is not None:
             from torch.nn.utils import clip_grad_norm_
 

@@ -34,6 +34,16 @@ def test_every_scheme_plans_and_runs_it(scheme: str, tmp_path: Path) -> None:
     assert result.rounds["loss"].notna().all()
 
 
+def test_features_travel_in_the_wire_format(tmp_path: Path) -> None:
+    """From the last device to the control unit, and from there to the edge server."""
+    study = Study.load(studies.write(tmp_path, training={**LOCAL, "wire": "int8"}))
+    result = study.run(rounds=1, out=tmp_path / "run")
+    conserve(result)
+    carried = result.transfers[result.transfers["kind"] == "activation"]
+    sizes = {dst: set(rows["bytes"]) for dst, rows in carried.groupby("dst", observed=True)}
+    assert sizes["bs"] == sizes["c0.cu"]
+
+
 def test_it_resumes_and_replays(tmp_path: Path) -> None:
     study = Study.load(studies.write(tmp_path, training=LOCAL))
     whole = study.run(rounds=3, out=tmp_path / "whole")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from collapipe_ns3.learning.batch import Payload
-from collapipe_ns3.learning.models import encoder, transformer
-from collapipe_ns3.learning.protocol import BadTask
+from collapipe_ns3.costs.measured import measure_parts
+from collapipe_ns3.learning.batch import Batch, Payload
+from collapipe_ns3.learning.models import build_encoder, build_translator, encoder, transformer
+from collapipe_ns3.learning.protocol import BadTask, Lengths
 from collapipe_ns3.learning.spec import IGNORED, PAD, Head, ModelSpec
 from collapipe_ns3.learning.split_model import SplitModel
 
@@ -86,3 +89,45 @@ def test_a_model_without_one_says_what_it_lacks() -> None:
     with pytest.raises(BadTask, match="Bare has no local head") as caught:
         Bare().add_local_head(seed=0)
     assert caught.value.key == "training.mode"
+
+
+SIZES: dict[str, Any] = {"width": 8, "heads": 2, "feed_forward": 8, "encoder_blocks": 1}
+
+
+@pytest.mark.parametrize("head", ["sequence", "token"])
+@pytest.mark.parametrize("name", ["bert", "distilbert"])
+def test_encoders_of_hugging_face_have_one(name: str, head: Head) -> None:
+    pytest.importorskip("transformers")
+    made = build_encoder(
+        {"name": name, **SIZES}, vocabulary=9, longest=6, classes=4, head=head, seed=1
+    )
+    labels = torch.randint(4, (2, 3) if head == "token" else (2,))
+    trained_by_it(made, labels, aligned=head == "token")
+
+
+@pytest.mark.parametrize("name", ["bart", "marian"])
+def test_translators_of_hugging_face_have_one_and_train_tied_copies_apart(name: str) -> None:
+    pytest.importorskip("transformers")
+    sizes = {"source_vocabulary": 9, "target_vocabulary": 9, "longest": 6}
+    made = build_translator({"name": name, "decoder_blocks": 1, **SIZES}, **sizes, seed=1)
+    assert made.tied
+    labels = torch.tensor([[1, 5, 6, 2], [1, 7, 2, PAD]])
+    trained_by_it(made, labels, aligned=False)
+    assert not made.tied
+
+
+def trained_by_it(made: SplitModel, labels: torch.Tensor, aligned: bool) -> None:
+    """Its costs can be measured, and its loss has gradients for all parts except the last."""
+    made.add_local_head(seed=2)
+    tokens = torch.tensor([[3, 4, 5], [6, 7, PAD]])
+    batch = Batch((tokens,), (tokens == PAD,), (labels,), torch.ones(2, dtype=torch.long), aligned)
+    costs = measure_parts(made.train(), batch, Lengths(6, 6))
+    assert costs.local_head is not None
+    assert costs.local_head.output == costs.blocks[-1].output
+    assert costs.tied_bytes == 0
+    x = made.encode(batch.inputs, batch.side)
+    made.local_loss(x, batch.side, batch.labels, batch.total).backward()  # type: ignore[no-untyped-call]
+    *others, last = made.stage_parts().values()
+    for part in others:
+        assert any(p.grad is not None for p in part.parameters())
+    assert all(p.grad is None for p in last.parameters())
