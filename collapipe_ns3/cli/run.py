@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 from rich.text import Text
 
 import collapipe_ns3
@@ -93,6 +94,7 @@ def _show_result(
 ) -> None:
     """Prints the result as a table, or as JSON."""
     rounds = result.rounds
+    metric = result.manifest.get("task", {}).get("metric")  # not recorded by earlier versions
     if as_json:
         print_json(
             {
@@ -101,18 +103,20 @@ def _show_result(
                 "scheme": config.scheme.name,
                 "seed": config.seed,
                 "directory": str(result.directory),
+                "metric": metric,
                 "warnings": problems_json(warnings),
                 "rounds": rounds.to_dict("records"),
                 "failed_pipelines": result.pipelines.query("fate == 'failed'").to_dict("records"),
             }
         )
         return
+    named = f", metric: {escape(metric['name'])}" if metric else ""
     out.print(
         f"[bold]{config.name}[/]: {config.scheme.name}, seed {config.seed}, "
-        f"{rounds['duration_s'].sum():.2f} s simulated"
+        f"{rounds['duration_s'].sum():.2f} s simulated{named}",
+        soft_wrap=True,
     )
-    metric = result.manifest.get("task", {}).get("metric", {}).get("name", "metric")
-    print_table(out, run_view.rounds_table(rounds, metric))
+    print_table(out, run_view.rounds_table(rounds))
     if diverged := rounds.loc[
         rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
     ].to_list():

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _MIB = 2**20
 
 
-def rounds_table(rounds: pd.DataFrame, metric: str = "metric") -> Table:
-    """The time, loss, energy and memory of each round of a run; `metric` names the main metric."""
+def rounds_table(rounds: pd.DataFrame) -> Table:
+    """The time, loss, energy and memory of each round of a run."""
     columns = {
         "round": ("round", "{:d}"),
         "duration_s": ("time s", "{:.2f}"),
@@ -26,7 +26,7 @@ def rounds_table(rounds: pd.DataFrame, metric: str = "metric") -> Table:
         "gather_s": ("gather", "{:.2f}"),
         "upload_s": ("upload", "{:.2f}"),
         "loss": ("loss", "{:.3f}"),
-        "metric": (metric, "{:.3f}"),
+        "metric": ("metric", "{:.3f}"),
         "device_energy_j": ("dev. J", "{:.1f}"),
         "peak_device_memory_bytes": ("MiB", "{:.1f}"),
     }
