@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import lab
@@ -10,15 +11,19 @@ import pytest
 import tied_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from relative_bias import RelativeBias
 
 from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.measured import measure_parts
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
+from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
@@ -199,6 +204,39 @@ def test_the_exchange_of_tied_gradients(
         draw_batches=tied_model.batches,
     )
     agree(build_timeline(plan, work, known), outcome)
+
+
+def classified(cluster: int, round: int) -> Iterator[Batch]:
+    """The lab's batches with a class as the label of each sequence."""
+    for batch in lab.batches(cluster, round):
+        yield dataclasses.replace(batch, labels=(batch.labels[0][:, 0] % 3,))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 5])
+@pytest.mark.parametrize("cuts", [(4,), (1, 2, 1)])
+def test_a_model_of_ones_own_takes_what_was_measured(
+    cuts: tuple[int, ...], micro_batches: int
+) -> None:
+    """A tensor travels that does not grow with the sequences; some parameters are frozen."""
+    model = RelativeBias(words=11, width=8, longest=6, blocks=4, classes=3)
+    costs = measure_parts(model, next(classified(0, 0)), Lengths(6, 1))
+    plan = lab.one_cluster(cuts, micro_batches, "1f1b")
+    links = {pair: Link(10**7, latency_ns=7) for pair in pairs_of(plan)}
+    work = Workload.of(
+        costs,
+        batch_size=12,
+        local_steps=2,
+        optimizer=OPTIMIZERS["sgd"],
+        source_length=6,
+        target_length=1,
+    )
+    profiles = lab.profiles(list(dict.fromkeys(lab.nodes(plan))), {}, 1e8)
+    made = build_timeline(plan, work, LabCosts(profiles, links))
+    state = TrainingState(model, lab.adamw, costs)
+    outcome = lab.run_one(
+        plan, state, links=links, local_steps=2, flops_per_s=1e8, draw_batches=classified
+    )
+    agree(made, outcome)
 
 
 @settings(max_examples=12)
