@@ -312,6 +312,7 @@ def test_what_the_documents_show_is_sound(tmp_path: Path) -> None:
     assert len(blocks) >= 6
     for block in blocks:
         keys = {key: value for key, value in yaml.safe_load(block).items() if key != "scenario"}
-        config, found = check(studies.tiny(**keys), tmp_path)
+        task = {**studies.TINY["task"], "cluster_size": 64}  # a batch of the default size
+        config, found = check(studies.tiny(**{"task": task, **keys}), tmp_path)
         assert config is not None, found
         assert not found
