@@ -172,6 +172,17 @@ def in_micro_batches(model: SplitModel, batch: Batch, sizes: Sequence[int]) -> R
     return Result.of(model, losses)
 
 
+def by_local_head(model: SplitModel, batch: Batch, sizes: Sequence[int]) -> Result:
+    """The batch in micro-batches of these sizes, in evaluation mode, by the local head's loss."""
+    model = deepcopy(model).eval()
+    losses = []
+    for part in batch.split(sizes):
+        x = model.encode(part.inputs, part.side)
+        losses.append(model.local_loss(x, part.side, part.labels, batch.total))
+        losses[-1].backward()
+    return Result.of(model, losses)
+
+
 def expect_same(result: Result, other: Result, what: str, tolerance: float = TOLERANCE) -> str:
     """Raises `Violation` unless both are equal within the tolerance; returns a note."""
     difference, where = result.difference(other)

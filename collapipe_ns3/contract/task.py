@@ -68,6 +68,7 @@ class TaskContract:
             ("adds up the losses of micro-batches to that of the batch", self._adds_up),
             ("computes the same when it is cut", self._cut),
             ("computes the same as its model's own `uncut`", self._own_uncut),
+            ("adds up the losses of its local head", self._local_head),
         ]
         yield [("evaluates with finite metrics", self._evaluates)]
         yield [
@@ -238,6 +239,18 @@ class TaskContract:
         own = cutting.whole(model, self._batch, own=True)
         what = "the loss of the parts and that of `uncut`"
         return cutting.expect_same(cutting.whole(model, self._batch), own, what, tolerance=1e-5)
+
+    def _local_head(self) -> str:
+        model = self._model()
+        if model.new_local_head() is None:
+            return "it has none"
+        model.add_local_head(_SEED)
+        return cutting.expect_same(
+            cutting.by_local_head(model, self._batch, self._sizes),
+            cutting.by_local_head(model, self._batch, [self._batch.sequences]),
+            f"by the local head, a batch and its {len(self._sizes)} micro-batches",
+            tolerance=1e-4,
+        )
 
     def _evaluates(self) -> None:
         model = self._model()

@@ -270,6 +270,21 @@ class Broken(Largest):
 """,
         "the loss of the parts and that of `uncut` differ: the ",
     ),
+    "adds up the losses of its local head": (
+        """
+class Local(Recurrent):
+    def new_local_head(self):
+        return nn.Linear(16, 10)
+    def local_loss(self, x, side, labels, total):
+        return F.cross_entropy(self.local_head(x[0][:, -1]), labels[0])
+class Broken(Largest):
+    def model(self, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Local(16, 2)
+""",
+        "by the local head, a batch and its 5 micro-batches differ",
+    ),
     "evaluates with finite metrics": (
         """
 class Broken(Largest):
