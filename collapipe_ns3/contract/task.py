@@ -153,10 +153,11 @@ class TaskContract:
             if not parts:
                 raise Violation(f"{names[key]} is in no part, so no node would train it")
             if len(parts) > 1:
-                where = " and ".join(parts)
                 raise Violation(
-                    f"{names[key]} is in the parts {where}, which different nodes train"
+                    f"{names[key]} is in the parts {' and '.join(parts)}, which different nodes "
+                    "train: give each part a copy, and name them in `tied`"
                 )
+        _expect_ties(model)
 
     def _copies(self) -> None:
         model = self._model()
@@ -333,3 +334,17 @@ class TaskContract:
 
     def _run(self) -> Run:
         return Run(self._config, torch.device("cpu"), task=self._new())
+
+
+def _expect_ties(model: SplitModel) -> None:
+    """Raises `Violation` unless tied parameters are equal ones of the last and the first part."""
+    parts = list(model.parts().values())
+    ends = [{id(parameter) for parameter in part.parameters()} for part in (parts[-1], parts[0])]
+    named = dict(model.named_parameters())
+    for names in model.tied.items():
+        for name, owned, where in zip(names, ends, ("last", "first"), strict=True):
+            if name not in named or id(named[name]) not in owned:
+                raise Violation(f"tied: expected a parameter of the {where} part, not {name}")
+        one, other = (named[name] for name in names)
+        if not torch.equal(one, other):
+            raise Violation(f"tied: {' and '.join(names)} are not equal at first")

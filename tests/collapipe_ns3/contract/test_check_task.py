@@ -372,6 +372,24 @@ class Broken(Largest):
     )
 
 
+@pytest.mark.parametrize(
+    ("ties", "says"),
+    [
+        ({"head.weight": "embedding.weight"}, "are not equal at first"),
+        ({"head.weight": "head.weight"}, "expected a parameter of the first part, not head.weight"),
+        ({"weight": "embedding.weight"}, "expected a parameter of the last part, not weight"),
+    ],
+)
+def test_wrong_ties_are_reported(
+    example: ModuleType, monkeypatch: pytest.MonkeyPatch, ties: dict[str, str], says: str
+) -> None:
+    monkeypatch.setattr(example.Recurrent, "tied", ties)
+    checks = list(run_checks(TaskContract("broken", example.Largest).stages()))
+    note = failed(checks)["has every parameter in exactly one part"]
+    assert note.startswith("tied: ")
+    assert says in note
+
+
 def test_costs_that_do_not_follow_from_the_shapes_are_reported(example: ModuleType) -> None:
     code = """
 class Cubic(Recurrent):
