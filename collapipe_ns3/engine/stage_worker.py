@@ -163,7 +163,7 @@ class StageWorker:
         """Updates the parameters and clears their gradients."""
         for unit in self.units:
             is_head = self.role in ("local_head", "last")
-            update.prepare(unit.optimizer, unit.module, is_head=is_head)
+            update.prepare(unit.optimizer, unit.module, is_head, self.tied)
             unit.optimizer.step()
             unit.optimizer.zero_grad()
 

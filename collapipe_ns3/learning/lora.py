@@ -42,8 +42,10 @@ class LoRA:
 def add_lora(model: SplitModel, settings: LoRA, seed: int) -> None:
     """Freezes the first part and the blocks of a model, and adds LoRA to the blocks.
 
-    The last part is trained as before. A is drawn from `seed`, and torch's global generator is left
-    unchanged. Raises `BadTask` if the package `peft` is missing, or a block has no such target.
+    The last part is trained as before, with its copies of parameters that were tied to those of the
+    first part: as these are frozen, nothing is exchanged for them any more. A is drawn from `seed`,
+    and torch's global generator is left unchanged. Raises `BadTask` if the package `peft` is
+    missing, or a block has no such target.
     """
     if find_spec("peft") is None:
         raise BadTask(
@@ -51,6 +53,7 @@ def add_lora(model: SplitModel, settings: LoRA, seed: int) -> None:
         )
     first, *blocks, _ = model.parts().values()
     first.requires_grad_(False)
+    model.tied = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for block in blocks:

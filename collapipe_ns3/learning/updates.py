@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,14 +25,25 @@ class Update:
     clipped by itself, on the node that holds it, so that no norms are exchanged: a gradient of a
     part with a larger Euclidean norm than `clip_norm` is scaled to that norm. None means no
     clipping.
+
+    Parameters that first and last part have in common are clipped apart from the others, by the
+    norm of their own gradient, which is the same on both nodes. So their copies stay equal.
     """
 
     factor: float = 1.0
     head_factor: float = 1.0
     clip_norm: float | None = None
 
-    def prepare(self, optimizer: torch.optim.Optimizer, part: nn.Module, is_head: bool) -> None:
+    def prepare(
+        self,
+        optimizer: torch.optim.Optimizer,
+        part: nn.Module,
+        is_head: bool,
+        tied: Sequence[nn.Parameter] = (),
+    ) -> None:
         """Sets the optimizer's learning rate and clips the part's gradients, before its step.
+
+        `tied` are the parameters of the part that another part has too.
 
         The study's learning rate is kept in the optimizer's groups as `initial_lr`, as torch's
         schedulers keep it.
@@ -42,7 +54,10 @@ class Update:
         if self.clip_norm is not None:
             from torch.nn.utils import clip_grad_norm_
 
-            clip_grad_norm_(part.parameters(), self.clip_norm)
+            shared = set(tied)
+            own = [each for each in part.parameters() if each not in shared]
+            for parameters in (own, tied):
+                clip_grad_norm_(parameters, self.clip_norm)
 
 
 @dataclass(frozen=True, slots=True)

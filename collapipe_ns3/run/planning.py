@@ -15,7 +15,7 @@ from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.learning import registry
-from collapipe_ns3.learning.protocol import Learning, Lengths
+from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
@@ -58,6 +58,9 @@ class Planning:
             config.task.name, config.learning_setup(), config.task.settings
         )
         self.model_costs = model_costs(config, self.task, named=task is None)
+        if self.model_costs.tied_bytes and config.training.head_learning_rate_factor != 1:
+            message = "the first and the last part have parameters that must stay equal: expected 1"
+            raise BadTask("training.head_learning_rate_factor", message)
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)

@@ -11,7 +11,10 @@ import tied_model
 import torch
 from torch import nn
 
+from collapipe_ns3.costs.measured import measure_parts
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.learning.protocol import Lengths
+from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.plan import micro_batch_sizes
 
 
@@ -54,3 +57,23 @@ def test_copies_stay_equal_and_train_as_one_parameter(cuts: tuple[int, ...], sch
     assert not torch.equal(state.model.head.weight, start.head.weight)
     exchanged = [each for each in outcome.deliveries if each.size_bytes == costs.tied_bytes]
     assert len([each for each in exchanged if each.kind == "gradient"]) >= 2 * 20
+
+
+def test_copies_stay_equal_where_gradients_are_clipped() -> None:
+    """The norms of the two parts differ, as one has a bias; those of the tied gradients do not."""
+    start = tied_model.model()
+    start.head.bias = nn.Parameter(torch.zeros(tied_model.WORDS))
+    costs = measure_parts(start, next(tied_model.batches(0, 0)), Lengths(5, 5))
+    state = TrainingState(
+        copy.deepcopy(start), lambda parameters: torch.optim.SGD(parameters, lr=1.0), costs
+    )
+    lab.run_one(
+        lab.one_cluster((2,), 3, "1f1b"),
+        state,
+        local_steps=5,
+        draw_batches=tied_model.batches,
+        updates=UpdateRule(clip_norm=1e-2),
+    )
+    replica = state.replica(0, 0).model
+    assert torch.equal(replica.head.weight, replica.embedding.weight)
+    assert not torch.equal(replica.head.weight, start.head.weight)

@@ -170,7 +170,9 @@ def test_a_depends_on_the_seed_alone() -> None:
 def test_a_translators_decoder_is_trained_whole() -> None:
     sizes: dict[str, Any] = {"source_vocabulary": 40, "target_vocabulary": 40, "longest": 8}
     model = build_translator({"name": "bart", **SIZES}, **sizes, seed=1)
+    assert model.tied
     add_lora(model, LoRA(targets=("fc1", "fc2")), seed=3)
+    assert not model.tied, "the embedding's copy is frozen, so that there is nothing to exchange"
     parts = {name.partition(".")[0] for name in trained(model)}
     assert parts == {"blocks", "decoder"}
     assert {name.split(".")[4] for name in trained(model) if name.startswith("blocks")} == {
