@@ -170,10 +170,13 @@ def run_rounds(
     updates: UpdateRule | None = None,
     draw_batches: Callable[[int, int], Iterator[Batch]] = batches,
 ) -> list[RoundOutcome]:
-    """Executes plans one after the other, each on a network of its own, and checks the rows."""
+    """Executes plans one after the other, each on a network of its own, and checks the rows.
+
+    Every network has the nodes of all plans, which may have optimizer states from rounds before.
+    """
     outcomes = []
+    names = list(dict.fromkeys(name for plan in plans for name in nodes(plan)))
     for plan in plans:
-        names = list(dict.fromkeys(nodes(plan)))
         network = FixedRateNetwork(names, default, links)
         training = Training(draw_batches, shares, local_steps, OPTIMIZERS["sgd"])
         if aggregator is not None:

@@ -15,10 +15,12 @@ HEADS = 2
 class First(nn.Module):
     """Vectors of tokens, and a bias that attention adds by the distance of two tokens.
 
-    The distances are an integer buffer, and the vectors of tokens are frozen.
+    The distances are an integer buffer, and another one counts the calls. The vectors of tokens are
+    frozen.
     """
 
     distances: Tensor
+    calls: Tensor
 
     def __init__(self, words: int, width: int, longest: int) -> None:
         super().__init__()
@@ -27,9 +29,11 @@ class First(nn.Module):
         self.bias = nn.Embedding(2 * longest - 1, HEADS)
         place = torch.arange(longest)
         self.register_buffer("distances", place - place.unsqueeze(1) + longest - 1)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
 
     def forward(self, tokens: Tensor, _: Tensor) -> Payload:
         """Vectors [u, s, d] and the bias [1, heads, s, s] of tokens [u, s]."""
+        self.calls += 1
         s = tokens.shape[1]
         bias = self.bias(self.distances[:s, :s]).permute(2, 0, 1).unsqueeze(0)
         return self.tokens(tokens), bias
@@ -38,9 +42,10 @@ class First(nn.Module):
 class Block(nn.Module):
     """Attention with the bias that it is given and passes on."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
@@ -49,16 +54,24 @@ class Block(nn.Module):
         scores = split[0] @ split[1].transpose(2, 3) + bias
         weights = scores.masked_fill(padding[:, None, None, :], -1e9).softmax(-1)
         attended = (weights @ split[2]).transpose(1, 2).flatten(2)
-        return x + self.output(attended), bias
+        return x + self.dropout(self.output(attended)), bias
 
 
 class RelativeBias(SplitModel):
     """An encoder that classifies sequences [u, s] by their first token; labels are classes [u]."""
 
-    def __init__(self, words: int, width: int, longest: int, blocks: int, classes: int) -> None:
+    def __init__(
+        self,
+        words: int,
+        width: int,
+        longest: int,
+        blocks: int,
+        classes: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.first = First(words, width, longest)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(blocks))
         self.head = nn.Linear(width, classes)
 
     def parts(self) -> dict[str, nn.Module]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import lab
 import pytest
@@ -12,23 +11,18 @@ import tied_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from relative_bias import RelativeBias
+from timelines import LabCosts, Pair, agree
 
-from bridge.compute import duration_ns
 from bridge.fixed import Link
-from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.measured import measure_parts
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.eventgraph.graph import Hold
-from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
+from collapipe_ns3.eventgraph.timeline import StateMove, Timeline, build_timeline
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.outcome import RoundOutcome
-from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
-
-Pair = tuple[str, str]
 
 
 def workload(
@@ -44,23 +38,6 @@ def workload(
         source_length=batch.inputs[0].shape[1],
         target_length=batch.labels[0].shape[1],
     )
-
-
-@dataclass(frozen=True)
-class LabCosts:
-    """Computations by profile, and transfers over links of fixed rate."""
-
-    profiles: Mapping[str, DeviceProfile]
-    links: Mapping[Pair, Link]
-
-    def processor_ns(self, node: str, flops: float) -> int:
-        profile = self.profiles[node]
-        return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
-
-    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        link = self.links.get((src, dst), lab.FAST)
-        claim = (link.medium or (src, dst), Hold.ALONE)
-        return HopTransfer(link.airtime_ns(size_bytes), link.latency_ns, (claim,))
 
 
 def predicted(
@@ -81,17 +58,6 @@ def predicted(
 def executed(plan: RoundPlan, local_head: bool, **how: object) -> RoundOutcome:
     """What the engine makes of a plan, in one of the two training modes."""
     return lab.run_one(plan, lab.fresh(lab.Recording(), local_head), **how)
-
-
-def agree(made: Timeline, outcome: RoundOutcome) -> None:
-    """Every phase and every single task, to the nanosecond."""
-    last = max(made.pipelines, key=lambda times: times.ends_ns[Phase.UPLOAD])
-    assert last.phases_ns == {phase: outcome.phases_ns[phase] for phase in PIPELINE_PHASES}
-    assert made.total_ns == outcome.duration_ns
-    computed = sorted((d.node, d.start_ns, d.end_ns) for d in outcome.computations)
-    assert sorted((b.src, b.start_ns, b.end_ns) for b in made.bars if not b.dst) == computed
-    carried = sorted((d.src, d.dst, d.end_ns) for d in outcome.deliveries)
-    assert sorted((b.src, b.dst, b.end_ns) for b in made.bars if b.dst) == carried
 
 
 CUTS = st.sampled_from([(4,), (1, 3), (3, 1), (2, 1, 1), (1, 1, 2), (1, 1, 1, 1)])

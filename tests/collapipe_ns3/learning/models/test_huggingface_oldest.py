@@ -18,7 +18,16 @@ import pytest
 
 HERE = Path(__file__).parent
 PINNED = HERE / "constraints-4.57.txt"
-TESTS = ("models/test_huggingface_cut.py", "models/test_huggingface.py", "test_lora.py")
+TESTS = {
+    "models": [
+        "learning/models/test_huggingface_cut.py",
+        "learning/models/test_huggingface.py",
+        "learning/test_lora.py",
+    ],
+    "engine": ["engine/test_every_model.py"],
+}
+#: Of the tests of the engine, those of models of the library, and not on all cuts and batches.
+CHOSEN = "(bert or electra or bart or marian) and not recomputed and (uneven or not trains)"
 
 
 def overlay() -> Path:
@@ -40,15 +49,18 @@ def overlay() -> Path:
 
 
 @pytest.mark.slow
-def test_all_tests_pass_with_transformers_4_57() -> None:
+@pytest.mark.parametrize("group", TESTS)
+def test_all_tests_pass_with_transformers_4_57(group: str) -> None:
     path = os.pathsep.join([str(overlay()), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path}
     version = [sys.executable, "-c", "import transformers; print(transformers.__version__)"]
     found = subprocess.run(version, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.startswith("4.57.")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if group == "engine":
+        command += ["-k", CHOSEN]
     tests = subprocess.run(
-        [*command, *(str(HERE.parent / name) for name in TESTS)],
+        [*command, *(str(HERE.parents[1] / name) for name in TESTS[group])],
         env=environment,
         cwd=HERE.parents[3],
         capture_output=True,

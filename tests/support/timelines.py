@@ -1,0 +1,46 @@
+"""Predicted rounds of the lab: what its nodes and links take, and whether the engine agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import lab
+
+from bridge.compute import duration_ns
+from bridge.fixed import Link
+from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.eventgraph.graph import Hold
+from collapipe_ns3.eventgraph.timeline import HopTransfer, Timeline
+from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.phases import PIPELINE_PHASES, Phase
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LabCosts:
+    """Computations by profile, and transfers over links of fixed rate."""
+
+    profiles: Mapping[str, DeviceProfile]
+    links: Mapping[Pair, Link]
+
+    def processor_ns(self, node: str, flops: float) -> int:
+        profile = self.profiles[node]
+        return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
+
+    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
+        link = self.links.get((src, dst), lab.FAST)
+        claim = (link.medium or (src, dst), Hold.ALONE)
+        return HopTransfer(link.airtime_ns(size_bytes), link.latency_ns, (claim,))
+
+
+def agree(made: Timeline, outcome: RoundOutcome) -> None:
+    """Every phase and every single task, to the nanosecond."""
+    last = max(made.pipelines, key=lambda times: times.ends_ns[Phase.UPLOAD])
+    assert last.phases_ns == {phase: outcome.phases_ns[phase] for phase in PIPELINE_PHASES}
+    assert made.total_ns == outcome.duration_ns
+    computed = sorted((d.node, d.start_ns, d.end_ns) for d in outcome.computations)
+    assert sorted((b.src, b.start_ns, b.end_ns) for b in made.bars if not b.dst) == computed
+    carried = sorted((d.src, d.dst, d.end_ns) for d in outcome.deliveries)
+    assert sorted((b.src, b.dst, b.end_ns) for b in made.bars if b.dst) == carried
