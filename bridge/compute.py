@@ -1,8 +1,8 @@
 """Real computation, synchronised with simulated time.
 
-A computation is handed to the torch thread when it starts in simulated time, and its result is
-fetched when it ends in simulated time. In between, the network is simulated while torch works on
-another core.
+A computation is handed to the torch thread when it starts in simulated time, and takes the
+simulated time that its caller says. So the network is simulated while torch works on another core,
+and simulated time may be ahead of torch until a result is needed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Computed(Generic[T]):
-    """A computation's result, its simulated start and end, and the wall time torch took."""
+    """A computation that has ended in simulated time, which torch may not have completed yet.
 
-    result: T
+    `result` and the wall time `wall_s` wait for torch, and raise what the work raised.
+    """
+
+    pending: Future[tuple[T, float]]
     start_ns: int
     end_ns: int
-    wall_s: float
+
+    @property
+    def result(self) -> T:
+        return self.pending.result()[0]
+
+    @property
+    def wall_s(self) -> float:
+        return self.pending.result()[1]
 
 
 def duration_ns(flops: float, flops_per_s: float, overhead_s: float) -> int:
@@ -62,7 +72,7 @@ class TorchThread:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
-        """Runs `work`, which takes `lasting_ns` of simulated time; raises what `work` raises.
+        """Runs `work`, which takes `lasting_ns` of simulated time.
 
         Work that has started in simulated time is completed even if its task is cancelled: how far
         the thread has come by then depends on wall time, which must not change a result.
@@ -71,8 +81,7 @@ class TorchThread:
         start_ns = loop.now_ns()
         pending = self.later(partial(_timed, work))
         await sleep_ns(lasting_ns)
-        result, wall_s = pending.result()
-        return Computed(result, start_ns, loop.now_ns(), wall_s)
+        return Computed(pending, start_ns, loop.now_ns())
 
     def later(self, work: Callable[[], T]) -> Future[T]:
         """Queues `work` in the torch thread, without waiting for it.

@@ -18,18 +18,17 @@ from collapipe_ns3.schedule import Action
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload that has arrived; its shapes are known, its tensors may still be being decoded.
+    """A payload whose tensors may still be being computed or decoded.
 
-    `tensors` is called in the torch thread, by work that was queued after the decoding.
+    `tensors` is called in the torch thread, by work that was queued after theirs.
     """
 
-    shapes: tuple[torch.Size, ...]
     tensors: Callable[[], Payload]
 
     @classmethod
-    def unchanged(cls, payload: Payload) -> Self:
-        """A payload that arrives unchanged."""
-        return cls(tuple(tensor.shape for tensor in payload), lambda: payload)
+    def of(cls, payload: Payload) -> Self:
+        """A payload whose tensors are there."""
+        return cls(lambda: payload)
 
 
 @dataclass(slots=True)
@@ -46,21 +45,22 @@ class Air:
     name: tuple[int, ...] = ()
     distortions: list[float] = field(default_factory=list)
 
-    def arrived(self, payload: Payload, lost: Ranges, send: Action, thread: TorchThread) -> Message:
-        """What the receiver decodes from a payload of which the byte ranges `lost` are missing.
+    def arrived(self, sent: Message, lost: Ranges, send: Action, thread: TorchThread) -> Message:
+        """What the receiver decodes from a message of which the byte ranges `lost` are missing.
 
         Encoding and decoding are queued in the torch thread without waiting for them, so that the
         network is simulated at the same time.
         """
         if self.wire == "fp32" and not lost:
-            return Message.unchanged(payload)
+            return sent
 
         def decoded() -> Payload:
+            payload = sent.tensors()
             received = receive(pack(payload, self.wire, self._roundings(send, payload)), lost)
             self.distortions.append(received.distortion)
             return received.tensors
 
-        return Message(tuple(tensor.shape for tensor in payload), thread.later(decoded).result)
+        return Message(thread.later(decoded).result)
 
     def _roundings(self, send: Action, payload: Payload) -> torch.Generator | None:
         """The random generator for a message's roundings; None if the format has none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bridge.network import TransferKind
-from bridge.payload import bytes_on_air, size_bytes
+from bridge.payload import size_bytes
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
@@ -52,7 +52,7 @@ class PipelineStep:
     total: int
     air: Air
     squares: list[float] | None = None
-    losses: dict[int, float] = field(default_factory=dict)
+    losses: dict[int, Message] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
     tied: dict[int, asyncio.Future[Callable[[], Payload]]] = field(default_factory=dict)
 
@@ -68,33 +68,34 @@ class PipelineStep:
                     group.create_task(self._stage(group, stage), name=name)
         except BaseExceptionGroup as failures:
             raise first_of(failures) from None
-        return sum(self.losses[m] for m in sorted(self.losses))
+        self.site.settle()
+        return sum(float(self.losses[m].tensors()[0]) for m in sorted(self.losses))
 
     async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
         """Executes the actions of one stage in order."""
         arrived: dict[Action, Message] = {}
-        to_send: dict[Action, Payload] = {}
+        to_send: dict[Action, Message] = {}
         worker = self.workers[stage]
         if stage == 0:
             for m, part in enumerate(self.parts):
-                inputs = Message.unchanged((*part.inputs, *part.side))
+                inputs = Message.of((*part.inputs, *part.side))
                 arrived[Action(0, ActionKind.RECEIVE_ACTIVATION, m)] = inputs
-                to_send[Action(0, ActionKind.SEND_LABELS, m)] = part.labels
+                to_send[Action(0, ActionKind.SEND_LABELS, m)] = Message.of(part.labels)
         for action in self.table[stage]:
             m = action.micro_batch
             if action.kind in RECEIVES:
                 arrived[action] = await self._expected(action)
                 if worker.role == "local_head" and action.kind is ActionKind.RECEIVE_ACTIVATION:
                     onward = Action(stage, ActionKind.SEND_ACTIVATION, m)
-                    to_send[onward] = arrived[action].tensors()
+                    to_send[onward] = arrived[action]
             elif action.kind is ActionKind.FORWARD:
                 await self._forward(stage, m, arrived, to_send)
             elif action.kind is ActionKind.BACKWARD:
                 await self._backward(stage, m, arrived, to_send)
             else:
-                payload = to_send.pop(action)
+                message = to_send.pop(action)
                 group.create_task(
-                    self._send(action, payload), name=f"cluster {self.cluster}, {action}"
+                    self._send(action, message), name=f"cluster {self.cluster}, {action}"
                 )
         await self._exchange_tied(group, stage)
         flops = self.optimizer.flops * worker.costs.parameters
@@ -136,50 +137,46 @@ class PipelineStep:
         stage: int,
         m: int,
         arrived: dict[Action, Message],
-        to_send: dict[Action, Payload],
+        to_send: dict[Action, Message],
     ) -> None:
-        worker = self.workers[stage]
+        worker, shape = self.workers[stage], self.parts[m].shape
         message = arrived.pop(Action(stage, ActionKind.RECEIVE_ACTIVATION, m))
-        labels = Message.unchanged(())
+        labels = Message.of(())
         if worker.role == "local_head":
-            labels = Message.unchanged(self.parts[m].labels)
+            labels = Message.of(self.parts[m].labels)
         elif worker.role == "last":
             labels = arrived.pop(Action(stage, ActionKind.RECEIVE_LABELS, m))
 
-        def given() -> StageInput:
+        def work() -> Payload:
             tensors = message.tensors()
             x = len(tensors) - len(self.parts[m].side)
             draws = MicroBatchDraws(self.air.seed, (*self.air.name, m))
-            return StageInput(tensors[:x], tensors[x:], draws, labels.tensors(), self.total)
-
-        shape = self.parts[m].shape
-
-        def work() -> tuple[Payload, Payload]:
-            values = given()
-            return worker.forward(m, worker.costs.kept_bytes(shape), values), values.side
+            given = StageInput(tensors[:x], tensors[x:], draws, labels.tensors(), self.total)
+            output = worker.forward(m, worker.costs.kept_bytes(shape), given)
+            return output if worker.role in ("local_head", "last") else (*output, *given.side)
 
         flops = worker.costs.forward_flops(shape)
-        output, side = await self.site.compute(self._place(stage), "F", m, flops, work)
+        done = await self.site.compute(self._place(stage), "F", m, flops, work)
         if worker.role == "last":
-            self.losses[m] = float(output[0])
+            self.losses[m] = Message(lambda: done.result)
         elif worker.role != "local_head":
-            to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = (*output, *side)
+            to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = Message(lambda: done.result)
 
     async def _backward(
         self,
         stage: int,
         m: int,
         arrived: dict[Action, Message],
-        to_send: dict[Action, Payload],
+        to_send: dict[Action, Message],
     ) -> None:
         worker = self.workers[stage]
         gradient = arrived.pop(Action(stage, ActionKind.RECEIVE_GRADIENT, m), None)
         work = partial(self._backward_work, worker, m, gradient)
         flops = worker.costs.backward_flops(self.parts[m].shape)
-        result = await self.site.compute(self._place(stage), "B", m, flops, work)
+        done = await self.site.compute(self._place(stage), "B", m, flops, work)
         # After a local head no gradient is sent back.
-        if result and self.workers[stage - 1].role != "local_head":
-            to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = result
+        if stage > 0 and self.workers[stage - 1].role != "local_head":
+            to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = Message(lambda: done.result)
 
     def _backward_work(self, worker: StageWorker, m: int, message: Message | None) -> Payload:
         transient_bytes = worker.costs.transient_bytes(self.parts[m].shape)
@@ -189,26 +186,27 @@ class PipelineStep:
             self.squares[m] += worker.gradient_square()
         return result
 
-    async def _send(self, send: Action, payload: Payload) -> None:
-        """Sends a payload to the stage that waits for it, relay by relay.
+    async def _send(self, send: Action, message: Message) -> None:
+        """Sends a message to the stage that waits for it, relay by relay.
 
         Activations and gradients are sent in the wire format and may arrive with gaps; labels are
-        sent until they are complete.
+        sent until they are complete. The sizes are those of the parts' costs, since the tensors may
+        not be computed yet.
         """
         target = matching_receive(send, len(self.workers) - 1)
-        if send.kind is ActionKind.SEND_ACTIVATION:
-            route = self.routes[send.stage]
-        elif send.kind is ActionKind.SEND_GRADIENT:
-            route = self.routes[target.stage][::-1]
-        else:
-            route = self.routes[-1][::-1]
-        kind, message = _TRANSFER_KIND[send.kind], Message.unchanged(payload)
+        part, kind = self.parts[send.micro_batch], _TRANSFER_KIND[send.kind]
         if send.kind is ActionKind.SEND_LABELS:
-            await self.site.send(route, size_bytes(payload), kind)
-        elif len(route) > 1:  # within a node nothing is encoded or lost
-            size = bytes_on_air(payload, self.air.wire)
-            lost = await self.site.send_once(route, size, kind)
-            message = self.air.arrived(payload, lost, send, self.site.thread)
+            await self.site.send(self.routes[-1][::-1], size_bytes(part.labels), kind)
+        else:
+            if send.kind is ActionKind.SEND_ACTIVATION:
+                route, sent = self.routes[send.stage], self.workers[send.stage].costs.output
+            else:
+                route = self.routes[target.stage][::-1]
+                sent = self.workers[target.stage].costs.gradient
+            if len(route) > 1:  # within a node nothing is encoded or lost
+                size = sent.bytes_on_air(self.air.wire, part.shape)
+                lost = await self.site.send_once(route, size, kind)
+                message = self.air.arrived(message, lost, send, self.site.thread)
         self._expected(target).set_result(message)
 
     def _expected(self, receive: Action) -> asyncio.Future[Message]:

@@ -51,6 +51,7 @@ async def run_round(
             group.create_task(run.run(site, training), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
     weights = await _aggregate(site, state, runs, training.aggregator)
+    site.settle()
     trained = [run for run in runs if run.failure is None]
     data = math.fsum(run.weight for run in trained)
     loss = math.fsum(run.weight * run.loss for run in trained)
@@ -124,7 +125,8 @@ async def _aggregate(
         return {}
     flops = 2 * len(results) * state.costs.parameters  # a multiplication and an addition for each
     work = partial(aggregator.aggregate, results, failures)
-    aggregate = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
+    done = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
+    aggregate = done.result
     load(state.model, aggregate.parameters)
     places = [(result.cluster, result.pipeline) for result in results]
     return dict(zip(places, aggregate.weights, strict=True))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from bridge.compute import Processor, TorchThread, duration_ns
+from bridge.compute import Computed, Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
 from bridge.network import Delivery, Network, TransferKind
 from bridge.payload import Ranges, union
@@ -31,7 +33,8 @@ class TransferFailed(RuntimeError):
 class Site:
     """A network with a processor at each node; it executes one round after another.
 
-    `terms` are those of the plan being executed, and `computations` all that have ended so far.
+    `terms` are those of the plan being executed. `computations` are all that have ended, in this
+    order; the latest may be missing until `settle`, since torch may not have completed them.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Site:
         self.thread = thread
         self.terms = Terms()
         self.computations: list[Computation] = []
+        self._ended: deque[tuple[Computed[Any], Callable[..., Computation]]] = deque()
         self._processors = {node: Processor(thread) for node in profiles}
 
     def apply(self, plan: RoundPlan) -> None:
@@ -96,26 +100,40 @@ class Site:
         micro_batch: int,
         flops: float,
         work: Callable[[], T],
-    ) -> T:
-        """Runs `work` on the node of `place` (node, cluster, stage); returns its result.
+    ) -> Computed[T]:
+        """Runs `work` on the node of `place` (node, cluster, stage).
 
-        It takes the simulated time that the node's profile gives for so many FLOPs.
+        It takes the simulated time that the node's profile gives for so many FLOPs. The result may
+        be read in the torch thread, by work that is queued later, without waiting for it here.
         """
         node, cluster, stage = place
         profile = self.profiles[node]
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
         done = await self._processors[node].run(work, lasting_ns)
-        self.computations.append(
-            Computation(
-                node=node,
-                cluster=cluster,
-                stage=stage,
-                micro_batch=micro_batch,
-                action=action,
-                start_ns=done.start_ns,
-                end_ns=done.end_ns,
-                flops=flops,
-                wall_s=done.wall_s,
-            )
+        record = partial(
+            Computation,
+            node=node,
+            cluster=cluster,
+            stage=stage,
+            micro_batch=micro_batch,
+            action=action,
+            start_ns=done.start_ns,
+            end_ns=done.end_ns,
+            flops=flops,
         )
-        return done.result
+        self._ended.append((done, record))
+        while self._ended and self._ended[0][0].pending.done():  # so that results are given up
+            self._note_first()
+        return done
+
+    def settle(self) -> None:
+        """Waits for torch to complete the computations that have ended in simulated time.
+
+        Raises the error of the first one that failed.
+        """
+        while self._ended:
+            self._note_first()
+
+    def _note_first(self) -> None:
+        done, record = self._ended.popleft()
+        self.computations.append(record(wall_s=done.wall_s))

@@ -165,13 +165,16 @@ class StageWorker:
             is_head = self.role in ("local_head", "last")
             update.prepare(unit.optimizer, unit.module, is_head, self.tied)
             unit.optimizer.step()
-            unit.optimizer.zero_grad()
+        self._clear_gradients()
 
     def forget(self) -> None:
         """Drops the activations and gradients that an abandoned step has left."""
         self.kept.clear()
-        for unit in self.units:
-            unit.optimizer.zero_grad()
+        self._clear_gradients()
+
+    def _clear_gradients(self) -> None:
+        for parameter in self.parameters:  # faster than `zero_grad` of each optimizer
+            parameter.grad = None
 
     def memory_bytes(self) -> int:
         """Peak memory in bytes: parameters, gradients, optimizer states, kept activations."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lab
@@ -142,6 +142,22 @@ def test_a_round_is_the_same_again_and_under_the_name_of_any_scheme() -> None:
     for scheme in ("test", "pipeline", "titanic", "vanilla_fl"):
         plan = dataclasses.replace(TWO, scheme=scheme)
         assert rows(lab.run_one(plan, shares=(0.5, 0.5))) == expected
+
+
+def test_an_error_in_the_torch_thread_ends_the_round() -> None:
+    class Failing(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            raise ArithmeticError("the third unit")
+
+    made = [0]
+
+    def optimizer(parameters: Iterator[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        made[0] += 1
+        return (Failing if made[0] == 3 else torch.optim.SGD)(parameters, lr=0.1)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        lab.run_one(lab.one_cluster((2, 2), 3, "1f1b"), lab.fresh(optimizer))
+    assert raised.group_contains(ArithmeticError, match="the third unit")
 
 
 @settings(max_examples=15)
