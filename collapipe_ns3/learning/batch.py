@@ -55,8 +55,11 @@ class Batch:
 
     @property
     def total(self) -> int:
-        """The number of predictions in all sequences, by which the sum of losses is divided."""
-        return int(self.predictions.sum())
+        """The number of predictions in all sequences, by which the sum of losses is divided.
+
+        It is 1 where there is none, so that the loss of such a batch is 0.
+        """
+        return max(int(self.predictions.sum()), 1)
 
     @property
     def shape(self) -> BatchShape:
