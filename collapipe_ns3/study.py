@@ -340,6 +340,11 @@ class Study:
         study = study_file.parse(str(path / STUDY), written.study, folder=path)
         if _without_rounds(study) != _without_rounds(self.config):
             raise self._out_error(path, "holds a run of another study, scheme or seed")
+        if study.rounds != self.config.rounds and study.training.schedule != "constant":
+            what = (
+                f"its learning rates are scheduled for {study.rounds} rounds; resume it with those"
+            )
+            raise self._out_error(path, what)
         present, last = code_identity.of_study(self.config), range(written.rounds)[-1:]
         if not other_code and (changed := code_changes(written.manifest, last, present)):
             what = f"its rounds were made by other code than the present: {'; '.join(changed)}"

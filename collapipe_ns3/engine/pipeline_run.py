@@ -148,7 +148,7 @@ class PipelineRun:
             optimizer=training.optimizer,
             update=training.updates.at(self.round * training.local_steps + number),
             parts=batch.split(micro_batch_sizes(batch.sequences, micro_batches)),
-            total=batch.total,
+            total=max(batch.total, 1),  # a batch may have nothing to predict
             air=air,
             # The norms of one step per round are enough, and computing them takes time.
             squares=[0.0] * micro_batches if number == 0 else None,
@@ -177,9 +177,10 @@ def _norms(cluster: int, squares: Sequence[float], parts: Sequence[Batch]) -> Gr
     """The norms of mean gradients.
 
     `squares` are norms for losses summed and divided by the predictions of the whole batch.
-    Micro-batches of unequal size count as their mean size.
+    Micro-batches of unequal size count as their mean size. Before the first prediction there is no
+    gradient.
     """
-    totals = list(accumulate(part.total for part in parts))
+    totals = [max(n, 1) for n in accumulate(part.total for part in parts)]
     means = (square * (totals[-1] / n) ** 2 for square, n in zip(squares, totals, strict=True))
     sequences = sum(part.sequences for part in parts) // len(parts)
     return GradientNorms(cluster, sequences, tuple(means))

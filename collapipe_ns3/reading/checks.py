@@ -11,10 +11,9 @@ from collapipe_ns3 import keywords, schemes
 from collapipe_ns3.config.study import Model, StudyConfig, Task
 from collapipe_ns3.costs.optimizers import BadOptimizer, optimizer_kind
 from collapipe_ns3.learning import registry
-from collapipe_ns3.learning.architecture import encoder_block
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.problems import Problem, path_of
-from collapipe_ns3.reading.footprint import MOST_BYTES, footprint
+from collapipe_ns3.reading.footprint import MOST_BYTES, block_bytes, decoder_blocks, footprint
 from collapipe_ns3.topology import layout, own_scenario
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import kind_of
@@ -121,11 +120,10 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
     """Memory that doesn't even hold the parameters in training, without any activations."""
-    model, optimizer = config.model, config.training.kind
-    block = optimizer.training_bytes(encoder_block(model.width, model.feed_forward).bytes)
+    model, (parameters, block) = config.model, block_bytes(config)
     for n, cluster in enumerate(config.clusters):
         memories = [node.device_profile().memory_bytes for node in cluster.devices]
-        room = sum(memory // block for memory in memories)
+        room = sum(memory // max(block, 1) for memory in memories)
         if room < model.encoder_blocks:
             yield Problem(
                 path_of(("clusters", n, "devices")),
@@ -133,7 +131,8 @@ def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
                 f"{block / _MIB:.3g} MiB each in training, and there is room for {room}",
             )
     server = config.server.device_profile().memory_bytes
-    if (needed := model.decoder_blocks * block) > server:
+    decoder = config.training.kind.training_bytes(parameters)
+    if (needed := decoder_blocks(config) * decoder) > server:
         yield Problem(
             "server.memory_bytes",
             f"expected {needed / _MIB:.3g} MiB or more for the decoder, not {server / _MIB:.3g}",

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.learning.architecture import encoder_block
+from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.registry import (
     Sized,
     TaskFailed,
@@ -82,12 +83,35 @@ def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem 
     return footprint(config, pipelines).problem(there, "this machine has")
 
 
-def _training(config: StudyConfig, pipelines: int) -> int:
+def block_bytes(config: StudyConfig) -> tuple[int, int]:
+    """Lower bounds of the bytes of an encoder block: its parameters, and the block in training.
+
+    With LoRA a block is frozen and has no gradients and optimizer states. The sizes of a checkpoint
+    are not known here: both are 0.
+    """
     model = config.model
-    blocks = model.encoder_blocks + model.decoder_blocks  # a decoder's are even larger
-    parameters = blocks * encoder_block(model.width, model.feed_forward).bytes
-    replica = config.training.kind.training_bytes(parameters) + blocks * _MODULE_BYTES
-    return pipelines * replica + 2 * parameters
+    if model.checkpoint is not None:
+        return 0, 0
+    parameters = encoder_block(model.width, model.feed_forward).bytes
+    if model.lora is not None:
+        return parameters, parameters
+    return parameters, config.training.kind.training_bytes(parameters)
+
+
+def decoder_blocks(config: StudyConfig) -> int:
+    """The blocks of the decoder, which are trained as a whole; 0 of a model without decoder."""
+    has_decoder = MODELS[config.model.name].kind == "encoder-decoder"
+    return config.model.decoder_blocks if has_decoder else 0
+
+
+def _training(config: StudyConfig, pipelines: int) -> int:
+    encoders, decoders = config.model.encoder_blocks, decoder_blocks(config)
+    parameters, in_training = block_bytes(config)
+    decoder = config.training.kind.training_bytes(decoders * parameters)  # even larger
+    modules = (encoders + decoders) * _MODULE_BYTES
+    replica = encoders * in_training + decoder + modules
+    copies = 1 if config.model.lora is not None else 2  # the model, and what is averaged of it
+    return pipelines * replica + copies * (encoders + decoders) * parameters
 
 
 def _simulation(config: StudyConfig) -> int:

@@ -128,9 +128,10 @@ def digest_of(files: Iterable[Path]) -> str:
     """A SHA-256 digest of the names and bytes of files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
-        content = path.read_bytes()
-        digest.update(f"{path.name}\0{len(content)}\0".encode())
-        digest.update(content)
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from collapipe_ns3.problems import shown
 
 #: The word of CoNLL-2003's rows between documents, which are not sentences.
 _DOCUMENT = "-DOCSTART-"
+
+#: Half of a pair that stands for a character in UTF-16; JSON can have one alone, as "\\ud83d".
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -269,9 +273,15 @@ def _json_table(lines: Sequence[str]) -> Table:
             table.empty += 1
             continue
         try:
-            table.rows[number] = _json_values(line)
+            values = _json_values(line)
         except (ValueError, RecursionError) as error:
             table.problems.append(Problem(number, f"is not a JSON object: {error}"))
+            continue
+        if halves := [key for key, text in values.items() if _SURROGATE.search(key + text)]:
+            message = f"has half of a surrogate pair in {shown(halves[0])}, which is no character"
+            table.problems.append(Problem(number, message))
+        else:
+            table.rows[number] = values
     return table
 
 

@@ -42,13 +42,13 @@ def evaluating(model: nn.Module) -> Iterator[torch.device]:
 
 
 def mean_loss(model: SplitModel, batches: Iterable[Batch]) -> float:
-    """The mean loss of all predictions in all batches."""
+    """The mean loss of all predictions in all batches, 0 if there are none."""
     losses, predictions = 0.0, 0
     with evaluating(model) as device:
         for batch in batches:
             losses += float(model.uncut_loss(batch.to(device), total=1))
             predictions += batch.total
-    return losses / predictions
+    return losses / max(predictions, 1)
 
 
 def predict_classes(model: Classifier, batches: Iterable[Batch]) -> list[int]:

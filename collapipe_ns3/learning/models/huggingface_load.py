@@ -59,7 +59,7 @@ def load(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
     Weights of a new head are random, and the dropout is the study's. Raises `BadTask` if files or
     weights are missing, or if the study has a size that differs from the checkpoint's.
     """
-    folder = Path(model["checkpoint"])
+    folder = Path(model["checkpoint"]).expanduser()
     stored = read_config(folder, family.kind)
     for key, (name, *_) in family.keys.items():
         if key != "dropout" and name in stored:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from collapipe_ns3.learning.data.examples import DataSet, E, Labelled, Pair, Tagged
+from collapipe_ns3.learning.data.folder import digest_of
 from collapipe_ns3.learning.data.lines import BadData
 from collapipe_ns3.learning.division import divide
 from collapipe_ns3.learning.models import MODELS, entry
@@ -53,7 +54,8 @@ class Prepared(Generic[E]):
     """The data of a task, divided over the clusters and encoded.
 
     `evaluated` are the examples on which models are evaluated, in numbers `encoded`. `lost` counts,
-    for the training and the evaluated examples, what was cut because of `max_tokens`.
+    for the training and the evaluated examples, what was cut because of `max_tokens`. `checkpoint`
+    is the folder of the model's weights, if the study names one.
     """
 
     data: DataSet[E]
@@ -64,6 +66,7 @@ class Prepared(Generic[E]):
     encoded: Sequence[Encoded]
     lost: Mapping[str, Mapping[str, int]]
     split: str
+    checkpoint: Path | None = None
 
     def evaluation(self) -> tuple[list[int], list[Batch]]:
         """The encoded examples in batches, and the index of the example in each of their rows."""
@@ -90,8 +93,12 @@ class Prepared(Generic[E]):
         return files
 
     def digest(self) -> str:
-        """A SHA-256 digest of the data and the tokenizer, in hexadecimal."""
+        """A SHA-256 digest of the data, the tokenizer and the checkpoint, in hexadecimal."""
         content = self.data.digest.encode() + self.tokenizer.to_json()
+        if self.checkpoint is not None:
+            patterns = ("config.json", "*.safetensors", "*.safetensors.index.json")
+            files = [file for pattern in patterns for file in self.checkpoint.glob(pattern)]
+            content += digest_of(files).encode()
         return hashlib.sha256(content).hexdigest()
 
 
@@ -188,6 +195,7 @@ def prepare(
         held.examples,
         {"train": encoded.report(), choices.split: held.report()},
         choices.split,
+        _checkpoint(setup),
     )
 
 
@@ -246,14 +254,19 @@ def _tokenizer(
     setup: Setup, choices: Choices, marks: bool, texts: Iterable[str]
 ) -> tuple[SubwordTokenizer, str]:
     """The tokenizer, and where it is from."""
-    checkpoint = setup.model.get("checkpoint")
-    embeddings = None if checkpoint is None else _embeddings(Path(checkpoint))
+    checkpoint = _checkpoint(setup)
+    embeddings = None if checkpoint is None else _embeddings(checkpoint)
     if choices.tokenizer is not None:
         return load(Path(choices.tokenizer).expanduser(), embeddings), choices.tokenizer
     if checkpoint is not None:
-        return load(Path(checkpoint), embeddings, key="model.checkpoint"), str(checkpoint)
+        return load(checkpoint, embeddings, key="model.checkpoint"), str(checkpoint)
     trained = train(texts, choices.vocabulary, lower_case=choices.lower_case, marks=marks)
     return trained, "trained on the clusters' data"
+
+
+def _checkpoint(setup: Setup) -> Path | None:
+    named = setup.model.get("checkpoint")
+    return None if named is None else Path(named).expanduser()
 
 
 def _embeddings(checkpoint: Path) -> int | None:

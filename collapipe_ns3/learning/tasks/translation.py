@@ -14,8 +14,8 @@ from collapipe_ns3.learning.data.phrase_pairs import phrase_pairs
 from collapipe_ns3.learning.data.readers import Columns
 from collapipe_ns3.learning.division import length_bins
 from collapipe_ns3.learning.models import MODELS, build_translator, built_in, translator_spec
-from collapipe_ns3.learning.protocol import Metric, Setup
-from collapipe_ns3.learning.spec import ModelSpec
+from collapipe_ns3.learning.protocol import BadTask, Metric, Setup
+from collapipe_ns3.learning.spec import BOS, EOS, PAD, ModelSpec
 from collapipe_ns3.learning.tasks import settings
 from collapipe_ns3.learning.tasks.prepared import TextTask, prepare, read_or_generated
 from collapipe_ns3.learning.text.encoding import EncodedSet, encode_pairs
@@ -118,6 +118,18 @@ class Translation(TextTask[Pair]):
         self._max_tokens = max_tokens
         self._beams = beams
         super().__init__(prepare(setup, examples, _Pairs(), choices))
+        self._check_marks("model.checkpoint" if tokenizer is None else "task.tokenizer")
+
+    def _check_marks(self, key: str) -> None:
+        """Raises `BadTask` unless targets begin, end and are padded with the models' tokens."""
+        made = self.prepared.tokenizer
+        found = (made.pad, made.start, made.eos)
+        if found != (PAD, BOS, EOS):
+            message = (
+                f"the tokenizer's numbers for padding, start and end are {found}; translation "
+                f"expects {(PAD, BOS, EOS)}"
+            )
+            raise BadTask(key, message)
 
     def model(self, seed: int) -> Translator:
         return build_translator(self._setup.model, **self._sizes(), seed=seed)

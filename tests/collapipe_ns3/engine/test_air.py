@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import lab
 import pytest
+import tied_model
 import torch
 
 from bridge import loop as simulated
@@ -16,6 +19,7 @@ from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.outcome import RoundOutcome
 
 PLAN = lab.one_cluster((2, 2), 3, "1f1b")
@@ -84,3 +88,28 @@ def test_norms_are_those_of_the_uncut_models_mean_gradients() -> None:
         model.uncut_loss(part).backward()
         square = sum(float(p.grad.square().sum()) for p in model.parameters())
         assert norms.prefix_squares[count - 1] == pytest.approx(square, rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [4, 8], ids=["first micro-batch", "whole batch"])
+def test_sequences_without_predictions_train_nothing(rows: int) -> None:
+    """Such as sentences of which a tokenizer removes all characters."""
+
+    def drawn(cluster: int, round: int) -> Iterator[Batch]:
+        for batch in tied_model.batches(cluster, round):
+            (labels,), predictions = batch.labels, batch.predictions
+            labels[:rows], predictions[:rows] = -100, 0
+            yield batch
+
+    start = tied_model.model()
+    state = TrainingState(
+        tied_model.model(), lambda each: torch.optim.SGD(each, lr=0.1), tied_model.costs()
+    )
+    outcome = lab.run_one(lab.one_cluster((2,), 2, "gpipe"), state, draw_batches=drawn)
+    (norms,) = outcome.gradients
+    assert norms.prefix_squares[0] == 0
+    for name, before in start.named_parameters():
+        after = state.model.get_parameter(name)
+        assert torch.isfinite(after).all()
+        if rows == 8:
+            assert torch.equal(after, before), name
+    assert (outcome.loss == 0) == (rows == 8)

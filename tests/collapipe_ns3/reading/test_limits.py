@@ -66,6 +66,20 @@ def test_sizes_beyond_memory_are_refused(changes: dict[str, Any], path: str, say
     assert says in errors_of(studies.tiny(**changes))[path]
 
 
+def test_frozen_blocks_and_missing_decoders_take_no_training_memory() -> None:
+    """Blocks with LoRA have no gradients and states, and an encoder has no decoder's blocks."""
+    model = {"name": "encoder", "width": 512, "feed_forward": 2048, "encoder_blocks": 2}
+    memory = {"profile": "phone-midrange", "memory_bytes": 30e6}  # of two frozen blocks of 12.6 MB
+    changes: dict[str, Any] = {
+        "task": {"name": "intents"},
+        "clusters": [{"cu": "jetson-nano", "devices": [memory]}],
+        "server": {"profile": "edge-server", "memory_bytes": 30e6},
+    }
+    paths = errors_of(studies.tiny(model=model, **changes)).keys()
+    assert paths == {"clusters[0].devices"}
+    assert errors_of(studies.tiny(model={**model, "lora": {"rank": 4}}, **changes)) == {}
+
+
 def test_what_this_machine_has_not_is_refused_before_anything_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

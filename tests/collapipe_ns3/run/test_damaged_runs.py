@@ -324,3 +324,14 @@ def test_a_run_that_was_killed_as_it_deleted_its_checkpoint_deletes_it(
     assert made.missing() == []
     assert not list(place.glob("*checkpoint*"))
     assert (place / "transfers" / "00000.parquet").stat().st_mtime_ns == transfers
+
+
+def test_a_run_with_a_schedule_is_resumed_with_its_number_of_rounds(tmp_path: Path) -> None:
+    """With others, the learning rates of the rounds that it has would have been different."""
+    training = {**studies.TINY["training"], "schedule": "linear"}
+    study = Study.load(studies.write(tmp_path, training=training, rounds=1))
+    place = tmp_path / "run"
+    study.run(out=place)
+    with pytest.raises(StudyError, match="scheduled for 1 rounds; resume it with those"):
+        study.run(rounds=2, out=place, resume=True)
+    assert len(study.run(out=place, resume=True).rounds) == 1

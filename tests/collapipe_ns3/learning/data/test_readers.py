@@ -319,6 +319,11 @@ def test_pairs_with_an_empty_side_in_a_table_are_dropped_and_counted(tmp_path: P
             ],
         ),
         (
+            "a.jsonl",
+            '{"text": "a", "label": "x"}\n{"text": "b\\ud83d", "label": "x"}\n',
+            ["a.jsonl:2: has half of a surrogate pair in 'text', which is no character"],
+        ),
+        (
             "a.txt",
             "text,label\na,x\n",
             ["a.txt: is not a table; its name must end with .csv, .tsv or .jsonl"],

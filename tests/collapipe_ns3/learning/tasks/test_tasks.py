@@ -314,6 +314,31 @@ def test_a_tokenizer_must_fit_the_checkpoint(tmp_path: Path) -> None:
     assert refused(lambda: Intents(setup(**model)))[0] == "model.checkpoint"
 
 
+def test_a_tokenizer_of_translation_has_the_marks_of_its_models(tmp_path: Path) -> None:
+    """Else padding would be learned as a token, and decoding would begin with another one."""
+    content = tokenizers.train(["some text"], 300).to_json().decode()
+    swapped = (
+        content.replace('"<pad>"', '"<x>"').replace('"<s>"', '"<pad>"').replace('"<x>"', '"<s>"')
+    )
+    (tmp_path / "tokenizer.json").write_text(swapped)
+    key, message = refused(lambda: Translation(setup(), tokenizer=str(tmp_path)))
+    assert key == "task.tokenizer"
+    assert "are (1, 0, 2); translation expects (0, 1, 2)" in message
+    (tmp_path / "tokenizer.json").write_text(content)
+    Translation(setup(), tokenizer=str(tmp_path))
+
+
+def test_other_weights_in_the_checkpoint_s_folder_are_other_data(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(tokenizers.train(["some text"], 300).to_json())
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    task = Intents(setup(name="bert", checkpoint=str(tmp_path)))
+    before = task.digest()
+    assert task.digest() == before
+    (tmp_path / "model.safetensors").write_bytes(b"WEIGHTS")
+    assert task.digest() != before
+
+
 # --- Learning ----------------------------------------------------------------------------------
 
 
