@@ -28,7 +28,6 @@ from collapipe_ns3.learning.models.transformer import TranslationModel
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.learning.spec import PAD
 from collapipe_ns3.learning.split_model import SplitModel
-from collapipe_ns3.plan import micro_batch_sizes
 
 LOCAL_STEPS = 2
 SMOOTHING = 0.1
@@ -141,6 +140,13 @@ def adamw(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=1e-2, eps=1e-3)
 
 
+def in_parts(batch: Batch, micro_batches: int) -> list[Batch]:
+    """The micro-batches of a batch, the larger ones first."""
+    return batch.split(
+        [len(rows) for rows in torch.arange(batch.sequences).tensor_split(micro_batches)]
+    )
+
+
 #: (round, cluster, pipeline, step, micro-batch), the name of the draws in it.
 Place = tuple[int, ...]
 
@@ -164,8 +170,7 @@ class Alone:
         losses = []
         for step in range(LOCAL_STEPS):
             batch, found = next(batches), list[float]()
-            sizes = micro_batch_sizes(batch.sequences, micro_batches)
-            for m, part in enumerate(batch.split(sizes)):
+            for m, part in enumerate(in_parts(batch, micro_batches)):
                 loss = self.loss(part, batch.total, (*place, step, m))
                 loss.backward()  # type: ignore[no-untyped-call]
                 found.append(loss.item())
