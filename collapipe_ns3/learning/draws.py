@@ -80,6 +80,8 @@ def _may_draw(module: nn.Module) -> bool:
         return module.p > 0
     if type(module).__module__.partition(".")[0] not in _KNOWN_PACKAGES:
         return True
+    if hasattr(module, "layerdrop"):  # transformers 4 draws even where it drops no layer
+        return True
     settings = {**vars(getattr(module, "config", object)), **vars(module)}
     return isinstance(module, _DRAWING_MODULES) or any(
         isinstance(value, int | float) and value > 0
