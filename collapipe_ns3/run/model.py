@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from typing import TYPE_CHECKING
 
 from collapipe_ns3.config.study import StudyConfig
@@ -19,12 +20,21 @@ if TYPE_CHECKING:  # planning of built-in models needs no torch, which takes sec
     from collapipe_ns3.learning.split_model import SplitModel
 
 
+#: Weights are drawn from torch's global generator, which all threads share.
+_DRAWING = threading.Lock()
+
+
 def new_model(config: StudyConfig, task: Learning) -> SplitModel:
     """The task's model with weights drawn from the study's seed.
 
     It has LoRA and a local head where the study has them. Raises `BadTask` where the model can't be
-    built, and `TaskFailed`.
+    built, and `TaskFailed`. Threads take turns, so that each draws the weights of its own seed.
     """
+    with _DRAWING:
+        return _new_model(config, task)
+
+
+def _new_model(config: StudyConfig, task: Learning) -> SplitModel:
     with registry.failing_as(config.task.name, "making its model"):
         model = task.model(number(config.seed, "weights"))
     if (lora := config.model.lora) is not None:

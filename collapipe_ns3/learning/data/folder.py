@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -122,6 +122,22 @@ def folder_of_tagged(folder: Path, seed: int) -> DataSet[Tagged]:
             for split, path in _by_split(folder, _files(folder)).items()
         },
     )
+
+
+def least_bytes(folder: Path, is_read: Callable[[Path], bool]) -> int:
+    """A lower bound of the memory that reading a folder takes, found without reading it.
+
+    Of the files for which `is_read` is true, the largest is held as bytes, as the bytes of its
+    rows, and as lines, of which a character takes half as much as in UTF-8 at least. 0 without such
+    files, and where the folder can't be read.
+    """
+    words = "|".join(_WORDS.values())
+    with_split = re.compile(_OTHER_LETTERS.format(words), re.IGNORECASE)
+    try:
+        read = [path for path in _files(folder) if is_read(path) and with_split.search(path.name)]
+        return max((path.stat().st_size for path in read), default=0) * 5 // 2
+    except (BadData, OSError):
+        return 0  # which reading reports
 
 
 def digest_of(files: Iterable[Path]) -> str:

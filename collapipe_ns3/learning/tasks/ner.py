@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.learning.data.entities import entities
@@ -100,6 +101,10 @@ class NER(TextTask[Tagged]):
         self._max_tokens = max_tokens
         self.tags = ["O", *(f"{prefix}-{kind}" for kind in examples.labels for prefix in "BI")]
         super().__init__(prepare(setup, examples, _Sentences(self.tags), choices))
+
+    @classmethod
+    def reads(cls, path: Path, settings: Mapping[str, Any]) -> bool:
+        return path.suffix != ".gz"
 
     def model(self, seed: int) -> Classifier:
         return build_encoder(self._setup.model, **self._sizes(), seed=seed)

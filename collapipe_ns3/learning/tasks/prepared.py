@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from collapipe_ns3.learning.data.examples import DataSet, E, Labelled, Pair, Tagged
-from collapipe_ns3.learning.data.folder import digest_of
+from collapipe_ns3.learning.data.folder import digest_of, least_bytes
 from collapipe_ns3.learning.data.lines import BadData
+from collapipe_ns3.learning.data.readers import table_kind
 from collapipe_ns3.learning.division import divide
 from collapipe_ns3.learning.models import MODELS, entry
 from collapipe_ns3.learning.protocol import BadTask, Lengths, Setup
@@ -130,6 +131,19 @@ class TextTask(Generic[E]):
                 entry(setup.model, MODELS[name].kind)
             except BadTask as error:
                 yield error.key, str(error)
+
+    @classmethod
+    def data_bytes(cls, setup: Setup, settings: Mapping[str, Any]) -> int:
+        """A lower bound of the memory that reading the data takes; see `registry.Sized`."""
+        folder = settings["data"]
+        if folder is None:
+            return 0
+        return least_bytes(Path(folder).expanduser(), lambda path: cls.reads(path, settings))
+
+    @classmethod
+    def reads(cls, path: Path, settings: Mapping[str, Any]) -> bool:
+        """Whether a file of a folder of data is read, if its name has the word of a split."""
+        return table_kind(path) != "" and path.suffix != ".gz"
 
     @property
     def shares(self) -> list[float]:

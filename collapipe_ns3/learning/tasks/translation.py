@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -130,6 +131,11 @@ class Translation(TextTask[Pair]):
                 f"expects {(PAD, BOS, EOS)}"
             )
             raise BadTask(key, message)
+
+    @classmethod
+    def reads(cls, path: Path, settings: Mapping[str, Any]) -> bool:
+        suffixes = (settings["source_suffix"], settings["target_suffix"])
+        return any(path.name.endswith(f".{suffix.removeprefix('.')}") for suffix in suffixes)
 
     def model(self, seed: int) -> Translator:
         return build_translator(self._setup.model, **self._sizes(), seed=seed)

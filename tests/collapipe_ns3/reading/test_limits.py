@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,27 @@ def test_three_hundred_clusters_of_ten_devices_are_within_the_limits() -> None:
 )
 def test_sizes_beyond_memory_are_refused(changes: dict[str, Any], path: str, says: str) -> None:
     assert says in errors_of(studies.tiny(**changes))[path]
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "name"),
+    [
+        ("intents", "encoder", "train.csv"),
+        ("ner", "encoder", "train.conll"),
+        ("translation", "transformer", "train.de"),
+    ],
+)
+def test_files_larger_than_memory_are_refused_before_they_are_read(
+    tmp_path: Path, task: str, model: str, name: str
+) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2 * MOST_BYTES)  # a hole, which takes no space on disk
+    (tmp_path / "other.bin").touch()
+    changes: dict[str, Any] = {"model": {"name": model}, "task": {"name": task}}
+    changes["task"]["data"] = str(tmp_path)
+    assert "takes at least 1.28e+03 GiB" in errors_of(studies.tiny(**changes))["task"]
+    (tmp_path / name).rename(tmp_path / "other.csv")
+    assert errors_of(studies.tiny(**changes)) == {}
 
 
 def test_frozen_blocks_and_missing_decoders_take_no_training_memory() -> None:
