@@ -66,8 +66,8 @@ def _idle_model_keys(model: Model) -> Iterator[Problem]:
     used = {"name", "lora", *MODELS[model.name].keys}
     for key, field in type(model).model_fields.items():
         if key not in used and getattr(model, key) != field.default:
-            others = " and ".join(name for name, entry in MODELS.items() if key in entry.keys)
-            yield Problem(f"model.{key}", f"{model.name} does not use it; {others} do")
+            users = ", ".join(name for name, entry in MODELS.items() if key in entry.keys)
+            yield Problem(f"model.{key}", f"{model.name} has no such key; it is one of {users}")
 
 
 def task_problems(data: object) -> Iterator[Problem]:

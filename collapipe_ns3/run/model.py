@@ -37,6 +37,12 @@ def new_model(config: StudyConfig, task: Learning) -> SplitModel:
 def _new_model(config: StudyConfig, task: Learning) -> SplitModel:
     with registry.failing_as(config.task.name, "making its model"):
         model = task.model(number(config.seed, "weights"))
+    if model.tied and config.training.head_learning_rate_factor != 1:
+        raise BadTask(
+            "training.head_learning_rate_factor",
+            f"expected 1, since first and last part of {config.model.name} have parameters in "
+            f"common, which must step alike, not {config.training.head_learning_rate_factor:g}",
+        )
     if (lora := config.model.lora) is not None:
         from collapipe_ns3.learning.lora import LoRA, add_lora
 

@@ -48,7 +48,7 @@ def test_every_optimizer_of_torch_is_in_the_table_or_refused() -> None:
     assert optimizer_classes().keys() <= OPTIMIZERS.keys() | REFUSED.keys()
 
 
-@pytest.mark.parametrize("name", REFUSED.keys() & optimizer_classes().keys())
+@pytest.mark.parametrize("name", sorted(REFUSED.keys() & optimizer_classes().keys()))
 def test_what_is_refused_can_not_be_measured(name: str) -> None:
     with pytest.raises(BadOptimizer, match="can't be used"):
         measure(optimizer_classes()[name], {})

@@ -446,7 +446,7 @@ def test_keys_that_the_model_does_not_use_are_refused() -> None:
         study_file.parse("x", yaml.safe_dump(study))
     (problem,) = caught.value.problems
     assert problem.path == "model.checkpoint"
-    assert "transformer does not use it; bert and" in problem.message
+    assert "transformer has no such key; it is one of bert, " in problem.message
 
 
 def test_a_model_that_does_not_exist_is_reported_once() -> None:
