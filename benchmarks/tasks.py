@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from benchmarks.tasks_rows import QUICK, ROWS, Row
@@ -63,14 +64,15 @@ def make(rows: Mapping[str, Row], results: Path, jobs: int) -> list[str]:
         if seed in row.seeds and not finished(result_file(results, name, kind, seed), row, seed)
     ]
     with ThreadPoolExecutor(jobs) as pool:
-        failed = [line for line in pool.map(lambda job: _make_one(*job, results), missing) if line]
+        failed = [line for line in pool.map(partial(_make_one, results), missing) if line]
     for name, row in able.items():
         write_baselines(row, results / name / "baselines.json")
     return failed
 
 
-def _make_one(kind: str, name: str, seed: int, results: Path) -> str:
-    """Makes a result in a process of its own; returns a message if it failed."""
+def _make_one(results: Path, job: tuple[str, str, int]) -> str:
+    """Makes the result of a kind, row and seed in a process; returns a message if it failed."""
+    kind, name, seed = job
     print(f"{name}, seed {seed}, {kind} …", flush=True)
     command = [sys.executable, "-m", "benchmarks.tasks_run", kind, name, str(seed), str(results)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}

@@ -126,20 +126,16 @@ def _details(name: str, each: Finished) -> Iterator[str]:
     )
     yield ""
     others = [key for key in next(iter(each.seeds.values()))["test"] if key != config.metric]
-    yield (
-        "| | "
-        + " | ".join([config.metric, *others, "simulated, s", "wall, min", "CPU, min"])
-        + " |"
-    )
-    yield "| --- |" + " --- |" * (len(others) + 4)
+    columns = [config.metric, *others, "simulated, s", "wall, min", "CPU, min"]
+    yield "| | " + " | ".join(columns) + " |"
+    yield "| --- |" + " --- |" * len(columns)
     for label, kind in (("over ns-3", each.seeds), ("centrally", each.central)):
         for seed, result in kind.items():
             values = [_text(result["test"][key]) for key in [config.metric, *others]]
-            simulated = (
-                f"{result['validation'][-1]['simulated_s']:.0f}" if label == "over ns-3" else ""
-            )
-            times = [f"{result[key] / 60:.1f}" for key in ("wall_s", "cpu_s")]
-            yield f"| {label}, seed {seed} | " + " | ".join([*values, simulated, *times]) + " |"
+            simulated = kind is each.seeds
+            values.append(f"{result['validation'][-1]['simulated_s']:.0f}" if simulated else "")
+            values += [f"{result[key] / 60:.1f}" for key in ("wall_s", "cpu_s")]
+            yield f"| {label}, seed {seed} | " + " | ".join(values) + " |"
     for label, value in each.baselines.items():
         yield f"| {label} | {_text(value)} |" + " |" * (len(columns) - 1)
     yield ""

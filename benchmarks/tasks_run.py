@@ -167,7 +167,7 @@ def commit() -> str:
 
 def main(kind: str, name: str, seed: int, results: Path) -> None:
     """Makes the result of a seed and writes its file."""
-    row = (ROWS | QUICK)[name]
+    row = {**ROWS, **QUICK}[name]
     file = result_file(results, name, kind, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     made_by = {"commit": commit(), "command": shlex.join(sys.orig_argv[1:])}
