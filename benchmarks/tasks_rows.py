@@ -143,10 +143,10 @@ ROWS: Mapping[str, Row] = {
             "model.dropout": 0.1,
             "training.label_smoothing": 0.0,
             "training.batch_size": 16,
-            "training.local_steps": 20,
-            "training.learning_rate": 2e-4,
+            "training.local_steps": 40,
+            "training.learning_rate": 3e-4,
             "training.head_learning_rate_factor": 5.0,
-            "training.warm_up_steps": 10,
+            "training.warm_up_steps": 20,
         },
     ),
 }

@@ -40,7 +40,7 @@ def finished(file: Path, row: Row, seed: int) -> bool:
     if not file.exists():
         return False
     stored: dict[str, Any] = json.loads(file.read_text())
-    return bool(stored["study"] == row.load(seed).to_yaml())
+    return Study.from_yaml(stored["study"], str(file)).config == row.load(seed).config
 
 
 def over_ns3(row: Row, seed: int, directory: Path) -> dict[str, Any]:
