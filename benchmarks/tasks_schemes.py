@@ -16,7 +16,7 @@ from pathlib import Path
 
 from analysis.compare import Comparison, Metric, compare, load_campaign
 from collapipe_ns3 import campaign
-from collapipe_ns3.campaign import Campaign, workers
+from collapipe_ns3.campaign import Campaign, CampaignRun, workers
 
 RESULTS = Path("runs/tasks-schemes")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "results.md"
@@ -27,13 +27,13 @@ SCHEMES = ("vanilla_fl", "pipeline", "titanic", "collapipe")
 
 #: Settings of all runs, so that one takes at most about 20 s of processor time.
 SETTINGS = (
-    "training.local_steps=5",
+    "training.local_steps=10",
     "training.batch_size=32",
     "training.warm_up_steps=5",
     "scheme.settings.most_micro_batches=4",
     "task.evaluate_size=100",
 )
-ROUNDS = 8
+ROUNDS = 6
 
 #: The rows of a table, by their keys in `analysis.compare.METRICS`.
 _ROWS = ("metric_at_time", "time_to_metric_s", "final_metric", "round_s")
@@ -46,19 +46,25 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--studies", nargs="*", default=STUDIES, metavar="STUDY")
+    parser.add_argument("--finished", action="store_true", help="no runs: tables of those there")
     parser.add_argument("--document", action="store_true", help="write docs/results.md")
     options = parser.parse_args(words)
     seeds = campaign.parse_seeds(options.seeds)
     tables: list[str] = []
     failed: list[str] = []
-    for study in STUDIES:
+    for study in options.studies:
         runs = campaign.plan_runs(
             study, SETTINGS, schemes=SCHEMES, seeds=seeds, grid={}, rounds=options.rounds
         )
-        made = campaign.create(study, runs, options.results / study)
-        failed += execute(made, study, options.jobs)
-        compared = compare(load_campaign(made.directory, {run.name: "" for run in finished(made)}))
-        tables += [f"### {study}", "", *table(compared), ""]
+        # Seed by seed, so that a campaign that is stopped has some seeds of all schemes.
+        in_order = tuple(sorted(runs, key=lambda run: run.seed))
+        made = campaign.create(study, in_order, options.results / study)
+        if not options.finished:
+            failed += execute(made, study, options.jobs)
+        if there := finished(made):
+            compared = compare(load_campaign(made.directory, {run.name: "" for run in there}))
+            tables += [f"### {study}", "", *table(compared), ""]
     text = "\n".join(tables)
     print(text, *failed, sep="\n")
     if options.document:
@@ -73,10 +79,11 @@ def execute(made: Campaign, study: str, jobs: int) -> list[str]:
     return [f"{study}, {each.run.name}: {each.error}" for each in done if each.error]
 
 
-def finished(made: Campaign) -> list[campaign.CampaignRun]:
-    """The runs of a campaign that have all their rounds."""
+def finished(made: Campaign) -> list[CampaignRun]:
+    """The runs of a campaign that have all their rounds, of seeds that all schemes have."""
     missing = made.missing()
-    return [run for run in made.runs if run not in missing]
+    partial = {run.seed for run in missing}
+    return [run for run in made.runs if run.seed not in partial]
 
 
 def table(compared: Comparison) -> Iterator[str]:

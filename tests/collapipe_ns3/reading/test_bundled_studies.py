@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,51 @@ def test_every_scheme_trains(study: str, scheme: str, tmp_path: Path) -> None:
     rounds = loaded.run(scheme=scheme, rounds=2, out=tmp_path / "run").rounds
     assert rounds["abandoned"].tolist() == ["", ""]
     assert rounds["loss"][1] < rounds["loss"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", ["intents", "ner", "translation"])
+def test_a_study_of_text_trains_on_generated_data(study: str, tmp_path: Path) -> None:
+    small = ["training.local_steps=8", "task.evaluate_size=50"]
+    rounds = Study.load(study, small).run(rounds=2, out=tmp_path / "run").rounds
+    assert rounds["abandoned"].tolist() == ["", ""]
+    assert rounds["test_loss"][1] < rounds["test_loss"][0]
+
+
+@pytest.mark.slow
+def test_the_study_of_bert_trains_smaller_too(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    sizes = ["model.width=32", "model.heads=2", "model.feed_forward=64", "model.encoder_blocks=4"]
+    rounds = Study.load("bert", sizes).run(rounds=1, out=tmp_path / "run").rounds
+    assert rounds["abandoned"].tolist() == [""]
+    assert math.isfinite(rounds["test_loss"][0])
+
+
+def test_the_study_of_bert_has_the_sizes_of_bert_base() -> None:
+    model = Study.load("bert").config.model
+    sizes = (model.encoder_blocks, model.width, model.heads, model.feed_forward)
+    assert (model.name, *sizes) == ("bert", 12, 768, 12, 3072)
+
+
+#: A process in which a package can't be found: `importlib.util.find_spec` gives None.
+HIDDEN = """
+import sys
+sys.modules["transformers"] = None
+from collapipe_ns3.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["studies"], 0), (["validate", "bert"], 2), (["run", "bert"], 2)]
+)
+def test_without_transformers_bert_is_listed_and_refused_with_the_way_to_install_it(
+    arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", HIDDEN, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert "pip install 'collapipe-ns3[hf]'" in done.stderr.replace("\n", " ")
+    else:
+        assert "bert" in done.stdout
