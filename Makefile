@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests and the simulator run side by side on few cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test bench install lint format clean
+.PHONY: run test bench tasks install lint format clean
 
 run: install
 	$(BIN)/collapipe-ns3 run quickstart
@@ -17,6 +17,10 @@ test: install lint
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Real tasks; COLLAPIPE_DATA and COLLAPIPE_MINILM name the folders of data and pretrained weights.
+tasks: install
+	$(BIN)/python -m benchmarks.tasks --document
 
 install: $(READY)
 

@@ -74,7 +74,14 @@ def train_centrally(study: Study) -> SplitModel:
 
     Batch size, optimizer, learning rates and the number of examples are the study's: one cluster
     takes all the steps that the study's clusters take, so that there are as many times more steps.
+    The same study gives the same model.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number(study.config.seed, "central training"))  # dropout draws from it
+        return _trained(study)
+
+
+def _trained(study: Study) -> SplitModel:
     clusters = len(study.config.clusters)
     config = study.with_(
         set={
