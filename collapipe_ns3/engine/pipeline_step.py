@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bridge.network import TransferKind
-from bridge.payload import size_bytes
+from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air, Message
 from collapipe_ns3.engine.site import Site
@@ -153,7 +153,11 @@ class PipelineStep:
             draws = MicroBatchDraws(self.air.seed, (*self.air.name, m))
             given = StageInput(tensors[:x], tensors[x:], draws, labels.tensors(), self.total)
             output = worker.forward(m, worker.costs.kept_bytes(shape), given)
-            return output if worker.role in ("local_head", "last") else (*output, *given.side)
+            if worker.role in ("local_head", "last"):
+                return output
+            sent = (*output, *given.side)
+            self._expect_size(stage, sent, worker.costs.output.bytes_on_air(self.air.wire, shape))
+            return sent
 
         flops = worker.costs.forward_flops(shape)
         done = await self.site.compute(self._place(stage), "F", m, flops, work)
@@ -161,6 +165,12 @@ class PipelineStep:
             self.losses[m] = Message(lambda: done.result)
         elif worker.role != "local_head":
             to_send[Action(stage, ActionKind.SEND_ACTIVATION, m)] = Message(lambda: done.result)
+
+    def _expect_size(self, stage: int, sent: Payload, charged: int) -> None:
+        """Raises `ValueError` unless tensors have the size that the network simulates for them."""
+        if (size := bytes_on_air(sent, self.air.wire)) != charged:
+            message = f"stage {stage} sends {size} bytes, and by the costs of its parts {charged}"
+            raise ValueError(f"{message}: sizes must follow from the shape of a micro-batch alone")
 
     async def _backward(
         self,

@@ -8,6 +8,7 @@ import lab
 import pytest
 import tied_model
 import torch
+from torch import nn
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
@@ -16,10 +17,11 @@ from bridge.formats import Wire
 from bridge.network import TransferKind
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.engine.pipeline_run import Training
+from collapipe_ns3.engine.pipeline_step import first_of
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.batch import Batch, Payload
 from collapipe_ns3.outcome import RoundOutcome
 
 PLAN = lab.one_cluster((2, 2), 3, "1f1b")
@@ -113,3 +115,19 @@ def test_sequences_without_predictions_train_nothing(rows: int) -> None:
         if rows == 8:
             assert torch.equal(after, before), name
     assert (outcome.loss == 0) == (rows == 8)
+
+
+def test_tensors_of_another_size_than_is_simulated_are_an_error() -> None:
+    """Costs are measured at a few shapes, and the network is given the sizes that follow."""
+
+    class Shorter(tied_model.Tied):
+        def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
+            (output,) = super().run(part, x, side)
+            return (output[:, 1:],) if part is self.second else (output,)
+
+    state = TrainingState(Shorter(), lambda each: torch.optim.SGD(each, lr=0.1), tied_model.costs())
+    with pytest.raises(ExceptionGroup) as failed:
+        lab.run_one(lab.one_cluster((2,), 2, "gpipe"), state, draw_batches=tied_model.batches)
+    assert "stage 1 sends 532 bytes, and by the costs of its parts 660" in str(
+        first_of(failed.value)
+    )
