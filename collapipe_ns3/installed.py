@@ -89,8 +89,13 @@ def type_text(schema: Mapping[str, Any]) -> str:
         return f"mapping to {type_text(schema.get('additionalProperties') or {})}"
     if kind == "array":
         return f"list of {type_text(schema.get('items') or {})}"
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    bounds = [f"{sign} {_number(schema[key])}" for key, sign in _BOUNDS.items() if key in schema]
     return " ".join([_KINDS.get(str(kind), "anything"), ", ".join(bounds)]).rstrip()
+
+
+def _number(value: float) -> str:
+    """A bound with all its digits, if it is a whole number: 1000000, not 1e+06."""
+    return f"{value:.0f}" if value == int(value) and abs(value) < 1e12 else f"{value:g}"
 
 
 _KINDS = {

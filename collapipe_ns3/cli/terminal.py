@@ -121,9 +121,10 @@ def _plain(value: Any) -> Any:
 
 
 def _problem_lines(error: StudyError) -> str:
-    """The problems of a study, one on each line, with rich's markup."""
+    """The problems of a study with rich's markup; further lines of a message are indented."""
     lines = [f"[bold red]study {escape(error.study)} can't be run:[/]"]
     for problem in error.problems:
         where = f"[bold]{escape(problem.where)}[/]: " if problem.where else ""
-        lines.append(f"  {where}{escape(problem.message)}")
+        first, *others = escape(problem.message).split("\n")
+        lines += [f"  {where}{first}", *(f"    {line}" for line in others)]
     return "\n".join(lines)

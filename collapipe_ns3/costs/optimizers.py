@@ -86,7 +86,7 @@ OPTIMIZERS: Mapping[str, OptimizerKind] = {
 REFUSED: Mapping[str, str] = {
     "lbfgs": "it needs a closure that computes the loss again, which a pipeline's step can't",
     "sparseadam": "it needs sparse gradients, and those of the parts are dense",
-    "muon": "it takes matrices alone, and every part has vectors as well (biases, norms)",
+    "muon": "it updates only matrices, and every part of a model also has vectors (biases, norms)",
     "adafactor": "what it keeps depends on the shape of each matrix, which plans do not know",
 }
 

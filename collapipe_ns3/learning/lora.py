@@ -92,8 +92,8 @@ def _add_to_block(block: nn.Module, settings: LoRA) -> None:
     possible = possible_targets(block)
     missing = [name for name in targets if name not in possible]
     if missing or not targets:
-        wrong = f"there is no linear layer {missing[0]}" if missing else "no usual layer was found"
-        message = f"{wrong} in a block; LoRA can be added to {', '.join(possible)}"
+        wrong = f"no linear layer {' and no '.join(missing)}" if missing else "no usual layer"
+        message = f"a block has {wrong}; LoRA can be added to {', '.join(possible) or 'none'}"
         raise BadTask("model.lora.targets", message)
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=targets)
     inject_adapter_in_model(config, block)
@@ -102,7 +102,7 @@ def _add_to_block(block: nn.Module, settings: LoRA) -> None:
             parameter.requires_grad_(settings.train_a)
     for module in block.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            # in evaluation its fused kernel would read the weights of the linear layers alone
+            # the fused kernel of evaluation reads the original weights and bypasses LoRA
             module.activation_relu_or_gelu = 0
 
 

@@ -131,7 +131,9 @@ class Numbers:
         """What is wrong with well-formed settings: clusters too small, no test set."""
         smallest = min(_sizes(setup, settings))
         if setup.batch_size > smallest:
-            what = f"expected at most a cluster's {smallest} sequences, not {setup.batch_size}"
+            what = (
+                f"expected at most {smallest}, the sequences of a cluster, not {setup.batch_size}"
+            )
             yield "training.batch_size", what
         if not _tests(settings):
             yield (

@@ -109,7 +109,7 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
     models = getattr(task, "models", ())
     if models and config.model.name not in models:
         names = ", ".join(models)
-        yield Problem("model.name", f"the task {name} has {names}, not {config.model.name}")
+        yield Problem("model.name", f"the task {name} takes {names}, not {config.model.name}")
     elif models:
         yield from _idle_model_keys(config.model)
     if isinstance(task, registry.Checked):

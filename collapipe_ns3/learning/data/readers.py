@@ -164,13 +164,13 @@ def _from_table(
     table = read_table(path)
     found: Found[E] = Found(empty=table.empty)
     problems = list(table.problems)
+    wanted = [columns.first, columns.second]
+    if columns.origin:
+        wanted.append([columns.origin])
     for line, values in table.rows.items():
         try:
-            one, other = (
-                values[column_of(values, names)] for names in (columns.first, columns.second)
-            )
-            origin = values[column_of(values, [columns.origin])] if columns.origin else ""
-            example = make(one, other, origin)
+            one, other, *origin = (values[name] for name in columns_of(values, wanted))
+            example = make(one, other, origin[0] if origin else "")
         except ValueError as error:
             problems.append(Problem(line, str(error)))
             if table_kind(path) != "jsonl" and isinstance(error, BadColumn):
@@ -189,17 +189,29 @@ class BadColumn(ValueError):
     """A table lacks a column, or has more than one of those that were asked for."""
 
 
-def column_of(columns: Iterable[str], names: Sequence[str]) -> str:
-    """The one of `names` that is among the columns; else `BadColumn`."""
+def columns_of(columns: Iterable[str], wanted: Iterable[Sequence[str]]) -> list[str]:
+    """For each of `wanted` the one of its names that is among the columns.
+
+    Raises `BadColumn` with everything that is missing or ambiguous.
+    """
     there = list(columns)
-    present = [name for name in names if name in there]
-    if len(present) == 1:
-        return present[0]
-    if present:
-        both = " and ".join(map(shown, present))
-        raise BadColumn(f"has the columns {both}; name the one to use")
-    wanted = " or ".join(map(shown, names))
-    raise BadColumn(f"has no column {wanted}; there are {', '.join(map(shown, there))}")
+    found: list[str] = []
+    missing: list[str] = []
+    problems: list[str] = []
+    for names in wanted:
+        present = [name for name in names if name in there]
+        found += present
+        if not present:
+            missing.append(f"no column {' or '.join(map(shown, names))}")
+        if len(present) > 1:
+            both = " and ".join(map(shown, present))
+            problems.append(f"has the columns {both}; name the one to use")
+    if missing:
+        has = ", ".join(map(shown, there))
+        problems.append(f"has {' and '.join(missing)}; there are {has}")
+    if problems:
+        raise BadColumn("; ".join(problems))
+    return found
 
 
 def table_kind(path: Path) -> str:

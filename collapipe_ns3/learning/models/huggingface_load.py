@@ -1,13 +1,11 @@
 """Whole models of Hugging Face's `transformers`: made from sizes, or loaded from a checkpoint.
 
-A checkpoint is a folder as `save_pretrained` writes it. Only safetensors are read: pickled weights
-can run any code.
+`checkpoint_files` says what a checkpoint is.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +15,9 @@ from typing import Any
 import torch
 
 from collapipe_ns3.learning.models import DEFAULTS
+from collapipe_ns3.learning.models.checkpoint_files import read_config
 from collapipe_ns3.learning.protocol import BadTask
 from collapipe_ns3.learning.spec import BOS, EOS, PAD
-
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,50 +78,10 @@ def load(family: Family, model: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
     absent = mismatched.union(report["missing_keys"])
     needed = sorted(name for name in absent if not any(word in name for word in family.new))
     if needed:
-        message = f"{folder} has not all weights of {family.model} in the right shapes: {needed[0]}"
+        named = ", ".join(needed[:5]) + (", …" if len(needed) > 5 else "")
+        message = f"{folder} lacks weights of {family.model}, or has them in other shapes: {named}"
         raise BadTask("model.checkpoint", message)
     return whole.train()
-
-
-def read_config(folder: Path, kind: str) -> dict[str, Any]:
-    """`config.json` of a checkpoint; raises `BadTask` if a file is missing or of another kind."""
-    if not folder.is_dir():
-        raise BadTask("model.checkpoint", f"{folder} is not a folder")
-    config = _json(folder / "config.json")
-    if config.get("model_type") != kind:
-        found = config.get("model_type")
-        message = f"{folder} has a model of the type {found!r}; expected {kind!r}"
-        raise BadTask("model.checkpoint", message)
-    for file in _weight_files(folder):
-        if not (folder / file).is_file():
-            raise BadTask("model.checkpoint", f"{folder} has no file {file}{_pickled(folder)}")
-    return config
-
-
-def _weight_files(folder: Path) -> list[str]:
-    if not (folder / _INDEX).is_file():
-        return [_WEIGHTS]
-    return sorted(set(_json(folder / _INDEX).get("weight_map", {}).values()))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadTask("model.checkpoint", f"{path} can't be read: {error}") from None
-    if not isinstance(content, dict):
-        raise BadTask("model.checkpoint", f"{path} has no keys")
-    return content
-
-
-def _pickled(folder: Path) -> str:
-    files = sorted(path.name for path in folder.glob("*.bin"))
-    if not files:
-        return ""
-    return (
-        f"; {files[0]} is a pickle, which is not read because it can run any code: save the model"
-        " with `save_pretrained` of transformers, which writes safetensors"
-    )
 
 
 def _check_size(key: str, given: object, stored: object) -> None:
@@ -137,7 +93,7 @@ def _check_size(key: str, given: object, stored: object) -> None:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Raises `BadTask` if the weights are no safetensors, such as a file that was cut off."""
+    """Raises `BadTask` if the weights are not valid safetensors, such as a truncated file."""
     from safetensors import SafetensorError
 
     try:

@@ -16,11 +16,12 @@ from collapipe_ns3.learning.data.lines import BadData
 from collapipe_ns3.learning.data.readers import table_kind
 from collapipe_ns3.learning.division import divide
 from collapipe_ns3.learning.models import MODELS, entry
+from collapipe_ns3.learning.models.checkpoint_files import missing_files
 from collapipe_ns3.learning.protocol import BadTask, Lengths, Setup
 from collapipe_ns3.learning.tasks.settings import Choices
 from collapipe_ns3.learning.text.encoding import Encoded, EncodedSet
 from collapipe_ns3.learning.text.lengths import ClusterBatches, ordered_batches
-from collapipe_ns3.learning.text.tokenizer import SubwordTokenizer, load, train
+from collapipe_ns3.learning.text.tokenizer import SubwordTokenizer, load, other_formats, train
 from collapipe_ns3.random_streams import stream
 
 if TYPE_CHECKING:
@@ -119,16 +120,17 @@ class TextTask(Generic[E]):
         if folder is not None and not Path(folder).expanduser().is_dir():
             yield "task.data", f"there is no folder {folder}"
         if file is not None and not Path(file).expanduser().exists():
-            yield "task.tokenizer", f"there is no {file}"
+            yield "task.tokenizer", f"there is no file {file}"
         sizes = with_cluster_size(setup, settings["cluster_size"]).cluster_sizes
         smallest = min((size for size in sizes if size is not None), default=setup.batch_size)
         if setup.batch_size > smallest:
-            what = f"expected at most a cluster's {smallest} examples, not {setup.batch_size}"
+            what = f"expected at most {smallest}, the examples of a cluster, not {setup.batch_size}"
             yield "training.batch_size", what
         name = setup.model.get("name")
         if name in cls.models:  # others are reported with the names in `models`
             try:
                 entry(setup.model, MODELS[name].kind)
+                yield from _checkpoint_problems(setup.model.get("checkpoint"), file)
             except BadTask as error:
                 yield error.key, str(error)
 
@@ -276,6 +278,20 @@ def _tokenizer(
         return load(checkpoint, embeddings, key="model.checkpoint"), str(checkpoint)
     trained = train(texts, choices.vocabulary, lower_case=choices.lower_case, marks=marks)
     return trained, "trained on the clusters' data"
+
+
+def _checkpoint_problems(
+    checkpoint: str | None, tokenizer: str | None
+) -> Iterator[tuple[str, str]]:
+    """What the folder of a checkpoint lacks; it needs no tokenizer where the task names one."""
+    if checkpoint is None:
+        return
+    folder = Path(checkpoint).expanduser()
+    if message := missing_files(folder):
+        yield "model.checkpoint", message
+    elif tokenizer is None and not (folder / "tokenizer.json").is_file():
+        message = f"{folder} has no file tokenizer.json{other_formats(folder)}"
+        yield "model.checkpoint", message
 
 
 def _checkpoint(setup: Setup) -> Path | None:

@@ -166,7 +166,7 @@ def load(path: Path, embeddings: int | None = None, *, key: str = "tokenizer") -
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        raise BadTask(key, f"there is no {file}{_other_formats(path)}") from None
+        raise BadTask(key, f"there is no {file}{other_formats(path)}") from None
     except OSError as error:
         raise BadTask(key, f"{file} can't be read: {error.strerror}") from error
     return from_json(content, str(file), embeddings, key=key)
@@ -233,7 +233,7 @@ def _gap(tokenizer: Tokenizer) -> str:
     return ""
 
 
-def _other_formats(path: Path) -> str:
+def other_formats(path: Path) -> str:
     """A hint for folders that have a tokenizer in an older format."""
     if not path.is_dir():
         return ""

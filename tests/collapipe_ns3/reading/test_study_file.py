@@ -347,7 +347,11 @@ def test_a_setting_that_cannot_be_put_is_reported(setting: str, path: str, says:
 @pytest.mark.parametrize(
     ("changes", "path", "says"),
     [
-        ({"training": {"batch_size": 64}}, "training.batch_size", "at most a cluster's 32"),
+        (
+            {"training": {"batch_size": 64}},
+            "training.batch_size",
+            "at most 32, the sequences of a cluster",
+        ),
         (
             {"model": {**studies.TINY["model"], "width": 2**15, "feed_forward": 2**17}},
             "clusters[0].devices",

@@ -139,9 +139,11 @@ def test_settings_are_checked_without_reading_data(kind: type[Task], tmp_path: P
     assert found(setup(None), data=str(tmp_path)) == {}
     absent = str(tmp_path / "none")
     assert found(setup(None), data=absent) == {"task.data": f"there is no folder {absent}"}
-    assert found(setup(None), tokenizer=absent) == {"task.tokenizer": f"there is no {absent}"}
+    assert found(setup(None), tokenizer=absent) == {"task.tokenizer": f"there is no file {absent}"}
     small = found(setup(None, batch_size=20), cluster_size=10)
-    assert small == {"training.batch_size": "expected at most a cluster's 10 examples, not 20"}
+    assert small == {
+        "training.batch_size": "expected at most 10, the examples of a cluster, not 20"
+    }
 
 
 @pytest.mark.parametrize("kind", TASKS)
