@@ -93,8 +93,8 @@ def _print_plugin(console: Console, plugin: Installed, notes: Iterable[str] = ()
     if not plugin.settings:
         console.print(Padding("no settings", (0, 0, 1, 2)))
         return
-    table = new_table("setting", "type", "default", "what it does", texts=["type", "what it does"])
-    table.columns[2].justify = "left"
+    texts = ["type", "default", "what it does"]
+    table = new_table("setting", *texts, texts=texts)
     for setting in plugin.settings:
         table.add_row(
             setting.name,

@@ -116,7 +116,7 @@ def _shapes(tensors: Payload) -> str:
 def cut(
     model: SplitModel, costs: ModelCosts, batch: Batch, sizes: Sequence[int], devices: int
 ) -> Result:
-    """Training on micro-batches of these sizes, with the blocks on so many devices.
+    """Training on micro-batches of these sizes, with the blocks divided over `devices` devices.
 
     Every stage computes all micro-batches before the next stage does, in an autograd graph of its
     own, by the same code as in a run.

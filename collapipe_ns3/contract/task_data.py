@@ -68,7 +68,7 @@ def expect_lengths(task: Learning, clusters: int) -> None:
 
 
 def batch_problems(batch: object, sequences: int, longest: Lengths) -> Iterator[str]:
-    """What is wrong with a batch that should have so many sequences."""
+    """What is wrong with a batch that should have this number of sequences."""
     if not isinstance(batch, Batch):
         yield f"expected a Batch, not {type(batch).__name__}"
         return

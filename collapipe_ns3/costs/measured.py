@@ -35,7 +35,7 @@ _HELD_OUT = BatchShape(5, 21, 17)
 
 
 class NoPolynomial(ValueError):
-    """The costs of a part are no polynomials in the shape; the message has part and figures."""
+    """The costs of a part are not polynomials in the shape; the message has its figures."""
 
 
 class Figures(NamedTuple):

@@ -1,6 +1,6 @@
 """Checks the settings of torch's optimizers, and measures what their steps cost and keep.
 
-torch's own counter of FLOPs knows matrix products alone, of which these optimizers have none. Here
+torch's own counter of FLOPs counts only matrix products, of which these optimizers have none. Here
 every element of an element-wise operation counts as one FLOP, and as two or three where the
 operation combines several (`lerp`, `addcmul`, `addcdiv`, `add` with a factor); copies as none.
 """
@@ -162,7 +162,7 @@ def _step(
 
 
 class _FlopCount(TorchDispatchMode):
-    """Adds up the FLOPs of operations on tensors of at least so many elements."""
+    """Adds up the FLOPs of operations on tensors of at least `elements` elements."""
 
     def __init__(self, elements: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

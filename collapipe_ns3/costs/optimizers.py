@@ -36,7 +36,7 @@ class OptimizerKind:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def state_bytes(self, parameter_bytes: int, tensors: int) -> int:
-        """Bytes of state for parameters of so many bytes that come as so many tensors."""
+        """Bytes of state for parameters with this size in bytes and this number of tensors."""
         return self.states * parameter_bytes + self.tensor_bytes * tensors
 
     def training_bytes(self, parameter_bytes: int) -> int:

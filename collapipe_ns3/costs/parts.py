@@ -26,8 +26,8 @@ _ELEMENT_BYTES = 4
 class Message:
     """Tensors that travel together: their sizes as functions of the shape of a micro-batch.
 
-    Floating-point tensors have `elements` numbers in so many `rows` (their last axes), and travel
-    in the wire format. Others travel as they are, in `other_bytes`.
+    All floating-point tensors together have `elements` numbers in `rows` rows (a row is along the
+    last axis), and travel in the wire format. The others travel unchanged, in `other_bytes`.
     """
 
     elements: Polynomial = ZERO
@@ -84,7 +84,7 @@ class PartCosts:
 
     @classmethod
     def joined(cls, parts: Iterable[PartCosts]) -> PartCosts:
-        """The costs of at least one part, of which each sends its output to the next, on a node."""
+        """The costs of parts (at least one) that run one after the other on one node."""
         # Most parts are equal to the one before, which makes their sum a product.
         counted = [(part, sum(1 for _ in same)) for part, same in groupby(parts)]
         last, _ = counted[-1]
@@ -133,8 +133,8 @@ class ModelCosts:
 
     In the training mode `local_head`, the model has a `local_head`, which trains the first part and
     the blocks. It is on the node of the first part, and sends the output of the last block on to
-    the last part; see `collapipe_ns3.schedule.with_branch`. First and last part have so many
-    `tied_bytes` of equal parameters, and exchange their gradients in every step.
+    the last part; see `collapipe_ns3.schedule.with_branch`. `tied_bytes` is the size of the
+    parameters that first and last part have in common, whose gradients they exchange every step.
     """
 
     first: PartCosts
@@ -157,7 +157,7 @@ class ModelCosts:
 
     @property
     def width(self) -> int:
-        """The numbers in a row of what the first block sends on: the model's width."""
+        """The model's width: the length of the rows in the first block's output."""
         shape = BatchShape(1, self.longest.tokens, self.longest.targets)
         output = self.blocks[0].output
         return output.elements(shape) // max(output.rows(shape), 1)
@@ -206,7 +206,7 @@ class ModelCosts:
         return () if self.local_head is None else (self.local_head,)
 
     def longest_shape(self, sequences: int) -> BatchShape:
-        """The shape of so many of the longest sequences."""
+        """The shape of a micro-batch of the longest sequences."""
         return BatchShape(sequences, self.longest.tokens, self.longest.targets)
 
     def to_json(self) -> dict[str, Any]:

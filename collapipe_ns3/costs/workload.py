@@ -139,11 +139,11 @@ class Workload:
         return self.model.parameters
 
     def shape(self, sequences: int) -> BatchShape:
-        """The shape of a micro-batch of so many sequences of the usual length."""
+        """The shape of a micro-batch of sequences of the usual length."""
         return BatchShape(sequences, self.tokens, self.targets)
 
     def step_flops(self, parameter_bytes: float) -> float:
-        """FLOPs of an optimizer step on parameters of so many bytes."""
+        """FLOPs of an optimizer step on parameters with this size in bytes."""
         return self.optimizer_flops_per_byte * parameter_bytes
 
 

@@ -18,7 +18,7 @@ from collapipe_ns3.schedule import Action
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A payload whose tensors may still be being computed or decoded.
+    """A payload whose tensors torch may still be computing or decoding.
 
     `tensors` is called in the torch thread, by work that was queued after theirs.
     """
@@ -27,7 +27,7 @@ class Message:
 
     @classmethod
     def of(cls, payload: Payload) -> Self:
-        """A payload whose tensors are there."""
+        """A payload whose tensors have been computed."""
         return cls(lambda: payload)
 
 

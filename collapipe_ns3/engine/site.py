@@ -103,7 +103,7 @@ class Site:
     ) -> Computed[T]:
         """Runs `work` on the node of `place` (node, cluster, stage).
 
-        It takes the simulated time that the node's profile gives for so many FLOPs. The result may
+        It takes the simulated time that the node's profile gives for `flops`. The result may
         be read in the torch thread, by work that is queued later, without waiting for it here.
         """
         node, cluster, stage = place

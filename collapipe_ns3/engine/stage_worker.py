@@ -76,7 +76,7 @@ def _leaf(tensor: Tensor) -> Tensor:
     return leaf.requires_grad_() if leaf.is_floating_point() else leaf
 
 
-#: A stage's computation; the result of a local head and of the last stage is the loss alone.
+#: A stage's computation; the result of a local head and of the last stage is only the loss.
 Function = Callable[[StageInput], Payload]
 
 Role = Literal["first", "segment", "local_head", "last"]
@@ -125,7 +125,7 @@ class StageWorker:
     def backward(self, micro_batch: int, transient_bytes: int, gradients: Payload) -> Payload:
         """Accumulates the parameters' gradients; returns those of the input's tensors.
 
-        `transient_bytes` is the memory that this takes meanwhile; it is only counted.
+        `transient_bytes` is additional memory that this takes while it runs; it is only counted.
 
         `gradients` are those of the output's floating-point tensors, none where that is a loss.
         Gradients of tensors that the output does not depend on are zero; the first stage returns

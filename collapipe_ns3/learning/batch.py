@@ -1,4 +1,4 @@
-"""Batches of training data: tensors of a sequence a row, and what they count for in the loss."""
+"""Batches of training data: tensors with a row for each sequence, and counts of predictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BatchShape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences padded to the length of the longest; the first axis of every tensor is theirs.
+    """Sequences padded to the same length; the first axis of every tensor is that of sequences.
 
     A second axis, where there is one, is the length: tokens of inputs and side, targets of labels.
     Axes of features come after it: [B, 1, features] for inputs without tokens.
@@ -74,7 +74,7 @@ class Batch:
         return self._each(lambda tensor: tensor[first:end])
 
     def split(self, sizes: Sequence[int]) -> list[Batch]:
-        """Parts of so many sequences, in order; they keep the padding of the batch."""
+        """Consecutive parts of these numbers of sequences; they keep the padding of the batch."""
         return [self.part(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
 
     def resized(self, shape: BatchShape) -> Batch:

@@ -21,7 +21,7 @@ PRECISIONS = ("float32", "bfloat16")
 def recomputed(
     function: Callable[..., Result], *inputs: Any, generator: torch.Generator | None = None
 ) -> Result:
-    """`function(*inputs)`, of which autograd keeps the inputs alone.
+    """`function(*inputs)`, of which autograd keeps only the inputs.
 
     The backward pass calls the function again. Both calls draw from `generator` in its present
     state, as within `draws`, so that the gradients equal those without recomputation to the bit;

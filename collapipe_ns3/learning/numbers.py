@@ -22,7 +22,7 @@ from collapipe_ns3.learning.sizes import held_out, test_sequences
 from collapipe_ns3.learning.spec import BOS, EOS, PAD
 from collapipe_ns3.random_streams import stream
 
-if TYPE_CHECKING:  # planning needs the sizes of the data alone, and torch takes seconds to import
+if TYPE_CHECKING:  # planning needs only the sizes of the data, and torch takes seconds to import
     from collapipe_ns3.learning.models.transformer import TranslationModel
     from collapipe_ns3.learning.split_model import SplitModel
 
@@ -45,7 +45,7 @@ def _each_once(kinds: tuple[str, ...]) -> tuple[str, ...]:
 class Numbers:
     """Translation of number and date phrases, generated without any download.
 
-    All random draws depend on the setup's seed alone.
+    All random draws depend only on the setup's seed.
     """
 
     models = ("transformer",)

@@ -65,7 +65,7 @@ class Learning(Protocol):
 
     Its class is found by the entry point group `collapipe_ns3.learning`. The constructor takes a
     `Setup` first; its other parameters are the task's settings in the study, checked by their
-    types. All random draws depend on the setup's seed alone.
+    types. All random draws depend only on the setup's seed.
     """
 
     @property

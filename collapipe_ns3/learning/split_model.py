@@ -13,7 +13,8 @@ from collapipe_ns3.learning.protocol import BadTask
 
 
 class SplitModel(nn.Module):
-    """A row of parts: the first takes the inputs, blocks follow, and the last has the loss.
+    """Parts that run one after the other: the first takes the inputs, blocks follow, the last has
+    the loss.
 
     A pipeline places the first part on the control unit, the blocks on devices, and the last part
     on the edge server. Between two parts travel the tensors that a part returns and the `side` of
@@ -29,7 +30,7 @@ class SplitModel(nn.Module):
 
     `local_head` is None, except in the training mode of this name: then it is a light head that
     gives the first part and the blocks a loss of their own (`add_local_head`). It is trained and
-    averaged as the parts are, but is none of them, so that evaluation does not use it.
+    averaged as the parts are, but `parts` leaves it out, and evaluation does not use it.
     """
 
     local_head: nn.Module | None

@@ -35,7 +35,9 @@ class PipeLine:
         ] = "gpipe",
         recompute: Annotated[
             bool,
-            Field(description="Devices keep inputs of blocks alone, and compute each block twice."),
+            Field(
+                description="Devices keep only the inputs of blocks, and compute each block twice."
+            ),
         ] = False,
     ) -> None:
         self.micro_batches = micro_batches

@@ -171,7 +171,7 @@ class _Words:
 def entities(
     seed: int, train: int = 3000, validation: int = 400, test: int = 800
 ) -> DataSet[Tagged]:
-    """Distinct sentences, so many in each split.
+    """Distinct sentences for each split.
 
     Sentences have one of `ORIGINS` origins, of which each has templates of its own.
     """

@@ -82,8 +82,8 @@ def folder_of_pairs(
         raise BadData([f"{folder}: has no pairs of files {wanted}; {_listed(files)}"])
     sources, targets = _by_split(folder, source), _by_split(folder, target)
     if sources.keys() != targets.keys():
-        alone = ", ".join(sorted(sources.keys() ^ targets.keys()))
-        raise BadData([f"{folder}: {alone} has one file only; expected two files {wanted}"])
+        names = ", ".join(sorted(sources.keys() ^ targets.keys()))
+        raise BadData([f"{folder}: {names} has one file only; expected two files {wanted}"])
     return _data_set(
         folder,
         seed,

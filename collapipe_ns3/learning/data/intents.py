@@ -181,7 +181,7 @@ _HELD_OUT = {"validation": 0.1, "test": 0.2}
 def intents(
     seed: int, train: int = 4000, validation: int = 500, test: int = 1000
 ) -> DataSet[Labelled]:
-    """Distinct requests, so many in each split; intents are drawn with equal probability.
+    """Distinct requests for each split; intents are drawn with equal probability.
 
     The origin of a request is its opening, as different customers have different ones.
     """

@@ -79,7 +79,7 @@ def text_lines(path: Path) -> list[str]:
     if not raw.strip():
         raise bad_file(path, [Problem(0, "is empty")])
     if b"\n" not in raw and b"\r" in raw.rstrip():
-        raise bad_file(path, [Problem(1, "has lines that end with CR alone; convert them to LF")])
+        raise bad_file(path, [Problem(1, "has lines that end with CR only; convert them to LF")])
     rows = raw.removesuffix(b"\n").split(b"\n")
     lines, problems = [], []
     for number, row in enumerate(rows, start=1):

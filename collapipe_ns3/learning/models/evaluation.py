@@ -21,7 +21,7 @@ from collapipe_ns3.learning.split_model import SplitModel
 
 
 def chunks(batch: Batch, sequences: int = 64) -> list[Batch]:
-    """Parts of a batch in order, of at most so many sequences."""
+    """Consecutive parts of a batch, each of at most `sequences` sequences."""
     return [batch.part(i, i + sequences) for i in range(0, batch.sequences, sequences)]
 
 

@@ -105,7 +105,7 @@ class Prepared(Generic[E]):
 
 
 class TextTask(Generic[E]):
-    """The part of `Learning` that depends on the prepared data alone."""
+    """The members of `Learning` that depend only on the prepared data."""
 
     def __init__(self, prepared: Prepared[E]) -> None:
         self.prepared = prepared
@@ -176,7 +176,7 @@ def prepare(
 ) -> Prepared[E]:
     """Divides the training examples over the clusters, makes the tokenizer, and encodes.
 
-    A trained tokenizer reads the clusters' examples alone; with `marks` it adds BOS and EOS to
+    A trained tokenizer reads only the clusters' examples; with `marks` it adds BOS and EOS to
     every sequence. Raises `BadTask` where a setting does not fit the data.
     """
     with keys_of_the_task():
@@ -310,7 +310,7 @@ def _embeddings(checkpoint: Path) -> int | None:
 
 
 def _evaluated(examples: Sequence[E], size: int | None, seed: int) -> Sequence[E]:
-    """At most so many examples, drawn at random."""
+    """At most `size` examples, drawn at random."""
     if size is None or size >= len(examples):
         return examples
     drawn = sorted(stream(seed, "evaluated").permutation(len(examples))[:size])

@@ -2,7 +2,7 @@
 
 All of them cut sequences that are longer than `max_tokens` and count what was cut. An example
 whose text has no tokens at all is encoded as one token for the end of a sequence, so that no row of
-a batch consists of padding alone.
+a batch consists only of padding.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class ClusterBatches:
     """Batches of `batch_size` from the encoded examples of each cluster.
 
     `max_tokens` is the most tokens of any sequence, to which all are padded if `padding` is
-    "fixed"; `pad` is the token number of padding. All random draws depend on `seed` alone. Raises
+    "fixed"; `pad` is the token number of padding. All random draws depend only on `seed`. Raises
     `BadTask` if a cluster has fewer examples than a batch.
 
     Every epoch visits the cluster's examples in a new random order. All batches have `batch_size`

@@ -135,7 +135,7 @@ def train(
 
     tokenizer = Tokenizer(BPE())
     tokenizer.normalizer = NormalizerSequence([NFC(), *([Lowercase()] if lower_case else [])])
-    # Every word begins with a space, so that words have the same tokens alone and within a text.
+    # Every word begins with a space, so that it has the same tokens everywhere in a text.
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True)
     tokenizer.decoder = DecoderSequence([BytesToText(), Strip(" ", 1, 0)])
     special = list(_TRAINED.values())
