@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,8 +16,13 @@ from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.outcome import Computation
 from collapipe_ns3.plan import RoundPlan, Terms
+from collapipe_ns3.plugins import RAISED, described
 
 T = TypeVar("T")
+
+
+class ComputationFailed(RuntimeError):
+    """A model's code raised an exception; the message says which computation it was, and where."""
 
 
 class TransferFailed(RuntimeError):
@@ -129,11 +135,17 @@ class Site:
     def settle(self) -> None:
         """Waits for torch to complete the computations that have ended in simulated time.
 
-        Raises the error of the first one that failed.
+        Raises `ComputationFailed` for the first one that failed.
         """
         while self._ended:
             self._note_first()
 
     def _note_first(self) -> None:
         done, record = self._ended.popleft()
-        self.computations.append(record(wall_s=done.wall_s))
+        try:
+            wall_s = done.wall_s
+        except RAISED as error:
+            what = record(wall_s=math.nan)
+            place = f"{what.action} of stage {what.stage} on {what.node}"
+            raise ComputationFailed(f"{place}: {described(error)}") from error
+        self.computations.append(record(wall_s=wall_s))

@@ -125,7 +125,8 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
         keys = ("optimizer", "optimizer_settings")
         data = _without(data, [("training", key) for key in keys], replace=False)
     config, found = _checked(data, folder)
-    return None if wrong else config, [*wrong, *found]
+    complete = None if config is None or wrong else with_task_defaults(config)
+    return complete, [*wrong, *found]
 
 
 def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Problem]]:
@@ -178,17 +179,19 @@ def resolved(config: StudyConfig) -> StudyConfig:
         model = keywords.model_of(function, "scenario", skip=1)
         settings = {**keywords.plain_defaults(model), **config.scenario.settings}
         changes["scenario"] = config.scenario.model_copy(update={"settings": settings})
-    return with_task_defaults(config).model_copy(update=changes)
+    return config.model_copy(update=changes)
 
 
 def with_task_defaults(config: StudyConfig) -> StudyConfig:
-    """The study with the default settings of its task filled in."""
+    """The study with all settings of its task, in the order of the task's own parameters."""
     from collapipe_ns3 import keywords
     from collapipe_ns3.learning import registry
 
     task = config.task
-    given = {**keywords.plain_defaults(registry.settings_model(task.name)), **task.settings}
-    return config.model_copy(update={"task": type(task)(name=task.name, **given)})
+    model = registry.settings_model(task.name)
+    given = {**keywords.plain_defaults(model), **task.settings}
+    settings = {name: given[name] for name in model.model_fields if name in given}
+    return config.model_copy(update={"task": type(task)(name=task.name, **settings)})
 
 
 def dump(config: StudyConfig) -> str:

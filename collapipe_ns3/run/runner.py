@@ -20,7 +20,7 @@ from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
 from collapipe_ns3.engine.round import run_round
-from collapipe_ns3.engine.site import Site
+from collapipe_ns3.engine.site import ComputationFailed, Site
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.engine.usage import RoundStart
 from collapipe_ns3.learning import registry
@@ -168,9 +168,16 @@ class Run(Planning):
         try:
             return simulated.run(net, episode, watchdog_s=self.watchdog_s)
         except BaseExceptionGroup as failures:
-            raise first_of(failures) from failures
+            raise self._named(first_of(failures)) from failures
         finally:
             net.close()
+
+    def _named(self, error: BaseException) -> BaseException:
+        """An error of a round; of the model's code, with the names of the task and the round."""
+        if not isinstance(error, ComputationFailed):
+            return error
+        name, number = self.config.task.name, self.next_round
+        return registry.TaskFailed(f"task {name}, training in round {number}: {error}")
 
     async def _episode(
         self,
