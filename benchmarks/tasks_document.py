@@ -170,7 +170,7 @@ def figure(rows: Sequence[Finished], file: Path) -> None:
             xlabel="simulated time, s",
             ylabel=each.row.metric,
         )
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         axes.legend(fontsize="small")
     made.savefig(file, dpi=100)
 

@@ -167,7 +167,7 @@ QUICK: Mapping[str, Row] = {
     )
     for study, metric, target, rounds in (
         ("intents", "accuracy", 0.3, 4),
-        ("translation", "bleu", 30.0, 6),
-        ("ner", "f1", 0.2, 6),
+        ("translation", "bleu", 30.0, 8),
+        ("ner", "f1", 0.25, 5),
     )
 }
