@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import types
 from collections.abc import Iterator, Mapping
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def reached(given: Any, via: str) -> Iterator[tuple[str, Any]]:
             continue
         seen[id(value)] = value  # kept, so that no other object gets its id
         yield way, value
-        if isinstance(value, str | bytes | int | float | bool | complex | None):
+        if isinstance(value, str | bytes | Number | None):
             continue
         waiting += [(f"{way}.{name}", inner) for name, inner in attributes(value)]
         if isinstance(value, Mapping):
