@@ -23,7 +23,7 @@ from collapipe_ns3.learning.batch import Batch, BatchShape, Payload
 from collapipe_ns3.learning.compute_modes import as_float32, autocast
 from collapipe_ns3.learning.draws import draws, draws_anything, seeded
 from collapipe_ns3.learning.protocol import Lengths
-from collapipe_ns3.learning.split_model import SplitModel
+from collapipe_ns3.learning.split_model import SplitModel, leaf
 
 #: Where parts are measured: numbers of sequences, and the longest of their lengths. Some tensors of
 #: one sequence or of one token need no copies, so that less is kept of them than of others.
@@ -189,7 +189,7 @@ class Bench:
                     return forward(given)
 
         ignored = (*part.parameters(), *part.buffers(), *batch.side, *batch.labels)
-        leaves = tuple(_leaf(each) if place > 0 else each.detach() for each in x)
+        leaves = tuple(leaf(each) if place > 0 else each.detach() for each in x)
         trained = [p for p in part.parameters() if p.requires_grad]
         ahead, back, kept, output = passes(drawn, leaves, trained, ignored)
         if head:  # which sends on what it is given
@@ -208,12 +208,6 @@ class Bench:
             gradient_rows=_rows(gradients),
         )
         return figures, tuple(each.detach() for each in output)
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    """The values of a tensor outside any graph; gradients flow to floating-point numbers."""
-    detached = tensor.detach()
-    return detached.requires_grad_() if detached.is_floating_point() else detached
 
 
 def passes(

@@ -165,7 +165,7 @@ class _FlopCount(TorchDispatchMode):
     """Adds up the FLOPs of operations on tensors of at least `elements` elements."""
 
     def __init__(self, elements: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.elements = elements
         self.flops = 0
 

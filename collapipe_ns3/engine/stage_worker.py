@@ -19,7 +19,7 @@ from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.compute_modes import as_float32, autocast, recomputed
 from collapipe_ns3.learning.draws import draws, seeded
-from collapipe_ns3.learning.split_model import SplitModel
+from collapipe_ns3.learning.split_model import SplitModel, leaf
 from collapipe_ns3.learning.updates import Update
 from collapipe_ns3.plan import Pipeline
 
@@ -68,12 +68,7 @@ class StageInput:
     @property
     def detached(self) -> StageInput:
         """The same values outside any graph, with gradients wanted for floating-point tensors."""
-        return replace(self, x=tuple(_leaf(tensor) for tensor in self.x))
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    leaf = tensor.detach()
-    return leaf.requires_grad_() if leaf.is_floating_point() else leaf
+        return replace(self, x=tuple(leaf(tensor) for tensor in self.x))
 
 
 #: A stage's computation; the result of a local head and of the last stage is only the loss.
@@ -141,7 +136,7 @@ class StageWorker:
             torch.autograd.backward(tensors, upstream)
         if self.role == "first":
             return ()
-        return tuple(_gradient(leaf) for leaf in leaves if leaf.is_floating_point())
+        return tuple(_gradient(each) for each in leaves if each.is_floating_point())
 
     def gradient_square(self) -> float:
         """The squared norm of the gradients as accumulated so far."""
@@ -183,8 +178,8 @@ class StageWorker:
         return 2 * trained + frozen + states + self.peak_saved_bytes
 
 
-def _gradient(leaf: Tensor) -> Tensor:
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 def workers(

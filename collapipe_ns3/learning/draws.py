@@ -23,7 +23,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - PyTorch's documentation names it F
+import torch.nn.functional as F  # noqa: N812  # PyTorch's documentation names it F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -254,7 +254,7 @@ class _KernelDraws(TorchDispatchMode):
     """Gives a generator to every kernel that draws and was given none."""
 
     def __init__(self, generator: Callable[[torch.device], torch.Generator]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.generator = generator
 
     def __torch_dispatch__(

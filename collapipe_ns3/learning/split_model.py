@@ -132,3 +132,9 @@ class SplitModel(nn.Module):
         """`loss` of all parts one after the other; `total` is by default the batch's own."""
         x = self.encode(batch.inputs, batch.side)
         return self.loss(x, batch.side, batch.labels, batch.total if total is None else total)
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """The values of a tensor outside any graph; gradients flow to floating-point numbers."""
+    detached = tensor.detach()
+    return detached.requires_grad_() if detached.is_floating_point() else detached

@@ -300,7 +300,7 @@ def _json_table(lines: Sequence[str]) -> Table:
 def _json_values(line: str) -> dict[str, str]:
     value = json.loads(line)
     if not isinstance(value, dict):
-        raise ValueError(f"{shown(value)}")  # noqa: TRY004 - reported as the errors of json are
+        raise ValueError(f"{shown(value)}")  # noqa: TRY004  # reported as the errors of json are
     return {
         key: str(item).strip()
         for key, item in value.items()

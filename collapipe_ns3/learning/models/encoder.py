@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.models.classifier import Classifier
-from collapipe_ns3.learning.models.layers import TokenEmbedding, encoder_block, last_norm
+from collapipe_ns3.learning.models.layers import (
+    TokenEmbedding,
+    encoder_block,
+    last_norm,
+    run_encoder_part,
+)
 from collapipe_ns3.learning.models.local_head import LocalHead
 from collapipe_ns3.learning.spec import ModelSpec, Pooling
 
@@ -62,10 +67,7 @@ class Encoder(Classifier):
         return LocalHead(self.spec.width, self.spec.classes, pooled=self.spec.head == "sequence")
 
     def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
-        (tensor,), (padding,) = x, side
-        if part is self.embedding:
-            return (part(tensor),)
-        return (part(tensor, src_key_padding_mask=padding),)
+        return run_encoder_part(part, x, side)
 
     def logits(self, x: Payload, side: Payload) -> Tensor:
         (tensor,), (padding,) = x, side

@@ -153,7 +153,7 @@ def _encoder_block(encoder: Any, layer: nn.Module) -> nn.Module:
     if hasattr(made, "layernorm_embedding"):
         made.layernorm_embedding = nn.Identity()
     made.dropout = 0.0  # of the vectors before the first layer
-    return made  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]  # transformers is untyped
 
 
 def _decoder(whole: Any) -> nn.Module:
@@ -167,7 +167,7 @@ def _decoder(whole: Any) -> nn.Module:
     if hasattr(inner, "shared"):  # the embedding once more, which `forward` doesn't use
         del inner.shared
     output = TiedOutput(embedding) if tied_output else whole.lm_head
-    return shell(whole, model=inner, lm_head=output)  # type: ignore[no-any-return]
+    return shell(whole, model=inner, lm_head=output)  # type: ignore[no-any-return]  # transformers is untyped
 
 
 def _call(part: nn.Module, x: Payload, side: Payload) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.spec import PAD, ModelSpec
 
 
@@ -54,6 +55,14 @@ def encoder_block(spec: ModelSpec) -> nn.TransformerEncoderLayer:
         batch_first=True,
         norm_first=spec.norm == "pre",
     )
+
+
+def run_encoder_part(part: nn.Module, x: Payload, side: Payload) -> Payload:
+    """The output [u, s, d] of the embedding for token numbers [u, s], or of an encoder block."""
+    (tensor,), (padding,) = x, side
+    if isinstance(part, TokenEmbedding):
+        return (part(tensor),)
+    return (part(tensor, src_key_padding_mask=padding),)
 
 
 def decoder_block(spec: ModelSpec) -> nn.TransformerDecoderLayer:

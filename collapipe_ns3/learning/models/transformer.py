@@ -17,6 +17,7 @@ from collapipe_ns3.learning.models.layers import (
     decoder_block,
     encoder_block,
     last_norm,
+    run_encoder_part,
 )
 from collapipe_ns3.learning.models.local_head import LocalHead
 from collapipe_ns3.learning.models.translator import Continuation, Translator
@@ -94,10 +95,7 @@ class TranslationModel(Translator):
         return LocalHead(self.spec.width, self.spec.target_vocabulary, pooled=True)
 
     def run(self, part: nn.Module, x: Payload, side: Payload) -> Payload:
-        (tensor,), (padding,) = x, side
-        if part is self.embedding:
-            return (part(tensor),)
-        return (part(tensor, src_key_padding_mask=padding),)
+        return run_encoder_part(part, x, side)
 
     def logits(self, x: Payload, side: Payload, target: Tensor) -> Tensor:
         (memory,), (padding,) = x, side

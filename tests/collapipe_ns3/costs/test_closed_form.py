@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_specs import SPECS
 
 from collapipe_ns3.costs.measured import Bench
 from collapipe_ns3.costs.predicted import closed_form
@@ -15,25 +16,6 @@ from collapipe_ns3.learning.models import encoder, transformer
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.learning.spec import BOS, PAD, ModelSpec
 from collapipe_ns3.learning.split_model import SplitModel
-
-SPECS = st.builds(
-    ModelSpec,
-    source_vocabulary=st.integers(5, 40),
-    target_vocabulary=st.integers(5, 40),
-    width=st.sampled_from([8, 16, 32]),
-    heads=st.sampled_from([2, 4]),
-    feed_forward=st.integers(4, 64),
-    encoder_blocks=st.integers(1, 3),
-    decoder_blocks=st.integers(1, 3),
-    max_length=st.just(16),
-    norm=st.sampled_from(["pre", "post"]),
-    dropout=st.sampled_from([0.0, 0.1]),
-    tied_output=st.booleans(),
-    head=st.sampled_from(["decoder", "sequence", "token"]),
-    classes=st.integers(2, 9),
-    pooling=st.sampled_from(["mean", "first"]),
-    label_smoothing=st.sampled_from([0.0, 0.1]),
-)
 
 
 def built(spec: ModelSpec) -> SplitModel:
