@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.load import RunTables, load
+from analysis.load import Runs, load
 from run_directory.roles import Role, role
 
 CONFIDENCE = 0.95
@@ -67,7 +67,7 @@ class ComparedRun:
     """
 
     point: str
-    run: RunTables
+    run: Runs
     stale: str = ""
 
 
@@ -97,22 +97,22 @@ class TaskMetric:
     higher_is_better: bool
 
     @classmethod
-    def of(cls, run: RunTables) -> TaskMetric:
+    def of(cls, run: Runs) -> TaskMetric:
         """Of a run by an earlier version, which did not record it, higher values are better."""
         recorded = run.manifest.get("task", {}).get("metric")
         return cls(**recorded) if recorded else cls("metric", "", True)
 
-    def best(self, run: RunTables) -> float:
+    def best(self, run: Runs) -> float:
         """The best value of the main metric after any round."""
         values = run.rounds["metric"]
         return float(values.max() if self.higher_is_better else values.min())
 
-    def reached(self, run: RunTables, target: float) -> pd.Series:
+    def reached(self, run: Runs, target: float) -> pd.Series:
         """Whether the metric after each round is the target or better."""
         values = run.rounds["metric"]
         return values >= target if self.higher_is_better else values <= target
 
-    def common_target(self, runs: Sequence[RunTables]) -> float:
+    def common_target(self, runs: Sequence[Runs]) -> float:
         """The best value that all runs reached; nan where no run has a value."""
         best = [value for run in runs if not math.isnan(value := self.best(run))]
         worst = min if self.higher_is_better else max
@@ -200,7 +200,7 @@ def _notes(compared: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def metrics(
-    run: RunTables, target_loss: float, target_metric: float, until_s: float
+    run: Runs, target_loss: float, target_metric: float, until_s: float
 ) -> dict[str, float]:
     """The metrics of one run, and the mean number of devices that sat out of a round.
 
@@ -230,7 +230,7 @@ def metrics(
     }
 
 
-def fairness(run: RunTables) -> float:
+def fairness(run: Runs) -> float:
     """Jain's index (Jain et al. 1984) of the times that the clusters take to finish a round.
 
     (Σ t_n)² / (N·Σ t_n²) over the N clusters, averaged over rounds: 1 where all take the same time,
@@ -247,25 +247,25 @@ def fairness(run: RunTables) -> float:
     return float(index.mean())
 
 
-def scheme_of(run: RunTables) -> str:
+def scheme_of(run: Runs) -> str:
     return str(run.manifest["scheme"])
 
 
-def seed_of(run: RunTables) -> int:
+def seed_of(run: Runs) -> int:
     return int(run.manifest["seed"])
 
 
-def ends(run: RunTables) -> pd.Series:
+def ends(run: Runs) -> pd.Series:
     """The end of each round, in simulated seconds since the run began."""
     return run.rounds["start_s"] + run.rounds["duration_s"]
 
 
-def has_loss(run: RunTables) -> bool:
+def has_loss(run: Runs) -> bool:
     """Whether the run's task has a loss; an earlier version did not record the task."""
     return "test_loss" in run.rounds or "task" not in run.manifest
 
 
-def losses(run: RunTables) -> pd.Series:
+def losses(run: Runs) -> pd.Series:
     """The loss on the test set after each round; nan where the task has none.
 
     Of a run by an earlier version without a test loss, it is the training loss.
@@ -275,12 +275,12 @@ def losses(run: RunTables) -> pd.Series:
     return run.rounds["test_loss" if "test_loss" in run.rounds else "loss"]
 
 
-def smallest_loss(run: RunTables) -> float:
+def smallest_loss(run: Runs) -> float:
     """The smallest loss of a run; nan where it diverged at once, so that no round has a loss."""
     return float(losses(run).min())
 
 
-def _common_loss(runs: Sequence[RunTables]) -> float:
+def _common_loss(runs: Sequence[Runs]) -> float:
     """The smallest target that all runs with any loss reached; nan where no run has a loss."""
     smallest = [loss for loss in map(smallest_loss, runs) if not math.isnan(loss)]
     return max(smallest, default=math.nan)
@@ -310,7 +310,7 @@ def _energy_of(devices: pd.DataFrame) -> pd.Series:
     return devices["compute_energy_j"] + devices["radio_energy_j"]
 
 
-def _stations(run: RunTables) -> set[str]:
+def _stations(run: Runs) -> set[str]:
     """The names of control units and the base station, which are not devices of the clusters."""
     names = set(run.devices["device"].astype(str))
     return {name for name in names if role(name) is not Role.DEVICE}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import math
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,23 @@ from scipy import stats
 
 from analysis.compare import ComparedRun, Comparison, compare, fairness, interval
 from analysis.comparison_files import figure, format_mean, markdown, write
-from analysis.load import RunTables
 from analysis.paper_claims import claim_results
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The part of `analysis.load.Runs` that comparisons read, with tables made here."""
+
+    directory: Path
+    study: dict[str, Any]
+    manifest: dict[str, Any]
+    plans: list[dict[str, Any]]
+    rounds: pd.DataFrame
+    computes: pd.DataFrame
+    transfers: pd.DataFrame
+    links: pd.DataFrame
+    pipelines: pd.DataFrame
+    devices: pd.DataFrame
 
 
 def run(

@@ -1,0 +1,126 @@
+"""The table of all figures, by the names that the command line and the report use."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.figures.style import CannotDraw
+from analysis.load import Runs
+
+__all__ = ["FIGURES", "CannotDraw", "FigureKind", "draw"]
+
+
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """A figure: what it shows, and where its function is.
+
+    `caption` explains to a reader how to read it, in one or two sentences. `target` is the module
+    and function, as in `analysis.figures.phases:phases`; it is imported when it is first needed.
+    """
+
+    name: str
+    title: str
+    caption: str
+    target: str
+
+    @property
+    def function(self) -> Callable[..., Figure]:
+        module, _, name = self.target.partition(":")
+        function: Callable[..., Figure] = getattr(import_module(module), name)
+        return function
+
+    @property
+    def options(self) -> Mapping[str, inspect.Parameter]:
+        """The keyword options of the function, `width` among them."""
+        parameters = inspect.signature(self.function).parameters
+        return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    def draw(self, runs: Runs, **options: Any) -> Figure:
+        """The figure of these runs; raises `CannotDraw` where a table has not what it needs."""
+        return self.function(runs, **options)
+
+
+_KINDS = (
+    FigureKind(
+        "timeline",
+        "Timeline of a round",
+        "What each node computes, sends, receives and waits for; the bubble share is the fraction "
+        "of the pipeline phase in which a node of the pipeline does not compute.",
+        "analysis.figures.timeline:timeline",
+    ),
+    FigureKind(
+        "phases",
+        "Round time by phase",
+        "The mean duration of a round of each scheme, divided into its phases.",
+        "analysis.figures.phases:phases",
+    ),
+    FigureKind(
+        "learning",
+        "Loss and metric",
+        "The loss and the main metric on the test set against simulated time and against rounds.",
+        "analysis.figures.learning:learning",
+    ),
+    FigureKind(
+        "memory",
+        "Memory of the devices",
+        "The peak memory of each device, and its limit.",
+        "analysis.figures.memory:memory",
+    ),
+    FigureKind(
+        "energy",
+        "Energy of the devices",
+        "The energy of each device by component over rounds, with its budget and virtual queue.",
+        "analysis.figures.energy:energy",
+    ),
+    FigureKind(
+        "map",
+        "Map",
+        "Where the nodes are, how they move, and the links of the plan coloured by their SINR.",
+        "analysis.figures.site_map:site_map",
+    ),
+    FigureKind(
+        "prediction",
+        "Prediction against measurement",
+        "The durations that the planner predicted for each round against those that were measured.",
+        "analysis.figures.prediction:prediction",
+    ),
+    FigureKind(
+        "goodput",
+        "Goodput over SINR",
+        "The goodput of each transfer over its SINR, and the curve that planners assume.",
+        "analysis.figures.goodput:goodput",
+    ),
+    FigureKind(
+        "distributions",
+        "Distributions of the transfers",
+        "Cumulative distributions of SINR, delay and retransmissions of the transfers.",
+        "analysis.figures.distributions:distributions",
+    ),
+    FigureKind(
+        "grid",
+        "Grid of a campaign",
+        "A metric over the settings that the campaign varies: lines for one, heat maps for two.",
+        "analysis.figures.grid:grid",
+    ),
+    FigureKind(
+        "fronts",
+        "Round time against memory and energy",
+        "Each scheme's round time against the memory and the energy that it takes; no other run is "
+        "better in both on the line.",
+        "analysis.figures.fronts:fronts",
+    ),
+)
+
+#: All figures by name, in the order of the report.
+FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
+
+
+def draw(name: str, runs: Runs, **options: Any) -> Figure:
+    """The figure with this name; raises `CannotDraw`, and `KeyError` for an unknown name."""
+    return FIGURES[name].draw(runs, **options)

@@ -1,0 +1,101 @@
+"""The style that all figures share: sizes, colours, line styles and units.
+
+Colours are those of Okabe and Ito (2008), which people with any colour-vision deficiency can tell
+apart; wherever colour carries meaning, hatching, markers or line styles carry it as well, so that a
+figure can be read in grey.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+#: A column of a two-column paper (IEEE: 252 pt), or the width of a page.
+Width = Literal["column", "page"]
+
+WIDTHS_IN: dict[Width, float] = {"column": 3.5, "page": 7.16}
+
+BLACK, GREY = "#000000", "#7f7f7f"
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+#: The colour, marker and line style of each bundled scheme, the same in every figure.
+_SCHEMES: dict[str, tuple[str, str, str]] = {
+    "collapipe": (BLUE, "o", "-"),
+    "titanic": (ORANGE, "s", "--"),
+    "pipeline": (GREEN, "^", "-."),
+    "vanilla_fl": (VERMILION, "D", ":"),
+    "oracle": (BLACK, "P", "-"),
+    "local": (PURPLE, "v", "--"),
+}
+
+#: Those of further schemes, in the order in which they appear.
+_OTHERS = ((SKY, "X", "-."), (GREY, "*", ":"), (YELLOW, "<", "--"), (PURPLE, ">", "-"))
+
+#: The colour and hatching of each phase of a round.
+PHASES: dict[str, tuple[str, str]] = {
+    "sounding": (GREY, ""),
+    "broadcast": (SKY, "//"),
+    "pipeline": (BLUE, ""),
+    "gather": (ORANGE, "\\\\"),
+    "upload": (VERMILION, "xx"),
+    "aggregate": (BLACK, ""),
+}
+
+RC: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "svg.hashsalt": "collapipe-ns3",  # the same figure, the same bytes
+    "pdf.fonttype": 42,  # text in PDF stays text
+}
+
+
+class CannotDraw(ValueError):
+    """A figure that these runs have no data for; the message says what is missing."""
+
+
+def scheme_style(scheme: str, schemes: Sequence[str] = ()) -> tuple[str, str, str]:
+    """The colour, marker and line style of a scheme.
+
+    Those of a scheme that is not bundled depend on its place among the others of `schemes`.
+    """
+    if scheme in _SCHEMES:
+        return _SCHEMES[scheme]
+    others = [name for name in dict.fromkeys(schemes) if name not in _SCHEMES]
+    return _OTHERS[others.index(scheme) % len(_OTHERS) if scheme in others else 0]
+
+
+def new_figure(width: Width, height_in: float) -> Figure:
+    """An empty figure of a paper's width, with a layout that keeps labels apart."""
+    return Figure(figsize=(WIDTHS_IN[width], height_in), layout="constrained")
+
+
+def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws a figure, with the shared settings of matplotlib during the call."""
+
+    @functools.wraps(function)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "agg"}):
+            return function(*args, **kwargs)
+
+    return drawn
