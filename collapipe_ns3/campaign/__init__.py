@@ -46,6 +46,11 @@ class CampaignRun:
     study: str
 
     @property
+    def point(self) -> dict[str, str]:
+        """The settings of the grid at which the run is made: the text of each key's value."""
+        return {key: value for key, _, value in (each.partition("=") for each in self.sets)}
+
+    @property
     def name(self) -> str:
         """The name of the run's directory: readable, and unique within the campaign.
 
@@ -146,25 +151,34 @@ def _scheme_setting(assignment: str) -> str:
 def create(study: str, runs: tuple[CampaignRun, ...], directory: Path) -> Campaign:
     """A campaign of these runs in a directory that is new or holds the same campaign.
 
-    Writes `campaign.json` where it is missing. Raises `StudyError` for any other directory.
+    Writes `campaign.json` where it is missing, and adds the points of the grid where an earlier
+    version wrote it without them. Raises `StudyError` for any other directory.
     """
     if not is_utf8(directory):
         raise _out_error(study, directory, NOT_UTF8)
-    text = json.dumps({"study": study, "cells": {run.name: run.study for run in runs}}, indent=2)
+    content: dict[str, object] = {"study": study, "cells": {run.name: run.study for run in runs}}
+    earlier = _json(content)
+    present = _json({**content, "points": {run.name: run.point for run in runs}})
     file = directory / "campaign.json"
     try:
         make_folder(directory)
         if file.exists():
-            if file.read_bytes() != text.encode():
+            if (written := file.read_bytes()) not in (present, earlier):
                 what = "holds another campaign, or its campaign.json was changed or damaged"
                 raise _out_error(study, directory, what)
+            if written == earlier:
+                replace(file, present)
         elif any(directory.glob("[!.]*")):
             raise _out_error(study, directory, "is not empty and holds no campaign.json")
         else:
-            replace(file, text.encode())
+            replace(file, present)
     except OSError as error:
         raise _out_error(study, directory, error.strerror or str(error)) from None
     return Campaign(directory, runs)
+
+
+def _json(content: Mapping[str, object]) -> bytes:
+    return json.dumps(content, indent=2).encode()
 
 
 @contextlib.contextmanager

@@ -72,6 +72,30 @@ def test_runs_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) ->
     assert (first.scheme.name, first.seed, first.radio.d2e.bandwidth_hz) == ("pipeline", 1, 5e6)
 
 
+def test_the_campaign_file_has_the_point_of_each_run(tmp_path: Path) -> None:
+    grid = {"radio.d2e.bandwidth_hz": ["10 MHz"], "scheme.settings.v": ["a=b"]}
+    runs = tuple(
+        CampaignRun("collapipe", seed, tuple(f"{key}={value[0]}" for key, value in grid.items()), "")
+        for seed in (1, 2)
+    )
+    file = campaign.create("s.yaml", runs, tmp_path / "out").directory / "campaign.json"
+    point = {"radio.d2e.bandwidth_hz": "10 MHz", "scheme.settings.v": "a=b"}
+    assert json.loads(file.read_text())["points"] == {run.name: point for run in runs}
+
+
+def test_a_campaign_file_of_an_earlier_version_is_completed(tmp_path: Path) -> None:
+    """It has no points. The file of another campaign is still refused, with points or without."""
+    runs = (CampaignRun("collapipe", 1, ("rounds=2",), ""), CampaignRun("local", 1, (), ""))
+    file = campaign.create("s.yaml", runs, tmp_path).directory / "campaign.json"
+    present = file.read_bytes()
+    earlier = {key: each for key, each in json.loads(present).items() if key != "points"}
+    file.write_text(json.dumps(earlier, indent=2))
+    with pytest.raises(StudyError, match="holds another campaign"):
+        campaign.create("s.yaml", runs[:1], tmp_path)
+    campaign.create("s.yaml", runs, tmp_path)
+    assert file.read_bytes() == present
+
+
 def test_settings_of_a_scheme_go_to_the_schemes_that_have_them(tmp_path: Path) -> None:
     grid = {"scheme.settings.v": ["3", "30"], "scheme.settings.schedule": ["gpipe"]}
     made = planned(
