@@ -75,7 +75,9 @@ def test_runs_are_every_scheme_with_every_seed_at_every_point(tmp_path: Path) ->
 def test_the_campaign_file_has_the_point_of_each_run(tmp_path: Path) -> None:
     grid = {"radio.d2e.bandwidth_hz": ["10 MHz"], "scheme.settings.v": ["a=b"]}
     runs = tuple(
-        CampaignRun("collapipe", seed, tuple(f"{key}={value[0]}" for key, value in grid.items()), "")
+        CampaignRun(
+            "collapipe", seed, tuple(f"{key}={value[0]}" for key, value in grid.items()), ""
+        )
         for seed in (1, 2)
     )
     file = campaign.create("s.yaml", runs, tmp_path / "out").directory / "campaign.json"
