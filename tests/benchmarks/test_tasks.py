@@ -65,6 +65,9 @@ def test_a_row_without_its_data_says_what_is_missing(
     (tmp_path / "wnut17").mkdir()
     monkeypatch.delenv(MINILM, raising=False)
     assert MINILM in ROWS["wnut17"].lacking()
+    monkeypatch.setenv(MINILM, str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    assert MINILM in ROWS["wnut17"].lacking()
     (tmp_path / "banking77").mkdir()
     assert ROWS["banking77"].lacking() == ""
     assert ROWS["banking77"].load(2, "test").config.task.settings["evaluate_size"] is None
