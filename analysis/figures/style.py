@@ -90,6 +90,12 @@ def new_figure(width: Width, height_in: float) -> Figure:
     return Figure(figsize=(WIDTHS_IN[width], height_in), layout="constrained")
 
 
+def legend_columns(width: Width, labels: Sequence[str]) -> int:
+    """The number of columns of a legend across the figure, so that the longest label fits."""
+    entry_in = 0.5 + 0.062 * max(map(len, labels), default=0)
+    return max(1, min(len(labels), int(WIDTHS_IN[width] / entry_in)))
+
+
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     """A function that draws a figure, with the shared settings of matplotlib during the call."""
 
