@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 #: How a call to `Network.advance` ended.
 Advance = Literal["reached", "completed", "interrupted", "exhausted"]
@@ -41,7 +41,7 @@ class Delivery(Protocol):
     def dst(self) -> str: ...
     @property
     def kind(self) -> str:
-        """What the sender called it: a `TransferKind`, or a text of the sender's own."""
+        """The object that the sender gave: a `TransferKind`, or a text of the sender's own."""
         ...
 
     @property
@@ -203,9 +203,10 @@ class Network(Clock, Protocol):
     def transfer(self, src: str, dst: str, size_bytes: int, kind: str = "") -> Transfer:
         """Starts sending; the future resolves when the transfer ends, whatever its outcome.
 
-        `kind` says what is sent, for the records; it has no effect on the transfer. Cancelling the
-        future cuts the transfer. Raises `ValueError` for a node that doesn't exist, two nodes that
-        share no radio, or a size below one byte.
+        `kind` says what is sent, for the records; it has no effect on the transfer, and the same
+        object is the `kind` of its `Delivery`. Cancelling the future cuts the transfer. Raises
+        `ValueError` for a node that doesn't exist, two nodes that share no radio, or a size below
+        one byte.
         """
         ...
 
@@ -222,3 +223,21 @@ class Network(Clock, Protocol):
     def close(self) -> None:
         """Ends the simulation; may be called twice."""
         ...
+
+
+#: A position in metres: east, north, up.
+Position = tuple[float, float, float]
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Also implemented by a network whose nodes have positions."""
+
+    def positions(self) -> Mapping[str, Position]:
+        """The present positions of all nodes that have one, interferers included."""
+        ...
+
+
+def positions(network: Network) -> Mapping[str, Position]:
+    """The present positions of a network's nodes; none where the network knows none."""
+    return network.positions() if isinstance(network, Placed) else {}

@@ -80,6 +80,8 @@ def measured_links(network: Network) -> tuple[MeasuredLink, ...]:
 class Medium:
     """A band that directed links have in common, and how a plan may divide it.
 
+    `stack` is the name of its radio stack, as in the records of transfers.
+
     How links use the band:
 
     - On a `shared` medium they take turns: one transfer at a time has the whole band. With
@@ -122,6 +124,14 @@ class Medium:
     latency_s: float = 5e-3
     repeat_s: float = 0.0
     least_hz: float = 0.0
+    stack: str = ""
+
+    def goodput_bps(self, sinr: float) -> float:
+        """The goodput to expect at a SINR (linear), of a long transfer with the whole band.
+
+        It is bandwidth × density × `efficiency` / `overhead`; the latency is left out.
+        """
+        return self.bandwidth_hz * self.density(sinr) * self.efficiency / self.overhead
 
     def expected_latency_s(self, sinr: float) -> float:
         """The latency to expect at a mean SINR (linear), retransmissions included.

@@ -5,13 +5,58 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from bridge.network import Delivery
-from collapipe_ns3.nodes import Role, role
+from collapipe_ns3.nodes import Role, cluster_of, role
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """The part of a round's work that a computation or a transfer belongs to.
+
+    `pipeline` is the number of the pipeline in its cluster, `stage` that of the stage in the
+    pipeline, and `step` that of the local step. A field is -1 where it does not apply.
+    """
+
+    cluster: int = -1
+    pipeline: int = -1
+    stage: int = -1
+    micro_batch: int = -1
+    step: int = -1
+
+    def at(self, stage: int, micro_batch: int = -1) -> Self:
+        """The work of a stage of this pipeline in the same step."""
+        return type(self)(self.cluster, self.pipeline, stage, micro_batch, self.step)
+
+
+class TransferLabel(str):
+    """The kind of a transfer, as text, together with the work that it belongs to.
+
+    A network hands it back as the `kind` of the `Delivery`.
+    """
+
+    __slots__ = ("work",)
+
+    work: WorkItem
+
+    def __new__(cls, kind: str, work: WorkItem) -> Self:
+        label = super().__new__(cls, kind)
+        label.work = work
+        return label
+
+    def __getnewargs__(self) -> tuple[str, WorkItem]:  # type: ignore[override]
+        return str(self), self.work
+
+
+def work_of(delivery: Delivery) -> WorkItem:
+    """The work that a transfer belongs to; of a sounding, only the cluster of its link is known."""
+    if isinstance(delivery.kind, TransferLabel):
+        return delivery.kind.work
+    return WorkItem(max(cluster_of(delivery.src), cluster_of(delivery.dst)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +64,29 @@ class Computation:
     """One computation of a node, from `start_ns` to `end_ns`, which took `wall_s` in reality.
 
     A stage's forward (F) or backward (B) of a micro-batch, or its optimizer step; or the base
-    station's aggregation of all models. `micro_batch` is -1 for the latter two, and `cluster` and
-    `stage` are -1 for the aggregation.
+    station's aggregation of all models. `work` has the micro-batch of the former two only, and is
+    empty for the aggregation.
     """
 
     node: str
-    cluster: int
-    stage: int
-    micro_batch: int
+    work: WorkItem
     action: Literal["F", "B", "step", "aggregate"]
     start_ns: int
     end_ns: int
     flops: float
     wall_s: float
+
+    @property
+    def cluster(self) -> int:
+        return self.work.cluster
+
+    @property
+    def stage(self) -> int:
+        return self.work.stage
+
+    @property
+    def micro_batch(self) -> int:
+        return self.work.micro_batch
 
 
 @dataclass(frozen=True, slots=True)

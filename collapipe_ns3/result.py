@@ -63,6 +63,10 @@ class Result:
         return self._table("devices")
 
     @property
+    def nodes(self) -> pd.DataFrame:
+        return self._table("nodes")
+
+    @property
     def plans(self) -> list[dict[str, Any]]:
         """The plan of each round as plain data, with the scheme's explanation."""
         return [dict(plan) for plan in self._run.plans]

@@ -37,6 +37,7 @@ from collapipe_ns3.run.manifest import (
     task_facts,
     task_files,
 )
+from collapipe_ns3.run.media_rows import media_rows
 from collapipe_ns3.run.outside_loops import OnProgress, outside_any_loop
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios import runtime
@@ -46,6 +47,7 @@ from run_directory.whole import (
     CHECKPOINT,
     DIGESTS,
     MANIFEST,
+    MEDIA,
     STUDY,
     TASK_FOLDER,
     NotARun,
@@ -286,7 +288,7 @@ class Study:
                     return path
                 facts = resumed_manifest(facts, written.manifest, run.next_round, code)
             files = task_files(config.task.name, run.task)
-            directory.describe(self.to_yaml(), facts, files)
+            directory.describe(self.to_yaml(), facts, files, media_rows(run.media))
             hint = f"the rounds before it are kept in {path}; continue there with --resume\n"
             with runtime.reporting(hint=hint):
                 for record in run.rounds(self.config.rounds, on_progress):
@@ -320,7 +322,7 @@ class Study:
         if not path.exists():
             return
         names = {each.name for each in path.glob("[!.]*")} if path.is_dir() else {path.name}
-        if names - {STUDY, MANIFEST, DIGESTS, TASK_FOLDER} or rounds_done(path):
+        if names - {STUDY, MANIFEST, MEDIA, DIGESTS, TASK_FOLDER} or rounds_done(path):
             raise self._out_error(path, "is not empty: name another, or resume the run in it")
 
     def _to_resume(self, path: Path, other_code: bool) -> WholeRun | None:

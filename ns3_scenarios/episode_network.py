@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ns3_scenarios import runtime
+from ns3_scenarios.mobility import Point
 from ns3_scenarios.readings import Ended, RadioDelivery, TransferOutcome, ratio, take_ended
 from ns3_scenarios.scenario import Pair
 
@@ -58,6 +59,8 @@ class EpisodeNetwork:
         self._unrepaired = unrepaired
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
+        # Nodes with positions that are not part of the network, such as interferers.
+        self._around: Mapping[str, int] = {}
 
     def now_ns(self) -> int:
         return int(self._episode.Now())
@@ -107,6 +110,15 @@ class EpisodeNetwork:
             self._episode = None
             self._transfers.clear()
             runtime.load().Simulator.Destroy()
+
+    def positions(self) -> dict[str, Point]:
+        """The present positions of all nodes with a mobility model, interferers included."""
+        found = {}
+        for name, number in {**self._numbers, **self._around}.items():
+            if place := self._episode.Place(number):
+                at = place.GetPosition()
+                found[name] = (float(at.x), float(at.y), float(at.z))
+        return found
 
     def _radio_between(self, src: str, dst: str) -> str:
         for name in (src, dst):

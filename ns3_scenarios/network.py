@@ -136,7 +136,8 @@ class Ns3Network(EpisodeNetwork):
         self._nodes = {node.name: node for node in spec.nodes}
         self._granted = {pair for stack in chosen if stack.grants_links for pair in stack.pairs()}
         self._bandwidths = GrantedBandwidths(band for stack in chosen for band in stack.bands())
-        everyone = {**numbers, **add_interferers(interferer_nodes(spec), episode, native)}
+        self._around = add_interferers(interferer_nodes(spec), episode, native)
+        everyone = {**numbers, **self._around}
         for stack in chosen:
             stack.install(Construction(episode, everyone, native))
         self._tracing = Tracing(traces, numbers) if traces else None

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-#: The version of the layout of run directories. Version 1 had no `digests.json`, and version 2 no
-#: files of the task.
-FORMAT = 3
+#: The version of the layout of run directories. Version 1 had no `digests.json`, version 2 no files
+#: of the task, and version 3 no table `nodes` and no `media.json`.
+FORMAT = 4
 
-_READABLE = {2, FORMAT}
+_READABLE = {2, 3, FORMAT}
 
 
 class BadDigestsError(ValueError):
@@ -38,7 +38,8 @@ class Digests:
     """SHA-256 of the study, of the manifest and of each round's files, as hexadecimal text.
 
     `checkpoint_deleted` is true where the run is finished and its checkpoint was deleted on
-    purpose. `task_files` has the digests of the files in the folder `task` by their names.
+    purpose. `task_files` has the digests of the files in the folder `task` by their names. `media`
+    is the digest of `media.json`, None where an earlier version wrote none.
     """
 
     study: str
@@ -46,6 +47,7 @@ class Digests:
     rounds: tuple[RoundDigests, ...] = ()
     checkpoint_deleted: bool = False
     task_files: Mapping[str, str] = field(default_factory=dict)
+    media: str | None = None
 
     def to_bytes(self) -> bytes:
         """The file's content."""

@@ -1,4 +1,4 @@
-"""The roles of nodes in the tables of a run, which follow from their names."""
+"""The roles of nodes in the tables of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class Role(StrEnum):
     BASE_STATION = "base station"
     CONTROL_UNIT = "control unit"
     DEVICE = "device"
+    INTERFERER = "interferer"
 
 
 #: `bs` and the further base stations `bs1`, `bs2`, …; `c0.cu`; `c0.d0`, `c0.d1`, …
@@ -23,7 +24,10 @@ _NAMES = {
 
 
 def role(node: str) -> Role:
-    """The role of a node; raises `ValueError` for a name that no node of a run has."""
+    """The role of a node by its name.
+
+    Raises `ValueError` for other names, such as those of interferers, which users choose.
+    """
     for found, names in _NAMES.items():
         if names.fullmatch(node):
             return found

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from run_directory.whole import NotARun, NotWhole, WholeRun
+from run_directory.whole import NotARun, NotWhole, WholeRun, table_file
 
 
 def read_table(run: WholeRun, name: str) -> pd.DataFrame:
@@ -23,8 +23,12 @@ def read_table(run: WholeRun, name: str) -> pd.DataFrame:
 
 
 def read_round(run: WholeRun, name: str, number: int) -> pd.DataFrame:
-    """A table's rows of one round; raises `NotWhole`."""
-    return _read(run, run.table(name)[number : number + 1])
+    """A table's rows of one round, none where the version that wrote it had no such table.
+
+    Raises `NotWhole`.
+    """
+    file = run.directory / table_file(name, number)
+    return _read(run, [file] if file in run.table(name) else [])
 
 
 def repeatable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +43,11 @@ def _read(run: WholeRun, files: Sequence[Path]) -> pd.DataFrame:
     if not files:
         return pd.DataFrame()
     try:
-        frame: pd.DataFrame = pq.read_table([str(file) for file in files]).to_pandas()
+        # Rounds of earlier versions may lack columns, whose values are then missing.
+        schemas = map(pq.read_schema, files)
+        schema = pa.unify_schemas(list(schemas), promote_options="permissive")
+        table = pq.read_table([str(file) for file in files], schema=schema)
+        frame: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         wrong = [name for file in files if (name := _unreadable(run, file))]
         what = f"can't be read as Parquet: {str(error).splitlines()[0]}"

@@ -17,13 +17,14 @@ from typing import Any
 from run_directory.digests import BadDigestsError, Digests, sha256
 from run_directory.files import part_of
 
-TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
+TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices", "nodes")
 
 #: The tables that all versions without digests wrote.
 _FIRST_TABLES = ("rounds", "computes", "transfers", "links", "devices")
 
 STUDY = "study.yaml"
 MANIFEST = "manifest.json"
+MEDIA = "media.json"
 PLANS = "plans.jsonl"
 CHECKPOINT = "checkpoint.pt"
 DIGESTS = "digests.json"
@@ -61,13 +62,15 @@ class WholeRun:
     """A run directory in which every file of every round is as it was written.
 
     `digests` is None where an earlier version wrote the directory without them; then only the
-    number of files and plans was checked.
+    number of files and plans was checked. `media` is the content of `media.json`, empty where an
+    earlier version wrote none.
     """
 
     directory: Path
     digests: Digests | None
     study: str
     manifest: Mapping[str, Any]
+    media: Sequence[Mapping[str, Any]]
     plans: Sequence[Mapping[str, Any]]
     plans_bytes: int
 
@@ -142,6 +145,7 @@ def examine(directory: Path) -> WholeRun:
     ended are ignored. Raises `NotARun`, and `NotWhole` with everything that is missing or damaged.
     """
     checker, study, manifest, digests = _begin(directory)
+    media = checker.media(digests.media if digests else None)
     if digests is None:
         if "format" in manifest:  # in every manifest since digests were introduced
             checker.problems.insert(0, (DIGESTS, _MISSING))
@@ -158,7 +162,7 @@ def examine(directory: Path) -> WholeRun:
     except UnicodeDecodeError:
         raise NotWhole(directory, [(STUDY, "is not UTF-8")]) from None
     plans = [json.loads(line) for line in lines]
-    return WholeRun(directory, digests, text, manifest, plans, sum(map(len, lines)))
+    return WholeRun(directory, digests, text, manifest, media, plans, sum(map(len, lines)))
 
 
 def _begin(directory: Path) -> tuple[_Checker, bytes, Mapping[str, Any], Digests | None]:
@@ -256,6 +260,21 @@ class _Checker:
         if len(self.problems) == before:
             self.problems.append((MANIFEST, "can't be read: it is no JSON object"))
         return {}
+
+    def media(self, digest: str | None) -> Sequence[Mapping[str, Any]]:
+        if digest is None:
+            return []
+        before = len(self.problems)
+        content = self.content(MEDIA, digest)
+        try:
+            read = json.loads(content)
+        except (ValueError, RecursionError):
+            read = None
+        if isinstance(read, list):
+            return read
+        if len(self.problems) == before:
+            self.problems.append((MEDIA, "can't be read: it is no JSON list"))
+        return []
 
     def plans(self, digests: Sequence[str]) -> list[bytes]:
         """The line of each round; further lines, of a round that never ended, are ignored."""

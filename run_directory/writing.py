@@ -11,7 +11,7 @@ import dataclasses
 import errno
 import fcntl
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,7 @@ from run_directory.whole import (
     CHECKPOINT,
     DIGESTS,
     MANIFEST,
+    MEDIA,
     PLANS,
     STUDY,
     TABLES,
@@ -79,17 +80,23 @@ class RunDirectory:
         self._lock.close()
 
     def describe(
-        self, study: str, manifest: Mapping[str, Any], task_files: Mapping[str, bytes] | None = None
+        self,
+        study: str,
+        manifest: Mapping[str, Any],
+        task_files: Mapping[str, bytes] | None = None,
+        media: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Writes the study (YAML), the manifest, and the files of the task by their names.
+        """Writes the study (YAML), the manifest, the task's files by their names, and the media.
 
         It is called at the beginning of a run, and when any of them changes.
         """
         text = json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
+        of_media = (json.dumps(list(media)) + "\n").encode()
         of_task = dict(task_files or {})
         files = {
             self.path / STUDY: study.encode(),
             self.path / MANIFEST: text.encode(),
+            self.path / MEDIA: of_media,
             **{task_file(self.path, name): content for name, content in of_task.items()},
         }
         if of_task:
@@ -102,6 +109,7 @@ class RunDirectory:
             sha256(text.encode()),
             self._digests.rounds,
             task_files={name: sha256(content) for name, content in of_task.items()},
+            media=sha256(of_media),
         )
         self._commit(digests, files)
 
@@ -167,7 +175,7 @@ class RunDirectory:
         place_parts(files)
 
     def _place_described(self) -> None:
-        """Renames study, manifest and files of the task from their temporary names.
+        """Renames study, manifest, media and files of the task from their temporary names.
 
         Only those files are renamed that the digests list.
         """
@@ -175,6 +183,7 @@ class RunDirectory:
         kept = {
             self.path / STUDY: self._digests.study,
             self.path / MANIFEST: self._digests.manifest,
+            self.path / MEDIA: self._digests.media,
             **{task_file(self.path, name): digest for name, digest in of_task},
         }
         for path, digest in kept.items():

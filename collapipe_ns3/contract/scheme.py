@@ -65,7 +65,7 @@ class SchemeContract:
         yield [
             ("learns from a round in which pipelines failed", self._learns_from_failures),
             ("explains its plan in plain JSON", self._explains),
-            ("reports energy queues of existing nodes only", self._queues),
+            ("reports energy queues and budgets of existing nodes only", self._queues),
         ]
         yield [("keeps in its memory all that its next plan depends on", self._remembers)]
         yield [
@@ -175,6 +175,7 @@ class SchemeContract:
         scheme, outcome, seen = self._executed()
         scheme.learn(outcome)
         scheme.energy_queues(0, seen.profiles)
+        scheme.energy_budgets_j(0, seen)
 
     def _remembers(self) -> None:
         scheme, outcome, seen = self._executed()

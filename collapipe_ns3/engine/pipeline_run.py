@@ -21,7 +21,7 @@ from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
-from collapipe_ns3.outcome import GradientNorms
+from collapipe_ns3.outcome import GradientNorms, TransferLabel, WorkItem
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, micro_batch_sizes
 from collapipe_ns3.schedule import Table
@@ -103,30 +103,33 @@ class PipelineRun:
             await self._step(site, training, number)
         self.ends_ns[Phase.PIPELINE] = loop.now_ns()
         control, held = control_unit(self.cluster), self._parameter_bytes()
+        parameters = self._label(TransferKind.PARAMETERS)
         async with asyncio.TaskGroup() as group:
             for node, size in held.items():
                 if node != control:
-                    group.create_task(site.send((node, control), size, TransferKind.PARAMETERS))
+                    group.create_task(site.send((node, control), size, parameters))
         self.ends_ns[Phase.GATHER] = loop.now_ns()
         if held:
-            await site.send((control, SERVER), sum(held.values()), TransferKind.PARAMETERS)
+            await site.send((control, SERVER), sum(held.values()), parameters)
         self.ends_ns[Phase.UPLOAD] = loop.now_ns()
 
     async def _broadcast(self, site: Site) -> None:
         """Sends the global model; optimizer states follow the blocks that moved since last time."""
         control, held = control_unit(self.cluster), self._parameter_bytes()
+        model = self._label(TransferKind.MODEL)
+        states = self._label(TransferKind.PARAMETERS)
         if held:
-            await site.send((SERVER, control), sum(held.values()), TransferKind.MODEL)
+            await site.send((SERVER, control), sum(held.values()), model)
         async with asyncio.TaskGroup() as group:
             for node, size in held.items():
                 if node != control:
-                    group.create_task(site.send((control, node), size, TransferKind.MODEL))
+                    group.create_task(site.send((control, node), size, model))
             for worker in self.workers:
                 for unit in worker.units:
                     if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
                         path = state_route(unit.holder, worker.node, control)
                         size = unit.optimizer_bytes()
-                        group.create_task(site.send(path, size, TransferKind.PARAMETERS))
+                        group.create_task(site.send(path, size, states))
         for worker in self.workers:
             for unit in worker.units:
                 unit.holder = worker.node
@@ -138,7 +141,7 @@ class PipelineRun:
         air = Air(training.wire, training.seed, (self.round, self.cluster, self.index, number))
         step = PipelineStep(
             site=site,
-            cluster=self.cluster,
+            work=WorkItem(self.cluster, self.index, step=number),
             table=self.table,
             workers=self.workers,
             routes=[
@@ -158,6 +161,10 @@ class PipelineRun:
         if step.squares is not None:
             self.gradients.append(_norms(self.cluster, step.squares, step.parts))
         training.on_step(self.losses[-1])
+
+    def _label(self, kind: TransferKind) -> TransferLabel:
+        """The label of transfers before and after the local steps, which carry several stages."""
+        return TransferLabel(kind, WorkItem(self.cluster, self.index))
 
     def _parameter_bytes(self) -> dict[str, int]:
         """Bytes of trained parameters on each node but the base station, in order of the stages."""

@@ -15,6 +15,7 @@ from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import MicroBatchDraws, StageInput, StageWorker
 from collapipe_ns3.learning.batch import Batch, Payload
 from collapipe_ns3.learning.updates import Update
+from collapipe_ns3.outcome import TransferLabel, WorkItem
 from collapipe_ns3.schedule import RECEIVES, Action, ActionKind, Table, matching_receive
 
 _TRANSFER_KIND = {
@@ -28,10 +29,11 @@ _TRANSFER_KIND = {
 class PipelineStep:
     """One batch through a pipeline: forwards, backwards, and the optimizer step of each stage.
 
-    `workers` are the stages in order. `routes[i]` lists the nodes from stage i to stage i + 1,
-    including relays; the last route goes from the last stage back to the first. `optimizer` says
-    what its step costs, and `update` what it does besides. `parts` are the micro-batches, `total`
-    the number of predictions in all of them, and `air` encodes what is sent.
+    `work` has the cluster, the pipeline and the number of the step, for the records. `workers` are
+    the stages in order. `routes[i]` lists the nodes from stage i to stage i + 1, including relays;
+    the last route goes from the last stage back to the first. `optimizer` says what its step costs,
+    and `update` what it does besides. `parts` are the micro-batches, `total` the number of
+    predictions in all of them, and `air` encodes what is sent.
 
     A local head sends on the features that it receives, as they have arrived, and gets the labels
     on its own node.
@@ -42,7 +44,7 @@ class PipelineStep:
     """
 
     site: Site
-    cluster: int
+    work: WorkItem
     table: Table
     workers: Sequence[StageWorker]
     routes: Sequence[Sequence[str]]
@@ -64,7 +66,7 @@ class PipelineStep:
         try:
             async with asyncio.TaskGroup() as group:
                 for stage, worker in enumerate(self.workers):
-                    name = f"cluster {self.cluster}, stage {stage} on {worker.node}"
+                    name = f"cluster {self.work.cluster}, stage {stage} on {worker.node}"
                     group.create_task(self._stage(group, stage), name=name)
         except BaseExceptionGroup as failures:
             raise first_of(failures) from None
@@ -95,12 +97,12 @@ class PipelineStep:
             else:
                 message = to_send.pop(action)
                 group.create_task(
-                    self._send(action, message), name=f"cluster {self.cluster}, {action}"
+                    self._send(action, message), name=f"cluster {self.work.cluster}, {action}"
                 )
         await self._exchange_tied(group, stage)
         flops = self.optimizer.flops * worker.costs.parameters
-        work = partial(worker.step, self.update)
-        await self.site.compute(self._place(stage), "step", -1, flops, work)
+        update = partial(worker.step, self.update)
+        await self.site.compute(worker.node, self.work.at(stage), "step", flops, update)
 
     async def _exchange_tied(self, group: asyncio.TaskGroup, stage: int) -> None:
         """Adds the gradients of tied parameters on the node of the other copy to a stage's own.
@@ -112,7 +114,7 @@ class PipelineStep:
             return
         own = self.site.thread.later(worker.tied_gradients)
         task = self._send_tied(stage, own.result)
-        group.create_task(task, name=f"cluster {self.cluster}, {stage}, tied gradients")
+        group.create_task(task, name=f"cluster {self.work.cluster}, {stage}, tied gradients")
         other = await self._expected_tied(last - stage)
 
         def added() -> None:
@@ -123,7 +125,8 @@ class PipelineStep:
 
     async def _send_tied(self, stage: int, gradients: Callable[[], Payload]) -> None:
         route = self.routes[-1] if stage else self.routes[-1][::-1]
-        await self.site.send(route, size_bytes(self.workers[stage].tied), TransferKind.GRADIENT)
+        label = TransferLabel(TransferKind.GRADIENT, self.work.at(stage))
+        await self.site.send(route, size_bytes(self.workers[stage].tied), label)
         self._expected_tied(stage).set_result(gradients)
 
     def _expected_tied(self, sender: int) -> asyncio.Future[Callable[[], Payload]]:
@@ -147,7 +150,7 @@ class PipelineStep:
         elif worker.role == "last":
             labels = arrived.pop(Action(stage, ActionKind.RECEIVE_LABELS, m))
 
-        def work() -> Payload:
+        def computed() -> Payload:
             tensors = message.tensors()
             x = len(tensors) - len(self.parts[m].side)
             draws = MicroBatchDraws(self.air.seed, (*self.air.name, m))
@@ -160,7 +163,7 @@ class PipelineStep:
             return sent
 
         flops = worker.costs.forward_flops(shape)
-        done = await self.site.compute(self._place(stage), "F", m, flops, work)
+        done = await self.site.compute(worker.node, self.work.at(stage, m), "F", flops, computed)
         if worker.role == "last":
             self.losses[m] = Message(lambda: done.result)
         elif worker.role != "local_head":
@@ -181,9 +184,9 @@ class PipelineStep:
     ) -> None:
         worker = self.workers[stage]
         gradient = arrived.pop(Action(stage, ActionKind.RECEIVE_GRADIENT, m), None)
-        work = partial(self._backward_work, worker, m, gradient)
+        computed = partial(self._backward_work, worker, m, gradient)
         flops = worker.costs.backward_flops(self.parts[m].shape)
-        done = await self.site.compute(self._place(stage), "B", m, flops, work)
+        done = await self.site.compute(worker.node, self.work.at(stage, m), "B", flops, computed)
         # After a local head no gradient is sent back.
         if stage > 0 and self.workers[stage - 1].role != "local_head":
             to_send[Action(stage, ActionKind.SEND_GRADIENT, m)] = Message(lambda: done.result)
@@ -204,9 +207,10 @@ class PipelineStep:
         not be computed yet.
         """
         target = matching_receive(send, len(self.workers) - 1)
-        part, kind = self.parts[send.micro_batch], _TRANSFER_KIND[send.kind]
+        part, work = self.parts[send.micro_batch], self.work.at(send.stage, send.micro_batch)
+        label = TransferLabel(_TRANSFER_KIND[send.kind], work)
         if send.kind is ActionKind.SEND_LABELS:
-            await self.site.send(self.routes[-1][::-1], size_bytes(part.labels), kind)
+            await self.site.send(self.routes[-1][::-1], size_bytes(part.labels), label)
         else:
             if send.kind is ActionKind.SEND_ACTIVATION:
                 route, sent = self.routes[send.stage], self.workers[send.stage].costs.output
@@ -215,7 +219,7 @@ class PipelineStep:
                 sent = self.workers[target.stage].costs.gradient
             if len(route) > 1:  # within a node nothing is encoded or lost
                 size = sent.bytes_on_air(self.air.wire, part.shape)
-                lost = await self.site.send_once(route, size, kind)
+                lost = await self.site.send_once(route, size, label)
                 message = self.air.arrived(message, lost, send, self.site.thread)
         self._expected(target).set_result(message)
 
@@ -224,9 +228,6 @@ class PipelineStep:
         if receive not in self.inbox:
             self.inbox[receive] = asyncio.get_running_loop().create_future()
         return self.inbox[receive]
-
-    def _place(self, stage: int) -> tuple[str, int, int]:
-        return self.workers[stage].node, self.cluster, stage
 
 
 def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:

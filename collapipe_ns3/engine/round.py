@@ -17,7 +17,7 @@ from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, Pipe
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import measured_links
-from collapipe_ns3.outcome import PipelineDistortion, PipelineFate, RoundOutcome
+from collapipe_ns3.outcome import PipelineDistortion, PipelineFate, RoundOutcome, WorkItem
 from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 from collapipe_ns3.schedule import schedule_of
@@ -124,8 +124,8 @@ async def _aggregate(
     if not results:
         return {}
     flops = 2 * len(results) * state.costs.parameters  # a multiplication and an addition for each
-    work = partial(aggregator.aggregate, results, failures)
-    done = await site.compute((SERVER, -1, -1), "aggregate", -1, flops, work)
+    averaged = partial(aggregator.aggregate, results, failures)
+    done = await site.compute(SERVER, WorkItem(), "aggregate", flops, averaged)
     aggregate = done.result
     load(state.model, aggregate.parameters)
     places = [(result.cluster, result.pipeline) for result in results]

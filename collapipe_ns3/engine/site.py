@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeVar
 
 from bridge.compute import Computed, Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
-from bridge.network import Delivery, Network, TransferKind
+from bridge.network import Delivery, Network
 from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.outcome import Computation
+from collapipe_ns3.outcome import Computation, WorkItem
 from collapipe_ns3.plan import RoundPlan, Terms
 from collapipe_ns3.plugins import RAISED, described
 
@@ -62,8 +62,10 @@ class Site:
         self.network.apply(plan.links)
         self.terms = plan.terms
 
-    async def send(self, route: Sequence[str], size: int, kind: TransferKind) -> None:
+    async def send(self, route: Sequence[str], size: int, kind: str) -> None:
         """Sends bytes over every hop of a route until all have arrived, each hop before the next.
+
+        `kind` is recorded with each transfer: a `TransferKind`, or a `TransferLabel` made of one.
 
         Bytes that are missing after a hop (over a transport that repairs no losses) are sent again
         at once; a transfer that failed entirely is sent again after the pause in the plan's terms.
@@ -75,7 +77,7 @@ class Site:
                 lost = await self._hop(src, dst, missing, kind)
                 missing = sum(end - begin for begin, end in lost)
 
-    async def send_once(self, route: Sequence[str], size: int, kind: TransferKind) -> Ranges:
+    async def send_once(self, route: Sequence[str], size: int, kind: str) -> Ranges:
         """Like `send`, without repairing gaps; returns the byte ranges that never arrived.
 
         A relay passes on the full size; bytes that it lacks are missing at the end too.
@@ -86,7 +88,7 @@ class Site:
             missing = union(missing, lost) if lost else missing
         return missing
 
-    async def _hop(self, src: str, dst: str, size: int, kind: TransferKind) -> Ranges:
+    async def _hop(self, src: str, dst: str, size: int, kind: str) -> Ranges:
         """One transfer, sent again as the terms say; returns the byte ranges that are missing."""
         terms = self.terms
         delivery = await self.network.transfer(src, dst, size, kind)
@@ -101,27 +103,24 @@ class Site:
 
     async def compute(
         self,
-        place: tuple[str, int, int],
+        node: str,
+        work: WorkItem,
         action: Literal["F", "B", "step", "aggregate"],
-        micro_batch: int,
         flops: float,
-        work: Callable[[], T],
+        call: Callable[[], T],
     ) -> Computed[T]:
-        """Runs `work` on the node of `place` (node, cluster, stage).
+        """Runs `call` on a node; the computation is recorded as this `action` of `work`.
 
         It takes the simulated time that the node's profile gives for `flops`. The result may
-        be read in the torch thread, by work that is queued later, without waiting for it here.
+        be read in the torch thread, by calls that are queued later, without waiting for it here.
         """
-        node, cluster, stage = place
         profile = self.profiles[node]
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
-        done = await self._processors[node].run(work, lasting_ns)
+        done = await self._processors[node].run(call, lasting_ns)
         record = partial(
             Computation,
             node=node,
-            cluster=cluster,
-            stage=stage,
-            micro_batch=micro_batch,
+            work=work,
             action=action,
             start_ns=done.start_ns,
             end_ns=done.end_ns,

@@ -14,17 +14,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bridge.network import Position
 from collapipe_ns3.observed import MeasuredLink
-from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.outcome import RoundOutcome, work_of
 from collapipe_ns3.phases import PLANNED_PHASES, Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
+from collapipe_ns3.topology.node_facts import NodeFacts
 
 #: The columns of one row of a table.
 TableRow = dict[str, Any]
 
 #: The parts of a node's energy.
 _ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
+
+#: A node's coordinates at the start and at the end of a round.
+_PLACES = ("x_m", "y_m", "z_m", "end_x_m", "end_y_m", "end_z_m")
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
@@ -39,6 +44,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, _WORD) for key in ("node", "action")],
             *[(key, pa.int64()) for key in ("cluster", "stage", "micro_batch")],
             *[(key, pa.float64()) for key in ("start_s", "end_s", "flops", "wall_s")],
+            *[(key, pa.int64()) for key in ("pipeline", "step")],
         ],
         "transfers": [
             *[(key, _WORD) for key in ("kind", "src", "dst", "radio", "outcome")],
@@ -46,6 +52,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("extrapolated_bytes", pa.int64()),
             *[(key, pa.float64()) for key in ("start_s", "end_s", "sinr_db", "tx_power_dbm")],
             *[(key, pa.float64()) for key in ("bandwidth_hz", "airtime_s", "energy_j")],
+            *[(key, pa.int64()) for key in ("cluster", "pipeline", "stage", "micro_batch", "step")],
         ],
         "links": [
             *[(key, _WORD) for key in ("src", "dst")],
@@ -75,8 +82,29 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
             ("abandoned", pa.string()),
         ],
+        "nodes": [
+            *[(key, _WORD) for key in ("node", "role")],
+            ("cluster", pa.int64()),
+            ("profile", _WORD),
+            *[(key, pa.float64()) for key in _PLACES],
+            ("station", _WORD),
+            *[(key, pa.float64()) for key in ("memory_limit_bytes", "energy_budget_j")],
+        ],
     }.items()
 }
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecords:
+    """What is recorded of the nodes in a round: positions at its start and end, energy budgets.
+
+    A node without a position or a budget is missing there.
+    """
+
+    nodes: Sequence[NodeFacts] = ()
+    start: Mapping[str, Position] = field(default_factory=dict)
+    end: Mapping[str, Position] = field(default_factory=dict)
+    energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +115,7 @@ class RoundRecord:
     before it planned. `metrics` are the task's test metrics after the round, the main one first.
     `start_ns` is when the round began, in simulated time since the run began. `divergence` is Σ ρΓ
     of the round (`collapipe_ns3.prediction.divergence`). `energy_queues` and `explanation` are
-    those of the scheme.
+    those of the scheme. `nodes` is what the table of this name has.
     """
 
     plan: RoundPlan
@@ -101,6 +129,7 @@ class RoundRecord:
     divergence: float = math.nan
     energy_queues: Mapping[str, float] = field(default_factory=dict)
     explanation: Mapping[str, Any] = field(default_factory=dict)
+    nodes: NodeRecords = field(default_factory=NodeRecords)
 
     def tables(self) -> dict[str, list[TableRow]]:
         """The rows of each table."""
@@ -111,6 +140,7 @@ class RoundRecord:
             "pipelines": list(self._pipelines()),
             "devices": list(self._devices()),
             "rounds": [self._round()],
+            "nodes": list(self._nodes()),
         }
         run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
         return {name: [{**run, **row} for row in rows] for name, rows in tables.items()}
@@ -140,10 +170,13 @@ class RoundRecord:
                 "end_s": self._seconds(done.end_ns),
                 "flops": done.flops,
                 "wall_s": done.wall_s,
+                "pipeline": done.work.pipeline,
+                "step": done.work.step,
             }
 
     def _transfers(self) -> Iterator[TableRow]:
         for each in self.outcome.deliveries:
+            work = work_of(each)
             yield {
                 "kind": str(each.kind),
                 "src": each.src,
@@ -161,6 +194,11 @@ class RoundRecord:
                 "bandwidth_hz": each.bandwidth_hz,
                 "airtime_s": each.airtime_s,
                 "energy_j": each.energy_j,
+                "cluster": work.cluster,
+                "pipeline": work.pipeline,
+                "stage": work.stage,
+                "micro_batch": work.micro_batch,
+                "step": work.step,
             }
 
     def _links(self) -> Iterator[TableRow]:
@@ -206,6 +244,22 @@ class RoundRecord:
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": absent.get(use.device, ""),
+            }
+
+    def _nodes(self) -> Iterator[TableRow]:
+        unknown = (math.nan, math.nan, math.nan)
+        of = self.nodes
+        for each in of.nodes:
+            places = (*of.start.get(each.node, unknown), *of.end.get(each.node, unknown))
+            yield {
+                "node": each.node,
+                "role": str(each.role),
+                "cluster": each.cluster,
+                "profile": each.profile,
+                **dict(zip(_PLACES, places, strict=True)),
+                "station": each.station,
+                "memory_limit_bytes": each.memory_limit_bytes,
+                "energy_budget_j": of.energy_budgets_j.get(each.node, math.nan),
             }
 
     def _round(self) -> TableRow:

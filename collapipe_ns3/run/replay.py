@@ -33,7 +33,7 @@ from run_directory.tables import read_round, repeatable
 from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
 
 #: The tables that a replay fills with the same rows as the run.
-_COMPARED = ("transfers", "computes", "devices")
+_COMPARED = ("transfers", "computes", "devices", "nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,9 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_states(run, earlier)
     plan, sounded = plans[number]
     with TorchThread() as thread:
-        outcome = run.execute(lambda links, sounding_j: plan, sounded, thread).outcome
-    record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed)
+        episode = run.execute(lambda links, sounding_j: plan, sounded, thread)
+    outcome = episode.outcome
+    record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed, nodes=episode.nodes)
     warnings = trace_warnings(config, traces.kinds if traces else ())
     present = code_identity.of_study(config)
     return Replay(
@@ -127,10 +128,15 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
 
 
 def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The tables whose rows differ from those recorded, apart from wall-clock columns."""
+    """The tables whose rows differ from those recorded, apart from wall-clock columns.
+
+    Tables and columns that the version did not have that recorded the round are not compared.
+    """
     different = []
     for table in _COMPARED:
         was = recorded[table]
+        if was.columns.empty:
+            continue
         now = pd.DataFrame(record.tables()[table], columns=was.columns).astype(was.dtypes)
         columns = [name for name in repeatable(was).columns if name != "energy_queue"]
         if not was[columns].equals(now[columns]):

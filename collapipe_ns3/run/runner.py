@@ -16,6 +16,7 @@ import torch
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
+from bridge.network import positions
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
@@ -33,8 +34,9 @@ from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import new_model
 from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, spent_j
-from collapipe_ns3.run.records import RoundRecord
+from collapipe_ns3.run.records import NodeRecords, RoundRecord
 from collapipe_ns3.topology import networks
+from collapipe_ns3.topology.node_facts import node_facts
 from ns3_scenarios.traces import TraceFiles
 
 
@@ -70,12 +72,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A round's plan, the links that it was made from, and its outcome."""
+    """A round's plan, the links that it was made from, and its outcome.
+
+    `nodes` has the positions of the nodes, and their energy budgets.
+    """
 
     links: LinkBook
     plan: RoundPlan
     outcome: RoundOutcome
     planning_wall_s: float
+    nodes: NodeRecords
 
 
 class Run(Planning):
@@ -132,6 +138,7 @@ class Run(Planning):
             divergence=self.noise.measured(outcome.distortions),
             energy_queues=self.scheme.energy_queues(plan.round, self.profiles),
             explanation=explanation,
+            nodes=episode.nodes,
         )
         self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
@@ -186,7 +193,7 @@ class Run(Planning):
         sounded: Sequence[Pair],
         on_progress: Callable[[Progress], None],
     ) -> Episode:
-        start = RoundStart.now(site)
+        start, placed = RoundStart.now(site), positions(site.network)
         links = await self._sounded(site.network, sounded)
         began = time.perf_counter()
         plan = plan_from(links, spent_j(site.network))
@@ -203,7 +210,9 @@ class Run(Planning):
             on_step=self._step_reporter(site, plan, on_progress),
         )
         outcome = await run_round(site, self.state, plan, training, start)
-        return Episode(links, plan, outcome, planning_wall_s)
+        budgets_j = self.scheme.energy_budgets_j(plan.round, self.observation())
+        nodes = NodeRecords(node_facts(self.config), placed, positions(site.network), budgets_j)
+        return Episode(links, plan, outcome, planning_wall_s, nodes)
 
     def _step_reporter(
         self, site: Site, plan: RoundPlan, on_progress: Callable[[Progress], None]

@@ -72,6 +72,15 @@ class Explaining(Protocol):
         ...
 
 
+@runtime_checkable
+class Budgeting(Protocol):
+    """Also implemented by a scheme that keeps budgets of energy."""
+
+    def energy_budgets_j(self, observation: Observation) -> Mapping[str, float]:
+        """The budget of a round in joules, for every node that has one."""
+        ...
+
+
 class SchemeFailed(PluginFailed):
     """A scheme's own code raised an exception, or returned something invalid."""
 

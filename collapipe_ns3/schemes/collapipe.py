@@ -253,6 +253,10 @@ class CollaPipe:
         """The virtual queue of every node with an energy budget, in multiples of the budget."""
         return self.past.queues.energy
 
+    def energy_budgets_j(self, observation: Observation) -> Mapping[str, float]:
+        """The energy budget of every node that has one."""
+        return self.settings.budgets_j(observation.devices)
+
     def memory(self) -> dict[str, Any]:
         """Everything that the next plans depend on."""
         past = self.past

@@ -87,6 +87,17 @@ class GuardedScheme:
             {},
         )
 
+    def energy_budgets_j(self, round: int, observation: Observation) -> dict[str, float]:
+        """The energy budgets of a round, by node, for nodes that have one."""
+        nodes = observation.profiles.keys()
+        return self._optional(
+            "energy_budgets_j",
+            f"reporting its energy budgets of round {round}",
+            lambda value: read_figures(value, nodes),
+            {},
+            _own_observation(observation),
+        )
+
     def memory(self, round: int) -> dict[str, Any]:
         """The scheme's memory before a round, as data for a checkpoint."""
         doing = f"saving its memory before round {round}"

@@ -17,10 +17,12 @@ def media(spec: ScenarioSpec) -> tuple[Medium, ...]:
     The links of control units with their stations are listed as links with the server.
     """
     known_as = {ends: pair for pair, ends in by_station(spec).items()}
-    return tuple(_medium(band, known_as) for stack in stacks(spec) for band in stack.bands())
+    return tuple(
+        _medium(stack.name, band, known_as) for stack in stacks(spec) for band in stack.bands()
+    )
 
 
-def _medium(band: RadioBand, known_as: Mapping[Pair, Pair]) -> Medium:
+def _medium(stack: str, band: RadioBand, known_as: Mapping[Pair, Pair]) -> Medium:
     return Medium(
         name=band.name,
         links=frozenset(known_as.get(pair, pair) for pair in band.links),
@@ -38,4 +40,5 @@ def _medium(band: RadioBand, known_as: Mapping[Pair, Pair]) -> Medium:
         latency_s=band.latency_s,
         repeat_s=band.repeat_s,
         least_hz=band.least_hz,
+        stack=stack,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bridge import loop as simulated
-from bridge.network import Network
+from bridge.network import Network, Placed, Position
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plugins import RAISED, PluginFailed, described
@@ -88,7 +88,13 @@ class OwnScenario:
 _READ: dict[str, Callable[[Any], object]] = {
     "link_state": lambda states: tuple(map(MeasuredLink.of, states)),
     "usage": dict,
+    "positions": lambda places: {name: _position(place) for name, place in places.items()},
 }
+
+
+def _position(place: Any) -> Position:
+    x, y, z = map(float, place)
+    return (x, y, z)
 
 
 class _Guarded:
@@ -99,7 +105,7 @@ class _Guarded:
 
     def __init__(self, network: Network, name: str) -> None:
         self._network, self._name = network, name
-        for call in CALLS:
+        for call in (*CALLS, *(["positions"] if isinstance(network, Placed) else [])):
             if call != "deliveries":
                 read = _READ.get(call, lambda value: value)
                 setattr(self, call, self._guarded(getattr(network, call), read))

@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.network import Advance, Delivery, Grant, LinkState, Network, NodeUsage, Transfer
+from bridge.network import (
+    Advance,
+    Delivery,
+    Grant,
+    LinkState,
+    Network,
+    NodeUsage,
+    Position,
+    Transfer,
+    positions,
+)
 from collapipe_ns3.nodes import SERVER
 from ns3_scenarios.scenario import Pair, ScenarioSpec
 
@@ -91,6 +101,9 @@ class StationNetwork:
                 )
             )
         return used
+
+    def positions(self) -> Mapping[str, Position]:
+        return positions(self._network)
 
     def close(self) -> None:
         self._network.close()

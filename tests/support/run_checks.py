@@ -9,7 +9,7 @@ import pandas as pd
 import analysis
 from collapipe_ns3.result import Result
 
-TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices")
+TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices", "nodes")
 
 
 def same(one: Path, other: Path) -> None:
