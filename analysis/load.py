@@ -185,6 +185,10 @@ class Runs:
     def devices(self) -> pd.DataFrame:
         return self.table("devices")
 
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        return self.table("nodes")
+
 
 def load(*directories: str | Path) -> Runs:
     """The finished rounds of these runs and campaigns, as one set of tables.
