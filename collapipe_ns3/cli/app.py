@@ -17,6 +17,8 @@ import typer
 from collapipe_ns3.cli.check import check
 from collapipe_ns3.cli.compare import compare
 from collapipe_ns3.cli.doctor import doctor
+from collapipe_ns3.cli.figure import CONTEXT as FIGURE_CONTEXT
+from collapipe_ns3.cli.figure import figure
 from collapipe_ns3.cli.listings import profiles, schemes, studies, tasks
 from collapipe_ns3.cli.replay import replay
 from collapipe_ns3.cli.run import run
@@ -55,9 +57,9 @@ def main(
 
 #: In the order of `--help`.
 COMMANDS = (
-    run, compare, check, replay, show, validate, plan, schema, studies, profiles, schemes, tasks,
-    doctor,
+    run, compare, figure, check, replay, show, validate, plan, schema, studies, profiles,
+    schemes, tasks, doctor,
 )  # fmt: skip
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(context_settings=FIGURE_CONTEXT if command is figure else None)(command)

@@ -1,0 +1,207 @@
+"""The command `figure`: one figure of runs, as a file."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from collapipe_ns3.cli.options import JsonOption
+from collapipe_ns3.cli.reading_runs import expect_writable, load_runs, refusals, write
+from collapipe_ns3.cli.tables import print_text
+from collapipe_ns3.cli.terminal import out, print_json
+
+if TYPE_CHECKING:
+    from analysis.figures.registry import FigureKind
+
+#: Settings of the command: options that it does not have are those of the figure.
+CONTEXT = {"ignore_unknown_options": True}
+
+#: The option of the command that each figure has.
+_WIDTH = "width"
+
+
+def figure(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME RUN… [--OPTION VALUE]…",
+            help="The figure, and directories of runs or campaigns; then the figure's own options.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file; its suffix is the format."),
+    ] = None,
+    width: Annotated[
+        str, typer.Option(metavar="column|page", help="The width: 3.5 or 7.16 inches.")
+    ] = "page",
+    dpi: Annotated[
+        int, typer.Option(metavar="N", min=30, max=2400, help="Dots per inch of raster formats.")
+    ] = 300,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the figures and their options.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a figure of runs and campaigns, and write it to a file."""
+    name, directories, given = _divided(arguments or [])
+    with refusals("no figure can be drawn" if name is None else f"no figure {name}", as_json):
+        if listed:
+            _list(as_json)
+            return
+        from analysis.figures.image_file import image_bytes
+        from analysis.figures.style import CannotDraw
+        from collapipe_ns3.problems import Problem, StudyError
+
+        kind = _kind(name)
+        options = _options(kind, {**given, _WIDTH: width})
+        if output is None:
+            raise StudyError("", [Problem("-o", "expected the file to write, as in -o figure.pdf")])
+        if not directories:
+            raise StudyError("", [Problem("", "expected directories of runs after the name")])
+        image_format = _format(output)
+        expect_writable("-o", output)
+        runs = load_runs([Path(each) for each in directories])
+        try:
+            drawn = kind.draw(runs, **options)
+        except CannotDraw as error:
+            raise StudyError("", [Problem("", str(error))]) from None
+        write("-o", output, image_bytes(drawn, image_format, dpi))
+        if as_json:
+            names = [run.name for run in runs.runs]
+            print_json({"ok": True, "figure": kind.name, "file": str(output), "runs": names})
+        else:
+            print_text(out, f"{kind.title}: {output}")
+
+
+def _divided(arguments: Sequence[str]) -> tuple[str | None, list[str], dict[str, str]]:
+    """The name, the directories and the figure's options among the arguments.
+
+    Each option of a figure takes a value: `--round 3` or `--round=3`.
+    """
+    places: list[str] = []
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("--") and len(argument) > 2:
+            key, equals, value = argument.removeprefix("--").partition("=")
+            following = value if equals else next(rest, None)
+            if following is None:
+                raise typer.BadParameter(f"expected a value after {argument}")
+            options[key.replace("-", "_")] = following
+        elif argument.startswith("-") and len(argument) > 1:
+            raise typer.BadParameter(f"no such option: {argument}")
+        else:
+            places.append(argument)
+    return (places[0] if places else None), places[1:], options
+
+
+def _kind(name: str | None) -> FigureKind:
+    from analysis.figures.registry import FIGURES
+    from collapipe_ns3.names import did_you_mean
+    from collapipe_ns3.problems import Problem, StudyError
+
+    if name is None:
+        what = f"expected the name of a figure: {', '.join(FIGURES)}"
+        raise StudyError("", [Problem("", what)])
+    if name not in FIGURES:
+        what = f"there is no such figure; {did_you_mean(name, FIGURES)}"
+        raise StudyError("", [Problem("", what)])
+    return FIGURES[name]
+
+
+def _options(kind: FigureKind, given: Mapping[str, str]) -> dict[str, Any]:
+    """The figure's options with values of their types; raises `StudyError` with all problems."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from collapipe_ns3.problems import Problem, StudyError, from_pydantic
+
+    types_of = typing.get_type_hints(kind.function)
+    options: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, text in given.items():
+        if key not in kind.options:
+            what = f"the figure {kind.name} has no such option; {_near(key, kind.options)}"
+            problems.append(Problem(_shown(key), what))
+            continue
+        value = text.split(",") if _takes_several(types_of[key]) else text
+        try:
+            options[key] = TypeAdapter(types_of[key]).validate_python(value)
+        except ValidationError as error:
+            found = [problem.message for _, problem in from_pydantic(error, lambda place: ())]
+            problems.append(Problem(_shown(key), " or ".join(dict.fromkeys(found))))
+    if problems:
+        raise StudyError("", problems)
+    return options
+
+
+def _near(key: str, options: Collection[str]) -> str:
+    """The option that was probably meant, else those there are."""
+    from collapipe_ns3.names import did_you_mean
+
+    near = did_you_mean(key, [*options, "dpi", "output"])
+    if near.startswith("did you mean"):
+        return f"did you mean --{near.removeprefix('did you mean ').replace('_', '-')}"
+    return f"it has {', '.join(map(_shown, options))}"
+
+
+def _shown(key: str) -> str:
+    """An option as users write it."""
+    return f"--{key.replace('_', '-')}"
+
+
+def _takes_several(hint: Any) -> bool:
+    """Whether values of this type are lists, written with commas between their items."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return any(map(_takes_several, typing.get_args(hint)))
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Collection)
+
+
+def _format(path: Path) -> str:
+    """The format that the file's suffix names; raises `StudyError`."""
+    from analysis.figures.image_file import image_formats
+    from collapipe_ns3.problems import Problem, StudyError
+
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in image_formats():
+        which = f"not .{suffix}" if suffix else "not none"
+        choices = ", ".join(f".{each}" for each in image_formats())
+        raise StudyError("", [Problem("-o", f"{path}: expected a suffix of {choices}, {which}")])
+    return suffix
+
+
+def _list(as_json: bool) -> None:
+    from analysis.figures.registry import FIGURES
+
+    if as_json:
+        kinds = [
+            {"name": k.name, "title": k.title, "caption": k.caption, "options": _described(k)}
+            for k in FIGURES.values()
+        ]
+        print_json({"ok": True, "figures": kinds})
+        return
+    for kind in FIGURES.values():
+        options = "".join(f"\n    {name} {rest}" for name, rest in _described(kind).items())
+        print_text(out, f"{kind.name}: {kind.title}\n    {kind.caption}{options}")
+
+
+def _described(kind: FigureKind) -> dict[str, str]:
+    """The options of a figure other than its width: the type of each and its default."""
+    return {
+        _shown(key): _as_text(parameter) for key, parameter in kind.options.items() if key != _WIDTH
+    }
+
+
+def _as_text(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    named = hint if isinstance(hint, str) else inspect.formatannotation(hint)
+    if parameter.default in (None, parameter.empty):
+        return f"({named})"
+    return f"({named}; {parameter.default} unless given)"

@@ -1,0 +1,165 @@
+"""The command `figure`: its file, the figure's own options, and what it answers to mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pytest
+import studies
+from matplotlib.figure import Figure
+from typer.testing import CliRunner, Result
+
+from analysis.figures import registry
+from analysis.figures.registry import FigureKind
+from analysis.figures.style import CannotDraw, Width, new_figure, styled
+from analysis.load import Runs
+from collapipe_ns3 import Study
+from collapipe_ns3.cli.app import app
+
+CALLS: list[dict[str, Any]] = []
+
+
+@styled
+def bars(
+    runs: Runs,
+    *,
+    width: Width = "page",
+    round: int | None = None,
+    order: Literal["time", "name"] = "time",
+    shown: Sequence[str] = (),
+) -> Figure:
+    CALLS.append({"width": width, "round": round, "order": order, "shown": shown})
+    figure = new_figure(width, 2.0)
+    figure.subplots().bar(runs.rounds["round"], runs.rounds["duration_s"])
+    return figure
+
+
+@styled
+def empty(runs: Runs, *, width: Width = "page") -> Figure:
+    raise CannotDraw("these runs have no table `nodes`: an earlier version wrote them")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["figure", *arguments], env={"COLUMNS": "80"})
+
+
+@pytest.fixture(autouse=True)
+def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry has two figures, of this file."""
+    here = ModuleType("figures_of_a_test")
+    here.bars, here.empty = bars, empty  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, here.__name__, here)
+    kinds = [
+        FigureKind("bars", "Bars", "Durations.", f"{here.__name__}:bars"),
+        FigureKind("empty", "Nothing", "Never drawn.", f"{here.__name__}:empty"),
+    ]
+    monkeypatch.setattr(registry, "FIGURES", {kind.name: kind for kind in kinds})
+    CALLS.clear()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("figure")
+    Study.load(studies.write(folder)).run(out=folder / "run")
+    return str(folder / "run")
+
+
+def test_the_file_has_the_format_of_its_suffix_and_the_width_asked_for(
+    run: str, tmp_path: Path
+) -> None:
+    for suffix, begins in [("pdf", b"%PDF"), ("SVG", b"<?xml"), ("png", b"\x89PNG")]:
+        file = tmp_path / f"figure.{suffix}"
+        done = call("bars", run, "-o", str(file), "--width", "column")
+        assert done.exit_code == 0, done.stderr
+        assert file.read_bytes().startswith(begins)
+        assert done.stdout == f"Bars: {file}\n"
+    assert [each["width"] for each in CALLS] == ["column"] * 3
+    page = re.search(r'<svg [^>]*width="([\d.]+)pt"', (tmp_path / "figure.SVG").read_text())
+    assert page is not None
+    assert float(page[1]) == pytest.approx(3.5 * 72)
+
+
+def test_the_figures_own_options_get_values_of_their_types(run: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "figure.png")
+    done = call("--round", "1", "bars", "--order=name", run, "--shown", "a,b", "-o", file)
+    assert done.exit_code == 0, done.stderr
+    assert CALLS == [{"width": "page", "round": 1, "order": "name", "shown": ["a", "b"]}]
+
+
+def test_the_same_command_writes_the_same_bytes(run: str, tmp_path: Path) -> None:
+    for suffix in ("pdf", "svg", "png"):
+        one, other = tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"
+        for file in (one, other):
+            assert call("bars", run, "-o", str(file)).exit_code == 0
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_json_says_what_was_drawn(run: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "figure.pdf")
+    printed = json.loads(call("bars", run, "-o", file, "--json").stdout)
+    assert printed == {"ok": True, "figure": "bars", "file": file, "runs": ["run"]}
+
+
+def test_the_list_has_each_figure_with_its_options() -> None:
+    listed = call("--list").stdout
+    assert "bars: Bars" in listed
+    assert "--round (int | None)" in listed
+    assert "--order (Literal['time', 'name']; time unless given)" in listed
+    figures = json.loads(call("--list", "--json").stdout)["figures"]
+    assert {each["name"]: list(each["options"]) for each in figures} == {
+        "bars": ["--round", "--order", "--shown"],
+        "empty": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bras", "RUN", "-o", "f.pdf"], "did you mean bars?"),
+        (["-o", "f.pdf"], "expected the name of a figure: bars, empty"),
+        (["bars", "-o", "f.pdf"], "expected directories of runs"),
+        (["bars", "RUN"], "as in -o figure.pdf"),
+        (["bars", "RUN", "-o", "f.docx"], ".pdf, .png, .svg"),
+        (["bars", "RUN", "-o", "f"], "expected a suffix"),
+        (["bars", "RUN", "-o", "nowhere/f.pdf"], "the directory nowhere does not exist"),
+        (["bars", "RUN", "-o", "f.pdf", "--width", "wide"], "--width: expected 'column' or 'page'"),
+        (["bars", "RUN", "-o", "f.pdf", "--round", "last"], "--round: "),
+        (["bars", "RUN", "-o", "f.pdf", "--ronud", "1"], "did you mean --round?"),
+        (["empty", "RUN", "-o", "f.pdf", "--metric", "f1"], "no such option; it has --width"),
+        (["bars", "RUN", "-o", "f.pdf", "--round"], "expected a value after --round"),
+        (["bars", "RUN", "-o", "f.pdf", "-q"], "no such option: -q"),
+        (["bars", "RUN", "-o", "f.pdf", "--dpi", "1"], "--dpi"),
+        (["bars", "nothing", "-o", "f.pdf"], "there is no such directory"),
+        (["empty", "RUN", "-o", "f.pdf"], "no table `nodes`"),
+    ],
+)
+def test_a_mistake_is_answered_and_no_file_is_written(
+    run: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [run if each == "RUN" else each for each in arguments]
+    done = call(*given)
+    assert done.exit_code == 2, done.stdout
+    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(call(*given, "--json").stdout)["ok"] is False
+
+
+def test_a_run_that_can_not_be_loaded_is_left_out_with_a_warning(run: str, tmp_path: Path) -> None:
+    file = tmp_path / "figure.pdf"
+    done = call("bars", run, str(tmp_path / "nothing"), "-o", str(file))
+    assert done.exit_code == 0
+    assert "warning: " in done.stderr
+    assert "nothing" in done.stderr
+    assert file.exists()
