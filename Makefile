@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests and the simulator run side by side on few cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test bench tasks install lint format clean
+.PHONY: run test bench tasks docs linkcheck install lint format clean
 
 run: install
 	$(BIN)/collapipe-ns3 run quickstart
@@ -21,6 +21,14 @@ bench: install
 # Real tasks; COLLAPIPE_DATA and COLLAPIPE_MINILM name the folders of data and pretrained weights.
 tasks: install
 	$(BIN)/python -m benchmarks.tasks --document
+
+# The documentation site in build/site; every warning is an error.
+docs: install
+	$(BIN)/python -m sphinx -b html -E -q -W --keep-going docs build/site
+
+# Asks the hosts of all external links, so it is no part of the tests.
+linkcheck: install
+	$(BIN)/python -m sphinx -b linkcheck -E -q docs build/links
 
 install: $(READY)
 

@@ -54,6 +54,7 @@ class Power(Section):
     needs: ClassVar[Keys] = {"fixed": ("tx_power_dbm",)}
 
     kind: Annotated[Literal["fixed", "fractional"], Field(examples=["fractional"])]
+    """`fixed`: a power for all nodes; `fractional`: a power that depends on the path loss."""
     tx_power_dbm: Annotated[Dbm | None, Field(ge=-100, le=80, examples=[20.0])] = None
     """Of every node but base stations, or its maximum power if that is less."""
     p0_dbm: Annotated[Dbm, Field(ge=-300, le=80)] | None = None
@@ -77,7 +78,9 @@ class _Radio(Section):
     power: Power | None = None
     """Where a plan sets no power; left out, nodes send at their maximum power."""
     noise_figure_db: Decibels | None = None
+    """Noise figure of the receivers; 9 dB, Wi-Fi 7 dB."""
     antenna_gain_db: Decibels | None = None
+    """Gain of each antenna, when sending and when receiving; 0 dB."""
     transport: Literal["tcp", "udp", "direct"] | None = None
     """TCP, UDP, or by default the link layer alone, without IP."""
     acknowledged: bool | None = None
@@ -85,7 +88,9 @@ class _Radio(Section):
     engine: Literal["tti", "spectrum"] | None = None
     """`tti`: one event per TTI; `spectrum`: ns-3's spectrum channel. The results are the same."""
     carrier_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    """Frequency at which path loss is calculated; 2.1 GHz."""
     tti_s: Annotated[Seconds, Field(gt=0)] | None = None
+    """Transmission time interval, 0.125 to 1 ms; 1 ms."""
     target_bler: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The target block error rate of link adaptation."""
     max_transmissions: Annotated[int, Field(ge=1)] | None = None
@@ -121,6 +126,7 @@ class DeviceRadio(_Radio):
     only: ClassVar[Keys] = dict.fromkeys((*_OFDMA_KEYS, "reuse", "underlay"), ("ofdma",))
 
     stack: Literal["ofdma", "wifi"] = "ofdma"
+    """`ofdma`: this project's scheduled radio; `wifi`: ns-3's 802.11ax, ad hoc."""
     bandwidth_hz: ChannelHertz | None = None
     """Of the channel; 20 MHz for OFDMA, of which a tenth is guard band, and 80 MHz for Wi-Fi."""
     reuse: Count | None = None
@@ -150,12 +156,15 @@ class EdgeRadio(_Radio):
     only: ClassVar[Keys] = dict.fromkeys((*_OFDMA_KEYS, "duplex"), ("ofdma",))
 
     stack: Literal["ofdma", "lte"] = "ofdma"
+    """`ofdma`: this project's scheduled radio; `lte`: ns-3's LTE with its core network."""
     bandwidth_hz: ChannelHertz | None = None
     """Of the channel, 20 MHz by default; a tenth of it is guard band."""
     duplex: Literal["fdd", "tdd"] | None = None
     """OFDMA: whether each direction has a band of its own, or both take turns in one."""
     station_noise_figure_db: Decibels | None = None
+    """Noise figure of base stations; 5 dB."""
     station_antenna_gain_db: Decibels | None = None
+    """Gain of each antenna of base stations; 0 dB."""
 
     def spec(self, model: ChannelModel | None = None) -> LteSpec | OfdmaSpec:
         """The radio of the scenario, with this channel model or the stack's own."""
@@ -181,13 +190,16 @@ class Radio(Section):
     """The two radios: device to device, and device to edge."""
 
     d2d: DeviceRadio = DeviceRadio()
+    """Device to device: between a control unit and its devices, and among these."""
     d2e: EdgeRadio = EdgeRadio()
+    """Device to edge: between control units and base stations."""
 
 
 class Shadowing(Section):
     """Log-normal shadowing; keys left out are as in the channel's model. 0 dB: none."""
 
     sigma_db: Decibels | None = None
+    """Standard deviation."""
     distance_m: Metres | None = None
     """Where its correlation falls to 1/e (Gudmundson 1991; 3GPP TR 38.901, 7.4.4)."""
 
@@ -201,6 +213,7 @@ class Fading(Section):
     needs: ClassVar[Keys] = {"nakagami": ("m",)}
 
     kind: Literal["rayleigh", "nakagami"] = "rayleigh"
+    """Distribution of the gain."""
     m: Annotated[float | None, Field(examples=[3.0])] = None
     """The shape: 1 is Rayleigh fading; the larger, the less the gain varies."""
 
@@ -216,9 +229,13 @@ class ChannelModel(Section):
     shorthand = "model"
 
     model: str = Channel().kind
+    """`log-distance`, `umi`, `uma`, `indoor`, `p1411`, or the type name of an ns-3 model."""
     attributes: dict[str, Attribute] = Field(default_factory=dict)
+    """Attributes of the model, by name."""
     shadowing: Shadowing = Shadowing()
+    """Log-normal shadowing."""
     fading: Fading | None = None
+    """Block fading; by default none."""
 
     def over(self, own: Channel) -> Channel:
         """The channel; attributes left out are those of a stack's own channel of this model."""
@@ -235,4 +252,6 @@ class Propagation(Section):
     """The propagation of each radio; a model left out is that of the radio's stack."""
 
     d2d: ChannelModel | None = None
+    """Of the radio between devices."""
     d2e: ChannelModel | None = None
+    """Of the radio between control units and base stations."""

@@ -37,6 +37,7 @@ class Scheme(Section):
     shorthand = "name"
 
     name: Annotated[str, Field(examples=["pipeline"])] = "pipeline"
+    """A name that `collapipe-ns3 schemes` lists."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the scheme's constructor."""
 
@@ -56,6 +57,7 @@ class Lora(Section):
     """Low-rank changes of frozen blocks; the last part is trained as a whole."""
 
     rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    """The rank of each change, which is the product of two matrices B·A."""
     alpha: Annotated[float, Field(gt=0, le=1e6)] = 16.0
     """The change is multiplied by alpha / rank."""
     targets: Annotated[tuple[str, ...], Strict(False)] = ()
@@ -72,14 +74,19 @@ class Model(Section):
     name: str = "transformer"
     """A name in `collapipe_ns3.learning.models.MODELS`: an encoder-decoder, or an encoder."""
     width: Annotated[int, Field(ge=1, le=65_536)] = 64
+    """Features of a token in every block."""
     heads: Annotated[int, Field(ge=1, le=65_536)] = 4
+    """Attention heads of a block; they divide the width."""
     feed_forward: Annotated[int, Field(ge=1, le=262_144)] = 256
+    """Features of the hidden layer of a block's feed-forward network."""
     encoder_blocks: _Blocks = 6
+    """Blocks of the encoder, which the segments of a pipeline divide among devices."""
     decoder_blocks: _Blocks = 2
     """Only models with a decoder have them."""
     norm: Literal["pre", "post"] = "pre"
     """Where a built-in model normalises: before each sub-layer, or after it."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the activations that dropout sets to zero in training."""
     tied_output: bool = False
     """Whether the target embedding is also the output layer of `transformer`."""
     pooling: Literal["mean", "first"] = "mean"
@@ -87,6 +94,7 @@ class Model(Section):
     checkpoint: str | None = None
     """A folder with a pretrained model of Hugging Face's transformers, in safetensors."""
     lora: Lora | None = None
+    """Low-rank changes that are trained instead of the blocks; by default all weights are."""
 
     @field_validator("name")
     @classmethod
@@ -104,6 +112,7 @@ class Task(Section):
     shorthand = "name"
 
     name: Annotated[str, Field(examples=["numbers"])] = "numbers"
+    """A name that `collapipe-ns3 tasks` lists."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -119,6 +128,7 @@ class Training(Section):
     optimizer_settings: dict[str, Any] = Field(default_factory=dict)
     """Keywords of the optimizer's constructor, such as `weight_decay`."""
     learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 2e-3
+    """The learning rate after the warm-up."""
     schedule: Schedule = "constant"
     """How the learning rate falls after the warm-up: to zero at the last step of all rounds."""
     warm_up_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
@@ -166,19 +176,26 @@ class Node(Section):
     shorthand = "profile"
 
     profile: Annotated[str, Field(examples=["raspberry-pi-4"])]
+    """A name that `collapipe-ns3 profiles` lists."""
     position: Position | None = None
+    """East, north, and height above ground (default 1.5 m); by default drawn, see `placement`."""
     motion: Motion | None = None
     """Motion of the node; a trajectory (`way`) begins at its own position. A control unit takes its
     devices along."""
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
     """The most that it can radiate."""
     rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power while it receives; by default that of the profile, as the next five keys."""
     active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power while it computes."""
     flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
+    """FLOPs that it computes in a second of training in float32."""
     flops_per_s_bf16: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
     """Where `training.precision` is bfloat16; by default that of float32."""
     overhead_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
+    """Time that is added to every computation."""
     memory_bytes: Annotated[Bytes, Field(gt=0, le=1e15)] | None = None
+    """Memory that training may use."""
 
     @field_validator("profile")
     @classmethod
@@ -208,17 +225,20 @@ class Server(Node):
     """The base station with its edge server."""
 
     profile: str = "edge-server"
+    """A name that `collapipe-ns3 profiles` lists."""
 
 
 class Cluster(Section):
     """A control unit, which holds the data, and the devices that compute for it."""
 
     cu: Annotated[Node, Field(examples=["jetson-nano"])]
+    """The control unit."""
     devices: Annotated[
         tuple[Node, ...],
         Strict(False),
         Field(min_length=1, max_length=1000, examples=[["raspberry-pi-4"]]),
     ]
+    """The devices, which compute the segments of the encoder."""
     position: Position | None = None
     """Position of the control unit; by default drawn within the cell."""
     motion: Motion | None = None
@@ -237,7 +257,9 @@ class Station(Section):
     """A further base station, otherwise like the server's; the core network has no delay."""
 
     position: Annotated[Position, Field(examples=[[1e4, 0.0, 10.0]])]
+    """East, north and height of its antenna."""
     motion: Motion | None = None
+    """Motion of the station; by default it stands still."""
 
 
 class Placement(Section):
@@ -260,22 +282,39 @@ class StudyConfig(Section):
         str,
         Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["my-study"]),
     ]
+    """The name of the study, which the directories of its runs begin with."""
     description: Annotated[str, Field(max_length=10_000)] = ""
+    """What `collapipe-ns3 studies` prints beside the name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """The seed of all randomness: weights, data, positions, channels."""
     rounds: Count = 10
+    """The number of rounds."""
     scheme: Scheme = Scheme()
+    """What plans the rounds."""
     scenario: Scenario | None = None
+    """A function that builds the network instead of the study's radios."""
     model: Model = Model()
+    """The model that is trained."""
     task: Task = Task()
+    """The learning task: its data and its metrics."""
     training: Training = Training()
+    """Optimizer, batches, local steps, and formats of numbers."""
     clusters: Annotated[tuple[Cluster, ...], Strict(False), Field(min_length=1, max_length=1000)]
+    """The clusters, each with a control unit and devices."""
     server: Server = Server(position=(0.0, 0.0, MAST_M))
+    """The first base station and its edge server."""
     stations: Annotated[tuple[Station, ...], Strict(False), Field(max_length=1000)] = ()
+    """Further base stations, which share the edge server."""
     placement: Placement = Placement()
+    """Where nodes without a position are drawn."""
     mobility: Mobility = Mobility()
+    """A file with the movements of nodes."""
     radio: Radio = Radio()
+    """The radios."""
     propagation: Propagation = Propagation()
+    """The channels of the radios."""
     interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
+    """Jammers and background traffic."""
     fidelity: Fidelity = "packet"
     """`packet`: every byte is simulated as packets; `sampled`: of a long transfer only a prefix is,
     until its goodput has settled, and the rest is extrapolated from it."""

@@ -45,6 +45,7 @@ class Motion(Section):
     needs: ClassVar[Keys] = {"way": ("corners",)}
 
     kind: Literal["random-waypoint", "way"] = "random-waypoint"
+    """How it moves."""
     radius_m: Metres | None = None
     """Of the disc; 20 m."""
     speed_m_s: _Pair | None = None
@@ -92,6 +93,7 @@ class Mobility(Section):
     shorthand = "trace"
 
     trace: str | None = None
+    """The name of the file."""
     nodes: dict[str, _FileNode] | None = None
     """The name in the file for each node of the study. If left out, a CSV file has the study's
     names, and `$node_(k)` of ns-2 is the k-th control unit or device, from 0, by clusters."""
@@ -136,22 +138,35 @@ class Interferer(Section):
     needs: ClassVar[Keys] = {"jammer": ("position",), "background": ("src", "dst", "rate_bps")}
 
     kind: Annotated[Literal["jammer", "background"], Field(examples=["jammer"])]
+    """What it is; each kind has keys of its own."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Its name; by default its kind and its number."""
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80, examples=[20.0])]
+    """Its transmit power."""
     band: Literal["d2d", "uplink", "downlink"] = "d2d"
+    """The band in which it sends."""
     channel: int | None = None
     """A Wi-Fi channel or an OFDMA sub-band; if left out, the default one, or all for a jammer."""
     on_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    """When it begins."""
     off_s: Annotated[Seconds, Field(gt=0)] | None = None
+    """When it ends; by default never."""
     position: Annotated[Position | None, Field(examples=[[1e5, 1e5]])] = None
+    """Of a jammer: east, north, and the height above ground, by default 1.5 m."""
     duty_cycle: float | None = None
     """The share of each period in which it is on; 1."""
     period_s: Seconds | None = None
+    """The period of a jammer; 10 ms."""
     motion: Motion | None = None
+    """Motion of a jammer; by default it stands still."""
     src: Annotated[Position | None, Field(examples=[[1e5, 1e5]])] = None
+    """Position of the sender of background traffic."""
     dst: Annotated[Position | None, Field(examples=[[1e5, 1e5 + 9]])] = None
+    """Position of the receiver of background traffic."""
     rate_bps: Annotated[BitsPerSecond | None, Field(gt=0, examples=[1e6])] = None
+    """Rate of background traffic."""
     packet_bytes: Count | None = None
+    """Payload of each datagram of background traffic; 1200 bytes."""
 
     def interferer(self, number: int) -> interferers.Interferer:
         """The scenario's interferer; the number is used for a name if none is given."""

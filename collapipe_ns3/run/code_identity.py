@@ -41,6 +41,7 @@ NO_PART_OF_A_RUN = (
     "collapipe_ns3/contract/*",
     "collapipe_ns3/run/preview.py",
     "collapipe_ns3/run/replay.py",
+    "run_directory/columns.py",  # descriptions for documents
     "collapipe_ns3/studies/*",  # a run keeps its resolved study
     "*/py.typed",
 )

@@ -1,0 +1,32 @@
+"""A Sphinx extension for pages that are generated when the site is built.
+
+A line `<!-- generated: NAME -->` of a page is replaced by the Markdown that the function with that
+name in `GENERATORS` returns, so that what the code says is written down once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from reference_columns import columns
+from reference_command_line import command_line
+from reference_study_keys import study_keys
+from sphinx.application import Sphinx
+
+GENERATORS: Mapping[str, Callable[[], str]] = {
+    "columns": columns,
+    "command-line": command_line,
+    "study-keys": study_keys,
+}
+
+_MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.M)
+
+
+def _fill(app: Sphinx, page: str, source: list[str]) -> None:
+    source[0] = _MARK.sub(lambda mark: GENERATORS[mark[1]](), source[0])
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    app.connect("source-read", _fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

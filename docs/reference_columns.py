@@ -1,0 +1,30 @@
+"""The reference of the tables of a run, from the schemas with which they are written."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from collapipe_ns3.run.records import SCHEMAS
+from run_directory.columns import COLUMNS, COMMON, ROWS, unit
+
+
+def columns() -> str:
+    """A section for each table with its columns, as Markdown."""
+    return "\n\n".join(_section(name, schema) for name, schema in SCHEMAS.items())
+
+
+def _section(name: str, schema: pa.Schema) -> str:
+    rows = ["| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+    for field in schema:
+        if field.name not in COMMON:
+            cells = (_type(field.type), unit(field.name), COLUMNS[name][field.name])
+            rows.append(f"| `{field.name}` | {' | '.join(cells)} |")
+    return "\n\n".join([f"## `{name}`", ROWS[name], "\n".join(rows)])
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return "category"
+    if pa.types.is_integer(kind):
+        return "integer"
+    return "number" if pa.types.is_floating(kind) else "text"

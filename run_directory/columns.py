@@ -1,0 +1,174 @@
+"""What each column of each table of a run means, for documents and displays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: What a row of each table is.
+ROWS: Mapping[str, str] = {
+    "rounds": "A row for each round.",
+    "computes": "A row for each computation of a node: a stage's forward or backward pass of a "
+    "micro-batch, an optimizer step, or the aggregation at the base station.",
+    "transfers": "A row for each transfer between two nodes that has ended, soundings included. It "
+    "has the activity of the sender's radio for the transfer's own bytes.",
+    "links": "A row for each directed link that the scheme was shown before it planned the round.",
+    "pipelines": "A row for each planned pipeline.",
+    "devices": "A row for each node, control units and base stations included.",
+    "nodes": "A row for each node and interferer: where it was, and what limits it.",
+}
+
+#: Columns that every table has.
+COMMON: Mapping[str, str] = {
+    "scheme": "Scheme that planned the round.",
+    "seed": "Seed of the run.",
+    "round": "Number of the round, from 0.",
+}
+
+_CLUSTER = "Number of the cluster, from 0; −1 for the base station."
+_STEP = "Number of the local step within the round, from 0; −1 where there is none."
+_PIPELINE = "Number of the pipeline within its cluster, from 0; −1 where there is none."
+
+#: The meaning of the other columns, by table. Instants are simulated time since the run began.
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "rounds": {
+        "start_s": "Beginning of the round.",
+        "end_s": "End of the round.",
+        "duration_s": "Duration of the round; the sum of its phases.",
+        "broadcast_s": "Phase in which the base station sends the model to the devices. Phases are "
+        "those of the pipeline that finished last.",
+        "pipeline_s": "Phase of the local steps.",
+        "gather_s": "Phase in which the devices send their segments to the control unit.",
+        "upload_s": "Phase in which the control unit sends the model to the base station.",
+        "aggregate_s": "Phase in which the base station averages the models.",
+        "sounding_s": "Phase in which links are measured before the plan is made.",
+        "computation_s": "The longest time that any pipeline took for its local steps, transfers "
+        "between its stages included.",
+        "planning_wall_s": "Wall-clock time of planning, which takes no simulated time.",
+        "loss": "Training loss: the mean over local steps and clusters, weighted by their data; "
+        "nan where no pipeline was averaged.",
+        "metric": "The task's main metric on the test set after the round.",
+        "energy_j": "Energy of all nodes, for computing and radio.",
+        "device_energy_j": "Energy of all devices, without control units and base stations.",
+        "compute_energy_j": "Energy of all nodes for computing.",
+        "tx_energy_j": "Energy of all nodes for sending.",
+        "rx_energy_j": "Energy of all nodes for receiving.",
+        "divergence": "Divergence Σ ρΓ of the gradients, in units of σ²/B, which a round without "
+        "losses has.",
+        "peak_device_memory_bytes": "The largest peak memory of any device that held blocks.",
+        "failed_pipelines": "Number of pipelines that failed.",
+        "abandoned": "The clusters in which every pipeline failed, and why; else empty.",
+    },
+    "computes": {
+        "node": "Node that computes.",
+        "action": "`F` (forward), `B` (backward), `step` (optimizer) or `aggregate`.",
+        "cluster": "Number of the cluster, from 0; −1 for the aggregation.",
+        "pipeline": _PIPELINE,
+        "step": _STEP,
+        "stage": "Number of the stage in the pipeline, 0 being the first part of the model; −1 for "
+        "the aggregation.",
+        "micro_batch": "Number of the micro-batch, from 0; −1 for optimizer steps and the "
+        "aggregation.",
+        "start_s": "Beginning.",
+        "end_s": "End.",
+        "flops": "Floating-point operations of the computation.",
+        "wall_s": "Wall-clock time that PyTorch took.",
+    },
+    "transfers": {
+        "kind": "`model`, `parameters`, `activation`, `gradient`, `labels` or `sounding`.",
+        "src": "Sender.",
+        "dst": "Receiver.",
+        "radio": "Radio over which it was sent.",
+        "outcome": "`delivered`, `partial` (some bytes were lost), `lost`, `cut` (by its sender) "
+        "or `refused` (no connection was made).",
+        "cluster": "Number of the cluster, from 0; −1 where there is none.",
+        "pipeline": _PIPELINE,
+        "stage": "Number of the sender's stage in the pipeline; −1 where there is none.",
+        "micro_batch": "Number of the micro-batch, from 0; −1 where there is none.",
+        "step": _STEP,
+        "bytes": "Size of the payload.",
+        "lost_bytes": "Bytes of the payload that did not arrive.",
+        "retransmissions": "TCP: segments that TCP sent again. UDP and the link layer: transport "
+        "blocks that HARQ sent again.",
+        "extrapolated_bytes": "Bytes that were not simulated as packets (`fidelity: sampled`).",
+        "start_s": "When the payload was passed to the transport.",
+        "end_s": "When its last byte arrived, or the transfer ended otherwise.",
+        "sinr_db": "Mean SINR at the receiver, weighted by airtime; nan where nothing was sent.",
+        "tx_power_dbm": "Transmit power.",
+        "bandwidth_hz": "Bandwidth on which it was sent.",
+        "airtime_s": "Time for which its bytes were on the air, retransmissions included.",
+        "energy_j": "Radiated energy: transmit power × airtime.",
+    },
+    "links": {
+        "src": "Sender.",
+        "dst": "Receiver.",
+        "gain_db": "Received over radiated power, antennas included.",
+        "interference_dbm_hz": "Power spectral density of noise and interference at the receiver.",
+        "sinr_db": "SINR at the power and over the bandwidth of the latest measurement.",
+        "goodput_bps": "Bits that arrived per second in which the link had something to send; 0 "
+        "before anything but soundings was sent.",
+        "loss": "Share of the bytes that did not arrive.",
+        "age_s": "Time since the latest measurement.",
+        "tx_power_dbm": "Transmit power at the latest measurement.",
+    },
+    "pipelines": {
+        "cluster": "Number of the cluster, from 0.",
+        "pipeline": "Number of the pipeline within its cluster, from 0.",
+        "micro_batches": "Number of micro-batches of a batch.",
+        "devices": "Devices of its segments, in order.",
+        "schedule": "Pipeline schedule.",
+        "fate": "`averaged` or `failed`.",
+        "weight": "Weight in the average of the models; 0 where it failed.",
+        "loss": "Training loss, the mean over its local steps; nan where it failed.",
+        "end_s": "When its last parameters arrived, or when it failed.",
+        "reason": "Why it failed; else empty.",
+    },
+    "devices": {
+        "device": "Node.",
+        "cluster": _CLUSTER,
+        "blocks": "Number of encoder blocks that it held.",
+        "peak_memory_bytes": "Peak memory: weights, gradients, optimizer states, activations.",
+        "compute_energy_j": "Energy for computing.",
+        "tx_energy_j": "Energy for sending, soundings included.",
+        "rx_energy_j": "Energy for receiving, soundings included.",
+        "radio_energy_j": "Energy for sending and receiving together.",
+        "energy_queue": "Virtual queue of its energy budget after the round, in budgets; nan where "
+        "the scheme keeps none.",
+        "sits_out": "Why the scheme did not use the device; else empty.",
+    },
+    "nodes": {
+        "node": "Node or interferer.",
+        "role": "`base station`, `control unit`, `device` or `interferer`.",
+        "cluster": "Number of the cluster, from 0; −1 where there is none.",
+        "profile": "Device profile.",
+        "x_m": "Position east of the base station's mast at the beginning of the round.",
+        "y_m": "Position north of the base station's mast at the beginning of the round.",
+        "z_m": "Height above ground at the beginning of the round.",
+        "end_x_m": "Position east at the end of the round.",
+        "end_y_m": "Position north at the end of the round.",
+        "end_z_m": "Height above ground at the end of the round.",
+        "station": "Base station that serves the node; empty where there is none.",
+        "memory_limit_bytes": "Memory that training may use; nan where there is no limit.",
+        "energy_budget_j": "The scheme's budget of energy for a round; nan where there is none.",
+    },
+}  # fmt: skip
+
+#: Units by the end of a column's name; the longest one counts.
+_UNITS = {
+    "_s": "s",
+    "_j": "J",
+    "_m": "m",
+    "_w": "W",
+    "bytes": "byte",
+    "_hz": "Hz",
+    "_bps": "bit/s",
+    "_db": "dB",
+    "_dbm": "dBm",
+    "_dbm_hz": "dBm/Hz",
+    "flops": "FLOP",
+}
+
+
+def unit(column: str) -> str:
+    """The unit of a column's values, which its name ends with; empty where there is none."""
+    ends = [end for end in _UNITS if column.endswith(end)]
+    return _UNITS[max(ends, key=len)] if ends else ""

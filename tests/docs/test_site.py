@@ -1,0 +1,133 @@
+"""The documentation site builds without a warning, and asks the network for nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from collapipe_ns3.reading.study_schema import study_schema
+from collapipe_ns3.run.records import SCHEMAS
+from run_directory.columns import COLUMNS, COMMON, ROWS, unit
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: Attributes whose address a browser loads by itself; that of a link is loaded when it is clicked.
+LOADED = {"src", "srcset", "poster", "data", "action"}
+
+
+class Loads(HTMLParser):
+    """Collects the addresses that a page loads, and those that its style sheets import."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value and (name in LOADED or (tag == "link" and name == "href")):
+                self.addresses.append(value)
+
+
+def is_external(address: str) -> bool:
+    return "://" in address or address.startswith("//")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, as `make docs` builds it."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", "-q", "-W", "--keep-going"]
+    command += ["-d", str(tmp_path_factory.mktemp("doctrees")), str(ROOT / "docs"), str(out)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 15
+    assert {
+        (str(page.relative_to(site)), address)
+        for page in pages
+        for address in Loads(page).addresses
+        if is_external(address)
+    } == set()
+    styles = "".join(sheet.read_text() for sheet in site.rglob("*.css"))
+    assert "@import" not in styles
+    assert "url(http" not in styles.replace('"', "").replace("'", "")
+
+
+def test_a_page_that_loads_from_elsewhere_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<a href="https://fine.example">x</a><img src="//other.example/a.png">'
+        '<link rel="stylesheet" href="https://fonts.example/f.css"><script src="local.js"></script>'
+    )
+    external = [address for address in Loads(page).addresses if is_external(address)]
+    assert external == ["//other.example/a.png", "https://fonts.example/f.css"]
+
+
+@pytest.mark.slow
+def test_the_reference_has_every_command_key_and_column(site: Path) -> None:
+    from typer.main import get_command
+
+    from collapipe_ns3.cli.app import app
+
+    commands = (site / "reference" / "command-line.html").read_text()
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert f'id="collapipe-ns3-{name}"' in commands
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert parameter.param_type_name == "argument" or option in commands
+    keys = (site / "reference" / "study-keys.html").read_text()
+    for key, _ in described_keys(study_schema()):
+        assert f">{key}<" in keys
+    tables = (site / "reference" / "tables.html").read_text()
+    for schema in SCHEMAS.values():
+        for column in schema.names:
+            assert f">{column}<" in tables
+
+
+def described_keys(schema: object) -> Iterator[tuple[str, str]]:
+    """Each key of a study with its description, which is empty where there is none."""
+    if isinstance(schema, list):
+        for value in schema:
+            yield from described_keys(value)
+    if isinstance(schema, dict):
+        for key, value in schema.get("properties", {}).items():
+            if "const" not in value:  # the name of a task
+                yield key, value.get("description", "")
+        for value in schema.values():
+            yield from described_keys(value)
+
+
+def test_every_key_of_a_study_is_described() -> None:
+    found = list(described_keys(study_schema()))
+    assert len(found) > 150
+    assert [key for key, text in found if not text or text.startswith("in ")] == []
+
+
+def test_every_column_of_a_table_is_described() -> None:
+    assert set(SCHEMAS) <= set(ROWS)
+    undescribed = {
+        name: lacking
+        for name, schema in SCHEMAS.items()
+        if (lacking := set(schema.names) - set(COMMON) - set(COLUMNS[name]))
+    }
+    assert undescribed == {}
+
+
+def test_units_follow_from_the_names_of_columns() -> None:
+    assert unit("interference_dbm_hz") == "dBm/Hz"
+    assert unit("tx_power_dbm") == "dBm"
+    assert unit("bandwidth_hz") == "Hz"
+    assert unit("lost_bytes") == "byte"
+    assert unit("duration_s") == "s"
+    assert unit("loss") == ""
