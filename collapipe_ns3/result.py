@@ -32,7 +32,7 @@ def load(run_dir: str | Path) -> Result:
 class Result:
     """A run, whose directory is read at the first access.
 
-    The tables have the columns of `collapipe_ns3.run.records.SCHEMAS`. The first access raises
+    The tables have the columns of `run_directory.schemas.SCHEMAS`. The first access raises
     `NotARun` or `NotWhole` where the directory holds no run, or not all of it.
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from collapipe_ns3.run.records import SCHEMAS
 from run_directory.columns import COLUMNS, COMMON, ROWS, unit
+from run_directory.schemas import SCHEMAS
 
 
 def columns() -> str:

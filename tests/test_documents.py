@@ -10,7 +10,7 @@ import pytest
 
 from analysis import repeatable
 from collapipe_ns3 import Study
-from collapipe_ns3.run.records import SCHEMAS
+from run_directory.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"

@@ -17,81 +17,13 @@ import pyarrow.parquet as pq
 from bridge.network import Position
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome, work_of
-from collapipe_ns3.phases import PLANNED_PHASES, Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.topology.node_facts import NodeFacts
+from run_directory.schemas import ENERGIES, PLACES, SCHEMAS
 
 #: The columns of one row of a table.
 TableRow = dict[str, Any]
-
-#: The parts of a node's energy.
-_ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
-
-#: A node's coordinates at the start and at the end of a round.
-_PLACES = ("x_m", "y_m", "z_m", "end_x_m", "end_y_m", "end_z_m")
-
-_WORD = pa.dictionary(pa.int32(), pa.string())
-_RUN = [("scheme", _WORD), ("seed", pa.int64()), ("round", pa.int64())]
-
-#: The columns of each table. Seconds are simulated time since the run began, or durations of it,
-#: except in columns with `wall` in their names. Only the `wall` columns differ between runs of the
-#: same study, seed and code (`run_directory.tables.repeatable`).
-SCHEMAS: Mapping[str, pa.Schema] = {
-    name: pa.schema([*_RUN, *columns])
-    for name, columns in {
-        "computes": [
-            *[(key, _WORD) for key in ("node", "action")],
-            *[(key, pa.int64()) for key in ("cluster", "stage", "micro_batch")],
-            *[(key, pa.float64()) for key in ("start_s", "end_s", "flops", "wall_s")],
-            *[(key, pa.int64()) for key in ("pipeline", "step")],
-        ],
-        "transfers": [
-            *[(key, _WORD) for key in ("kind", "src", "dst", "radio", "outcome")],
-            *[(key, pa.int64()) for key in ("bytes", "lost_bytes", "retransmissions")],
-            ("extrapolated_bytes", pa.int64()),
-            *[(key, pa.float64()) for key in ("start_s", "end_s", "sinr_db", "tx_power_dbm")],
-            *[(key, pa.float64()) for key in ("bandwidth_hz", "airtime_s", "energy_j")],
-            *[(key, pa.int64()) for key in ("cluster", "pipeline", "stage", "micro_batch", "step")],
-        ],
-        "links": [
-            *[(key, _WORD) for key in ("src", "dst")],
-            *[(key, pa.float64()) for key in ("gain_db", "interference_dbm_hz", "sinr_db")],
-            *[(key, pa.float64()) for key in ("goodput_bps", "loss", "age_s", "tx_power_dbm")],
-        ],
-        "pipelines": [
-            *[(key, pa.int64()) for key in ("cluster", "pipeline", "micro_batches")],
-            *[(key, _WORD) for key in ("devices", "schedule", "fate")],
-            *[(key, pa.float64()) for key in ("weight", "loss", "end_s")],
-            ("reason", pa.string()),
-        ],
-        "devices": [
-            ("device", _WORD),
-            *[(key, pa.int64()) for key in ("cluster", "blocks", "peak_memory_bytes")],
-            *[(key, pa.float64()) for key in _ENERGIES],
-            ("radio_energy_j", pa.float64()),  # of sending and receiving together
-            *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
-        ],
-        "rounds": [
-            *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s")],
-            *[(f"{phase}_s", pa.float64()) for phase in (*PLANNED_PHASES, Phase.SOUNDING)],
-            *[(key, pa.float64()) for key in ("computation_s", "planning_wall_s")],
-            *[(key, pa.float64()) for key in ("loss", "metric", "energy_j", "device_energy_j")],
-            *[(key, pa.float64()) for key in _ENERGIES],
-            ("divergence", pa.float64()),
-            *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
-            ("abandoned", pa.string()),
-        ],
-        "nodes": [
-            *[(key, _WORD) for key in ("node", "role")],
-            ("cluster", pa.int64()),
-            ("profile", _WORD),
-            *[(key, pa.float64()) for key in _PLACES],
-            ("station", _WORD),
-            *[(key, pa.float64()) for key in ("memory_limit_bytes", "energy_budget_j")],
-        ],
-    }.items()
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +188,7 @@ class RoundRecord:
                 "role": str(each.role),
                 "cluster": each.cluster,
                 "profile": each.profile,
-                **dict(zip(_PLACES, places, strict=True)),
+                **dict(zip(PLACES, places, strict=True)),
                 "station": each.station,
                 "memory_limit_bytes": each.memory_limit_bytes,
                 "energy_budget_j": of.energy_budgets_j.get(each.node, math.nan),
@@ -276,7 +208,7 @@ class RoundRecord:
             "metric": metric,
             "energy_j": outcome.total_energy_j,
             "device_energy_j": outcome.device_energy_j,
-            **{key: math.fsum(getattr(use, key) for use in outcome.devices) for key in _ENERGIES},
+            **{key: math.fsum(getattr(use, key) for use in outcome.devices) for key in ENERGIES},
             "divergence": self.divergence,
             "peak_device_memory_bytes": outcome.peak_device_memory_bytes,
             "failed_pipelines": sum(each.fate == "failed" for each in outcome.pipelines),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from collapipe_ns3.reading.study_schema import study_schema
-from collapipe_ns3.run.records import SCHEMAS
 from run_directory.columns import COLUMNS, COMMON, ROWS, unit
+from run_directory.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent.parent
 

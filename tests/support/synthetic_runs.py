@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from collapipe_ns3.run.records import SCHEMAS
+from run_directory.schemas import SCHEMAS
 from run_directory.writing import RunDirectory
 
 #: Rows of a table, with any of its columns.
@@ -30,7 +30,7 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]] | pd.DataFrame
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "computes": {"node": "c0.d0", "action": "F", "end_s": 1.0},
     "transfers": {
-        "kind": "activations",
+        "kind": "activation",
         "src": "c0.d0",
         "dst": "c0.d1",
         "radio": "ofdma",
@@ -39,6 +39,12 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "links": {"src": "c0.d0", "dst": "c0.d1"},
     "pipelines": {"micro_batches": 1, "schedule": "gpipe", "fate": "averaged", "weight": 1.0},
+    "nodes": {
+        "node": "c0.d0",
+        "role": "device",
+        "memory_limit_bytes": math.nan,
+        "energy_budget_j": math.nan,
+    },
     "devices": {"device": "c0.d0", "blocks": 1, "energy_queue": math.nan},
 }
 
@@ -52,7 +58,7 @@ def write_run(
     plans: Sequence[Mapping[str, Any]] = (),
     study: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
-    media: Sequence[Mapping[str, Any]] | None = None,
+    media: Sequence[Mapping[str, Any]] = (),
     without: Collection[str] = (),
     **tables: Rows,
 ) -> Path:
@@ -76,9 +82,9 @@ def write_run(
         head = {"name": "synthetic", "seed": seed, "rounds": count, "scheme": {"name": scheme}}
         of_task = {"name": "numbers", "metric": _METRIC}
         made_by = {"scheme": scheme, "seed": seed, "task": of_task, **(manifest or {})}
-        directory.describe(yaml.safe_dump({**head, **(study or {})}, sort_keys=False), made_by)
-        if media is not None:
-            (path / "media.json").write_text(json.dumps(media))
+        directory.describe(
+            yaml.safe_dump({**head, **(study or {})}, sort_keys=False), made_by, media=media
+        )
         for number in range(count):
             values = {"scheme": scheme, "seed": seed, "round": number}
             files = {
