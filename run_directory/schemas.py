@@ -1,4 +1,4 @@
-"""The columns of the tables of a run, of which `run_directory.columns` says what they mean."""
+"""The columns of the tables of a run."""
 
 from __future__ import annotations
 
