@@ -21,14 +21,15 @@ from analysis.round_timeline import (
     round_phases,
     slowest_round,
 )
+from collapipe_ns3 import Study
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> analysis.Runs:
-    from collapipe_ns3 import Study
-
     folder = tmp_path_factory.mktemp("runs")
-    return analysis.load(Study.load(studies.write(folder)).run(out=folder / "run").directory)
+    training = {"batch_size": 8, "local_steps": 2}
+    study = Study.load(studies.write(folder, training=training))
+    return analysis.load(study.run(out=folder / "run").directory)
 
 
 def _bars(*rows: tuple[str, str, float, float, int, int]) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def test_computing_and_waiting_fill_the_pipeline_phase_without_overlap(run: anal
     bars = round_bars(run, 0)
     phases = pipeline_phases(bars)
     shares = bubble_shares(bars).set_index("node")
-    assert list(shares.index) == ["c0.cu", "c0.d0", "c0.d1", "bs"] or len(shares) >= 3
+    assert set(shares.index) == set(bars[bars["stage"] >= 0]["node"])
     for node in shares.index:
         own = bars[(bars["node"] == node) & bars["track"].isin([COMPUTE, WAIT])]
         own = own[own["kind"] != "aggregate"].sort_values("start_s")
@@ -83,13 +84,12 @@ def test_computing_and_waiting_fill_the_pipeline_phase_without_overlap(run: anal
 
 def test_local_steps_and_micro_batches_are_numbered(run: analysis.Runs) -> None:
     bars = round_bars(run, 0)
-    steps = int(run.study["training"]["local_steps"])
     trained = bars[(bars["track"] == COMPUTE) & (bars["stage"] >= 0)]
-    assert sorted(trained["step"].unique()) == list(range(steps))
+    assert sorted(trained["step"].unique()) == [0, 1]
     for _, stage in trained.groupby(["node", "cluster", "stage"]):
         in_time = stage.sort_values("start_s", kind="stable")
         assert in_time["step"].is_monotonic_increasing
-        assert (in_time[in_time["kind"] == "step"]["step"].tolist()) == list(range(steps))
+        assert (in_time[in_time["kind"] == "step"]["step"].tolist()) == [0, 1]
 
 
 def test_bubble_share_of_a_pipeline_computed_by_hand() -> None:
@@ -146,11 +146,7 @@ def test_phases_fill_the_round(run: analysis.Runs) -> None:
     assert phases["phase"].tolist()[:3] == ["sounding", "broadcast", "pipeline"]
     assert phases["start_s"].iloc[0] == 0
     assert phases["end_s"].iloc[-1] == pytest.approx(duration_s, abs=1e-9)
-    assert (
-        phases["end_s"].iloc[:-1].to_numpy() == phases["start_s"].iloc[1:].to_numpy()
-    ).all() or (
-        phases["start_s"].iloc[1:].to_numpy() == pytest.approx(phases["end_s"].iloc[:-1].to_numpy())
-    )
+    assert phases["start_s"].tolist()[1:] == pytest.approx(phases["end_s"].tolist()[:-1])
 
 
 def test_the_slowest_round_is_found(run: analysis.Runs) -> None:
