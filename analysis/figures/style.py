@@ -48,6 +48,24 @@ PHASES: dict[str, tuple[str, str]] = {
     "aggregate": (BLACK, ""),
 }
 
+#: The colour and hatching of each kind of computation in a timeline.
+COMPUTATIONS: dict[str, tuple[str, str]] = {
+    "F": (BLUE, ""),
+    "B": (ORANGE, ""),
+    "step": (BLACK, ""),
+    "aggregate": (GREY, "////"),
+}
+
+#: The colour of each kind of transfer in a timeline.
+TRANSFERS: dict[str, str] = {
+    "sounding": "#b0b0b0",
+    "model": GREEN,
+    "activation": SKY,
+    "labels": BLACK,
+    "gradient": VERMILION,
+    "parameters": PURPLE,
+}
+
 RC: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
