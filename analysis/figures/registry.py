@@ -50,8 +50,11 @@ _KINDS = (
     FigureKind(
         "timeline",
         "Timeline of a round",
-        "What each node computes, sends, receives and waits for; the bubble share is the fraction "
-        "of the pipeline phase in which a node of the pipeline does not compute.",
+        "What the nodes do in one round: above, the whole round; below, one local step. Each row "
+        "has a node's computations with the numbers of their micro-batches, and below them the "
+        "transfers that it sends and those that it receives. The bubble share at the right is 1 − "
+        "computing time / length of the pipeline phase, which lasts from the first forward to the "
+        "last optimizer step of the node's pipelines.",
         "analysis.figures.timeline:timeline",
     ),
     FigureKind(

@@ -99,7 +99,8 @@ def timeline(
     bars, left_out = _without_idle(bars)
     if bars.empty:
         raise CannotDraw(f"in round {number} of run {one.runs[0].name} no node did anything")
-    duration_s = float(phases["end_s"].iloc[-1])
+    rounds = one.rounds
+    duration_s = float(rounds.loc[rounds["round"] == number, "duration_s"].iloc[0])
     shown = _shown_cluster(bars, cluster)
     detail = bars if shown is None else _of_cluster(bars, shown)
     window, what = _window(detail, shown, step, window_s, duration_s)
@@ -107,6 +108,7 @@ def timeline(
     heights = [0.35 + max(0.085 * whole.count, 0.7), 0.3 + 0.24 * rows.count]
     figure = new_figure(width, sum(heights) + 1.15)
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
+    upper.set_xlim(0, duration_s)
     _overview(upper, bars, whole, phases, window)
     points_per_s = (WIDTHS_IN[width] - 1.1) * 72 / (window[1] - window[0])
     _draw_detail(lower, detail, rows, window, points_per_s)
@@ -240,21 +242,23 @@ def _overview(
     phases: pd.DataFrame,
     window: tuple[float, float],
 ) -> None:
-    """All bars of the round, those closer than a line's width as one, and the phases above."""
-    duration_s = float(phases["end_s"].iloc[-1])
+    """All bars of the round, those closer than a line's width as one, and the phases above.
+
+    The axes must have their limits in time already.
+    """
+    duration_s = axes.get_xlim()[1]
     _draw_bars(axes, bars, rows, points_per_s=0, closer_s=duration_s / 1500)
     _draw_steps(axes, bars, rows, points_per_s=0)
     _set_rows(axes, rows, 5 if rows.count > 20 else 6)
     axes.set_ylim(rows.count + 0.6, 0)
     axes.plot(window, [rows.count + 0.3] * 2, color=BLACK, lw=2.5, solid_capstyle="butt")
-    axes.set_xlim(0, duration_s)
     axes.set_xlabel("time since the round began (s)", labelpad=1)
     names = axes.secondary_xaxis("top")
     long = phases[phases["end_s"] - phases["start_s"] > 0.04 * duration_s]
     names.set_xticks((long["start_s"] + long["end_s"]) / 2, long["phase"].tolist(), fontsize=6)
     names.tick_params(length=0, pad=0)
     names.spines["top"].set_visible(False)
-    for end_s in phases["end_s"].iloc[:-1]:
+    for end_s in phases["end_s"].iloc[:-1]:  # the last phase ends with the round
         axes.axvline(end_s, color=BLACK, lw=0.5, ls=":")
 
 
@@ -364,13 +368,12 @@ def _draw_steps(axes: Axes, bars: pd.DataFrame, rows: _Rows, points_per_s: float
     steps = trained.groupby(["cluster", "pipeline", "step"], as_index=False).agg(
         start_s=("start_in_round_s", "min"), end_s=("end_in_round_s", "max")
     )
-    steps = steps[
-        [key in rows.headings for key in zip(steps["cluster"], steps["pipeline"], strict=True)]
-    ]
     for cluster, pipeline, step, start_s, end_s in zip(
         *(steps[key] for key in ("cluster", "pipeline", "step", "start_s", "end_s")), strict=True
     ):
-        top = rows.headings[int(cluster), int(pipeline)]
+        if (cluster, pipeline) not in rows.headings:
+            continue
+        top = rows.headings[cluster, pipeline]
         span = [(start_s, end_s - start_s)]
         colour = _STEPS[int(step) % 2]
         axes.broken_barh(span, (top + 0.25, 0.6), facecolor=colour, edgecolor=BLACK, lw=0.4)

@@ -109,8 +109,7 @@ def test_nodes_are_grouped_by_cluster_and_devices_that_only_sound_are_left_out(
 
 
 def test_title_says_which_round_and_that_it_is_the_slowest(run: analysis.Runs) -> None:
-    title = draw("timeline", run)._suptitle  # type: ignore[attr-defined]
-    assert title.get_text() == "one\nround 0, the slowest, 10 s"
+    assert draw("timeline", run).get_suptitle() == "one\nround 0, the slowest, 10 s"
 
 
 def test_a_local_step_is_chosen(run: analysis.Runs) -> None:
