@@ -60,7 +60,9 @@ _KINDS = (
     FigureKind(
         "phases",
         "Round time by phase",
-        "The mean duration of a round of each scheme, divided into its phases.",
+        "The mean duration of a round of each scheme, divided into the phases of the pipeline that "
+        "finished last, with the 95 % confidence interval of the total over seeds; of one run, the "
+        "duration of each round.",
         "analysis.figures.phases:phases",
     ),
     FigureKind(

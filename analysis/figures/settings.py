@@ -1,0 +1,82 @@
+"""Divides runs into those that may be compared: of the same study, task and point of a grid."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analysis.load import Run, Runs
+
+__all__ = ["Setting", "settings_of", "shortened", "wrapped"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ only by scheme and seed.
+
+    `label` says in which study, task and settings they differ from the other runs that are drawn;
+    it is empty where there are no others. `study` is the name of their study.
+    """
+
+    label: str
+    study: str
+    runs: Runs
+
+    @property
+    def schemes(self) -> list[str]:
+        """The schemes, in the order of the runs."""
+        return list(dict.fromkeys(run.scheme for run in self.runs.runs))
+
+    def of_scheme(self, scheme: str) -> Iterator[Runs]:
+        """The runs of a scheme one by one, in their order."""
+        return (one for one in self.runs if one.runs[0].scheme == scheme)
+
+
+def settings_of(runs: Runs) -> list[Setting]:
+    """The settings of these runs, in the order of their first runs."""
+    keys = [_key(run) for run in runs.runs]
+    parts = dict.fromkeys(name for key in keys for name in key)
+    varied = [name for name in parts if len({key.get(name) for key in keys}) > 1]
+    if len({key["study"] for key in keys}) == len({(key["study"], key["task"]) for key in keys}):
+        varied = [name for name in varied if name != "task"]  # the study says it already
+    found: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for key, run in zip(keys, runs.runs, strict=True):
+        found.setdefault(tuple(key.items()), []).append(run)
+    return [
+        Setting(_label(dict(key), varied), dict(key)["study"], Runs(tuple(members)))
+        for key, members in found.items()
+    ]
+
+
+def shortened(text: str, most: int) -> str:
+    """A text for a label: its middle is left out where it has more characters than `most`."""
+    if len(text) <= most:
+        return text
+    front = (most - 1) // 2
+    return f"{text[:front]}…{text[len(text) - (most - 1 - front) :]}"
+
+
+def wrapped(text: str, columns: int) -> str:
+    """A text in lines of at most so many characters."""
+    return "\n".join(textwrap.wrap(text, columns))
+
+
+def _key(run: Run) -> dict[str, str]:
+    """What runs must have in common to be compared."""
+    task = run.manifest.get("task", {})
+    return {
+        "study": str(run.study.get("name", "")),
+        "task": str(task.get("name", "")) if isinstance(task, dict) else "",
+        **run.point,
+    }
+
+
+def _label(key: dict[str, str], varied: list[str]) -> str:
+    """Names of study and task as they are, settings as `key = value`."""
+    parts = [
+        key[name] if name in ("study", "task") else f"{name} = {key[name]}"
+        for name in varied
+        if key.get(name)
+    ]
+    return ", ".join(parts)
