@@ -1,6 +1,6 @@
 """Loads run directories as tidy pandas frames; of this project it knows only their schema."""
 
-from analysis.load import NotARun, NotWhole, Runs, load
+from analysis.load import NotARun, NotWhole, Run, Runs, load
 from run_directory.tables import repeatable
 
-__all__ = ["NotARun", "NotWhole", "Runs", "load", "repeatable"]
+__all__ = ["NotARun", "NotWhole", "Run", "Runs", "load", "repeatable"]

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.load import Runs, load
+from analysis.load import Runs, load_all
+from analysis.places import CELLS
 from run_directory.roles import Role, role
 
 CONFIDENCE = 0.95
@@ -141,11 +142,13 @@ def load_campaign(
     """The finished runs of a campaign; `names` maps directories under `cells` to grid points.
 
     `stale` maps the directories of stale runs to the changes of the code since they were made.
+    Raises `NotARun` and `NotWhole` where any can't be loaded.
     """
-    folder, changed = Path(directory) / "cells", stale or {}
+    folder, changed = Path(directory) / CELLS, stale or {}
+    runs = load_all(folder / name for name in names)
     return [
-        ComparedRun(point, load(folder / each), changed.get(each, ""))
-        for each, point in names.items()
+        ComparedRun(point, run, changed.get(name, ""))
+        for run, (name, point) in zip(runs, names.items(), strict=True)
     ]
 
 

@@ -2,254 +2,125 @@
 
 from __future__ import annotations
 
-import json
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.fs as fs
-import yaml
+import pyarrow.parquet as pq
 
-from run_directory.whole import STUDY, TABLES, NotARun, NotWhole, WholeRun, examine
+from analysis.places import Place, places_in, unique_names
+from analysis.run import Run
+from analysis.runs import Runs
+from analysis.selection import Where
+from run_directory.whole import MANIFEST, TABLES, NotARun, NotWhole, examine, is_begun
 
-__all__ = ["TABLES", "NotARun", "NotWhole", "Run", "Runs", "load"]
+__all__ = ["TABLES", "NotARun", "NotWhole", "Run", "Runs", "Where", "load", "load_all"]
 
-#: What selects rows: a pyarrow expression, or for each column the value or values to keep.
-Where: TypeAlias = pc.Expression | Mapping[str, Any]
-
-#: The file in which a campaign keeps its runs.
-CAMPAIGN = "campaign.json"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: its checked directory, and its place in a campaign.
-
-    `name` is unique among the runs loaded together. `point` has the settings of the campaign's grid
-    at which it was made, by their keys in the study; it is empty outside campaigns.
-    """
-
-    name: str
-    whole: WholeRun
-    point: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def directory(self) -> Path:
-        return self.whole.directory
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """How the run was made: versions, seed, scheme, task, code, machine."""
-        return dict(self.whole.manifest)
-
-    @property
-    def scheme(self) -> str:
-        return str(self.whole.manifest["scheme"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.whole.manifest["seed"])
-
-    @property
-    def rounds(self) -> int:
-        """The number of finished rounds."""
-        return self.whole.rounds
-
-    @property
-    def plans(self) -> list[dict[str, Any]]:
-        """The plan of each round as plain data, with the scheme's explanation."""
-        return [dict(plan) for plan in self.whole.plans]
-
-    @cached_property
-    def study(self) -> dict[str, Any]:
-        """The resolved study; raises `NotWhole` where it can't be parsed."""
-        try:
-            study = yaml.safe_load(self.whole.study)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            study = None
-        if not isinstance(study, dict):
-            raise NotWhole(self.directory, [(STUDY, "can't be read as YAML")])
-        return study
-
-
-@dataclass(frozen=True)
-class Runs:
-    """One run or many as one set of tables; files are read when a table is first needed.
-
-    Every table has the columns `run`, `scheme`, `seed` and `round`, and a column for each key of a
-    campaign's grid. `runs` are the members, in the order in which they were given. `skipped` has a
-    message for each directory that could not be loaded. Iterating gives each run as `Runs` of one.
-    """
-
-    runs: tuple[Run, ...]
-    skipped: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-    def __iter__(self) -> Iterator[Runs]:
-        return (Runs((run,)) for run in self.runs)
-
-    def __getitem__(self, number: int) -> Runs:
-        return Runs((self.runs[number],))
-
-    @property
-    def directory(self) -> Path:
-        """The directory of the only run; raises `ValueError` where there are several."""
-        return self._only.directory
-
-    @property
-    def study(self) -> dict[str, Any]:
-        """The resolved study of the only run; raises `ValueError` where there are several."""
-        return self._only.study
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """How the only run was made; raises `ValueError` where there are several."""
-        return self._only.manifest
-
-    @property
-    def plans(self) -> list[dict[str, Any]]:
-        """The plan of each round of the only run; raises `ValueError` where there are several."""
-        return self._only.plans
-
-    @property
-    def _only(self) -> Run:
-        if len(self.runs) == 1:
-            return self.runs[0]
-        names = ", ".join(run.name for run in self.runs)
-        raise ValueError(f"expected one run, not {len(self.runs)}: choose one by runs[0]: {names}")
-
-    def dataset(self, name: str) -> ds.Dataset:
-        """A table as a pyarrow dataset, which reads its files when it is scanned.
-
-        Raises `ValueError` for an unknown table.
-        """
-        if name not in TABLES:
-            raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
-        format_, local = ds.ParquetFileFormat(), fs.LocalFileSystem()
-        fragments = [
-            format_.make_fragment(str(file), local, partition_expression=_labels(run))
-            for run in self.runs
-            for file in run.whole.table(name)
-        ]
-        labels = [pa.field(key, pa.string()) for key in self._label_names]
-        found = [fragment.physical_schema for fragment in fragments]
-        schema = pa.unify_schemas([*found, pa.schema(labels)], promote_options="permissive")
-        return ds.FileSystemDataset(fragments, schema.remove_metadata(), format_, local)
-
-    def table(
-        self, name: str, columns: Sequence[str] | None = None, where: Where | None = None
-    ) -> pd.DataFrame:
-        """A table as a frame, by default with all columns and rows.
-
-        Reads only the given columns, and only what may have the rows that `where` selects.
-        """
-        chosen = None if columns is None else list(columns)
-        read = self.dataset(name).to_table(columns=chosen, filter=_expression(where))
-        frame: pd.DataFrame = read.unify_dictionaries().to_pandas()
-        return frame
-
-    @property
-    def _label_names(self) -> list[str]:
-        return list(dict.fromkeys(["run", *(key for run in self.runs for key in run.point)]))
-
-    @cached_property
-    def rounds(self) -> pd.DataFrame:
-        return self.table("rounds")
-
-    @cached_property
-    def computes(self) -> pd.DataFrame:
-        return self.table("computes")
-
-    @cached_property
-    def transfers(self) -> pd.DataFrame:
-        return self.table("transfers")
-
-    @cached_property
-    def links(self) -> pd.DataFrame:
-        return self.table("links")
-
-    @cached_property
-    def pipelines(self) -> pd.DataFrame:
-        return self.table("pipelines")
-
-    @cached_property
-    def devices(self) -> pd.DataFrame:
-        return self.table("devices")
-
-    @cached_property
-    def nodes(self) -> pd.DataFrame:
-        return self.table("nodes")
+#: How many messages a warning has; the others are in `Runs.skipped`.
+_SHOWN = 10
 
 
 def load(*directories: str | Path) -> Runs:
     """The finished rounds of these runs and campaigns, as one set of tables.
 
-    A part of a round, as of a run under way or killed, is left out. Raises `NotARun` where there is
-    no run or no finished round, and `NotWhole` with every file that is missing, damaged or
-    unreadable. Of several directories those that can't be loaded are skipped with a warning, unless
-    none can be loaded. Warns where an earlier version wrote a directory without digests, so that
-    damage to a file's content may go unnoticed.
+    Each directory is a run, a campaign, or a folder that holds runs and campaigns, such as `runs`.
+    A run that is found more than once is taken once.
+
+    A part of a round, as of a run under way or killed, is left out. Runs that can't be loaded are
+    skipped with one warning, and are described in `Runs.skipped`: those that have no finished
+    round, and those with a file that is missing, damaged or of a later version. Where none can be
+    loaded, raises `NotWhole` with every wrong file of the only run, else `NotARun`.
+
+    Warns of runs that have fewer rounds than their study asks for, and of runs that an earlier
+    version wrote without digests, so that damage to a file's content may go unnoticed.
     """
-    found = [each for directory in directories for each in _runs_in(Path(directory))]
-    runs: list[Run] = []
-    errors: list[NotARun | NotWhole] = []
-    for name, directory, point in found:
-        try:
-            runs.append(_load(name, directory, point))
-        except (NotARun, NotWhole) as error:
-            errors.append(error)
-    if not runs:
-        raise errors[0]
-    skipped = tuple(map(str, errors))
-    for message in skipped:
-        warnings.warn(message, stacklevel=2)
-    return Runs(tuple(runs), skipped)
+    found = _find(directories)
+    if not found.runs:
+        raise found.error()
+    skipped = tuple(map(str, found.errors))
+    if skipped:
+        _warn(f"{len(skipped)} of {len(skipped) + len(found.runs)} runs were skipped", skipped)
+    without_digests = [str(run.directory) for run in found.runs if run.whole.digests is None]
+    if without_digests:
+        what = "written by an earlier version, without digests: only the number of files could be "
+        _warn(f"{what}checked, not their content", without_digests)
+    unfinished = [
+        f"{run.directory} has {run.rounds} of {run.planned_rounds} rounds"
+        for run in found.runs
+        if run.rounds < run.planned_rounds
+    ]
+    if unfinished:
+        _warn("not finished; the rounds so far were loaded", unfinished)
+    return Runs(found.runs, skipped)
 
 
-def _load(name: str, directory: Path, point: Mapping[str, str]) -> Run:
-    whole = examine(directory)
-    if not whole.rounds:
-        raise NotARun(f"{directory} holds no finished round")
-    if whole.digests is None:
-        what = "was written by an earlier version, without digests: only the number of its files "
-        warnings.warn(f"{directory} {what}could be checked, not their content", stacklevel=3)
-    run = Run(name, whole, point)
-    _ = run.study  # read at once, so that a damaged study is reported here
+def load_all(directories: Iterable[str | Path]) -> Runs:
+    """As `load`, without warnings; raises `NotARun` or `NotWhole` where any can't be loaded."""
+    found = _find(directories)
+    if found.errors:
+        raise found.errors[0]
+    return Runs(found.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The runs that can be loaded, and why others can't be."""
+
+    runs: tuple[Run, ...]
+    errors: tuple[NotARun | NotWhole, ...]
+
+    def error(self) -> NotARun | NotWhole:
+        """The error where there is no run."""
+        if len(self.errors) == 1:
+            return self.errors[0]
+        if not self.errors:
+            return NotARun("no directory was given")
+        return NotARun("\n  ".join(["none of these runs can be loaded:", *map(str, self.errors)]))
+
+
+def _find(directories: Iterable[str | Path]) -> _Found:
+    places, not_found = places_in(map(Path, directories))
+    names = unique_names(place.directory for place in places)
+    # Most of the time is spent on digests, which other threads compute at the same time.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        opened = list(pool.map(_open, names, places))
+    runs = tuple(each for each in opened if isinstance(each, Run))
+    return _Found(runs, (*not_found, *(each for each in opened if not isinstance(each, Run))))
+
+
+def _open(name: str, place: Place) -> Run | NotARun | NotWhole:
+    """The checked run, or why it can't be loaded."""
+    try:
+        if not is_begun(place.directory):
+            raise NotARun(f"{place.directory} was not begun")
+        run = Run(name, examine(place.directory), place.point)
+        _check(run)
+    except (NotARun, NotWhole) as error:
+        return error
+    except OSError as error:
+        return NotARun(f"{place.directory} can't be read: {error.strerror or error}")
     return run
 
 
-def _runs_in(directory: Path) -> Iterator[tuple[str, Path, Mapping[str, str]]]:
-    """The name, directory and grid point of each run in a directory: one run, or a campaign's."""
-    if not (directory / CAMPAIGN).exists():
-        yield directory.name or str(directory), directory, {}
-        return
-    listed = json.loads((directory / CAMPAIGN).read_text())
-    for name in listed["cells"]:
-        yield name, directory / "cells" / name, listed.get("points", {}).get(name, {})
+def _check(run: Run) -> None:
+    """Checks what `examine` doesn't; raises `NotARun` and `NotWhole`."""
+    if not run.rounds:
+        raise NotARun(f"{run.directory} holds no finished round")
+    try:
+        _ = run.labels
+    except (LookupError, ValueError, TypeError):
+        problem = MANIFEST, "has no scheme, or no seed that is an integer"
+        raise NotWhole(run.directory, [problem]) from None
+    _ = run.study  # raises where it can't be parsed
+    if run.whole.digests is None:
+        run.check_files(TABLES, pq.read_schema)
 
 
-def _labels(run: Run) -> pc.Expression:
-    expression = ds.field("run") == run.name
-    for key, value in run.point.items():
-        expression &= ds.field(key) == value
-    return expression
-
-
-def _expression(where: Where | None) -> pc.Expression | None:
-    if where is None or isinstance(where, pc.Expression):
-        return where
-    expression: pc.Expression | None = None
-    for key, value in where.items():
-        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-        one = ds.field(key).isin(values)
-        expression = one if expression is None else expression & one
-    return expression
+def _warn(what: str, lines: Sequence[str]) -> None:
+    """Warns the caller of `load`."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    text = "\n  ".join([f"{what}:", *lines[:_SHOWN], *more])
+    warnings.warn(text, stacklevel=3)

@@ -69,7 +69,7 @@ class Result:
     @property
     def plans(self) -> list[dict[str, Any]]:
         """The plan of each round as plain data, with the scheme's explanation."""
-        return [dict(plan) for plan in self._run.plans]
+        return self._run.plans
 
     @property
     def warnings(self) -> list[Problem]:

@@ -35,6 +35,7 @@ TASK_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _MISSING = "is missing"
 _CHANGED = f"was changed or damaged after it was written: {DIGESTS} has another SHA-256"
+_UNREADABLE = "was changed or damaged after it was checked"
 
 
 class NotARun(ValueError):
@@ -63,7 +64,8 @@ class WholeRun:
 
     `digests` is None where an earlier version wrote the directory without them; then only the
     number of files and plans was checked. `media` is the content of `media.json`, empty where an
-    earlier version wrote none.
+    earlier version wrote none. `rounds` is the number of rounds, which are numbered from 0, and
+    `plans_bytes` the size of their plans.
     """
 
     directory: Path
@@ -71,13 +73,21 @@ class WholeRun:
     study: str
     manifest: Mapping[str, Any]
     media: Sequence[Mapping[str, Any]]
-    plans: Sequence[Mapping[str, Any]]
+    rounds: int
     plans_bytes: int
 
     @property
-    def rounds(self) -> int:
-        """The number of rounds; they are numbered from 0."""
-        return len(self.plans)
+    def plans(self) -> list[dict[str, Any]]:
+        """The plan of each round, read from the file each time, as all plans may be large.
+
+        Raises `NotWhole` where the file has changed so much that it can't be read any more.
+        """
+        try:
+            with (self.directory / PLANS).open("rb") as file:
+                lines = file.read(self.plans_bytes).splitlines()
+            return [json.loads(line) for line in lines]
+        except (OSError, ValueError, RecursionError):
+            raise NotWhole(self.directory, [(PLANS, _UNREADABLE)]) from None
 
     @property
     def is_closed(self) -> bool:
@@ -161,8 +171,8 @@ def examine(directory: Path) -> WholeRun:
         text = study.decode()
     except UnicodeDecodeError:
         raise NotWhole(directory, [(STUDY, "is not UTF-8")]) from None
-    plans = [json.loads(line) for line in lines]
-    return WholeRun(directory, digests, text, manifest, media, plans, sum(map(len, lines)))
+    size = sum(map(len, lines))
+    return WholeRun(directory, digests, text, manifest, media, len(lines), size)
 
 
 def _begin(directory: Path) -> tuple[_Checker, bytes, Mapping[str, Any], Digests | None]:
