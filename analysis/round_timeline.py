@@ -61,6 +61,8 @@ BAR_COLUMNS: Final = (
     "sinr_db",
     "peer",
     "outcome",
+    "retransmissions",
+    "transfer",
 )
 
 #: Where a bar belongs; each is -1 where it does not apply or was not recorded.
@@ -89,6 +91,8 @@ def round_bars(run: Runs, round_number: int) -> pd.DataFrame:
       where a node serves several pipelines of a cluster.
     - `bytes`, `sinr_db` (nan where unknown), `peer` (the other node) and `outcome` of a transfer;
       0, nan and empty texts elsewhere.
+    - `retransmissions` of a transfer, 0 elsewhere; and `transfer`, the row of the round's table of
+      transfers, which the bars at its sender and its receiver share, -1 elsewhere.
 
     A node waits while it does not compute within the pipeline phase of its pipelines
     (`pipeline_phases`). Rows are in order of node (`nodes_in_order`), track and start. Raises
@@ -106,6 +110,8 @@ def round_bars(run: Runs, round_number: int) -> pd.DataFrame:
         bars[f"{end}_in_round_s"] = (in_ns - start_ns) / 1e9
     rank = bars["node"].map({node: number for number, node in enumerate(order)})
     bars = bars.assign(rank=rank).sort_values(["rank", "track", "start_s"], kind="stable")
+    of_transfers = {"retransmissions": 0, "transfer": -1}
+    bars = bars.fillna(of_transfers).astype(dict.fromkeys(of_transfers, "int64"))
     return bars[list(BAR_COLUMNS)].reset_index(drop=True)
 
 
@@ -257,6 +263,8 @@ def _transfers(run: Runs, round_number: int) -> pd.DataFrame:
             "bytes": transfers["bytes"],
             "sinr_db": transfers["sinr_db"],
             "outcome": transfers["outcome"].astype(str),
+            "retransmissions": transfers["retransmissions"],
+            "transfer": np.arange(len(transfers)),
         }
     )
     if "cluster" not in transfers:

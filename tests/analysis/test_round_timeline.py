@@ -59,6 +59,11 @@ def test_every_computation_is_a_bar_and_every_transfer_two(run: analysis.Runs) -
         assert moved.groupby("node")["bytes"].sum().to_dict() == (
             transfers.groupby(transfers[end].astype(str))["bytes"].sum().to_dict()
         )
+        of_row = ["start_s", "end_s", "bytes", "retransmissions", "outcome"]
+        in_order = moved.sort_values("transfer", ignore_index=True)
+        assert in_order["transfer"].tolist() == list(range(len(transfers)))
+        recorded = transfers[of_row].astype({"outcome": str}).reset_index(drop=True)
+        pd.testing.assert_frame_equal(in_order[of_row], recorded, check_dtype=False)
     start_s = float(run.rounds["start_s"].iloc[1])
     assert bars["start_in_round_s"].min() == 0
     difference_s = bars["start_s"] - bars["start_in_round_s"] - start_s
