@@ -24,6 +24,7 @@ from collapipe_ns3.cli.replay import replay
 from collapipe_ns3.cli.run import run
 from collapipe_ns3.cli.study_commands import plan, schema, show, validate
 from collapipe_ns3.cli.terminal import out
+from collapipe_ns3.cli.trace import trace
 from collapipe_ns3.cli.usage_errors import JsonErrorGroup
 
 app = typer.Typer(
@@ -57,7 +58,7 @@ def main(
 
 #: In the order of `--help`.
 COMMANDS = (
-    run, compare, figure, check, replay, show, validate, plan, schema, studies, profiles,
+    run, compare, figure, trace, check, replay, show, validate, plan, schema, studies, profiles,
     schemes, tasks, doctor,
 )  # fmt: skip
 
