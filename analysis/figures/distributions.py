@@ -12,31 +12,15 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.reduction import cumulative
 from analysis.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    SKY,
-    VERMILION,
     CannotDraw,
     Width,
+    group_style,
+    in_order,
     legend_columns,
     new_figure,
-    scheme_style,
     styled,
 )
 from analysis.load import Runs
-
-#: The colour and line style of each kind of transfer, in the order of a round.
-_KINDS: dict[str, tuple[str, str]] = {
-    "model": (SKY, "-"),
-    "labels": (BLACK, ":"),
-    "activation": (BLUE, "-"),
-    "gradient": (ORANGE, "--"),
-    "parameters": (VERMILION, "-."),
-}
-_OTHER_KINDS = ((GREEN, "-."), (GREY, "--"))
 
 
 @styled
@@ -92,18 +76,10 @@ def _of_kind(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def _groups(rows: pd.DataFrame, by: str) -> _Groups:
     """The rows of each scheme or kind as a mask, with colour and line style."""
-    found = list(dict.fromkeys(rows[by].astype(str)))
-    if by == "kind":
-        found.sort(key=lambda kind: list(_KINDS).index(kind) if kind in _KINDS else len(_KINDS))
-    others = [name for name in found if name not in _KINDS]
+    names = in_order(by, rows[by].astype(str))
     groups: _Groups = {}
-    for name in found:
-        if by == "scheme":
-            colour, _, line = scheme_style(name, found)
-        elif name in _KINDS:
-            colour, line = _KINDS[name]
-        else:
-            colour, line = _OTHER_KINDS[others.index(name) % len(_OTHER_KINDS)]
+    for name in names:
+        colour, _, line = group_style(by, name, names)
         groups[name] = rows[by] == name, colour, line
     return groups
 

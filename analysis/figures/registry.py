@@ -92,32 +92,42 @@ _KINDS = (
     FigureKind(
         "prediction",
         "Prediction against measurement",
-        "The durations that the planner predicted for each round against those that were measured.",
+        "What the scheme predicted of each round against what was measured: durations, and the "
+        "energy of each node. Boxes have the quartiles of the relative error, lines its 5th to "
+        "95th percentile.",
         "analysis.figures.prediction:prediction",
     ),
     FigureKind(
         "goodput",
         "Goodput over SINR",
-        "The goodput of each transfer over its SINR, and the curve that planners assume.",
+        "Payload bits of each transfer for each second and hertz on the air, over its mean "
+        "SINR, and the curve that planners expect of a long transfer. Retransmissions, fading "
+        "and interference keep transfers below the curve.",
         "analysis.figures.goodput:goodput",
     ),
     FigureKind(
         "distributions",
         "Distributions of the transfers",
-        "Cumulative distributions of SINR, delay and retransmissions of the transfers.",
+        "The share of transfers with a SINR and a delay up to each value, and with more than "
+        "each number of retransmissions. The delay includes waiting for the channel; soundings "
+        "and transfers that did not arrive are left out.",
         "analysis.figures.distributions:distributions",
     ),
     FigureKind(
         "grid",
         "Grid of a campaign",
-        "A metric over the settings that the campaign varies: lines for one, heat maps for two.",
+        "A metric over the settings that the campaign varies, as means over seeds: lines with "
+        "95 % intervals for one setting, heat maps for two, or a map of the best scheme with "
+        "its advantage over the next one, in parentheses where the interval of the difference "
+        "includes 0.",
         "analysis.figures.grid:grid",
     ),
     FigureKind(
         "fronts",
         "Round time against memory and energy",
-        "Each scheme's round time against the memory and the energy that it takes; no other run is "
-        "better in both on the line.",
+        "The mean round time of each scheme against the memory and the energy that it takes, "
+        "with 95 % intervals. The line is the Pareto front: schemes beyond it are worse in one "
+        "and no better in the other than one on it.",
         "analysis.figures.fronts:fronts",
     ),
 )

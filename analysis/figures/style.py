@@ -8,7 +8,7 @@ figure can be read in grey.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec
 
 import matplotlib as mpl
@@ -66,6 +66,16 @@ TRANSFERS: dict[str, str] = {
     "parameters": PURPLE,
 }
 
+#: The marker and line style of each kind of transfer, in the order of a round.
+_KINDS: dict[str, tuple[str, str]] = {
+    "sounding": ("x", ":"),
+    "model": ("s", "-"),
+    "labels": ("P", ":"),
+    "activation": ("o", "-"),
+    "gradient": ("^", "--"),
+    "parameters": ("D", "-."),
+}
+
 RC: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -101,6 +111,20 @@ def scheme_style(scheme: str, schemes: Sequence[str] = ()) -> tuple[str, str, st
         return _SCHEMES[scheme]
     others = [name for name in dict.fromkeys(schemes) if name not in _SCHEMES]
     return _OTHERS[others.index(scheme) % len(_OTHERS) if scheme in others else 0]
+
+
+def group_style(by: str, name: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """The colour, marker and line style of one of these schemes, or kinds of transfer."""
+    if by == "kind" and name in _KINDS:
+        return TRANSFERS[name], *_KINDS[name]
+    return scheme_style(name, names)
+
+
+def in_order(by: str, names: Iterable[str]) -> list[str]:
+    """The schemes in the order in which they appear, or kinds of transfer in that of a round."""
+    found = list(dict.fromkeys(names))
+    known = list(_KINDS) if by == "kind" else []
+    return sorted(found, key=lambda name: known.index(name) if name in known else len(known))
 
 
 def new_figure(width: Width, height_in: float) -> Figure:
