@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import pages, results_data
+from analysis.figures.image_file import image_bytes
+from benchmarks import pages, results_data, results_figure
 from benchmarks.campaigns import CAMPAIGNS, Campaign, file_of
 from benchmarks.results_data import NotTheCampaign
 from collapipe_ns3.names import did_you_mean
@@ -52,7 +53,8 @@ def main(words: Sequence[str] | None = None, docs: Path = pages.DOCS) -> int:
             return 1
         replace(file_of(name, docs), results_data.text_of(stored).encode())
     try:
-        page = results_data.page(docs)
+        found = results_data.read_all(docs)
+        page = results_data.page(found)
     except pages.Unsupported as error:
         print(f"docs/results.md was not written: {error}; change its template", file=sys.stderr)
         return 1
@@ -61,6 +63,7 @@ def main(words: Sequence[str] | None = None, docs: Path = pages.DOCS) -> int:
         print(*different, sep="\n")
         return 1 if different else 0
     pages.write(results_data.PAGE, page, docs)
+    replace(docs / "results.png", image_bytes(results_figure.figure(found), "png", dpi=150))
     return 0
 
 

@@ -139,6 +139,11 @@ class Results:
         schemes: list[str] = self.stored["schemes"]
         return choose(schemes, key=lambda name: self.value(metric, name).mean)
 
+    def next_best(self, metric: str) -> str:
+        """The scheme with the best mean besides the reference."""
+        choose = min if self.stored["metrics"][metric]["smaller_is_better"] else max
+        return choose(self.others, key=lambda name: self.value(metric, name).mean)
+
     def differ_by_less(self, metric: str, schemes: Sequence[str], share: float) -> bool:
         """Whether the means of these schemes differ by less than a share of the smallest."""
         return _spread(self.value(metric, each).mean for each in schemes) < share
@@ -239,9 +244,13 @@ def _spread(values: Iterable[float]) -> float:
     return max(known) / min(known) - 1
 
 
-def page(docs: Path = DOCS) -> str:
+def read_all(docs: Path = DOCS) -> dict[str, Results]:
+    """All campaigns by name."""
+    return {name: Results.read(name, each, docs) for name, each in CAMPAIGNS.items()}
+
+
+def page(found: Mapping[str, Results]) -> str:
     """The page of all campaigns; raises `Unsupported` where the files contradict its text."""
-    found = {name: Results.read(name, each, docs) for name, each in CAMPAIGNS.items()}
     functions = {each.__name__: each for each in (ratios, percents, percent_less, efficiency)}
     return render(PAGE, {"campaigns": found, **functions})
 

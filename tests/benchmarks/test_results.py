@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.compare import METRICS, Comparison
-from benchmarks import campaigns, pages, results, results_data
+from benchmarks import campaigns, pages, results, results_data, results_figure
 from benchmarks.campaigns import CAMPAIGNS, Campaign
 from benchmarks.pages import DOCS, Unsupported
 from benchmarks.results_data import Estimate, NotTheCampaign, Results
@@ -55,7 +55,7 @@ def change(docs: Path, name: str, metric: str, scheme: str, **values: float) -> 
 
 
 def test_the_page_is_what_its_files_and_its_template_say() -> None:
-    assert pages.differences("results", results_data.page()) == []
+    assert pages.differences("results", results_data.page(results_data.read_all())) == []
 
 
 def test_a_changed_file_is_found(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_a_sentence_without_support_stops_the_page(
 ) -> None:
     change(docs, name, metric, scheme, **values)
     with pytest.raises(Unsupported, match=sentence):
-        results_data.page(docs)
+        results_data.page(results_data.read_all(docs))
 
 
 def test_without_support_the_command_writes_no_page(
@@ -193,6 +193,19 @@ def test_numbers_in_words_and_spans() -> None:
     assert results_data.percent_less([0.25]) == [75.0]
 
 
+def test_the_figure_has_the_ratios_of_the_files() -> None:
+    found = results_data.read_all()
+    panels = results_figure.figure(found).axes
+    assert [each.get_title() for each in panels] == list(results_figure.PANELS.values())
+    assert [each.get_text() for each in panels[0].get_yticklabels()] == list(found)
+    energy = dict(zip(panels[2].get_legend_handles_labels()[1], panels[2].containers, strict=True))
+    line, _, (interval,) = energy["titanic"].lines
+    mobile = list(found).index("mobile")
+    assert line.get_xdata()[mobile] == pytest.approx(1 - 0.6092)
+    (left, _), (right, _) = interval.get_segments()[mobile]
+    assert (left, right) == pytest.approx((1 - 0.6132, 1 - 0.6052))
+
+
 def test_an_unknown_campaign_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         results.main(["quickstrat"])
@@ -207,7 +220,7 @@ def test_a_campaign_is_made_once_and_its_file_and_page_are_written(
         CAMPAIGNS["quickstart"], rounds=1, seeds="0-1", schemes=("pipeline", "collapipe")
     )
     monkeypatch.setattr(results, "CAMPAIGNS", {"quickstart": small})
-    monkeypatch.setattr(results_data, "page", lambda docs: "the page\n")  # of all four schemes
+    monkeypatch.setattr(results_data, "page", lambda found: "the page\n")  # of all four schemes
     arguments = ["quickstart", "--runs", str(docs / "runs")]
     assert results.main([*arguments, "--jobs", "2"], docs) == 0
     file = campaigns.file_of("quickstart", docs)
