@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from earlier_format import as_format_3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,10 @@ from run_directory.writing import RunDirectory
 
 ROUNDS = 2
 PER_ROUND = [f"{table}/{number:05}.parquet" for table in TABLES for number in range(ROUNDS)]
-FILES = ["study.yaml", "manifest.json", "digests.json", "plans.jsonl", "checkpoint.pt", *PER_ROUND]
+FILES = [
+    *("study.yaml", "manifest.json", "media.json", "digests.json", "plans.jsonl", "checkpoint.pt"),
+    *PER_ROUND,
+]
 
 
 def cut(data: bytes) -> bytes:
@@ -47,7 +51,7 @@ def examined(path: Path) -> tuple[WholeRun, int]:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "run"
     with RunDirectory(path) as directory:
-        directory.describe("name: tiny\n", {"seed": 7})
+        directory.describe("name: tiny\n", {"seed": 7}, media=[{"medium": "uplink"}])
         for number in range(ROUNDS):
             tables = {name: f"{name} {number}".encode() for name in TABLES}
             directory.add(tables, f'{{"round": {number}, "x": "²"}}', b"state %d" % number)
@@ -169,3 +173,14 @@ def test_what_is_wrong_without_digests_is_named_too(
         (old / name).write_bytes(content)
     with pytest.raises(NotWhole, match=says):
         examine(old)
+
+
+def test_the_media_are_read_and_are_none_where_the_version_wrote_none(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    assert examine(run_dir).media == [{"medium": "uplink"}]
+    path = Path(shutil.copytree(run_dir, tmp_path / "run"))
+    as_format_3(path, {})
+    assert examine(path).media == []
+    assert examine(path).rounds == ROUNDS
+    assert examine(path).table("nodes") == []

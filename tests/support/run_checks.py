@@ -22,6 +22,56 @@ def same(one: Path, other: Path) -> None:
     assert (one / "study.yaml").read_bytes() == (other / "study.yaml").read_bytes()
 
 
+#: What a transfer or a computation of a local step belongs to.
+WORK = ["round", "cluster", "pipeline", "stage", "micro_batch", "step"]
+
+
+def belong(computes: pd.DataFrame, transfers: pd.DataFrame, mode: str = "end_to_end") -> None:
+    """Every transfer says what it carries.
+
+    An activation leaves the node that computed it when its forward pass ends, a gradient when its
+    backward pass ends, both over the same work; and what needs it begins after it has arrived.
+    """
+    sent = transfers[transfers["kind"] != "sounding"]
+    assert (sent[["cluster", "pipeline"]] >= 0).all(axis=None)
+    within = sent["step"] >= 0
+    assert set(sent.loc[~within, "kind"]) <= {"model", "parameters"}
+    assert set(sent.loc[within, "kind"]) <= {"activation", "gradient", "labels"}
+    assert (sent.loc[~within, ["stage", "micro_batch"]] == -1).all(axis=None)
+    for end in ("src", "dst"):
+        named = sent[end].astype(str).str.extract(r"^c(\d+)\.")[0]
+        assert (named.isna() | (named.astype(float) == sent["cluster"])).all()
+    sounded = transfers[transfers["kind"] == "sounding"]
+    assert (sounded["cluster"] >= 0).all()
+    assert (sounded[["pipeline", *WORK[3:]]] == -1).all(axis=None)
+    local = computes[computes["action"] != "aggregate"]
+    assert (local[["pipeline", "step"]] >= 0).all(axis=None)
+    last = computes.groupby(["cluster", "pipeline"])["stage"].max()
+    for kind, action, onward in (("activation", "F", 1), ("gradient", "B", -1), ("labels", "F", 0)):
+        hops = sent[(sent["kind"] == kind) & (sent["micro_batch"] >= 0)].sort_values("start_s")
+        first = hops.groupby(WORK).first()
+        done = computes[computes["action"] == action].set_index(WORK)
+        assert done.index.is_unique
+        made = done.loc[first.index]
+        if mode == "local_head" and kind == "activation":
+            # The local head passes on the features that it received, without waiting for its own.
+            heads = last.loc[[*zip(*map(first.index.get_level_values, WORK[1:3]), strict=True)]] - 1
+            own = first.index.get_level_values("stage") != heads.to_numpy()
+            first, made = first[own], made[own]
+        if kind != "labels":  # they are there from the start
+            assert (made["end_s"] == first["start_s"]).all()
+        assert (made["node"].astype(str) == first["src"].astype(str)).all()
+        arrived = hops.groupby(WORK)["end_s"].max().reset_index()
+        if kind == "labels":
+            ends = arrived.set_index(["cluster", "pipeline"]).index
+            arrived["stage"] = last.loc[ends].to_numpy()
+        arrived["stage"] += onward
+        needing = done.reindex(pd.MultiIndex.from_frame(arrived[WORK]))
+        begins = needing["start_s"].to_numpy()
+        assert (pd.isna(begins) | (begins >= arrived["end_s"].to_numpy())).all()
+        assert not len(arrived) or (begins >= arrived["end_s"].to_numpy()).any()
+
+
 def conserve(result: Result) -> None:
     """Bytes sent = delivered + lost, no link busy longer than time passed, phases add up."""
     transfers, rounds = result.transfers, result.rounds
@@ -40,6 +90,7 @@ def conserve(result: Result) -> None:
     steps = local.groupby(["round", "cluster", *(["node"] if alone else [])], observed=True)
     longest = (steps["end_s"].max() - steps["start_s"].min()).groupby("round").max()
     assert (longest - rounds.set_index("round")["computation_s"]).abs().max() < 1e-9
+    belong(result.computes, transfers, result.study.config.training.mode)
     ends = rounds["start_s"] + rounds["duration_s"]
     assert ((ends.shift() - rounds["start_s"]).iloc[1:].abs() < 1e-9).all()
     energy = result.devices.groupby("round")[["compute_energy_j", "radio_energy_j"]].sum()

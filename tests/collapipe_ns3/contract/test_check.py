@@ -109,7 +109,7 @@ WRONG_SCHEMES = {
     def explain(self, outcome):
         return {"seen": {1, 2}}
 """,
-    "reports energy queues of existing nodes only": """\
+    "reports energy queues and budgets of existing nodes only": """\
     def energy_queues(self):
         return {"c7.d7": 1.0}
 """,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import lab
 import pandas as pd
 import pytest
+from run_checks import belong
 
-from collapipe_ns3.outcome import RoundOutcome
-from collapipe_ns3.run.records import RoundRecord
+from bridge.network import TransferKind
+from collapipe_ns3.nodes import Role
+from collapipe_ns3.outcome import RoundOutcome, TransferLabel, WorkItem
+from collapipe_ns3.run.records import NodeRecords, RoundRecord
+from collapipe_ns3.topology.node_facts import NodeFacts
 from run_directory.writing import RunDirectory
 
 #: What others script against.
@@ -20,13 +26,23 @@ PROMISED = {
     "sounding_s, computation_s, planning_wall_s, loss, metric, energy_j, "
     "peak_device_memory_bytes, divergence, compute_energy_j, tx_energy_j, rx_energy_j, "
     "device_energy_j",
-    "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s",
+    "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s, "
+    "pipeline, step",
     "transfers": "round, kind, src, dst, radio, bytes, start_s, end_s, retransmissions, "
-    "lost_bytes, sinr_db, tx_power_dbm, bandwidth_hz, airtime_s, energy_j",
+    "lost_bytes, sinr_db, tx_power_dbm, bandwidth_hz, airtime_s, energy_j, "
+    "cluster, pipeline, stage, micro_batch, step",
     "links": "round, src, dst, gain_db, interference_dbm_hz, sinr_db, goodput_bps, loss, age_s",
     "devices": "round, device, cluster, blocks, peak_memory_bytes, compute_energy_j, "
     "radio_energy_j, energy_queue, tx_energy_j, rx_energy_j",
+    "nodes": "round, node, role, cluster, profile, x_m, y_m, z_m, end_x_m, end_y_m, end_z_m, "
+    "station, memory_limit_bytes, energy_budget_j",
 }
+
+FACTS = (
+    NodeFacts("bs", Role.BASE_STATION, -1, "edge-server", "", 2.0**34),
+    NodeFacts("c0.d0", Role.DEVICE, 0, "jetson-nano", "bs", 3.0),
+    NodeFacts("jammer0", Role.INTERFERER),
+)
 
 PLAN = lab.one_cluster((2, 2), 2)
 
@@ -38,7 +54,9 @@ def outcome() -> RoundOutcome:
 
 def record(outcome: RoundOutcome, number: int = 0, start_ns: int = 0) -> RoundRecord:
     plan = type(PLAN)(number, PLAN.scheme, PLAN.clusters)
-    return RoundRecord(plan, outcome, outcome.links, {"exact_match": 0.5}, start_ns, 0.01, 7)
+    nodes = NodeRecords(FACTS, {"c0.d0": (1, 2, 3)}, {"c0.d0": (4, 5, 6)}, {"c0.d0": 2.5})
+    metrics = {"exact_match": 0.5}
+    return RoundRecord(plan, outcome, outcome.links, metrics, start_ns, 0.01, 7, nodes=nodes)
 
 
 @pytest.fixture
@@ -65,6 +83,7 @@ def test_a_table_has_the_promised_columns_and_a_row_for_each_thing(
         "transfers": len(outcome.deliveries),
         "links": len(outcome.links),
         "devices": len(outcome.devices),
+        "nodes": len(FACTS),
     }
     assert len(frame) == rows[table] > 0
     assert set(frame["seed"]) == {7}
@@ -109,3 +128,37 @@ def test_energy_is_split_by_what_took_it_and_the_parts_add_up(
     own = devices.loc[~of_stations, parts].to_numpy().sum()
     assert row["device_energy_j"] == pytest.approx(own)
     assert 0 < own < row["energy_j"]
+
+
+def test_what_is_not_known_of_a_node_is_missing(run: RunDirectory, outcome: RoundOutcome) -> None:
+    add(run, record(outcome))
+    nodes = pd.read_parquet(run.path / "nodes").set_index("node")
+    places = ["x_m", "y_m", "z_m", "end_x_m", "end_y_m", "end_z_m"]
+    assert nodes.loc["c0.d0", [*places, "energy_budget_j"]].tolist() == [1, 2, 3, 4, 5, 6, 2.5]
+    assert nodes.loc["bs", [*places, "energy_budget_j"]].isna().all()
+    jammer = nodes.loc["jammer0"]
+    assert jammer[["role", "cluster", "profile", "station"]].tolist() == ["interferer", -1, "", ""]
+    assert pd.isna(jammer["memory_limit_bytes"])
+
+
+@pytest.mark.parametrize("schedule", ["gpipe", "1f1b"])
+def test_transfers_and_computations_say_the_same_of_their_work(
+    run: RunDirectory, schedule: str
+) -> None:
+    plan = lab.one_cluster((1, 2, 1), 3, schedule)
+    add(run, record(lab.run_one(plan, local_steps=2, default=lab.Hop(1))))
+    computes, transfers = (pd.read_parquet(run.path / t) for t in ("computes", "transfers"))
+    belong(computes, transfers)
+    # Of 5 stages: 4 borders forward, 4 backward, each crossed by 3 micro-batches in 2 steps; the
+    # last border is crossed in two hops, by way of the control unit.
+    counted = transfers[transfers["micro_batch"] >= 0].groupby("kind", observed=True).size()
+    assert counted.to_dict() == {"activation": 30, "gradient": 30, "labels": 6}
+    assert sorted(set(computes["step"])) == [-1, 0, 1]
+
+
+def test_a_label_is_text_that_survives_a_copy() -> None:
+    label = TransferLabel(TransferKind.MODEL, WorkItem(3, 1))
+    assert label == "model" == str(label) == f"{label}"
+    assert hash(label) == hash(TransferKind.MODEL)
+    for copied in (copy.deepcopy(label), pickle.loads(pickle.dumps(label))):
+        assert (copied, copied.work) == (label, WorkItem(3, 1))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import studies
 import yaml
+from run_checks import belong
 
 from collapipe_ns3 import Study
 from collapipe_ns3.reading.study_file import check
+from collapipe_ns3.run.replay import replay
 from collapipe_ns3.topology.own_scenario import ScenarioFailed
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "own-scenario.md"
@@ -50,6 +53,11 @@ def test_the_documents_example_trains_and_repeats(tmp_path: Path) -> None:
     far = took["src"].eq("bs") | took["dst"].eq("bs")
     assert took[far]["s"].min() > 5e-3 > took[~far]["s"].min()
     assert first.transfers.equals(again.transfers)
+    belong(first.computes, first.transfers)
+    assert {*first.nodes["node"]} == {"bs", "c0.cu", "c0.d0", "c0.d1"}
+    assert first.nodes[["x_m", "y_m", "z_m", "end_x_m"]].isna().all(axis=None)
+    assert json.loads((first.directory / "media.json").read_text()) == []
+    assert replay(first.directory, 1).different == ()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,35 @@ def test_what_is_no_network_is_told_before_the_first_round(
     assert not Path("run").exists()
 
 
+PLACED = """
+from ns3_scenarios import runtime
+from ns3_scenarios.hosts import HostNetwork
+from wired import build as wired
+def build(spec):
+    network = wired(spec)
+    ns = runtime.load()
+    for node in spec.clusters[0].nodes:
+        model = ns.CreateObject[ns.ConstantVelocityMobilityModel]()
+        model.SetPosition(ns.Vector(*node.position))
+        model.SetVelocity(ns.Vector(3, 4, 0))
+        network._kept[node.name].AggregateObject(model)
+    return network
+"""
+
+
+def test_positions_of_hosts_are_recorded_where_they_have_any(tmp_path: Path) -> None:
+    (tmp_path / "wired.py").write_text(block("python", "wired.py"))
+    module = write_module(tmp_path, "placed", PLACED)
+    study = Study(studies.config(scenario=f"{module}:build", rounds=1))
+    result = study.run(scheme="pipeline", out="run")
+    nodes = result.nodes.set_index("node")
+    assert nodes.loc["bs", ["x_m", "end_x_m"]].isna().all()
+    assert nodes.loc["c0.d1", ["x_m", "y_m"]].tolist() == [22, 14]
+    moved = nodes.loc["c0.d1", ["end_x_m", "end_y_m"]] - [22, 14]
+    lasted_s = result.rounds["duration_s"].iloc[0]
+    assert moved.tolist() == pytest.approx([3 * lasted_s, 4 * lasted_s])
+
+
 CHANGED = """
 from ns3_scenarios import network
 class Changed:
@@ -145,6 +182,8 @@ def build(spec):
         ("link_state", "return [1]", "AttributeError: 'int' object has no attribute 'src' ("),
         ("usage", "raise KeyError('bs')", "KeyError: 'bs' (strange"),
         ("usage", "return 7", "TypeError: 'int' object is not iterable ("),
+        ("positions", "return 7", "AttributeError: 'int' object has no attribute 'items' ("),
+        ("positions", "return {'bs': 1}", "TypeError: 'int' object is not iterable ("),
     ],
 )
 def test_what_a_network_does_amid_a_round_names_the_scenario(
