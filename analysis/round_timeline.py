@@ -8,6 +8,7 @@ hold the whole nanoseconds of 100 days.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -160,10 +161,10 @@ def bubble_shares(bars: pd.DataFrame) -> pd.DataFrame:
     `bubble_share`.
     """
     rows = []
-    for node, computing, phase in _computing_nodes(bars):
-        computing_s, phase_s = _length_ns(computing) / 1e9, _length_ns(phase) / 1e9
+    for each in _computing_nodes(bars):
+        computing_s, phase_s = _length_ns(each.computing) / 1e9, _length_ns(each.phase) / 1e9
         share = 1 - computing_s / phase_s if phase_s else np.nan
-        rows.append((node, _only_cluster(bars, node), computing_s, phase_s, share))
+        rows.append((each.node, each.cluster, computing_s, phase_s, share))
     columns = ["node", "cluster", "computing_s", "phase_s", "bubble_share"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -314,34 +315,42 @@ def _with_place(computes: pd.DataFrame, run: Runs, round_number: int) -> pd.Data
 
 def _waits(bars: pd.DataFrame) -> pd.DataFrame:
     """A bar for each time in which a node of a pipeline does not compute in its phase."""
-    computing_nodes = _computing_nodes(bars)
-    clusters = {node: _only_cluster(bars, node) for node, _, _ in computing_nodes}
     rows = [
         {
-            "node": node,
+            "node": each.node,
             "track": WAIT,
             "start_s": start / 1e9,
             "end_s": end / 1e9,
             "label": WAIT,
             "kind": WAIT,
             **dict.fromkeys(_PLACE, -1),
-            "cluster": clusters[node],
+            "cluster": each.cluster,
             "bytes": 0,
             "sinr_db": np.nan,
             "peer": "",
             "outcome": "",
         }
-        for node, computing, phase in computing_nodes
-        for start, end in _without(phase, computing)
+        for each in _computing_nodes(bars)
+        for start, end in _without(each.phase, each.computing)
     ]
     return pd.DataFrame(rows)
 
 
-def _computing_nodes(bars: pd.DataFrame) -> list[tuple[str, list[_Interval], list[_Interval]]]:
-    """For each node of a pipeline: when it computed, and its pipeline phase, as disjoint intervals.
+@dataclass(frozen=True, slots=True)
+class _ComputingNode:
+    """When a node of a pipeline computed, and its pipeline phase, as disjoint intervals in order.
 
-    Computations that belong to no pipeline, as the aggregation, are left out.
+    `cluster` is -1 where it served several.
     """
+
+    node: str
+    cluster: int
+    computing: Sequence[_Interval]
+    phase: Sequence[_Interval]
+
+
+def _computing_nodes(bars: pd.DataFrame) -> list[_ComputingNode]:
+    """The nodes that computed for a pipeline; the aggregation belongs to none."""
     trains = pipeline_phases(bars)
     when = zip(nanoseconds(trains["start_s"]), nanoseconds(trains["end_s"]), strict=True)
     phases = dict(zip(zip(trains["cluster"], trains["pipeline"], strict=True), when, strict=True))
@@ -352,7 +361,10 @@ def _computing_nodes(bars: pd.DataFrame) -> list[tuple[str, list[_Interval], lis
         starts, ends = nanoseconds(own["start_s"]).tolist(), nanoseconds(own["end_s"]).tolist()
         places = set(zip(own["cluster"], own["pipeline"], strict=True))
         computing = merged(zip(starts, ends, strict=True))
-        found.append((node, computing, merged(phases[place] for place in places)))
+        clusters = {int(cluster) for cluster, _ in places}
+        cluster = clusters.pop() if len(clusters) == 1 else -1
+        phase = merged(phases[place] for place in places)
+        found.append(_ComputingNode(node, cluster, computing, phase))
     return found
 
 
@@ -372,13 +384,6 @@ def _without(phase: Sequence[_Interval], computing: Sequence[_Interval]) -> list
 
 def _length_ns(intervals: Iterable[_Interval]) -> int:
     return sum(end - start for start, end in intervals)
-
-
-def _only_cluster(bars: pd.DataFrame, node: str) -> int:
-    """The cluster for which a node computes; -1 where there are several."""
-    own = bars[(bars["node"] == node) & (bars["track"] == COMPUTE) & (bars["cluster"] >= 0)]
-    clusters = set(own["cluster"])
-    return int(clusters.pop()) if len(clusters) == 1 else -1
 
 
 def _role(node: str) -> Role | None:

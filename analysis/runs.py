@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from analysis.derived import DERIVED, rows_of
 from analysis.frame_cache import FrameCache
 from analysis.run import Run
-from analysis.selection import Where, known, scan, values_of
+from analysis.selection import Where, known, listed, scan, values_of
 from run_directory.schemas import SCHEMAS, WORD
 
 
@@ -52,8 +52,7 @@ class Runs:
         return self._of([self.runs[which]])
 
     def __repr__(self) -> str:
-        shown = ", ".join(self._names[:8]) + (", …" if len(self) > 8 else "")
-        return f"<{len(self)} {'run' if len(self) == 1 else 'runs'}: {shown}>"
+        return f"<{len(self)} {'run' if len(self) == 1 else 'runs'}: {listed(self._names)}>"
 
     @property
     def directory(self) -> Path:
@@ -95,7 +94,7 @@ class Runs:
             known(key, self._labels, "label", "these runs")
             there = list(dict.fromkeys(run.labels.get(key) for run in self.runs))
             if not any(each in there for each in values_of(value)):
-                shown = ", ".join(str(each) for each in there if each is not None)
+                shown = listed(str(each) for each in there if each is not None)
                 raise ValueError(f"no run has {key} {value!r}; there are {shown}")
         kept = {key: values_of(value) for key, value in labels.items()}
         found = _matching(self.runs, kept, kept)
@@ -110,7 +109,8 @@ class Runs:
         A scan opens only the files of the runs and rounds that its filter asks for. Raises
         `ValueError` for an unknown table.
         """
-        return self._dataset(name, self.runs)
+        self._check(name)
+        return self._dataset(name, self.runs, None)
 
     def table(
         self, name: str, columns: Sequence[str] | None = None, where: Where | None = None
@@ -171,7 +171,7 @@ class Runs:
     def _only(self) -> Run:
         if len(self.runs) == 1:
             return self.runs[0]
-        names = ", ".join(self._names)
+        names = listed(self._names)
         raise ValueError(f"expected one run, not {len(self.runs)}: choose one by runs[0]: {names}")
 
     @property
@@ -186,25 +186,26 @@ class Runs:
         known(name, [*SCHEMAS, *DERIVED], "table")
 
     def _read(self, name: str, columns: Sequence[str] | None, where: Where | None) -> pd.DataFrame:
-        kept = where if isinstance(where, Mapping) else {}
-        runs = _matching(self.runs, kept, self._labels)
+        asked = where if isinstance(where, Mapping) else {}
+        is_known = columns is not None and not isinstance(where, pc.Expression)
+        used = {*(columns or ()), *asked} if is_known else None
+        runs = _matching(self.runs, asked, self._labels)
         try:
-            read = scan(self._dataset(name, runs), columns, where, name)
+            read = scan(self._dataset(name, runs, used), columns, where, name)
         except (pa.ArrowException, OSError):
             for run in runs:
                 run.check_files([name], pq.read_table)
             raise
-        frame: pd.DataFrame = read.unify_dictionaries().to_pandas(
-            split_blocks=True, self_destruct=True
-        )
-        return frame
+        return _to_frame(read)
 
-    def _dataset(self, name: str, runs: Sequence[Run]) -> ds.Dataset:
-        """A table of some of the runs, with the columns of all."""
-        self._check(name)
-        schema = self._schema(name)
+    def _dataset(self, name: str, runs: Sequence[Run], used: Set[str] | None) -> ds.Dataset:
+        """A table of some of the runs.
+
+        It has the columns of all runs, or at least those that are used.
+        """
+        schema = self._schema(name, used)
         if name in DERIVED:
-            rows = [{**row, **run.labels} for run in runs for row in rows_of(name, run.whole)]
+            rows = [{**run.labels, **row} for run in runs for row in rows_of(name, run.whole)]
             return ds.dataset(pa.Table.from_pylist(rows, schema))
         format_, local = ds.ParquetFileFormat(), fs.LocalFileSystem()
         of_table = set(SCHEMAS[name].names) - {"scheme", "seed"}
@@ -218,20 +219,44 @@ class Runs:
         ]
         return ds.FileSystemDataset(fragments, schema, format_, local)
 
-    def _schema(self, name: str) -> pa.Schema:
-        """The columns of a table: those of the present version, and further ones of any run."""
-        if name in DERIVED:
-            found = [DERIVED[name]]
-        else:
-            found = [SCHEMAS[name], *(each for run in self.runs for each in run.schemas(name))]
-        labels = [key for key in self._labels if key not in found[0].names]
-        found.append(pa.schema([(key, WORD) for key in labels]))
-        return pa.unify_schemas(found, promote_options="permissive")
+    def _schema(self, name: str, used: Set[str] | None) -> pa.Schema:
+        """The columns of the present version, and further ones of any run if they may be used."""
+        own = DERIVED[name] if name in DERIVED else SCHEMAS[name]
+        labels = [(key, WORD) for key in self._labels if key not in own.names]
+        present = pa.unify_schemas([own, pa.schema(labels)])
+        if name in DERIVED or (used is not None and used <= set(present.names)):
+            return present
+        found = [own, *(each for run in self.runs for each in run.schemas(name)), present]
+        try:
+            return pa.unify_schemas(found, promote_options="permissive")
+        except pa.ArrowException as error:
+            what = f"{name} of these runs can't be read as one table: {error}"
+            raise ValueError(what) from None
 
     @property
     def _labels(self) -> list[str]:
         """The columns whose values are the same in all rows of a run."""
         return ["scheme", "seed", "run", *self.grid]
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    """The table as a frame, in which the categories of all files are one set."""
+    for number, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            chunks = [_without_null(chunk) for chunk in table.column(number).chunks]
+            table = table.set_column(number, column, pa.chunked_array(chunks, column.type))
+    unified = table.unify_dictionaries()
+    del table
+    frame: pd.DataFrame = unified.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
+
+
+def _without_null(words: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same values, with no null in the dictionary: pyarrow can't unify those that have one.
+
+    A scan gives such an array where a file has no values of a column.
+    """
+    return words.dictionary_decode().dictionary_encode() if words.dictionary.null_count else words
 
 
 def _matching(runs: Sequence[Run], where: Mapping[str, Any], labels: Collection[str]) -> list[Run]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -13,6 +14,9 @@ import pyarrow.dataset as ds
 
 #: What selects rows: a pyarrow expression, or for each column the value or values to keep.
 Where: TypeAlias = pc.Expression | Mapping[str, Any]
+
+#: How many names a message lists.
+_LISTED = 12
 
 #: What the values of a column are, for people.
 _KINDS = {"int64": "integers", "double": "numbers", "string": "text", "bool": "True or False"}
@@ -26,9 +30,16 @@ def known(name: str, choices: Iterable[str], what: str, place: str = "") -> str:
     there = list(choices)
     if name in there:
         return name
-    near = difflib.get_close_matches(str(name), there, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(there)}"
+    near = [each for each in there if each.startswith(str(name)) and name][:1]
+    near = near or difflib.get_close_matches(str(name), there, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {listed(there)}"
     raise ValueError(f"no {what} {name!r}{place and f' in {place}'}; {hint}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in one line, of many the first ones."""
+    first = list(itertools.islice(names, _LISTED + 1))
+    return ", ".join([*first[:_LISTED], *(["…"] if len(first) > _LISTED else [])])
 
 
 def values_of(value: Any) -> list[Any]:

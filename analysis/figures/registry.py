@@ -68,7 +68,9 @@ _KINDS = (
     FigureKind(
         "learning",
         "Loss and metric",
-        "The loss and the main metric on the test set against simulated time and against rounds.",
+        "The loss and the main metric on the test set against simulated time and against rounds: "
+        "means over seeds with 95 % confidence intervals. Over time, a run has the value after its "
+        "last round that has ended; runs with values that are not finite count as diverged.",
         "analysis.figures.learning:learning",
     ),
     FigureKind(
