@@ -23,6 +23,7 @@ from collapipe_ns3.cli.listings import profiles, schemes, studies, tasks
 from collapipe_ns3.cli.replay import replay
 from collapipe_ns3.cli.run import run
 from collapipe_ns3.cli.study_commands import plan, schema, show, validate
+from collapipe_ns3.cli.tensorboard import tensorboard
 from collapipe_ns3.cli.terminal import out
 from collapipe_ns3.cli.trace import trace
 from collapipe_ns3.cli.usage_errors import JsonErrorGroup
@@ -58,8 +59,8 @@ def main(
 
 #: In the order of `--help`.
 COMMANDS = (
-    run, compare, figure, trace, check, replay, show, validate, plan, schema, studies, profiles,
-    schemes, tasks, doctor,
+    run, compare, figure, trace, tensorboard, check, replay, show, validate, plan, schema,
+    studies, profiles, schemes, tasks, doctor,
 )  # fmt: skip
 
 for command in COMMANDS:

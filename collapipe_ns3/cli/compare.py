@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from collapipe_ns3.cli.options import JsonOption, SetOption, StudyArgument
+from collapipe_ns3.cli.tensorboard import TensorBoardOption, expect_tensorboard
 from collapipe_ns3.cli.terminal import failures
 
 SCHEMES = "vanilla_fl,pipeline,titanic,collapipe"
@@ -44,6 +45,7 @@ def compare(
     keep_stale: Annotated[
         bool, typer.Option("--keep-stale", help="Use runs that other code made, and mark them.")
     ] = False,
+    tensorboard: TensorBoardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study under several schemes and seeds, and compare them.
@@ -54,6 +56,8 @@ def compare(
         # Imported here: pandas, scipy and matplotlib take seconds to import.
         from collapipe_ns3.cli import compare_run
 
+        if tensorboard is not None:
+            expect_tensorboard(study, "--tensorboard")
         options = compare_run.CompareOptions(
             study=study,
             schemes=schemes,
@@ -68,6 +72,7 @@ def compare(
             out_dir=out_dir,
             fresh=fresh,
             keep_stale=keep_stale,
+            tensorboard=tensorboard,
             as_json=as_json,
         )
         raise typer.Exit(0 if compare_run.compare(options) else 1)

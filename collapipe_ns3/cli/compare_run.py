@@ -23,6 +23,7 @@ from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
 from collapipe_ns3.campaign.workers import EndedRun
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.tables import print_text
+from collapipe_ns3.cli.tensorboard import EventFiles, how_to_look
 from collapipe_ns3.cli.terminal import err, out, print_json, problems_json, warn
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
@@ -49,6 +50,7 @@ class CompareOptions:
     out_dir: Path | None
     fresh: bool
     keep_stale: bool
+    tensorboard: Path | None
     as_json: bool
 
     def scheme_names(self) -> list[str]:
@@ -90,6 +92,8 @@ def compare(options: CompareOptions) -> bool:
         if compared is not None:
             print_comparison(out, compared)
         out.print(f"{len(planned.runs)} runs, of which {already_there} were already there")
+        if options.tensorboard is not None:
+            print_text(out, how_to_look(options.tensorboard))
         if files:
             out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     for each in failed:
@@ -157,7 +161,14 @@ def _execute(
     present: Mapping[CampaignRun, CodeIdentity],
 ) -> Generator[EndedRun, None, None]:
     """Executes the missing runs with their progress on stderr; yields each as it ends."""
-    with _progress_bar(planned, missing) as on_round:
+    events = _event_files(options, planned)
+    with _progress_bar(planned, missing) as advance:
+
+        def on_round(run: CampaignRun) -> None:
+            advance(run)
+            if events:
+                events.update(planned.directory_of(run))
+
         if options.scheduler is None:
             jobs = options.jobs or os.cpu_count() or 1
             ended = workers.run_here(planned, jobs, on_round, other_code=options.keep_stale)
@@ -169,7 +180,19 @@ def _execute(
                 if not err.is_terminal:
                     state = "failed" if each.error else "done"
                     _print_line(f"{number} of {len(missing)}: {each.run.name} {state}")
+                if events:  # no round of a run on a cluster is reported
+                    events.update(planned.directory_of(each.run))
                 yield each
+
+
+def _event_files(options: CompareOptions, planned: Campaign) -> EventFiles | None:
+    """The event files of all runs, with the rounds that are there; None where not asked for."""
+    if options.tensorboard is None:
+        return None
+    directories = [planned.directory_of(run) for run in planned.runs]
+    events = EventFiles(options.study, options.tensorboard, directories)
+    events.update_all()
+    return events
 
 
 def _run_on_dask(

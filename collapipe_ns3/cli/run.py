@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,6 +16,12 @@ import collapipe_ns3
 from collapipe_ns3.cli import run_view
 from collapipe_ns3.cli.options import JsonOption, SchemeOption, SeedOption, SetOption, StudyArgument
 from collapipe_ns3.cli.tables import print_table, print_text
+from collapipe_ns3.cli.tensorboard import (
+    EventFiles,
+    TensorBoardOption,
+    expect_tensorboard,
+    how_to_look,
+)
 from collapipe_ns3.cli.terminal import err, failures, out, print_json, problems_json, warn
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ def run(
     ascii_: Annotated[bool, typer.Option("--ascii", help="Write every IP packet as text.")] = False,
     flowmon: Annotated[bool, typer.Option("--flowmon", help="Write FlowMonitor's XML.")] = False,
     netanim: Annotated[bool, typer.Option("--netanim", help="Write NetAnim's XML.")] = False,
+    tensorboard: TensorBoardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run one study, and print its rounds."""
@@ -61,9 +69,12 @@ def run(
         loaded = loaded.with_(seed=seed, rounds=rounds)
         if other_code and not resume:
             raise StudyError(study, [Problem("--other-code", "expected only with --resume")])
+        if tensorboard is not None:
+            expect_tensorboard(study, "--tensorboard")
         path = loaded.directory(out_dir, resume=resume, other_code=other_code)
         warnings = [*loaded.warnings, *trace_warnings(loaded.config, traces)]
         warn(warnings)
+        events = EventFiles(study, tensorboard, [path]) if tensorboard is not None else None
         try:
             with shown(loaded.config.rounds, err) as on_progress:
                 result = loaded.run(
@@ -73,6 +84,7 @@ def run(
                     device=device,
                     watchdog_s=watchdog,
                     on_progress=on_progress,
+                    on_round=partial(events.update, path) if events else lambda: None,
                     traces=traces,
                 )
         except KeyboardInterrupt:
@@ -82,9 +94,14 @@ def run(
             again += [f"--rounds={rounds}"] * (rounds is not None)
             again += ["--other-code"] * other_code
             again += [f"--{kind}" for kind in traces]
+            again += [f"--tensorboard={tensorboard}"] * (tensorboard is not None)
             _interrupted(loaded.config, path, again, as_json)
         warn(result.warnings)
+        if events:
+            events.update(path)  # where nothing was left to run, no round called it
         _show_result(loaded.config, result, [*warnings, *result.warnings], as_json)
+        if tensorboard is not None and not as_json:
+            print_text(out, how_to_look(tensorboard))
         if result.rounds["loss"].isna().any():  # every cluster was abandoned, or training diverged
             raise typer.Exit(1)
 
