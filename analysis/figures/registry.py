@@ -76,7 +76,9 @@ _KINDS = (
     FigureKind(
         "memory",
         "Memory of the devices",
-        "The peak memory of each device, and its limit.",
+        "The largest memory that each device needed in any round and seed, by scheme, and its "
+        "limit. A line leads to the smallest value among the seeds; devices without a part of the "
+        "model are left out.",
         "analysis.figures.memory:memory",
     ),
     FigureKind(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from analysis.load import Run, Runs
+from run_directory.roles import Role, role
 
-__all__ = ["Setting", "settings_of", "shortened", "wrapped"]
+__all__ = ["Setting", "in_order", "is_device", "settings_of", "shortened", "wrapped"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ def settings_of(runs: Runs) -> list[Setting]:
         Setting(_label(dict(key), varied), dict(key)["study"], Runs(tuple(members)))
         for key, members in found.items()
     ]
+
+
+def is_device(node: str) -> bool:
+    """Whether a node's name is that of a device of a cluster."""
+    try:
+        return role(node) is Role.DEVICE
+    except ValueError:  # an interferer
+        return False
+
+
+def in_order(nodes: Iterable[str]) -> list[str]:
+    """Nodes by the numbers in their names, so that c0.d10 comes after c0.d2."""
+    return sorted(set(nodes), key=lambda node: [int(part) for part in re.findall(r"\d+", node)])
 
 
 def shortened(text: str, most: int) -> str:
