@@ -44,6 +44,7 @@ BENCHMARKS = (
     "ofdma",
     "planning",
     "sampled",
+    "loading",
 )
 
 AIMS = {
@@ -66,6 +67,7 @@ AIMS = {
     "plan_quickstart_ms": Aim("≤", 20),
     "sampled_speedup": Aim("≥", 10),
     "sampled_round_error": Aim("≤", 0.03),
+    "loading_peak_mb": Aim("≤", 2000),
 }
 
 
