@@ -11,7 +11,13 @@ author = "the collapipe-ns3 project"
 project_copyright = f"{author}, GPL-2.0-only"
 version = release = version_of(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "generated_pages"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "docstrings",
+    "generated_pages",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns: list[str] = []
 nitpicky = True
@@ -21,11 +27,11 @@ nitpick_ignore_regex = [("py:(class|obj)", ".*")]
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 
-#: Docstrings mark code by single backticks.
-default_role = "code"
+highlight_language = "none"  # of blocks that name no language
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
