@@ -21,6 +21,7 @@ from collapipe_ns3.cli.figure import CONTEXT as FIGURE_CONTEXT
 from collapipe_ns3.cli.figure import figure
 from collapipe_ns3.cli.listings import profiles, schemes, studies, tasks
 from collapipe_ns3.cli.replay import replay
+from collapipe_ns3.cli.report import report
 from collapipe_ns3.cli.run import run
 from collapipe_ns3.cli.study_commands import plan, schema, show, validate
 from collapipe_ns3.cli.tensorboard import tensorboard
@@ -59,7 +60,7 @@ def main(
 
 #: In the order of `--help`.
 COMMANDS = (
-    run, compare, figure, trace, tensorboard, check, replay, show, validate, plan, schema,
+    run, compare, report, figure, trace, tensorboard, check, replay, show, validate, plan, schema,
     studies, profiles, schemes, tasks, doctor,
 )  # fmt: skip
 

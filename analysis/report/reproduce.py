@@ -1,0 +1,88 @@
+"""The commands that make the runs of a report again, and the environment that they ran in."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.load import Run, Runs
+from analysis.report.settings import differences
+
+#: Keys that options of their own set.
+_OPTIONS = ("seed", "scheme.name")
+
+
+def commands(runs: Runs) -> list[str]:
+    """Shell commands that make these runs again from `study.yaml`, the study of the first run.
+
+    One `compare` where the runs are all schemes with all seeds at all points of a grid, else a
+    `run` for each.
+    """
+    members = runs.runs
+    together = _compare(members)
+    if together is not None:
+        return [together]
+    return [_run(run, differences(members), number) for number, run in enumerate(members)]
+
+
+def environment(runs: Runs) -> list[tuple[str, str, str]]:
+    """What the runs were made with: name, value, and which runs where the values differ."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for run in runs.runs:
+        for name, value in _environment_of(run.manifest):
+            found.setdefault(name, {}).setdefault(value, []).append(run.name)
+    return [
+        (name, value, "all" if len(names) == len(runs) else ", ".join(names))
+        for name, values in found.items()
+        for value, names in values.items()
+    ]
+
+
+def _compare(members: Sequence[Run]) -> str | None:
+    schemes = list(dict.fromkeys(run.scheme for run in members))
+    seeds = list(dict.fromkeys(run.seed for run in members))
+    grid: dict[str, list[str]] = {}
+    for run in members:
+        for key, value in run.point.items():
+            values = grid.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    wanted = set(itertools.product(schemes, seeds, *grid.values()))
+    there = {(run.scheme, run.seed, *(run.point.get(key, "") for key in grid)) for run in members}
+    varied = {
+        key
+        for key in differences(members)
+        if key not in (*_OPTIONS, *grid) and not key.startswith("scheme.settings")
+    }
+    if len(members) < 2 or there != wanted or len(there) != len(members) or varied:
+        return None
+    words = ["collapipe-ns3", "compare", "study.yaml", "--schemes", ",".join(schemes)]
+    words += ["--seeds", ",".join(map(str, seeds))]
+    for key, values in grid.items():
+        words += ["--grid", f"{key}={','.join(values)}"]
+    return shlex.join([*words, "--out", "again"])
+
+
+def _run(run: Run, differing: Mapping[str, Sequence[str]], number: int) -> str:
+    words = ["collapipe-ns3", "run", "study.yaml"]
+    if differing:
+        words += ["--scheme", run.scheme, "--seed", str(run.seed)]
+    for key, values in differing.items():
+        if key not in _OPTIONS:
+            words += ["--set", f"{key}={values[number]}"]
+    return shlex.join([*words, "--out", f"again/{run.name}" if differing else "again"])
+
+
+def _environment_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    versions, machine = manifest.get("versions", {}), manifest.get("machine", {})
+    pairs = {
+        "commit": manifest.get("git_commit"),
+        "Python": manifest.get("python"),
+        **versions,
+        "torch device": manifest.get("device"),
+        **{str(name): value for name, value in machine.items()},
+        "format of the run directory": manifest.get("format"),
+    }
+    return [(name, str(value)) for name, value in pairs.items() if value not in (None, "")]

@@ -1,0 +1,102 @@
+"""How the loaded runs differ: their studies, and the points at which schemes can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.compare import ComparedRun, Comparison, TaskMetric, compare
+from analysis.load import Run, Runs
+
+#: Keys of a study that a comparison is over: they make no point of their own.
+_COMPARED = ("seed", "scheme.")
+
+_UNSET = "(not set)"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison of the runs that can be compared, and why others are left out.
+
+    `comparison` is None where there is only one run.
+    """
+
+    comparison: Comparison | None
+    notes: tuple[str, ...]
+
+
+def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each key of a study as a path (`clusters[0].cu.profile`), with its value as JSON."""
+    if isinstance(settings, Mapping) and settings:
+        for key, value in settings.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(settings, list) and any(isinstance(each, Mapping) for each in settings):
+        for number, value in enumerate(settings):
+            yield from flat(value, f"{prefix}[{number}]")
+    else:
+        text = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
+        yield prefix, text
+
+
+def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The keys in which the studies of the runs differ, with the value of each run."""
+    studies = [dict(flat(run.study)) for run in runs]
+    keys = dict.fromkeys(key for study in studies for key in study)
+    values = {key: [study.get(key, _UNSET) for study in studies] for key in keys}
+    return {key: found for key, found in values.items() if len(set(found)) > 1}
+
+
+def points(runs: Sequence[Run]) -> list[str]:
+    """The settings of each run by which it differs from others, apart from scheme and seed."""
+    varied = {k: v for k, v in differences(runs).items() if not k.startswith(_COMPARED)}
+    of_grid = dict.fromkeys(key for run in runs for key in run.point)
+    keys = [*of_grid, *(key for key in varied if key not in of_grid)]
+    return [
+        ", ".join(
+            f"{key}={run.point[key] if key in run.point else varied[key][number]}"
+            for key in keys
+            if key in run.point or key in varied
+        )
+        for number, run in enumerate(runs)
+    ]
+
+
+def compare_runs(runs: Runs) -> Compared:
+    """Compares schemes, paired by seed, at each point at which the studies differ.
+
+    Left out with a note are unfinished runs, unless all are; runs of another task than the first;
+    and repetitions of a run with the same study, scheme and seed.
+    """
+    if len(runs) < 2:
+        return Compared(None, ())
+    notes, members = [], []
+    finished = [each for each in runs if is_finished(each.runs[0])] or list(runs)
+    first_task = _task(finished[0])
+    place_of = dict(zip((run.name for run in runs.runs), points(runs.runs), strict=True))
+    seen: dict[tuple[str, str, int], str] = {}
+    for each in runs:
+        run = each.runs[0]
+        key = (place_of[run.name], run.scheme, run.seed)
+        if all(each.runs[0] is not one.runs[0] for one in finished):
+            notes.append(f"{run.name} is left out of the comparison: it is not finished")
+        elif _task(each) != first_task:
+            notes.append(f"{run.name} is left out of the comparison: it has another task")
+        elif key in seen:
+            what = f"{seen[key]} has the same study, scheme and seed"
+            notes.append(f"{run.name} is left out of the comparison: {what}")
+        else:
+            seen[key] = run.name
+            members.append(ComparedRun(key[0], each))
+    return Compared(compare(members) if len(members) > 1 else None, tuple(notes))
+
+
+def is_finished(run: Run) -> bool:
+    """Whether a run has all the rounds of its study."""
+    expected = run.study.get("rounds")
+    return not isinstance(expected, int) or run.rounds >= expected
+
+
+def _task(run: Runs) -> tuple[str, TaskMetric]:
+    return str(run.manifest.get("task", {}).get("name", "")), TaskMetric.of(run)
