@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,9 @@ CONTEXT = {"ignore_unknown_options": True}
 
 #: The option of the command that each figure has.
 _WIDTH = "width"
+
+#: The end of parameters that would have the name of a function of Python without it.
+_NUMBER = "_number"
 
 
 def figure(
@@ -60,7 +63,7 @@ def figure(
         from collapipe_ns3.problems import Problem, StudyError
 
         kind = _kind(name)
-        options = _options(kind, {**given, _WIDTH: width})
+        options = _options(kind, {**given, _shown(_WIDTH): width})
         if output is None:
             raise StudyError("", [Problem("-o", "expected the file to write, as in -o figure.pdf")])
         if not directories:
@@ -94,7 +97,7 @@ def _divided(arguments: Sequence[str]) -> tuple[str | None, list[str], dict[str,
             following = value if equals else next(rest, None)
             if following is None:
                 raise typer.BadParameter(f"expected a value after {argument}")
-            options[key.replace("-", "_")] = following
+            options[f"--{key}"] = following
         elif argument.startswith("-") and len(argument) > 1:
             raise typer.BadParameter(f"no such option: {argument}")
         else:
@@ -125,40 +128,41 @@ def _options(kind: FigureKind, given: Mapping[str, str]) -> dict[str, Any]:
     types_of = typing.get_type_hints(kind.function)
     options: dict[str, Any] = {}
     problems: list[Problem] = []
-    for key, text in given.items():
-        if key not in kind.options:
-            what = f"the figure {kind.name} has no such option; {_near(key, kind.options)}"
-            problems.append(Problem(_shown(key), what))
+    known = {_shown(key): key for key in kind.options}
+    for option, text in given.items():
+        if option not in known:
+            what = f"the figure {kind.name} has no such option; {_near(option, known)}"
+            problems.append(Problem(option, what))
             continue
+        key = known[option]
         value = text.split(",") if _takes_several(types_of[key]) else text
         try:
             options[key] = TypeAdapter(types_of[key]).validate_python(value)
         except ValidationError as error:
+            wanted = f"it takes {_in_words(types_of[key])}"
             found = [problem.message for _, problem in from_pydantic(error, lambda place: ())]
-            problems.append(Problem(_shown(key), " or ".join(dict.fromkeys(found))))
+            problems.append(Problem(option, f"{' or '.join(dict.fromkeys(found))}; {wanted}"))
     if problems:
         raise StudyError("", problems)
     return options
 
 
-def _near(key: str, options: Collection[str]) -> str:
+def _near(option: str, known: Collection[str]) -> str:
     """The option that was probably meant, else those there are."""
     from collapipe_ns3.names import did_you_mean
 
-    near = did_you_mean(key, [*options, "dpi", "output"])
-    if near.startswith("did you mean"):
-        return f"did you mean --{near.removeprefix('did you mean ').replace('_', '-')}"
-    return f"it has {', '.join(map(_shown, options))}"
+    near = did_you_mean(option, [*known, "--dpi", "--output"])
+    return near if near.startswith("did you mean") else f"it has {', '.join(known)}"
 
 
 def _shown(key: str) -> str:
-    """An option as users write it."""
-    return f"--{key.replace('_', '-')}"
+    """An option as users write it: `--round` of a parameter `round_number`."""
+    return f"--{key.removesuffix(_NUMBER).replace('_', '-')}"
 
 
 def _takes_several(hint: Any) -> bool:
     """Whether values of this type are lists, written with commas between their items."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    if _is_union(hint):
         return any(map(_takes_several, typing.get_args(hint)))
     origin = typing.get_origin(hint)
     return isinstance(origin, type) and issubclass(origin, Collection)
@@ -188,20 +192,39 @@ def _list(as_json: bool) -> None:
         print_json({"ok": True, "figures": kinds})
         return
     for kind in FIGURES.values():
-        options = "".join(f"\n    {name} {rest}" for name, rest in _described(kind).items())
+        options = "".join(f"\n    {name}: {rest}" for name, rest in _described(kind).items())
         print_text(out, f"{kind.name}: {kind.title}\n    {kind.caption}{options}")
 
 
 def _described(kind: FigureKind) -> dict[str, str]:
-    """The options of a figure other than its width: the type of each and its default."""
+    """The options of a figure other than its width: what each takes, and its default."""
+    types_of = typing.get_type_hints(kind.function)
     return {
-        _shown(key): _as_text(parameter) for key, parameter in kind.options.items() if key != _WIDTH
+        _shown(key): _in_words(types_of[key]) + _default(parameter)
+        for key, parameter in kind.options.items()
+        if key != _WIDTH
     }
 
 
-def _as_text(parameter: inspect.Parameter) -> str:
-    hint = parameter.annotation
-    named = hint if isinstance(hint, str) else inspect.formatannotation(hint)
-    if parameter.default in (None, parameter.empty):
-        return f"({named})"
-    return f"({named}; {parameter.default} unless given)"
+def _default(parameter: inspect.Parameter) -> str:
+    has_default = parameter.default not in (None, "", (), parameter.empty)
+    return f" ({parameter.default} unless given)" if has_default else ""
+
+
+def _in_words(hint: Any) -> str:
+    """What values of this type are, for people: `a whole number`."""
+    members = [each for each in typing.get_args(hint) if each not in (type(None), ...)]
+    if _is_union(hint):
+        return " or ".join(map(_in_words, members))
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(str(each) for each in members if each)
+    if typing.get_origin(hint) is tuple and ... not in typing.get_args(hint):
+        return ",".join(map(_in_words, members))
+    if _takes_several(hint):
+        return f"{_in_words(members[0])}, or several with commas between them"
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(hint, "a text")
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (types.UnionType, typing.Union)

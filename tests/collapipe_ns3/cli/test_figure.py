@@ -30,11 +30,13 @@ def bars(
     runs: Runs,
     *,
     width: Width = "page",
-    round: int | None = None,
+    round_number: int | None = None,
+    window_s: tuple[float, float] | None = None,
     order: Literal["time", "name"] = "time",
     shown: Sequence[str] = (),
 ) -> Figure:
-    CALLS.append({"width": width, "round": round, "order": order, "shown": shown})
+    options = {"width": width, "round_number": round_number, "window_s": window_s}
+    CALLS.append({**options, "order": order, "shown": shown})
     figure = new_figure(width, 2.0)
     figure.subplots().bar(runs.rounds["round"], runs.rounds["duration_s"])
     return figure
@@ -86,10 +88,11 @@ def test_the_file_has_the_format_of_its_suffix_and_the_width_asked_for(
 
 
 def test_the_figures_own_options_get_values_of_their_types(run: str, tmp_path: Path) -> None:
-    file = str(tmp_path / "figure.png")
-    done = call("--round", "1", "bars", "--order=name", run, "--shown", "a,b", "-o", file)
+    own = ["--order=name", "--shown", "a,b", "--window-s", "-0.5,1"]
+    done = call("--round", "1", "bars", *own, run, "-o", str(tmp_path / "figure.png"))
     assert done.exit_code == 0, done.stderr
-    assert CALLS == [{"width": "page", "round": 1, "order": "name", "shown": ["a", "b"]}]
+    options = {"round_number": 1, "window_s": (-0.5, 1.0), "order": "name", "shown": ["a", "b"]}
+    assert [{"width": "page", **options}] == CALLS
 
 
 def test_the_same_command_writes_the_same_bytes(run: str, tmp_path: Path) -> None:
@@ -109,11 +112,13 @@ def test_json_says_what_was_drawn(run: str, tmp_path: Path) -> None:
 def test_the_list_has_each_figure_with_its_options() -> None:
     listed = call("--list").stdout
     assert "bars: Bars" in listed
-    assert "--round (int | None)" in listed
-    assert "--order (Literal['time', 'name']; time unless given)" in listed
+    assert "--round: a whole number\n" in listed
+    assert "--window-s: a number,a number\n" in listed
+    assert "--order: time or name (time unless given)\n" in listed
+    assert "--shown: a text, or several with commas between them\n" in listed
     figures = json.loads(call("--list", "--json").stdout)["figures"]
     assert {each["name"]: list(each["options"]) for each in figures} == {
-        "bars": ["--round", "--order", "--shown"],
+        "bars": ["--round", "--window-s", "--order", "--shown"],
         "empty": [],
     }
 
@@ -129,7 +134,8 @@ def test_the_list_has_each_figure_with_its_options() -> None:
         (["bars", "RUN", "-o", "f"], "expected a suffix"),
         (["bars", "RUN", "-o", "nowhere/f.pdf"], "the directory nowhere does not exist"),
         (["bars", "RUN", "-o", "f.pdf", "--width", "wide"], "--width: expected 'column' or 'page'"),
-        (["bars", "RUN", "-o", "f.pdf", "--round", "last"], "--round: "),
+        (["bars", "RUN", "-o", "f.pdf", "--round", "last"], "it takes a whole number"),
+        (["bars", "RUN", "-o", "f.pdf", "--window-s", "1"], "it takes a number,a number"),
         (["bars", "RUN", "-o", "f.pdf", "--ronud", "1"], "did you mean --round?"),
         (["empty", "RUN", "-o", "f.pdf", "--metric", "f1"], "no such option; it has --width"),
         (["bars", "RUN", "-o", "f.pdf", "--round"], "expected a value after --round"),
