@@ -16,10 +16,12 @@
 # A scheme plans each round: which device trains which blocks, and how data is sent. It is a class
 # in a package of your own, and is found by an entry point. `docs/own-scheme.md` has the details.
 #
-# This one spreads the encoder over as many devices of each cluster as it is told, the fastest
-# first.
+# This one spreads the encoder over the fastest devices of each cluster. Its setting `devices` says
+# how many these are.
 
 # %%
+import os
+import sys
 from pathlib import Path
 
 package = Path("plugins")
@@ -73,9 +75,6 @@ metadata = package / "fastest-1.0.dist-info"
 metadata.mkdir(exist_ok=True)
 (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fastest\nVersion: 1.0\n")
 (metadata / "entry_points.txt").write_text("[collapipe_ns3.schemes]\nfastest = fastest:Fastest\n")
-
-import os
-import sys
 
 sys.path.insert(0, str(package.resolve()))
 os.environ["PYTHONPATH"] = os.pathsep.join(
