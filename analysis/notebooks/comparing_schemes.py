@@ -28,6 +28,7 @@
 # ## All runs as one set of tables
 
 # %%
+# %matplotlib inline
 from analysis import figures, load
 
 runs = load("runs/campaign")

@@ -70,6 +70,7 @@ assert (result.rounds[phases].sum(axis=1) - result.rounds["duration_s"]).abs().m
 # `analysis.load` reads one run or many, and each figure is a function of what it returns.
 
 # %%
+# %matplotlib inline
 from analysis import figures, load
 
 runs = load("runs/first-steps")

@@ -104,6 +104,7 @@ for devices in (1, 2, 3):
     print(f"{devices} devices: {rounds['duration_s'].mean():.3f} s a round")
 
 # %%
+# %matplotlib inline
 from analysis import figures, load
 
 figures.draw("phases", load("runs/fastest-1", "runs/fastest-2", "runs/fastest-3"))

@@ -28,6 +28,7 @@
 # Each key of the grid is a column of every table.
 
 # %%
+# %matplotlib inline
 from analysis import figures, load
 
 runs = load("runs/regimes")

@@ -20,6 +20,7 @@
 # !collapipe-ns3 compare quickstart --seeds 0,1 --rounds 3 --out runs/campaign
 
 # %%
+# %matplotlib inline
 from analysis import figures, load
 
 runs = load("runs/campaign")

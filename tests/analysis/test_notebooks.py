@@ -75,4 +75,6 @@ def test_a_notebook_runs(file: Path, folder: Path, monkeypatch: pytest.MonkeyPat
         for cell in commands
         for output in cell["outputs"]
     )
-    assert any(output["output_type"] in ("display_data", "execute_result") for output in shown)
+    pictures = [output for output in shown if "image/png" in output.get("data", {})]
+    drawn = [cell for cell in notebook.cells if "figures.draw(" in cell.source]
+    assert len(pictures) == len(drawn)
