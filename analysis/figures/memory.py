@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.settings import (
     Setting,
-    in_order,
+    by_number,
     is_device,
     settings_of,
     shortened,
@@ -108,7 +108,7 @@ def _draw(
     most_devices: int,
 ) -> None:
     largest = table.groupby("device")["peak_bytes"].max().sort_values(ascending=False)
-    shown = in_order(str(device) for device in largest.index[:most_devices])
+    shown = by_number(str(device) for device in largest.index[:most_devices])
     place_of = {device: place for place, device in enumerate(shown)}
     table = table[table["device"].isin(place_of)]
     # Side by side within a row, so that equal peaks do not hide each other.

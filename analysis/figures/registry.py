@@ -84,7 +84,9 @@ _KINDS = (
     FigureKind(
         "energy",
         "Energy of the devices",
-        "The energy of each device by component over rounds, with its budget and virtual queue.",
+        "Above, the mean energy of each device in a round by component, and its budget. Below, one "
+        "run over rounds: all devices together, and the virtual queues, which say by how many "
+        "budgets each has been exceeded so far (without queues: the energy of each device).",
         "analysis.figures.energy:energy",
     ),
     FigureKind(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from analysis.load import Run, Runs
 from run_directory.roles import Role, role
 
-__all__ = ["Setting", "in_order", "is_device", "settings_of", "shortened", "wrapped"]
+__all__ = ["Setting", "by_number", "is_device", "settings_of", "shortened", "wrapped"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def is_device(node: str) -> bool:
         return False
 
 
-def in_order(nodes: Iterable[str]) -> list[str]:
+def by_number(nodes: Iterable[str]) -> list[str]:
     """Nodes by the numbers in their names, so that c0.d10 comes after c0.d2."""
     return sorted(set(nodes), key=lambda node: [int(part) for part in re.findall(r"\d+", node)])
 

@@ -76,6 +76,13 @@ _KINDS: dict[str, tuple[str, str]] = {
     "parameters": ("D", "-."),
 }
 
+#: The colour and hatching of each component of a node's energy.
+ENERGIES: dict[str, tuple[str, str]] = {
+    "compute": (GREY, ""),
+    "send": (SKY, "//"),
+    "receive": (YELLOW, "\\\\"),
+}
+
 RC: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
