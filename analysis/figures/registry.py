@@ -92,7 +92,9 @@ _KINDS = (
     FigureKind(
         "map",
         "Map",
-        "Where the nodes are, how they move, and the links of the plan coloured by their SINR.",
+        "Where the nodes are when a round begins, and a detail of each cluster. Arrows are the "
+        "links of the plan, coloured by their SINR. In the details, the number in a device is its "
+        "stage, and the numbers after its name are its blocks.",
         "analysis.figures.site_map:site_map",
     ),
     FigureKind(
