@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from reference_columns import columns
+from reference_columns import columns, derived_columns
 from reference_command_line import command_line
 from reference_study_keys import study_keys
 from sphinx.application import Sphinx
 
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "columns": columns,
+    "derived-columns": derived_columns,
     "command-line": command_line,
     "study-keys": study_keys,
 }

@@ -15,6 +15,11 @@ ROWS: Mapping[str, str] = {
     "pipelines": "A row for each planned pipeline.",
     "devices": "A row for each node, control units and base stations included.",
     "nodes": "A row for each node and interferer: where it was, and what limits it.",
+    "plans": "A row for each stage of each planned pipeline, that is, each segment of the encoder.",
+    "predictions": "A row for each quantity that the scheme predicted of a round, beside what was "
+    "then measured; empty for schemes that predict nothing.",
+    "media": "A row for each point of the curve of goodput over SINR that planners assume, for a "
+    "single transfer that has the whole band of a medium. The same in all rounds.",
 }
 
 #: Columns that every table has.
@@ -149,6 +154,34 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "station": "Base station that serves the node's cluster; empty where there is none.",
         "memory_limit_bytes": "Memory that training may use; nan where there is no limit.",
         "energy_budget_j": "The scheme's budget of energy for a round; nan where there is none.",
+    },
+    "plans": {
+        "cluster": "Number of the cluster, from 0.",
+        "pipeline": "Number of the pipeline within its cluster, from 0.",
+        "stage": "Number of the segment within the pipeline, from 0, without the first part of the "
+        "model.",
+        "device": "Device that trains the segment.",
+        "first_block": "First encoder block of the segment, from 0.",
+        "last_block": "Last encoder block of the segment.",
+        "blocks": "Number of encoder blocks in the segment.",
+        "recompute": "Whether activations are computed again in the backward pass.",
+        "micro_batches": "Number of micro-batches of a batch.",
+        "schedule": "Pipeline schedule.",
+        "share": "Fraction of each of the cluster's batches that the pipeline trains on.",
+    },
+    "predictions": {
+        "what": "Name and quantity in one text.",
+        "name": "What it is a property of: the round, or a node.",
+        "quantity": "Quantity, with its unit.",
+        "predicted": "Predicted value.",
+        "measured": "Measured value.",
+    },
+    "media": {
+        "medium": "Name of the medium, that is, of a band that links have in common.",
+        "stack": "Radio stack.",
+        "bandwidth_hz": "Bandwidth of the medium.",
+        "sinr_db": "SINR at the receiver.",
+        "goodput_bps": "Payload that arrives per second.",
     },
 }  # fmt: skip
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
+from analysis.derived import DERIVED
 from collapipe_ns3.reading.study_schema import study_schema
 from run_directory.columns import COLUMNS, COMMON, ROWS, unit
 from run_directory.schemas import SCHEMAS
@@ -90,7 +93,7 @@ def test_the_reference_has_every_command_key_and_column(site: Path) -> None:
     for key, _ in described_keys(study_schema()):
         assert f">{key}<" in keys
     tables = (site / "reference" / "tables.html").read_text()
-    for schema in SCHEMAS.values():
+    for schema in (*SCHEMAS.values(), *DERIVED.values()):
         for column in schema.names:
             assert f">{column}<" in tables
 
@@ -115,13 +118,10 @@ def test_every_key_of_a_study_is_described() -> None:
 
 
 def test_every_column_of_a_table_is_described() -> None:
-    assert set(SCHEMAS) <= set(ROWS)
-    undescribed = {
-        name: lacking
-        for name, schema in SCHEMAS.items()
-        if (lacking := set(schema.names) - set(COMMON) - set(COLUMNS[name]))
-    }
-    assert undescribed == {}
+    tables = {**SCHEMAS, **DERIVED}
+    assert set(ROWS) == set(COLUMNS) == set(tables)
+    described = {name: set(columns) | set(COMMON) for name, columns in COLUMNS.items()}
+    assert described == {name: set(schema.names) | set(COMMON) for name, schema in tables.items()}
 
 
 def test_units_follow_from_the_names_of_columns() -> None:
@@ -131,3 +131,28 @@ def test_units_follow_from_the_names_of_columns() -> None:
     assert unit("lost_bytes") == "byte"
     assert unit("duration_s") == "s"
     assert unit("loss") == ""
+
+
+def test_the_citation_and_the_changelog_have_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {key: citation[key] for key in ("title", "version", "license")} == {
+        "title": project["name"],
+        "version": project["version"],
+        "license": project["license"],
+    }
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_hooks_before_a_commit_are_local() -> None:
+    """They run what `make lint` runs, and fetch nothing."""
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    hooks = [hook["entry"] for hook in repository["hooks"]]
+    assert hooks == [".venv/bin/ruff check --fix", ".venv/bin/ruff format", ".venv/bin/mypy"]
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+def test_the_picture_of_the_readme_is_small() -> None:
+    assert (ROOT / "docs" / "timeline.png").stat().st_size < 200_000
