@@ -11,11 +11,14 @@ from pathlib import Path
 import lab
 import pandas as pd
 import pytest
+import tied_model
 from run_checks import belong
 
 from bridge.network import TransferKind
+from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.nodes import Role
 from collapipe_ns3.outcome import RoundOutcome, TransferLabel, WorkItem
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.run.records import NodeRecords, RoundRecord
 from collapipe_ns3.topology.node_facts import NodeFacts
 from run_directory.writing import RunDirectory
@@ -154,6 +157,68 @@ def test_transfers_and_computations_say_the_same_of_their_work(
     counted = transfers[transfers["micro_batch"] >= 0].groupby("kind", observed=True).size()
     assert counted.to_dict() == {"activation": 30, "gradient": 30, "labels": 6}
     assert sorted(set(computes["step"])) == [-1, 0, 1]
+
+
+def frames(plan: RoundPlan, outcome: RoundOutcome) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables `computes` and `transfers`."""
+    tables = RoundRecord(plan, outcome, (), {}, 0, 0.0, 1).tables()
+    return pd.DataFrame(tables["computes"]), pd.DataFrame(tables["transfers"])
+
+
+def test_a_local_head_passes_features_on_under_its_own_stage() -> None:
+    state = lab.fresh(lab.adamw, local_head=True)
+    computes, transfers = frames(PLAN, lab.run_one(PLAN, state, default=lab.Hop(1)))
+    belong(computes, transfers, "local_head")
+    # Stages: embedding, two segments, the head on the control unit, the decoder.
+    features = transfers[(transfers["kind"] == "activation") & (transfers["dst"] == "bs")]
+    assert features[["src", "stage", "micro_batch"]].to_numpy().tolist() == [
+        ["c0.cu", 3, 0],
+        ["c0.cu", 3, 1],
+    ]
+
+
+def test_tied_gradients_belong_to_a_stage_and_a_step() -> None:
+    state = TrainingState(tied_model.model(), lab.adamw, tied_model.costs())
+    plan = lab.one_cluster((2,), 3)
+    how = {"local_steps": 2, "draw_batches": tied_model.batches, "default": lab.Hop(1)}
+    computes, transfers = frames(plan, lab.run_one(plan, state, **how))
+    belong(computes, transfers)
+    tied = transfers[(transfers["kind"] == "gradient") & (transfers["micro_batch"] == -1)]
+    rows = tied[["src", "dst", "stage", "step"]].sort_values(["step", "stage"])
+    both = [("c0.cu", "bs", 0), ("bs", "c0.cu", 2)]
+    expected = [(*ends, step) for step in (0, 1) for ends in both]
+    assert [*rows.itertuples(index=False, name=None)] == expected
+
+
+def test_pipelines_of_one_cluster_are_told_apart() -> None:
+    devices = ("c0.d0", "c0.d1", "c0.d2")
+    pipelines = tuple(
+        Pipeline((Stage(name, 0, 3),), 2, "gpipe", 1 / 3, embedding=name, decoder=name)
+        for name in devices
+    )
+    plan = RoundPlan(0, "test", (ClusterPlan(0, pipelines),))
+    computes, transfers = frames(plan, lab.run_one(plan, lab.fresh(lab.adamw)))
+    belong(computes, transfers)
+    local = computes[computes["action"] != "aggregate"]
+    assert dict(zip(local["node"], local["pipeline"], strict=True)) == {
+        name: number for number, name in enumerate(devices)
+    }
+    within = transfers[transfers["src"].isin(devices) | transfers["dst"].isin(devices)]
+    assert len(within) == 2 * len(devices)
+    for each in within.itertuples():
+        assert devices[each.pipeline] in (each.src, each.dst)
+    between = transfers[transfers["src"] == "bs"]
+    assert sorted(between["pipeline"]) == [0, 1, 2]
+
+
+def test_moved_optimizer_states_belong_to_their_pipeline_and_to_no_step() -> None:
+    plans = [lab.one_cluster((2, 2), 2), lab.one_cluster((1, 3), 2)]
+    second = lab.run_rounds(plans, lab.fresh(lab.adamw))[1]
+    computes, transfers = frames(plans[1], second)
+    belong(computes, transfers)
+    begun = transfers[(transfers["kind"] == "parameters") & (transfers["dst"] == "c0.d1")]
+    (moved,) = begun[["src", "cluster", "pipeline", "stage", "step"]].to_numpy().tolist()
+    assert moved == ["c0.cu", 0, 0, -1, -1]
 
 
 def test_a_label_is_text_that_survives_a_copy() -> None:

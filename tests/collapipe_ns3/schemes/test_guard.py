@@ -197,6 +197,7 @@ CALLS: dict[str, Callable[[GuardedScheme], object]] = {
     "explain": lambda guarded: guarded.explain(3, OUTCOME),
     "learn": lambda guarded: guarded.learn(OUTCOME),
     "energy_queues": lambda guarded: guarded.energy_queues(3, SEEN.profiles),
+    "energy_budgets_j": lambda guarded: guarded.energy_budgets_j(3, SEEN),
     "memory": lambda guarded: guarded.memory(3),
     "remember": lambda guarded: guarded.remember(3, {}),
 }
@@ -251,6 +252,8 @@ LOOP["again"] = LOOP
         ("energy_queues", {math.nan: 1.0}, "there is no node nan"),
         ("energy_queues", {"c0.d0": "much"}, "c0.d0: expected a finite number, not 'much'"),
         ("energy_queues", {"c0.d0": math.inf}, "c0.d0: expected a finite number, not inf"),
+        ("energy_budgets_j", {"c0.d7": 1.0}, "there is no node 'c0.d7'"),
+        ("energy_budgets_j", {"c0.d0": None}, "c0.d0: expected a finite number, not None"),
         ("memory", 7, "expected a mapping, not 7"),
         ("memory", {"a": {1, 2}}, "['a']: expected plain data, not {1, 2} (set)"),
         ("memory", {("a",): 1}, "the mapping: expected texts or whole numbers as keys, not ('a',)"),
@@ -280,6 +283,7 @@ def test_calls_that_a_scheme_need_not_have_give_nothing() -> None:
     assert plain.sounding(0, SEEN) == ()
     assert (plain.explain(0, None), plain.memory(0)) == ({}, {})
     assert plain.energy_queues(0, SEEN.profiles) == {}
+    assert plain.energy_budgets_j(0, SEEN) == {}
     plain.remember(0, {})
 
 
