@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.figures.image_file import image_bytes
-from benchmarks import pages, results_data, results_figure
+from benchmarks import aggregates, pages, results_data, results_figure
+from benchmarks.aggregates import NotTheCampaign
 from benchmarks.campaigns import CAMPAIGNS, Campaign, file_of
-from benchmarks.results_data import NotTheCampaign
 from collapipe_ns3.names import did_you_mean
 from run_directory.files import replace
+from run_directory.whole import NotARun, NotWhole
 
 RUNS = Path("runs/results")
 
@@ -47,11 +48,11 @@ def main(words: Sequence[str] | None = None, docs: Path = pages.DOCS) -> int:
         if not options.finished and execute(campaign, directory, options.jobs, options.fresh):
             return 1
         try:
-            stored = results_data.of_directory(campaign, directory)
-        except (NotTheCampaign, OSError) as error:
-            print(f"{directory}: {error}", file=sys.stderr)
+            stored = aggregates.of_directory(campaign, directory)
+        except (NotTheCampaign, NotARun, NotWhole, OSError) as error:
+            print(f"{directory} has not all runs of the campaign: {error}", file=sys.stderr)
             return 1
-        replace(file_of(name, docs), results_data.text_of(stored).encode())
+        replace(file_of(name, docs), aggregates.text_of(stored).encode())
     try:
         found = results_data.read_all(docs)
         page = results_data.page(found)

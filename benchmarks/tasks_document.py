@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pages
-from benchmarks.results_data import table, text_of
+from benchmarks.aggregates import text_of
+from benchmarks.results_data import table
 from benchmarks.tasks_rows import ROWS, Row
 from benchmarks.tasks_run import result_file
 from run_directory.files import replace

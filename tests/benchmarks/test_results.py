@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.compare import METRICS, Comparison
-from benchmarks import campaigns, pages, results, results_data, results_figure
+from benchmarks import aggregates, campaigns, pages, results, results_data, results_figure
+from benchmarks.aggregates import NotTheCampaign
 from benchmarks.campaigns import CAMPAIGNS, Campaign
 from benchmarks.pages import DOCS, Unsupported
-from benchmarks.results_data import Estimate, NotTheCampaign, Results
+from benchmarks.results_data import Estimate, Results
 from collapipe_ns3 import campaign as running
 
 #: Numbers of the page's own text: settings of the studies, and facts that no campaign measures.
@@ -150,8 +151,8 @@ def compared(**columns: Any) -> Comparison:
 def test_aggregates_are_in_the_units_that_are_printed() -> None:
     values = {"mean": 3 * 2.0**20, "ci95": float("nan"), "percent": 12.0, "percent_ci95": 3.0}
     campaign = Campaign("s", ("peak_device_memory_bytes", "fairness"), schemes=("base", "other"))
-    stored = results_data.aggregates(compared(**values))
-    again = json.loads(results_data.text_of({**stored, "schemes": ["base", "other"]}))
+    stored = aggregates.of_comparison(compared(**values))
+    again = json.loads(aggregates.text_of({**stored, "schemes": ["base", "other"]}))
     memory = again["metrics"]["peak_device_memory_bytes"]
     assert memory["unit"] == "MiB"
     assert memory["schemes"]["other"]["mean"] == 3.0
@@ -165,7 +166,7 @@ def test_aggregates_are_in_the_units_that_are_printed() -> None:
 
 def test_a_metric_that_few_seeds_reached_is_counted() -> None:
     campaign = Campaign("s", ("time_to_loss_s",), schemes=("base", "other"))
-    stored = results_data.aggregates(compared(mean=float("nan"), reached=1))
+    stored = aggregates.of_comparison(compared(mean=float("nan"), reached=1))
     found = Results(campaign, {**stored, "schemes": ["base", "other"]})
     assert found.means().splitlines()[2] == "| time to target loss, s | 0 | 1 of 2 |"
 
@@ -204,6 +205,26 @@ def test_the_figure_has_the_ratios_of_the_files() -> None:
     assert line.get_xdata()[mobile] == pytest.approx(1 - 0.6092)
     (left, _), (right, _) = interval.get_segments()[mobile]
     assert (left, right) == pytest.approx((1 - 0.6132, 1 - 0.6052))
+
+
+def test_the_code_and_the_libraries_are_named() -> None:
+    versions = {"ns3": "3.44", "torch": "2.13.0", "numpy": "2.4.6", "scipy": "1.17.1"}
+    stored = {"rounded": False, "versions": versions, "commits": ["0123456789", "abcdef0123+"]}
+    assert Results(CAMPAIGNS["mobile"], stored).measured == (
+        "Measured at commit `0123456`, `abcdef0+` with ns3 3.44, torch 2.13.0, numpy 2.4.6, "
+        "scipy 1.17.1."
+    )
+
+
+def test_a_campaign_that_is_not_there_is_named(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (docs / "runs" / "mobile").mkdir(parents=True)
+    text = json.dumps({"study": "mobile", "cells": {"titanic-seed3": ""}})
+    (docs / "runs" / "mobile" / "campaign.json").write_text(text)
+    for name, missing in (("mobile", "titanic-seed3"), ("ner", "campaign.json")):
+        assert results.main([name, "--finished", "--runs", str(docs / "runs")], docs) == 1
+        assert missing in capsys.readouterr().err
 
 
 def test_an_unknown_campaign_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,4 +269,4 @@ def test_a_campaign_is_made_once_and_its_file_and_page_are_written(
     assert file.read_text() == text
     assert results.main([*arguments, "--finished"], docs) == 0
     with pytest.raises(NotTheCampaign, match="collapipe with seed 2, pipeline with seed 2"):
-        results_data.of_directory(replace(small, seeds="0-2"), docs / "runs" / "quickstart")
+        aggregates.of_directory(replace(small, seeds="0-2"), docs / "runs" / "quickstart")
