@@ -94,7 +94,7 @@ CAMPAIGNS: Mapping[str, Campaign] = {
     ),
     "intents": Campaign("intents", _LEARNING, rounds=6, sets=_TEXT),
     "ner": Campaign("ner", _LEARNING, rounds=6, sets=_TEXT),
-    "translation": Campaign("translation", _LEARNING, rounds=6, sets=_TEXT, seeds="0-2"),
+    "translation": Campaign("translation", _LEARNING, rounds=6, sets=_TEXT),
 }
 
 

@@ -48,6 +48,11 @@ class Estimate:
         return not (self.is_above_zero or self.is_below_zero)
 
     @property
+    def opposite(self) -> Estimate:
+        """The same with the other sign: by how much less instead of by how much more."""
+        return Estimate(-self.mean, self.half)
+
+    @property
     def _margin(self) -> float:
         return 0.0 if math.isnan(self.half) else self.half
 
