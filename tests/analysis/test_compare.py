@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,104 +15,94 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from synthetic_runs import write_run
 
 from analysis.compare import ComparedRun, Comparison, compare, fairness, interval
 from analysis.comparison_files import figure, format_mean, markdown, write
+from analysis.load import Runs, load
 from analysis.paper_claims import claim_results
 
 
 @dataclass(frozen=True)
-class RunTables:
-    """The part of `analysis.load.Runs` that comparisons read, with tables made here."""
+class RunMaker:
+    """Makes runs of two clusters of one device each, in directories below `folder`."""
 
-    directory: Path
-    study: dict[str, Any]
-    manifest: dict[str, Any]
-    plans: list[dict[str, Any]]
-    rounds: pd.DataFrame
-    computes: pd.DataFrame
-    transfers: pd.DataFrame
-    links: pd.DataFrame
-    pipelines: pd.DataFrame
-    devices: pd.DataFrame
+    folder: Path
 
+    def __call__(
+        self,
+        scheme: str,
+        seed: int,
+        durations: list[float],
+        losses: list[float],
+        memory: int = 100,
+        *,
+        metric: list[float] | None = None,
+        has_loss: bool = True,
+        sits_out: str = "",
+        task: dict[str, Any] | None = None,
+    ) -> Runs:
+        """A run with these rounds.
 
-def run(
-    scheme: str, seed: int, durations: list[float], losses: list[float], memory: int = 100
-) -> RunTables:
-    """A run of two clusters of one device each, with these rounds."""
-    count = len(durations)
-    key = {"scheme": scheme, "seed": seed}
-    begun = np.cumsum([0.0, *durations[:-1]])
-    rounds = pd.DataFrame(
-        {
-            **key,
-            "round": range(count),
-            "start_s": begun,
-            "duration_s": durations,
-            "computation_s": [each / 2 for each in durations],
-            "loss": losses,
-            "test_loss": losses,
-            "metric": [1 - each for each in losses],
-        }
-    )
-    nodes = [("c0.cu", 0), ("c0.d0", 0), ("c1.cu", 1), ("c1.d0", 1), ("bs", -1)]
-    devices = pd.DataFrame(
-        [
+        `metric` has the values of the main metric, `sits_out` is why the first device sits out, and
+        `task` is the task in the manifest, which earlier versions did not record.
+        """
+        begun = np.cumsum([0.0, *durations[:-1]])
+        values = metric or [1 - each for each in losses]
+        rounds = [
             {
-                **key,
+                "start_s": start,
+                "duration_s": duration,
+                "computation_s": duration / 2,
+                "loss": loss,
+                "metric": value,
+                **({"test_loss": loss} if has_loss else {}),
+            }
+            for start, duration, loss, value in zip(begun, durations, losses, values, strict=True)
+        ]
+        nodes = [("c0.cu", 0), ("c0.d0", 0), ("c1.cu", 1), ("c1.d0", 1), ("bs", -1)]
+        devices = [
+            {
                 "round": number,
                 "device": node,
                 "cluster": cluster,
-                "blocks": 1,
                 "peak_memory_bytes": memory if node == "c1.d0" else 10**9 * (cluster < 0),
                 "compute_energy_j": 2.0,
                 "radio_energy_j": 1.0,
-                "energy_queue": math.nan,
-                "sits_out": "",
+                "sits_out": sits_out if node == "c0.d0" else "",
             }
-            for number in range(count)
+            for number in range(len(rounds))
             for node, cluster in nodes
         ]
-    )
-    # The first cluster has finished at half of the round, the second at its end.
-    transfers = pd.DataFrame(
-        [
+        # The first cluster has finished at half of the round, the second at its end.
+        transfers = [
             {
-                **key,
                 "round": number,
                 "src": src,
                 "dst": "bs",
                 "bytes": 500_000,
-                "end_s": start + share * length,
+                "end_s": row["start_s"] + share * row["duration_s"],
             }
-            for number, (start, length) in enumerate(zip(begun, durations, strict=True))
+            for number, row in enumerate(rounds)
             for src, share in (("c0.cu", 0.5), ("c1.cu", 1.0))
         ]
-    )
-    computes = transfers.iloc[:0].assign(cluster=[])
-    manifest = {"scheme": scheme, "seed": seed}
-    none = rounds.iloc[:0]
-    return RunTables(
-        directory=Path(),
-        study={},
-        manifest=manifest,
-        plans=[],
-        rounds=rounds,
-        computes=computes,
-        transfers=transfers,
-        links=none,
-        pipelines=none,
-        devices=devices,
-    )
+        folder = self.folder / str(len(list(self.folder.iterdir())))
+        tables = {"rounds": rounds, "devices": devices, "transfers": transfers}
+        write_run(folder, scheme=scheme, seed=seed, manifest={"task": task}, **tables)
+        return load(folder)
 
 
-def runs_of(*runs: RunTables) -> list[ComparedRun]:
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunMaker:
+    return RunMaker(tmp_path_factory.mktemp("runs"))
+
+
+def runs_of(*runs: Runs) -> list[ComparedRun]:
     return [ComparedRun("", each) for each in runs]
 
 
 @pytest.fixture
-def compared() -> Comparison:
+def compared(run: RunMaker) -> Comparison:
     return compare(
         runs_of(
             run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
@@ -145,7 +135,7 @@ def test_means_and_paired_differences_are_those_done_by_hand(compared: Compariso
     assert value(compared, "peak_device_memory_bytes", "collapipe", "mean") == 40
 
 
-def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
+def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other(run: RunMaker) -> None:
     """Its training diverged at once; the other runs are compared as without it."""
     runs = [
         run("vanilla_fl", 0, [1.0], [math.nan]),
@@ -159,7 +149,7 @@ def test_a_run_that_never_had_a_loss_takes_the_target_from_no_other() -> None:
         assert math.isnan(times["vanilla_fl"])
 
 
-def test_what_other_code_made_is_marked_everywhere(tmp_path: Path) -> None:
+def test_what_other_code_made_is_marked_everywhere(run: RunMaker, tmp_path: Path) -> None:
     why = "torch 2.12 → 2.13"
     made = [
         ComparedRun("", run("pipeline", 0, [4.0], [0.5]), why),
@@ -192,22 +182,22 @@ def test_the_target_is_what_the_slowest_learner_reached(compared: Comparison) ->
     assert metric["pipeline", 0] == pytest.approx(0.1)  # by 6 s it has one round
 
 
-def of_task(made: RunTables, *, higher: bool, loss: bool = False) -> RunTables:
-    """The run with a task in its manifest whose main metric is the loss, named perplexity."""
+def task(*, higher: bool) -> dict[str, Any]:
+    """A task whose main metric is named perplexity, as the manifest has it."""
     metric = {"name": "perplexity", "unit": "nats", "higher_is_better": higher}
-    rounds = made.rounds if loss else made.rounds.drop(columns="test_loss")
-    rounds = rounds.assign(metric=made.rounds["test_loss"] if not higher else rounds["metric"])
-    task = {"name": "mine", "metric": metric}
-    return replace(made, manifest={**made.manifest, "task": task}, rounds=rounds)
+    return {"name": "mine", "metric": metric}
 
 
-def test_the_direction_of_the_main_metric_is_that_of_the_manifest() -> None:
-    runs = [
-        run("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
-        run("collapipe", 0, [2.0, 2.0, 2.0], [0.9, 0.5, 0.6]),
+def test_the_direction_of_the_main_metric_is_that_of_the_manifest(run: RunMaker) -> None:
+    rounds: list[tuple[str, int, list[float], list[float]]] = [
+        ("pipeline", 0, [4.0, 4.0], [0.9, 0.5]),
+        ("collapipe", 0, [2.0, 2.0, 2.0], [0.9, 0.5, 0.6]),
     ]
-    lower = compare(runs_of(*(of_task(each, higher=False, loss=True) for each in runs)))
-    higher = compare(runs_of(*(of_task(each, higher=True, loss=True) for each in runs)))
+    runs = [run(*each) for each in rounds]
+    lower = compare(
+        runs_of(*(run(*each, metric=each[3], task=task(higher=False)) for each in rounds))
+    )
+    higher = compare(runs_of(*(run(*each, task=task(higher=True)) for each in rounds)))
     for compared in (lower, higher, compare(runs_of(*runs))):
         assert value(compared, "time_to_metric_s", "pipeline", "mean") == 8.0
         assert value(compared, "time_to_metric_s", "collapipe", "mean") == 4.0
@@ -219,9 +209,11 @@ def test_the_direction_of_the_main_metric_is_that_of_the_manifest() -> None:
     assert compare(runs_of(*runs)).metrics["final_metric"].label == "final metric"
 
 
-def test_a_task_without_a_loss_has_no_time_to_it_and_the_comparison_says_so() -> None:
-    made = [of_task(run(scheme, 0, [4.0, 4.0], [0.9, 0.5]), higher=True)
-            for scheme in ("pipeline", "collapipe")]  # fmt: skip
+def test_a_task_without_a_loss_has_no_time_to_it_and_the_comparison_says_so(run: RunMaker) -> None:
+    made = [
+        run(scheme, 0, [4.0, 4.0], [0.9, 0.5], has_loss=False, task=task(higher=True))
+        for scheme in ("pipeline", "collapipe")
+    ]
     for target in (None, 0.7):
         compared = compare(runs_of(*made), target_loss=target)
         assert math.isnan(value(compared, "time_to_loss_s", "pipeline", "mean"))
@@ -233,7 +225,7 @@ def test_a_task_without_a_loss_has_no_time_to_it_and_the_comparison_says_so() ->
         assert note in text
 
 
-def test_fairness_is_jains_index_of_the_clusters_times() -> None:
+def test_fairness_is_jains_index_of_the_clusters_times(run: RunMaker) -> None:
     """Of 1 and 2 (half and all of a round): (1 + 2)² / (2·(1 + 4)) = 0.9."""
     assert fairness(run("x", 0, [3.0, 5.0], [1.0, 1.0])) == pytest.approx(0.9)
 
@@ -248,7 +240,7 @@ def test_intervals_are_students(values: list[float]) -> None:
         assert half == pytest.approx((high - low) / 2, rel=1e-9)
 
 
-def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
+def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others(run: RunMaker) -> None:
     """A mean over the seeds that reached it would favour schemes that rarely do."""
     missed = compare(
         runs_of(
@@ -265,27 +257,26 @@ def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others() -> None:
     assert "| time to target loss, s | 1 of 2 | 2 |" in markdown(missed, "two", "compare two")
 
 
-def test_a_run_that_failed_leaves_the_pairs_of_the_others() -> None:
+def test_a_run_that_failed_leaves_the_pairs_of_the_others(run: RunMaker) -> None:
     runs = [run("pipeline", seed, [4.0], [0.5]) for seed in (0, 1)]
     made = compare(runs_of(*runs, run("collapipe", 1, [2.0], [0.5])))
     assert value(made, "round_s", "pipeline", "percent") == pytest.approx(100.0)
 
 
-def test_who_sat_out_is_reported() -> None:
-    made = run("vanilla_fl", 0, [1.0], [0.5])
-    made.devices.loc[made.devices["device"] == "c0.d0", "sits_out"] = "too small"
+def test_who_sat_out_is_reported(run: RunMaker) -> None:
+    made = run("vanilla_fl", 0, [1.0], [0.5], sits_out="too small")
     text = markdown(compare(runs_of(made)), "one", "compare one")
     assert "vanilla_fl: 1 devices a round sat out" in text
 
 
-def test_one_seed_has_no_interval() -> None:
+def test_one_seed_has_no_interval(run: RunMaker) -> None:
     assert math.isnan(interval([1.0]))
     alone = compare(runs_of(run("pipeline", 0, [1.0], [0.5])))
     assert math.isnan(value(alone, "round_s", "pipeline", "ci95"))
     assert "1 |" in markdown(alone, "alone", "command")
 
 
-def test_the_papers_figures_are_compared_with_ours(compared: Comparison) -> None:
+def test_the_papers_figures_are_compared_with_ours(run: RunMaker, compared: Comparison) -> None:
     verdicts = {
         (each.claim.what, each.claim.baseline): each.verdict for each in claim_results(compared, "")
     }
@@ -337,7 +328,7 @@ def test_means_are_rounded_to_the_intervals_second_digit(
     assert format_mean(mean, half) == text
 
 
-def test_nothing_to_compare_is_an_error() -> None:
+def test_nothing_to_compare_is_an_error(run: RunMaker) -> None:
     with pytest.raises(ValueError, match="no finished run"):
         compare([])
     with pytest.raises(ValueError, match="no run of titanic; there are pipeline"):
@@ -345,7 +336,7 @@ def test_nothing_to_compare_is_an_error() -> None:
 
 
 def test_files_of_a_comparison_are_whole_or_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = compare([ComparedRun("", run("collapipe", seed, [1.0], [0.5])) for seed in (1, 2)])
     files = write(compared, tmp_path, "tiny", "compare tiny")

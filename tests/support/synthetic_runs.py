@@ -67,9 +67,9 @@ def write_run(
     `rounds` is the number of rounds, each of one simulated second, or their rows. The other tables
     are given by their names; a row without `round` is of round 0, and one of a round that isn't
     there is an error. `plans` are keys of each round's plan, of which the default is a plan without
-    clusters. `study` and `manifest` are further keys of these files, and `media` is the content of
-    `media.json`. `without` names tables, or columns as in `transfers.cluster`, that are left out,
-    as in directories of earlier versions.
+    clusters. `study` and `manifest` are further keys of these files, where None leaves a key out;
+    `media` is the content of `media.json`. `without` names tables, or columns as in
+    `transfers.cluster`, that are left out, as in directories of earlier versions.
     """
     given = {name: _records(name, rows) for name, rows in tables.items()}
     given["rounds"] = _rounds_of(rounds)
@@ -81,9 +81,11 @@ def write_run(
     with mock.patch("os.fsync"), RunDirectory(path) as directory:
         head = {"name": "synthetic", "seed": seed, "rounds": count, "scheme": {"name": scheme}}
         of_task = {"name": "numbers", "metric": _METRIC}
-        made_by = {"scheme": scheme, "seed": seed, "task": of_task, **(manifest or {})}
+        made_by = {"scheme": scheme, "seed": seed, "task": of_task}
         directory.describe(
-            yaml.safe_dump({**head, **(study or {})}, sort_keys=False), made_by, media=media
+            yaml.safe_dump(_updated(head, study or {}), sort_keys=False),
+            _updated(made_by, manifest or {}),
+            media=media,
         )
         for number in range(count):
             values = {"scheme": scheme, "seed": seed, "round": number}
@@ -118,6 +120,11 @@ def write_campaign(
 
 
 _METRIC = {"name": "exact_match", "unit": "", "higher_is_better": True}
+
+
+def _updated(keys: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys with further ones; None leaves a key out."""
+    return {key: value for key, value in {**keys, **further}.items() if value is not None}
 
 
 def _rounds_of(rounds: Rows | int) -> list[dict[str, Any]]:
