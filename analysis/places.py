@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -48,7 +49,7 @@ def places_in(directories: Iterable[Path]) -> tuple[list[Place], list[NotARun]]:
     for directory in (each for given in directories for each in _inside(given)):
         try:
             for place in _places(directory, read):
-                found.setdefault(place.directory.resolve(), place)
+                found.setdefault(_absolute(place.directory), place)
         except NotARun as error:
             errors.append(error)
     return list(found.values()), errors
@@ -59,7 +60,7 @@ def unique_names(directories: Iterable[Path]) -> list[str]:
 
     The folder `cells` of a campaign is left out: `one/pipeline-seed0` and `other/pipeline-seed0`.
     """
-    paths = [directory.resolve() for directory in directories]
+    paths = [_absolute(directory) for directory in directories]
     parts = [[part for part in path.parts if part != CELLS] for path in paths]
     names = [path.name for path in paths]
     for length in range(2, max(map(len, parts), default=0) + 1):
@@ -72,6 +73,11 @@ def unique_names(directories: Iterable[Path]) -> list[str]:
     return [
         name if count[name] == 1 else str(path) for name, path in zip(names, paths, strict=True)
     ]
+
+
+def _absolute(path: Path) -> Path:
+    """The path without `.` and `..`; links keep their own names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # `resolve` follows links
 
 
 def _inside(directory: Path) -> list[Path]:
@@ -95,7 +101,7 @@ def _places(directory: Path, read: Callable[[Path], Points]) -> list[Place]:
     if (directory / CAMPAIGN).exists():
         points = read(directory)
         return [Place(directory / CELLS / name, point) for name, point in points.items()]
-    return [Place(directory, _point_of(directory.resolve(), read))]
+    return [Place(directory, _point_of(_absolute(directory), read))]
 
 
 def _what_is_there(path: Path) -> str:

@@ -302,6 +302,8 @@ def test_a_folder_of_runs_and_campaigns_loads_whole_and_each_run_once(
     runs = analysis.load(tmp_path, tmp_path / "alone", tmp_path / "swept")
     assert [run.name for run in runs.runs] == ["alone", *cells()]
     assert runs.skipped == ()
+    (tmp_path / "link").symlink_to(tmp_path / "alone")
+    assert analysis.load(tmp_path / "figures/../link").runs[0].name == "link"
     rounds = runs.rounds
     assert rounds.loc[rounds["run"] == "alone", KEY].isna().all()
     # A run of a campaign that is loaded alone has its point, too.
