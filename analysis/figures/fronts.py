@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.compare import Metric, interval
-from analysis.figures.points import compared, metric_label, point_name, scaled
+from analysis.figures.points import compared, metric_label, scaled
+from analysis.figures.settings import settings_of
 from analysis.figures.style import GREY, Width, legend_columns, new_figure, scheme_style, styled
 from analysis.load import Runs
 
@@ -23,25 +24,31 @@ _WIDE = 20.0
 def fronts(runs: Runs, *, width: Width = "page") -> Figure:
     """The round time against the largest device memory, and against the energy of all devices.
 
-    A marker is the mean over seeds of a scheme at a point of the campaign's grid, with the 95 %
-    intervals of both means where there are several seeds. The line is the Pareto front of the
-    means: for each marker beyond it there is another that is at least as good in both and better in
-    one. Where there is a grid, the points on the front are numbered, and listed below the panels.
-    Energy is the mean of a round.
+    A marker is the mean over seeds of a scheme at a point of a campaign's grid, or in a study where
+    the runs are of several, with the 95 % intervals of both means where there are several seeds.
+    The line is the Pareto front of the means: for each marker beyond it there is another that is at
+    least as good in both and better in one. Where there are several points, those on the front are
+    numbered, and listed below the panels. Energy is the mean of a round.
     """
-    comparison = compared(runs)
+    comparison = compared(settings_of(runs))
     names = "peak_device_memory_bytes", "device_energy_j"
     metrics = {name: comparison.metrics[name] for name in ("round_s", *names)}
     means = _means(comparison.runs, metrics)
     numbers = _numbers(means, names)
-    keys = _keys_to_numbers(runs, numbers, 130 if width == "page" else 62)
+    keys = _lines(numbers, 130 if width == "page" else 62)
     figure = new_figure(width, 0.11 * len(keys) + (2.9 if width == "page" else 5.2))
     panels = figure.subplots(*((1, 2) if width == "page" else (2, 1)), sharey=width == "page")
     for axes, name in zip(panels, names, strict=True):
-        _draw(axes, means, name, numbers)
+        _draw_means(axes, means, name)
         axes.set_xlabel(metric_label(metrics[name]))
         if axes is panels[0] or width == "column":
             axes.set_ylabel(metric_label(metrics["round_s"]))
+    if len(means) > 1:
+        for axes, name in zip(panels, names, strict=True):
+            axes.autoscale(False)  # the fronts go on beyond the axes
+            front = pareto(means[[name, "round_s"]].to_numpy(float))
+            _draw_front(axes, front)
+            _number(axes, means, name, front, numbers)
     lines, labels = panels[0].get_legend_handles_labels()
     columns = legend_columns(width, labels)
     figure.legend(lines, labels, loc="outside upper center", ncols=columns)
@@ -51,7 +58,7 @@ def fronts(runs: Runs, *, width: Width = "page") -> Figure:
 
 
 def _numbers(means: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
-    """The numbers of the grid's points on any front; none where there is one point only."""
+    """The numbers of the points on any front; none where there is one point only."""
     if means["point"].nunique() < 2:
         return {}
     on_front: list[str] = []
@@ -64,14 +71,10 @@ def _numbers(means: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
     return {point: number for number, point in enumerate(dict.fromkeys(on_front), start=1)}
 
 
-def _keys_to_numbers(runs: Runs, numbers: Mapping[str, int], columns: int) -> list[str]:
-    """Lines of text with the settings of each number, none longer than `columns`."""
-    if not numbers:
-        return []
-    points = {point_name(run): run.point for run in runs.runs}
-    heading = f"Points of the grid by {', '.join(next(iter(points.values())))}:"
-    lines = [heading, *(f"{n}: {', '.join(points[p].values())}" for p, n in numbers.items())]
-    return [part for line in lines for part in textwrap.wrap(line, columns)]
+def _lines(numbers: Mapping[str, int], columns: int) -> list[str]:
+    """Lines of text that say what each number means, none longer than `columns`."""
+    texts = [f"{number}: {point}" for point, number in numbers.items()]
+    return [line for text in texts for line in textwrap.wrap(text, columns)]
 
 
 def _means(frame: pd.DataFrame, metrics: dict[str, Metric]) -> pd.DataFrame:
@@ -86,7 +89,7 @@ def _means(frame: pd.DataFrame, metrics: dict[str, Metric]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw(axes: Axes, means: pd.DataFrame, name: str, numbers: Mapping[str, int]) -> None:
+def _draw_means(axes: Axes, means: pd.DataFrame, name: str) -> None:
     schemes = list(dict.fromkeys(means["scheme"]))
     for scheme in schemes:
         of = means[means["scheme"] == scheme]
@@ -107,10 +110,9 @@ def _draw(axes: Axes, means: pd.DataFrame, name: str, numbers: Mapping[str, int]
         if column.min() > 0 and column.max() > _WIDE * column.min():
             axes.set(**{f"{axis}scale": "log"})
     axes.margins(0.12)
-    if len(means) > 1:
-        front = pareto(values)
-        _draw_front(axes, front)
-        _number(axes, means, name, front, numbers)
+    # An interval may reach below 0, the metric does not.
+    axes.set_xlim(left=max(axes.get_xlim()[0], 0.0))
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
 
 
 def _draw_front(axes: Axes, front: np.ndarray) -> None:
@@ -123,8 +125,6 @@ def _draw_front(axes: Axes, front: np.ndarray) -> None:
         linewidth=1,
         drawstyle="steps-post",
         label="Pareto front",
-        scalex=False,
-        scaley=False,
         zorder=0,
     )
 

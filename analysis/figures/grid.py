@@ -21,11 +21,11 @@ from analysis.figures.points import (
     compared,
     metric_label,
     metric_of,
-    point_name,
     scaled,
-    setting,
     unit_of,
+    value_of,
 )
+from analysis.figures.settings import settings_of
 from analysis.figures.style import (
     WIDTHS_IN,
     CannotDraw,
@@ -84,12 +84,15 @@ def grid(
     metric, and more panels than can be read.
     """
     axes_of = _axes_of(runs)
-    comparison = compared(runs)
+    settings = settings_of(runs)
+    comparison = compared(settings)
     chosen = metric_of(comparison, metric)
-    places = {point_name(run): run for run in runs.runs}
     frame = comparison.runs.assign(value=scaled(comparison.runs, metric, chosen))
     for axis in axes_of:
-        found = {point: _index(axis, setting(run, axis.key)) for point, run in places.items()}
+        found = {
+            setting.label: _index(axis, value_of(setting.runs.runs[0], axis.key))
+            for setting in settings
+        }
         frame[axis.key] = frame["point"].map(found)
     if len(axes_of) == 1:
         return _lines(frame, axes_of[0], chosen, width)
@@ -111,7 +114,10 @@ def _axes_of(runs: Runs) -> list[_Axis]:
     missing = [run.name for run in runs.runs if set(run.point) != set(keys)]
     if keys and missing:
         raise CannotDraw(f"not all runs are of the same grid: {', '.join(missing[:5])}")
-    axes = [_axis(key, {setting(run, key) for run in runs.runs}) for key in keys]
+    studies = list(dict.fromkeys(setting.study for setting in settings_of(runs)))
+    if len(studies) > 1:
+        raise CannotDraw(f"the runs are of several studies: {', '.join(studies)}")
+    axes = [_axis(key, {value_of(run, key) for run in runs.runs}) for key in keys]
     axes = [axis for axis in axes if len(axis.values) > 1]
     if not axes:
         raise CannotDraw("these runs are not from a grid: no setting has several values")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.compare import ComparedRun, Comparison, Metric, compare
+from analysis.figures.settings import Setting
 from analysis.figures.style import CannotDraw
-from analysis.load import Run, Runs
+from analysis.load import Run
 
 #: The unit of a study's keys by their endings, the longest first.
 _UNITS: Mapping[str, str] = {
@@ -32,15 +33,11 @@ _PREFIXED = ("Hz", "FLOP/s", "B", "bit/s")
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def compared(runs: Runs) -> Comparison:
-    """All metrics of these runs; `point` is `point_name`."""
-    pairs = zip(runs.runs, runs, strict=True)
-    return compare([ComparedRun(point_name(run), one) for run, one in pairs])
-
-
-def point_name(run: Run) -> str:
-    """The settings of the grid at which a run was made; empty outside campaigns."""
-    return ", ".join(f"{key}={value}" for key, value in run.point.items())
+def compared(settings: Sequence[Setting]) -> Comparison:
+    """All metrics of the runs of these settings; `point` is the setting's label."""
+    return compare(
+        [ComparedRun(setting.label, one) for setting in settings for one in setting.runs]
+    )
 
 
 def metric_of(comparison: Comparison, name: str) -> Metric:
@@ -61,7 +58,7 @@ def scaled(frame: pd.DataFrame, name: str, metric: Metric) -> pd.Series:
     return values
 
 
-def setting(run: Run, key: str) -> float | str:
+def value_of(run: Run, key: str) -> float | str:
     """The value of a grid's key: a number in SI units where it is one, else its text.
 
     The number is that of the resolved study, as a grid's value may be text such as `20 MHz`.

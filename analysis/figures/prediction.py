@@ -130,6 +130,8 @@ def _draw_errors(
             fontsize=7,
         )
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
+    axes.use_sticky_edges = False  # else a bar at the edge would have no margin
+    axes.margins(x=0.08)
     axes.set(
         xlabel="relative error of the prediction (%)",
         yticks=range(len(quantities)),
