@@ -128,7 +128,7 @@ def round_phases(run: Runs, round_number: int) -> pd.DataFrame:
     began. Other pipelines go through the same phases earlier.
     """
     row = _round(run, round_number)
-    phases = [phase for phase in PHASES if f"{phase}_s" in row]
+    phases = [phase for phase in PHASES if pd.notna(row.get(f"{phase}_s"))]
     durations_s = np.array([float(row[f"{phase}_s"]) for phase in phases])
     ends_s = np.cumsum(durations_s)
     return pd.DataFrame({"phase": phases, "start_s": ends_s - durations_s, "end_s": ends_s})
@@ -267,14 +267,15 @@ def _transfers(run: Runs, round_number: int) -> pd.DataFrame:
             "transfer": np.arange(len(transfers)),
         }
     )
-    if "cluster" not in transfers:
+    if "cluster" not in transfers or transfers["cluster"].isna().any():
         ends = frame["src"].map(_cluster), frame["dst"].map(_cluster)
         frame["cluster"] = ends[0].where(ends[0] >= 0, ends[1])
     return frame
 
 
 def _places(table: pd.DataFrame) -> Mapping[str, pd.Series | int]:
-    return {key: table.get(key, -1) for key in _PLACE}
+    """Where rows belong; -1 where an earlier version did not record it, which loads as nan."""
+    return {key: table[key].fillna(-1).astype("int64") if key in table else -1 for key in _PLACE}
 
 
 def _at_both_ends(transfers: pd.DataFrame) -> list[pd.DataFrame]:

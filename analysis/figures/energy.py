@@ -26,6 +26,7 @@ from analysis.figures.style import (
     CannotDraw,
     Width,
     new_figure,
+    number_rounds,
     styled,
 )
 from analysis.load import Runs
@@ -192,8 +193,7 @@ def _draw_run(part: SubFigure, run: Runs, width: Width) -> None:
         _draw_nodes(each, total.pivot(index="round", columns="device", values="total"))
         each.set_ylabel("energy of a device (J)")
     for axes in (together, each):
-        axes.set_xlabel("round")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        number_rounds(axes)
 
 
 def _draw_components(axes: Axes, rows: pd.DataFrame) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.compare import TaskMetric, ends, interval, losses
@@ -20,6 +19,7 @@ from analysis.figures.style import (
     Width,
     legend_columns,
     new_figure,
+    number_rounds,
     scheme_style,
     styled,
 )
@@ -211,8 +211,8 @@ def _label(axes: Axes, setting: Setting, quantity: Quantity, against: Against) -
     if against == "time":
         axes.set_xlabel("simulated time (s)")
     else:
+        number_rounds(axes)
         axes.set_xlabel("finished rounds")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def _legend(figure: Figure, width: Width, diverged: Mapping[str, int]) -> None:

@@ -137,7 +137,8 @@ def _draw(
     axes.set_xlabel("peak memory (MiB)")
     more = len(largest) - len(shown)
     title = f"{len(shown)} of {len(largest)} devices, those with the largest peaks" if more else ""
-    axes.set_title(wrapped(": ".join(filter(None, [setting.label, title])), 55), loc="left")
+    text = ": ".join(filter(None, [setting.label, title]))
+    axes.set_title(wrapped(text, 42), loc="left", fontsize=7)
 
 
 def _legend(panels: Sequence[Axes]) -> tuple[list[object], list[str]]:

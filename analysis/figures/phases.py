@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from analysis.compare import interval
 from analysis.figures.settings import Setting, settings_of, shortened, wrapped
@@ -20,6 +19,7 @@ from analysis.figures.style import (
     Width,
     legend_columns,
     new_figure,
+    number_rounds,
     styled,
 )
 from analysis.load import Runs
@@ -39,7 +39,8 @@ def phases(runs: Runs, *, width: Width = "page") -> Figure:
     same scale. Of one run alone, each bar is a round. Raises `CannotDraw` where no phase was
     recorded.
     """
-    shown = [phase for phase in PHASES if f"{phase}_s" in runs.rounds]
+    known = runs.rounds.columns[runs.rounds.notna().any()]
+    shown = [phase for phase in PHASES if f"{phase}_s" in known]
     if not shown:
         raise CannotDraw("these runs recorded no phases of their rounds")
     figure = _over_rounds(runs, width, shown) if len(runs) == 1 else _by_scheme(runs, width, shown)
@@ -70,11 +71,11 @@ def _over_rounds(run: Runs, width: Width, shown: Sequence[str]) -> Figure:
             linewidth=0.3 if len(rounds) <= _MANY_ROUNDS else 0.0,
         )
         base += lengths_s
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    number_rounds(axes)
     axes.grid(visible=False, axis="x")
     only = run.runs[0]
     name = shortened(only.name, 30 if width == "column" else 70)
-    axes.set(xlabel="round", ylabel="duration of the round (s)")
+    axes.set_ylabel("duration of the round (s)")
     axes.set_title(name if only.name == only.scheme else f"{name}: {only.scheme}", loc="left")
     return figure
 
@@ -92,7 +93,7 @@ def _by_scheme(runs: Runs, width: Width, shown: Sequence[str]) -> Figure:
     for number, (axes, setting, table) in enumerate(zip(panels, settings, tables, strict=False)):
         _draw_schemes(axes, table, shown)
         axes.set_ylim(bars[number // columns] - 0.5, -0.5)
-        axes.set_title(wrapped(setting.label, 55), loc="left")
+        axes.set_title(wrapped(setting.label, 42), loc="left", fontsize=7)
         if number + columns >= len(settings):  # nothing below it
             axes.set_xlabel(_of_how_many(tables))
     for axes in panels[len(settings) :]:

@@ -73,8 +73,9 @@ def shortened(text: str, most: int) -> str:
 
 
 def wrapped(text: str, columns: int) -> str:
-    """A text in lines of at most so many characters."""
-    return "\n".join(textwrap.wrap(text, columns))
+    """A text in lines of at most so many characters, with `key = value` kept on one line."""
+    together = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    return "\n".join(textwrap.wrap(together, columns)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _key(run: Run) -> dict[str, str]:

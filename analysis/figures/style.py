@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 P = ParamSpec("P")
 
@@ -137,6 +139,15 @@ def in_order(by: str, names: Iterable[str]) -> list[str]:
 def new_figure(width: Width, height_in: float) -> Figure:
     """An empty figure of a paper's width, with a layout that keeps labels apart."""
     return Figure(figsize=(WIDTHS_IN[width], height_in), layout="constrained")
+
+
+def number_rounds(axes: Axes) -> None:
+    """Whole numbers on the axis of rounds, also where there is only one round."""
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    left, right = axes.get_xlim()
+    if right - left < 1:
+        axes.set_xlim((left + right) / 2 - 0.6, (left + right) / 2 + 0.6)
 
 
 def legend_columns(width: Width, labels: Sequence[str]) -> int:

@@ -109,9 +109,9 @@ def timeline(
     figure = new_figure(width, sum(heights) + 1.15)
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     upper.set_xlim(0, duration_s)
-    _overview(upper, bars, whole, phases, window)
-    points_per_s = (WIDTHS_IN[width] - 1.1) * 72 / (window[1] - window[0])
-    _draw_detail(lower, detail, rows, window, points_per_s)
+    width_pt = (WIDTHS_IN[width] - 1.1) * 72
+    _overview(upper, bars, whole, phases, window, width_pt / duration_s)
+    _draw_detail(lower, detail, rows, window, width_pt / (window[1] - window[0]))
     _write_shares(lower, bubble_shares(bars), rows)
     lower.set_title(f"{what} (thick line above)", loc="left")
     slowest = ", the slowest" if number == slowest_round(one) and one.runs[0].rounds > 1 else ""
@@ -122,7 +122,7 @@ def timeline(
         handles=list(_legend(bars)),
         loc="outside lower center",
         ncols=3 if width == "column" else 6,
-        title="each row: computing; below it, transfers sent and transfers received",
+        title="in each row, below computing: sent, then received",
         title_fontsize=7,
         columnspacing=1.0,
         handlelength=1.4,
@@ -241,6 +241,7 @@ def _overview(
     rows: _Rows,
     phases: pd.DataFrame,
     window: tuple[float, float],
+    points_per_s: float,
 ) -> None:
     """All bars of the round, those closer than a line's width as one, and the phases above.
 
@@ -254,7 +255,8 @@ def _overview(
     axes.plot(window, [rows.count + 0.3] * 2, color=BLACK, lw=2.5, solid_capstyle="butt")
     axes.set_xlabel("time since the round began (s)", labelpad=1)
     names = axes.secondary_xaxis("top")
-    long = phases[phases["end_s"] - phases["start_s"] > 0.04 * duration_s]
+    needed_s = phases["phase"].str.len() * 1.2 * _CHARACTER_PT / points_per_s
+    long = phases[phases["end_s"] - phases["start_s"] > needed_s]
     names.set_xticks((long["start_s"] + long["end_s"]) / 2, long["phase"].tolist(), fontsize=6)
     names.tick_params(length=0, pad=0)
     names.spines["top"].set_visible(False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import studies
+from synthetic_runs import write_run
 
 import analysis
 from analysis.round_timeline import (
@@ -180,3 +181,22 @@ def test_directories_of_earlier_versions_get_steps_from_the_order(
     computes = recorded["track"] == COMPUTE
     columns = ["node", "kind", "micro_batch", "pipeline", "step", "start_s"]
     pd.testing.assert_frame_equal(derived[computes][columns], recorded[computes][columns])
+
+
+def test_clusters_of_transfers_follow_from_names_where_they_were_not_recorded(
+    tmp_path: Path,
+) -> None:
+    transfers = [
+        {"src": "c3.cu", "dst": "bs", "start_s": 0.1, "end_s": 0.2},
+        {"src": "bs", "dst": "c4.cu", "start_s": 0.3, "end_s": 0.4},
+    ]
+    places = ("cluster", "pipeline", "stage", "micro_batch", "step")
+    without = [f"transfers.{key}" for key in places]
+    path = write_run(tmp_path / "run", transfers=transfers, without=without)
+    bars = round_bars(analysis.load(path), 0)
+    assert bars.groupby("node")["cluster"].apply(list).to_dict() == {
+        "bs": [3, 4],
+        "c3.cu": [3],
+        "c4.cu": [4],
+    }
+    assert (bars[["pipeline", "stage", "micro_batch", "step"]] == -1).all(axis=None)

@@ -94,7 +94,7 @@ def test_of_many_devices_those_with_the_largest_peaks_are_shown(tmp_path: Path) 
     run = analysis.load(write_run(tmp_path / "run", devices=devices))
     (axes,) = draw("memory", run, most_devices=3).axes
     assert _markers(axes, "collapipe") == {"c0.d57": 58.0, "c0.d58": 59.0, "c0.d59": 60.0}
-    assert axes.get_title("left") == "3 of 60 devices, those with the largest peaks"
+    assert axes.get_title("left") == "3 of 60 devices, those with the largest\npeaks"
 
 
 def test_runs_without_parts_on_devices_are_refused(tmp_path: Path) -> None:
