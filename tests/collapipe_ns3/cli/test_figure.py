@@ -51,7 +51,7 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["figure", *arguments], env={"COLUMNS": "80"})
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry has two figures, of this file."""
     here = ModuleType("figures_of_a_test")
@@ -65,6 +65,15 @@ def two_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     CALLS.clear()
 
 
+def test_the_list_has_all_figures_there_are_with_what_their_options_take() -> None:
+    figures = {
+        each["name"]: each for each in json.loads(call("--list", "--json").stdout)["figures"]
+    }
+    assert list(figures) == list(registry.FIGURES)
+    assert figures["timeline"]["options"]["--round"] == "a whole number"
+    assert figures["timeline"]["options"]["--window-s"] == "a number,a number"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("figure")
@@ -72,6 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "run")
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_the_file_has_the_format_of_its_suffix_and_the_width_asked_for(
     run: str, tmp_path: Path
 ) -> None:
@@ -87,6 +97,7 @@ def test_the_file_has_the_format_of_its_suffix_and_the_width_asked_for(
     assert float(page[1]) == pytest.approx(3.5 * 72)
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_the_figures_own_options_get_values_of_their_types(run: str, tmp_path: Path) -> None:
     own = ["--order=name", "--shown", "a,b", "--window-s", "-0.5,1"]
     done = call("--round", "1", "bars", *own, run, "-o", str(tmp_path / "figure.png"))
@@ -95,6 +106,7 @@ def test_the_figures_own_options_get_values_of_their_types(run: str, tmp_path: P
     assert [{"width": "page", **options}] == CALLS
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_the_same_command_writes_the_same_bytes(run: str, tmp_path: Path) -> None:
     for suffix in ("pdf", "svg", "png"):
         one, other = tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"
@@ -103,12 +115,14 @@ def test_the_same_command_writes_the_same_bytes(run: str, tmp_path: Path) -> Non
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_json_says_what_was_drawn(run: str, tmp_path: Path) -> None:
     file = str(tmp_path / "figure.pdf")
     printed = json.loads(call("bars", run, "-o", file, "--json").stdout)
     assert printed == {"ok": True, "figure": "bars", "file": file, "runs": ["run"]}
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_the_list_has_each_figure_with_its_options() -> None:
     listed = call("--list").stdout
     assert "bars: Bars" in listed
@@ -123,6 +137,7 @@ def test_the_list_has_each_figure_with_its_options() -> None:
     }
 
 
+@pytest.mark.usefixtures("two_figures")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -162,6 +177,7 @@ def test_a_mistake_is_answered_and_no_file_is_written(
     assert json.loads(call(*given, "--json").stdout)["ok"] is False
 
 
+@pytest.mark.usefixtures("two_figures")
 def test_a_run_that_can_not_be_loaded_is_left_out_with_a_warning(run: str, tmp_path: Path) -> None:
     file = tmp_path / "figure.pdf"
     done = call("bars", run, str(tmp_path / "nothing"), "-o", str(file))
