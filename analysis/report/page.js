@@ -109,7 +109,20 @@ async function startTimelines() {
   const details = document.getElementById("timeline-details");
   const [runs, rounds] = ["timeline-run", "timeline-round"].map((id) => document.getElementById(id));
   const isDark = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = null;
   let shown = null;
+
+  function legend() {
+    const present = new Set(shown.bars.kind);
+    const entries = kinds.filter((_, number) => present.has(number)).map((kind) => {
+      const entry = document.createElement("li");
+      const colour = document.createElement("span");
+      colour.style.background = isDark.matches ? kind.dark : kind.light;
+      entry.append(colour, kind.text);
+      return entry;
+    });
+    document.getElementById("timeline-legend").replaceChildren(...entries);
+  }
 
   function paint() {
     const style = getComputedStyle(document.documentElement);
@@ -120,18 +133,13 @@ async function startTimelines() {
     for (const grid of plot.center) if (grid.dimension === 0) grid.grid_line_color = line;
     plot.outline_line_color = line;
     plot.renderers[0].glyph.fill_color.transform.palette = kinds.map((kind) => (isDark.matches ? kind.dark : kind.light));
-    const entries = kinds.map((kind) => {
-      const entry = document.createElement("li");
-      const colour = document.createElement("span");
-      colour.style.background = isDark.matches ? kind.dark : kind.light;
-      entry.append(colour, kind.text);
-      return entry;
-    });
-    document.getElementById("timeline-legend").replaceChildren(...entries);
+    if (shown) legend();
   }
 
   async function show(timeline) {
+    chosen = timeline;
     const bars = await unpacked(timeline, columns);
+    if (chosen !== timeline) return; // another was chosen while this one was unpacked
     const words = described(timeline, bars);
     const count = timeline.rows.length;
     const ticks = timeline.rows.map((_, row) => -row);
@@ -141,9 +149,11 @@ async function startTimelines() {
     axis.major_label_overrides = new Map(timeline.rows.map((name, row) => [-row, name]));
     plot.y_range.setv({ start: 0.5 - count, end: 0.5, reset_start: 0.5 - count, reset_end: 0.5 });
     const end = timeline.duration_s;
+    plot.x_range.bounds = null; // the bounds of the round before would cut a longer one
     plot.x_range.setv({ start: 0, end, reset_start: 0, reset_end: end, bounds: [0, end], min_interval: end / 1e6 });
     source.data = columnsOf(timeline, bars, words);
-    shown = { timeline, words };
+    shown = { timeline, bars, words };
+    legend();
     const note = timeline.why ? ` (${timeline.why})` : "";
     document.getElementById("timeline-status").textContent =
       `${timeline.run}, round ${timeline.round}${note}: ${timeline.count.toLocaleString("en")} bars, ${end.toPrecision(4)} s`;

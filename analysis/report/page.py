@@ -17,7 +17,7 @@ from analysis.figures.style import COMPUTATIONS, TRANSFERS
 from analysis.load import Runs
 from analysis.report import chart, reproduce, settings, summary, tables
 from analysis.report.drawings import drawings
-from analysis.report.timelines import COLUMNS, PHASE, Rounds, timelines
+from analysis.report.timelines import COLUMNS, PHASES, Rounds, timelines
 
 #: What the kinds of bars are called in the legend; others are "other".
 _KIND_TEXTS: Mapping[str, str] = {
@@ -32,12 +32,13 @@ _KIND_TEXTS: Mapping[str, str] = {
     "parameters": "parameters",
     "sounding": "sounding",
     "wait": "waiting",
-    PHASE: "phase of the round",
+    PHASES[0]: "phase of the round",
+    PHASES[1]: "next phase of the round",
     "other": "other",
 }
 
 #: The colours of what only the interactive timeline shows, and those that need another on dark.
-_COLOURS = {"wait": "#e4e4e4", PHASE: "#8fa3b8", "other": "#996633"}
+_COLOURS = {"wait": "#e4e4e4", PHASES[0]: "#8fa3b8", PHASES[1]: "#bccad8", "other": "#996633"}
 _ON_DARK = {"wait": "#3d444d", "step": "#f2f2f2"}
 
 
@@ -140,6 +141,7 @@ def _configuration(runs: Runs) -> dict[str, Any]:
     by_key = [
         (key, value, _names(runs, values, value))
         for key, values in differing.items()
+        if key not in ("seed", "scheme.name")  # which the table of runs has
         for value in dict.fromkeys(values)
     ]
     encoded = base64.b64encode(study.encode()).decode()

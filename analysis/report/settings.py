@@ -29,7 +29,7 @@ class Compared:
 
 def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Each key of a study as a path (`clusters[0].cu.profile`), with its value as JSON."""
-    if isinstance(settings, Mapping) and settings:
+    if isinstance(settings, Mapping):
         for key, value in settings.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(settings, list) and any(isinstance(each, Mapping) for each in settings):

@@ -174,17 +174,20 @@ def _difference(
     name = "difference" if absolute else "percent"
     factor, symbol = (scale, unit) if absolute else (1.0, "%")
     mean, half = row[name] * factor, row[f"{name}_ci95"] * factor
-    interval = f"{_signed(mean - half)} to {_signed(mean + half, symbol)}"
     if math.isnan(mean):
         return scheme, False, f"{scheme} (without a value)"
     if mean == 0 and not half > 0:
         return scheme, False, f"{scheme} (equal values)"
-    if not math.isnan(half) and abs(mean) <= half:
-        return scheme, False, f"{scheme} ({interval})"
     direction = "higher" if mean > 0 else "lower"
-    amount = _quantity(abs(mean), symbol)
-    note = "" if math.isnan(half) else f" ({interval})"
-    return scheme, True, f"{amount} {direction} with {scheme}{note}"
+    if math.isnan(half):
+        return scheme, True, f"{_quantity(abs(mean), symbol)} {direction} with {scheme}"
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 6) if half > 0 else 3
+    low, high = (_minus(f"{mean + sign * half:+.{decimals}f}") for sign in (-1, 1))
+    interval = f"({low} to {high} {symbol}".rstrip() + ")"
+    if abs(mean) <= half:
+        return scheme, False, f"{scheme} {interval}"
+    amount = f"{abs(mean):.{decimals}f} {symbol}".rstrip()
+    return scheme, True, f"{amount} {direction} with {scheme} {interval}"
 
 
 def _at_points(
@@ -220,14 +223,13 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def _signed(value: float, symbol: str = "") -> str:
-    text = f"{value:+.3g}".replace("-", "−")
-    return f"{text} {symbol}".strip()
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _quantity(value: float, unit: str) -> str:
     text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
-    return f"{text} {unit}".strip().replace("-", "−")
+    return _minus(f"{text} {unit}".strip())
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import Comparison, Metric, TaskMetric, losses
-from analysis.comparison_files import format_mean
+from analysis.comparison_files import format_mean, sitting_out_lines
 from analysis.load import Runs
 
 #: The columns of the table of a run's rounds: heading, unit, and factor to that unit.
@@ -54,6 +54,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
+    of_texts: bool = False
 
 
 def format_number(value: float) -> str:
@@ -82,9 +83,12 @@ def means(comparison: Comparison) -> Table:
         rows.append([*_names(comparison, point, scheme), *cells])
     seeds = comparison.runs.groupby(["point", "scheme"])["seed"].nunique()
     many = seeds.max() > 1
+    by_seed = comparison.summary
     note = "Means over seeds ± half of the 95 % confidence interval." if many else "One seed."
     partly = "Where not every seed has a value, the cell says how many have one."
-    return Table("means", "Means of each scheme", columns, rows, (note, partly, *comparison.notes))
+    some = ((by_seed["reached"] > 0) & (by_seed["reached"] < by_seed["seeds"])).any()
+    notes = (note, *([partly] if some else []), *comparison.notes, *sitting_out_lines(comparison))
+    return Table("means", "Means of each scheme", columns, rows, notes)
 
 
 def percentages(comparison: Comparison) -> Table | None:
@@ -153,7 +157,8 @@ def rounds(run: Runs, number: int) -> Table:
 
 def texts(name: str, caption: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
     """A table of texts."""
-    return Table(name, caption, columns, [[Cell.word(str(cell)) for cell in row] for row in rows])
+    cells = [[Cell.word(str(cell)) for cell in row] for row in rows]
+    return Table(name, caption, columns, cells, of_texts=True)
 
 
 def _summary_rows(comparison: Comparison) -> dict[tuple[str, str, str], Any]:

@@ -42,8 +42,11 @@ COLUMNS: Mapping[str, str] = {
 #: Where the bars of a track lie within the row of their node: above, in the middle, below.
 LANES = ("compute", "sent", "received")
 
-#: The name of the row that shows the phases of a round, and of the kind of its bars.
-PHASE = "phase"
+#: The name of the row that shows the phases of a round.
+_PHASE_ROW = "phase"
+
+#: The kinds of the bars of that row, in turn.
+PHASES = ("phase", "next phase")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def _packed(run: Runs, number: int, kinds: Sequence[str]) -> dict[str, Any]:
     unit_s = 10.0 ** max(-6, math.ceil(math.log10(max(duration_s, 1e-6) / 2**32)))
     label, labels = _coded(bars["label"].astype(str))
     outcome, outcomes = _coded(bars["outcome"].astype(str))
-    rows = [PHASE, *nodes]
+    rows = [_PHASE_ROW, *nodes]
     code = {kind: place for place, kind in enumerate(kinds)}
     packed = {
         "bytes": bars["bytes"],
@@ -115,9 +118,9 @@ def _packed(run: Runs, number: int, kinds: Sequence[str]) -> dict[str, Any]:
 def _phase_bars(phases: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "node": PHASE,
+            "node": _PHASE_ROW,
             "track": COMPUTE,
-            "kind": PHASE,
+            "kind": [PHASES[number % 2] for number in range(len(phases))],
             "label": phases["phase"],
             "start_in_round_s": phases["start_s"],
             "end_in_round_s": phases["end_s"],
