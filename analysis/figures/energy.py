@@ -103,7 +103,7 @@ def _device_rows(runs: Runs) -> pd.DataFrame:
     """A row for each device and round, with its energy by component and its budget in joules."""
     columns = ["run", "scheme", "round", "device", *_COLUMNS.values(), "energy_queue"]
     rows = runs.table("devices", columns).astype({"device": str, "run": str})
-    rows = rows[rows["device"].map(is_device)]
+    rows = rows[rows["device"].map(is_device).astype(bool)]
     rows = rows.rename(columns={column: name for name, column in _COLUMNS.items()})
     nodes = runs.table("nodes", ["run", "round", "node", "energy_budget_j"])
     budgets = nodes.rename(columns={"node": "device", "energy_budget_j": "budget"})

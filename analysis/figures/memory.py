@@ -82,7 +82,7 @@ def peak_memory(runs: Runs) -> pd.DataFrame:
     columns = ["run", "scheme", "round", "device", "peak_memory_bytes"]
     devices = runs.table("devices", columns)
     names = devices["device"].astype(str)
-    held = devices[names.map(is_device) & (devices["peak_memory_bytes"] > 0)]
+    held = devices[names.map(is_device).astype(bool) & (devices["peak_memory_bytes"] > 0)]
     held = held.astype({"device": str, "scheme": str, "run": str})
     of_run = held.groupby(["scheme", "device", "run"])["peak_memory_bytes"].max()
     peaks = of_run.groupby(["scheme", "device"]).agg(["max", "min"]).reset_index()

@@ -1,4 +1,8 @@
-"""The empty chart of the timelines, which the page's script fills: bokeh with WebGL."""
+"""The empty chart of the timelines, which the page's script fills.
+
+It is drawn on a canvas: without a graphics processor, WebGL took ten times as long for a frame of
+10 000 bars, and its library is 0.2 MB more.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,8 @@ _COLUMNS = (
 
 
 def scripts() -> list[str]:
-    """The source of BokehJS, with WebGL."""
-    return list(Resources(mode="inline", components=["bokeh", "bokeh-gl"]).js_raw)
+    """The source of BokehJS."""
+    return list(Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
 def empty_chart(colours: Sequence[str]) -> str:
@@ -45,7 +49,6 @@ def empty_chart(colours: Sequence[str]) -> str:
         y_range=Range1d(0, 1, name="y"),
         tools=[PanTool(dimensions="width"), ResetTool(), SaveTool()],
         toolbar_location="above",
-        output_backend="webgl",
         background_fill_color=None,
         border_fill_color=None,
     )

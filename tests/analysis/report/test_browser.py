@@ -207,9 +207,7 @@ def test_no_serious_violation_of_accessibility(
 
 
 @pytest.mark.parametrize("width", [380, 1280])
-def test_the_page_is_never_wider_than_the_screen(
-    chromium: Browser, file: Path, width: int
-) -> None:
+def test_the_page_is_never_wider_than_the_screen(chromium: Browser, file: Path, width: int) -> None:
     with opened(chromium, file, width) as tab:
         for summary in tab.locator("summary").all():
             summary.click()
