@@ -181,7 +181,10 @@ def _difference(
     direction = "higher" if mean > 0 else "lower"
     if math.isnan(half):
         return scheme, True, f"{_quantity(abs(mean), symbol)} {direction} with {scheme}"
-    decimals = min(max(1 - math.floor(math.log10(half)), 0), 6) if half > 0 else 3
+    if half <= 1e-9 * abs(mean):
+        words = f"{_quantity(abs(mean), symbol)} {direction} with {scheme}"
+        return scheme, True, f"{words} (the same with each seed)"
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
     low, high = (_minus(f"{mean + sign * half:+.{decimals}f}") for sign in (-1, 1))
     interval = f"({low} to {high} {symbol}".rstrip() + ")"
     if abs(mean) <= half:

@@ -1,4 +1,4 @@
-"""The page in a headless Chromium: it asks for nothing, and can be seen, sorted, zoomed and read."""
+"""The page in a headless Chromium: it requests nothing, and can be sorted, zoomed and read."""
 
 from __future__ import annotations
 
