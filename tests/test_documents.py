@@ -14,7 +14,7 @@ from run_directory.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-DOCUMENTS = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
 STUDIES = [
     pytest.param(text, id=f"{page.name}-{number}")
     for page in DOCUMENTS
@@ -40,13 +40,13 @@ def test_the_readme_names_the_columns_that_do_not_repeat() -> None:
     assert set(re.findall(r"`(\w+)` of `(\w+)`", listed)) == differing
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
-def test_links_and_files_of_a_document_are_there(page: Path) -> None:
-    text = page.read_text()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_and_files_of_a_document_are_there(document: Path) -> None:
+    text = document.read_text()
     linked = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
     folders = "analysis|benchmarks|bridge|collapipe_ns3|docs|ns3_scenarios|run_directory|tests"
     named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", text)
-    missing = [link for link in linked if not (page.parent / link).exists()]
+    missing = [link for link in linked if not (document.parent / link).exists()]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []
 
@@ -59,13 +59,13 @@ def anchors(page: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
-def test_anchors_that_a_document_links_to_are_there(page: Path) -> None:
-    linked = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_anchors_that_a_document_links_to_are_there(document: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text())
     missing = [
         f"{target}#{anchor}"
         for target, anchor in linked
-        if anchor not in anchors(page.parent / target if target else page)
+        if anchor not in anchors(document.parent / target if target else document)
     ]
     assert missing == []
 

@@ -67,13 +67,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
-def test_the_python_of_a_page_runs(page: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", sorted({block.page for block in PYTHON}))
+def test_the_python_of_a_page_runs(
+    document: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All blocks of a page, one after the other, as a reader runs them."""
     monkeypatch.chdir(runs)
     names: dict[str, object] = {"__name__": "document"}
     for block in PYTHON:
-        if block.page == page:
+        if block.page == document:
             exec(compile(block.text, str(block), "exec"), names)
 
 
@@ -119,15 +121,15 @@ def named_options(text: str) -> Iterator[tuple[str, str]]:
             yield command, option
 
 
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
-def test_commands_and_options_in_a_sentence_exist(page: Path) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_commands_and_options_in_a_sentence_exist(document: Path) -> None:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     options = {
         name: {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
         for name, command in group.commands.items()
     }
-    for command, option in named_options(page.read_text()):
+    for command, option in named_options(document.read_text()):
         assert command in options
         assert not option or option in options[command]
 
