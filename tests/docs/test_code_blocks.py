@@ -50,7 +50,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 BLOCKS = [block for page in DOCUMENTS for block in blocks(page)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
-SHELL = [block for block in BLOCKS if not block.language]
+SHELL = [block for block in BLOCKS if block.language in ("", "console", "sh", "bash")]
 
 
 @pytest.fixture(scope="module")
