@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,6 +22,8 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.load import Runs
+
+_COLUMNS = ("scheme", "kind", "start_s", "end_s", "sinr_db", "retransmissions")
 
 
 @styled
@@ -41,9 +44,8 @@ def distributions(
     transfers on each line.
     Raises `CannotDraw` where no such transfer was made.
     """
-    columns = ["scheme", "kind", "bytes", "outcome", "start_s", "end_s", "sinr_db"]
-    rows = runs.table("transfers", [*columns, "retransmissions"], {"outcome": "delivered"})
-    rows = rows[rows["bytes"] > 0]
+    arrived = (pc.field("outcome") == "delivered") & (pc.field("bytes") > 0)
+    rows = runs.table("transfers", _COLUMNS, arrived)
     if kind:
         rows = _of_kind(rows, kind)
     if not len(rows):
@@ -68,7 +70,7 @@ _Groups = dict[str, tuple[pd.Series, str, str]]
 
 
 def _of_kind(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    known = sorted(rows["kind"].astype(str).unique())
+    known = sorted(map(str, rows["kind"].unique()))
     if kind not in known:
         raise CannotDraw(f"no transfer of kind {kind!r} arrived; there are {', '.join(known)}")
     return rows[rows["kind"] == kind]
@@ -76,7 +78,7 @@ def _of_kind(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def _groups(rows: pd.DataFrame, by: str) -> _Groups:
     """The rows of each scheme or kind as a mask, with colour and line style."""
-    names = in_order(by, rows[by].astype(str))
+    names = in_order(by, map(str, rows[by].unique()))
     groups: _Groups = {}
     for name in names:
         colour, _, line = group_style(by, name, names)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,15 +45,16 @@ def goodput(runs: Runs, *, width: Width = "page", by: Literal["", "scheme", "kin
     have several. Of more than 4000 transfers of a radio it draws every n-th. Runs by earlier
     versions have no curve. Raises `CannotDraw` where no transfer was on the air.
     """
-    rows = runs.table("transfers", _COLUMNS, {"outcome": "delivered"})
-    rows = rows[(rows["bytes"] > 0) & (rows["airtime_s"] > 0) & (rows["bandwidth_hz"] > 0)]
-    rows = rows[np.isfinite(rows["sinr_db"])]
+    payload = (pc.field("outcome") == "delivered") & (pc.field("bytes") > 0)
+    on_air = (pc.field("airtime_s") > 0) & (pc.field("bandwidth_hz") > 0)
+    known = pc.is_finite(pc.field("sinr_db"))
+    rows = runs.table("transfers", _COLUMNS, payload & on_air & known)
     if not len(rows):
         raise CannotDraw("these runs have no transfer whose SINR and airtime were measured")
     group = by or ("scheme" if rows["scheme"].nunique() > 1 else "kind")
-    names = in_order(group, rows[group].astype(str))
+    names = in_order(group, map(str, rows[group].unique()))
     curves = runs.table("media")
-    radios = sorted(rows["radio"].astype(str).unique())
+    radios = sorted(map(str, rows["radio"].unique()))
     across = width == "page"
     figure = new_figure(width, 3.0 if across else 0.4 + 2.5 * len(radios))
     shape = (1, len(radios)) if across else (len(radios), 1)
