@@ -230,7 +230,7 @@ def _draw_nodes(axes: Axes, values: pd.DataFrame) -> None:
     outstanding = [str(node) for node in largest.index[: len(_LINES)]]
     for node in values.columns:
         if node not in outstanding:
-            axes.plot(values.index, values[node], color=GREY, lw=0.5, alpha=0.6)
+            axes.plot(values.index, values[node], ".-", color=GREY, lw=0.5, ms=1.5, alpha=0.6)
     for node, (line, marker) in zip(by_number(outstanding), _LINES, strict=False):
         axes.plot(
             values.index,
