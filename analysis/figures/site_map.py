@@ -93,6 +93,11 @@ class _Round:
         rows = self.nodes[["x_m", "y_m"]].to_numpy(float).tolist()
         return {str(node): (x, y) for node, (x, y) in zip(self.nodes.index, rows, strict=True)}
 
+    @cached_property
+    def used(self) -> set[str]:
+        """The nodes that the plan uses, for computing or by a link."""
+        return {*self.plan["device"].astype(str), *(node for pair in self.links for node in pair)}
+
     def of_cluster(self, number: int) -> pd.DataFrame:
         return self.nodes[self.nodes["cluster"] == number]
 
@@ -201,11 +206,14 @@ def _panels(width: Width, shown: _Round) -> tuple[Figure, Axes, list[Axes]]:
     if width == "page" and clusters <= _MOST_BESIDE and not crowded:
         figure = new_figure(width, 5.0)
         figure.set_layout_engine("compressed")  # leaves no gaps between panels of a fixed shape
-        spec = figure.add_gridspec(2, 4)
-        site = figure.add_subplot(spec[:, :2])
-        beside = {1: [spec[:, 2:]], 2: [spec[0, 2:], spec[1, 2:]]}
-        cells = [spec[number // 2, 2 + number % 2] for number in range(clusters)]
-        cells = beside.get(clusters, cells)
+        if clusters <= 2:
+            spec = figure.add_gridspec(max(1, clusters), 2, width_ratios=[max(1, clusters), 1])
+            site = figure.add_subplot(spec[:, 0])
+            cells = [spec[number, 1] for number in range(clusters)]
+        else:
+            spec = figure.add_gridspec(2, 4)
+            site = figure.add_subplot(spec[:, :2])
+            cells = [spec[number // 2, 2 + number % 2] for number in range(clusters)]
     else:
         columns = (2 if crowded else 4) if width == "page" else (1 if crowded else 2)
         columns = max(1, min(columns, clusters))
@@ -265,7 +273,8 @@ def _draw_cluster(axes: Axes, shown: _Round, number: int, scale: ScalarMappable)
     title = f"cluster {number}"
     if len(stages):
         first = stages.iloc[0]
-        title += f"\n{first['schedule']}, {first['micro_batches']} micro-batches"
+        count = int(first["micro_batches"])
+        title += f"\n{first['schedule']}, {count} micro-batch{'es' * (count > 1)}"
     axes.set_title(title, fontsize=6)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -286,14 +295,13 @@ def _draw_bar(axes: Axes) -> None:
 
 
 def _draw_nodes(axes: Axes, shown: _Round, nodes: pd.DataFrame, size: float) -> None:
-    used = {*shown.plan["device"].astype(str), *(node for pair in shown.links for node in pair)}
     for node, row in nodes.iterrows():
         marker, points = _MARKERS[str(row["role"])]
         cluster = int(row["cluster"])
         colour = _colour(cluster) if cluster >= 0 else BLACK
         if row["role"] == "interferer":
             colour = GREY
-        is_used = node in used or cluster < 0
+        is_used = node in shown.used or cluster < 0
         axes.plot(
             row["x_m"],
             row["y_m"],
@@ -425,9 +433,8 @@ def _legend(shown: _Round, nodes: pd.DataFrame) -> Iterator[Artist]:
             yield Line2D(
                 [], [], color=colour, marker=marker, markersize=size - 1, ls="", label=role
             )
-    used = set(shown.plan["device"].astype(str))
     devices = shown.nodes.index[shown.nodes["role"] == "device"]
-    if not used.issuperset(devices):
+    if not shown.used.issuperset(devices):
         yield Line2D(
             [],
             [],
@@ -438,6 +445,8 @@ def _legend(shown: _Round, nodes: pd.DataFrame) -> Iterator[Artist]:
             ls="",
             label="not in the plan",
         )
+    if any(math.isnan(sinr) for sinr in shown.links.values()):
+        yield Line2D([], [], color=GREY, linewidth=0.9, label="link without transfers")
     moved = np.hypot(nodes["end_x_m"] - nodes["x_m"], nodes["end_y_m"] - nodes["y_m"])
     if (moved >= _STILL_M).any():
         yield Line2D([], [], color=BLACK, linewidth=0.6, label="way")
