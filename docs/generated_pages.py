@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from notebook_pages import notebook
 from reference_columns import columns, derived_columns
 from reference_command_line import command_line
+from reference_figures import figures
 from reference_study_keys import study_keys
 from sphinx.application import Sphinx
 
@@ -19,6 +20,7 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "columns": columns,
     "command-line": command_line,
     "derived-columns": derived_columns,
+    "figures": figures,
     "notebook": notebook,
     "study-keys": study_keys,
 }
