@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.load import Run, Runs
-from analysis.report.settings import differences
+from analysis.report.settings import differences, flat
 
 #: Keys that options of their own set.
 _OPTIONS = ("seed", "scheme.name")
+
+#: The settings of a scheme; `compare` gives each only to the schemes that have it.
+_SETTINGS = "scheme.settings."
 
 
 def commands(runs: Runs) -> list[str]:
@@ -24,7 +27,7 @@ def commands(runs: Runs) -> list[str]:
     together = _compare(members)
     if together is not None:
         return [together]
-    return [_run(run, differences(members), number) for number, run in enumerate(members)]
+    return [_run(run, members[0], differences(members)) for run in members]
 
 
 def environment(runs: Runs) -> list[tuple[str, str, str]]:
@@ -54,25 +57,37 @@ def _compare(members: Sequence[Run]) -> str | None:
     varied = {
         key
         for key in differences(members)
-        if key not in (*_OPTIONS, *grid) and not key.startswith("scheme.settings")
+        if key not in (*_OPTIONS, *grid) and not key.startswith(_SETTINGS)
     }
-    if len(members) < 2 or there != wanted or len(there) != len(members) or varied:
+    settings = {item for run in members for item in _settings_of(run) if item[0] not in grid}
+    is_clear = len(dict(settings)) == len(settings)
+    if len(members) < 2 or there != wanted or len(there) != len(members) or varied or not is_clear:
         return None
     words = ["collapipe-ns3", "compare", "study.yaml", "--schemes", ",".join(schemes)]
     words += ["--seeds", ",".join(map(str, seeds))]
     for key, values in grid.items():
         words += ["--grid", f"{key}={','.join(values)}"]
+    for key, value in sorted(settings):
+        words += ["--set", f"{key}={value}"]
     return shlex.join([*words, "--out", "again"])
 
 
-def _run(run: Run, differing: Mapping[str, Sequence[str]], number: int) -> str:
+def _run(run: Run, base: Run, differing: Mapping[str, Sequence[str]]) -> str:
     words = ["collapipe-ns3", "run", "study.yaml"]
     if differing:
         words += ["--scheme", run.scheme, "--seed", str(run.seed)]
-    for key, values in differing.items():
+    own = {key: value for key, value in flat(run.study) if key in differing}
+    if run.scheme != base.scheme:  # another scheme begins without settings
+        own |= dict(_settings_of(run))
+    for key, value in own.items():
         if key not in _OPTIONS:
-            words += ["--set", f"{key}={values[number]}"]
+            words += ["--set", f"{key}={value}"]
     return shlex.join([*words, "--out", f"again/{run.name}" if differing else "again"])
+
+
+def _settings_of(run: Run) -> list[tuple[str, str]]:
+    """The settings of a run's scheme, by their keys in the study."""
+    return [(key, value) for key, value in flat(run.study) if key.startswith(_SETTINGS)]
 
 
 def _environment_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -86,7 +86,8 @@ def _packed(run: Runs, number: int, kinds: Sequence[str]) -> dict[str, Any]:
     nodes = nodes_in_order(bars)
     phases = round_phases(run, number)
     bars = pd.concat([_phase_bars(phases[phases["end_s"] > phases["start_s"]]), bars])
-    duration_s = float(bars["end_in_round_s"].max())
+    own = run.rounds.loc[run.rounds["round"] == number, "duration_s"]
+    duration_s = max([*own.to_numpy(float), *bars["end_in_round_s"].to_numpy(float)])
     unit_s = 10.0 ** max(-6, math.ceil(math.log10(max(duration_s, 1e-6) / 2**32)))
     label, labels = _coded(bars["label"].astype(str))
     outcome, outcomes = _coded(bars["outcome"].astype(str))
