@@ -8,7 +8,7 @@ from analysis.figures import FIGURES, FigureKind
 
 
 def figures() -> str:
-    """A section for each figure with how to read it and its options, as Markdown."""
+    """A section for each figure with its docstring and its options, as Markdown."""
     return "\n\n".join(map(_section, FIGURES.values()))
 
 
@@ -16,7 +16,7 @@ def _section(kind: FigureKind) -> str:
     options = {name: each for name, each in kind.options.items() if name != "width"}
     parts = [
         f"## `{kind.name}`",
-        f"**{kind.title}.** {kind.caption}",
+        f"**{kind.title}**",
         inspect.getdoc(kind.function),
     ]
     if options:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from analysis.derived import DERIVED
+from analysis.figures import FIGURES
 from collapipe_ns3.reading.study_schema import study_schema
 from run_directory.columns import COLUMNS, COMMON, ROWS, unit
 from run_directory.schemas import SCHEMAS
@@ -78,7 +79,7 @@ def test_a_page_that_loads_from_elsewhere_would_be_found(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_reference_has_every_command_key_and_column(site: Path) -> None:
+def test_the_reference_has_every_command_key_figure_and_column(site: Path) -> None:
     from typer.main import get_command
 
     from collapipe_ns3.cli.app import app
@@ -92,6 +93,9 @@ def test_the_reference_has_every_command_key_and_column(site: Path) -> None:
     keys = (site / "reference" / "study-keys.html").read_text()
     for key, _ in described_keys(study_schema()):
         assert f">{key}<" in keys
+    figures = (site / "reference" / "figures.html").read_text()
+    for name in FIGURES:
+        assert f'id="{name}"' in figures
     tables = (site / "reference" / "tables.html").read_text()
     for schema in (*SCHEMAS.values(), *DERIVED.values()):
         for column in schema.names:
@@ -122,6 +126,11 @@ def test_every_column_of_a_table_is_described() -> None:
     assert set(ROWS) == set(COLUMNS) == set(tables)
     described = {name: set(columns) | set(COMMON) for name, columns in COLUMNS.items()}
     assert described == {name: set(schema.names) | set(COMMON) for name, schema in tables.items()}
+
+
+def test_every_notebook_has_a_page() -> None:
+    notebooks = {path.stem for path in (ROOT / "analysis" / "notebooks").glob("[!_]*.py")}
+    assert {path.stem for path in (ROOT / "docs" / "notebooks").glob("*.md")} == notebooks
 
 
 def test_units_follow_from_the_names_of_columns() -> None:
