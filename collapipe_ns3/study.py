@@ -38,7 +38,7 @@ from collapipe_ns3.run.manifest import (
     task_files,
 )
 from collapipe_ns3.run.media_rows import media_rows
-from collapipe_ns3.run.outside_loops import OnProgress, outside_any_loop
+from collapipe_ns3.run.outside_loops import outside_any_loop
 from collapipe_ns3.schemes import SchemeFailed
 from ns3_scenarios import runtime
 from ns3_scenarios.runtime import SimulationError
@@ -162,7 +162,9 @@ class Study:
         from collapipe_ns3.run.planning import Planning
 
         with self._planning_errors():
-            plan, warnings = Planning(self.config, WATCHDOG_S).first()
+            plan, warnings = outside_any_loop(
+                lambda go_on: Planning(self.config, WATCHDOG_S).first()
+            )
             self._expect_memory(plan)
         return plan, self.origins.located(warnings)
 
@@ -176,7 +178,7 @@ class Study:
         from collapipe_ns3.run.preview import preview
 
         with self._planning_errors():
-            return preview(Planning(self.config, WATCHDOG_S))
+            return outside_any_loop(lambda go_on: preview(Planning(self.config, WATCHDOG_S)))
 
     def prepare(self, *, device: str = "cpu", watchdog_s: float | None = WATCHDOG_S) -> Run:
         """A run before its first round, which was planned and whose network was built as in `plan`.
@@ -228,7 +230,7 @@ class Study:
         device: str = "cpu",
         watchdog_s: float | None = WATCHDOG_S,
         progress: bool = False,
-        on_progress: OnProgress = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
         on_round: Callable[[], None] = lambda: None,
         wait: bool = False,
         traces: Collection[TraceKind] = (),
@@ -253,20 +255,24 @@ class Study:
 
         options = _RunOptions(out, resume, other_code, device, watchdog_s, on_round, wait, traces)
 
-        display: contextlib.AbstractContextManager[OnProgress] = (
+        display: contextlib.AbstractContextManager[Callable[[Progress], None]] = (
             shown(study.config.rounds, Console(stderr=True))
             if progress
             else contextlib.nullcontext(lambda step: None)
         )
         with display as show:
 
-            def report(step: Progress) -> None:
-                show(step)
-                on_progress(step)
+            def run(go_on: Callable[[], None]) -> Path:
+                def report(step: Progress) -> None:
+                    go_on()
+                    show(step)
+                    on_progress(step)
 
-            return Result(outside_any_loop(lambda on_step: study._run(options, on_step), report))
+                return study._run(options, report)
 
-    def _run(self, options: _RunOptions, on_progress: OnProgress) -> Path:
+            return Result(outside_any_loop(run))
+
+    def _run(self, options: _RunOptions, on_progress: Callable[[Progress], None]) -> Path:
         """Runs the study; returns its directory."""
         path = self.directory(options.out, resume=options.resume, other_code=options.other_code)
         code = code_identity.of_study(self.config)

@@ -1,4 +1,4 @@
-"""Executes a run in its own thread where an event loop is already running, as in a notebook."""
+"""Executes a simulation in a thread of its own where an event loop is running, as in notebooks."""
 
 from __future__ import annotations
 
@@ -6,42 +6,37 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from bridge.loop import SimulatedLoop
 
-if TYPE_CHECKING:
-    from collapipe_ns3.run.runner import Progress
-
-#: Called with each step of a run when it ends.
-OnProgress = Callable[["Progress"], None]
+T = TypeVar("T")
 
 
 class _Interrupted(RuntimeError):
-    """Ends a run in its own thread after Ctrl-C in the thread that started it."""
+    """Ends the work in its own thread after Ctrl-C in the thread that started it."""
 
 
-def outside_any_loop(work: Callable[[OnProgress], Path], on_progress: OnProgress) -> Path:
+def outside_any_loop(work: Callable[[Callable[[], None]], T]) -> T:
     """Calls `work` in this thread, or in a new one where this thread has a running event loop.
 
-    A notebook executes its cells within an event loop, and a simulation needs its own loop.
+    A notebook executes its cells within an event loop, and a simulation needs its own loop. `work`
+    is given a function to call after each of its steps, which ends it after Ctrl-C.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return work(on_progress)
+        return work(lambda: None)
     if isinstance(loop, SimulatedLoop):
         raise RuntimeError("a study can't be run from within a round of another")  # noqa: TRY004  # the call is misplaced, not its argument
     interrupted = threading.Event()
 
-    def report(progress: Progress) -> None:
+    def go_on() -> None:
         if interrupted.is_set():
             raise _Interrupted
-        on_progress(progress)
 
     with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-        running = pool.submit(work, report)
+        running = pool.submit(work, go_on)
         try:
             return running.result()
         except KeyboardInterrupt:

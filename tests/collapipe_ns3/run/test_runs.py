@@ -15,6 +15,7 @@ from run_checks import conserve, same
 
 import analysis
 from collapipe_ns3 import Study, StudyError
+from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.result import Result
 from collapipe_ns3.run.replay import replay
 
@@ -126,6 +127,13 @@ def test_a_notebooks_cell_which_runs_in_a_loop_may_run_a_study(
 
     result = asyncio.run(cell())
     same(result.directory, studies.finished(2).directory)
+
+
+def test_a_notebooks_cell_may_plan_and_preview_a_study(study: Study) -> None:
+    async def cell() -> tuple[RoundPlan, RoundPlan]:
+        return study.plan(), study.preview().plan
+
+    assert asyncio.run(cell()) == (study.plan(), study.plan())
 
 
 def test_what_cannot_be_resumed_or_written_is_reported(study: Study, tmp_path: Path) -> None:
