@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -17,6 +16,9 @@ from analysis.figures import FIGURES
 from collapipe_ns3.reading.study_schema import study_schema
 from run_directory.columns import COLUMNS, COMMON, ROWS, unit
 from run_directory.schemas import SCHEMAS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,17 +44,6 @@ def is_external(address: str) -> bool:
     return "://" in address or address.startswith("//")
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, as `make docs` builds it."""
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", "-q", "-W", "--keep-going"]
-    command += ["-d", str(tmp_path_factory.mktemp("doctrees")), str(ROOT / "docs"), str(out)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    return out
-
-
 @pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
@@ -76,6 +67,44 @@ def test_a_page_that_loads_from_elsewhere_would_be_found(tmp_path: Path) -> None
     )
     external = [address for address in Loads(page).addresses if is_external(address)]
     assert external == ["//other.example/a.png", "https://fonts.example/f.css"]
+
+
+def shown_on_a_phone(chromium: Browser, folder: Path) -> list[tuple[str, object]]:
+    """What is wrong with the pages in a folder: requests, errors, missing images, excess width."""
+    asked: list[str] = []
+    wrong: list[tuple[str, object]] = []
+    tab = chromium.new_page(viewport={"width": 380, "height": 800})
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: wrong.append((tab.url, str(error))))
+    for document in sorted(folder.rglob("*.html")):
+        tab.goto(document.as_uri())
+        images = "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
+        wrong += [(tab.url, image) for image in tab.evaluate(images)]
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        wrong += [(tab.url, width)] if width > 380 else []
+    tab.close()
+    return wrong + [("", url) for url in asked if not url.startswith(("file:", "data:"))]
+
+
+@pytest.mark.slow
+def test_a_browser_shows_every_page_on_a_phone_without_a_request(
+    site: Path, chromium: Browser
+) -> None:
+    assert shown_on_a_phone(chromium, site) == []
+
+
+@pytest.mark.slow
+def test_a_page_that_a_phone_does_not_show_would_be_found(
+    tmp_path: Path, chromium: Browser
+) -> None:
+    (tmp_path / "page.html").write_text(
+        '<meta name="viewport" content="width=device-width"><div style="width: 900px">wide</div>'
+        '<img src="missing.png"><script>fetch("http://127.0.0.1:9/x"); throw Error("no")</script>'
+    )
+    wrong = {str(what) for _, what in shown_on_a_phone(chromium, tmp_path)}
+    assert any(what.endswith("missing.png") for what in wrong)
+    assert {"http://127.0.0.1:9/x", "no"} <= wrong
+    assert any(what.isdigit() and int(what) >= 900 for what in wrong)
 
 
 @pytest.mark.slow

@@ -1,23 +1,12 @@
-"""Runs for the tests of the report, and Debian's Chromium."""
+"""Runs for the tests of the report, and Chromium."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from headless import chromium as chromium
 from synthetic_runs import write_campaign, write_run
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 #: The duration of a round of each scheme by seed, in seconds: titanic takes 3/2 of collapipe's.
 DURATIONS = {"collapipe": (2.0, 4.0, 6.0), "titanic": (3.0, 6.0, 9.0)}
@@ -85,25 +74,3 @@ def write_one(path: Path, scheme: str, seed: int, duration_s: float) -> Path:
         nodes=nodes,
         manifest={"git_commit": "0123abc", "python": "3.11.7", "versions": {"ns3": "3.44"}},
     )
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium; without one the test is skipped, or fails in CI."""
-    program = shutil.which("chromium")
-    if program is None:
-        _without("there is no Chromium: apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _without("there is no playwright: pip install 'collapipe-ns3[browser]'")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-def _without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
