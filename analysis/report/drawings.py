@@ -49,8 +49,6 @@ def drawings(runs: Runs) -> list[Drawing]:
 def _drawing(kind: FigureKind, runs: Runs) -> Drawing:
     try:
         figure = kind.draw(runs, width="page")
-    except ModuleNotFoundError as error:  # a figure that is not there yet
-        return Drawing(kind.name, kind.title, kind.caption, message=str(error))
     except CannotDraw as error:
         return Drawing(kind.name, kind.title, kind.caption, message=str(error))
     alt = f"{kind.title}. {' '.join(_described(figure))}"

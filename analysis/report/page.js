@@ -114,7 +114,7 @@ async function startTimelines() {
 
   function legend() {
     const present = new Set(shown.bars.kind);
-    const entries = kinds.filter((_, number) => present.has(number)).map((kind) => {
+    const entries = kinds.filter((kind, number) => kind.text && present.has(number)).map((kind) => {
       const entry = document.createElement("li");
       const colour = document.createElement("span");
       colour.style.background = isDark.matches ? kind.dark : kind.light;

@@ -19,7 +19,7 @@ from analysis.report import chart, reproduce, settings, summary, tables
 from analysis.report.drawings import drawings
 from analysis.report.timelines import COLUMNS, PHASES, Rounds, timelines
 
-#: What the kinds of bars are called in the legend; others are "other".
+#: What the kinds of bars are called in the legend, where they have an entry; others are "other".
 _KIND_TEXTS: Mapping[str, str] = {
     "F": "forward",
     "B": "backward",
@@ -33,7 +33,7 @@ _KIND_TEXTS: Mapping[str, str] = {
     "sounding": "sounding",
     "wait": "waiting",
     PHASES[0]: "phase of the round",
-    PHASES[1]: "next phase of the round",
+    PHASES[1]: "",
     "other": "other",
 }
 
@@ -169,7 +169,8 @@ def _configuration(runs: Runs) -> dict[str, Any]:
 
 def _names(runs: Runs, values: Sequence[str], value: str) -> str:
     """The names of the runs with this value; `values` has one for each run."""
-    return ", ".join(run.name for run, own in zip(runs.runs, values, strict=True) if own == value)
+    own = zip(runs.runs, values, strict=True)
+    return reproduce.some_of([run.name for run, its in own if its == value])
 
 
 def _json(text: str) -> Markup:

@@ -13,6 +13,9 @@ from analysis.report.settings import differences, flat
 #: Keys that options of their own set.
 _OPTIONS = ("seed", "scheme.name")
 
+#: At most so many names of runs are in a cell of a table.
+_MOST_NAMES = 6
+
 #: The settings of a scheme; `compare` gives each only to the schemes that have it.
 _SETTINGS = "scheme.settings."
 
@@ -37,10 +40,17 @@ def environment(runs: Runs) -> list[tuple[str, str, str]]:
         for name, value in _environment_of(run.manifest):
             found.setdefault(name, {}).setdefault(value, []).append(run.name)
     return [
-        (name, value, "all" if len(names) == len(runs) else ", ".join(names))
+        (name, value, "all" if len(names) == len(runs) else some_of(names))
         for name, values in found.items()
         for value, names in values.items()
     ]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The names, of many the first ones and how many more there are."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
 
 
 def _compare(members: Sequence[Run]) -> str | None:

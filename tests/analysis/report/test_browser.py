@@ -213,8 +213,11 @@ def test_the_page_is_never_wider_than_the_screen(chromium: Browser, file: Path, 
             summary.click()
         wide = tab.evaluate("document.documentElement.scrollWidth")
         table = tab.locator("#table-means").bounding_box()
+        names = tab.locator("#table-seeds tbody th").first.bounding_box()
     assert wide <= width
     assert table is not None
+    assert names is not None
+    assert names["width"] < width / 2, "the first column stays, and must leave room for others"
     if width == 380:
         assert table["width"] > width, "nothing had to scroll"
 
