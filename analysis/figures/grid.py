@@ -94,6 +94,11 @@ def grid(
             for setting in settings
         }
         frame[axis.key] = frame["point"].map(found)
+    cells = frame.drop_duplicates("point")[[axis.key for axis in axes_of]]
+    if cells.duplicated().any():
+        raise CannotDraw(
+            "the runs differ by more than the keys of their grid: load those of one campaign only"
+        )
     if len(axes_of) == 1:
         return _lines(frame, axes_of[0], chosen, width)
     x, y, *others = sorted(axes_of, key=lambda axis: -len(axis.values))

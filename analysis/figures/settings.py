@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from analysis.differences import unexplained
 from analysis.load import Run, Runs
 from run_directory.roles import Role, role
 
 __all__ = ["Setting", "by_number", "is_device", "settings_of", "shortened", "wrapped"]
+
+#: Keys of a study in which runs of a setting may differ: each counts with the mean over its own
+#: rounds.
+_COMPARED = ("rounds", "description")
 
 
 @dataclass(frozen=True)
@@ -36,17 +41,21 @@ class Setting:
 
 
 def settings_of(runs: Runs) -> list[Setting]:
-    """The settings of these runs, in the order of their first runs."""
-    keys = [_key(run) for run in runs.runs]
+    """The settings of these runs, in the order of their first runs.
+
+    Of several runs of a setting with the same scheme and seed, only the first is taken: as
+    repetitions of each other they would make intervals over seeds too narrow.
+    """
+    keys = _keys(runs.runs)
     parts = dict.fromkeys(name for key in keys for name in key)
     varied = [name for name in parts if len({key.get(name) for key in keys}) > 1]
     if len({key["study"] for key in keys}) == len({(key["study"], key["task"]) for key in keys}):
         varied = [name for name in varied if name != "task"]  # the study says it already
-    found: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    found: dict[tuple[tuple[str, str], ...], dict[tuple[str, int], Run]] = {}
     for key, run in zip(keys, runs.runs, strict=True):
-        found.setdefault(tuple(key.items()), []).append(run)
+        found.setdefault(tuple(key.items()), {}).setdefault((run.scheme, run.seed), run)
     return [
-        Setting(_label(dict(key), varied), dict(key)["study"], Runs(tuple(members)))
+        Setting(_label(dict(key), varied), dict(key)["study"], Runs(tuple(members.values())))
         for key, members in found.items()
     ]
 
@@ -78,8 +87,26 @@ def wrapped(text: str, columns: int) -> str:
     return "\n".join(textwrap.wrap(together, columns)).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def _keys(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """What runs must have in common to be compared, for each run.
+
+    These are study, task, point of the grid, and all else in which runs that have these in common
+    differ by their studies.
+    """
+    keys = [_key(run) for run in runs]
+    alike: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for number, key in enumerate(keys):
+        alike.setdefault(tuple(key.items()), []).append(number)
+    for numbers in alike.values():
+        for name, values in unexplained([runs[number] for number in numbers]).items():
+            for number, value in zip(numbers, values, strict=True):
+                if name not in _COMPARED:
+                    keys[number][name] = value
+    return keys
+
+
 def _key(run: Run) -> dict[str, str]:
-    """What runs must have in common to be compared."""
+    """The study, the task and the point of the grid of a run."""
     task = run.manifest.get("task", {})
     return {
         "study": str(run.study.get("name", "")),

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from analysis.differences import differences
 from analysis.figures.style import COMPUTATIONS, TRANSFERS
 from analysis.load import Runs
 from analysis.report import chart, reproduce, settings, summary, tables
@@ -135,7 +136,7 @@ def _interactive(runs: Runs, rounds: Rounds) -> dict[str, Any]:
 
 
 def _configuration(runs: Runs) -> dict[str, Any]:
-    members, differing = runs.runs, settings.differences(runs.runs)
+    members, differing = runs.runs, differences(runs.runs)
     study = members[0].whole.study
     rows = [(r.name, r.scheme, r.seed, r.rounds, r.manifest.get("started", "")) for r in members]
     by_key = [

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.differences import differences, flat
 from analysis.load import Run, Runs
-from analysis.report.settings import differences, flat
 
 #: Keys that options of their own set.
 _OPTIONS = ("seed", "scheme.name")

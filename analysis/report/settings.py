@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from analysis.compare import ComparedRun, Comparison, TaskMetric, compare
+from analysis.differences import unexplained
 from analysis.load import Run, Runs
-
-#: Keys of a study that a comparison is over: they make no point of their own.
-_COMPARED = ("seed", "scheme.")
-
-_UNSET = "(not set)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +21,9 @@ class Compared:
     notes: tuple[str, ...]
 
 
-def flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each key of a study as a path (`clusters[0].cu.profile`), with its value as JSON."""
-    if isinstance(settings, Mapping):
-        for key, value in settings.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(settings, list) and any(isinstance(each, Mapping) for each in settings):
-        for number, value in enumerate(settings):
-            yield from flat(value, f"{prefix}[{number}]")
-    else:
-        text = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
-        yield prefix, text
-
-
-def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The keys in which the studies of the runs differ, with the value of each run."""
-    studies = [dict(flat(run.study)) for run in runs]
-    keys = dict.fromkeys(key for study in studies for key in study)
-    values = {key: [study.get(key, _UNSET) for study in studies] for key in keys}
-    return {key: found for key, found in values.items() if len(set(found)) > 1}
-
-
 def points(runs: Sequence[Run]) -> list[str]:
     """The settings of each run by which it differs from others, apart from scheme and seed."""
-    varied = {k: v for k, v in differences(runs).items() if not k.startswith(_COMPARED)}
+    varied = unexplained(runs)
     of_grid = dict.fromkeys(key for run in runs for key in run.point)
     keys = [*of_grid, *(key for key in varied if key not in of_grid)]
     return [

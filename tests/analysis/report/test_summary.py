@@ -101,6 +101,21 @@ def test_runs_that_cannot_be_compared_are_left_out_with_a_reason(tmp_path: Path)
     assert summary.unfinished(runs) == ["short is not finished: it has 1 of 5 rounds"]
 
 
+def test_runs_of_a_scheme_with_other_settings_are_not_repetitions(tmp_path: Path) -> None:
+    paths = [
+        write_run(
+            tmp_path / str(budget_j),
+            study={"scheme": {"name": "collapipe", "settings": {"energy_budget_j": budget_j}}},
+        )
+        for budget_j in (1.5, 3.0)
+    ]
+    found = settings.compare_runs(load(*paths))
+    assert found.notes == ()
+    assert found.comparison is not None
+    points = [f"scheme.settings.energy_budget_j={budget_j}" for budget_j in (1.5, 3.0)]
+    assert list(found.comparison.runs["point"]) == points
+
+
 def test_what_was_run_is_named(campaign: Path) -> None:
     assert summary.what_was_run(load(campaign)) == (
         "The study synthetic was run with the schemes collapipe and titanic and the seeds 0–2, for "
