@@ -2,7 +2,7 @@
 
 `round_bars` gives a frame with a row a bar, which the timeline figure, the report and the trace
 draw. All times are exact to the nanosecond: they are recorded as seconds in 64-bit floats, which
-hold the whole nanoseconds of 100 days.
+hold the whole nanoseconds of 97 days.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ class Run:
         """
         if table not in self._schemas:
             files = self.whole.table(table)
-            self._schemas[table] = [self._schema(file) for file in {*files[:1], *files[-1:]}]
+            ends = dict.fromkeys([*files[:1], *files[-1:]])
+            self._schemas[table] = [self._schema(file) for file in ends]
         return self._schemas[table]
 
     def check_files(self, tables: Iterable[str], read: Callable[[Path], Any]) -> None:

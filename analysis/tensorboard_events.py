@@ -67,7 +67,7 @@ class LiveEvents:
         if not done:
             return
         if not self._content:
-            self._content = _beginning((self.directory / STUDY).read_text())
+            self._content = _beginning((self.directory / STUDY).read_text("utf-8"))
         for number in range(self._rounds, done):
             self._content += _of_round(self.directory / table_file("rounds", number))
         self._rounds = done

@@ -14,7 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.settings import (
     Setting,
     by_number,
+    chosen,
     is_device,
+    largest_devices,
     settings_of,
     shortened,
     wrapped,
@@ -65,8 +67,8 @@ def energy(
     tables = [mean_energy(setting) for setting in settings]
     if not any(len(table) for table in tables):
         raise CannotDraw("these runs have no device")
-    chosen = _chosen(runs, run)
-    shown = [_shown(table, most_devices) for table in tables]
+    one = chosen(runs, run)
+    shown = [largest_devices(table.set_index("device")["total"], most_devices) for table in tables]
     in_row = 4 if width == "page" else 2
     rows = [math.ceil(len(setting.schemes) / in_row) for setting in settings]
     heights = [
@@ -79,7 +81,7 @@ def energy(
     parts = list(np.asarray(figure.subfigures(len(ratios), 1, height_ratios=ratios)).flat)
     for part, setting, table, devices in zip(parts, settings, tables, shown, strict=False):
         _draw_devices(part, setting, table, devices, in_row)
-    _draw_run(parts[-1], chosen, width)
+    _draw_run(parts[-1], one, width)
     handles, labels = _legend(figure)
     figure.legend(handles=handles, labels=labels, loc="outside lower center", ncols=4)
     return figure
@@ -109,12 +111,6 @@ def _device_rows(runs: Runs) -> pd.DataFrame:
     budgets = nodes.rename(columns={"node": "device", "energy_budget_j": "budget"})
     budgets = budgets.astype({"device": str, "run": str, "budget": float})
     return rows.merge(budgets, "left", on=["run", "round", "device"])
-
-
-def _shown(table: pd.DataFrame, most_devices: int) -> list[str]:
-    """The devices that have rows in the panels, in order."""
-    largest = table.groupby("device")["total"].max().sort_values(ascending=False)
-    return by_number(str(device) for device in largest.index[:most_devices])
 
 
 def _draw_devices(
@@ -165,16 +161,6 @@ def _draw_devices(
     title = ": ".join(filter(None, [setting.label, which]))
     if title:
         part.suptitle(wrapped(title, 48 if in_row == 2 else 100), fontsize=8)
-
-
-def _chosen(runs: Runs, name: str | None) -> Runs:
-    if name is None:
-        return runs[0]
-    for number, each in enumerate(runs.runs):
-        if each.name == name:
-            return runs[number]
-    names = ", ".join(each.name for each in runs.runs)
-    raise CannotDraw(f"there is no run {name!r}; there are {names}")
 
 
 def _draw_run(part: SubFigure, run: Runs, width: Width) -> None:

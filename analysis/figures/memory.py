@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis.figures.settings import (
     Setting,
-    by_number,
     is_device,
+    largest_devices,
     settings_of,
     shortened,
     wrapped,
@@ -107,8 +107,8 @@ def _draw(
     schemes: Sequence[str],
     most_devices: int,
 ) -> None:
-    largest = table.groupby("device")["peak_bytes"].max().sort_values(ascending=False)
-    shown = by_number(str(device) for device in largest.index[:most_devices])
+    shown = largest_devices(table.set_index("device")["peak_bytes"], most_devices)
+    count = table["device"].nunique()
     place_of = {device: place for place, device in enumerate(shown)}
     table = table[table["device"].isin(place_of)]
     # Side by side within a row, so that equal peaks do not hide each other.
@@ -135,8 +135,8 @@ def _draw(
     axes.set_yticks(range(len(shown)), shown, fontsize=6 if len(shown) > 12 else 7)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlabel("peak memory (MiB)")
-    more = len(largest) - len(shown)
-    title = f"{len(shown)} of {len(largest)} devices, those with the largest peaks" if more else ""
+    more = count - len(shown)
+    title = f"{len(shown)} of {count} devices, those with the largest peaks" if more else ""
     text = ": ".join(filter(None, [setting.label, title]))
     axes.set_title(wrapped(text, 42), loc="left", fontsize=7)
 

@@ -119,8 +119,9 @@ def phase_means(setting: Setting, shown: Sequence[str]) -> pd.DataFrame:
     for scheme in setting.schemes:
         rounds = pd.concat([run.rounds.assign(run=n) for n, run in enumerate(_of(setting, scheme))])
         columns = [f"{phase}_s" for phase in shown]
+        rounds = rounds.fillna(dict.fromkeys(columns, 0.0))  # phases that a round did not have
         means = rounds.groupby("run")[[*columns, "duration_s"]].mean()
-        of_phases = {phase: float(means[f"{phase}_s"].fillna(0.0).mean()) for phase in shown}
+        of_phases = {phase: float(means[f"{phase}_s"].mean()) for phase in shown}
         totals = means["duration_s"].to_numpy(float)
         of_total = {"total": float(totals.mean()), "interval": interval(totals)}
         rows[scheme] = {**of_phases, **of_total, "runs": len(means)}

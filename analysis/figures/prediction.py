@@ -48,13 +48,14 @@ def prediction(runs: Runs, *, width: Width = "page") -> Figure:
     """What the scheme predicted of each round against what was measured.
 
     One row of panels has the durations of the round, its phases and its local steps, the other the
-    energy of each node in a round. In each, the left panel has a marker for each prediction, and
-    the right one the distribution of the relative error (predicted − measured) / measured of each
-    quantity: quartiles as a box, the 5th to the 95th percentile as a line, and the median in
-    numbers. Raises `CannotDraw` where the schemes of these runs predict nothing.
+    energy of each node in a round. In each, the left panel has a marker for each prediction above
+    0, and the right one the distribution of the relative error (predicted − measured) / measured
+    of each quantity: quartiles as a box, the 5th to the 95th percentile as a line, and the median
+    in numbers. What was measured to be 0 is left out. Raises `CannotDraw` where the schemes of
+    these runs predict nothing.
     """
     rows = runs.table("predictions")
-    rows = rows[(rows["predicted"] > 0) & (rows["measured"] > 0)]
+    rows = rows[(rows["predicted"] >= 0) & (rows["measured"] > 0)]
     kinds = [("s", "duration", _DURATIONS), ("J", "energy", _ENERGIES)]
     kinds = [kind for kind in kinds if rows["quantity"].isin(kind[2]).any()]
     if not kinds:
@@ -86,7 +87,8 @@ def _panels(width: Width, kinds: int) -> list[tuple[Axes, Axes]]:
 def _draw_points(
     axes: Axes, rows: pd.DataFrame, quantities: Mapping[str, tuple[str, str, str]]
 ) -> None:
-    """The predictions over the measurements, on equal axes with the diagonal."""
+    """The predictions over the measurements, on equal logarithmic axes with the diagonal."""
+    rows = rows[rows["predicted"] > 0]
     for quantity, (label, colour, marker) in quantities.items():
         of = thinned(rows[rows["quantity"] == quantity], 1000)
         axes.scatter(
@@ -101,7 +103,7 @@ def _draw_points(
             rasterized=len(of) > 300,
         )
     both = rows[["measured", "predicted"]].to_numpy(float)
-    ends = both.min() / 1.5, both.max() * 1.5
+    ends = (both.min() / 1.5, both.max() * 1.5) if len(both) else (0.1, 10.0)
     axes.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
 

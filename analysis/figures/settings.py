@@ -7,11 +7,23 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from analysis.differences import unexplained
+from analysis.figures.style import CannotDraw
 from analysis.load import Run, Runs
 from run_directory.roles import Role, role
 
-__all__ = ["Setting", "by_number", "is_device", "settings_of", "shortened", "wrapped"]
+__all__ = [
+    "Setting",
+    "by_number",
+    "chosen",
+    "is_device",
+    "largest_devices",
+    "settings_of",
+    "shortened",
+    "wrapped",
+]
 
 #: Keys of a study in which runs of a setting may differ: each counts with the mean over its own
 #: rounds.
@@ -60,6 +72,14 @@ def settings_of(runs: Runs) -> list[Setting]:
     ]
 
 
+def chosen(runs: Runs, name: str | None) -> Runs:
+    """The run with this name, by default the first; raises `CannotDraw` for another name."""
+    try:
+        return runs[0 if name is None else name]
+    except ValueError as error:
+        raise CannotDraw(str(error)) from None
+
+
 def is_device(node: str) -> bool:
     """Whether a node's name is that of a device of a cluster."""
     try:
@@ -71,6 +91,17 @@ def is_device(node: str) -> bool:
 def by_number(nodes: Iterable[str]) -> list[str]:
     """Nodes by the numbers in their names, so that c0.d10 comes after c0.d2."""
     return sorted(set(nodes), key=lambda node: [int(part) for part in re.findall(r"\d+", node)])
+
+
+def largest_devices(values: pd.Series, most: int) -> list[str]:
+    """The `most` devices with the largest values, by number; the index of `values` has devices.
+
+    Raises `CannotDraw` where `most` is less than 1.
+    """
+    if most < 1:
+        raise CannotDraw(f"expected at least 1 device, not {most}")
+    largest = values.groupby(level=0).max().sort_values(ascending=False, kind="stable")
+    return by_number(str(device) for device in largest.index[:most])
 
 
 def shortened(text: str, most: int) -> str:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from analysis.figures.labels import place_labels
-from analysis.figures.settings import shortened
+from analysis.figures.settings import chosen, shortened
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -125,7 +125,7 @@ def site_map(
     Raises `CannotDraw` for a run or round that is not there, and for runs of earlier versions,
     which did not record places.
     """
-    one = _chosen(runs, run)
+    one = chosen(runs, run)
     nodes = one.table("nodes")
     if not len(nodes):
         raise CannotDraw(f"run {one.runs[0].name} has no places of nodes: its version is earlier")
@@ -154,13 +154,6 @@ def site_map(
     figure.set_layout_engine("none")  # they stay where they are, so that labels stay apart
     _write_labels(site, details, shown)
     return figure
-
-
-def _chosen(runs: Runs, name: str | None) -> Runs:
-    try:
-        return runs[0 if name is None else name]
-    except ValueError as error:
-        raise CannotDraw(str(error)) from None
 
 
 def _round(one: Runs, nodes: pd.DataFrame, number: int | None) -> _Round:

@@ -8,13 +8,14 @@ figure can be read in grey.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatterMathtext, LogFormatterSciNotation, MaxNLocator
 
 P = ParamSpec("P")
 
@@ -104,7 +105,10 @@ RC: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "collapipe-ns3",  # the same figure, the same bytes
     "pdf.fonttype": 42,  # text in PDF stays text
+    "text.parse_math": False,  # names of runs, studies and metrics may have `$`
 }
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class CannotDraw(ValueError):
@@ -162,6 +166,21 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     @functools.wraps(function)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "agg"}):
-            return function(*args, **kwargs)
+            figure = function(*args, **kwargs)
+            for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+                if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+                    axis.set_major_formatter(PlainPowers())
+                if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+                    axis.set_minor_formatter(PlainPowers())
+            return figure
 
     return drawn
+
+
+class PlainPowers(LogFormatterSciNotation):
+    """Numbers on a logarithmic axis, such as `10⁻⁴`, without the notation of mathematics."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text = super().__call__(x, pos).replace(r"\times", "×")
+        text = re.sub(r"\^\{([-\d]+)\}", lambda found: found[1].translate(_SUPERSCRIPTS), text)
+        return text.removeprefix(r"$\mathdefault{").removesuffix("}$")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from analysis.figures.settings import chosen
 from analysis.figures.style import (
     BLACK,
     COMPUTATIONS,
@@ -90,7 +91,7 @@ def timeline(
     (`analysis.round_timeline.bubble_shares`). Raises `CannotDraw` for a run, a round, a cluster or
     a step that isn't there, and for a window outside the round.
     """
-    one = _chosen(runs, run)
+    one = chosen(runs, run)
     number = slowest_round(one) if round_number is None else round_number
     try:
         bars, phases = round_bars(one, number), round_phases(one, number)
@@ -143,16 +144,6 @@ def timeline(
     return figure
 
 
-def _chosen(runs: Runs, name: str | None) -> Runs:
-    if name is None:
-        return runs[0]
-    for number, each in enumerate(runs.runs):
-        if each.name == name:
-            return runs[number]
-    names = ", ".join(each.name for each in runs.runs)
-    raise CannotDraw(f"there is no run {name!r}; there are {names}")
-
-
 def _without_idle(bars: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The bars of all nodes that do more than sounding, and the number of the other nodes."""
     busy = set(bars.loc[bars["kind"] != "sounding", "node"])
@@ -191,7 +182,7 @@ def _window(
     """The part of the round that the detail shows, in seconds since it began, and its title."""
     if window_s is not None:
         start_s, end_s = max(window_s[0], 0.0), min(window_s[1], duration_s)
-        if start_s >= end_s:
+        if not start_s < end_s:  # nan too
             raise CannotDraw(
                 f"the window from {window_s[0]:g} s to {window_s[1]:g} s has no part of the "
                 f"round, which takes {duration_s:g} s"

@@ -115,4 +115,4 @@ def _legends(figure: Figure) -> Iterator[Sequence[Text]]:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.replace("$", "").split())
+    return " ".join(text.split())

@@ -75,7 +75,12 @@ def figure(
             drawn = kind.draw(runs, **options)
         except CannotDraw as error:
             raise StudyError("", [Problem("", str(error))]) from None
-        write("-o", output, image_bytes(drawn, image_format, dpi))
+        try:
+            content = image_bytes(drawn, image_format, dpi)
+        except (ValueError, OSError, MemoryError) as error:  # formats have limits in pixels
+            what = f"{output} can't have this many pixels, try a smaller --dpi: {error}"
+            raise StudyError("", [Problem("-o", what)]) from None
+        write("-o", output, content)
         if as_json:
             names = [run.name for run in runs.runs]
             print_json({"ok": True, "figure": kind.name, "file": str(output), "runs": names})

@@ -63,6 +63,24 @@ def test_no_file_has_a_date(image_format: str) -> None:
     assert not re.search(rb"CreationDate|ModDate|<dc:date>", text)
 
 
+def test_texts_of_users_are_drawn_as_they_are_and_powers_without_markup() -> None:
+    @styled
+    def with_texts() -> Figure:
+        figure = new_figure("column", 2.0)
+        axes = figure.subplots()
+        axes.loglog([1e-4, 1e2], [1.0, 3.0])
+        axes.set_title(r"$\frac$ and $x$")
+        return figure
+
+    figure = with_texts()
+    image_bytes(figure, "svg")
+    assert figure.axes[0].title.get_text() == r"$\frac$ and $x$"
+    texts = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"10⁻⁴", "10⁰", "10²"} <= set(texts)
+    texts = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+    assert "2×10⁰" in texts
+
+
 def test_the_resolution_is_that_of_the_width_in_inches() -> None:
     pixels = matplotlib.image.imread(io.BytesIO(image_bytes(drawn(), "png", dpi=200)))
     assert pixels.shape[:2] == (400, int(WIDTHS_IN["column"] * 200))

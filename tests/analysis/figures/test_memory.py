@@ -97,6 +97,13 @@ def test_of_many_devices_those_with_the_largest_peaks_are_shown(tmp_path: Path) 
     assert axes.get_title("left") == "3 of 60 devices, those with the largest\npeaks"
 
 
+def test_at_least_one_device_is_shown(tmp_path: Path) -> None:
+    run = analysis.load(write_run(tmp_path / "run", devices=[_device("c0.d0", 1.0)]))
+    for figure in ("memory", "energy"):
+        with pytest.raises(CannotDraw, match="at least 1 device, not 0"):
+            draw(figure, run, most_devices=0)
+
+
 def test_runs_without_parts_on_devices_are_refused(tmp_path: Path) -> None:
     run = analysis.load(write_run(tmp_path / "run", devices=[_device("bs", 5.0)]))
     with pytest.raises(CannotDraw, match="no device held a part"):

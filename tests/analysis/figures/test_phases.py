@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def test_schemes_have_means_over_rounds_and_intervals_over_seeds(tmp_path: Path)
     assert _texts(figure) == ["6 ± 19", "8"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["collapipe", "titanic"]
     assert axes.get_xlabel() == "mean duration of a round (s), 1 to 2 seeds"
+
+
+def test_phases_that_a_round_did_not_have_count_as_0_so_that_they_add_up(tmp_path: Path) -> None:
+    rounds = [_round(2.0, 1.0), _round(4.0, 0.0) | {"upload_s": math.nan}]
+    paths = [write_run(tmp_path / str(seed), seed=seed, rounds=rounds) for seed in (1, 2)]
+    (axes,) = draw("phases", analysis.load(*paths)).axes
+    assert [_bars(axes, phase)[0][2] for phase in ("pipeline", "upload")] == [3.0, 0.5]
 
 
 def test_points_of_a_grid_are_panels_of_the_same_scale(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def test_each_prediction_is_a_point_and_the_median_of_the_errors_a_number(tmp_pa
     assert _points(figure, 0, "round") == [[1.0, 1.1], [2.0, 1.0], [3.0, 3.6]]
     assert _points(figure, 2, "total") == [[5.0, 5.0]]
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert texts == ["+10.0 %", "median", "0.0 %", "median"]
+    # A prediction of 0 has no place on logarithmic axes, but an error of -100 %.
+    assert texts == ["+10.0 %", "median", "0.0 %", "−100.0 %", "median"]
+    assert _points(figure, 2, "receiving") == []
     box = figure.axes[1].patches[0]
     # The errors are -50, 10 and 20 %, so the quartiles are -20 and 15 %.
     assert [box.get_x(), box.get_x() + box.get_width()] == pytest.approx([-20.0, 15.0])

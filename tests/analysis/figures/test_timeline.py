@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,7 @@ def test_a_round_without_training_is_drawn_as_a_whole(tmp_path: Path) -> None:
         ({"cluster": 3}, "no cluster 3 took part in the round; there are: 0"),
         ({"step": 2}, "no local step 2; there are 0 to 1"),
         ({"window_s": (11.0, 12.0)}, "from 11 s to 12 s has no part of the round"),
+        ({"window_s": (math.nan, math.inf)}, "from nan s to inf s has no part of the round"),
     ],
 )
 def test_what_is_not_there_is_an_error_that_says_what_is(

@@ -178,6 +178,20 @@ def test_a_mistake_is_answered_and_no_file_is_written(
 
 
 @pytest.mark.usefixtures("two_figures")
+def test_an_image_that_its_format_can_not_have_is_a_mistake(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*args: object) -> bytes:
+        raise ValueError("encoding error 5: Image size exceeds WebP limit of 16383 pixels")
+
+    monkeypatch.setattr("analysis.figures.image_file.image_bytes", too_large)
+    done = call("bars", run, "-o", str(tmp_path / "f.webp"), "--dpi", "2400")
+    assert done.exit_code == 2
+    assert "try a smaller --dpi" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("two_figures")
 def test_a_run_that_can_not_be_loaded_is_left_out_with_a_warning(run: str, tmp_path: Path) -> None:
     file = tmp_path / "figure.pdf"
     done = call("bars", run, str(tmp_path / "nothing"), "-o", str(file))
