@@ -145,11 +145,11 @@ def _configuration(runs: Runs) -> dict[str, Any]:
         if key not in ("seed", "scheme.name")  # which the table of runs has
         for value in dict.fromkeys(values)
     ]
-    encoded = base64.b64encode(study.encode()).decode()
+    made = reproduce.reproduction(runs)
     return {
         "first_run": members[0].name,
         "study": study,
-        "study_address": f"data:application/yaml;base64,{encoded}",
+        "study_files": [(name, _address(text)) for name, text in made.studies.items()],
         "runs_table": tables.texts(
             "seeds", "Runs", ["run", "scheme", "seed", "rounds", "started"], rows
         ),
@@ -164,8 +164,13 @@ def _configuration(runs: Runs) -> dict[str, Any]:
             ["what", "value", "runs"],
             reproduce.environment(runs),
         ),
-        "commands": reproduce.commands(runs),
+        "commands": made.commands,
     }
+
+
+def _address(text: str) -> str:
+    """The address of a YAML file that is part of the page."""
+    return f"data:application/yaml;base64,{base64.b64encode(text.encode()).decode()}"
 
 
 def _names(runs: Runs, values: Sequence[str], value: str) -> str:

@@ -5,32 +5,46 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from analysis.differences import differences, flat
+from analysis.differences import flat, unexplained
 from analysis.load import Run, Runs
-
-#: Keys that options of their own set.
-_OPTIONS = ("seed", "scheme.name")
-
-#: At most so many names of runs are in a cell of a table.
-_MOST_NAMES = 6
 
 #: The settings of a scheme; `compare` gives each only to the schemes that have it.
 _SETTINGS = "scheme.settings."
 
+_STUDY = "study.yaml"
 
-def commands(runs: Runs) -> list[str]:
-    """Shell commands that make these runs again from `study.yaml`, the study of the first run.
+#: At most so many names of runs are in a cell of a table.
+_MOST_NAMES = 6
 
-    One `compare` where the runs are all schemes with all seeds at all points of a grid, else a
-    `run` for each.
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Shell commands that make runs again, and the study files that they read, by their names."""
+
+    commands: Sequence[str]
+    studies: Mapping[str, str]
+
+
+def reproduction(runs: Runs) -> Reproduction:
+    """How to make these runs again from their resolved studies.
+
+    One `compare` with the study of the first run where the runs are all schemes with all seeds at
+    all points of a grid; else a `run` for each, with a study of its own.
     """
     members = runs.runs
     together = _compare(members)
     if together is not None:
-        return [together]
-    return [_run(run, members[0], differences(members)) for run in members]
+        return Reproduction([together], {_STUDY: members[0].whole.study})
+    if len(members) == 1:
+        return Reproduction([_run(_STUDY, "again")], {_STUDY: members[0].whole.study})
+    files = {f"study-{number}.yaml": run for number, run in enumerate(members, start=1)}
+    return Reproduction(
+        [_run(name, f"again/{run.name}") for name, run in files.items()],
+        {name: run.whole.study for name, run in files.items()},
+    )
 
 
 def environment(runs: Runs) -> list[tuple[str, str, str]]:
@@ -64,11 +78,7 @@ def _compare(members: Sequence[Run]) -> str | None:
                 values.append(value)
     wanted = set(itertools.product(schemes, seeds, *grid.values()))
     there = {(run.scheme, run.seed, *(run.point.get(key, "") for key in grid)) for run in members}
-    varied = {
-        key
-        for key in differences(members)
-        if key not in (*_OPTIONS, *grid) and not key.startswith(_SETTINGS)
-    }
+    varied = unexplained(members).keys() - grid.keys()
     settings = {item for run in members for item in _settings_of(run) if item[0] not in grid}
     is_clear = len(dict(settings)) == len(settings)
     if len(members) < 2 or there != wanted or len(there) != len(members) or varied or not is_clear:
@@ -82,17 +92,8 @@ def _compare(members: Sequence[Run]) -> str | None:
     return shlex.join([*words, "--out", "again"])
 
 
-def _run(run: Run, base: Run, differing: Mapping[str, Sequence[str]]) -> str:
-    words = ["collapipe-ns3", "run", "study.yaml"]
-    if differing:
-        words += ["--scheme", run.scheme, "--seed", str(run.seed)]
-    own = {key: value for key, value in flat(run.study) if key in differing}
-    if run.scheme != base.scheme:  # another scheme begins without settings
-        own |= dict(_settings_of(run))
-    for key, value in own.items():
-        if key not in _OPTIONS:
-            words += ["--set", f"{key}={value}"]
-    return shlex.join([*words, "--out", f"again/{run.name}" if differing else "again"])
+def _run(study: str, folder: str) -> str:
+    return shlex.join(["collapipe-ns3", "run", study, "--out", folder])
 
 
 def _settings_of(run: Run) -> list[tuple[str, str]]:

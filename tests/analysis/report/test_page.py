@@ -87,21 +87,38 @@ def test_the_packed_bars_are_those_of_the_round(campaign: Path) -> None:
         np.testing.assert_allclose(seconds, bars[f"{column}_in_round_s"], atol=1e-6)
 
 
-def test_the_commands_make_all_runs_again(campaign: Path, tmp_path: Path) -> None:
+def test_one_command_makes_all_runs_of_a_campaign_again(campaign: Path) -> None:
     runs = load(campaign)
-    assert reproduce.commands(runs) == [
+    made = reproduce.reproduction(runs)
+    assert made.commands == [
         "collapipe-ns3 compare study.yaml --schemes collapipe,titanic --seeds 0,1,2 --out again"
     ]
-    assert reproduce.commands(runs[0]) == ["collapipe-ns3 run study.yaml --out again"]
-    scheme = {"name": "titanic", "settings": {"most_micro_batches": 4}}
-    other = write_run(tmp_path / "other", scheme="titanic", seed=7, study={"scheme": scheme})
-    few = load(campaign / "cells" / "collapipe-seed0", other)
-    assert reproduce.commands(few) == [
-        "collapipe-ns3 run study.yaml --scheme collapipe --seed 0 --set rounds=3 "
-        "--out again/collapipe-seed0",
-        "collapipe-ns3 run study.yaml --scheme titanic --seed 7 --set rounds=1 "
-        "--set scheme.settings.most_micro_batches=4 --out again/other",
+    assert made.studies == {"study.yaml": runs.runs[0].whole.study}
+    assert reproduce.reproduction(runs[0]).commands == ["collapipe-ns3 run study.yaml --out again"]
+
+
+def test_settings_of_schemes_are_kept_in_the_command_of_all(tmp_path: Path) -> None:
+    settings = {"most_micro_batches": 4}
+    paths = [
+        write_run(tmp_path / scheme, scheme=scheme, study={"scheme": {"name": scheme, **of}})
+        for scheme, of in (("local", {}), ("collapipe", {"settings": settings}))
     ]
+    assert reproduce.reproduction(load(*paths)).commands == [
+        "collapipe-ns3 compare study.yaml --schemes local,collapipe --seeds 1 "
+        "--set scheme.settings.most_micro_batches=4 --out again"
+    ]
+
+
+def test_other_runs_are_made_again_one_by_one_from_their_own_studies(tmp_path: Path) -> None:
+    budget = {"scheme": {"name": "collapipe", "settings": {"energy_budget_j": 1.5}}}
+    paths = [write_run(tmp_path / "with $", study=budget), write_run(tmp_path / "without", seed=2)]
+    runs = load(*paths)
+    made = reproduce.reproduction(runs)
+    assert made.commands == [
+        "collapipe-ns3 run study-1.yaml --out 'again/with $'",
+        "collapipe-ns3 run study-2.yaml --out again/without",
+    ]
+    assert list(made.studies.values()) == [run.whole.study for run in runs.runs]
 
 
 def test_what_is_not_the_same_for_all_runs_is_listed(tmp_path: Path) -> None:
