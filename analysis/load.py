@@ -42,7 +42,8 @@ def load(*directories: str | Path) -> Runs:
         raise found.error()
     skipped = tuple(map(str, found.errors))
     if skipped:
-        _warn(f"{len(skipped)} of {len(skipped) + len(found.runs)} runs were skipped", skipped)
+        were = "was" if len(skipped) == 1 else "were"
+        _warn(f"{len(skipped)} of {len(skipped) + len(found.runs)} runs {were} skipped", skipped)
     without_digests = [str(run.directory) for run in found.runs if run.whole.digests is None]
     if without_digests:
         what = "written by an earlier version, without digests: only the number of files could be "

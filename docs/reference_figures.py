@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from analysis.figures import FIGURES, FigureKind
+from collapipe_ns3.cli.figure import described
 
 
 def figures() -> str:
@@ -13,19 +14,8 @@ def figures() -> str:
 
 
 def _section(kind: FigureKind) -> str:
-    options = {name: each for name, each in kind.options.items() if name != "width"}
-    parts = [
-        f"## `{kind.name}`",
-        f"**{kind.title}**",
-        inspect.getdoc(kind.function),
-    ]
-    if options:
-        rows = [
-            f"| `--{name.replace('_', '-')}` | {_default(each)} |" for name, each in options.items()
-        ]
-        parts.append("\n".join(["| option | default |", "| --- | --- |", *rows]))
+    parts = [f"## `{kind.name}`", f"**{kind.title}**", inspect.getdoc(kind.function)]
+    if options := described(kind):
+        rows = [f"| `{option}` | {text} |" for option, text in options.items()]
+        parts.append("\n".join(["| option | value |", "| --- | --- |", *rows]))
     return "\n\n".join(part for part in parts if part)
-
-
-def _default(option: inspect.Parameter) -> str:
-    return "" if option.default in (None, inspect.Parameter.empty) else f"`{option.default}`"

@@ -27,6 +27,7 @@ from analysis.figures.style import (
     GREY,
     CannotDraw,
     Width,
+    expect_devices,
     new_figure,
     number_rounds,
     styled,
@@ -61,8 +62,10 @@ def energy(
     has no queues. The four nodes with the largest values stand out, the others are grey.
 
     Soundings count as sending and receiving. Directories of earlier versions have no budgets.
-    Raises `CannotDraw` where there is no device, or no such run.
+    Raises `CannotDraw` where there is no device, no such run, and where `most_devices` is less
+    than 1.
     """
+    expect_devices(most_devices)
     settings = settings_of(runs)
     tables = [mean_energy(setting) for setting in settings]
     if not any(len(table) for table in tables):

@@ -22,6 +22,7 @@ from analysis.figures.style import (
     BLACK,
     CannotDraw,
     Width,
+    expect_devices,
     legend_columns,
     new_figure,
     scheme_style,
@@ -43,8 +44,10 @@ def memory(runs: Runs, *, width: Width = "page", most_devices: int = 40) -> Figu
     in which it is smallest. The limit is a black bar; directories of earlier versions do not have
     it. A device that held no part of the model in any round has no marker. Of more than
     `most_devices` devices, those with the largest peaks are shown. Runs of different studies, tasks
-    and points of a grid are in separate panels. Raises `CannotDraw` where no device held a part.
+    and points of a grid are in separate panels. Raises `CannotDraw` where no device held a
+    part, and where `most_devices` is less than 1.
     """
+    expect_devices(most_devices)
     settings = settings_of(runs)
     peaks = [peak_memory(setting.runs) for setting in settings]
     drawn = [(setting, table) for setting, table in zip(settings, peaks, strict=True) if len(table)]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis.figures.style import CannotDraw
 from analysis.load import Runs
 
-__all__ = ["FIGURES", "CannotDraw", "FigureKind", "draw"]
+__all__ = ["FIGURES", "OPTIONS", "CannotDraw", "FigureKind", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,23 @@ _KINDS = (
 #: All figures by name, in the order of the report.
 FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 
+#: What the options of figures mean, by the names of parameters; options of one name mean the same.
+OPTIONS: Mapping[str, str] = {
+    "run": "the name of the run, the first unless given",
+    "round_number": "the round; the timeline has the slowest and the map the last unless given",
+    "cluster": "the cluster whose nodes the detail shows, where there are too many for all",
+    "step": "the local step that the detail shows",
+    "window_s": "instead of a local step, start and end in seconds since the round began",
+    "most_devices": "how many devices are shown, those with the largest values",
+    "by": "what has a colour of its own; where there are several schemes, the scheme unless given",
+    "kind": "only transfers of this kind, such as activation",
+    "metric": "the metric of the comparison, such as final_loss or device_energy_j",
+    "show": "the means of each scheme, or the best scheme in each cell",
+}
+
 
 def draw(name: str, runs: Runs, **options: Any) -> Figure:
     """The figure with this name; raises `CannotDraw`, and `KeyError` for an unknown name."""
+    if name not in FIGURES:
+        raise KeyError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
     return FIGURES[name].draw(runs, **options)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from analysis.compare import ComparedRun, Comparison, TaskMetric, compare
 from analysis.differences import unexplained
 from analysis.load import Run, Runs
+from analysis.report.reproduce import some_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def compare_runs(runs: Runs) -> Compared:
     """
     if len(runs) < 2:
         return Compared(None, ())
-    notes, members = [], []
+    members = []
+    left_out: dict[str, list[str]] = {}
     finished = [each for each in runs if is_finished(each.runs[0])] or list(runs)
     first_task = _task(finished[0])
     place_of = dict(zip((run.name for run in runs.runs), points(runs.runs), strict=True))
@@ -53,15 +55,16 @@ def compare_runs(runs: Runs) -> Compared:
         run = each.runs[0]
         key = (place_of[run.name], run.scheme, run.seed)
         if all(each.runs[0] is not one.runs[0] for one in finished):
-            notes.append(f"{run.name} is left out of the comparison: it is not finished")
+            left_out.setdefault("not finished", []).append(run.name)
         elif _task(each) != first_task:
-            notes.append(f"{run.name} is left out of the comparison: it has another task")
+            left_out.setdefault(f"another task than {finished[0].runs[0].name}", []).append(run.name)
         elif key in seen:
-            what = f"{seen[key]} has the same study, scheme and seed"
-            notes.append(f"{run.name} is left out of the comparison: {what}")
+            same = f"the same study, scheme and seed as {seen[key]}"
+            left_out.setdefault(same, []).append(run.name)
         else:
             seen[key] = run.name
             members.append(ComparedRun(key[0], each))
+    notes = [f"not in the comparison ({why}): {some_of(of)}" for why, of in left_out.items()]
     return Compared(compare(members) if len(members) > 1 else None, tuple(notes))
 
 

@@ -128,7 +128,7 @@ def _options(kind: FigureKind, given: Mapping[str, str]) -> dict[str, Any]:
     """The figure's options with values of their types; raises `StudyError` with all problems."""
     from pydantic import TypeAdapter, ValidationError
 
-    from collapipe_ns3.problems import Problem, StudyError, from_pydantic
+    from collapipe_ns3.problems import Problem, StudyError
 
     types_of = typing.get_type_hints(kind.function)
     options: dict[str, Any] = {}
@@ -143,19 +143,22 @@ def _options(kind: FigureKind, given: Mapping[str, str]) -> dict[str, Any]:
         value = text.split(",") if _takes_several(types_of[key]) else text
         try:
             options[key] = TypeAdapter(types_of[key]).validate_python(value)
-        except ValidationError as error:
-            wanted = f"it takes {_in_words(types_of[key])}"
-            found = [problem.message for _, problem in from_pydantic(error, lambda place: ())]
-            problems.append(Problem(option, f"{' or '.join(dict.fromkeys(found))}; {wanted}"))
+        except ValidationError:
+            what = f"expected {_in_words(types_of[key])}, not {text!r}"
+            problems.append(Problem(option, what))
     if problems:
         raise StudyError("", problems)
     return options
 
 
 def _near(option: str, known: Collection[str]) -> str:
-    """The option that was probably meant, else those there are."""
+    """The option that was probably meant, else the figures that have it, else those there are."""
+    from analysis.figures.registry import FIGURES
     from collapipe_ns3.names import did_you_mean
 
+    others = [kind.name for kind in FIGURES.values() if option in map(_shown, kind.options)]
+    if others:
+        return f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} it"
     near = did_you_mean(option, [*known, "--dpi", "--output"])
     return near if near.startswith("did you mean") else f"it has {', '.join(known)}"
 
@@ -180,7 +183,7 @@ def _format(path: Path) -> str:
 
     suffix = path.suffix.removeprefix(".").lower()
     if suffix not in image_formats():
-        which = f"not .{suffix}" if suffix else "not none"
+        which = f"not .{suffix}" if suffix else "but there is none"
         choices = ", ".join(f".{each}" for each in image_formats())
         raise StudyError("", [Problem("-o", f"{path}: expected a suffix of {choices}, {which}")])
     return suffix
@@ -191,24 +194,31 @@ def _list(as_json: bool) -> None:
 
     if as_json:
         kinds = [
-            {"name": k.name, "title": k.title, "caption": k.caption, "options": _described(k)}
+            {"name": k.name, "title": k.title, "caption": k.caption, "options": described(k)}
             for k in FIGURES.values()
         ]
         print_json({"ok": True, "figures": kinds})
         return
     for kind in FIGURES.values():
-        options = "".join(f"\n    {name}: {rest}" for name, rest in _described(kind).items())
+        options = "".join(f"\n    {name}: {rest}" for name, rest in described(kind).items())
         print_text(out, f"{kind.name}: {kind.title}\n    {kind.caption}{options}")
+    print_text(out, "Every figure also has --width and --dpi: collapipe-ns3 figure --help")
 
 
-def _described(kind: FigureKind) -> dict[str, str]:
-    """The options of a figure other than its width: what each takes, and its default."""
+def described(kind: FigureKind) -> dict[str, str]:
+    """The options of a figure other than its width: what each means and takes, and its default."""
     types_of = typing.get_type_hints(kind.function)
     return {
-        _shown(key): _in_words(types_of[key]) + _default(parameter)
+        _shown(key): f"{_meaning(key)}{_in_words(types_of[key])}{_default(parameter)}"
         for key, parameter in kind.options.items()
         if key != _WIDTH
     }
+
+
+def _meaning(key: str) -> str:
+    from analysis.figures.registry import OPTIONS
+
+    return f"{OPTIONS[key]}: " if key in OPTIONS else ""
 
 
 def _default(parameter: inspect.Parameter) -> str:
@@ -224,7 +234,7 @@ def _in_words(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(str(each) for each in members if each)
     if typing.get_origin(hint) is tuple and ... not in typing.get_args(hint):
-        return ",".join(map(_in_words, members))
+        return f"{' and '.join(map(_in_words, members))}, with a comma between them"
     if _takes_several(hint):
         return f"{_in_words(members[0])}, or several with commas between them"
     words = {int: "a whole number", float: "a number", bool: "true or false"}

@@ -48,7 +48,9 @@ def report(
         from run_directory.files import make_folder
 
         path = (out_dir or _folder(directories)) / FILE
-        made = page(load_runs(directories), rounds.value)
+        _expect_folder(path.parent)
+        runs = load_runs(directories)
+        made = page(runs, rounds.value)
         content = made.html.encode()
         try:
             make_folder(path.parent)
@@ -57,12 +59,21 @@ def report(
             raise StudyError("", [Problem("--out", what)]) from None
         write("--out", path, content)
         for line in made.left_out:
-            print_text(err, f"left out: {line}")
+            if line not in runs.skipped:  # of which loading has warned
+                print_text(err, f"left out: {line}")
         if as_json:
             facts = {"ok": True, "path": str(path), "bytes": len(content), "runs": made.runs}
             print_json({**facts, "left_out": list(made.left_out)})
         else:
             print_text(out, f"{path} ({len(content) / 1e6:.1f} MB)")
+
+
+def _expect_folder(folder: Path) -> None:
+    """Raises `StudyError` where the page's folder is a file, before any work is done for it."""
+    from collapipe_ns3.problems import Problem, StudyError
+
+    if folder.exists() and not folder.is_dir():
+        raise StudyError("", [Problem("--out", f"{folder} is no directory")])
 
 
 def _expect_extra() -> None:

@@ -46,11 +46,12 @@ def tensorboard(
         if as_json:
             print_json({"ok": True, "directory": str(out_dir), "folders": list(map(str, folders))})
         else:
-            print_text(out, f"{len(folders)} runs written; {how_to_look(out_dir)}")
+            count = f"{len(folders)} run{'s' * (len(folders) > 1)}"
+            print_text(out, f"{count} written; {how_to_look(out_dir)}")
 
 
 def how_to_look(folder: Path) -> str:
-    return f"look at them with: tensorboard --logdir {folder}"
+    return f"look with: tensorboard --logdir {folder}"
 
 
 def expect_tensorboard(study: str, option: str) -> None:
@@ -107,5 +108,5 @@ def _expect_different(folders: Sequence[Path]) -> None:
 
     same = [str(folder) for folder, count in Counter(folders).items() if count > 1]
     if same:
-        what = f"several runs would be written to {', '.join(same)}; write them one by one"
+        what = f"several runs would be written to {', '.join(same)}; give each its own --out"
         raise StudyError("", [Problem("--out", what)])

@@ -86,19 +86,23 @@ def test_runs_that_cannot_be_compared_are_left_out_with_a_reason(tmp_path: Path)
     other = durations(tmp_path, "titanic", [2.0])[0]
     again = write_run(tmp_path / "again", scheme="titanic", seed=0)
     short = write_run(tmp_path / "short", scheme="titanic", seed=3, study={"rounds": 5})
+    shorter = write_run(tmp_path / "shorter", scheme="titanic", seed=5, study={"rounds": 5})
     metric = {"name": "accuracy", "unit": "", "higher_is_better": True}
     task = {"task": {"name": "intents", "metric": metric}}
     text = write_run(tmp_path / "text", scheme="titanic", seed=4, manifest=task)
-    runs = load(one, other, again, short, text)
+    runs = load(one, other, again, short, shorter, text)
     found = settings.compare_runs(runs)
     assert found.notes == (
-        "again is left out of the comparison: titanic0 has the same study, scheme and seed",
-        "short is left out of the comparison: it is not finished",
-        "text is left out of the comparison: it has another task",
+        "not in the comparison (the same study, scheme and seed as titanic0): again",
+        "not in the comparison (not finished): short, shorter",
+        "not in the comparison (another task than collapipe0): text",
     )
     assert found.comparison is not None
     assert list(found.comparison.runs["round_s"]) == [1.0, 2.0]
-    assert summary.unfinished(runs) == ["short is not finished: it has 1 of 5 rounds"]
+    assert summary.unfinished(runs) == [
+        "short is not finished: it has 1 of 5 rounds",
+        "shorter is not finished: it has 1 of 5 rounds",
+    ]
 
 
 def test_runs_of_a_scheme_with_other_settings_are_not_repetitions(tmp_path: Path) -> None:

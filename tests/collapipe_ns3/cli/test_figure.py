@@ -70,8 +70,15 @@ def test_the_list_has_all_figures_there_are_with_what_their_options_take() -> No
         each["name"]: each for each in json.loads(call("--list", "--json").stdout)["figures"]
     }
     assert list(figures) == list(registry.FIGURES)
-    assert figures["timeline"]["options"]["--round"] == "a whole number"
-    assert figures["timeline"]["options"]["--window-s"] == "a number,a number"
+    options = figures["timeline"]["options"]
+    assert options["--round"].startswith("the round")
+    assert options["--round"].endswith(": a whole number")
+    assert options["--window-s"].endswith(": a number and a number, with a comma between them")
+
+
+def test_every_option_of_every_figure_has_its_meaning() -> None:
+    options = {key for kind in registry.FIGURES.values() for key in kind.options} - {"width"}
+    assert options == set(registry.OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +133,8 @@ def test_json_says_what_was_drawn(run: str, tmp_path: Path) -> None:
 def test_the_list_has_each_figure_with_its_options() -> None:
     listed = call("--list").stdout
     assert "bars: Bars" in listed
-    assert "--round: a whole number\n" in listed
-    assert "--window-s: a number,a number\n" in listed
+    assert ": a whole number\n" in listed
+    assert ": a number and a number, with a comma between them\n" in listed
     assert "--order: time or name (time unless given)\n" in listed
     assert "--shown: a text, or several with commas between them\n" in listed
     figures = json.loads(call("--list", "--json").stdout)["figures"]
@@ -148,11 +155,12 @@ def test_the_list_has_each_figure_with_its_options() -> None:
         (["bars", "RUN", "-o", "f.docx"], ".pdf, .png, .svg"),
         (["bars", "RUN", "-o", "f"], "expected a suffix"),
         (["bars", "RUN", "-o", "nowhere/f.pdf"], "the directory nowhere does not exist"),
-        (["bars", "RUN", "-o", "f.pdf", "--width", "wide"], "--width: expected 'column' or 'page'"),
-        (["bars", "RUN", "-o", "f.pdf", "--round", "last"], "it takes a whole number"),
-        (["bars", "RUN", "-o", "f.pdf", "--window-s", "1"], "it takes a number,a number"),
+        (["bars", "RUN", "-o", "f.pdf", "--width", "wide"], "--width: expected column or page, not 'wide'"),
+        (["bars", "RUN", "-o", "f.pdf", "--round", "last"], "--round: expected a whole number, not 'last'"),
+        (["bars", "RUN", "-o", "f.pdf", "--window-s", "1"], "expected a number and a number, with"),
         (["bars", "RUN", "-o", "f.pdf", "--ronud", "1"], "did you mean --round?"),
         (["empty", "RUN", "-o", "f.pdf", "--metric", "f1"], "no such option; it has --width"),
+        (["empty", "RUN", "-o", "f.pdf", "--round", "1"], "no such option; bars has it"),
         (["bars", "RUN", "-o", "f.pdf", "--round"], "expected a value after --round"),
         (["bars", "RUN", "-o", "f.pdf", "-q"], "no such option: -q"),
         (["bars", "RUN", "-o", "f.pdf", "--dpi", "1"], "--dpi"),

@@ -42,6 +42,7 @@ def test_it_says_what_it_wrote_and_left_out(run: Path, tmp_path: Path) -> None:
     assert len(facts["runs"]) == 2
     assert any("lost" in line for line in facts["left_out"])
     assert "lost" in path.read_text()
+    assert done.stderr.count("cells/lost") == 1, "loading warns of it"
 
 
 def test_every_round_has_a_timeline_where_all_are_asked_for(run: Path) -> None:
@@ -58,6 +59,7 @@ def test_mistakes_are_answered_with_exit_code_2(tmp_path: Path, run: Path) -> No
     assert "no run directory" in nothing.stderr
     (tmp_path / "file").write_text("")
     blocked = call(run, "--out", tmp_path / "file")
+    assert "is no directory" in blocked.stderr
     assert blocked.exit_code == 2
     assert "--out" in blocked.stderr
     assert "Traceback" not in blocked.stderr

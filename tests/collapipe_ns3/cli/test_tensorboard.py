@@ -154,5 +154,7 @@ def test_two_runs_for_one_folder_are_refused(tmp_path: Path) -> None:
     places = [str(write_run(tmp_path / each / "run")) for each in ("one", "other")]
     done = call("tensorboard", *places, "--out", str(tmp_path / "out"))
     assert done.exit_code == 2
-    assert "several runs would be written to" in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert "several runs would be written to" in said
+    assert "give each its own --out" in said
     assert not (tmp_path / "out").exists()
