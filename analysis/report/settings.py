@@ -40,15 +40,17 @@ def points(runs: Sequence[Run]) -> list[str]:
 def compare_runs(runs: Runs) -> Compared:
     """Compares schemes, paired by seed, at each point at which the studies differ.
 
-    Left out with a note are unfinished runs, unless all are; runs of another task than the first;
-    and repetitions of a run with the same study, scheme and seed.
+    Left out with a note are unfinished runs, unless all are; runs of another task than most, or
+    than the first ones where there are as many; and repetitions of a run with the same study,
+    scheme and seed.
     """
     if len(runs) < 2:
         return Compared(None, ())
     members = []
     left_out: dict[str, list[str]] = {}
     finished = [each for each in runs if is_finished(each.runs[0])] or list(runs)
-    first_task = _task(finished[0])
+    tasks = [_task(each) for each in finished]
+    task = max(tasks, key=tasks.count)
     place_of = dict(zip((run.name for run in runs.runs), points(runs.runs), strict=True))
     seen: dict[tuple[str, str, int], str] = {}
     for each in runs:
@@ -56,8 +58,8 @@ def compare_runs(runs: Runs) -> Compared:
         key = (place_of[run.name], run.scheme, run.seed)
         if all(each.runs[0] is not one.runs[0] for one in finished):
             left_out.setdefault("not finished", []).append(run.name)
-        elif _task(each) != first_task:
-            left_out.setdefault(f"another task than {finished[0].runs[0].name}", []).append(run.name)
+        elif _task(each) != task:
+            left_out.setdefault("another task", []).append(run.name)
         elif key in seen:
             same = f"the same study, scheme and seed as {seen[key]}"
             left_out.setdefault(same, []).append(run.name)

@@ -119,5 +119,5 @@ def test_less_than_one_device_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_an_unknown_figure_is_answered_with_all_names(tmp_path: Path) -> None:
     runs = analysis.load(write_run(tmp_path / "run"))
-    with pytest.raises(KeyError, match="no figure 'memroy'; there are timeline, .*memory"):
+    with pytest.raises(KeyError, match=r"no figure 'memroy'; there are timeline, .*memory"):
         draw("memroy", runs)

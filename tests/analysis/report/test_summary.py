@@ -90,12 +90,12 @@ def test_runs_that_cannot_be_compared_are_left_out_with_a_reason(tmp_path: Path)
     metric = {"name": "accuracy", "unit": "", "higher_is_better": True}
     task = {"task": {"name": "intents", "metric": metric}}
     text = write_run(tmp_path / "text", scheme="titanic", seed=4, manifest=task)
-    runs = load(one, other, again, short, shorter, text)
+    runs = load(text, one, other, again, short, shorter)
     found = settings.compare_runs(runs)
     assert found.notes == (
+        "not in the comparison (another task): text",
         "not in the comparison (the same study, scheme and seed as titanic0): again",
         "not in the comparison (not finished): short, shorter",
-        "not in the comparison (another task than collapipe0): text",
     )
     assert found.comparison is not None
     assert list(found.comparison.runs["round_s"]) == [1.0, 2.0]
