@@ -49,6 +49,8 @@ class Runs:
         if isinstance(which, str):
             known(which, self._names, "run")
             return self._of([run for run in self.runs if run.name == which])
+        if not -len(self) <= which < len(self):
+            raise IndexError(f"no run {which}: there are {len(self)}, which begin with 0")
         return self._of([self.runs[which]])
 
     def __repr__(self) -> str:

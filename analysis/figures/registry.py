@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.figures.style import CannotDraw
+from analysis.figures.style import WIDTHS_IN, CannotDraw
 from analysis.load import Runs
 
 __all__ = ["FIGURES", "OPTIONS", "CannotDraw", "FigureKind", "draw"]
@@ -42,7 +42,16 @@ class FigureKind:
         return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
     def draw(self, runs: Runs, **options: Any) -> Figure:
-        """The figure of these runs; raises `CannotDraw` where a table has not what it needs."""
+        """The figure of these runs; raises `CannotDraw` where a table has not what it needs.
+
+        Raises `TypeError` for an option that it does not have, `ValueError` for another width.
+        """
+        for option in options:
+            if option not in self.options:
+                has = ", ".join(self.options)
+                raise TypeError(f"the figure {self.name} has no option {option!r}; it has {has}")
+        if (width := options.get("width", "page")) not in WIDTHS_IN:
+            raise ValueError(f"width: expected {' or '.join(WIDTHS_IN)}, not {width!r}")
         return self.function(runs, **options)
 
 

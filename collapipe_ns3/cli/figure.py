@@ -209,7 +209,7 @@ def described(kind: FigureKind) -> dict[str, str]:
     """The options of a figure other than its width: what each means and takes, and its default."""
     types_of = typing.get_type_hints(kind.function)
     return {
-        _shown(key): f"{_meaning(key)}{_in_words(types_of[key])}{_default(parameter)}"
+        _shown(key): f"{_in_words(types_of[key])}{_default(parameter)}{_meaning(key)}"
         for key, parameter in kind.options.items()
         if key != _WIDTH
     }
@@ -218,7 +218,7 @@ def described(kind: FigureKind) -> dict[str, str]:
 def _meaning(key: str) -> str:
     from analysis.figures.registry import OPTIONS
 
-    return f"{OPTIONS[key]}: " if key in OPTIONS else ""
+    return f": {OPTIONS[key]}" if key in OPTIONS else ""
 
 
 def _default(parameter: inspect.Parameter) -> str:

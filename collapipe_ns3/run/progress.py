@@ -76,4 +76,5 @@ def _round_line(step: Progress, rounds: int, console: Console) -> None:
 
 
 def _state(step: Progress) -> str:
-    return f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}"
+    """The loss is the one of this local step; the one of a round is the mean over its steps."""
+    return f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f} (last step)"

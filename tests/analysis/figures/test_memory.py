@@ -121,3 +121,13 @@ def test_an_unknown_figure_is_answered_with_all_names(tmp_path: Path) -> None:
     runs = analysis.load(write_run(tmp_path / "run"))
     with pytest.raises(KeyError, match=r"no figure 'memroy'; there are timeline, .*memory"):
         draw("memroy", runs)
+
+
+def test_mistakes_in_options_are_answered_with_those_there_are(tmp_path: Path) -> None:
+    runs = analysis.load(write_run(tmp_path / "run"))
+    with pytest.raises(TypeError, match="timeline has no option 'round'; it has width, run, round"):
+        draw("timeline", runs, round=0)
+    with pytest.raises(ValueError, match="width: expected column or page, not 'wide'"):
+        draw("memory", runs, width="wide")
+    with pytest.raises(IndexError, match="no run 1: there are 1"):
+        runs[1]

@@ -71,9 +71,8 @@ def test_the_list_has_all_figures_there_are_with_what_their_options_take() -> No
     }
     assert list(figures) == list(registry.FIGURES)
     options = figures["timeline"]["options"]
-    assert options["--round"].startswith("the round")
-    assert options["--round"].endswith(": a whole number")
-    assert options["--window-s"].endswith(": a number and a number, with a comma between them")
+    assert options["--round"].startswith("a whole number: the round")
+    assert options["--window-s"].startswith("a number and a number, with a comma between them: ")
 
 
 def test_every_option_of_every_figure_has_its_meaning() -> None:
@@ -133,8 +132,8 @@ def test_json_says_what_was_drawn(run: str, tmp_path: Path) -> None:
 def test_the_list_has_each_figure_with_its_options() -> None:
     listed = call("--list").stdout
     assert "bars: Bars" in listed
-    assert ": a whole number\n" in listed
-    assert ": a number and a number, with a comma between them\n" in listed
+    assert "--round: a whole number: the round" in listed
+    assert "--window-s: a number and a number, with a comma between them: " in listed
     assert "--order: time or name (time unless given)\n" in listed
     assert "--shown: a text, or several with commas between them\n" in listed
     figures = json.loads(call("--list", "--json").stdout)["figures"]
