@@ -8,10 +8,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from collapipe_ns3.exchange import (
+    Blocks,
+    Exchange,
+    Legs,
+    PipelineId,
+    Placement,
+    StateMove,
+    Units,
+    exchange_problems,
+    legs,
+    star,
+)
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.quantity import to_dbm
 
@@ -68,6 +80,21 @@ class Pipeline:
         first = self.embedding or control
         heads = [first] if local_head else []
         return [first, *(stage.device for stage in self.stages), *heads, self.decoder or server]
+
+    def units(self, control: str, server: str) -> dict[str, Units]:
+        """The units of the model on each node, in the order of the stages."""
+        first = (self.embedding or control, Units(embedding=True))
+        segments = [
+            (stage.device, Units(blocks=(Blocks(stage.first, stage.last),)))
+            for stage in self.stages
+        ]
+        parts: dict[str, list[Units]] = {}
+        for node, units in (first, *segments, (self.decoder or server, Units(decoder=True))):
+            parts.setdefault(node, []).append(units)
+        return {
+            node: units[0] if len(units) == 1 else Units.joined(units)
+            for node, units in parts.items()
+        }
 
     def __str__(self) -> str:
         line = " → ".join(map(str, self.stages))
@@ -167,6 +194,7 @@ class RoundPlan:
     """Everything that is done in one round.
 
     A cluster without pipelines sits out; `absences` list the devices that do, and the reasons.
+    Without an `exchange`, parameters travel as `collapipe_ns3.exchange.star` has it.
     """
 
     round: int
@@ -175,6 +203,33 @@ class RoundPlan:
     links: tuple[LinkPlan, ...] = ()
     absences: tuple[Absence, ...] = ()
     terms: Terms = Terms()
+    exchange: Exchange | None = None
+
+    def placements(self) -> list[Placement]:
+        """The units of every pipeline by node; a pipeline's units on the base station are left out.
+
+        With them, `collapipe_ns3.exchange.star` makes the exchange of a plan that gives none.
+        """
+        placed = []
+        for cluster in self.clusters:
+            for index, pipeline in enumerate(cluster.pipelines):
+                units = pipeline.units(control_unit(cluster.cluster), SERVER)
+                units.pop(SERVER, None)
+                placed.append(Placement(PipelineId(cluster.cluster, index), units))
+        return placed
+
+    def legs(
+        self,
+        size_bytes: Callable[[Units], int],
+        moves: Mapping[PipelineId, Sequence[StateMove]],
+    ) -> Legs:
+        """What is sent of parameters and optimizer states, by pipeline.
+
+        `size_bytes` are the bytes of units, and `moves` the optimizer states that move.
+        """
+        placed = self.placements()
+        exchange = star(placed) if self.exchange is None else self.exchange
+        return legs(exchange, [each.pipeline for each in placed], size_bytes, moves)
 
     def __str__(self) -> str:
         lines = [f"round {self.round}, {self.scheme}"]
@@ -183,6 +238,8 @@ class RoundPlan:
             lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in pipes]
         lines += [f"  {absence}" for absence in self.absences]
         lines += [f"  {self.terms}"] if self.terms != Terms() else []
+        if self.exchange is not None:
+            lines += ["  exchange:", *(f"    {each}" for each in self.exchange.shipments)]
         grants: dict[str, list[str]] = {}
         for link in self.links:
             grants.setdefault(link.given or "as the radio has it", []).append(str(link))
@@ -193,13 +250,18 @@ class RoundPlan:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, for JSON; a stage has `recompute` only if it is set."""
+        """Plain dictionaries and lists, for JSON.
+
+        A stage has `recompute`, and the plan has `exchange`, only if it is set.
+        """
         data = dataclasses.asdict(self)
         for cluster in data["clusters"]:
             for pipe in cluster["pipelines"]:
                 for stage in pipe["stages"]:
                     if not stage["recompute"]:
                         del stage["recompute"]
+        if self.exchange is None:
+            del data["exchange"]
         return data
 
     @classmethod
@@ -228,6 +290,7 @@ class RoundPlan:
             tuple(LinkPlan(**link) for link in data["links"]),
             tuple(Absence(**absence) for absence in data["absences"]),
             Terms(**data.get("terms", {})),
+            Exchange.from_json(data["exchange"]) if "exchange" in data else None,
         )
 
 
@@ -270,6 +333,8 @@ def validate(
         *_link_problems(plan.links, devices, max_tx_power_w or {}),
         *_terms_problems(plan.terms),
     ]
+    if plan.exchange is not None and not problems:  # as its dry run needs a valid plan
+        problems = exchange_problems(plan.exchange, plan.placements(), devices, blocks)
     if problems:
         raise PlanError(plan.scheme, plan.round, problems)
 

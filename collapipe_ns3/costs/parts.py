@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from bridge.formats import Wire, rows_bytes
 from collapipe_ns3.costs.polynomial import ZERO, Polynomial, total
+from collapipe_ns3.exchange import Units
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.learning.protocol import Lengths
@@ -175,6 +176,14 @@ class ModelCosts:
     def segment(self, first: int, last: int) -> PartCosts:
         """The costs of the blocks from `first` to `last`, inclusive, on one node."""
         return PartCosts.joined(self.blocks[first : last + 1])
+
+    def units_bytes(self, units: Units) -> int:
+        """Bytes of the trained parameters of these units; a local head counts as embedding."""
+        parts = [self.first, *self._local_heads] if units.embedding else []
+        for run in units.blocks:
+            parts += self.blocks[run.first : run.last + 1]
+        parts += [self.last] if units.decoder else []
+        return sum(part.parameter_bytes for part in parts)
 
     def _stage(self, stage: Stage) -> PartCosts:
         """The costs of a stage, which may compute its blocks again one by one."""

@@ -14,7 +14,8 @@ from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planned_links import LinkView
 from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
-from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.plan import RoundPlan
 
 #: Up to so many tasks, a whole round is predicted by its event graph: some 50 ms of planning.

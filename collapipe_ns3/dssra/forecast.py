@@ -12,7 +12,8 @@ import numpy as np
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.eventgraph.timeline import StateMove, Timeline
+from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.plan_timeline import predict_timeline

@@ -10,7 +10,7 @@ import numpy as np
 
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
-from collapipe_ns3.eventgraph.timeline import StateMove
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.plan import LinkPlan
 from collapipe_ns3.prediction.directions import place_of_link

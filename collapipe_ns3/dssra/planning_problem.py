@@ -14,7 +14,7 @@ from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.eventgraph.timeline import StateMove
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.plan import Pipeline

@@ -2,6 +2,7 @@
 
 - `round` runs the plan's pipelines side by side, and averages their models;
 - `pipeline_run` executes one pipeline in a round: broadcast, local steps, gather, upload;
+- `exchange_run` sends parameters and optimizer states as the plan's exchange says;
 - `pipeline_step` executes the schedule of one local step, and sends micro-batches between stages;
 - `stage_worker` computes: the forward and backward passes of one stage;
 - `site` makes transfers, charges the time of computations, and keeps the log of both;

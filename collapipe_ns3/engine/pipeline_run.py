@@ -10,18 +10,19 @@ from itertools import accumulate, pairwise
 
 from bridge.formats import Wire
 from bridge.loop import simulated_loop
-from bridge.network import TransferKind
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
+from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
+from collapipe_ns3.exchange import PipelineId, StateMove, phase_ends_ns
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.updates import UpdateRule
-from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
-from collapipe_ns3.outcome import GradientNorms, TransferLabel, WorkItem
+from collapipe_ns3.nodes import control_unit, route
+from collapipe_ns3.outcome import GradientNorms, WorkItem
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, micro_batch_sizes
 from collapipe_ns3.schedule import Table
@@ -85,54 +86,45 @@ class PipelineRun:
         """The duration of its local steps, including the transfers between stages."""
         return self.ends_ns[Phase.PIPELINE] - self.ends_ns[Phase.BROADCAST]
 
-    async def run(self, site: Site, training: Training) -> None:
+    @property
+    def id(self) -> PipelineId:
+        """The pipeline's place in the plan, by which the exchange names it."""
+        return PipelineId(self.cluster, self.index)
+
+    def state_moves(self) -> list[StateMove]:
+        """The optimizer states that other nodes have than those of their units in this round."""
+        return [
+            StateMove(unit.holder, worker.node, unit.optimizer_bytes())
+            for worker in self.workers
+            for unit in worker.units
+            if unit.holder not in (None, worker.node) and unit.optimizer_bytes()
+        ]
+
+    async def run(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
         """Runs to the end of the upload, or until a transfer has failed for good."""
         try:
-            await self._phases(site, training)
+            await self._phases(site, training, exchange)
         except* TransferFailed as failures:
             self.failure = str(first_of(failures))
             # In the torch thread, so that it runs after all work that had started by then.
             site.thread.now(self._forget)
+        exchange.close(self.id)
         self.end_ns = simulated_loop().now_ns()
 
-    async def _phases(self, site: Site, training: Training) -> None:
+    async def _phases(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
         loop = simulated_loop()
-        await self._broadcast(site)
-        self.ends_ns[Phase.BROADCAST] = loop.now_ns()
-        for number in range(training.local_steps):
-            await self._step(site, training, number)
-        self.ends_ns[Phase.PIPELINE] = loop.now_ns()
-        control, held = control_unit(self.cluster), self._parameter_bytes()
-        parameters = self._label(TransferKind.PARAMETERS)
+        begin_ns = loop.now_ns()
         async with asyncio.TaskGroup() as group:
-            for node, size in held.items():
-                if node != control:
-                    group.create_task(site.send((node, control), size, parameters))
-        self.ends_ns[Phase.GATHER] = loop.now_ns()
-        if held:
-            await site.send((control, SERVER), sum(held.values()), parameters)
-        self.ends_ns[Phase.UPLOAD] = loop.now_ns()
-
-    async def _broadcast(self, site: Site) -> None:
-        """Sends the global model; optimizer states follow the blocks that moved since last time."""
-        control, held = control_unit(self.cluster), self._parameter_bytes()
-        model = self._label(TransferKind.MODEL)
-        states = self._label(TransferKind.PARAMETERS)
-        if held:
-            await site.send((SERVER, control), sum(held.values()), model)
-        async with asyncio.TaskGroup() as group:
-            for node, size in held.items():
-                if node != control:
-                    group.create_task(site.send((control, node), size, model))
+            await exchange.broadcast(self.id, group)
             for worker in self.workers:
                 for unit in worker.units:
-                    if unit.holder not in (None, worker.node) and unit.optimizer_bytes():
-                        path = state_route(unit.holder, worker.node, control)
-                        size = unit.optimizer_bytes()
-                        group.create_task(site.send(path, size, states))
-        for worker in self.workers:
-            for unit in worker.units:
-                unit.holder = worker.node
+                    unit.holder = worker.node
+            for number in range(training.local_steps):
+                await self._step(site, training, number)
+            trained_ns = loop.now_ns()
+            exchange.trained(self.id)
+        arrived_ns = exchange.arrived_ns
+        self.ends_ns = phase_ends_ns(exchange.legs[self.id], arrived_ns, begin_ns, trained_ns)
 
     async def _step(self, site: Site, training: Training, number: int) -> None:
         """One local step, on the pipeline's part of the next batch."""
@@ -161,19 +153,6 @@ class PipelineRun:
         if step.squares is not None:
             self.gradients.append(_norms(self.cluster, step.squares, step.parts))
         training.on_step(self.losses[-1])
-
-    def _label(self, kind: TransferKind) -> TransferLabel:
-        """The label of transfers before and after the local steps, which carry several stages."""
-        return TransferLabel(kind, WorkItem(self.cluster, self.index))
-
-    def _parameter_bytes(self) -> dict[str, int]:
-        """Bytes of trained parameters on each node but the base station, in order of the stages."""
-        held: dict[str, int] = {}
-        for worker in self.workers:
-            if worker.node != SERVER:
-                size = worker.costs.parameter_bytes
-                held[worker.node] = held.get(worker.node, 0) + size
-        return held
 
     def _forget(self) -> None:
         for worker in self.workers:

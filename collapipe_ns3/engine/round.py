@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from bridge.loop import simulated_loop
+from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
@@ -45,10 +46,12 @@ async def run_round(
     planned_ns = simulated_loop().now_ns()
     site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
+    moves = {run.id: run.state_moves() for run in runs}
+    exchange = ExchangeRun(site, plan.legs(state.costs.units_bytes, moves))
     async with asyncio.TaskGroup() as group:
         for run in runs:
             run.replica.load(global_model)
-            group.create_task(run.run(site, training), name=f"cluster {run.cluster}")
+            group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
     weights = await _aggregate(site, state, runs, training.aggregator)
     site.settle()

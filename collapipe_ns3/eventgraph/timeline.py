@@ -18,7 +18,8 @@ from collapipe_ns3.costs.parts import Message, PartCosts
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.nodes import SERVER, control_unit, route, state_route
+from collapipe_ns3.exchange import Leg, PipelineId, StateMove, phase_ends_ns
+from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
 from collapipe_ns3.schedule import (
@@ -56,15 +57,6 @@ class TaskCosts(Protocol):
     def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
         """What a transfer takes over a link; `bulk` marks parameters and optimizer states."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StateMove:
-    """Optimizer states that follow their block to another device, over the control unit."""
-
-    src: str
-    dst: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +124,20 @@ def build_timeline(
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
     made = _RoundGraph(work, costs)
+    moved = {PipelineId(cluster, 0): each for cluster, each in (moves or {}).items()}
+    legs = plan.legs(work.model.units_bytes, moved)
     jobs = []
     for cluster in plan.clusters:
         sizes = cluster.sequences(work.batch_size)
         for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
-            moved = (moves or {}).get(cluster.cluster, ()) if index == 0 else ()
-            jobs.append((cluster.cluster, made.job(cluster.cluster, pipeline, size, moved)))
+            own = legs[PipelineId(cluster.cluster, index)]
+            jobs.append(made.job(cluster.cluster, pipeline, size, own))
+    made.join(dict(zip(legs, jobs, strict=True)))
     flops = 2 * len(jobs) * work.model_parameters
-    uploads = [tasks.ends[Phase.UPLOAD] for _, tasks in jobs]
-    made.compute(SERVER, -1, "aggregate", flops, uploads)
+    made.compute(SERVER, -1, "aggregate", flops, [task for job in jobs for task in made.ends(job)])
     done = execute(made.graph)
     return Timeline(
-        pipelines=tuple(tasks.times(cluster, done.end_ns) for cluster, tasks in jobs),
+        pipelines=tuple(made.times(job, done.end_ns) for job in jobs),
         total_ns=done.makespan_ns,
         graph=made.graph,
         execution=done,
@@ -152,19 +146,13 @@ def build_timeline(
 
 
 @dataclass(frozen=True, slots=True)
-class _PipelineTasks:
-    """The tasks with which the phases and the training steps of a pipeline end."""
+class _Job:
+    """A pipeline in the graph: its legs, and the tasks with which its training begins and ends."""
 
-    ends: Mapping[Phase, int]
+    cluster: int
+    legs: Sequence[Leg]
+    begin: int
     steps: Sequence[int]
-
-    def times(self, cluster: int, end_ns: Sequence[int]) -> PipelineTimes:
-        """The times of the pipeline, given when each task of the graph ends."""
-        return PipelineTimes(
-            cluster,
-            {phase: end_ns[task] for phase, task in self.ends.items()},
-            tuple(end_ns[task] for task in self.steps),
-        )
 
 
 @dataclass(slots=True)
@@ -175,6 +163,7 @@ class _RoundGraph:
     costs: TaskCosts
     graph: EventGraph = field(default_factory=EventGraph)
     names: list[Name | None] = field(default_factory=list)
+    legs: dict[int, tuple[int, int]] = field(default_factory=dict)  # first and last task of each
 
     def wait(self, after: Sequence[int]) -> int:
         """A task that ends when all of these have ended."""
@@ -217,42 +206,57 @@ class _RoundGraph:
             after = [task]
         return task
 
-    def job(
-        self, cluster: int, pipeline: Pipeline, sequences: int, moves: Sequence[StateMove]
-    ) -> _PipelineTasks:
-        """Adds everything that a pipeline does in a round."""
-        control = control_unit(cluster)
-        held = self.weights(cluster, pipeline)
-        whole, apart = sum(held.values()), {n: size for n, size in held.items() if n != control}
-        if held:
-            down = self.send((SERVER, control), whole, cluster, TransferKind.MODEL, [])
+    def job(self, cluster: int, pipeline: Pipeline, sequences: int, legs: Sequence[Leg]) -> _Job:
+        """Adds everything that a pipeline does in a round; its legs do not wait for anything yet.
+
+        Tasks are in the order of the phases.
+        """
+        for leg in legs:
+            if leg.phase is Phase.BROADCAST:
+                self.add_leg(leg)
+        begin = self.wait([])
+        steps = self.steps(cluster, pipeline, sequences, begin)
+        for leg in legs:
+            if leg.phase is not Phase.BROADCAST:
+                self.add_leg(leg)
+        return _Job(cluster, legs, begin, steps)
+
+    def add_leg(self, leg: Leg) -> None:
+        """The transfers of a leg; of no bytes, none."""
+        first = len(self.graph)
+        if leg.size_bytes:
+            last = self.send(leg.route, leg.size_bytes, leg.pipeline.cluster, leg.kind, [])
         else:
-            down = self.wait([])
-        arrived = [
-            self.send((control, node), size, cluster, TransferKind.MODEL, [down])
-            for node, size in apart.items()
-        ]
-        for move in moves:
-            path = state_route(move.src, move.dst, control)
-            arrived.append(self.send(path, move.size_bytes, cluster, TransferKind.STATES, [down]))
-        broadcast = self.wait([down, *arrived])
-        steps = self.steps(cluster, pipeline, sequences, broadcast)
-        gathered = [
-            self.send((node, control), size, cluster, TransferKind.PARAMETERS, [steps[-1]])
-            for node, size in apart.items()
-        ]
-        gather = self.wait([steps[-1], *gathered])
-        if held:
-            upload = self.send((control, SERVER), whole, cluster, TransferKind.PARAMETERS, [gather])
-        else:
-            upload = self.wait([gather])
-        ends = {
-            Phase.BROADCAST: broadcast,
-            Phase.PIPELINE: steps[-1],
-            Phase.GATHER: gather,
-            Phase.UPLOAD: upload,
-        }
-        return _PipelineTasks(ends, steps)
+            last = self.wait([])
+        self.legs[leg.number] = (first, last)
+
+    def join(self, jobs: Mapping[PipelineId, _Job]) -> None:
+        """Has every leg wait for others, and the training of each pipeline for its legs.
+
+        What waits for the same leg is requested in the order in which it is linked here.
+        """
+        for job in jobs.values():
+            for leg in job.legs:
+                first, _ = self.legs[leg.number]
+                for what in leg.after:
+                    ended = jobs[what].steps if isinstance(what, PipelineId) else self.legs[what]
+                    self.graph.link(ended[-1], first)
+        for job in jobs.values():
+            for leg in job.legs:
+                if leg.phase is Phase.BROADCAST:
+                    self.graph.link(self.legs[leg.number][1], job.begin)
+
+    def ends(self, job: _Job) -> list[int]:
+        """The tasks that have all ended when a pipeline has."""
+        return [job.steps[-1], *(self.legs[leg.number][1] for leg in job.legs)]
+
+    def times(self, job: _Job, end_ns: Sequence[int]) -> PipelineTimes:
+        """The times of a pipeline, given when each task of the graph ends."""
+        arrived_ns = {leg.number: end_ns[self.legs[leg.number][1]] for leg in job.legs}
+        steps_ns = tuple(end_ns[task] for task in job.steps)
+        return PipelineTimes(
+            job.cluster, phase_ends_ns(job.legs, arrived_ns, 0, steps_ns[-1]), steps_ns
+        )
 
     def steps(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """The ends of all local steps, each of which is a copy of the first."""
@@ -265,15 +269,6 @@ class _RoundGraph:
             begin = ends[-1]
             ends.append(last)
         return ends
-
-    def weights(self, cluster: int, pipeline: Pipeline) -> dict[str, int]:
-        """Bytes of parameters on each node except the base station, in the order of the stages."""
-        held: dict[str, int] = {}
-        parts = self.work.model.stages(pipeline)
-        for node, part in zip(self.nodes(cluster, pipeline), parts, strict=True):
-            if node != SERVER:
-                held[node] = held.get(node, 0) + part.parameter_bytes
-        return held
 
     def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """The optimizer steps that end a training step, after all that comes before them."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.eventgraph.timeline import HopTransfer, StateMove, Timeline, build_timeline
+from collapipe_ns3.eventgraph.timeline import HopTransfer, Timeline, build_timeline
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.prediction.directions import Direction, Pair, place_of_link

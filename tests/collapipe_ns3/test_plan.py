@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collapipe_ns3.exchange import Blocks, Exchange, PipelineId, Shipment, Units
 from collapipe_ns3.plan import (
     Absence,
     ClusterPlan,
@@ -96,6 +97,20 @@ pipelines = st.builds(
     st.none() | names,
 )
 powers = st.none() | st.floats(1e-6, 10)
+runs = st.builds(Blocks, st.integers(0, 9), st.integers(0, 9))
+pipeline_ids = st.lists(st.builds(PipelineId, st.integers(0, 9), st.integers(0, 9))).map(tuple)
+several_names = st.lists(names, max_size=3).map(tuple)
+shipments = st.builds(
+    Shipment,
+    names,
+    st.builds(Units, st.booleans(), st.lists(runs, max_size=2).map(tuple), st.booleans()),
+    names,
+    several_names,
+    pipeline_ids,
+    st.booleans(),
+    several_names,
+    pipeline_ids,
+)
 plans = st.builds(
     RoundPlan,
     st.integers(0, 999),
@@ -107,6 +122,7 @@ plans = st.builds(
     st.lists(st.builds(LinkPlan, names, names, powers, powers), max_size=3).map(tuple),
     st.lists(st.builds(Absence, st.integers(0, 9), names, names), max_size=2).map(tuple),
     st.builds(Terms, st.integers(0, 9), st.floats(0, 99)),
+    st.none() | st.builds(Exchange, st.lists(shipments, max_size=3).map(tuple)),
 )
 
 

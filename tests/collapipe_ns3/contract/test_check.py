@@ -41,11 +41,20 @@ def test_what_is_bundled_keeps_the_contract(name: str) -> None:
     assert [each for each in checks if each.state != "ok"] == []
 
 
-def test_the_documents_example_keeps_it_too(tmp_path: Path) -> None:
+#: The document's example, with the exchange of the other one on the same page.
+WITH_EXCHANGE = """
+class OneAfterAnother(Fastest):
+    def plan(self, round, observation):
+        return one_after_another(super().plan(round, observation))
+"""
+
+
+@pytest.mark.parametrize("scheme", ["Fastest", "OneAfterAnother"])
+def test_the_documents_examples_keep_it_too(scheme: str, tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "own-scheme.md").read_text()
-    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "fastest.py").write_text(text)
-    done = call("check", "fastest:Fastest")
+    fastest, exchange = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "fastest.py").write_text(f"{fastest}\n{exchange}\n{WITH_EXCHANGE}")
+    done = call("check", f"fastest:{scheme}")
     assert done.exit_code == 0, done.output
 
 

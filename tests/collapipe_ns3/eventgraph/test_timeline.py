@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+import exchanges
 import lab
 import pytest
 import tied_model
@@ -18,11 +19,12 @@ from collapipe_ns3.costs.measured import measure_parts
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.engine.state import TrainingState
-from collapipe_ns3.eventgraph.timeline import StateMove, Timeline, build_timeline
+from collapipe_ns3.eventgraph.timeline import Timeline, build_timeline
+from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.outcome import RoundOutcome
-from collapipe_ns3.plan import ClusterPlan, RoundPlan
+from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 
 
 def workload(
@@ -222,6 +224,70 @@ def test_clusters_that_share_media_and_the_base_station(
     links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
     shares = [1 / len(shapes)] * len(shapes)
     outcome = executed(plan, local_head, links=links, busy_ns=busy, shares=shares)
+    agree(predicted(plan, links, busy, 1, local_head=local_head), outcome)
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(CUTS, MICRO_BATCHES, SCHEDULES), min_size=1, max_size=3),
+    st.booleans(),
+    st.integers(1, 2),
+    st.data(),
+)
+def test_exchanges_that_the_plan_gives(
+    shapes: list[tuple[tuple[int, ...], int, str]],
+    local_head: bool,
+    local_steps: int,
+    data: st.DataObject,
+) -> None:
+    clusters = tuple(
+        ClusterPlan(n, (lab.pipeline(n, cuts, micro_batches, schedule),))
+        for n, (cuts, micro_batches, schedule) in enumerate(shapes)
+    )
+    plan = RoundPlan(0, "test", clusters)
+    plan = dataclasses.replace(plan, exchange=exchanges.drawn(data, plan))
+    links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
+    how = {"links": links, "busy_ns": busy, "local_steps": local_steps}
+    outcome = executed(plan, local_head, shares=[1 / len(shapes)] * len(shapes), **how)
+    agree(predicted(plan, links, busy, local_steps, local_head=local_head), outcome)
+
+
+def two_pipelines(placed: bool) -> RoundPlan:
+    """Two pipelines of one cluster; the second has the whole model on one device if `placed`."""
+    ends = ("c0.d2", "c0.d2") if placed else (None, None)
+    pair = (
+        Pipeline((Stage("c0.d0", 0, 1), Stage("c0.d1", 2, 3)), 3, "1f1b", 0.5),
+        Pipeline((Stage("c0.d2", 0, 3),), 2, "gpipe", 0.5, *ends),
+    )
+    return RoundPlan(0, "test", (ClusterPlan(0, pair),))
+
+
+@settings(max_examples=10)
+@given(st.booleans(), st.booleans(), st.data())
+def test_pipelines_of_one_cluster(placed: bool, explicit: bool, data: st.DataObject) -> None:
+    plan = two_pipelines(placed)
+    if explicit:
+        plan = dataclasses.replace(plan, exchange=exchanges.drawn(data, plan))
+    links, busy = draw_links(data, plan, ["a", "b", None]), draw_busy(data, plan)
+    agree(
+        predicted(plan, links, busy, 2),
+        executed(plan, False, links=links, busy_ns=busy, local_steps=2),
+    )
+
+
+@pytest.mark.parametrize("local_head", [False, True])
+@settings(max_examples=8)
+@given(st.data())
+def test_equal_times_in_exchanges_that_the_plan_gives(
+    local_head: bool, data: st.DataObject
+) -> None:
+    """Ties decide who is served first, also among pipelines."""
+    clusters = tuple(ClusterPlan(n, (lab.pipeline(n, (2, 2), 3, "1f1b"),)) for n in range(2))
+    plan = RoundPlan(0, "test", clusters)
+    plan = dataclasses.replace(plan, exchange=exchanges.drawn(data, plan))
+    links = dict.fromkeys(pairs_of(plan), lab.Hop(rate_bps=1, medium="air"))
+    busy = dict.fromkeys(lab.nodes(plan), 10_000)
+    outcome = executed(plan, local_head, links=links, busy_ns=busy, shares=[0.5, 0.5])
     agree(predicted(plan, links, busy, 1, local_head=local_head), outcome)
 
 

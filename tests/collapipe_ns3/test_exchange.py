@@ -1,0 +1,358 @@
+"""An exchange prints well, survives JSON, and is run dry: every problem is found at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import exchanges
+import lab
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.network import TransferKind
+from collapipe_ns3.exchange import (
+    Blocks,
+    Exchange,
+    Leg,
+    PipelineId,
+    Shipment,
+    StateMove,
+    Units,
+    exchange_problems,
+    phase_ends_ns,
+    star,
+)
+from collapipe_ns3.phases import Phase
+from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage, validate
+
+DEVICES = (("c0.d0", "c0.d1"), ("c1.d0", "c1.d1"))
+FIRST, SECOND = PipelineId(0, 0), PipelineId(1, 0)
+
+
+def two_clusters() -> RoundPlan:
+    """Four blocks in halves in cluster 0, and on one device in cluster 1."""
+    pipes = (lab.pipeline(0, (2, 2), 2, "gpipe"), lab.pipeline(1, (4,), 2, "gpipe"))
+    return RoundPlan(0, "mine", tuple(ClusterPlan(n, (pipe,)) for n, pipe in enumerate(pipes)))
+
+
+TODAY = star(two_clusters().placements())
+
+
+def with_changed(name: str, **fields: object) -> Exchange:
+    """Today's exchange with other fields of one shipment."""
+    assert name in {each.name for each in TODAY.shipments}
+    return Exchange(
+        tuple(
+            dataclasses.replace(each, **fields) if each.name == name else each  # type: ignore[arg-type]
+            for each in TODAY.shipments
+        )
+    )
+
+
+def without(name: str) -> Exchange:
+    return Exchange(tuple(each for each in TODAY.shipments if each.name != name))
+
+
+def problems(exchange: Exchange) -> list[str]:
+    """What is wrong with an exchange for the two clusters."""
+    found = exchange_problems(exchange, two_clusters().placements(), DEVICES, 4)
+    return [f"{where}: {what}" for where, what in found]
+
+
+def test_a_plan_without_one_has_the_star() -> None:
+    assert [str(each) for each in TODAY.shipments] == [
+        "0.0 down: bs → c0.cu, embedding, blocks 0-3 for pipeline 0 of cluster 0",
+        "0.0 to c0.d0: c0.cu → c0.d0, blocks 0-1 for pipeline 0 of cluster 0, after 0.0 down",
+        "0.0 to c0.d1: c0.cu → c0.d1, blocks 2-3 for pipeline 0 of cluster 0, after 0.0 down",
+        "0.0 from c0.d0: c0.d0 → c0.cu, trained blocks 0-1 of pipeline 0 of cluster 0, "
+        "after the training of pipeline 0 of cluster 0",
+        "0.0 from c0.d1: c0.d1 → c0.cu, trained blocks 2-3 of pipeline 0 of cluster 0, "
+        "after the training of pipeline 0 of cluster 0",
+        "0.0 up: c0.cu → bs, trained embedding, blocks 0-3 of pipeline 0 of cluster 0, "
+        "after 0.0 from c0.d0, 0.0 from c0.d1, the training of pipeline 0 of cluster 0",
+        "1.0 down: bs → c1.cu, embedding, blocks 0-3 for pipeline 0 of cluster 1",
+        "1.0 to c1.d0: c1.cu → c1.d0, blocks 0-3 for pipeline 0 of cluster 1, after 1.0 down",
+        "1.0 from c1.d0: c1.d0 → c1.cu, trained blocks 0-3 of pipeline 0 of cluster 1, "
+        "after the training of pipeline 0 of cluster 1",
+        "1.0 up: c1.cu → bs, trained embedding, blocks 0-3 of pipeline 0 of cluster 1, "
+        "after 1.0 from c1.d0, the training of pipeline 0 of cluster 1",
+    ]
+
+
+def test_a_plan_prints_it_only_where_it_gives_one() -> None:
+    plan = two_clusters()
+    given_one = dataclasses.replace(plan, exchange=TODAY)
+    added = [line for line in str(given_one).splitlines() if line not in str(plan).splitlines()]
+    assert added == ["  exchange:", *(f"    {each}" for each in TODAY.shipments)]
+
+
+def test_json_has_it_only_where_the_plan_gives_one() -> None:
+    plan = two_clusters()
+    assert "exchange" not in plan.to_json()
+    given_one = dataclasses.replace(plan, exchange=TODAY)
+    assert RoundPlan.from_json(json.loads(json.dumps(given_one.to_json()))) == given_one
+
+
+@pytest.mark.parametrize("embedding", [None, "c0.d2"])
+@pytest.mark.parametrize("decoder", [None, "c0.d2"])
+def test_the_star_of_any_plan_is_valid(embedding: str | None, decoder: str | None) -> None:
+    """A node with several parts, a segment on the base station, two pipelines of a cluster."""
+    stages = (Stage("c0.d0", 0, 0), Stage("bs", 1, 2), Stage("c0.d2", 3, 3))
+    pipes = (
+        Pipeline(stages, 2, "gpipe", 0.5, embedding, decoder),
+        Pipeline((Stage("c0.d1", 0, 3),), 2, "gpipe", 0.5),
+    )
+    plan = RoundPlan(0, "mine", (ClusterPlan(0, pipes),))
+    placed = plan.placements()
+    assert exchange_problems(star(placed), placed, [["c0.d0", "c0.d1", "c0.d2"]], 4) == []
+    (down, *_) = star(placed).shipments
+    assert down.units == Units(True, (Blocks(0, 0), Blocks(3, 3)), decoder is not None)
+
+
+def test_nothing_is_sent_where_the_base_station_trains_all() -> None:
+    alone = Pipeline((Stage("bs", 0, 3),), 1, "gpipe", embedding="bs", decoder="bs")
+    placed = RoundPlan(0, "mine", (ClusterPlan(0, (alone,)),)).placements()
+    assert star(placed) == Exchange(())
+    assert exchange_problems(Exchange(()), placed, DEVICES, 4) == []
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_those_of_the_other_tests_are_valid(data: st.DataObject) -> None:
+    assert problems(exchanges.drawn(data, two_clusters())) == []
+
+
+BLOCK_9 = Units(blocks=(Blocks(2, 9),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"units": Units()}, "carries nothing"),
+        ({"units": BLOCK_9}, "expected blocks from 0 to 3, not blocks 2-9"),
+        ({"src": "c0.d7"}, "there is no node c0.d7"),
+        ({"receivers": ("x",)}, "there is no node x"),
+        ({"receivers": ()}, "expected one receiver, not 0: others can't be executed yet"),
+        (
+            {"receivers": ("c0.d0", "c0.d1")},
+            "expected one receiver, not 2: others can't be executed yet",
+        ),
+        (
+            {"pipelines": (FIRST, SECOND)},
+            "expected one pipeline, not 2: others can't be executed yet",
+        ),
+        ({"pipelines": (PipelineId(0, 1),)}, "there is no pipeline 1 of cluster 0"),
+        ({"after_training": (PipelineId(5, 0),)}, "there is no pipeline 0 of cluster 5"),
+        ({"after": ("9 down",)}, "waits for 9 down, and there is no such shipment"),
+        (
+            {"src": "bs"},
+            "there is no link bs → c0.d0; expected one in a cluster, or between a control unit "
+            "and the base station",
+        ),
+        (
+            {"src": "c1.cu"},
+            "there is no link c1.cu → c0.d0; expected one in a cluster, or between a control unit "
+            "and the base station",
+        ),
+        (
+            {"receivers": ("c0.cu",)},
+            "there is no link c0.cu → c0.cu; expected one in a cluster, or between a control unit "
+            "and the base station",
+        ),
+        ({"after": ("0.0 to c0.d0",)}, "waits for itself"),
+        (
+            {"after": ("0.0 up",)},
+            "waits for itself, by way of 0.0 up, 0.0 from c0.d0, "
+            "the training of pipeline 0 of cluster 0",
+        ),
+        ({"after": ()}, "c0.cu does not have blocks 0-1 by then"),
+        (
+            {"units": Units(decoder=True, blocks=(Blocks(0, 1),))},
+            "c0.cu does not have decoder by then",
+        ),
+    ],
+)
+def test_a_wrong_shipment_is_found(fields: dict[str, object], problem: str) -> None:
+    found = problems(with_changed("0.0 to c0.d0", **fields))
+    assert found[0] == f"shipment 0.0 to c0.d0: {problem}"
+
+
+def test_what_arrives_from_another_pipeline_or_too_late_does_not_count() -> None:
+    """The trained parameters of one cluster are no part of the global model, and vice versa."""
+    early = with_changed("0.0 up", after=("0.0 from c0.d0",))
+    assert problems(early) == ["shipment 0.0 up: c0.cu does not have trained blocks 2-3 by then"]
+    untrained = with_changed("0.0 from c0.d0", after_training=(), after=("0.0 to c0.d0",))
+    assert problems(untrained) == [
+        "shipment 0.0 from c0.d0: c0.d0 does not have trained blocks 0-1 by then"
+    ]
+    other = with_changed("0.0 from c0.d0", after_training=(SECOND,))
+    assert problems(other) == [
+        "shipment 0.0 from c0.d0: c0.d0 does not have trained blocks 0-1 by then"
+    ]
+
+
+def test_a_pipeline_forwards_only_what_was_sent_for_it() -> None:
+    """As the other may fail: then others go on, although nothing has arrived."""
+    pipes = tuple(Pipeline((Stage(d, 0, 3),), 2, "gpipe", 0.5) for d in DEVICES[0])
+    placed = RoundPlan(0, "mine", (ClusterPlan(0, pipes),)).placements()
+    shipments = tuple(
+        dataclasses.replace(each, after=("0.0 down",)) if each.name == "0.1 to c0.d1" else each
+        for each in star(placed).shipments
+    )
+    assert exchange_problems(Exchange(shipments), placed, DEVICES, 4) == [
+        ("shipment 0.1 to c0.d1", "c0.cu does not have blocks 0-3 by then")
+    ]
+
+
+def test_a_stage_without_parameters_and_one_whose_never_return_are_found() -> None:
+    assert problems(without("0.0 to c0.d1")) == [
+        "pipeline 0 of cluster 0: c0.d1 never gets blocks 2-3"
+    ]
+    assert problems(without("1.0 up")) == [
+        "pipeline 0 of cluster 1: trained embedding of c1.cu never reach the base station",
+        "pipeline 0 of cluster 1: trained blocks 0-3 of c1.d0 never reach the base station",
+    ]
+    half = with_changed("0.0 up", units=Units(True, (Blocks(1, 2),)))
+    assert problems(half) == [
+        "pipeline 0 of cluster 0: trained block 0 of c0.d0 never reach the base station",
+        "pipeline 0 of cluster 0: trained block 3 of c0.d1 never reach the base station",
+    ]
+
+
+def test_a_name_is_given_once_and_every_circle_is_found() -> None:
+    twice = Exchange((*TODAY.shipments, TODAY.shipments[0]))
+    assert problems(twice) == ["shipment 0.0 down: is listed 2 times"]
+    circles = [
+        dataclasses.replace(each, after=(each.name.replace("down", "to c0.d0"),))
+        if each.name == "0.0 down"
+        else dataclasses.replace(each, after_training=(SECOND,))
+        if each.name == "1.0 down"
+        else each
+        for each in TODAY.shipments
+    ]
+    assert problems(Exchange(tuple(circles))) == [
+        "shipment 0.0 down: waits for itself, by way of 0.0 to c0.d0",
+        "shipment 1.0 down: waits for itself, by way of the training of pipeline 0 of cluster 1",
+    ]
+
+
+def test_they_are_among_the_problems_of_the_plan() -> None:
+    plan = dataclasses.replace(two_clusters(), exchange=without("0.0 to c0.d1"))
+    with pytest.raises(PlanError) as caught:
+        validate(plan, devices=DEVICES, blocks=4, batch_size=12, schedules=("gpipe",))
+    assert caught.value.problems == (("pipeline 0 of cluster 0", "c0.d1 never gets blocks 2-3"),)
+
+
+def violations(exchange: Exchange, lasting: dict[str, int]) -> Iterator[str]:
+    """Shipments without their units when they begin, if each lasts as long as said.
+
+    Written anew for this test: no training takes time, and a unit is a text.
+    """
+    placed = {each.pipeline: each.units for each in two_clusters().placements()}
+    whole = ("e", 0, 1, 2, 3, "d")
+    held = {("bs", pipeline, False, unit) for pipeline in placed for unit in whole}
+    left, arrives = {each.name: each for each in exchange.shipments}, dict[str, int]()
+    trained, done = set[PipelineId](), set[str]()
+    for now in range(sum(lasting.values()) + 1):
+        for name in [name for name, at in arrives.items() if at == now]:
+            held |= carried(left.pop(name), receiving=True)
+            done.add(name)
+            del arrives[name]
+        for pipeline, units in placed.items():
+            waits = (e for e in exchange.shipments if not e.trained and pipeline in e.pipelines)
+            if all(each.name in done for each in waits):
+                trained.add(pipeline)
+                for node, own in units.items():
+                    held |= {(node, pipeline, True, unit) for unit in members(own)}
+        for name, each in left.items():
+            if name not in arrives and {*each.after} <= done and {*each.after_training} <= trained:
+                if carried(each, receiving=False) - held:
+                    yield name
+                arrives[name] = now + lasting[name]
+    yield from (f"{name} waits" for name in left)
+
+
+def carried(each: Shipment, *, receiving: bool) -> set[tuple[str, PipelineId, bool, object]]:
+    """Which node has which unit of which pipeline, trained or not, at an end of a shipment."""
+    node = each.receivers[0] if receiving else each.src
+    return {(node, each.pipelines[0], each.trained, unit) for unit in members(each.units)}
+
+
+def members(units: Units) -> set[object]:
+    blocks = {b for run in units.blocks for b in range(run.first, run.last + 1)}
+    return blocks | ({"e"} if units.embedding else set()) | ({"d"} if units.decoder else set())
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_nothing_valid_is_ever_sent_before_it_is_there(data: st.DataObject) -> None:
+    """However long shipments take; those with waits taken away, or changed, are mostly invalid."""
+    made = [*exchanges.drawn(data, two_clusters()).shipments]
+    names = [each.name for each in made]
+    for place in data.draw(st.lists(st.sampled_from(range(len(made))), max_size=2)):
+        waits = data.draw(st.lists(st.sampled_from(names), max_size=2))
+        made[place] = dataclasses.replace(made[place], after=tuple(waits))
+    changed = Exchange(tuple(made))
+    lasting = {name: data.draw(st.integers(1, 4)) for name in names}
+    if not problems(changed):
+        assert [*violations(changed, lasting)] == []
+
+
+@pytest.mark.parametrize("name", [each.name for each in TODAY.shipments])
+def test_each_wait_of_the_star_is_needed(name: str) -> None:
+    (shipment,) = (each for each in TODAY.shipments if each.name == name)
+    for wait in shipment.after:
+        rest = tuple(each for each in shipment.after if each != wait)
+        assert problems(with_changed(name, after=rest))
+    if shipment.after_training and not shipment.after:
+        assert problems(with_changed(name, after_training=()))
+
+
+def test_legs_are_in_order_and_optimizer_states_follow_what_the_base_station_sent() -> None:
+    plan = two_clusters()
+    sizes = {"embedding, blocks 0-3": 50, "blocks 0-1": 20, "blocks 2-3": 21, "blocks 0-3": 41}
+    moves = {FIRST: [StateMove("c0.d1", "c0.d0", 7)]}
+    legs = plan.legs(lambda units: sizes[str(units)], moves)
+    assert list(legs) == [FIRST, SECOND]
+    model, states, trained = TransferKind.MODEL, TransferKind.STATES, TransferKind.PARAMETERS
+    assert legs[FIRST] == [
+        Leg(0, FIRST, Phase.BROADCAST, model, ("bs", "c0.cu"), 50, ()),
+        Leg(1, FIRST, Phase.BROADCAST, model, ("c0.cu", "c0.d0"), 20, (0,)),
+        Leg(2, FIRST, Phase.BROADCAST, model, ("c0.cu", "c0.d1"), 21, (0,)),
+        Leg(3, FIRST, Phase.BROADCAST, states, ("c0.d1", "c0.cu", "c0.d0"), 7, (0,)),
+        Leg(4, FIRST, Phase.GATHER, trained, ("c0.d0", "c0.cu"), 20, (FIRST,)),
+        Leg(5, FIRST, Phase.GATHER, trained, ("c0.d1", "c0.cu"), 21, (FIRST,)),
+        Leg(6, FIRST, Phase.UPLOAD, trained, ("c0.cu", "bs"), 50, (4, 5, FIRST)),
+    ]
+    assert [leg.number for leg in legs[SECOND]] == [7, 8, 9, 10]
+
+
+def test_phases_end_with_the_last_of_their_legs() -> None:
+    legs = two_clusters().legs(lambda units: 1, {})[FIRST]
+    arrived = {0: 10, 1: 30, 2: 20, 3: 55, 4: 70, 5: 65}
+    assert phase_ends_ns(legs, arrived, 5, 50) == {
+        Phase.BROADCAST: 30,
+        Phase.PIPELINE: 50,
+        Phase.GATHER: 70,
+        Phase.UPLOAD: 70,
+    }
+    assert phase_ends_ns([], {}, 5, 50) == {
+        Phase.BROADCAST: 5,
+        Phase.PIPELINE: 50,
+        Phase.GATHER: 50,
+        Phase.UPLOAD: 50,
+    }
+
+
+def test_units_are_joined_and_taken_away_as_sets() -> None:
+    parts = [Units(blocks=(Blocks(4, 5), Blocks(2, 2))), Units(True, (Blocks(0, 1), Blocks(1, 2)))]
+    assert Units.joined(parts) == Units(True, (Blocks(0, 2), Blocks(4, 5)))
+    left = Units(True, (Blocks(0, 5),), True).without([Units(True, (Blocks(2, 3),))])
+    assert str(left) == "blocks 0-1, blocks 4-5, decoder"
+    assert str(Units()) == "nothing"
+    assert str(Shipment("a", Units(decoder=True), "bs", ("c0.cu",), (FIRST,))) == (
+        "a: bs → c0.cu, decoder for pipeline 0 of cluster 0"
+    )
