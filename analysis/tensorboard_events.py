@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.places import CELLS
@@ -75,10 +76,13 @@ class LiveEvents:
 
 
 def write_events(run: Run, folder: Path) -> None:
-    """Writes the event file of a run that exists; raises `OSError`."""
-    _write(
-        folder, b"".join([_beginning(run.whole.study), *map(_of_round, run.whole.table("rounds"))])
-    )
+    """Writes the event file of a run that exists; raises `OSError`, and `NotWhole` for damage."""
+    try:
+        rounds = [_of_round(file) for file in run.whole.table("rounds")]
+    except (pa.ArrowException, OSError):
+        run.check_files(["rounds"], pq.read_table)
+        raise
+    _write(folder, b"".join([_beginning(run.whole.study), *rounds]))
 
 
 def folder_of(directory: Path) -> Path:

@@ -24,20 +24,23 @@ RunsArgument = Annotated[
 
 @contextlib.contextmanager
 def refusals(what: str, as_json: bool) -> Iterator[None]:
-    """Turns a `StudyError` of the body into messages and exit code 2.
+    """Turns a `StudyError` or `NotWhole` of the body into messages and exit code 2.
 
     `what` begins the message: what can't be done. Whatever the body prints without `out` goes to
     stderr.
     """
-    from collapipe_ns3.problems import StudyError
+    from collapipe_ns3.problems import StudyError, of_run_directory
+    from run_directory.whole import NotWhole
 
     with only_results_on_stdout():
         try:
             yield
-        except StudyError as error:
+        except (StudyError, NotWhole) as error:
+            # Without digests, damage is found only when a table is read.
+            found = of_run_directory(error) if isinstance(error, NotWhole) else error.problems
             if as_json:
-                print_json({"ok": False, "problems": problems_json(error.problems)})
-            lines = [problem for each in error.problems for problem in str(each).split("\n  ")]
+                print_json({"ok": False, "problems": problems_json(found)})
+            lines = [problem for each in found for problem in str(each).split("\n  ")]
             indented = "".join(f"\n  {line}" for line in lines)
             print_text(err, Text.assemble((f"{what}:", "bold red"), indented))
             raise typer.Exit(2) from None
