@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import itertools
 import math
@@ -59,6 +60,7 @@ class FixedDelivery:
     energy_j: float
     radio: str = "fixed"
     extrapolated_bytes: int = 0
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,33 @@ class FixedUsage:
 
 
 @dataclass(slots=True, eq=False)
+class _Sending:
+    """What goes on the air once, for one receiver or several."""
+
+    media: list[_Medium]
+    group: int
+    transfers: list[_Transfer] = field(default_factory=list)
+    began_ns: int | None = None
+    rate_bps: int = 0  # of the weakest receiver, once it has begun
+
+    def shared_ns(self, transfer: _Transfer, until_ns: int) -> float:
+        """The part of its time on the air that counts for a transfer, up to `until_ns`.
+
+        At each instant the receivers that still listen have equal parts.
+        """
+        if self.began_ns is None:
+            return 0.0
+        leaving = sorted(min(each.free_ns, until_ns) for each in self.transfers)
+        own_ns, part_ns, at_ns = min(transfer.free_ns, until_ns), 0.0, self.began_ns
+        for gone, next_ns in enumerate(leaving):
+            step_ns = min(next_ns, own_ns) - at_ns
+            if step_ns > 0:
+                part_ns += step_ns / (len(leaving) - gone)
+                at_ns += step_ns
+        return part_ns
+
+
+@dataclass(slots=True, eq=False)
 class _Transfer:
     src: str
     dst: str
@@ -95,15 +124,16 @@ class _Transfer:
     link: Link
     asked_ns: int
     future: asyncio.Future[FixedDelivery]
-    began_ns: int | None = None
-    free_ns: int = 0  # when it releases the link, unless it is cut
+    sending: _Sending
+    free_ns: int = 0  # when its receiver stops listening
+    failed: bool = False  # by an outage
     ended: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Medium:
-    queue: deque[_Transfer] = field(default_factory=deque)
-    current: _Transfer | None = None
+    queue: deque[_Sending] = field(default_factory=deque)
+    current: _Sending | None = None
 
 
 class FixedRateNetwork:
@@ -111,6 +141,10 @@ class FixedRateNetwork:
 
     `links` maps (src, dst) to a link; `default` is the link of every other pair (None: they share
     no radio). `tx_power_w` and `rx_power_w` apply to every node.
+
+    A multicast (`bridge.network.Multicast`) begins when the links to all of its receivers are free
+    and occupies all of them for the airtime of the slowest one, also after that one has failed. It
+    arrives at each receiver with the latency of its own link.
     """
 
     def __init__(
@@ -133,6 +167,7 @@ class FixedRateNetwork:
         self._events: list[tuple[int, int, bool, _Transfer]] = []  # time, order, arrival?, which
         self._order = itertools.count()
         self._media: dict[object, _Medium] = {}
+        self._groups = itertools.count(1)
         self._open: dict[_Transfer, None] = {}  # a set in insertion order
         self._usage = {node: FixedUsage() for node in self._nodes}
 
@@ -163,10 +198,10 @@ class FixedRateNetwork:
                 if transfer.ended:
                     continue
                 if arrival:
-                    self._end(transfer, self._ending(transfer))
+                    self._end(transfer, "lost" if transfer.failed else "delivered")
                     completed = True
                 else:
-                    self._release(transfer)
+                    self._release(transfer.sending)
             if completed:
                 return "completed"
         if until_ns is None:
@@ -177,17 +212,36 @@ class FixedRateNetwork:
     def transfer(
         self, src: str, dst: str, size_bytes: int, kind: str = ""
     ) -> asyncio.Future[FixedDelivery]:
-        link = self._link(src, dst)
-        if size_bytes < 1:
-            raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
-        future: asyncio.Future[FixedDelivery] = asyncio.get_running_loop().create_future()
-        transfer = _Transfer(src, dst, kind, size_bytes, link, self._now_ns, future)
-        future.add_done_callback(lambda done: self._cut(transfer) if done.cancelled() else None)
-        self._open[transfer] = None
-        medium = self._medium(transfer)
-        medium.queue.append(transfer)
-        self._next(medium)
+        (future,) = self._send(src, [dst], size_bytes, kind, 0)
         return future
+
+    def multicast(
+        self, src: str, receivers: Sequence[str], size_bytes: int, kind: str = ""
+    ) -> list[asyncio.Future[FixedDelivery]]:
+        if not receivers or len(set(receivers)) < len(receivers):
+            named = ", ".join(receivers) or "none"
+            raise ValueError(f"{src}: expected one receiver or more, each once, not {named}")
+        return self._send(src, receivers, size_bytes, kind, next(self._groups))
+
+    def _send(
+        self, src: str, receivers: Sequence[str], size_bytes: int, kind: str, group: int
+    ) -> list[asyncio.Future[FixedDelivery]]:
+        links = [self._link(src, dst) for dst in receivers]
+        if size_bytes < 1:
+            to = ", ".join(receivers)
+            raise ValueError(f"{src} → {to}: expected at least one byte, not {size_bytes}")
+        sending = _Sending(self._media_of(src, receivers, links), group)
+        loop = asyncio.get_running_loop()
+        for dst, link in zip(receivers, links, strict=True):
+            future: asyncio.Future[FixedDelivery] = loop.create_future()
+            transfer = _Transfer(src, dst, kind, size_bytes, link, self._now_ns, future, sending)
+            future.add_done_callback(functools.partial(self._cancelled, transfer))
+            sending.transfers.append(transfer)
+            self._open[transfer] = None
+        for medium in sending.media:
+            medium.queue.append(sending)
+        self._next(sending.media)
+        return [transfer.future for transfer in sending.transfers]
 
     def apply(self, grants: Sequence[Grant]) -> None:
         for grant in grants:
@@ -226,69 +280,81 @@ class FixedRateNetwork:
             raise ValueError(f"{src} and {dst} share no radio")
         return link
 
-    def _medium(self, transfer: _Transfer) -> _Medium:
-        key = transfer.link.medium or (transfer.src, transfer.dst)
-        return self._media.setdefault(key, _Medium())
+    def _media_of(self, src: str, receivers: Sequence[str], links: Sequence[Link]) -> list[_Medium]:
+        keys = [link.medium or (src, dst) for dst, link in zip(receivers, links, strict=True)]
+        return [self._media.setdefault(key, _Medium()) for key in dict.fromkeys(keys)]
 
-    def _next(self, medium: _Medium) -> None:
-        if medium.current is not None or not medium.queue:
-            return
-        transfer = medium.current = medium.queue.popleft()
-        transfer.began_ns = self._now_ns
-        link = transfer.link
-        free_ns = self._now_ns + link.airtime_ns(transfer.size_bytes)
-        if self._hits_outage(link, free_ns):
-            assert link.outage_ns is not None
-            free_ns = max(link.outage_ns[0], self._now_ns)
-        transfer.free_ns = free_ns
-        end_ns = free_ns + link.latency_ns  # of a lost one too: transfers never overtake
-        heapq.heappush(self._events, (free_ns, next(self._order), False, transfer))
-        heapq.heappush(self._events, (end_ns, next(self._order), True, transfer))
+    def _next(self, media: Sequence[_Medium]) -> None:
+        """Starts what comes first on these media, where all that it needs are free for it."""
+        for medium in media:
+            if medium.current is None and medium.queue:
+                sending = medium.queue[0]
+                if all(m.current is None and m.queue[0] is sending for m in sending.media):
+                    self._start(sending)
+
+    def _start(self, sending: _Sending) -> None:
+        for medium in sending.media:
+            medium.queue.popleft()
+            medium.current = sending
+        sending.began_ns = self._now_ns
+        listening = [transfer for transfer in sending.transfers if not transfer.ended]
+        slowest = min((transfer.link for transfer in listening), key=lambda link: link.rate_bps)
+        sending.rate_bps = slowest.rate_bps
+        for transfer in listening:
+            link = transfer.link
+            free_ns = self._now_ns + slowest.airtime_ns(transfer.size_bytes)
+            if self._hits_outage(link, free_ns):
+                assert link.outage_ns is not None
+                free_ns = max(link.outage_ns[0], self._now_ns)
+                transfer.failed = True
+            transfer.free_ns = free_ns
+            end_ns = free_ns + link.latency_ns  # of a lost one too: transfers never overtake
+            heapq.heappush(self._events, (free_ns, next(self._order), False, transfer))
+            heapq.heappush(self._events, (end_ns, next(self._order), True, transfer))
 
     def _hits_outage(self, link: Link, free_ns: int) -> bool:
         if link.outage_ns is None:
             return False
         return self._now_ns < link.outage_ns[1] and free_ns > link.outage_ns[0]
 
-    def _release(self, transfer: _Transfer) -> None:
-        medium = self._medium(transfer)
-        if medium.current is transfer:
-            medium.current = None
-            self._next(medium)
+    def _release(self, sending: _Sending) -> None:
+        """Frees the media of what is on the air, once nobody listens to it any more."""
+        if any(each.free_ns > self._now_ns for each in sending.transfers):
+            return
+        for medium in sending.media:
+            if medium.current is sending:
+                medium.current = None
+        self._next(sending.media)
 
     def _arrived(self, transfer: _Transfer) -> int:
         """Bytes that have arrived by now; all of them only when the transfer is due to end."""
-        if transfer.began_ns is None:
+        sending = transfer.sending
+        if sending.began_ns is None:
             return 0
-        elapsed_ns = max(self._now_ns - transfer.began_ns - transfer.link.latency_ns, 0)
-        return min(elapsed_ns * transfer.link.rate_bps // (8 * _NS), transfer.size_bytes)
+        elapsed_ns = max(self._now_ns - sending.began_ns - transfer.link.latency_ns, 0)
+        return min(elapsed_ns * sending.rate_bps // (8 * _NS), transfer.size_bytes)
 
-    def _ending(self, transfer: _Transfer) -> TransferOutcome:
-        assert transfer.began_ns is not None
-        due_ns = transfer.began_ns + transfer.link.airtime_ns(transfer.size_bytes)
-        return "delivered" if self._now_ns >= due_ns + transfer.link.latency_ns else "lost"
-
-    def _cut(self, transfer: _Transfer) -> None:
-        if transfer.ended:
+    def _cancelled(self, transfer: _Transfer, done: asyncio.Future[FixedDelivery]) -> None:
+        if not done.cancelled() or transfer.ended:
             return
-        medium = self._medium(transfer)
-        if transfer in medium.queue:
-            medium.queue.remove(transfer)
+        sending = transfer.sending
+        if sending.began_ns is None and all(t.ended or t is transfer for t in sending.transfers):
+            for medium in sending.media:
+                medium.queue.remove(sending)
         self._end(transfer, "cut")
 
     def _end(self, transfer: _Transfer, outcome: TransferOutcome) -> None:
         transfer.ended = True
         del self._open[transfer]
-        link, size = transfer.link, transfer.size_bytes
+        link, size, sending = transfer.link, transfer.size_bytes, transfer.sending
+        transfer.free_ns = min(transfer.free_ns, self._now_ns)
         arrived = size if outcome == "delivered" else self._arrived(transfer)
         lost = [(begin, min(end, arrived)) for begin, end in link.gaps if begin < arrived]
         if arrived < size:
             lost.append((arrived, size))
         if outcome == "delivered" and lost:
             outcome = "partial" if sum(end - begin for begin, end in lost) < size else "lost"
-        airtime_s = 0.0
-        if transfer.began_ns is not None:
-            airtime_s = (min(transfer.free_ns, self._now_ns) - transfer.began_ns) * 1e-9
+        airtime_s = sending.shared_ns(transfer, self._now_ns) * 1e-9
         power_w = self._power_w[transfer.src]
         delivery = FixedDelivery(
             src=transfer.src,
@@ -305,14 +371,17 @@ class FixedRateNetwork:
             bandwidth_hz=link.bandwidth_hz,
             airtime_s=airtime_s,
             energy_j=power_w * airtime_s,
+            group=sending.group,
         )
         self.deliveries.append(delivery)
         sender, receiver = self._usage[transfer.src], self._usage[transfer.dst]
         sender.tx_airtime_s += airtime_s
         sender.tx_energy_j += delivery.energy_j
-        receiver.rx_airtime_s += airtime_s
-        receiver.rx_energy_j += self._rx_power_w * airtime_s
-        self._release(transfer)
+        if sending.began_ns is not None:
+            listened_s = (transfer.free_ns - sending.began_ns) * 1e-9
+            receiver.rx_airtime_s += listened_s
+            receiver.rx_energy_j += self._rx_power_w * listened_s
+        self._release(sending)
         if not transfer.future.done():
             transfer.future.set_result(delivery)
 

@@ -45,6 +45,11 @@ class Delivery(Protocol):
         ...
 
     @property
+    def group(self) -> int:
+        """The number that the deliveries of one multicast share; 0: sent to one node alone."""
+        ...
+
+    @property
     def size_bytes(self) -> int: ...
     @property
     def start_ns(self) -> int: ...
@@ -71,7 +76,13 @@ class Delivery(Protocol):
     @property
     def bandwidth_hz(self) -> float: ...
     @property
-    def airtime_s(self) -> float: ...
+    def airtime_s(self) -> float:
+        """Time on the air; that of a multicast is divided equally among the nodes that it is for.
+
+        Sums over deliveries are therefore what senders did, however many nodes listened.
+        """
+        ...
+
     @property
     def energy_j(self) -> float:
         """Radiated energy: transmit power × airtime."""
@@ -99,7 +110,10 @@ class Grant(Protocol):
     @property
     def src(self) -> str: ...
     @property
-    def dst(self) -> str: ...
+    def dst(self) -> str:
+        """A node, or a `group_name`."""
+        ...
+
     @property
     def tx_power_w(self) -> float | None: ...
     @property
@@ -241,3 +255,32 @@ class Placed(Protocol):
 def positions(network: Network) -> Mapping[str, Position]:
     """The present positions of a network's nodes; none where the network knows none."""
     return network.positions() if isinstance(network, Placed) else {}
+
+
+@runtime_checkable
+class Multicast(Protocol):
+    """Also implemented by a network that can send the same bytes to several nodes at once."""
+
+    def multicast(
+        self, src: str, receivers: Sequence[str], size_bytes: int, kind: str = ""
+    ) -> Sequence[Transfer]:
+        """Starts one transmission; a transfer for each receiver, in their order.
+
+        It goes at the rate of the weakest receiver, and is repeated while any of them lacks a part
+        of it. A receiver whose link fails is dropped, and its transfer is lost; so is one whose
+        transfer is cancelled. The others go on. Where gaps are not repaired, each delivery has its
+        own, and one multicast of their union repairs them all. Multicasts and transfers from `src` to one node
+        arrive in the order in which they were started. Deliveries share a `Delivery.group`.
+
+        Raises `ValueError` for what `Network.transfer` refuses, and for receivers that no single
+        transmission reaches; the message has the reason.
+        """
+        ...
+
+
+GROUP_SIGN = "+"
+
+
+def group_name(receivers: Iterable[str]) -> str:
+    """How a grant names the receivers of a multicast, in whatever order they are given."""
+    return GROUP_SIGN.join(sorted(receivers))
