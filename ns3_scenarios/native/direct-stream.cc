@@ -19,22 +19,30 @@ DirectStream::DirectStream(Ptr<OfdmaRadio> radio,
 void
 DirectStream::Send(uint64_t id, uint64_t size)
 {
-    Begin(id);
-    ++m_underWay;
-    SetBusy(true);
+    Join(id, m_ofdma);
     OfdmaItem item;
     item.id = id;
     m_radio->Push(m_ofdma, std::move(item), size);
 }
 
 void
+DirectStream::Join(uint64_t id, const OfdmaLink& group)
+{
+    Begin(id);
+    m_underWay.push_back({id, &group});
+    SetBusy(true);
+}
+
+void
 DirectStream::Cut(uint64_t id)
 {
     OfdmaItem item;
-    if (m_radio->Cut(m_ofdma, id, item))
+    if (!EndIfLeft(id) && m_radio->Cut(m_ofdma, id, item))
     {
         EndItem(item, Ended::CUT);
     }
+    EndIfLeft(id); // if it was in flight
+    EndInOrder();
 }
 
 Progress
@@ -52,14 +60,39 @@ DirectStream::Skip(const Extrapolated& skipped)
 void
 DirectStream::Left(const OfdmaItem& item)
 {
+    m_left.emplace(item.id, item);
+    EndInOrder();
+}
+
+/// Ends a transfer that has left, whatever its place; false if it has not.
+bool
+DirectStream::EndIfLeft(uint64_t id)
+{
+    const auto left = m_left.extract(id);
+    if (!left)
+    {
+        return false;
+    }
+    const auto& item = left.mapped();
     EndItem(item, item.lost.empty() ? Ended::DELIVERED : Ended::LOST);
+    return true;
+}
+
+/// Ends the transfers that have left, unless one began before them over another way.
+void
+DirectStream::EndInOrder()
+{
+    for (std::size_t i = 0; i < m_underWay.size() && m_underWay[i].way == m_underWay[0].way;)
+    {
+        i = EndIfLeft(m_underWay[i].id) ? 0 : i + 1;
+    }
 }
 
 void
 DirectStream::EndItem(const OfdmaItem& item, Ended::Outcome outcome)
 {
-    --m_underWay;
-    SetBusy(m_underWay > 0);
+    std::erase_if(m_underWay, [&item](const auto& other) { return other.id == item.id; });
+    SetBusy(!m_underWay.empty());
     m_link.underWay.at(item.id) = {item.tally, item.retransmissions};
     End(item.id, item.end - item.begin, outcome, item.lost, item.skipped);
 }

@@ -305,12 +305,32 @@ Episode::Interrupt()
 void
 Episode::Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size)
 {
+    Between(src, dst).Send(id, size);
+}
+
+void
+Episode::Multicast(const std::vector<uint64_t>& ids,
+                   uint32_t src,
+                   const std::vector<uint32_t>& dsts,
+                   uint64_t size)
+{
+    for (const auto dst : dsts)
+    {
+        Between(src, dst);
+    }
+    Scheduled(src, dsts.front()).Multicast(ids, src, dsts, size);
+}
+
+/// The stream from one node to another, which is opened when it is first used.
+Stream&
+Episode::Between(uint32_t src, uint32_t dst)
+{
     auto& stream = m_streams[{src, dst}];
     if (!stream)
     {
         stream = Open(src, dst);
     }
-    stream->Send(id, size);
+    return *stream;
 }
 
 std::unique_ptr<Stream>
@@ -385,6 +405,16 @@ Episode::Grant(uint32_t src, uint32_t dst, double watts, double blocks)
 {
     SampleAnew();
     Scheduled(src, dst).Grant(src, dst, watts, blocks);
+}
+
+void
+Episode::GrantGroup(uint32_t src,
+                    const std::vector<uint32_t>& dsts,
+                    double watts,
+                    double blocks)
+{
+    SampleAnew();
+    Scheduled(src, dsts.front()).GrantGroup(src, dsts, watts, blocks);
 }
 
 void

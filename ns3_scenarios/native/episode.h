@@ -89,11 +89,20 @@ class Episode
     void Interrupt();
 
     void Send(uint64_t id, uint32_t src, uint32_t dst, uint64_t size);
+    /// Sends the same bytes to several nodes, over an OFDMA radio; see OfdmaCells.
+    void Multicast(const std::vector<uint64_t>& ids,
+                   uint32_t src,
+                   const std::vector<uint32_t>& dsts,
+                   uint64_t size);
     void Cut(uint64_t id, uint32_t src, uint32_t dst);
     /// The progress of the current transfer between these nodes.
     Progress Head(uint32_t src, uint32_t dst) const;
     /// For links of an OFDMA radio; see OfdmaCells.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
+    void GrantGroup(uint32_t src,
+                    const std::vector<uint32_t>& dsts,
+                    double watts,
+                    double blocks);
     void Sound(uint64_t id, uint32_t src, uint32_t dst);
     /// Moves the transfers that ended since the last call into an array at EndedData() and, in the
     /// same order, their lost ranges into one at LostData(); returns the number of transfers.
@@ -110,6 +119,7 @@ class Episode
                                           ns3::Vector place,
                                           const Motion& motion);
     std::unique_ptr<Stream> Open(uint32_t src, uint32_t dst);
+    Stream& Between(uint32_t src, uint32_t dst);
     void SampleAnew();
     OfdmaCells& Scheduled(uint32_t src, uint32_t dst) const;
     OfdmaCells* OfdmaBetween(uint32_t src, uint32_t dst) const;

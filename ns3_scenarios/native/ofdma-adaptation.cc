@@ -30,6 +30,19 @@ OfdmaAdaptation::Measured(double quality)
     m_known = true;
 }
 
+bool
+OfdmaAdaptation::IsWeakerThan(const OfdmaAdaptation& other) const
+{
+    return other.m_known && (!m_known || m_qualityDb < other.m_qualityDb);
+}
+
+void
+OfdmaAdaptation::Follow(const OfdmaAdaptation& other)
+{
+    m_known = other.m_known;
+    m_qualityDb = other.m_qualityDb;
+}
+
 void
 OfdmaAdaptation::Feedback(uint32_t sent, uint32_t broken, double density)
 {

@@ -25,6 +25,11 @@ class OfdmaAdaptation
     /// A measured quality, linear.
     void Measured(double quality);
 
+    /// Whether its quality is lower than the other's; an unknown one is the lowest.
+    bool IsWeakerThan(const OfdmaAdaptation& other) const;
+    /// Takes over the quality of another link.
+    void Follow(const OfdmaAdaptation& other);
+
     /// The results of a TTI's first transmissions, sent at `density`.
     void Feedback(uint32_t sent, uint32_t broken, double density);
 

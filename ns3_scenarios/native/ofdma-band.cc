@@ -91,7 +91,7 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     m_scheduler.Begin(tti);
     for (auto* link : m_links)
     {
-        if (link->openLoop.p0 > 0)
+        if (link->openLoop.p0 > 0 && !link->IsGroup())
         {
             const auto gain = gains.Of(link->from, link->to);
             double sum = 0;
@@ -101,6 +101,7 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
             }
             link->FollowGain(sum / blocks);
         }
+        link->FollowMembers(); // which come before their groups
     }
     StartSoundings();
     StartData();
@@ -260,7 +261,13 @@ OfdmaBand::TraceStart(const OfdmaTraces& traces) const
     std::vector<uint32_t> receivers;
     for (const auto& sending : m_sending)
     {
-        receivers.push_back(sending.link->to);
+        for (uint32_t receiver = 0; receiver < sending.link->Receivers(); ++receiver)
+        {
+            if (sending.link->Listens(receiver))
+            {
+                receivers.push_back(sending.link->Receiver(receiver).to);
+            }
+        }
     }
     for (const auto& sounding : m_sounding)
     {
@@ -304,15 +311,36 @@ OfdmaBand::EndData(int64_t tti,
 {
     for (const auto& [link, watts, used, signal] : m_sending)
     {
-        Listen(signal, medium);
-        link->Received(m_wanted.data(), m_unwanted.data(), signal.density, tti, random);
-        for (const auto& block : link->OnAir())
+        for (uint32_t receiver = 0; receiver < link->Receivers(); ++receiver)
         {
-            const auto share = static_cast<double>(block.blocks) / used;
-            traces.reception(
-                {link, &block, link->Sinr().data() + block.offset, share * m_settings.ttiSeconds});
+            if (!link->Listens(receiver))
+            {
+                continue;
+            }
+            const auto& alone = link->Receiver(receiver);
+            auto heard = signal;
+            heard.to = alone.to;
+            Listen(heard, medium);
+            link->Received(receiver,
+                           m_wanted.data(),
+                           m_unwanted.data(),
+                           signal.density,
+                           tti,
+                           random);
+            for (const auto& block : link->OnAir())
+            {
+                if (link->Wants(receiver, block))
+                {
+                    const auto share = static_cast<double>(block.blocks) / used;
+                    traces.reception({link,
+                                      &alone,
+                                      &block,
+                                      link->Sinr().data() + block.offset,
+                                      share * m_settings.ttiSeconds});
+                }
+            }
         }
-        link->EndTti();
+        link->EndTti(signal.density, tti);
     }
 }
 

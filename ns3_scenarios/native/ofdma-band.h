@@ -40,6 +40,7 @@ struct OfdmaTransmission
 struct OfdmaReception
 {
     const OfdmaLink* link;
+    const OfdmaLink* receiver; // the link to this receiver alone: the same, unless it is a group
     const OfdmaTransportBlock* block;
     const double* sinr; // linear, one value for each of its resource blocks
     double seconds;

@@ -64,6 +64,7 @@ struct OfdmaCells::Cells
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
     std::deque<RadioLink> unrecorded{}; // of background links
     std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
+    std::map<std::pair<uint32_t, std::vector<uint32_t>>, OfdmaLink*> groups{};
     std::map<uint32_t, Subnet> subnets{};
     Cargo cargo{}; // of the current transport block
 
@@ -90,6 +91,23 @@ struct OfdmaCells::Cells
         return device;
     }
 
+    OfdmaLink& GroupOf(uint32_t src, const std::vector<uint32_t>& dsts)
+    {
+        auto& group = groups[{src, dsts}];
+        if (!group)
+        {
+            std::vector<OfdmaLink*> members;
+            for (const auto dst : dsts)
+            {
+                members.push_back(byPair.at({src, dst})->ofdma);
+            }
+            group = &radio->AddGroup(members);
+            auto& record = unrecorded.emplace_back(RadioLink{src, dsts.front(), {}});
+            joints.emplace_back(Joint{group, &record, DIRECT});
+        }
+        return *group;
+    }
+
     Ipv4Address AddressOf(const Ptr<OfdmaNetDevice>& device) const
     {
         const auto ipv4 = device->GetNode()->GetObject<Ipv4>();
@@ -113,10 +131,10 @@ struct OfdmaCells::Cells
 
     void Received(const OfdmaReception& received)
     {
-        auto& record = *joints[received.link->number].record;
+        auto& record = *joints[received.receiver->number].record;
         Load(*received.link, *received.block);
         record.Received(received.seconds, received.block->sinr, cargo);
-        Measured(*received.link, record);
+        Measured(*received.receiver, record);
     }
 
     /// Finds the packets in a transport block. Transfers without packets are counted by the link
@@ -310,6 +328,39 @@ bool
 OfdmaCells::Joins(uint32_t src, uint32_t dst) const
 {
     return m_cells->byPair.count({src, dst});
+}
+
+void
+OfdmaCells::Multicast(const std::vector<uint64_t>& ids,
+                      uint32_t src,
+                      const std::vector<uint32_t>& dsts,
+                      uint64_t size)
+{
+    auto& group = m_cells->GroupOf(src, dsts);
+    for (std::size_t i = 0; i < dsts.size(); ++i)
+    {
+        m_cells->byPair.at({src, dsts[i]})->stream->Join(ids[i], group);
+    }
+    m_cells->radio->PushToGroup(group, ids, size);
+}
+
+void
+OfdmaCells::GrantGroup(uint32_t src,
+                       const std::vector<uint32_t>& dsts,
+                       double watts,
+                       double blocks)
+{
+    auto& group = m_cells->GroupOf(src, dsts);
+    if (watts >= 0)
+    {
+        group.watts = watts;
+        group.openLoop = {};
+        group.powerGranted = true;
+    }
+    if (blocks >= 0)
+    {
+        group.granted = blocks;
+    }
 }
 
 void

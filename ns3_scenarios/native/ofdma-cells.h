@@ -68,6 +68,17 @@ class OfdmaCells
     void Load(uint32_t src, uint32_t dst, uint64_t bytes);
 
     bool Joins(uint32_t src, uint32_t dst) const;
+    /// Sends the same bytes to several nodes whose links have one cell and no packets; each stream
+    /// to one of them is open, and `ids` has the transfer over it.
+    void Multicast(const std::vector<uint64_t>& ids,
+                   uint32_t src,
+                   const std::vector<uint32_t>& dsts,
+                   uint64_t size);
+    /// As Grant(), for what is sent to these nodes together.
+    void GrantGroup(uint32_t src,
+                    const std::vector<uint32_t>& dsts,
+                    double watts,
+                    double blocks);
     /// Watts, and resource blocks per TTI; negative ones are left unchanged.
     void Grant(uint32_t src, uint32_t dst, double watts, double blocks);
     /// Open-loop power control, until a power is granted; see OfdmaOpenLoop.

@@ -50,8 +50,161 @@ OfdmaLink::OfdmaLink(uint32_t number,
       m_codes(codes),
       m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb, settings.ewmaWeight),
       m_mostOutstanding(settings.harqProcesses * CeilDivide(bandBlocks, OfdmaCodes::MOST_BLOCKS)),
+      m_listeners{to},
       m_sinr(bandBlocks)
 {
+}
+
+OfdmaLink::OfdmaLink(uint32_t number,
+                     const std::vector<OfdmaLink*>& members,
+                     const OfdmaSettings& settings,
+                     OfdmaCodes& codes)
+    : number(number),
+      cell(members.front()->cell),
+      from(members.front()->from),
+      to(members.front()->to),
+      queue(members.front()->queue.MostTries()),
+      watts(members.front()->watts),
+      m_settings(settings),
+      m_codes(codes),
+      m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb, settings.ewmaWeight),
+      m_mostOutstanding(members.front()->m_mostOutstanding),
+      m_sinr(members.front()->m_sinr.size())
+{
+    for (auto* link : members)
+    {
+        m_members.push_back({link, OfdmaQueue(queue.MostTries())});
+        link->groups.push_back(this);
+    }
+}
+
+void
+OfdmaLink::Push(OfdmaItem item, const std::vector<uint64_t>& ids, uint64_t size)
+{
+    item.id = ids.front();
+    for (std::size_t i = 0; i < m_members.size(); ++i)
+    {
+        auto copy = item;
+        copy.id = ids[i];
+        m_members[i].inbox.Push(std::move(copy), size);
+    }
+    queue.Push(std::move(item), size);
+}
+
+bool
+OfdmaLink::CutFrom(const OfdmaLink& member, uint64_t id, OfdmaItem& cut)
+{
+    const auto found = std::find_if(m_members.begin(), m_members.end(), [&](const auto& other) {
+        return other.link == &member;
+    });
+    if (!found->inbox.Cut(id, cut))
+    {
+        return false;
+    }
+    const ByteRange item{cut.begin, cut.end};
+    if (!AnyLacks(item))
+    {
+        queue.Drop(item);
+    }
+    queue.Forget([this](ByteRange bytes) { return !AnyLacks(bytes); });
+    return true;
+}
+
+bool
+OfdmaLink::AnyLacks(ByteRange bytes) const
+{
+    return std::any_of(m_members.begin(), m_members.end(), [bytes](const auto& member) {
+        return member.inbox.Lacks(bytes);
+    });
+}
+
+bool
+OfdmaLink::Listens(uint32_t receiver) const
+{
+    return std::any_of(m_onAir.begin(), m_onAir.end(), [&](const auto& block) {
+        return Wants(receiver, block);
+    });
+}
+
+void
+OfdmaLink::FollowMembers()
+{
+    if (m_members.empty())
+    {
+        return;
+    }
+    FollowQuality();
+    m_listeners.clear();
+    double most = 0;
+    double mostPerBlock = 0;
+    bool open = true;
+    for (const auto& [link, inbox] : m_members)
+    {
+        if (inbox.Unresolved() > 0)
+        {
+            m_listeners.push_back(link->to);
+        }
+        most = std::max(most, link->watts);
+        mostPerBlock = std::max(mostPerBlock, link->m_wattsPerBlock);
+        open = open && link->openLoop.p0 > 0;
+    }
+    if (!powerGranted)
+    {
+        watts = most;
+        openLoop = open ? m_members.front().link->openLoop : OfdmaOpenLoop{};
+        m_wattsPerBlock = mostPerBlock;
+    }
+    std::erase_if(m_broken, [this](const auto& block) {
+        const bool unwanted = !AnyLacks(block.bytes); // who lacked it has been dropped
+        if (unwanted)
+        {
+            queue.Arrived(block.bytes);
+        }
+        return unwanted;
+    });
+}
+
+/// The quality of the weakest member that lacks the next bytes.
+void
+OfdmaLink::FollowQuality()
+{
+    if (m_members.empty())
+    {
+        return;
+    }
+    const auto next = queue.Next();
+    const OfdmaAdaptation* weakest = nullptr;
+    for (const auto& [link, inbox] : m_members)
+    {
+        if (inbox.Lacks({next, next + 1}) &&
+            (!weakest || link->m_adaptation.IsWeakerThan(*weakest)))
+        {
+            weakest = &link->m_adaptation;
+        }
+    }
+    if (weakest)
+    {
+        m_adaptation.Follow(*weakest);
+    }
+}
+
+/// Calls with the queue of each receiver that lacks some of the block, and with their number.
+template <typename Action>
+void
+OfdmaLink::ForEachCharged(const OfdmaTransportBlock& block, Action action)
+{
+    uint32_t wanting = 0;
+    for (uint32_t receiver = 0; receiver < Receivers(); ++receiver)
+    {
+        wanting += Wants(receiver, block);
+    }
+    for (uint32_t receiver = 0; receiver < Receivers(); ++receiver)
+    {
+        if (Wants(receiver, block))
+        {
+            action(Inbox(receiver), wanting);
+        }
+    }
 }
 
 void
@@ -134,7 +287,10 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
     };
     while (!m_broken.empty() && m_used + m_broken.front().blocks <= blocks)
     {
-        queue.CountRetransmission(m_broken.front().bytes);
+        const auto& broken = m_broken.front();
+        ForEachCharged(broken, [&broken](OfdmaQueue& inbox, uint32_t) {
+            inbox.CountRetransmission(broken.bytes);
+        });
         add(std::move(m_broken.front()));
         m_broken.pop_front();
     }
@@ -156,67 +312,94 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
             --size;
         }
         const auto [bytes, tries] = queue.Take(m_codes.Payload(mcs, size));
-        add({bytes, tries, m_mcs = mcs, size});
+        OfdmaTransportBlock block{bytes, tries, m_mcs = mcs, size};
+        block.copies.resize(m_members.size());
+        add(std::move(block));
     }
     for (auto& block : m_onAir)
     {
         ++block.transmissions;
         const auto share = static_cast<double>(block.blocks) / m_used;
-        queue.ChargeSent(block.bytes,
-                         share * m_settings.ttiSeconds,
-                         Watts(m_used, totalWatts),
-                         m_used * BLOCK_HZ);
+        ForEachCharged(block, [&](OfdmaQueue& inbox, uint32_t receivers) {
+            inbox.ChargeSent(block.bytes,
+                             share * m_settings.ttiSeconds / receivers,
+                             Watts(m_used, totalWatts),
+                             m_used * BLOCK_HZ);
+        });
     }
     return m_used;
 }
 
 void
-OfdmaLink::Received(const double* wanted,
+OfdmaLink::Received(uint32_t receiver,
+                    const double* wanted,
                     const double* unwanted,
                     double density,
                     int64_t tti,
                     RandomVariableStream& random)
 {
     std::transform(wanted, wanted + m_used, unwanted, m_sinr.begin(), std::divides<>());
-    Report report{tti - 1 + m_settings.harqRtt, 0, density, 0, 0};
     for (auto& block : m_onAir)
     {
+        if (!Wants(receiver, block))
+        {
+            continue;
+        }
+        auto& history = m_members.empty() ? block.history : block.copies[receiver].history;
         const auto* sinr = m_sinr.data() + block.offset;
         const auto [errorRate, information] =
-            m_codes.ErrorRate(sinr, block.blocks, block.mcs, block.history);
+            m_codes.ErrorRate(sinr, block.blocks, block.mcs, history);
         block.sinr = std::accumulate(sinr, sinr + block.blocks, 0.0) / block.blocks;
         block.errorRate = errorRate;
         block.arrived = random.GetValue() > errorRate;
+        const auto share = static_cast<double>(block.blocks) / m_used;
+        Inbox(receiver).ChargeReceived(block.bytes, share * m_settings.ttiSeconds, block.sinr);
+        if (!block.arrived)
+        {
+            history.push_back(m_codes.Remembered(block.mcs, block.blocks, information));
+        }
+        else if (!m_members.empty())
+        {
+            block.copies[receiver].arrived = true;
+        }
+    }
+    if (*wanted > 0) // otherwise it sent, and couldn't receive
+    {
+        auto& link = Receiver(receiver);
+        const auto quality = link.Measure(wanted, unwanted, m_used, density);
+        if (quality > 0)
+        {
+            link.m_qualities.push_back({tti - 1 + m_settings.harqRtt, quality});
+        }
+    }
+}
+
+void
+OfdmaLink::EndTti(double density, int64_t tti)
+{
+    Report report{tti - 1 + m_settings.harqRtt, density, 0, 0};
+    for (auto& block : m_onAir)
+    {
         block.feedbackDue = report.due;
+        for (std::size_t i = 0; i < m_members.size(); ++i)
+        {
+            if (block.copies[i].arrived)
+            {
+                m_members[i].inbox.Arrived(block.bytes);
+            }
+        }
+        block.arrived = m_members.empty() ? block.arrived : !AnyLacks(block.bytes);
+        if (block.arrived)
+        {
+            queue.Arrived(block.bytes);
+        }
         if (block.transmissions == 1)
         {
             ++report.sent;
             report.broken += !block.arrived;
         }
-        const auto share = static_cast<double>(block.blocks) / m_used;
-        queue.ChargeReceived(block.bytes, share * m_settings.ttiSeconds, block.sinr);
-        if (!block.arrived)
-        {
-            block.history.push_back(m_codes.Remembered(block.mcs, block.blocks, information));
-        }
-    }
-    if (*wanted > 0) // otherwise it sent, and couldn't receive
-    {
-        report.quality = Measure(wanted, unwanted, m_used, density);
     }
     m_reports.push_back(report);
-}
-
-void
-OfdmaLink::EndTti()
-{
-    for (const auto& block : m_onAir)
-    {
-        if (block.arrived)
-        {
-            queue.Arrived(block.bytes);
-        }
-    }
     std::move(m_onAir.begin(), m_onAir.end(), std::back_inserter(m_waiting));
     m_onAir.clear();
 }
@@ -247,13 +430,14 @@ OfdmaLink::Sounded(const double* wanted, const double* unwanted, uint32_t blocks
 void
 OfdmaLink::Feedback(int64_t tti)
 {
+    for (; !m_qualities.empty() && m_qualities.front().due <= tti; m_qualities.pop_front())
+    {
+        m_adaptation.Measured(m_qualities.front().measured);
+    }
+    FollowQuality(); // of members, which come before their groups
     for (; !m_reports.empty() && m_reports.front().due <= tti; m_reports.pop_front())
     {
         const auto& report = m_reports.front();
-        if (report.quality > 0)
-        {
-            m_adaptation.Measured(report.quality);
-        }
         if (report.sent > 0)
         {
             m_adaptation.Feedback(report.sent, report.broken, report.density);
@@ -266,13 +450,55 @@ OfdmaLink::Feedback(int64_t tti)
         {
             continue;
         }
+        if (!m_members.empty() && !AnyLacks(block.bytes)) // who lacked it has been dropped
+        {
+            queue.Arrived(block.bytes);
+            continue;
+        }
         if (block.transmissions < m_settings.mostTransmissions)
         {
             m_broken.push_back(std::move(block));
         }
         else
         {
-            queue.GivenUp(block.bytes, block.tries);
+            GiveUp(block);
+        }
+    }
+}
+
+/// HARQ gave up on a block. Members that lack it after the last attempt have failed, and are
+/// dropped from the transfer; what others lack of it is sent again.
+void
+OfdmaLink::GiveUp(const OfdmaTransportBlock& block)
+{
+    if (m_members.empty())
+    {
+        queue.GivenUp(block.bytes, block.tries);
+        return;
+    }
+    const bool last = block.tries >= queue.MostTries();
+    for (auto& member : m_members)
+    {
+        if (last && member.inbox.Lacks(block.bytes))
+        {
+            member.inbox.Lose(block.bytes);
+        }
+    }
+    std::vector<std::pair<ByteRange, ByteRange>> parts; // of items, and these
+    queue.ForEach(block.bytes, [&parts](const OfdmaItem& item, ByteRange part) {
+        parts.push_back({part, {item.begin, item.end}});
+    });
+    for (const auto& [part, item] : parts)
+    {
+        if (AnyLacks(part))
+        {
+            queue.SendAgain(part, last ? 0 : block.tries + 1);
+            continue;
+        }
+        queue.Arrived(part);
+        if (!AnyLacks(item))
+        {
+            queue.Drop(item);
         }
     }
 }
@@ -280,6 +506,7 @@ OfdmaLink::Feedback(int64_t tti)
 int64_t
 OfdmaLink::NextFeedback() const
 {
+    // Reports of groups come with qualities that are due at the same time.
     return m_reports.empty() ? -1 : m_reports.front().due;
 }
 

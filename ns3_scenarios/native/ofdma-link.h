@@ -33,6 +33,13 @@ struct OfdmaSettings
     double ewmaWeight;
 };
 
+/// What one of several receivers of a transport block knows of it.
+struct OfdmaCopy
+{
+    ns3::HarqProcessInfoList_t history{};
+    bool arrived{false}; // in the latest transmission
+};
+
 /// A transport block, from its first transmission until it has arrived or HARQ has given up.
 struct OfdmaTransportBlock
 {
@@ -42,12 +49,13 @@ struct OfdmaTransportBlock
     uint32_t blocks;
     uint32_t offset{0}; // of its first resource block in the link's allocation
     uint32_t transmissions{0};
-    ns3::HarqProcessInfoList_t history{};
-    // Of the latest transmission:
+    ns3::HarqProcessInfoList_t history{}; // with a single receiver
+    // Of the latest transmission, at the receiver that decoded it last:
     int64_t feedbackDue{0}; // TTI
     double sinr{0};
     double errorRate{0};
     bool arrived{false};
+    std::vector<OfdmaCopy> copies{}; // by receiver, with several
 };
 
 /// Measurements of a link: moving averages, linear and SI.
@@ -69,6 +77,13 @@ struct OfdmaOpenLoop
 };
 
 /// One directed link: its queue, HARQ, link adaptation, and its credit with the scheduler.
+///
+/// A *group* is a link from one node to several, its members. It sends every transport block once
+/// to all of them, and again while any of them lacks it; each decodes it by its own SINR and
+/// combines what it has received itself. Its MCS is that of the weakest member that lacks the next
+/// bytes, and its outer loop holds the share of blocks that some member lacks after the first
+/// transmission at the target (as the NACK-based feedback of a point-to-multipoint bearer, TS
+/// 38.300, 16.10). Measurements are those of the links to its members alone, which it updates.
 class OfdmaLink
 {
   public:
@@ -81,12 +96,19 @@ class OfdmaLink
               double watts,
               const OfdmaSettings& settings,
               OfdmaCodes& codes);
+    /// A group of these links, which have one sender, one cell and one mode.
+    OfdmaLink(uint32_t number,
+              const std::vector<OfdmaLink*>& members,
+              const OfdmaSettings& settings,
+              OfdmaCodes& codes);
 
     const uint32_t number; // in the radio
     const uint32_t cell;
     const uint32_t from; // node of the radio
-    const uint32_t to;
-    OfdmaQueue queue;
+    const uint32_t to; // of a group: the first member's
+    OfdmaQueue queue;  // of a group: what some member lacks
+    std::vector<OfdmaLink*> groups{}; // of which it is a member
+    bool powerGranted{false}; // to a group; otherwise it has the highest power of its members
     double watts;        // radiated whenever it sends, or the maximum with open-loop control
     OfdmaOpenLoop openLoop{};
     double granted{-1};  // resource blocks per TTI, on average; negative: an equal share
@@ -94,6 +116,51 @@ class OfdmaLink
     int64_t wanted{-1};  // the last TTI in which it had something to send
     std::deque<std::pair<ns3::Time, OfdmaItem>> arriving; // in flight, by arrival
 
+    /// Gives it something to send; `ids` has that of the transfer to each receiver.
+    void Push(OfdmaItem item, const std::vector<uint64_t>& ids, uint64_t size);
+    /// Removes a member's transfer from a group; false if it is not in it (any more).
+    bool CutFrom(const OfdmaLink& member, uint64_t id, OfdmaItem& cut);
+
+    bool IsGroup() const
+    {
+        return !m_members.empty();
+    }
+
+    /// The number of receivers.
+    uint32_t Receivers() const
+    {
+        return m_members.empty() ? 1 : m_members.size();
+    }
+
+    /// The link to a receiver alone.
+    OfdmaLink& Receiver(uint32_t receiver)
+    {
+        return m_members.empty() ? *this : *m_members[receiver].link;
+    }
+
+    /// What has arrived at a receiver, in order.
+    OfdmaQueue& Inbox(uint32_t receiver)
+    {
+        return m_members.empty() ? queue : m_members[receiver].inbox;
+    }
+
+    /// Whether a receiver lacks some of the block.
+    bool Wants(uint32_t receiver, const OfdmaTransportBlock& block) const
+    {
+        return m_members.empty() || m_members[receiver].inbox.Lacks(block.bytes);
+    }
+
+    /// Whether a receiver lacks some of what is on the air.
+    bool Listens(uint32_t receiver) const;
+
+    /// The nodes that take part in what it has to send.
+    const std::vector<uint32_t>& Listeners() const
+    {
+        return m_listeners;
+    }
+
+    /// Updates a group with the quality, the powers and the queues of its members.
+    void FollowMembers();
     /// Updates the open loop with the path loss, which reference signals are assumed to show.
     void FollowGain(double gain);
     /// The power on this many resource blocks, of `most` watts.
@@ -108,18 +175,20 @@ class OfdmaLink
     /// Sends transport blocks on up to `blocks` resource blocks in the TTI that starts now; returns
     /// the number of resource blocks used.
     uint32_t Compose(uint32_t blocks, double totalWatts);
-    /// Decodes the transport blocks of the TTI that ends now, when `tti` begins: draws from each
-    /// one's error rate whether it arrived, measures the link, and queues the feedback of both.
-    /// `wanted` and `unwanted` are densities in W/Hz for each of the used resource blocks; noise is
-    /// included in the latter.
-    void Received(const double* wanted,
+    /// Decodes the transport blocks of the TTI that ends now, when `tti` begins, at one receiver:
+    /// draws from each one's error rate whether it arrived, and measures the link. `wanted` and
+    /// `unwanted` are densities in W/Hz for each of the used resource blocks; noise is included in
+    /// the latter.
+    void Received(uint32_t receiver,
+                  const double* wanted,
                   const double* unwanted,
                   double density,
                   int64_t tti,
                   ns3::RandomVariableStream& random);
-    /// Delivers the bytes that Received() found to have arrived; the transport blocks then wait
-    /// until their feedback reaches the sender. To be called once the TTI has been traced.
-    void EndTti();
+    /// Delivers the bytes that Received() found to have arrived, and queues the feedback; the
+    /// transport blocks then wait until it reaches the sender. To be called once the TTI has been
+    /// traced.
+    void EndTti(double density, int64_t tti);
     /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W).
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);
     /// Adds a measurement from a reference signal.
@@ -150,12 +219,28 @@ class OfdmaLink
     struct Report
     {
         int64_t due;
-        double quality;
         double density;
         uint32_t sent;
         uint32_t broken;
     };
 
+    struct Quality
+    {
+        int64_t due;
+        double measured;
+    };
+
+    struct Member
+    {
+        OfdmaLink* link; // to it alone
+        OfdmaQueue inbox; // only receives
+    };
+
+    bool AnyLacks(ByteRange bytes) const;
+    void FollowQuality();
+    void GiveUp(const OfdmaTransportBlock& block);
+    template <typename Action>
+    void ForEachCharged(const OfdmaTransportBlock& block, Action action);
     uint32_t Mcs(double density, uint32_t blocks) const;
 
     double Density(uint32_t blocks) const
@@ -167,6 +252,8 @@ class OfdmaLink
     OfdmaCodes& m_codes;
     OfdmaAdaptation m_adaptation;
     uint32_t m_mostOutstanding;
+    std::vector<Member> m_members; // of a group
+    std::vector<uint32_t> m_listeners;
     double m_wattsPerBlock{0}; // by open-loop control
     uint32_t m_used{0};      // resource blocks used in this TTI
     uint32_t m_mcs{0};       // of the latest new transport block
@@ -174,6 +261,7 @@ class OfdmaLink
     std::deque<OfdmaTransportBlock> m_waiting; // for feedback
     std::deque<OfdmaTransportBlock> m_broken;  // to be retransmitted
     std::deque<Report> m_reports;
+    std::deque<Quality> m_qualities;
     std::vector<double> m_sinr;
     OfdmaMeasurement m_measured;
 };

@@ -113,6 +113,16 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
         SendAgain(bytes, tries + 1);
         return;
     }
+    Lose(bytes);
+    if (m_mostTries > 0)
+    {
+        SendAgain(bytes, 0); // the other items are tried again
+    }
+}
+
+void
+OfdmaQueue::Lose(ByteRange bytes)
+{
     if (m_mostTries == 0)
     {
         ForEachWithin(bytes, [](OfdmaItem& item, ByteRange part) {
@@ -121,16 +131,69 @@ OfdmaQueue::GivenUp(ByteRange bytes, uint32_t tries)
         Resolve(bytes);
         return;
     }
-    // The link has failed, and with it the current item; the other items are tried again.
     const auto index = FirstWithin(bytes.begin);
     if (index < m_items.size() && m_items[index].begin <= bytes.begin)
     {
         m_ended.push_back(Remove(index));
     }
-    SendAgain(bytes, 0);
 }
 
-/// Those of these bytes whose items are still in the stream.
+uint64_t
+OfdmaQueue::Next() const
+{
+    if (!m_again.empty())
+    {
+        return m_again.front().bytes.begin;
+    }
+    auto next = m_sent;
+    for (const auto& skipped : m_skipped)
+    {
+        next = skipped.begin <= next ? std::max(next, skipped.end) : next;
+    }
+    return next;
+}
+
+bool
+OfdmaQueue::Lacks(ByteRange bytes) const
+{
+    const auto begin = std::max(bytes.begin, m_resolved);
+    if (begin >= bytes.end)
+    {
+        return false;
+    }
+    const auto beyond = m_resolvedBeyond.upper_bound(begin);
+    return beyond == m_resolvedBeyond.begin() || std::prev(beyond)->second < bytes.end;
+}
+
+void
+OfdmaQueue::Drop(ByteRange item)
+{
+    const auto index = FirstWithin(item.begin);
+    if (index < m_items.size() && m_items[index].begin == item.begin)
+    {
+        Remove(index);
+    }
+}
+
+void
+OfdmaQueue::Forget(const std::function<bool(ByteRange)>& delivered)
+{
+    std::vector<ByteRange> forgotten;
+    std::erase_if(m_again, [&](const auto& again) {
+        const bool had = delivered(again.bytes);
+        if (had)
+        {
+            forgotten.push_back(again.bytes);
+            m_againBytes -= again.bytes.Size();
+        }
+        return had;
+    });
+    for (const auto& bytes : forgotten)
+    {
+        Resolve(bytes);
+    }
+}
+
 void
 OfdmaQueue::SendAgain(ByteRange bytes, uint32_t tries)
 {

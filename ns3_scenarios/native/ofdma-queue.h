@@ -44,6 +44,11 @@ class OfdmaQueue
     /// `mostTries` 0: unacknowledged.
     explicit OfdmaQueue(uint32_t mostTries);
 
+    uint32_t MostTries() const
+    {
+        return m_mostTries;
+    }
+
     void Push(OfdmaItem item, uint64_t size);
     /// Bytes that wait to be sent, for the first time or again.
     uint64_t Waiting() const;
@@ -56,6 +61,20 @@ class OfdmaQueue
     void Arrived(ByteRange bytes);
     /// HARQ gave up on these bytes, after it had given up on them `tries` times before.
     void GivenUp(ByteRange bytes, uint32_t tries);
+    /// HARQ gave up on these bytes for the last time: unacknowledged, they are lost; otherwise the
+    /// link has failed, and with it the item that has the first of them.
+    void Lose(ByteRange bytes);
+    /// Sends those of these bytes again whose items are still in the stream.
+    void SendAgain(ByteRange bytes, uint32_t tries);
+
+    /// The position of what Take() takes next.
+    uint64_t Next() const;
+    /// Whether some of these bytes have been neither delivered nor lost.
+    bool Lacks(ByteRange bytes) const;
+    /// Removes the item at this position, if there is one.
+    void Drop(ByteRange item);
+    /// Counts the ranges that wait to be sent again as delivered where this is true of them.
+    void Forget(const std::function<bool(ByteRange)>& delivered);
 
     /// The items that ended since the last call, in order, complete except for their lost ranges.
     bool HasEnded() const
@@ -93,7 +112,6 @@ class OfdmaQueue
     template <typename Action>
     void ForEachWithin(ByteRange bytes, Action action);
     void Resolve(ByteRange bytes);
-    void SendAgain(ByteRange bytes, uint32_t tries);
     OfdmaItem Remove(std::size_t index);
 
     uint32_t m_mostTries;

@@ -208,6 +208,16 @@ OfdmaRadio::AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bo
     return link;
 }
 
+OfdmaLink&
+OfdmaRadio::AddGroup(const std::vector<OfdmaLink*>& members)
+{
+    const auto band = m_bandOf[members.front()->number];
+    auto& group = m_links.emplace_back(m_links.size(), members, m_settings, *m_codes);
+    m_bandOf.push_back(band);
+    m_bands[band].AddLink(group);
+    return group;
+}
+
 void
 OfdmaRadio::AddNoise(uint32_t band, uint32_t node, std::function<double(Time)> share)
 {
@@ -221,6 +231,13 @@ void
 OfdmaRadio::Push(OfdmaLink& link, OfdmaItem item, uint64_t size)
 {
     link.queue.Push(std::move(item), size);
+    Wake();
+}
+
+void
+OfdmaRadio::PushToGroup(OfdmaLink& group, const std::vector<uint64_t>& ids, uint64_t size)
+{
+    group.Push({}, ids, size);
     Wake();
 }
 
@@ -238,7 +255,12 @@ OfdmaRadio::Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut)
         m_itemCallback(link, item);
         return false;
     }
-    const bool found = link.queue.Cut(id, cut);
+    bool found = link.queue.Cut(id, cut);
+    for (auto group = link.groups.begin(); !found && group != link.groups.end(); ++group)
+    {
+        found = (*group)->CutFrom(link, id, cut);
+        Deliver(**group);
+    }
     Deliver(link); // items that waited for the bytes that are now lost
     return found;
 }
@@ -369,7 +391,21 @@ OfdmaRadio::RefreshGains()
 void
 OfdmaRadio::Deliver(OfdmaLink& link)
 {
-    if (!link.queue.HasEnded())
+    for (uint32_t receiver = 0; receiver < link.Receivers(); ++receiver)
+    {
+        DeliverFrom(link.Inbox(receiver), link.Receiver(receiver));
+    }
+    if (link.IsGroup())
+    {
+        link.queue.TakeEnded(); // a group's transfers are those to its members
+    }
+}
+
+/// Sends the items that ended in an inbox on their way over a link.
+void
+OfdmaRadio::DeliverFrom(OfdmaQueue& inbox, OfdmaLink& link)
+{
+    if (!inbox.HasEnded())
     {
         return;
     }
@@ -377,7 +413,7 @@ OfdmaRadio::Deliver(OfdmaLink& link)
     const auto& to = m_nodes[link.to];
     const auto flight = Seconds(from.place->GetDistanceFrom(to.place) / LIGHT);
     const auto arrival = Simulator::Now() + flight;
-    for (auto& item : link.queue.TakeEnded())
+    for (auto& item : inbox.TakeEnded())
     {
         link.arriving.emplace_back(arrival, std::move(item));
     }

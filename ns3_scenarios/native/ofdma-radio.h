@@ -56,11 +56,17 @@ class OfdmaRadio : public ns3::Object
     /// acknowledged, data on which HARQ gives up is sent again, otherwise it is lost.
     OfdmaLink& AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged);
 
+    /// Adds a group: a link to the receivers of these links, which have one sender and one cell.
+    OfdmaLink& AddGroup(const std::vector<OfdmaLink*>& members);
+
     /// Adds a jammer: noise from a node at its power over a whole band, for the share of each TTI
     /// that `share` returns at its start.
     void AddNoise(uint32_t band, uint32_t node, std::function<double(ns3::Time)> share);
 
     void Push(OfdmaLink& link, OfdmaItem item, uint64_t size);
+    /// Sends the same bytes to all members of a group; `ids` has the transfer to each of them,
+    /// which the item callback and Cut() see as one on the link to that member.
+    void PushToGroup(OfdmaLink& group, const std::vector<uint64_t>& ids, uint64_t size);
     /// Removes a transfer from the link; false if it has ended. One whose last bytes are in flight
     /// ends now, as one that has arrived.
     bool Cut(OfdmaLink& link, uint64_t id, OfdmaItem& cut);
@@ -84,6 +90,7 @@ class OfdmaRadio : public ns3::Object
     int64_t NextTti() const;
     void RefreshGains();
     void Deliver(OfdmaLink& link);
+    void DeliverFrom(OfdmaQueue& inbox, OfdmaLink& link);
     void Arrive(OfdmaLink& link);
 
     ns3::Time m_tti;

@@ -44,7 +44,9 @@ OfdmaScheduler::Free(const OfdmaLink& link) const
 {
     const auto sendsIn = m_sendsIn[link.from];
     return (sendsIn == 0 || sendsIn == link.cell + 1) && !m_receives[link.from] &&
-           m_sendsIn[link.to] == 0;
+           std::all_of(link.Listeners().begin(), link.Listeners().end(), [this](auto node) {
+               return m_sendsIn[node] == 0;
+           });
 }
 
 bool
@@ -55,7 +57,10 @@ OfdmaScheduler::Claim(const OfdmaLink& link)
         return false;
     }
     m_sendsIn[link.from] = link.cell + 1;
-    m_receives[link.to] = true;
+    for (const auto node : link.Listeners())
+    {
+        m_receives[node] = true;
+    }
     return true;
 }
 

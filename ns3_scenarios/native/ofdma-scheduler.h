@@ -34,7 +34,7 @@ class OfdmaScheduler
     uint32_t AddCell();
 
     void Begin(int64_t tti);
-    /// Reserves both nodes for a link, if the half-duplex rule permits it to send in this TTI.
+    /// Reserves the nodes of a link, if the half-duplex rule permits it to send in this TTI.
     bool Claim(const OfdmaLink& link);
     /// Leaves no block of the cell for data in this TTI.
     void Close(uint32_t cell);

@@ -24,7 +24,7 @@ _PROBE = """
 #include <vector>
 namespace ofdma_lab {
 struct Block {
-  uint32_t link, mcs, blocks, transmissions;
+  uint32_t link, receiver, mcs, blocks, transmissions;
   int64_t ns;
   double sinr, errorRate;
   bool arrived;
@@ -47,7 +47,7 @@ struct Probe {
   std::vector<double> soundings; // link, id, ns, airtime, energy
   void Reception(const collapipe::OfdmaReception& r) {
     const auto& b = *r.block;
-    blocks.push_back({r.link->number, b.mcs, b.blocks, b.transmissions,
+    blocks.push_back({r.link->number, r.receiver->to, b.mcs, b.blocks, b.transmissions,
                       ns3::Simulator::Now().GetNanoSeconds(), b.sinr, b.errorRate, b.arrived});
     sinr.insert(sinr.end(), r.sinr, r.sinr + b.blocks);
   }
@@ -91,9 +91,10 @@ def _probe_class() -> Any:
 
 
 class Block(NamedTuple):
-    """A transport block as its receiver saw it."""
+    """A transport block as its receiver saw it; the receiver is a node."""
 
     link: int
+    receiver: int
     mcs: int
     blocks: int
     transmissions: int
@@ -197,6 +198,17 @@ class Lab:
         item.id = transfer
         self.radio.Push(self.of[link], item, size)
 
+    def group(self, *links: int) -> Any:
+        """The group of these links, which have one sender and one cell."""
+        members = interpreter().gbl.std.vector[f"{self.native.OfdmaLink.__cpp_name__}*"]()
+        for link in links:
+            members.push_back(self.of[link])
+        return self.radio.AddGroup(members)
+
+    def multicast(self, group: Any, transfers: Sequence[int], size: int) -> None:
+        """Gives a group something to carry; `transfers` has a number for each member."""
+        self.radio.PushToGroup(group, list(transfers), size)
+
     def cut(self, link: int, transfer: int) -> Any:
         """Takes a transfer out of a link: the item, or None where it has ended."""
         item = self.native.OfdmaItem()
@@ -232,7 +244,17 @@ class Lab:
     def blocks(self) -> list[Block]:
         """Every transport block that was received, in order."""
         return [
-            Block(b.link, b.mcs, b.blocks, b.transmissions, b.ns, b.sinr, b.errorRate, b.arrived)
+            Block(
+                b.link,
+                b.receiver,
+                b.mcs,
+                b.blocks,
+                b.transmissions,
+                b.ns,
+                b.sinr,
+                b.errorRate,
+                b.arrived,
+            )
             for b in self.probe.blocks
         ]
 
