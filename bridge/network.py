@@ -267,10 +267,11 @@ class Multicast(Protocol):
         """Starts one transmission; a transfer for each receiver, in their order.
 
         It goes at the rate of the weakest receiver, and is repeated while any of them lacks a part
-        of it. A receiver whose link fails is dropped, and its transfer is lost; so is one whose
-        transfer is cancelled. The others go on. Where gaps are not repaired, each delivery has its
-        own, and one multicast of their union repairs them all. Multicasts and transfers from `src` to one node
-        arrive in the order in which they were started. Deliveries share a `Delivery.group`.
+        of it. A receiver whose link fails is dropped, and its transfer is lost; one whose transfer
+        is cancelled is dropped too. The others go on. Where gaps are not repaired, each delivery
+        has its own, and one multicast of their union repairs them all. Multicasts and transfers
+        from `src` to one node arrive in the order in which they were started. Deliveries share a
+        `Delivery.group`.
 
         Raises `ValueError` for what `Network.transfer` refuses, and for receivers that no single
         transmission reaches; the message has the reason.

@@ -31,6 +31,7 @@ class _Transfer:
     kind: str
     size_bytes: int
     start_ns: int
+    group: int
     future: asyncio.Future[RadioDelivery]
 
 
@@ -98,9 +99,7 @@ class EpisodeNetwork:
         if size_bytes < 1:
             raise ValueError(f"{src} → {dst}: expected at least one byte, not {size_bytes}")
         transfer = self._begin(src, dst, size_bytes, kind)
-        transfer.future.add_done_callback(
-            lambda done: self._cut(transfer) if done.cancelled() else None
-        )
+        self._cut_if_cancelled(transfer)
         self._send(transfer.number, src, dst, size_bytes)
         return transfer.future
 
@@ -130,12 +129,18 @@ class EpisodeNetwork:
             raise ValueError(f"{src} and {dst} share no radio; {src} reaches {reachable}")
         return radio
 
-    def _begin(self, src: str, dst: str, size_bytes: int, kind: str) -> _Transfer:
+    def _begin(self, src: str, dst: str, size_bytes: int, kind: str, group: int = 0) -> _Transfer:
         future: asyncio.Future[RadioDelivery] = asyncio.get_running_loop().create_future()
         self._count += 1
-        transfer = _Transfer(self._count, src, dst, kind, size_bytes, self.now_ns(), future)
+        now_ns = self.now_ns()
+        transfer = _Transfer(self._count, src, dst, kind, size_bytes, now_ns, group, future)
         self._transfers[transfer.number] = transfer
         return transfer
+
+    def _cut_if_cancelled(self, transfer: _Transfer) -> None:
+        transfer.future.add_done_callback(
+            lambda done: self._cut(transfer) if done.cancelled() else None
+        )
 
     def _send(self, number: int, src: str, dst: str, size_bytes: int) -> None:
         self._episode.Send(number, self._numbers[src], self._numbers[dst], size_bytes)
@@ -173,6 +178,7 @@ class EpisodeNetwork:
             airtime_s=ended.airtime_s,
             energy_j=ended.energy_j,
             extrapolated_bytes=ended.extrapolated_bytes,
+            group=transfer.group,
         )
 
     def _outcome(self, transfer: _Transfer, ended: Ended) -> TransferOutcome:

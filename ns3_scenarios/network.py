@@ -13,7 +13,7 @@ from ns3_scenarios.episode_network import ATTACH_LIMIT_NS, ENDINGS, PROBE_BYTES,
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
-from ns3_scenarios.radios.grants import Grant, GrantedBandwidths
+from ns3_scenarios.radios.grants import GROUP_SIGN, Grant, GrantedBandwidths
 from ns3_scenarios.radios.registry import stack_names, stacks
 from ns3_scenarios.radios.stack import Construction
 from ns3_scenarios.readings import RadioDelivery, RadioLinkState, RadioUsage, ratio, take_ended
@@ -136,6 +136,14 @@ class Ns3Network(EpisodeNetwork):
         self._nodes = {node.name: node for node in spec.nodes}
         self._granted = {pair for stack in chosen if stack.grants_links for pair in stack.pairs()}
         self._bandwidths = GrantedBandwidths(band for stack in chosen for band in stack.bands())
+        self._cell = {
+            pair: band.name
+            for stack in chosen
+            for band in stack.bands()
+            if band.multicast
+            for pair in band.links
+        }
+        self._groups = 0
         self._around = add_interferers(interferer_nodes(spec), episode, native)
         everyone = {**numbers, **self._around}
         for stack in chosen:
@@ -148,25 +156,80 @@ class Ns3Network(EpisodeNetwork):
                 f"{ATTACH_LIMIT_NS * 1e-9:g} s: they are too far away or send too weakly"
             )
 
+    def multicast(
+        self, src: str, receivers: Sequence[str], size_bytes: int, kind: str = ""
+    ) -> list[asyncio.Future[RadioDelivery]]:
+        """Sends the same bytes to several nodes; see `bridge.network.Multicast`.
+
+        OFDMA can do it, over its direct path, to nodes in one cell: a station's or a cluster's.
+        """
+        group = self._group(src, receivers)
+        if size_bytes < 1:
+            to = ", ".join(receivers)
+            raise ValueError(f"{src} → {to}: expected at least one byte, not {size_bytes}")
+        self._groups += 1
+        transfers = {
+            dst: self._begin(src, dst, size_bytes, kind, self._groups) for dst in receivers
+        }
+        for transfer in transfers.values():
+            self._cut_if_cancelled(transfer)
+        if len(group) == 1:
+            self._send(transfers[group[0]].number, src, group[0], size_bytes)
+        else:
+            self._episode.Multicast(
+                [transfers[dst].number for dst in group],
+                self._numbers[src],
+                [self._numbers[dst] for dst in group],
+                size_bytes,
+            )
+        return [transfers[dst].future for dst in receivers]
+
+    def _group(self, src: str, receivers: Sequence[str]) -> list[str]:
+        """The receivers of a multicast in the order of their names; `ValueError` if it can't be."""
+        if not receivers or len(set(receivers)) < len(receivers):
+            named = ", ".join(receivers) or "none"
+            raise ValueError(f"{src}: expected one receiver or more, each once, not {named}")
+        for dst in receivers:
+            radio = self._radio_between(src, dst)
+            if (src, dst) not in self._cell:
+                raise ValueError(
+                    f"{src} → {dst}: {radio} can't multicast as it is set up here; "
+                    "OFDMA can, with transport: direct"
+                )
+        cells = sorted({self._cell[src, dst] for dst in receivers})
+        if len(cells) > 1:
+            raise ValueError(
+                f"{src} → {', '.join(receivers)}: expected the receivers of one cell, "
+                f"not of {' and '.join(cells)}; send a multicast in each"
+            )
+        return sorted(receivers)
+
     def apply(self, grants: Sequence[Grant]) -> None:
-        for grant in grants:
-            self._radio_between(grant.src, grant.dst)
+        groups = {(g.src, g.dst): self._named(g.src, g.dst) for g in grants}
         for grant in grants:
             self._check_power(grant)
-        to_links = [g for g in grants if (g.src, g.dst) in self._granted]
-        powers = self._node_powers([g for g in grants if (g.src, g.dst) not in self._granted])
+        to_links = [g for g in grants if groups[g.src, g.dst] or (g.src, g.dst) in self._granted]
+        powers = self._node_powers([g for g in grants if g not in to_links])
         bandwidths = self._bandwidths.with_grants(to_links)
         # Nothing is changed before all grants are checked.
         for (name, radio), watts in powers.items():
             self._episode.SetTxPower(self._numbers[name], radio, watts)
         self._bandwidths.take(bandwidths)
         for grant in to_links:
-            self._episode.Grant(
-                self._numbers[grant.src],
-                self._numbers[grant.dst],
-                _UNCHANGED if grant.tx_power_w is None else grant.tx_power_w,
-                _UNCHANGED if grant.bandwidth_hz is None else grant.bandwidth_hz / BLOCK_HZ,
-            )
+            src, to = self._numbers[grant.src], groups[grant.src, grant.dst]
+            watts = _UNCHANGED if grant.tx_power_w is None else grant.tx_power_w
+            blocks = _UNCHANGED if grant.bandwidth_hz is None else grant.bandwidth_hz / BLOCK_HZ
+            if to:
+                self._episode.GrantGroup(src, [self._numbers[dst] for dst in to], watts, blocks)
+            else:
+                self._episode.Grant(src, self._numbers[grant.dst], watts, blocks)
+
+    def _named(self, src: str, dst: str) -> list[str]:
+        """The group that the receiver of a grant names; empty for a node."""
+        if GROUP_SIGN in dst and dst not in self._numbers:
+            return self._group(src, dst.split(GROUP_SIGN))
+        self._radio_between(src, dst)
+        return []
 
     async def sound(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Measures the links of these pairs; the results are in `link_state` afterwards.

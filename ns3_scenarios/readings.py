@@ -43,7 +43,9 @@ class RadioDelivery:
     """The result of one transfer; see `bridge.network.Delivery`.
 
     Airtime, energy, SINR, power and bandwidth are those of the frames and transport blocks with the
-    transfer's bytes, by its share of their bytes. SINR, power and bandwidth are means weighted by
+    transfer's bytes, by its share of their bytes; those of a multicast are divided equally among
+    the receivers that lacked the block. `group` is the number that the deliveries of one multicast
+    share, 0 for others. SINR, power and bandwidth are means weighted by
     airtime, nan if there is none. `extrapolated_bytes` were not simulated; see
     `ns3_scenarios.scenario.ScenarioSpec.fidelity`.
     """
@@ -64,6 +66,7 @@ class RadioDelivery:
     airtime_s: float
     energy_j: float
     extrapolated_bytes: int = 0
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)

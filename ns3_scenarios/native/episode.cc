@@ -10,6 +10,7 @@
 #include "ns3/neighbor-cache-helper.h"
 #include "ns3/simulator.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace collapipe
@@ -293,7 +294,15 @@ Episode::Now() const
 int
 Episode::Advance(int64_t until)
 {
-    return m_sampling ? m_sampling->Advance(until) : m_records.clock.Advance(until);
+    // Multicasts are not extrapolated, nor is anything beside them.
+    const bool whole = std::any_of(m_ofdma.begin(), m_ofdma.end(), [](const auto& ofdma) {
+        return ofdma->Multicasts();
+    });
+    if (whole)
+    {
+        SampleAnew();
+    }
+    return m_sampling && !whole ? m_sampling->Advance(until) : m_records.clock.Advance(until);
 }
 
 void

@@ -14,6 +14,8 @@
 #include "ns3/pointer.h"
 #include "ns3/simple-channel.h"
 
+#include <algorithm>
+
 namespace collapipe
 {
 
@@ -342,6 +344,14 @@ OfdmaCells::Multicast(const std::vector<uint64_t>& ids,
         m_cells->byPair.at({src, dsts[i]})->stream->Join(ids[i], group);
     }
     m_cells->radio->PushToGroup(group, ids, size);
+}
+
+bool
+OfdmaCells::Multicasts() const
+{
+    return std::any_of(m_cells->groups.begin(), m_cells->groups.end(), [](const auto& group) {
+        return group.second->queue.Unresolved() > 0;
+    });
 }
 
 void

@@ -74,6 +74,8 @@ class OfdmaCells
                    uint32_t src,
                    const std::vector<uint32_t>& dsts,
                    uint64_t size);
+    /// Whether a multicast is under way.
+    bool Multicasts() const;
     /// As Grant(), for what is sent to these nodes together.
     void GrantGroup(uint32_t src,
                     const std::vector<uint32_t>& dsts,

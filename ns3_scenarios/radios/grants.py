@@ -8,6 +8,9 @@ from typing import Protocol
 from ns3_scenarios.radios.stack import RadioBand
 from ns3_scenarios.scenario import Pair
 
+#: Joins the receivers of a multicast in the `dst` of a grant, as `bridge.network.group_name` does.
+GROUP_SIGN = "+"
+
 
 class Grant(Protocol):
     """What a plan gives one directed link; None leaves a quantity as it is."""
@@ -15,7 +18,10 @@ class Grant(Protocol):
     @property
     def src(self) -> str: ...
     @property
-    def dst(self) -> str: ...
+    def dst(self) -> str:
+        """A node, or the receivers of a multicast, joined by `GROUP_SIGN`."""
+        ...
+
     @property
     def tx_power_w(self) -> float | None: ...
     @property
@@ -35,25 +41,29 @@ class GrantedBandwidths:
         for grant in grants:
             if grant.bandwidth_hz is None:
                 continue
-            most_hz = self._band[grant.src, grant.dst].bandwidth_hz
+            most_hz = self.band_of(grant.src, grant.dst).bandwidth_hz
             if not 0 < grant.bandwidth_hz <= most_hz * (1 + 1e-9):
                 raise ValueError(
                     f"{grant.src} → {grant.dst}: expected a bandwidth above 0 and up to "
                     f"{most_hz:g} Hz, not {grant.bandwidth_hz:g} Hz"
                 )
             granted[grant.src, grant.dst] = grant.bandwidth_hz
-        touched = {band.name: band for band in (self._band[g.src, g.dst] for g in grants)}
+        touched = {band.name: band for band in (self.band_of(g.src, g.dst) for g in grants)}
         for band in touched.values():
-            _check(band, granted)
+            _check(band, {p: hz for p, hz in granted.items() if self.band_of(*p) is band})
         return granted
+
+    def band_of(self, src: str, dst: str) -> RadioBand:
+        """The band of a link, or of a group of receivers, which are all in one."""
+        first = dst if (src, dst) in self._band else dst.split(GROUP_SIGN)[0]
+        return self._band[src, first]
 
     def take(self, granted: Mapping[Pair, float]) -> None:
         """Makes what `with_grants` returned the granted bandwidths."""
         self._granted_hz = dict(granted)
 
 
-def _check(band: RadioBand, granted: Mapping[Pair, float]) -> None:
-    shares = {pair: granted[pair] for pair in band.links if pair in granted}
+def _check(band: RadioBand, shares: Mapping[Pair, float]) -> None:
     if sum(shares.values()) > band.bandwidth_hz * (1 + 1e-9):
         each = ", ".join(f"{src} → {dst} {hz:g}" for (src, dst), hz in shares.items())
         raise ValueError(

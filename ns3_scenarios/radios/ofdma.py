@@ -137,6 +137,7 @@ class OfdmaStack:
                 replies=_TCP_REPLIES if transport == "tcp" else 0.0,
                 repeat_s=_HARQ_RTT_S,
                 least_hz=BLOCK_HZ,
+                multicast=transport == "direct",
             )
 
     def untraced(self, kinds: Sequence[str]) -> Iterator[str]:

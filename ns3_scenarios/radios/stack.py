@@ -42,7 +42,8 @@ class RadioBand:
     its link for `overhead` times its airtime and arrives `latency_s` later; its receiver sends
     acknowledgements for `replies` times its airtime. Where `repeat_s` is not 0, it is the delay of
     a retransmission. `least_hz` is the narrowest part of the band into which a sender can put its
-    power; 0 where it always uses all of it.
+    power; 0 where it always uses all of it. With `multicast`, one transmission can be for several
+    receivers.
     """
 
     name: str
@@ -61,6 +62,7 @@ class RadioBand:
     replies: float = 0.0
     repeat_s: float = 0.0
     least_hz: float = 0.0
+    multicast: bool = False
 
 
 class RadioStack(Protocol):
