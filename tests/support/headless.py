@@ -18,9 +18,13 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium; without one the test is skipped, or fails in CI."""
+    """A headless Chromium; without one the test is skipped, or fails in CI.
+
+    Playwright's event loop counts as running in this thread until the fixture ends, and a
+    simulation can't run within another loop. So the fixture must end with its module.
+    """
     program = shutil.which("chromium")
     if program is None:
         _without("there is no Chromium: apt-get install chromium")
