@@ -51,7 +51,7 @@ def load(*directories: str | Path) -> Runs:
     unfinished = [
         f"{run.directory} has {run.rounds} of {run.planned_rounds} rounds"
         for run in found.runs
-        if run.rounds < run.planned_rounds
+        if not run.is_finished
     ]
     if unfinished:
         _warn("not finished; the rounds so far were loaded", unfinished)

@@ -63,6 +63,11 @@ class Run:
         return planned if isinstance(planned, int) else self.rounds
 
     @property
+    def is_finished(self) -> bool:
+        """Whether it has all rounds that the study asks for."""
+        return self.rounds >= self.planned_rounds
+
+    @property
     def plans(self) -> list[dict[str, Any]]:
         """The plan of each round as plain data, with the scheme's explanation.
 

@@ -94,8 +94,8 @@ _KINDS = (
         "energy",
         "Energy of the devices",
         "Above, the mean energy of each device in a round by component, and its budget. Below, one "
-        "run over rounds: all devices together, and the virtual queues, which say by how many "
-        "budgets each has been exceeded so far (without queues: the energy of each device).",
+        "run over rounds: all devices together, and the virtual queue of each node, which says how "
+        "far its energy is beyond its budgets so far (without queues: the energy of each device).",
         "analysis.figures.energy:energy",
     ),
     FigureKind(

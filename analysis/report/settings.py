@@ -48,7 +48,7 @@ def compare_runs(runs: Runs) -> Compared:
         return Compared(None, ())
     members = []
     left_out: dict[str, list[str]] = {}
-    finished = [each for each in runs if is_finished(each.runs[0])] or list(runs)
+    finished = [each for each in runs if each.runs[0].is_finished] or list(runs)
     tasks = [_task(each) for each in finished]
     task = max(tasks, key=tasks.count)
     place_of = dict(zip((run.name for run in runs.runs), points(runs.runs), strict=True))
@@ -68,12 +68,6 @@ def compare_runs(runs: Runs) -> Compared:
             members.append(ComparedRun(key[0], each))
     notes = [f"not in the comparison ({why}): {some_of(of)}" for why, of in left_out.items()]
     return Compared(compare(members) if len(members) > 1 else None, tuple(notes))
-
-
-def is_finished(run: Run) -> bool:
-    """Whether a run has all the rounds of its study."""
-    expected = run.study.get("rounds")
-    return not isinstance(expected, int) or run.rounds >= expected
 
 
 def _task(run: Runs) -> tuple[str, TaskMetric]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from analysis.compare import Comparison, TaskMetric, ends, losses
 from analysis.load import Runs
-from analysis.report.settings import is_finished
 from analysis.report.tables import format_number, records
 
 #: The metrics that the summary has a sentence about, with their subjects.
@@ -94,9 +93,9 @@ def results(runs: Runs, comparison: Comparison | None) -> list[str]:
 def unfinished(runs: Runs) -> list[str]:
     """A line for each run that has fewer rounds than its study."""
     return [
-        f"{run.name} is not finished: it has {run.rounds} of {run.study['rounds']} rounds"
+        f"{run.name} is not finished: it has {run.rounds} of {run.planned_rounds} rounds"
         for run in runs.runs
-        if not is_finished(run)
+        if not run.is_finished
     ]
 
 
