@@ -83,7 +83,9 @@ class EventFiles:
         try:
             make_folder(folder)
         except OSError as error:
-            what = f"{folder}: {error.strerror or error}"
+            is_file = isinstance(error, FileExistsError)
+            reason = "is no directory" if is_file else error.strerror or str(error)
+            what = f"{folder}: {reason}"
             raise StudyError(study, [Problem("--tensorboard", what)]) from None
 
     def update(self, directory: Path) -> None:
