@@ -276,8 +276,9 @@ def _wrong_after_a_kill(place: Path, whole: Path) -> str:
         return str(error)
     undisturbed = analysis.load(whole)
     for table in TABLES:
-        frame: pd.DataFrame = getattr(undisturbed, table)
-        if different := different_columns(getattr(run, table), frame[frame["round"] < done]):
+        # The two have other names, those of their directories.
+        frame, expected = (getattr(each, table).drop(columns="run") for each in (run, undisturbed))
+        if different := different_columns(frame, expected[expected["round"] < done]):
             return f"{table} has other {', '.join(different)}"
     return "" if run.plans == undisturbed.plans[:done] else "other plans"
 

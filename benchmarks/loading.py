@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -181,15 +180,23 @@ def measure_here(way: str, campaign: Path) -> dict[str, float]:
         frame = _scan(campaign) if runs is None else _read(runs, way)
         total = int(frame.groupby(GROUP, observed=True)["bytes"].sum().sum())
     ended = _now()
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "load_s": loaded[0] - began[0],
         "load_cpu_s": loaded[1] - began[1],
         "read_s": ended[0] - loaded[0],
         "read_cpu_s": ended[1] - loaded[1],
-        "peak_mb": peak_kib * 1024 / 1e6,
+        "peak_mb": _peak_kib() * 1024 / 1e6,
         "total": total,
     }
+
+
+def _peak_kib() -> int:
+    """The peak memory of this process since it began (KiB).
+
+    `ru_maxrss` would include that of the process which started this one: Linux keeps it.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _now() -> tuple[float, float]:
