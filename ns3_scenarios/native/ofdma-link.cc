@@ -136,6 +136,7 @@ OfdmaLink::FollowMembers()
     FollowQuality();
     m_listeners.clear();
     double most = 0;
+    double mostInBand = 0;
     double mostPerBlock = 0;
     bool open = true;
     for (const auto& [link, inbox] : m_members)
@@ -145,12 +146,13 @@ OfdmaLink::FollowMembers()
             m_listeners.push_back(link->to);
         }
         most = std::max(most, link->watts);
+        mostInBand = std::max(mostInBand, link->Watts(m_sinr.size(), link->watts));
         mostPerBlock = std::max(mostPerBlock, link->m_wattsPerBlock);
         open = open && link->openLoop.p0 > 0;
     }
     if (!powerGranted)
     {
-        watts = most;
+        watts = open ? most : mostInBand;
         openLoop = open ? m_members.front().link->openLoop : OfdmaOpenLoop{};
         m_wattsPerBlock = mostPerBlock;
     }

@@ -21,6 +21,7 @@ from bridge.network import GROUP_SIGN, Multicast, group_name
 from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network, runtime
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
+from ns3_scenarios.power import OpenLoop
 from ns3_scenarios.radios import grants
 from ns3_scenarios.readings import RadioDelivery
 from ns3_scenarios.scenario import LteSpec, OfdmaSpec, ScenarioSpec, WifiSpec
@@ -405,6 +406,30 @@ def test_a_grant_can_name_the_group() -> None:
             run(net, main(net, share))
     assert took_ns[1] == pytest.approx(2 * took_ns[0], rel=0.05)
     assert powers == [pytest.approx(1.0), pytest.approx(0.25)]
+
+
+def test_a_group_without_a_grant_has_the_highest_power_of_the_links_to_its_receivers() -> None:
+    """By open-loop control that is the power which the receiver with the highest loss needs."""
+    devices = tuple(f"c0.d{n}" for n in range(3))
+    power = OpenLoop(p0_dbm=-100.0, alpha=0.8)
+    with closing(network.build(ofdma(1, 3, d2d=OfdmaSpec(power=power)))) as net:
+
+        async def main() -> tuple[list[float], list[float]]:
+            alone = [await net.transfer("c0.cu", device, 90_000) for device in devices]
+            controlled = await asyncio.gather(*net.multicast("c0.cu", devices, 90_000))
+            net.apply([LinkPlan("c0.cu", "c0.d1", 0.05, None)])
+            granted = await asyncio.gather(*net.multicast("c0.cu", devices, 90_000))
+            assert [d.tx_power_w for d in granted] == [pytest.approx(0.05)] * 3
+            net.apply([LinkPlan("c0.cu", device, 0.02, None) for device in devices])
+            lowered = await asyncio.gather(*net.multicast("c0.cu", devices, 90_000))
+            assert [d.tx_power_w for d in lowered] == [pytest.approx(0.02)] * 3
+            return [d.tx_power_w for d in alone], [d.tx_power_w for d in controlled]
+
+        alone_w, together_w = run(net, main())
+    assert len({round(watts, 12) for watts in alone_w}) == 3
+    # Powers are means over the blocks used, which differ a little in the last TTI.
+    assert together_w == [pytest.approx(max(alone_w), rel=0.01)] * 3
+    assert sorted(alone_w)[1] < 0.98 * max(alone_w)
 
 
 @pytest.mark.parametrize(
