@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 import analysis
 from collapipe_ns3.cli.app import app
+from collapipe_ns3.cli.tensorboard import EventFiles
+from collapipe_ns3.problems import StudyError
 from run_directory.whole import rounds_done
 
 pytest.importorskip("tensorboard")
@@ -158,3 +160,9 @@ def test_two_runs_for_one_folder_are_refused(tmp_path: Path) -> None:
     assert "several runs would be written to" in said
     assert "give each its own --out" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match="--tensorboard: .*file: is no directory"):
+        EventFiles("quickstart", tmp_path / "file", [])
