@@ -71,10 +71,10 @@ def _notebook_line(rounds: int) -> Show:
 
 def _round_line(step: Progress, rounds: int, console: Console) -> None:
     if step.step == step.steps:
-        text = f"round {step.round + 1}/{rounds}: {_state(step)}"
+        # The loss of the round itself is the mean over its steps.
+        text = f"round {step.round + 1}/{rounds}: {_state(step)} (last step)"
         console.print(text, markup=False, soft_wrap=True)
 
 
 def _state(step: Progress) -> str:
-    """The loss is the one of this local step; the one of a round is the mean over its steps."""
-    return f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f} (last step)"
+    return f"{step.simulated_s:.2f} s simulated, loss {step.loss:.3f}"

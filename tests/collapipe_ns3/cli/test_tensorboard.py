@@ -164,5 +164,5 @@ def test_two_runs_for_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StudyError, match="--tensorboard: .*file: is no directory"):
+    with pytest.raises(StudyError, match=r"--tensorboard: .*file: is no directory"):
         EventFiles("quickstart", tmp_path / "file", [])

@@ -144,6 +144,6 @@ def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch: pytest.Mon
         show(step(0, 1))
         show(step(1, 2))
     assert shown_lines == [
-        "round 1/2, step 1/2: 1.25 s simulated, loss 3.000 (last step)",
-        "round 2/2, step 2/2: 2.50 s simulated, loss 3.000 (last step)",
+        "round 1/2, step 1/2: 1.25 s simulated, loss 3.000",
+        "round 2/2, step 2/2: 2.50 s simulated, loss 3.000",
     ]
