@@ -27,7 +27,6 @@ from analysis.figures.style import (
     GREY,
     CannotDraw,
     Width,
-    expect_devices,
     new_figure,
     number_rounds,
     styled,
@@ -65,7 +64,6 @@ def energy(
     Raises `CannotDraw` where there is no device, no such run, and where `most_devices` is less
     than 1.
     """
-    expect_devices(most_devices)
     settings = settings_of(runs)
     tables = [mean_energy(setting) for setting in settings]
     if not any(len(table) for table in tables):

@@ -22,7 +22,6 @@ from analysis.figures.style import (
     BLACK,
     CannotDraw,
     Width,
-    expect_devices,
     legend_columns,
     new_figure,
     scheme_style,
@@ -47,7 +46,6 @@ def memory(runs: Runs, *, width: Width = "page", most_devices: int = 40) -> Figu
     and points of a grid are in separate panels. Raises `CannotDraw` where no device held a
     part, and where `most_devices` is less than 1.
     """
-    expect_devices(most_devices)
     settings = settings_of(runs)
     peaks = [peak_memory(setting.runs) for setting in settings]
     drawn = [(setting, table) for setting, table in zip(settings, peaks, strict=True) if len(table)]

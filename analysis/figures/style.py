@@ -145,12 +145,6 @@ def new_figure(width: Width, height_in: float) -> Figure:
     return Figure(figsize=(WIDTHS_IN[width], height_in), layout="constrained")
 
 
-def expect_devices(most: int) -> None:
-    """Raises `CannotDraw` where a figure is to show less than one device."""
-    if most < 1:
-        raise CannotDraw(f"most_devices: expected 1 or more, not {most}")
-
-
 def number_rounds(axes: Axes) -> None:
     """Whole numbers on the axis of rounds, also where there is only one round."""
     axes.set_xlabel("round")

@@ -110,13 +110,6 @@ def test_runs_without_parts_on_devices_are_refused(tmp_path: Path) -> None:
         draw("memory", run)
 
 
-@pytest.mark.parametrize("name", ["memory", "energy"])
-def test_less_than_one_device_is_refused(tmp_path: Path, name: str) -> None:
-    runs = analysis.load(write_run(tmp_path / "run"))
-    with pytest.raises(CannotDraw, match="expected 1 or more, not 0"):
-        draw(name, runs, most_devices=0)
-
-
 def test_an_unknown_figure_is_answered_with_all_names(tmp_path: Path) -> None:
     runs = analysis.load(write_run(tmp_path / "run"))
     with pytest.raises(KeyError, match=r"no figure 'memroy'; there are timeline, .*memory"):
