@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +142,7 @@ def shown_part(tab: Page) -> tuple[float, float]:
 
 
 def test_a_timeline_of_ten_thousand_bars_follows_the_wheel(
-    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+    chromium: Browser, file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """From a wheel event to the frame after the one that it caused, at the 95th percentile."""
     nodes = [f"c0.d{number}" for number in range(10)]
@@ -164,41 +163,39 @@ def test_a_timeline_of_ten_thousand_bars_follows_the_wheel(
         computes=computes,
         transfers=transfers,
     )
+    with opened(chromium, file) as tab:
+        few = turned_wheel(tab)
     with opened(chromium, written(tmp_path_factory, run)) as tab:
         status = tab.locator("#timeline-status").inner_text()
         assert int(status.split(": ")[1].split(" bars")[0].replace(",", "")) >= 10_000
-        tab.evaluate(
-            """() => {
-              const measure = (event) => requestAnimationFrame(() => requestAnimationFrame(
-                (now) => window.delays.push(performance.now() - event.timeStamp)));
-              document.getElementById("chart").addEventListener("wheel", measure, true);
-            }"""
-        )
-        chart = tab.locator("#chart")
-        chart.scroll_into_view_if_needed()
-        box = chart.bounding_box()
-        assert box is not None
-        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        percentiles: list[float] = []
-        # In an attempt, other processes may have had the processors.
-        while len(percentiles) < 3 and min(percentiles, default=math.inf) > 200:
-            delays = turned_wheel(tab)
-            percentiles.append(float(np.percentile(delays, 95)))
-            print(f"95th percentile {percentiles[-1]:.0f} ms, median {np.median(delays):.0f} ms")
-    assert min(percentiles) <= 200
+        many = turned_wheel(tab)
+    print(f"95th percentile of the delay: {many:.0f} ms; with a few bars {few:.0f} ms")
+    # With few bars, the delay shows how busy the machine is; about 50 ms where it is not.
+    assert many <= max(200, 4 * few)
 
 
-def turned_wheel(tab: Page) -> list[float]:
-    """The delays (ms) that the page has measured of 48 wheel events, which change what it shows."""
-    tab.evaluate("window.delays = []")
+def turned_wheel(tab: Page) -> float:
+    """The 95th percentile of the delays (ms) of 48 wheel events, which change what is shown."""
+    tab.evaluate(
+        """() => {
+          window.delays = [];
+          const measure = (event) => requestAnimationFrame(() => requestAnimationFrame(
+            (now) => window.delays.push(performance.now() - event.timeStamp)));
+          document.getElementById("chart").addEventListener("wheel", measure, true);
+        }"""
+    )
+    chart = tab.locator("#chart")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     seen = set()
     for number in range(48):
         tab.mouse.wheel(0, -60 if number % 4 < 2 else 60)
         tab.wait_for_function("(count) => window.delays.length > count", arg=number)
         seen.add(shown_part(tab))
     assert len(seen) >= 3, "the wheel changed nothing"
-    delays: list[float] = tab.evaluate("window.delays")
-    return delays
+    return float(np.percentile(tab.evaluate("window.delays"), 95))
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
