@@ -202,9 +202,10 @@ def test_the_figure_has_the_ratios_of_the_files() -> None:
     energy = dict(zip(panels[2].get_legend_handles_labels()[1], panels[2].containers, strict=True))
     line, _, (interval,) = energy["titanic"].lines
     mobile = list(found).index("mobile")
-    assert line.get_xdata()[mobile] == pytest.approx(1 - 0.6092)
+    # As docs/results.md has it: -60.92±0.40 %.
+    assert line.get_xdata()[mobile] == pytest.approx(1 - 0.6092, abs=5e-5)
     (left, _), (right, _) = interval.get_segments()[mobile]
-    assert (left, right) == pytest.approx((1 - 0.6132, 1 - 0.6052))
+    assert (left, right) == pytest.approx((1 - 0.6132, 1 - 0.6052), abs=1e-4)
 
 
 def test_the_code_and_the_libraries_are_named() -> None:
