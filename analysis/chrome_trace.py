@@ -22,7 +22,7 @@ from analysis.round_timeline import (
     round_bars,
     round_phases,
 )
-from run_directory.roles import Role, role
+from run_directory.roles import Role, role_or_none
 
 __all__ = ["chrome_trace", "lanes"]
 
@@ -104,7 +104,9 @@ def _with_threads(bars: pd.DataFrame) -> pd.DataFrame:
     """The bars with `start_ns`, `end_ns`, and the `thread`, `pid` and `tid` of each."""
     bars = bars.reset_index(drop=True)
     bars["start_ns"], bars["end_ns"] = nanoseconds(bars["start_s"]), nanoseconds(bars["end_s"])
-    nodes = sorted(nodes_in_order(bars), key=lambda node: not _is_base_station(node))
+    nodes = sorted(
+        nodes_in_order(bars), key=lambda node: role_or_none(node) is not Role.BASE_STATION
+    )
     pids = {node: pid for pid, node in enumerate(nodes, _ROUNDS_PROCESS + 1)}
     threads: dict[Any, _Thread] = {}
     for (node, track), own in bars.groupby(["node", "track"], sort=False):
@@ -219,13 +221,6 @@ def _arguments(bar: dict[Hashable, Any]) -> dict[str, Any]:
 def _known(values: dict[str, Any]) -> dict[str, Any]:
     """The values without nan and infinity, which JSON does not have."""
     return {k: v for k, v in values.items() if not isinstance(v, float) or math.isfinite(v)}
-
-
-def _is_base_station(node: str) -> bool:
-    try:
-        return role(node) is Role.BASE_STATION
-    except ValueError:
-        return False
 
 
 def _json(value: Any) -> str:

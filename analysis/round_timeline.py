@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import Runs
-from run_directory.roles import Role, role
+from run_directory.roles import Role, role_or_none
 
 __all__ = [
     "BAR_COLUMNS",
@@ -181,7 +181,7 @@ def nodes_in_order(bars: pd.DataFrame) -> list[str]:
     places = dict(zip(map(str, first.index), pairs, strict=True))
 
     def position(node: str) -> tuple[int, int, int, int, tuple[int, ...], str]:
-        what = _role(node)
+        what = role_or_none(node)
         group = 1 if what is None else 2 if what is Role.BASE_STATION else 0
         member = 0 if what is Role.CONTROL_UNIT else 1 if node in places else 2
         pipeline, stage = places.get(node, (0, 0)) if member == 1 else (0, 0)
@@ -387,17 +387,9 @@ def _length_ns(intervals: Iterable[_Interval]) -> int:
     return sum(end - start for start, end in intervals)
 
 
-def _role(node: str) -> Role | None:
-    """What a node is; None for one whose name does not say."""
-    try:
-        return role(node)
-    except ValueError:
-        return None
-
-
 def _cluster(node: str) -> int:
     """The number of a node's cluster; -1 for a node outside clusters."""
-    in_cluster = _role(node) in (Role.CONTROL_UNIT, Role.DEVICE)
+    in_cluster = role_or_none(node) in (Role.CONTROL_UNIT, Role.DEVICE)
     return int(_digits(node)[0]) if in_cluster else -1
 
 

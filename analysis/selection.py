@@ -79,7 +79,7 @@ def scan(
     selected = expression(where, dataset.schema, table)
     try:
         return dataset.to_table(columns=names, filter=selected)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:  # of a user's own expression
         unknown = re.match(r"No match for FieldRef\.Name\((.*?)\) in ", str(error))
         if unknown:
             known(unknown[1], dataset.schema.names, "column", table)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.places import CELLS
+from analysis.round_timeline import PHASES
 from analysis.run import Run
 from run_directory.files import append, make_folder, replace
 from run_directory.whole import STUDY, rounds_done, table_file
@@ -43,7 +44,6 @@ _TAGS = {
     "rx_energy_j": "energy/receiving_j",
     "peak_device_memory_bytes": "memory/peak_device_bytes",
 }
-_PHASES = ("sounding", "broadcast", "pipeline", "gather", "upload", "aggregate")
 _TEST = "test_"
 
 
@@ -138,7 +138,7 @@ def _scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     A value that is not a number is kept where it says that training diverged, in the loss and the
     task's metrics; elsewhere it was not measured.
     """
-    tags = {**{f"{phase}_s": f"phases/{phase}_s" for phase in _PHASES}, **_TAGS}
+    tags = {**{f"{phase}_s": f"phases/{phase}_s" for phase in PHASES}, **_TAGS}
     metrics = [key for key in row if key.startswith(_TEST)]
     tags |= {key: f"test/{key.removeprefix(_TEST)}" for key in metrics}
     if not metrics:  # in runs of earlier versions

@@ -43,11 +43,13 @@ class Finished:
     @property
     def over_ns3(self) -> Mapping[str, Mapping[str, Any]]:
         """The results of the seeds that were run over ns-3, by seed."""
-        return self.stored["over_ns3"]  # type: ignore[no-any-return]
+        seeds: Mapping[str, Mapping[str, Any]] = self.stored["over_ns3"]
+        return seeds
 
     @property
     def central(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.stored["central"]  # type: ignore[no-any-return]
+        seeds: Mapping[str, Mapping[str, Any]] = self.stored["central"]
+        return seeds
 
     def values(self, kind: Mapping[str, Mapping[str, Any]]) -> list[float]:
         """The main metric on the test split of each seed."""

@@ -28,7 +28,12 @@ def role(node: str) -> Role:
 
     Raises `ValueError` for other names, such as those of interferers, which users choose.
     """
-    for found, names in _NAMES.items():
-        if names.fullmatch(node):
-            return found
-    raise ValueError(f"expected the name of a node such as bs, c0.cu or c0.d0, not {node!r}")
+    found = role_or_none(node)
+    if found is None:
+        raise ValueError(f"expected the name of a node such as bs, c0.cu or c0.d0, not {node!r}")
+    return found
+
+
+def role_or_none(node: str) -> Role | None:
+    """As `role`, with None for other names."""
+    return next((found for found, names in _NAMES.items() if names.fullmatch(node)), None)

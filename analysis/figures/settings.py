@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.differences import unexplained
 from analysis.figures.style import CannotDraw
 from analysis.load import Run, Runs
-from run_directory.roles import Role, role
+from run_directory.roles import Role, role_or_none
 
 __all__ = [
     "Setting",
@@ -82,10 +82,7 @@ def chosen(runs: Runs, name: str | None) -> Runs:
 
 def is_device(node: str) -> bool:
     """Whether a node's name is that of a device of a cluster."""
-    try:
-        return role(node) is Role.DEVICE
-    except ValueError:  # an interferer
-        return False
+    return role_or_none(node) is Role.DEVICE
 
 
 def by_number(nodes: Iterable[str]) -> list[str]:
