@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_specs import specs
 from torch import Tensor, nn
 
 from collapipe_ns3.costs.measured import Bench, _kind, measure_parts
@@ -17,24 +18,7 @@ from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.split_model import SplitModel
 
-SPECS = st.builds(
-    ModelSpec,
-    source_vocabulary=st.integers(5, 40),
-    target_vocabulary=st.integers(5, 40),
-    width=st.sampled_from([8, 16]),
-    heads=st.sampled_from([2, 4]),
-    feed_forward=st.integers(4, 64),
-    encoder_blocks=st.integers(1, 3),
-    decoder_blocks=st.integers(1, 2),
-    max_length=st.integers(4, 30),
-    norm=st.sampled_from(["pre", "post"]),
-    dropout=st.sampled_from([0.0, 0.1]),
-    tied_output=st.booleans(),
-    head=st.sampled_from(["decoder", "sequence", "token"]),
-    classes=st.integers(2, 9),
-    pooling=st.sampled_from(["mean", "first"]),
-    label_smoothing=st.sampled_from([0.0, 0.1]),
-)
+SPECS = specs(st.integers(4, 30))
 
 
 def batch(labels: str) -> Batch:
