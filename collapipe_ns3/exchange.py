@@ -1,7 +1,8 @@
 """How parameters travel in a round, as data: which shipments, from whom to whom, after what.
 
 Before its local steps a pipeline needs the global model's parameters on its nodes, and afterwards
-the base station needs those that it has trained. A plan without an exchange has that of `star`.
+the base station needs those that it has trained. A plan without an exchange has that of `collapipe_ns3.arrangement` with
+its defaults.
 
 An exchange is checked before it is executed, by a dry run (`exchange_problems`). Engine and event
 graph both execute its legs (`legs`), and read the ends of phases from them (`phase_ends_ns`).
@@ -16,6 +17,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, Self
 
+from bridge.formats import FP32, ParameterFormat
 from bridge.network import TransferKind
 from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, state_route
 from collapipe_ns3.phases import Phase
@@ -122,11 +124,13 @@ class Shipment:
     trained: bool = False
     after: tuple[str, ...] = ()
     after_training: tuple[PipelineId, ...] = ()
+    format: ParameterFormat = FP32
 
     def __str__(self) -> str:
         what = f"trained {self.units} of" if self.trained else f"{self.units} for"
         whose = " and ".join(map(str, self.pipelines))
         text = f"{self.name}: {self.src} → {', '.join(self.receivers)}, {what} {whose}"
+        text += "" if self.format == FP32 else f" in {self.format}"
         waits = [*self.after, *map(_training, self.after_training)]
         return f"{text}, after {', '.join(waits)}" if waits else text
 
@@ -141,14 +145,21 @@ class Exchange:
 
     Of shipments that may begin at the same instant, those of earlier pipelines begin first, and
     those of one pipeline in the order of the list.
+
+    With `chunk_bytes` the exchange is *streamed*: every shipment travels in chunks of at most so
+    many bytes, each of which begins as soon as its sender has it; a stage begins when its own units
+    are there, and what it has trained may leave after its own last step. Without, a shipment begins
+    when its sender has all of it, and a pipeline trains when all of its nodes have their units.
     """
 
     shipments: tuple[Shipment, ...]
+    chunk_bytes: int | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `dataclasses.asdict`."""
-        return cls(tuple(_shipment(each) for each in data["shipments"]))
+        shipments = tuple(_shipment(each) for each in data["shipments"])
+        return cls(shipments, data["chunk_bytes"])
 
 
 def _shipment(data: Mapping[str, Any]) -> Shipment:
@@ -163,6 +174,7 @@ def _shipment(data: Mapping[str, Any]) -> Shipment:
         data["trained"],
         tuple(data["after"]),
         tuple(PipelineId(**each) for each in data["after_training"]),
+        ParameterFormat.from_json(data["format"]),
     )
 
 
@@ -175,33 +187,6 @@ class Placement:
 
     pipeline: PipelineId
     units: Mapping[str, Units]
-
-
-def star(placements: Iterable[Placement]) -> Exchange:
-    """The exchange of a plan that gives none: by way of the control unit, store and forward.
-
-    For each pipeline, the base station sends all units that are not its own to the control unit;
-    once they have arrived, the control unit sends each node its part. After the last local step
-    each node sends its part to the control unit, and once all have arrived, the control unit sends
-    them to the base station.
-    """
-    return Exchange(
-        tuple(shipment for placed in placements if placed.units for shipment in _star(placed))
-    )
-
-
-def _star(placed: Placement) -> Iterator[Shipment]:
-    whose, held = placed.pipeline, placed.units
-    control, whole = control_unit(whose.cluster), Units.joined(held.values())
-    name, pipelines = f"{whose.cluster}.{whose.index}", (whose,)
-    down, apart = f"{name} down", [node for node in held if node != control]
-    yield Shipment(down, whole, SERVER, (control,), pipelines)
-    for node in apart:
-        yield Shipment(f"{name} to {node}", held[node], control, (node,), pipelines, after=(down,))
-    gathered = tuple(f"{name} from {node}" for node in apart)
-    for node, each in zip(apart, gathered, strict=True):
-        yield Shipment(each, held[node], node, (control,), pipelines, True, (), pipelines)
-    yield Shipment(f"{name} up", whole, control, (SERVER,), pipelines, True, gathered, pipelines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +336,12 @@ def _shipment_problems(
     nodes = {SERVER, *controls}.union(*devices)
     names = Counter(shipment.name for shipment in exchange.shipments)
     yield from ((f"shipment {n}", f"is listed {c} times") for n, c in names.items() if c > 1)
+    if exchange.chunk_bytes is not None:
+        yield "exchange", "can't be streamed yet"
     for shipment in exchange.shipments:
         where = _place(shipment)
+        if shipment.format != FP32:
+            yield where, "can't be executed in another format than fp32 yet"
         if not shipment.units:
             yield where, "carries nothing"
         for run in shipment.units.blocks:

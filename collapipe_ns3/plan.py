@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.exchange import (
     Blocks,
     Exchange,
@@ -22,7 +23,6 @@ from collapipe_ns3.exchange import (
     Units,
     exchange_problems,
     legs,
-    star,
 )
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.quantity import to_dbm
@@ -194,7 +194,8 @@ class RoundPlan:
     """Everything that is done in one round.
 
     A cluster without pipelines sits out; `absences` list the devices that do, and the reasons.
-    Without an `exchange`, parameters travel as `collapipe_ns3.exchange.star` has it.
+    Without an `exchange`, parameters travel as `arranged` has it for `Arrangement()`: by way of the
+    control unit, store and forward, in fp32.
     """
 
     round: int
@@ -208,7 +209,7 @@ class RoundPlan:
     def placements(self) -> list[Placement]:
         """The units of every pipeline by node; a pipeline's units on the base station are left out.
 
-        With them, `collapipe_ns3.exchange.star` makes the exchange of a plan that gives none.
+        With them, `collapipe_ns3.arrangement.arranged` makes an exchange.
         """
         placed = []
         for cluster in self.clusters:
@@ -228,7 +229,7 @@ class RoundPlan:
         `size_bytes` are the bytes of units, and `moves` the optimizer states that move.
         """
         placed = self.placements()
-        exchange = star(placed) if self.exchange is None else self.exchange
+        exchange = arranged(placed, Arrangement()) if self.exchange is None else self.exchange
         return legs(exchange, [each.pipeline for each in placed], size_bytes, moves)
 
     def __str__(self) -> str:

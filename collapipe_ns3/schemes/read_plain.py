@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from types import UnionType
-from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -55,6 +55,8 @@ def _read(kind: Any, value: object, where: str, found: list[str]) -> object:
     if get_origin(kind) is tuple and isinstance(value, tuple | list):
         item = get_args(kind)[0]
         return tuple(_read(item, each, f"{where}[{n}]", found) for n, each in enumerate(value))
+    if get_origin(kind) is Literal and isinstance(value, str) and value in get_args(kind):
+        return str(value)
     if isinstance(kind, type) and (read_value := _scalar(kind, value)) is not None:
         return read_value
     place = where.removeprefix(".") or "the plan"
@@ -92,6 +94,8 @@ def _is_finite(value: numbers.Real) -> bool:
 def _in_words(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"a tuple of {get_args(kind)[0].__name__}"
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
     return _IN_WORDS.get(kind) or f"a {kind.__name__}"
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.network import TransferKind
+from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.exchange import (
     Blocks,
     Exchange,
@@ -23,7 +24,6 @@ from collapipe_ns3.exchange import (
     Units,
     exchange_problems,
     phase_ends_ns,
-    star,
 )
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage, validate
@@ -38,7 +38,7 @@ def two_clusters() -> RoundPlan:
     return RoundPlan(0, "mine", tuple(ClusterPlan(n, (pipe,)) for n, pipe in enumerate(pipes)))
 
 
-TODAY = star(two_clusters().placements())
+TODAY = arranged(two_clusters().placements(), Arrangement())
 
 
 def with_changed(name: str, **fields: object) -> Exchange:
@@ -107,15 +107,18 @@ def test_the_star_of_any_plan_is_valid(embedding: str | None, decoder: str | Non
     )
     plan = RoundPlan(0, "mine", (ClusterPlan(0, pipes),))
     placed = plan.placements()
-    assert exchange_problems(star(placed), placed, [["c0.d0", "c0.d1", "c0.d2"]], 4) == []
-    (down, *_) = star(placed).shipments
+    assert (
+        exchange_problems(arranged(placed, Arrangement()), placed, [["c0.d0", "c0.d1", "c0.d2"]], 4)
+        == []
+    )
+    (down, *_) = arranged(placed, Arrangement()).shipments
     assert down.units == Units(True, (Blocks(0, 0), Blocks(3, 3)), decoder is not None)
 
 
 def test_nothing_is_sent_where_the_base_station_trains_all() -> None:
     alone = Pipeline((Stage("bs", 0, 3),), 1, "gpipe", embedding="bs", decoder="bs")
     placed = RoundPlan(0, "mine", (ClusterPlan(0, (alone,)),)).placements()
-    assert star(placed) == Exchange(())
+    assert arranged(placed, Arrangement()) == Exchange(())
     assert exchange_problems(Exchange(()), placed, DEVICES, 4) == []
 
 
@@ -200,7 +203,7 @@ def test_a_pipeline_forwards_only_what_was_sent_for_it() -> None:
     placed = RoundPlan(0, "mine", (ClusterPlan(0, pipes),)).placements()
     shipments = tuple(
         dataclasses.replace(each, after=("0.0 down",)) if each.name == "0.1 to c0.d1" else each
-        for each in star(placed).shipments
+        for each in arranged(placed, Arrangement()).shipments
     )
     assert exchange_problems(Exchange(shipments), placed, DEVICES, 4) == [
         ("shipment 0.1 to c0.d1", "c0.cu does not have blocks 0-3 by then")

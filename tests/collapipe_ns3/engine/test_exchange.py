@@ -11,7 +11,8 @@ import torch
 from scheming import observation
 
 from bridge.fixed import Link
-from collapipe_ns3.exchange import Exchange, star
+from collapipe_ns3.arrangement import Arrangement, arranged
+from collapipe_ns3.exchange import Exchange
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
 from collapipe_ns3.schemes.guard import GuardedScheme
@@ -29,7 +30,7 @@ def one_after_another() -> RoundPlan:
     plan = two_clusters()
     shipments = [
         dataclasses.replace(each, after=("0.0 down",)) if each.name == "1.0 down" else each
-        for each in star(plan.placements()).shipments
+        for each in arranged(plan.placements(), Arrangement()).shipments
     ]
     return dataclasses.replace(plan, exchange=Exchange(tuple(shipments)))
 
@@ -45,7 +46,7 @@ def parameters(outcome: RoundOutcome) -> list[tuple[str, str, int, int]]:
 
 def test_the_star_that_is_given_is_executed_as_the_one_that_is_not() -> None:
     plan = two_clusters()
-    explicit = dataclasses.replace(plan, exchange=star(plan.placements()))
+    explicit = dataclasses.replace(plan, exchange=arranged(plan.placements(), Arrangement()))
     one, other = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
     shares = (0.5, 0.5)
     assert lab.run_one(plan, one, shares=shares).deliveries == (
@@ -93,7 +94,7 @@ def test_others_go_on_that_wait_for_a_pipeline_that_fails(broken: tuple[str, str
     waits = {"after": ("0.0 down", "0.0 up"), "after_training": (plan.placements()[0].pipeline,)}
     shipments = [
         dataclasses.replace(each, **waits) if each.name == "1.0 down" else each
-        for each in star(plan.placements()).shipments
+        for each in arranged(plan.placements(), Arrangement()).shipments
     ]
     plan = dataclasses.replace(plan, exchange=Exchange(tuple(shipments)))
     links = {broken: Link(lab.FAST.rate_bps, outage_ns=(0, 99 * SECOND))}
