@@ -1,8 +1,8 @@
 """How parameters travel in a round, as data: which shipments, from whom to whom, after what.
 
 Before its local steps a pipeline needs the global model's parameters on its nodes, and afterwards
-the base station needs those that it has trained. A plan without an exchange has that of `collapipe_ns3.arrangement` with
-its defaults.
+the base station needs those that it has trained. A plan without an exchange has that of
+`collapipe_ns3.arrangement` with its defaults.
 
 An exchange is checked before it is executed, by a dry run (`exchange_problems`). Engine and event
 graph both execute its legs (`legs`), and read the ends of phases from them (`phase_ends_ns`).
