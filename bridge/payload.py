@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bridge.formats import Wire, row_bytes
-from bridge.wire import Encoded, decode, encode
+from bridge.formats import ParameterFormat, TensorSize, Wire
+from bridge.wire import Codec, Encoded, Unchanged, codec
 
 #: Half-open byte ranges of a payload, in order.
 Ranges = Sequence[tuple[int, int]]
@@ -22,8 +22,9 @@ def size_bytes(tensors: Sequence[Tensor]) -> int:
 
 def bytes_on_air(tensors: Sequence[Tensor], wire: Wire = "fp32") -> int:
     """Bytes of these tensors once packed, from their shapes alone (meta tensors will do)."""
+    format = ParameterFormat(wire)
     return sum(
-        tensor.numel() // tensor.shape[-1] * row_bytes(wire, tensor.shape[-1])
+        format.tensor_bytes(TensorSize.of(tensor.shape))
         if tensor.is_floating_point()
         else size_bytes([tensor])
         for tensor in tensors
@@ -35,7 +36,12 @@ class Packed:
     """Tensors that travel together: floating-point ones encoded, others in their own formats."""
 
     sent: tuple[Tensor, ...]
-    encoded: tuple[Encoded, ...]
+    encoded: tuple[tuple[Codec, Encoded], ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors on the air, in order."""
+        return tuple(tensor for _, encoded in self.encoded for tensor in encoded.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,10 @@ def pack(
     tensors: Sequence[Tensor], wire: Wire = "fp32", generator: torch.Generator | None = None
 ) -> Packed:
     """Encodes tensors for the air; `generator` draws the roundings of `int8`."""
-    encoded = (
-        encode(tensor, wire, generator) if tensor.is_floating_point() else Encoded(tensor, None)
-        for tensor in tensors
-    )
-    return Packed(tuple(tensors), tuple(encoded))
+    numbers, others = codec(wire), Unchanged()
+    codecs = [numbers if tensor.is_floating_point() else others for tensor in tensors]
+    encoded = (each.encode(t, generator) for each, t in zip(codecs, tensors, strict=True))
+    return Packed(tuple(tensors), tuple(zip(codecs, encoded, strict=True)))
 
 
 def receive(packed: Packed, lost: Ranges) -> Received:
@@ -68,8 +73,8 @@ def receive(packed: Packed, lost: Ranges) -> Received:
     arrived: list[Tensor] = []
     error = power = 0.0
     offset = 0
-    for sent, encoded in zip(packed.sent, packed.encoded, strict=True):
-        result = _arrived(sent, encoded, lost, offset)
+    for sent, (by, encoded) in zip(packed.sent, packed.encoded, strict=True):
+        result = _arrived(by, encoded, lost, offset)
         offset += size_bytes(encoded.tensors)
         arrived.append(result)
         if result is not sent and sent.is_floating_point():
@@ -78,19 +83,22 @@ def receive(packed: Packed, lost: Ranges) -> Received:
     return Received(tuple(arrived), error / power if power else 0.0)
 
 
-def _arrived(sent: Tensor, encoded: Encoded, lost: Ranges, offset: int) -> Tensor:
+def _arrived(by: Codec, encoded: Encoded, lost: Ranges, offset: int) -> Tensor:
     """One tensor as it arrives; its bytes start at `offset` of the payload."""
-    whole = sent if not sent.is_floating_point() else decode(encoded)
-    missing = torch.zeros(sent.numel(), dtype=torch.bool)
-    if encoded.scales is not None:
-        rows = _missing(encoded.scales, lost, offset)
-        missing |= rows.repeat_interleave(sent.shape[-1])
-        offset += size_bytes([encoded.scales])
-    missing |= _missing(encoded.values, lost, offset)
-    share = float(missing.float().mean()) if lost else 0.0
+    whole = by.decode(encoded)
+    if not lost:
+        return whole
+    missing = []
+    for tensor in encoded.tensors:
+        missing.append(_missing(tensor, lost, offset))
+        offset += size_bytes([tensor])
+    gaps = by.gaps(encoded, missing)
+    # Of the numbers that were sent: in all formats but top-k these are all numbers of the tensor.
+    numbers = max(encoded.tensors[-1].numel(), 1)
+    share = float(gaps.float().mean()) * (gaps.numel() / numbers)
     if share == 0.0:
         return whole
-    kept = whole.flatten().masked_fill(missing.to(whole.device), 0)
+    kept = whole.flatten().masked_fill(gaps.to(whole.device), 0)
     if whole.is_floating_point() and share < 1.0:
         kept = kept / (1.0 - share)
     return kept.view_as(whole)

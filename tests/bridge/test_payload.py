@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.formats import Wire
-from bridge.payload import bytes_on_air, pack, receive, size_bytes, union
+from bridge.formats import ParameterFormat, Wire
+from bridge.payload import Packed, bytes_on_air, pack, receive, size_bytes, union
+from bridge.wire import codec
 
 
 def test_size_is_that_of_the_elements() -> None:
@@ -69,8 +70,7 @@ def test_the_formats_take_as_many_bytes_as_they_say() -> None:
     sizes: dict[Wire, int] = {"fp32": 96, "fp16": 48, "bf16": 48, "int8": 24 + 4 * 4}
     for wire, size in sizes.items():
         assert bytes_on_air(tensors, wire) == size + 5
-        sent = (part for each in pack(tensors, wire).encoded for part in each.tensors)
-        assert size_bytes(list(sent)) == size + 5
+        assert size_bytes(pack(tensors, wire).tensors) == size + 5
 
 
 def test_in_int8_a_row_goes_with_its_scale_and_an_element_with_its_byte() -> None:
@@ -106,3 +106,11 @@ def test_random_losses_keep_the_mean() -> None:
     lost = [(4 * i, 4 * i + 4) for i in torch.randperm(100_000, generator=generator)[:30_000]]
     received = receive(pack([sent]), [(int(start), int(end)) for start, end in lost])
     assert float(received.tensors[0].mean()) == pytest.approx(float(sent.mean()), rel=0.02)
+
+
+def test_a_lost_position_or_value_of_top_k_is_zero_and_the_others_make_up_for_it() -> None:
+    sent = torch.tensor([[0.0, 5.0, 1.0], [-4.0, 0.0, 3.0]])
+    by = codec(ParameterFormat("fp32", True, 2 / 3))
+    packed = Packed((sent,), ((by, by.encode(sent)),))  # positions 1, 2, 3, 5, then their values
+    (received,) = receive(packed, [(4, 5), (31, 32)]).tensors  # of the second, and of the last
+    assert received.tolist() == [[0.0, 10.0, 0.0], [-8.0, 0.0, 0.0]]

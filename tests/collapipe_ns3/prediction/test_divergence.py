@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.wire import decode, distortion, encode
+from bridge.wire import codec, distortion
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.prediction.divergence import GradientNoise, loss_epsilon, wire_epsilon
 
@@ -18,7 +18,8 @@ from collapipe_ns3.prediction.divergence import GradientNoise, loss_epsilon, wir
 def test_epsilon_of_a_wire_format_is_the_error_of_its_codec(width: int, wire: str) -> None:
     sent = torch.randn(2000, width, generator=torch.Generator().manual_seed(width))
     generator = torch.Generator().manual_seed(0)
-    measured = distortion(sent, decode(encode(sent, wire, generator)))  # type: ignore[arg-type]
+    wires = codec(wire)  # type: ignore[arg-type]
+    measured = distortion(sent, wires.decode(wires.encode(sent, generator)))
     assert wire_epsilon(wire, width) == pytest.approx(measured, rel=0.1)  # type: ignore[arg-type]
 
 
