@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.network import Advance, Grant, TransferKind, TransferOutcome
+from bridge.network import GROUP_SIGN, Advance, Grant, TransferKind, TransferOutcome
 
 _NS = 1_000_000_000
 
@@ -245,7 +245,8 @@ class FixedRateNetwork:
 
     def apply(self, grants: Sequence[Grant]) -> None:
         for grant in grants:
-            self._link(grant.src, grant.dst)
+            for dst in grant.dst.split(GROUP_SIGN):
+                self._link(grant.src, dst)
             if grant.tx_power_w is None:
                 continue
             if not 0 < grant.tx_power_w <= self._max_power_w:

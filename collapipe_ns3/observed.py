@@ -93,6 +93,8 @@ class Medium:
     - On a `half_duplex` medium a node either sends or receives at a time.
     - Where `slot_s` is not 0, the band is scheduled in slots of that length: a node sends or
       receives for whole slots, several links may divide a slot, and data arrives at its end.
+    - Where a medium has `multicast`, one transmission can be for several receivers, if the links to
+      all of them are in it.
     - The nodes in `overhear` receive everything that is sent over the medium, not only what is for
       them. They belong to clusters whose devices use it among themselves.
 
@@ -125,6 +127,7 @@ class Medium:
     repeat_s: float = 0.0
     least_hz: float = 0.0
     stack: str = ""
+    multicast: bool = False
 
     def goodput_bps(self, sinr: float) -> float:
         """The goodput to expect at a SINR (linear), of a long transfer with the whole band.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from bridge.network import GROUP_SIGN, group_name
 from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.exchange import (
     Blocks,
@@ -139,12 +140,21 @@ class ClusterPlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Power and bandwidth of a directed link; None leaves the choice to the radio."""
+    """Power and bandwidth of a directed link; None leaves the choice to the radio.
+
+    `dst` is a node, or the `bridge.network.group_name` of a multicast's receivers. A grant to a
+    group changes nothing for what is sent to one of them alone.
+    """
 
     src: str
     dst: str
     tx_power_w: float | None = None
     bandwidth_hz: float | None = None
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """The node, or those of the group, that `dst` names."""
+        return tuple(self.dst.split(GROUP_SIGN))
 
     def __str__(self) -> str:
         return f"{self.src} → {self.dst}"
@@ -393,9 +403,11 @@ def _link_problems(
             yield " → ".join(pair), f"is planned {count} times"
     for link in links:
         where = f"{link.src} → {link.dst}"
-        if unknown := [node for node in (link.src, link.dst) if node not in nodes]:
+        if unknown := [node for node in (link.src, *link.receivers) if node not in nodes]:
             yield where, f"there is no node {' and no '.join(unknown)}"
             continue
+        if link.dst != (expected := group_name(dict.fromkeys(link.receivers))):
+            yield where, f"expected each receiver of a group once, in order of names: {expected}"
         for what, value in (("power", link.tx_power_w), ("bandwidth", link.bandwidth_hz)):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 yield where, f"expected a {what} above 0, not {value:g}"

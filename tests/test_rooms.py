@@ -35,7 +35,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("schedule", "plan", "exchange", "arrangement", "problems", "keywords", "installed"),
     ("learning",),
     ("costs",),
-    ("observed", "outcome"),
+    ("observed", "outcome", "multicasts"),
     ("engine",),
     ("eventgraph",),
     ("prediction",),

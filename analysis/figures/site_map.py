@@ -64,6 +64,8 @@ _MOST_BESIDE = 4
 #: A detail with more nodes than this needs half of the page.
 _CROWDED = 6
 
+#: Joins the receivers of a multicast in a plan's links.
+_GROUP_SIGN = "+"
 
 #: Metres east and north.
 _Place: TypeAlias = Sequence[float] | np.ndarray
@@ -167,7 +169,8 @@ def _round(one: Runs, nodes: pd.DataFrame, number: int | None) -> _Round:
     plan = one.table("plans", where={"round": number})
     planned = one.plans[number].get("links", [])
     measured = _sinr_db(one, number)
-    pairs = [(link["src"], link["dst"]) for link in planned]
+    # The receivers of a multicast are joined by a sign.
+    pairs = [(link["src"], dst) for link in planned for dst in link["dst"].split(_GROUP_SIGN)]
     links = {pair: measured.get(pair, math.nan) for pair in pairs}
     return _Round(name, number, at.set_index(at["node"].astype(str)), plan, links)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -27,7 +27,7 @@ def print_preview(console: Console, shown: Preview) -> None:
     """Prints all parts of a preview, one below the other."""
     console.print("[bold]measured links[/]")
     print_table(console, _links(shown.links, shown.plan.links))
-    others = len(shown.links) - len(shown.plan.links)
+    others = len(shown.links) - sum(len(link.receivers) == 1 for link in shown.plan.links)
     if shown.plan.links and others > 0:
         console.print(f"and {others} links that the plan doesn't use: see --json\n")
     console.print("[bold]plan[/]")
@@ -42,9 +42,9 @@ def print_preview(console: Console, shown: Preview) -> None:
         _print_timeline(console, shown.timeline)
 
 
-def _links(links: Iterable[MeasuredLink], planned: Iterable[LinkPlan]) -> Table:
+def _links(links: Iterable[MeasuredLink], planned: Sequence[LinkPlan]) -> Table:
     """The links of the plan with their grants, or all links if the plan names none."""
-    grants = {(link.src, link.dst): link.given for link in planned}
+    grants = {(link.src, link.dst): link.given for link in planned if len(link.receivers) == 1}
     table = new_table("link", "gain dB", "noise dBm/Hz", "at dBm", "SINR dB", "planned")
     for link in links:
         if grants and (link.src, link.dst) not in grants:
@@ -57,6 +57,8 @@ def _links(links: Iterable[MeasuredLink], planned: Iterable[LinkPlan]) -> Table:
             f"{to_db(link.sinr):.1f}",
             grants.get((link.src, link.dst), ""),
         )
+    for group in (link for link in planned if len(link.receivers) > 1):
+        table.add_row(str(group), "", "", "", "", group.given)
     return table
 
 

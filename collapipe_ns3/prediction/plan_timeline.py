@@ -59,9 +59,12 @@ def predict_timeline(
 def radio_of_plan(
     links: Sequence[LinkPlan], devices: Names, fleet: Fleet, start: RadioSetting
 ) -> RadioSetting:
-    """The radio setting of a plan of any scheme; what the plan leaves open is as in `start`."""
+    """The radio setting of a plan of any scheme; what the plan leaves open is as in `start`.
+
+    It has the links between two nodes; grants to groups have no effect on these.
+    """
     places, radio = node_places(devices), start.copy()
-    for link in links:
+    for link in (link for link in links if len(link.receivers) == 1):
         direction, at = place_of_link(places, link.src, link.dst)
         setting = radio[direction]
         if link.tx_power_w is not None:

@@ -16,6 +16,7 @@ from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
+from collapipe_ns3.multicasts import media_problems, network_problems
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
@@ -186,6 +187,8 @@ def validate_for(observation: Observation, plan: RoundPlan) -> None:
         schedules=tuple(SCHEDULES),
         max_tx_power_w={n: each.max_tx_power_w for n, each in observation.profiles.items()},
     )
+    if found := list(media_problems(plan.exchange, observation.media)):
+        raise PlanError(plan.scheme, plan.round, found)
 
 
 def spent_j(net: Network) -> RadioJoules:
@@ -193,7 +196,14 @@ def spent_j(net: Network) -> RadioJoules:
     return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in net.usage().items()}
 
 
+def check_network(net: Network, plan: RoundPlan) -> None:
+    """Raises `PlanError` if the plan needs a call that this network does not have."""
+    if found := list(network_problems(plan.exchange, net)):
+        raise PlanError(plan.scheme, plan.round, found)
+
+
 def _apply(net: Network, plan: RoundPlan) -> None:
+    check_network(net, plan)
     try:
         net.apply(plan.links)
     except ValueError as error:

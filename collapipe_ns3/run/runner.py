@@ -33,7 +33,7 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import new_model
-from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, spent_j
+from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, check_network, spent_j
 from collapipe_ns3.run.records import NodeRecords, RoundRecord
 from collapipe_ns3.topology import networks
 from collapipe_ns3.topology.node_facts import node_facts
@@ -198,6 +198,7 @@ class Run(Planning):
         began = time.perf_counter()
         plan = plan_from(links, spent_j(site.network))
         planning_wall_s = time.perf_counter() - began
+        check_network(site.network, plan)
         settings = self.config.training
         training = Training(
             batches=self._batches,

@@ -41,4 +41,5 @@ def _medium(stack: str, band: RadioBand, known_as: Mapping[Pair, Pair]) -> Mediu
         repeat_s=band.repeat_s,
         least_hz=band.least_hz,
         stack=stack,
+        multicast=band.multicast,
     )

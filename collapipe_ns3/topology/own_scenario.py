@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bridge import loop as simulated
-from bridge.network import Network, Placed, Position
+from bridge.network import Multicast, Network, Placed, Position
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.plugins import RAISED, PluginFailed, described
@@ -105,7 +105,9 @@ class _Guarded:
 
     def __init__(self, network: Network, name: str) -> None:
         self._network, self._name = network, name
-        for call in (*CALLS, *(["positions"] if isinstance(network, Placed) else [])):
+        more = ["positions"] if isinstance(network, Placed) else []
+        more += ["multicast"] if isinstance(network, Multicast) else []
+        for call in (*CALLS, *more):
             if call != "deliveries":
                 read = _READ.get(call, lambda value: value)
                 setattr(self, call, self._guarded(getattr(network, call), read))

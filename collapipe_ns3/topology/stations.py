@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.network import (
+    GROUP_SIGN,
     Advance,
     Delivery,
     Grant,
     LinkState,
+    Multicast,
     Network,
     NodeUsage,
     Position,
@@ -80,6 +82,15 @@ class StationNetwork:
     def transfer(self, src: str, dst: str, size_bytes: int, kind: str = "") -> Transfer:
         return self._network.transfer(*self._links.get((src, dst), (src, dst)), size_bytes, kind)
 
+    def multicast(
+        self, src: str, receivers: Sequence[str], size_bytes: int, kind: str = ""
+    ) -> Sequence[Transfer]:
+        """As `bridge.network.Multicast` has it, to control units of one station."""
+        station, nodes = self._reached(src, receivers)
+        if isinstance(self._network, Multicast):
+            return self._network.multicast(station, nodes, size_bytes, kind)
+        raise ValueError(f"{src} → {', '.join(receivers)}: the stations' network can't multicast")
+
     def apply(self, grants: Sequence[Grant]) -> None:
         self._network.apply([self._granted(grant) for grant in grants])
 
@@ -109,8 +120,19 @@ class StationNetwork:
         self._network.close()
 
     def _granted(self, grant: Any) -> Any:
-        src, dst = self._links.get((grant.src, grant.dst), (grant.src, grant.dst))
-        return dataclasses.replace(grant, src=src, dst=dst)
+        src, nodes = self._reached(grant.src, grant.dst.split(GROUP_SIGN))
+        return dataclasses.replace(grant, src=src, dst=GROUP_SIGN.join(nodes))
+
+    def _reached(self, src: str, receivers: Sequence[str]) -> tuple[str, list[str]]:
+        """The sender and the receivers as the network has them; `ValueError` for two stations."""
+        ends = [self._links.get((src, dst), (src, dst)) for dst in receivers]
+        stations = list(dict.fromkeys(station for station, _ in ends)) or [src]
+        if len(stations) > 1:
+            raise ValueError(
+                f"{src} → {', '.join(receivers)}: expected the control units of one station, "
+                f"not of {' and '.join(stations)}; send a multicast from each"
+            )
+        return stations[0], [dst for _, dst in ends]
 
     def _renamed(self, of: Any) -> Any:
         src, dst = self._known_as.get((of.src, of.dst), (of.src, of.dst))

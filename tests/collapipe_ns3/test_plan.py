@@ -222,3 +222,27 @@ def test_every_problem_is_listed_at_once_with_its_place() -> None:
         "cluster 0: unknown schedule zigzag; there are gpipe, 1f1b",
         "cluster 2: there are 2 clusters",
     ]
+
+
+def granted(*links: LinkPlan) -> RoundPlan:
+    return dataclasses.replace(plan(), links=links)
+
+
+def test_a_grant_can_name_the_receivers_of_a_multicast() -> None:
+    group = LinkPlan("bs", "c0.cu+c1.cu", 0.5, 5e6)
+    check(granted(group, LinkPlan("bs", "c0.cu", 0.5, 5e6)))
+    assert group.receivers == ("c0.cu", "c1.cu")
+    assert "  bs → c0.cu+c1.cu: 27.0 dBm 5.00 MHz" in str(granted(group)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("dst", "problem"),
+    [
+        ("c1.cu+c0.cu", "expected each receiver of a group once, in order of names: c0.cu+c1.cu"),
+        ("c0.cu+c0.cu", "expected each receiver of a group once, in order of names: c0.cu"),
+        ("c0.cu+c7.cu", "there is no node c7.cu"),
+        ("c0.cu+", "there is no node "),
+    ],
+)
+def test_a_group_has_one_name(dst: str, problem: str) -> None:
+    assert problems(granted(LinkPlan("bs", dst, 0.5, 5e6))) == [f"bs → {dst}: {problem}".strip()]

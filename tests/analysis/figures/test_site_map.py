@@ -102,6 +102,17 @@ def test_links_are_coloured_by_the_sinr_of_their_transfers(tmp_path: Path) -> No
     assert _arrows(site) == [colour[35.0], GREY]
 
 
+def test_a_multicast_is_drawn_as_the_links_to_its_receivers(tmp_path: Path) -> None:
+    runs = _runs(
+        tmp_path,
+        nodes=_nodes(_PLACES),
+        plans=[_plan(("c0.cu", "c0.d0+c0.d1"))],
+        transfers=[_sent("c0.cu", "c0.d0", 15.0, 0.3), _sent("c0.cu", "c0.d1", 35.0, 0.3)],
+    )
+    colours = [to_hex(_scale().to_rgba(np.array([sinr]))[0]) for sinr in (15.0, 35.0)]
+    assert _arrows(site_map(runs).axes[1]) == colours
+
+
 def test_ways_are_those_of_all_rounds_and_of_the_round(tmp_path: Path) -> None:
     nodes = [row for number in range(3) for row in _nodes(_PLACES, number, 5.0)]
     runs = _runs(tmp_path, nodes=nodes, plans=[_plan()] * 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fleets
 import numpy as np
 
+from bridge.network import group_name
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import workload
 from collapipe_ns3.dssra.settings import Settings
@@ -57,6 +58,18 @@ def test_power_and_bandwidth_of_a_plan_are_set_for_its_links_alone() -> None:
         else:
             assert power_w == start[direction].power_w[at]
             assert hz == start[direction].bandwidth_hz[at]
+
+
+def test_a_grant_to_a_group_changes_nothing_for_its_links() -> None:
+    observation = seen("ofdma")
+    fleet = Fleet.of(observation, Knowledge())
+    start = start_radio(fleet, workload(observation, Settings()))
+    control = observation.devices[0][0].split(".")[0] + ".cu"
+    group = LinkPlan(control, group_name(observation.devices[0][:2]), 1e-3, 1e3)
+    radio = radio_of_plan([group], observation.devices, fleet, start)
+    for direction in Direction:
+        assert (radio[direction].power_w == start[direction].power_w).all()
+        assert (radio[direction].bandwidth_hz == start[direction].bandwidth_hz).all()
 
 
 def test_a_bandwidth_is_not_set_where_the_radio_takes_no_grants() -> None:
