@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from bridge.formats import TensorSize
 from bridge.payload import size_bytes
 from collapipe_ns3.costs.parts import Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import Polynomial, grid, interpolated
@@ -101,7 +102,9 @@ def _sampled(most: int) -> range:
 
 
 def _fitted(
-    name: str, figures: Mapping[BatchShape, Figures], size: tuple[int, int, int]
+    name: str,
+    figures: Mapping[BatchShape, Figures],
+    size: tuple[tuple[TensorSize, ...], int],
 ) -> PartCosts:
     """The polynomials through all figures but the last, which check them."""
     *_, held_out = figures
@@ -118,24 +121,22 @@ def _fitted(
         if found[field](held_out) != measured:
             expected = f"expected {found[field](held_out)} at {tuple(held_out)}, not {measured}"
             raise NoPolynomial(f"{what}; {expected}")
-    parameter_bytes, tensors, frozen_bytes = size
+    trained, frozen_bytes = size
     return PartCosts(
         forward_flops=found["forward_flops"],
         backward_flops=found["backward_flops"],
         kept_bytes=found["kept_bytes"],
         output=Message(found["elements"], found["rows"], found["other_bytes"]),
         gradient=Message(found["gradient_elements"], found["gradient_rows"]),
-        parameter_bytes=parameter_bytes,
-        tensors=tensors,
+        trained=trained,
         frozen_bytes=frozen_bytes,
     )
 
 
-def _parameters(part: nn.Module) -> tuple[int, int, int]:
-    """Bytes and number of the trained parameters of a part, and bytes of the frozen ones."""
-    trained = [p for p in part.parameters() if p.requires_grad]
-    frozen = [p for p in part.parameters() if not p.requires_grad]
-    return size_bytes(trained), len(trained), size_bytes(frozen)
+def _parameters(part: nn.Module) -> tuple[tuple[TensorSize, ...], int]:
+    """The sizes of the trained parameters of a part, and bytes of the frozen ones."""
+    trained = sorted(TensorSize.of(p.shape) for p in part.parameters() if p.requires_grad)
+    return tuple(trained), size_bytes([p for p in part.parameters() if not p.requires_grad])
 
 
 class Bench:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any, Self
 
-from bridge.formats import Wire, rows_bytes
+from bridge.formats import FP32, ParameterFormat, TensorSize, Wire, rows_bytes
 from collapipe_ns3.costs.polynomial import ZERO, Polynomial, total
 from collapipe_ns3.exchange import Units
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
@@ -62,7 +62,7 @@ class PartCosts:
     - `kept_bytes` is what autograd keeps from forward to backward, without parameters.
     - `output` is what the part sends to the next one: its output, and the batch's `side`.
       `gradient` is what the next part sends back for it. Nothing follows the last part.
-    - `parameter_bytes` and `tensors` count the trained parameters, which travel and are averaged.
+    - `trained` are the sizes of the tensors of trained parameters, which travel and are averaged.
       `frozen_bytes` are the parameters that stay as they are, on every node that may need them.
     - `transient_bytes` is the memory that the backward pass of a micro-batch takes in addition,
       while it runs, where a stage computes its blocks again.
@@ -73,15 +73,19 @@ class PartCosts:
     kept_bytes: Polynomial
     output: Message
     gradient: Message
-    parameter_bytes: int
-    tensors: int
+    trained: tuple[TensorSize, ...]
     frozen_bytes: int = 0
     transient_bytes: Polynomial = ZERO
 
     @property
     def parameters(self) -> int:
         """The number of trained parameters, which are in fp32."""
-        return self.parameter_bytes // PARAMETER_BYTES
+        return sum(size.elements for size in self.trained)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the trained parameters."""
+        return PARAMETER_BYTES * self.parameters
 
     @classmethod
     def joined(cls, parts: Iterable[PartCosts]) -> PartCosts:
@@ -95,8 +99,7 @@ class PartCosts:
             total(part.kept_bytes * count for part, count in counted),
             last.output,
             last.gradient,
-            sum(part.parameter_bytes * count for part, count in counted),
-            sum(part.tensors * count for part, count in counted),
+            tuple(size for part, count in counted for size in part.trained * count),
             sum(part.frozen_bytes * count for part, count in counted),
         )
 
@@ -113,7 +116,7 @@ class PartCosts:
         """Plain data for JSON."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: value if isinstance(value, int) else value.to_json()
+            name: value.to_json() if isinstance(value, Polynomial | Message) else value
             for name, value in values.items()
         }
 
@@ -125,6 +128,7 @@ class PartCosts:
             values[name] = Polynomial.from_json(data[name])
         for name in ("output", "gradient"):
             values[name] = Message.from_json(data[name])
+        values["trained"] = tuple(TensorSize(*size) for size in data["trained"])
         return cls(**values)
 
 
@@ -177,13 +181,19 @@ class ModelCosts:
         """The costs of the blocks from `first` to `last`, inclusive, on one node."""
         return PartCosts.joined(self.blocks[first : last + 1])
 
-    def units_bytes(self, units: Units) -> int:
-        """Bytes of the trained parameters of these units; a local head counts as embedding."""
+    def units_bytes(self, units: Units, format: ParameterFormat = FP32) -> int:
+        """Bytes on air of the trained parameters of these units.
+
+        A local head counts as embedding. In formats other than fp32 it is what the codecs of
+        `bridge.wire` make of the units' tensors, whatever their values are.
+        """
         parts = [self.first, *self._local_heads] if units.embedding else []
         for run in units.blocks:
             parts += self.blocks[run.first : run.last + 1]
         parts += [self.last] if units.decoder else []
-        return sum(part.parameter_bytes for part in parts)
+        if format.exact:
+            return sum(part.parameter_bytes for part in parts)
+        return sum(format.tensors_bytes(part.trained) for part in parts)
 
     def _stage(self, stage: Stage) -> PartCosts:
         """The costs of a stage, which may compute its blocks again one by one."""

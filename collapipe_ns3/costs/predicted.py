@@ -52,7 +52,7 @@ def _embedding(spec: ModelSpec, output: Message, gradient: Message) -> PartCosts
     """The costs of the source embedding: a look-up without FLOPs; dropout keeps its mask."""
     size = architecture.embedding(spec)
     kept = SEQUENCES * TOKENS * (_ELEMENT_BYTES * spec.width) if spec.dropout else ZERO
-    return PartCosts(ZERO, ZERO, kept, output, gradient, size.bytes, size.tensors)
+    return PartCosts(ZERO, ZERO, kept, output, gradient, size.sizes)
 
 
 def _encoder_block(spec: ModelSpec, output: Message, gradient: Message) -> PartCosts:
@@ -80,8 +80,7 @@ def _encoder_block(spec: ModelSpec, output: Message, gradient: Message) -> PartC
         kept_bytes=_ELEMENT_BYTES * u * kept,
         output=output,
         gradient=gradient,
-        parameter_bytes=size.bytes,
-        tensors=size.tensors,
+        trained=size.sizes,
     )
 
 
@@ -126,8 +125,7 @@ def _decoder(spec: ModelSpec) -> PartCosts:
         kept_bytes=_ELEMENT_BYTES * (u * kept + causal_mask + 1) + _smoothing(spec, u * n),
         output=NOTHING,
         gradient=NOTHING,
-        parameter_bytes=size.bytes,
-        tensors=size.tensors,
+        trained=size.sizes,
     )
 
 
@@ -162,8 +160,7 @@ def _head(spec: ModelSpec) -> PartCosts:
         kept_bytes=_ELEMENT_BYTES * (kept + 1) + _smoothing(spec, predictions),
         output=NOTHING,
         gradient=NOTHING,
-        parameter_bytes=size.bytes,
-        tensors=size.tensors,
+        trained=size.sizes,
     )
 
 
@@ -191,6 +188,5 @@ def _local_head(spec: ModelSpec, output: Message) -> PartCosts:
         costs,
         kept_bytes=kept,
         output=output,
-        parameter_bytes=size.bytes,
-        tensors=size.tensors,
+        trained=size.sizes,
     )

@@ -119,7 +119,8 @@ class Workload:
             held_bytes=max(held_bytes(block, optimizer) for block in model.blocks),
             saved_bytes=_most((b.kept_bytes for b in model.blocks), model.longest_shape(1)),
             state_bytes=tuple(
-                optimizer.state_bytes(each.parameter_bytes, each.tensors) for each in model.blocks
+                optimizer.state_bytes(each.parameter_bytes, len(each.trained))
+                for each in model.blocks
             ),
         )
 

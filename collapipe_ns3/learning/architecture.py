@@ -9,7 +9,9 @@ torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
+from bridge.formats import TensorSize
 from collapipe_ns3.learning.spec import ModelSpec
 
 #: Bytes of a parameter (fp32).
@@ -18,15 +20,33 @@ PARAMETER_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class PartSize:
-    """How many parameters a part of the model has, and in how many tensors."""
+    """The sizes of a part's parameters: one for each tensor, smaller ones first."""
 
-    parameters: int
-    tensors: int
+    sizes: tuple[TensorSize, ...]
+
+    @classmethod
+    def of(cls, *shapes: tuple[int, ...]) -> Self:
+        """The size of tensors of these shapes."""
+        return cls(tuple(sorted(map(TensorSize.of, shapes))))
+
+    def __add__(self, other: PartSize) -> PartSize:
+        return PartSize(tuple(sorted((*self.sizes, *other.sizes))))
+
+    def __mul__(self, count: int) -> PartSize:
+        return PartSize(tuple(sorted(self.sizes * count)))
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters there are."""
+        return sum(size.elements for size in self.sizes)
 
     @property
     def bytes(self) -> int:
         """Bytes of the parameters."""
         return PARAMETER_BYTES * self.parameters
+
+
+_NOTHING = PartSize(())
 
 
 def parts(spec: ModelSpec) -> dict[str, PartSize]:
@@ -43,15 +63,12 @@ def last(spec: ModelSpec) -> PartSize:
     """The last part: the decoder, or the head with the encoder's last norm and a linear layer."""
     if spec.head == "decoder":
         return decoder(spec)
-    norm = last_norm(spec)
-    d, classes = spec.width, spec.classes
-    return PartSize(norm.parameters + d * classes + classes, norm.tensors + 2)
+    return last_norm(spec) + _linear(spec.width, spec.classes)
 
 
 def local_head(spec: ModelSpec) -> PartSize:
     """The local head: a layer norm and a linear layer over the classes, or over target words."""
-    d, classes = spec.width, local_classes(spec)
-    return PartSize(2 * d + d * classes + classes, 4)
+    return _norm(spec.width) + _linear(spec.width, local_classes(spec))
 
 
 def local_classes(spec: ModelSpec) -> int:
@@ -61,19 +78,31 @@ def local_classes(spec: ModelSpec) -> int:
 
 def embedding(spec: ModelSpec) -> PartSize:
     """The source embedding: a vector for each word; positions are no parameters."""
-    return PartSize(spec.source_vocabulary * spec.width, 1)
+    return PartSize.of((spec.source_vocabulary, spec.width))
 
 
 def encoder_block(width: int, feed_forward: int) -> PartSize:
-    """Self-attention (Q, K, V in one tensor; O), feed-forward of two layers, two norms; biases."""
-    d, f = width, feed_forward
-    attention, layers, norms = 4 * (d * d + d), 2 * d * f + f + d, 2 * 2 * d
-    return PartSize(attention + layers + norms, 4 + 4 + 4)
+    """Self-attention, feed-forward of two layers, two norms; all with biases."""
+    layers = _linear(width, feed_forward) + _linear(feed_forward, width)
+    return _attention(width) + layers + _norm(width) * 2
+
+
+def _attention(width: int) -> PartSize:
+    """Attention with Q, K, V in one tensor, and O."""
+    return _linear(width, 3 * width) + _linear(width, width)
+
+
+def _linear(inputs: int, outputs: int) -> PartSize:
+    return PartSize.of((outputs, inputs), (outputs,))
+
+
+def _norm(width: int) -> PartSize:
+    return PartSize.of((width,), (width,))
 
 
 def last_norm(spec: ModelSpec) -> PartSize:
     """The norm after the last block, if normalisation is before each sub-layer, else nothing."""
-    return PartSize(2 * spec.width, 2) if spec.norm == "pre" else PartSize(0, 0)
+    return _norm(spec.width) if spec.norm == "pre" else _NOTHING
 
 
 def decoder(spec: ModelSpec) -> PartSize:
@@ -82,15 +111,10 @@ def decoder(spec: ModelSpec) -> PartSize:
     A decoder block is an encoder block with a second attention and a third norm. A tied output head
     has a bias only.
     """
-    d, v, blocks = spec.width, spec.target_vocabulary, spec.decoder_blocks
-    block, norm = encoder_block(d, spec.feed_forward), last_norm(spec)
-    second_attention, third_norm = 4 * (d * d + d), 2 * d
-    head = PartSize(v, 1) if spec.tied_output else PartSize(d * v + v, 2)
-    per_block = block.parameters + second_attention + third_norm
-    return PartSize(
-        blocks * per_block + v * d + 2 * norm.parameters + head.parameters,
-        blocks * (block.tensors + 4 + 2) + 1 + 2 * norm.tensors + head.tensors,
-    )
+    d, v = spec.width, spec.target_vocabulary
+    block = encoder_block(d, spec.feed_forward) + _attention(d) + _norm(d)
+    head = PartSize.of((v,)) if spec.tied_output else _linear(d, v)
+    return block * spec.decoder_blocks + PartSize.of((v, d)) + last_norm(spec) * 2 + head
 
 
 def widest_tensor(width: int, feed_forward: int) -> int:

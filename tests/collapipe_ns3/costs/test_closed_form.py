@@ -50,7 +50,7 @@ def test_costs_of_every_part_are_exact(spec: ModelSpec, u: int, s: int, t: int) 
         assert predicted.kept_bytes(given_.shape) == measured.kept_bytes
         parameters = list(part.parameters())
         assert predicted.parameter_bytes == sum(p.nbytes for p in parameters)
-        assert predicted.tensors == len(parameters)
+        assert len(predicted.trained) == len(parameters)
 
 
 @settings(max_examples=20, deadline=None)

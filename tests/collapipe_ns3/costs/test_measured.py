@@ -58,8 +58,7 @@ def test_the_built_in_models_cost_what_their_closed_forms_say(
             for message in ("output", "gradient"):
                 sizes = (getattr(p, message).bytes_on_air(wire, shape) for p in (one, other))
                 assert next(sizes) == next(sizes)
-        assert one.parameter_bytes == other.parameter_bytes
-        assert (one.tensors, one.frozen_bytes) == (other.tensors, 0)
+        assert (one.trained, one.frozen_bytes) == (other.trained, 0)
     assert made.labels.bytes_on_air("fp32", shape) == expected.labels.bytes_on_air("fp32", shape)
     assert made.longest == expected.longest
     assert (made.width, made.encoder_blocks) == (spec.width, spec.encoder_blocks)
@@ -157,7 +156,7 @@ def test_several_tensors_frozen_parameters_and_buffers() -> None:
         assert part.output.bytes_on_air("fp16", shape) == 2 * (7 * 11 * 4 + 11 * 11) + 7 * 11
     assert (costs.first.parameter_bytes, costs.first.frozen_bytes) == (4, 4 * 16 * 4)
     block = costs.blocks[0]
-    assert (block.parameter_bytes, block.tensors, block.frozen_bytes) == (80, 2, 64)
+    assert (block.trained, block.frozen_bytes) == (((4, 1), (16, 4)), 64)
     assert costs.blocks[2] is block
     # The linear layers, twice back for the trained one and once for the frozen one.
     linear = 2 * 7 * 11 * 4 * 4

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.formats import Wire
+from bridge.formats import TensorSize, Wire
 from bridge.payload import bytes_on_air
 from collapipe_ns3.costs.parts import Message, ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import (
@@ -96,8 +96,7 @@ def part(seed: int) -> PartCosts:
         SEQUENCES * TOKENS * TOKENS * seed + seed,
         message,
         Message(message.elements, message.rows),
-        1000 * seed,
-        10 * seed,
+        (TensorSize(25, 5),) * (10 * seed),
         seed,
     )
 
@@ -131,7 +130,7 @@ def test_the_costs_of_a_stage_are_those_of_its_parts() -> None:
     assert two.backward_flops(at) == 48
     assert two.kept_bytes(at) == 2 * (54 + 3)
     assert (two.output, two.gradient) == (part(3).output, part(3).gradient)
-    assert (two.parameter_bytes, two.tensors, two.frozen_bytes) == (6000, 60, 6)
+    assert (two.parameter_bytes, len(two.trained), two.frozen_bytes) == (6000, 60, 6)
 
 
 def test_a_stage_that_computes_again_keeps_the_inputs_of_its_blocks() -> None:
