@@ -22,17 +22,19 @@ class Group:
 class Arrangement:
     """How the parameters of a round travel, whatever the pipelines are.
 
-    The `groups` are served one after another, in their order. For clusters in no group the base
-    station sends the model once for each pipeline, in fp32. In the clusters `within`, control units
-    send nodes that need the same units one multicast. `uploads` are the formats of what clusters
-    have trained, fp32 where a cluster is missing. `chunk_bytes` is that of `Exchange`: None means
-    store and forward.
+    The `groups` are served one after another, in their order, unless they are not `in_turn`: then
+    they share the band. For clusters in no group the base station sends the model once for each
+    pipeline, in fp32, and they share the band. In the clusters `within`, control units send nodes
+    that need the same units one multicast. `uploads` are the formats of what clusters have trained,
+    fp32 where a cluster is missing. `chunk_bytes` is that of `Exchange`: None means store and
+    forward.
     """
 
     groups: tuple[Group, ...] = ()
     within: tuple[int, ...] = ()
     uploads: Mapping[int, ParameterFormat] = field(default_factory=dict)
     chunk_bytes: int | None = None
+    in_turn: bool = True
 
 
 def arranged(placements: Sequence[Placement], arrangement: Arrangement) -> Exchange:
@@ -77,10 +79,9 @@ def _down(
     controls = tuple(dict.fromkeys(control_unit(each.cluster) for each in pipelines))
     whole = Units.joined(units for each in members for units in each.units.values())
     name = f"{_name(pipelines[0])} down" if len(pipelines) == 1 else f"down {number}"
-    # Clusters in groups are served in turn; the others side by side, as links share the band.
     turn = [each.name for each in before if each.src == SERVER][-1:]
     in_group = any(pipelines[0].cluster in group.clusters for group in arrangement.groups)
-    after = tuple(turn) if in_group else ()
+    after = tuple(turn) if in_group and arrangement.in_turn else ()
     yield Shipment(name, whole, SERVER, controls, pipelines, after=after, format=format)
     arrived = () if arrangement.chunk_bytes is not None else (name,)
     for control in controls:

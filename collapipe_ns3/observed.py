@@ -11,6 +11,7 @@ from typing import Self
 
 from bridge.formats import Wire
 from bridge.network import LinkState, Network
+from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
@@ -177,7 +178,9 @@ class Observation:
     are those that batches are usually padded to, in tokens; None means the task's longest. A link
     that is in none of the `media` is assumed to have a channel of its own. `wire` is the number
     format of activations and gradients on the air. `sounding_j` has the energy in joules that the
-    radios of each node spent on sending and on receiving in this round's soundings.
+    radios of each node spent on sending and on receiving in this round's soundings. `exchange` is
+    how parameters travel if the study gives every scheme the same exchange: it replaces that of the
+    scheme's plan.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -193,3 +196,4 @@ class Observation:
     media: tuple[Medium, ...] = ()
     wire: Wire = "fp32"
     sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    exchange: Arrangement | None = None

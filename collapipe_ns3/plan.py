@@ -229,6 +229,12 @@ class RoundPlan:
                 placed.append(Placement(PipelineId(cluster.cluster, index), units))
         return placed
 
+    def arranged_by(self, arrangement: Arrangement | None) -> RoundPlan:
+        """The plan with the exchange of this arrangement, or unchanged without one."""
+        if arrangement is None:
+            return self
+        return dataclasses.replace(self, exchange=arranged(self.placements(), arrangement))
+
     def legs(
         self,
         size_bytes: Callable[[Units], int],

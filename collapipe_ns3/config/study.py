@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Strict, field_validator
 
-from bridge.formats import Wire
+from bridge.formats import ParameterFormat, Wire
 from collapipe_ns3.config.radio import Propagation, Radio
 from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
@@ -120,6 +120,38 @@ class Task(Section):
         return dict(self.model_extra or {})
 
 
+class Format(Section):
+    """A format of parameters on the air."""
+
+    shorthand = "numbers"
+
+    numbers: Wire = "fp32"
+    """Format of each number; int8 has a scale for each row, and rounds stochastically."""
+    difference: bool = False
+    """Whether the difference is sent from what sender and receiver hold already, where they do."""
+    largest: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of each tensor's numbers that is sent, those of the largest magnitude; null: all."""
+
+    def of_parameters(self) -> ParameterFormat:
+        """The same as a format of `bridge`."""
+        return ParameterFormat(self.numbers, self.difference, self.largest)
+
+
+class CommonExchange(Section):
+    """How parameters travel under every scheme, whatever its own plan says."""
+
+    multicast: bool | None = None
+    """Whether nodes that need the same parameters are sent them in one transmission; null: where
+    the radio can."""
+    chunk_bytes: Annotated[Bytes, Field(ge=1000, le=1e15)] | None = 1e6
+    """Parameters travel in chunks of this size, each of which goes on as soon as it has arrived;
+    null: store and forward."""
+    down: Format = Format()
+    """Format of what the base station sends."""
+    up: Format = Format()
+    """Format of what clusters have trained."""
+
+
 class Training(Section):
     """The settings of training."""
 
@@ -149,6 +181,8 @@ class Training(Section):
     unit trains the blocks, and the edge server trains the last part on uploaded features."""
     wire: Wire = "fp32"
     """Format of activations and gradients on the air; int8 rounds stochastically."""
+    exchange: CommonExchange | None = None
+    """How parameters travel under every scheme; null: each scheme decides."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; parameters, gradients and optimizer states are always float32."""
 

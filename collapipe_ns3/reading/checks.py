@@ -15,6 +15,8 @@ from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.problems import Problem, path_of
 from collapipe_ns3.reading.footprint import MOST_BYTES, block_bytes, decoder_blocks, footprint
 from collapipe_ns3.topology import layout, own_scenario
+from collapipe_ns3.topology.common_exchange import multicast_problems
+from collapipe_ns3.topology.media import media
 from ns3_scenarios import runtime
 from ns3_scenarios.channel import kind_of
 from ns3_scenarios.checks import problems as scenario_problems
@@ -50,7 +52,8 @@ def problems(config: StudyConfig) -> list[Problem]:
         *of_sizes,
         *_scheme_problems(config),
         *_own_scenario_problems(config),
-        *_scenario_problems(config),
+        *_format_problems(config),
+        *(_scenario_problems(config) or _multicast_problems(config)),
     ]
 
 
@@ -162,16 +165,40 @@ def _own_scenario_problems(config: StudyConfig) -> Iterator[Problem]:
     yield from keywords.problems(model, config.scenario.settings, ("scenario", "settings"))
 
 
-def _scenario_problems(config: StudyConfig) -> Iterator[Problem]:
+def _scenario_problems(config: StudyConfig) -> list[Problem]:
     spec = layout.scenario(config, config.seed, 0)
     found = scenario_problems(spec)
     if asks_ns3(spec):
         with runtime.alone():
             found += ns3_problems(spec)
-    for path, message in found:
-        yield Problem(renamed(config, path), message)
-    if config.scenario is None:
-        yield from _idle_defaults(spec)
+    problems = [Problem(renamed(config, path), message) for path, message in found]
+    return [*problems, *(_idle_defaults(spec) if config.scenario is None else ())]
+
+
+def _format_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Formats of parameters that would lose most of the model."""
+    exchange = config.training.exchange
+    for key in ("down", "up") if exchange is not None else ():
+        format = getattr(exchange, key)
+        if format.largest is not None and not format.difference:
+            what = "is for differences, as the other numbers would be lost: set difference: true"
+            yield Problem(f"training.exchange.{key}.largest", what)
+
+
+def _multicast_problems(config: StudyConfig) -> list[Problem]:
+    """Radios that can't multicast where the study asks for it; of its own scenario none is known.
+
+    The radios must be free of other problems.
+    """
+    exchange = config.training.exchange
+    if exchange is None or config.scenario is not None:
+        return []
+    found = multicast_problems(exchange, media(layout.scenario(config, config.seed, 0)))
+    expected = "expected false, or null for multicast where the radio can"
+    return [
+        Problem("training.exchange.multicast", f"{expected}: radio.{tier}: {why}")
+        for tier, why in found
+    ]
 
 
 def _idle_defaults(spec: ScenarioSpec) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ _GIB = 2**30
 # Measured as the growth of the process.
 _MODULE_BYTES = 40_000  # of a block's Python and C++ objects, in one replica
 _NODE_BYTES = 40_000
+_CHUNK_BYTES = 1000  # of Python objects, for each hop of a chunk of parameters
 _PAIR_BYTES = 8  # a gain from one node to another
 _FADING_BYTES = 130  # a pair, both ways
 _STOCHASTIC_BYTES = 400  # a pair, with line of sight and shadowing of 3GPP's models
@@ -49,16 +50,22 @@ class Footprint:
     training: int
     simulation: int
     data: int
+    exchange: int = 0
 
     @property
     def total(self) -> int:
-        return self.training + self.simulation + self.data
+        return self.training + self.simulation + self.data + self.exchange
 
     def problem(self, most_bytes: int, where: str) -> Problem | None:
         """A problem if the total is above `most_bytes`, at the keys that take the most."""
         if self.total <= most_bytes:
             return None
-        parts = {"model": self.training, "clusters": self.simulation, "task": self.data}
+        parts = {
+            "model": self.training,
+            "clusters": self.simulation,
+            "task": self.data,
+            "training.exchange.chunk_bytes": self.exchange,
+        }
         path = max(parts, key=lambda part: parts[part])
         return Problem(
             path,
@@ -70,7 +77,12 @@ class Footprint:
 def footprint(config: StudyConfig, pipelines: int | None = None) -> Footprint:
     """The footprint with so many pipelines in a plan; by default, one for each cluster."""
     pipelines = pipelines or len(config.clusters)
-    return Footprint(_training(config, pipelines), _simulation(config), _data(config))
+    return Footprint(
+        _training(config, pipelines),
+        _simulation(config),
+        _data(config),
+        _exchange(config, pipelines),
+    )
 
 
 def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem | None:
@@ -112,6 +124,15 @@ def _training(config: StudyConfig, pipelines: int) -> int:
     replica = encoders * in_training + decoder + modules
     copies = 1 if config.model.lora is not None else 2  # the model, and what is averaged of it
     return pipelines * replica + copies * (encoders + decoders) * parameters
+
+
+def _exchange(config: StudyConfig, pipelines: int) -> int:
+    """The chunks of the blocks' parameters, each over two hops to the devices and two back."""
+    given = config.training.exchange
+    if given is None or given.chunk_bytes is None:
+        return 0
+    blocks = (config.model.encoder_blocks + decoder_blocks(config)) * block_bytes(config)[0]
+    return int(4 * pipelines * blocks / given.chunk_bytes) * _CHUNK_BYTES
 
 
 def _simulation(config: StudyConfig) -> int:

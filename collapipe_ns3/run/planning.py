@@ -27,6 +27,7 @@ from collapipe_ns3.run.model import model_costs
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.topology import layout, networks
+from collapipe_ns3.topology.common_exchange import common_arrangement
 from collapipe_ns3.topology.media import media
 from collapipe_ns3.topology.own_scenario import ScenarioFailed
 from ns3_scenarios import runtime
@@ -68,6 +69,8 @@ class Planning:
         self.profiles = layout.profiles(config)
         # The media of a user's own network are unknown.
         self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
+        given, devices = config.training.exchange, layout.device_names(config)
+        self.exchange = None if given is None else common_arrangement(given, devices, self.media)
         self.next_round = 0
         self.now_ns = 0
         self.links = LinkBook()
@@ -95,14 +98,18 @@ class Planning:
             media=self.media,
             wire=self.config.training.wire,
             sounding_j=sounding_j or {},
+            exchange=self.exchange,
         )
 
     def plan(
         self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
     ) -> RoundPlan:
-        """The scheme's plan for the next round; raises `PlanError` where it can't be executed."""
+        """The scheme's plan for the next round, with the exchange that the study gives, if any.
+
+        Raises `PlanError` where it can't be executed.
+        """
         observation = self.observation(links, sounding_j)
-        plan = self.scheme.plan(self.next_round, observation)
+        plan = self.scheme.plan(self.next_round, observation).arranged_by(observation.exchange)
         validate_for(observation, plan)
         if found := list(memory_problems(plan, observation)):
             raise PlanError(plan.scheme, plan.round, found)

@@ -129,7 +129,12 @@ class GuardedScheme:
 
 def _own_observation(observation: Observation) -> Observation:
     profiles, sounding_j = dict(observation.profiles), dict(observation.sounding_j)
-    return dataclasses.replace(observation, profiles=profiles, sounding_j=sounding_j)
+    exchange = observation.exchange
+    if exchange is not None:
+        exchange = dataclasses.replace(exchange, uploads=dict(exchange.uploads))
+    return dataclasses.replace(
+        observation, profiles=profiles, sounding_j=sounding_j, exchange=exchange
+    )
 
 
 def _own_outcome(outcome: RoundOutcome) -> RoundOutcome:

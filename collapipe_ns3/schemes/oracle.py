@@ -74,7 +74,9 @@ class Oracle:
             raise PlanError("oracle", round, problems)
         links = open_links(able.devices)
         plans = [
-            RoundPlan(round, "oracle", clusters, links, able.absences)
+            RoundPlan(round, "oracle", clusters, links, able.absences).arranged_by(
+                observation.exchange
+            )
             for clusters in itertools.product(*choices)
         ]
         if not any(able.devices):

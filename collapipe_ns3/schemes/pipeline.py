@@ -20,9 +20,10 @@ class PipeLine:
 
     Each of a cluster's devices, in the study's order, has a contiguous segment with an equal number
     of blocks. The number of micro-batches is fixed. Power and bandwidth are left to the radio:
-    every node sends at its maximum power unless the study's `radio` says otherwise. CollaPipe's
-    paper names the baseline PipeLine without defining it fully; equal parts and the fixed order are
-    this project's interpretation.
+    every node sends at its maximum power unless the study's `radio` says otherwise, and parameters
+    travel to each receiver alone, store and forward, in fp32. CollaPipe's paper names the baseline
+    PipeLine without defining it fully; equal parts and the fixed order are this project's
+    interpretation.
     """
 
     def __init__(

@@ -39,7 +39,8 @@ class TITANIC:
     number of blocks that fit its memory if all are as large as the largest, and h_k the time of an
     activation and its gradient over the links to it, at the goodput last measured (0 without a
     measurement). The whole batch is one micro-batch (M = 1), stages are in the study's order, and
-    power and bandwidth are left to the radio.
+    power and bandwidth are left to the radio. Parameters travel to each receiver alone, store and
+    forward, in fp32.
 
     The paper's own program is not public. The objective above, and that the model is split over at
     least `least_devices` (if a cluster has as many), are this project's interpretation of "selects

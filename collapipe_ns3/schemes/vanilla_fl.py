@@ -21,7 +21,10 @@ class VanillaFL:
     of its cluster's batches, as one micro-batch, and uploads the model through its control unit.
     Power and bandwidth are left to the radio: every node sends at its maximum power unless the
     study's `radio` says otherwise. A device without enough memory sits out, and the others take its
-    share. The model is sent down and up once for each device.
+    share. The model is sent down and up once for each device. Where the study gives every scheme
+    the same exchange (`training.exchange`), it is sent to each control unit once, or in one
+    multicast to all of them, and each control unit sends its devices one multicast; trained models
+    are still uploaded by each device.
 
     CollaPipe's paper names the baseline without defining it fully. This project's interpretation is
     that devices have their share of the data from the start, and that control units forward the
