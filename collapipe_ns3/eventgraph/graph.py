@@ -2,11 +2,12 @@
 
 A task is requested once all tasks that it waits for have ended. It waits for its resources, first
 come, first served, holds them, and ends a latency after it has released them. That is what the
-engine's processors do, and the links of `bridge.fixed.FixedRateNetwork`. A radio channel that many
-links share is held evenly instead (processor sharing): of n tasks that hold it, each proceeds at
-1/n of its speed, as on links that contend for Wi-Fi or get equal parts of LTE. A band may also be
-divided slot by slot (`collapipe_ns3.eventgraph.slots`): a task on it claims nothing else. Times are
-whole nanoseconds.
+engine's processors do, and the links of `bridge.fixed.FixedRateNetwork`. A multicast holds the
+links to all of its receivers at once, and has a task for each receiver, which ends when that one
+has received it. A radio channel that many links share is held evenly instead (processor sharing):
+of n tasks that hold it, each proceeds at 1/n of its speed, as on links that contend for Wi-Fi or
+get equal parts of LTE. A band may also be divided slot by slot (`collapipe_ns3.eventgraph.slots`):
+a task on it claims nothing else. Times are whole nanoseconds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from collapipe_ns3.eventgraph.slots import Lane, SlottedBand
 class Hold(IntEnum):
     """How a task holds a resource.
 
-    A task's first claim is `ALONE`, its others are not, and at most one of them is `EVENLY`.
+    Each resource is held alone by all of its tasks, or by none. A task that claims anything holds
+    at least one resource alone, and at most one evenly.
     """
 
     ALONE = 0
@@ -47,7 +49,9 @@ class EventGraph:
     hold_ns: list[int] = field(default_factory=list)
     latency_ns: list[int] = field(default_factory=list)
     transfers: list[bool] = field(default_factory=list)
-    claims: list[tuple[tuple[int, Hold], ...]] = field(default_factory=list)
+    alone: list[tuple[int, ...]] = field(default_factory=list)  # what each task holds alone,
+    joint: list[tuple[tuple[int, Hold], ...]] = field(default_factory=list)  # and with others
+    arrivals: dict[int, list[int]] = field(default_factory=dict)  # tasks added by `receive`
     needs: list[int] = field(default_factory=list)
     feeds: list[list[int]] = field(default_factory=list)
     lanes: list[tuple[Hashable, Lane] | None] = field(default_factory=list)
@@ -74,15 +78,30 @@ class EventGraph:
         self.latency_ns.append(latency_ns)
         self.transfers.append(transfer)
         self.lanes.append(lane)
-        resources = self.resources
-        self.claims.append(
-            tuple([(resources.setdefault(key, len(resources)), how) for key, how in claims])
-        )
+        resources, alone, joint = self.resources, [], []
+        for key, how in claims:
+            resource = resources.setdefault(key, len(resources))
+            if how is Hold.ALONE:
+                alone.append(resource)
+            else:
+                joint.append((resource, how))
+        self.alone.append(tuple(alone))
+        self.joint.append(tuple(joint))
         self.feeds.append([])
         self.needs.append(0)
         for other in after:
             self.link(other, task)
         return task
+
+    def receive(self, transfer: int, latency_ns: int) -> int:
+        """Adds the arrival of a transfer at one more receiver, and returns its number.
+
+        It ends `latency_ns` after the transfer has released what it holds.
+        """
+        arrival = self.add(latency_ns=latency_ns, transfer=True)
+        self.needs[arrival] = 1  # the transfer, which ends it
+        self.arrivals.setdefault(transfer, []).append(arrival)
+        return arrival
 
     def link(self, before: int, after: int) -> None:
         """Has one task wait for another."""
@@ -98,7 +117,11 @@ class EventGraph:
         self.hold_ns += self.hold_ns[these]
         self.latency_ns += self.latency_ns[these]
         self.transfers += self.transfers[these]
-        self.claims += self.claims[these]
+        self.alone += self.alone[these]
+        self.joint += self.joint[these]
+        for transfer, arrivals in list(self.arrivals.items()):
+            if first <= transfer <= last:
+                self.arrivals[transfer + shift] = [arrival + shift for arrival in arrivals]
         self.lanes += self.lanes[these]
         self.needs += self.needs[these]
         again = [fed + shift for fed in self.feeds[begin] if fed >= first]
@@ -139,10 +162,10 @@ class TooManyEvents(RuntimeError):
 def execute(graph: EventGraph) -> Execution:
     """Executes a graph.
 
-    A task first queues for its first claim, which it holds alone. While it holds that, it waits for
-    its other claims, which it takes all at once. Of events at one instant those of transfers come
-    before those of computations, and then the task that began first: this is the order of the
-    simulated event loop (`bridge.loop`).
+    A task first queues for all that it holds alone, and takes it once it is the first in each of
+    these queues. While it holds that, it waits for its other claims, which it takes all at once. Of
+    events at one instant those of transfers come before those of computations, and then the task
+    that began first: this is the order of the simulated event loop (`bridge.loop`).
 
     Raises `ValueError` where tasks wait for each other in a circle, and `TooManyEvents` where there
     are more events than in any useful round.
@@ -189,7 +212,8 @@ class _Run:
         now_ns = 0
         for _ in range(_MOST_EVENTS + _MOST_EVENTS_A_TASK * len(graph)):
             for task in ready:  # grows meanwhile: a task that takes no time ends at once
-                if graph.claims[task] or graph.hold_ns[task] or graph.latency_ns[task]:
+                takes_time = graph.hold_ns[task] or graph.latency_ns[task]
+                if graph.alone[task] or takes_time or task in graph.arrivals:
                     self._request(task, now_ns)
                 else:
                     self.start_ns[task] = now_ns
@@ -227,11 +251,17 @@ class _Run:
         if (lane := self.graph.lanes[task]) is not None:
             self._request_slots(task, *lane, now_ns)
             return
-        claims = self.graph.claims[task]
-        if claims and self.holders[first := claims[0][0]]:
-            self.waiting[first].append(task)
+        alone = self.graph.alone[task]
+        for resource in alone:
+            if self.holders[resource] or self.waiting[resource]:
+                break
         else:
+            for resource in alone:
+                self.holders[resource] = 1
             self._enter(task, now_ns)
+            return
+        for resource in alone:
+            self.waiting[resource].append(task)
 
     def _request_slots(self, task: int, name: Hashable, lane: Lane, now_ns: int) -> None:
         band = self.bands.get(name)
@@ -255,55 +285,74 @@ class _Run:
             return  # an earlier slot was requested since
         end_ns = now_ns + band.slot_ns
         for task in band.slot(now_ns):
-            self.order += 1
-            arrives_ns = end_ns + self.graph.latency_ns[task]
-            heapq.heappush(self.events, (arrives_ns, False, self.order, task, _END))
+            self._schedule_end(task, end_ns)
+            self._schedule_arrivals(task, end_ns)
         if band.next_ns >= 0:
             self._schedule_slot(band)
 
+    def _admit(self, resource: int, now_ns: int) -> None:
+        """Lets the first task in this queue in, if all that it holds alone is free for it."""
+        waiting, holders = self.waiting, self.holders
+        task = waiting[resource][0]
+        alone = self.graph.alone[task]
+        if all(not holders[each] and waiting[each][0] == task for each in alone):
+            for each in alone:
+                waiting[each].popleft()
+                holders[each] = 1
+            self._enter(task, now_ns)
+
     def _enter(self, task: int, now_ns: int) -> None:
-        """Takes the first claim, which is free, and begins if the others are free too."""
-        claims = self.graph.claims[task]
-        if claims:
-            self.holders[claims[0][0]] = 1
-        if self._may_begin(task):
+        """Begins a task that has all that it holds alone, if it may have the rest too."""
+        joint = self.graph.joint[task]
+        if not joint or self._may_begin(task):
             self._begin(task, now_ns)
         else:
-            for resource, _ in claims[1:]:
+            for resource, _ in joint:
                 self.waiting[resource].append(task)
 
     def _may_begin(self, task: int) -> bool:
-        for resource, how in self.graph.claims[task][1:]:
+        for resource, how in self.graph.joint[task]:
             if self.holders[resource] and how is not Hold.EVENLY:
                 if self.mode[resource] is not how:
                     return False
                 # A task that may join the holders first lets a task go that waits for them to end.
                 first = next(iter(self.waiting[resource]), task)
-                if first != task and (resource, how) not in self.graph.claims[first]:
+                if first != task and (resource, how) not in self.graph.joint[first]:
                     return False
         return True
 
     def _begin(self, task: int, now_ns: int) -> None:
         self.start_ns[task] = now_ns
         pooled = False
-        for resource, how in self.graph.claims[task][1:]:
+        for resource, how in self.graph.joint[task]:
             self.holders[resource] += 1
             self.mode[resource] = how
             if how is Hold.EVENLY:
                 self._join(resource, task, now_ns)
                 pooled = True
         if not pooled:
-            self._schedule(task, now_ns + self.graph.hold_ns[task], _RELEASE)
+            self._schedule_release(task, now_ns + self.graph.hold_ns[task])
 
-    def _schedule(self, task: int, when_ns: int, which: int) -> None:
-        """Schedules when a task releases its resources, and when it ends if that is later."""
+    def _schedule_release(self, task: int, when_ns: int) -> None:
+        """Schedules when a task releases its resources, and when it arrives at each receiver."""
         self.order += 1
-        kind, latency_ns = not self.graph.transfers[task], self.graph.latency_ns[task]
-        if which == _RELEASE:
-            heapq.heappush(self.events, (when_ns, kind, self.order, task, _RELEASE))
-            when_ns += latency_ns
-        if latency_ns:
-            heapq.heappush(self.events, (when_ns, kind, self.order, task, _END))
+        kind = not self.graph.transfers[task]
+        heapq.heappush(self.events, (when_ns, kind, self.order, task, _RELEASE))
+        if self.graph.latency_ns[task]:
+            self._schedule_end(task, when_ns)
+        if task in self.graph.arrivals:
+            self._schedule_arrivals(task, when_ns)
+
+    def _schedule_end(self, task: int, released_ns: int) -> None:
+        self.order += 1
+        kind, when_ns = not self.graph.transfers[task], released_ns + self.graph.latency_ns[task]
+        heapq.heappush(self.events, (when_ns, kind, self.order, task, _END))
+
+    def _schedule_arrivals(self, task: int, released_ns: int) -> None:
+        """Schedules the arrivals of a multicast at its receivers after the first."""
+        for arrival in self.graph.arrivals.get(task, ()):
+            self.start_ns[arrival] = self.start_ns[task]
+            self._schedule_end(arrival, released_ns)
 
     def _join(self, resource: int, task: int, now_ns: int) -> None:
         pool = self.pools.setdefault(resource, _Pool())
@@ -331,24 +380,28 @@ class _Run:
         self._schedule_check(resource, pool, now_ns)
         for task in done:
             self._release(task, now_ns)
-            if latency_ns := self.graph.latency_ns[task]:
-                self._schedule(task, now_ns + latency_ns, _END)
+            if self.graph.latency_ns[task]:
+                self._schedule_end(task, now_ns)
             else:
                 self._end(task, now_ns, ready)
+            self._schedule_arrivals(task, now_ns)
 
     def _release(self, task: int, now_ns: int) -> None:
-        claims = self.graph.claims[task]
-        if not claims:
-            return
-        for resource, _ in claims[1:]:
+        if joint := self.graph.joint[task]:
+            self._release_joint(joint, now_ns)
+        alone = self.graph.alone[task]
+        for resource in alone:
+            self.holders[resource] = 0
+        for resource in alone:
+            if self.waiting[resource]:
+                self._admit(resource, now_ns)
+
+    def _release_joint(self, joint: Sequence[tuple[int, Hold]], now_ns: int) -> None:
+        for resource, _ in joint:
             self.holders[resource] -= 1
-        for resource, _ in claims[1:]:
+        for resource, _ in joint:
             for waiter in list(self.waiting[resource]):
                 if self._may_begin(waiter):
-                    for other, _ in self.graph.claims[waiter][1:]:
+                    for other, _ in self.graph.joint[waiter]:
                         self.waiting[other].remove(waiter)
                     self._begin(waiter, now_ns)
-        first = claims[0][0]
-        self.holders[first] = 0
-        if self.waiting[first]:
-            self._enter(self.waiting[first].popleft(), now_ns)

@@ -3,9 +3,10 @@
 In each slot every link with something to send is owed its share of the band: its grant, or an equal
 part of what grants leave. The link that is owed the most, counted in slots of its share, comes
 first. What is left is divided evenly among links without grants, and no link gets more than it
-needs. On a half-duplex band a node that sends in a slot receives nothing in it. What was requested
-before a slot begins can be in it, and what a slot carries arrives at its end. Work is counted in
-nanoseconds of the whole band.
+needs. On a half-duplex band a node that sends in a slot receives nothing in it. A multicast is a
+link to several receivers, with one share like any other link, and needs all of them to listen. What
+was requested before a slot begins can be in it, and what a slot carries arrives at its end. Work is
+counted in nanoseconds of the whole band.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ _NOTHING = 1e-6  # of a slot: less than this is nothing
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A link of a slotted band. `share` is its granted part of the band, 0 without a grant.
+    """A link of a slotted band to one receiver or several.
+
+    `share` is its granted part of the band, 0 without a grant.
 
     Without a grant, part x of the band carries x^(1 − `spread`) of what all of it would.
     """
 
     src: Hashable
-    dst: Hashable
+    receivers: tuple[Hashable, ...]
     slot_ns: int
     half_duplex: bool
     share: float = 0.0
@@ -63,7 +66,7 @@ class SlottedBand:
     slot_ns: int
     number: int = 0
     next_ns: int = -1
-    queues: dict[tuple[Hashable, Hashable], _Queue] = field(default_factory=dict)
+    queues: dict[tuple[Hashable, tuple[Hashable, ...]], _Queue] = field(default_factory=dict)
     active: list[_Queue] = field(default_factory=list)
     coming: list[tuple[Lane, int, int]] = field(default_factory=list)
     given: list[tuple[_Queue, float]] = field(default_factory=list)
@@ -116,7 +119,7 @@ class SlottedBand:
 
     def _take_in(self, number: int) -> None:
         for lane, task, work_ns in self.coming:
-            key = (lane.src, lane.dst)
+            key = (lane.src, lane.receivers)
             queue = self.queues.get(key)
             if queue is None:
                 queue = self.queues[key] = _Queue(lane)
@@ -167,7 +170,7 @@ class _Slot:
         lane = queue.lane
         if not lane.half_duplex or queue.part:
             return True
-        return lane.src not in self.receives and lane.dst not in self.sends
+        return lane.src not in self.receives and self.sends.isdisjoint(lane.receivers)
 
     def give(self, queue: _Queue, most: float) -> None:
         part = min(most, self.left, queue.wants())
@@ -175,7 +178,7 @@ class _Slot:
             if not queue.part:
                 self.given.append(queue)
                 self.sends.add(queue.lane.src)
-                self.receives.add(queue.lane.dst)
+                self.receives.update(queue.lane.receivers)
             self.left -= part
             queue.part += part
 

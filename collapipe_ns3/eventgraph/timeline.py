@@ -38,11 +38,12 @@ from collapipe_ns3.schedule import (
 class HopTransfer:
     """One transfer over one hop: how long it holds what it claims, and how much later it arrives.
 
-    On a slotted band it claims nothing but takes a lane, and `hold_ns` is for the whole band.
+    It has a latency for each receiver. On a slotted band it claims nothing but takes a lane, and
+    `hold_ns` is for the whole band.
     """
 
     hold_ns: int
-    latency_ns: int
+    latencies_ns: tuple[int, ...]
     claims: tuple[Claim, ...]
     lane: tuple[str, Lane] | None = None
 
@@ -54,14 +55,22 @@ class TaskCosts(Protocol):
         """How long a node computes."""
         ...
 
-    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        """What a transfer takes over a link; `bulk` marks parameters and optimizer states."""
+    def hop_transfer(
+        self, src: str, receivers: tuple[str, ...], size_bytes: int, bulk: bool
+    ) -> HopTransfer:
+        """What a transfer takes over a link, or a multicast over the links to all receivers.
+
+        `bulk` marks parameters and optimizer states.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A computation on a processor (`dst` empty) or a transfer over a link; `what` names it."""
+    """A computation on a processor (`dst` empty) or a transfer over a link; `what` names it.
+
+    A multicast has a bar for each receiver, of the receiver's cluster.
+    """
 
     src: str
     dst: str
@@ -193,18 +202,33 @@ class _RoundGraph:
             return self.wait(after)
         task = -1
         for src, dst in pairwise(route):
-            self.names.append((src, dst, cluster, what))
-            transfer = self.costs.hop_transfer(src, dst, size, bulk)
-            task = self.graph.add(
-                after,
-                hold_ns=transfer.hold_ns,
-                latency_ns=transfer.latency_ns,
-                claims=transfer.claims,
-                transfer=True,
-                lane=transfer.lane,
-            )
+            (task,) = self.hop(src, {dst: cluster}, size, what, after, bulk=bulk)
             after = [task]
         return task
+
+    def hop(
+        self,
+        src: str,
+        receivers: Mapping[str, int],
+        size: int,
+        what: str,
+        after: Sequence[int],
+        *,
+        bulk: bool,
+    ) -> list[int]:
+        """A transfer over one hop to these receivers, of these clusters; each one's arrival."""
+        transfer = self.costs.hop_transfer(src, tuple(receivers), size, bulk)
+        first_ns, *others_ns = transfer.latencies_ns
+        self.names += [(src, dst, cluster, what) for dst, cluster in receivers.items()]
+        task = self.graph.add(
+            after,
+            hold_ns=transfer.hold_ns,
+            latency_ns=first_ns,
+            claims=transfer.claims,
+            transfer=True,
+            lane=transfer.lane,
+        )
+        return [task, *(self.graph.receive(task, latency_ns) for latency_ns in others_ns)]
 
     def job(self, cluster: int, pipeline: Pipeline, sequences: int, legs: Sequence[Leg]) -> _Job:
         """Adds everything that a pipeline does in a round; its legs do not wait for anything yet.

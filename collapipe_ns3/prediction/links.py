@@ -7,6 +7,7 @@ observation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,6 +101,14 @@ class Links:
             sinr = setting.power_w * self.snr / hz
             rate = self.efficiency * hz * np.log2(1 + sinr)
             return np.where(rate > 0, 8 / rate, np.inf)
+
+    def seconds_per_byte_in(
+        self, at: tuple[int, ...], power_w: float, hz: float, whole: bool
+    ) -> float:
+        """8/r(b, p) of one link in `hz` of the band; `whole` if that is all of it."""
+        efficiency = float((self.whole_efficiency if whole else self.efficiency)[at])
+        rate = efficiency * hz * math.log2(1 + power_w * float(self.snr[at]) / hz)
+        return 8 / rate if rate > 0 else math.inf
 
     def opened(self) -> Links:
         """These links without grants: they take turns at their whole band."""

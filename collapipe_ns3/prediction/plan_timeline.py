@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from bridge.network import group_name
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.timeline import HopTransfer, Timeline, build_timeline
 from collapipe_ns3.exchange import StateMove
@@ -53,7 +55,8 @@ def predict_timeline(
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
-    return build_timeline(plan, work, _FleetCosts(devices, fleet, radio), moves)
+    groups = {(link.src, link.dst): link for link in plan.links if len(link.receivers) > 1}
+    return build_timeline(plan, work, _FleetCosts(devices, fleet, radio, groups), moves)
 
 
 def radio_of_plan(
@@ -98,17 +101,22 @@ def _holders(pipe: Pipeline) -> list[str]:
 
 
 class _FleetCosts:
-    """What computations and transfers take on a fleet under a radio setting."""
+    """What computations and transfers take on a fleet under a radio setting.
 
-    def __init__(self, devices: Names, fleet: Fleet, radio: RadioSetting) -> None:
-        self.fleet, self.radio = fleet, radio
+    `groups` are grants to groups of receivers, by sender and `bridge.network.group_name`.
+    """
+
+    def __init__(
+        self, devices: Names, fleet: Fleet, radio: RadioSetting, groups: Mapping[Pair, LinkPlan]
+    ) -> None:
+        self.fleet, self.radio, self.groups = fleet, radio, groups
         self.places = node_places(devices)
         self.per_byte = SecondsPerByte.of(fleet, radio)
         self.latency = fleet.links.map(lambda links: links.own_latency)
         # Needed once for each task: lists of floats are faster than arrays.
         self.speed, self.fixed = fleet.flops_per_s.tolist(), fleet.overhead_s.tolist()
         self.bands: dict[tuple[Direction, int], Band] = {}
-        self.transfers: dict[tuple[str, str, int, bool], HopTransfer] = {}
+        self.transfers: dict[tuple[str, tuple[str, ...], int, bool], HopTransfer] = {}
 
     def processor_ns(self, node: str, flops: float) -> int:
         """How long a node computes."""
@@ -119,25 +127,54 @@ class _FleetCosts:
             seconds = self.fixed[cluster][k] + flops / self.speed[cluster][k]
         return round(seconds * 1e9)
 
-    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        """What a transfer of `size_bytes` takes over a link."""
-        key = (src, dst, size_bytes, bulk)
+    def hop_transfer(
+        self, src: str, receivers: tuple[str, ...], size_bytes: int, bulk: bool
+    ) -> HopTransfer:
+        """What a transfer of `size_bytes` takes over a link, or a multicast over several."""
+        key = (src, receivers, size_bytes, bulk)
         if key not in self.transfers:
-            self.transfers[key] = self._hop_transfer((src, dst), size_bytes, bulk)
+            if len(receivers) == 1:
+                self.transfers[key] = self._hop_transfer(src, receivers[0], size_bytes, bulk)
+            else:
+                self.transfers[key] = self._multicast(src, receivers, size_bytes, bulk)
         return self.transfers[key]
 
-    def _hop_transfer(self, pair: Pair, size_bytes: int, bulk: bool) -> HopTransfer:
-        direction, at = place_of_link(self.places, *pair)
+    def _hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
+        direction, at = place_of_link(self.places, src, dst)
         row, links, band = at[0], self.fleet.links[direction], self._band(direction, at[0])
         hold_s = size_bytes * float(self.per_byte[direction][at])
         hold_s *= float(links.bulk[row]) if bulk else 1.0
         hz = float(self.radio[direction].bandwidth_hz[at])
         granted_hz = hz if links.grants else None
-        claimed = transfer_claims(pair, band, granted_hz, float(links.spread[row]))
+        claimed = transfer_claims(src, (dst,), band, granted_hz, float(links.spread[row]))
         if claimed.lane is not None and links.grants:
             hold_s *= hz / band.bandwidth_hz  # of the whole band
         latency_ns = round(float(self.latency[direction][at]) * 1e9)
-        return HopTransfer(round(hold_s * 1e9), latency_ns, claimed.claims, claimed.lane)
+        return HopTransfer(round(hold_s * 1e9), (latency_ns,), claimed.claims, claimed.lane)
+
+    def _multicast(
+        self, src: str, receivers: tuple[str, ...], size_bytes: int, bulk: bool
+    ) -> HopTransfer:
+        """At the rate of the weakest receiver, in the group's grant or in what grants leave."""
+        direction, first = place_of_link(self.places, src, receivers[0])
+        every = [place_of_link(self.places, src, dst)[1] for dst in receivers]
+        links, band = self.fleet.links[direction], self._band(direction, first[0])
+        grant = self.groups.get((src, group_name(receivers)))
+        granted_hz = grant.bandwidth_hz if grant is not None else None
+        if band.slot_s:
+            power_w = grant.tx_power_w if grant is not None else None
+            if power_w is None:
+                power_w = max(float(self.radio[direction].power_w[at]) for at in every)
+            hz = granted_hz or band.bandwidth_hz
+            per_byte = [links.seconds_per_byte_in(at, power_w, hz, not granted_hz) for at in every]
+            per_byte = [each * hz / band.bandwidth_hz for each in per_byte]  # of the whole band
+        else:
+            per_byte = [float(self.per_byte[direction][at]) for at in every]
+        factors = [float(links.bulk[at[0]]) if bulk else 1.0 for at in every]
+        hold_s = size_bytes * max(map(operator.mul, per_byte, factors))
+        claimed = transfer_claims(src, receivers, band, granted_hz, float(links.spread[first[0]]))
+        latencies_ns = tuple(round(float(self.latency[direction][at]) * 1e9) for at in every)
+        return HopTransfer(round(hold_s * 1e9), latencies_ns, claimed.claims, claimed.lane)
 
     def _band(self, direction: Direction, row: int) -> Band:
         """The band of a cluster's links: its medium's, or that of all uplinks or downlinks."""

@@ -18,6 +18,9 @@ from collapipe_ns3.prediction.links import Links
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import RoundCosts
 
+#: A sender, and the receivers of what it sends at once.
+_Way = tuple[str, tuple[str, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEnergy:
@@ -83,59 +86,68 @@ class _EnergySums:
 
     def add(self, timeline: Timeline) -> None:
         """Adds all computations and transfers of a round."""
-        air_s: dict[Pair, float] = {}
-        band_s: dict[Pair, float] = {}  # as if each had the whole band
+        air_s: dict[_Way, float] = {}
+        band_s: dict[_Way, float] = {}  # as if each had the whole band
         graph, done = timeline.graph, timeline.execution
+        further = {task for arrivals in graph.arrivals.values() for task in arrivals}
         for task, name in enumerate(timeline.names):
-            if name is None:
+            if name is None or task in further:  # an arrival is part of its multicast
                 continue
             src, dst, _, _ = name
             hold_ns = graph.hold_ns[task]
             if not dst:
                 self.busy_s[src] += hold_ns / 1e9
                 continue
-            pair = (src, dst)
-            band_s[pair] = band_s.get(pair, 0.0) + hold_ns / 1e9
+            names = [timeline.names[arrival] for arrival in graph.arrivals.get(task, ())]
+            way = (src, (dst, *(each[1] for each in names if each is not None)))
+            band_s[way] = band_s.get(way, 0.0) + hold_ns / 1e9
             if graph.lanes[task] is None:
-                if self._links(pair)[0].at_once:
+                if self._links((src, dst))[0].at_once:
                     hold_ns = done.end_ns[task] - graph.latency_ns[task] - done.start_ns[task]
-                air_s[pair] = air_s.get(pair, 0.0) + hold_ns / 1e9
-        slotted: set[Pair] = set()
+                air_s[way] = air_s.get(way, 0.0) + hold_ns / 1e9
+        slotted: set[_Way] = set()
         for lanes, slot_ns in (part for band in done.bands for part in band.used()):
             heard: dict[str, float] = {}
             for lane in lanes:
-                pair = (str(lane.src), str(lane.dst))
-                slotted.add(pair)
-                air_s[pair] = air_s.get(pair, 0.0) + slot_ns / 1e9
-                heard[pair[1]] = slot_ns / 1e9 * self._duty(pair)
+                way = (str(lane.src), tuple(map(str, lane.receivers)))
+                slotted.add(way)
+                air_s[way] = air_s.get(way, 0.0) + slot_ns / 1e9
+                for node in way[1]:
+                    heard[node] = slot_ns / 1e9 * self._duty((way[0], node))
             for node, seconds in heard.items():  # once, from however many senders
                 self.rx_s[node] += seconds
-        for pair, seconds in air_s.items():
-            duty = self._duty(pair)
-            self._add_link(pair, seconds * duty, band_s[pair] * duty, pair in slotted)
+        for way, seconds in air_s.items():
+            duty = self._duty((way[0], way[1][0]))
+            self._add_way(way, seconds * duty, band_s[way] * duty, way in slotted)
 
-    def _add_link(self, pair: Pair, air_s: float, band_s: float, slotted: bool) -> None:
-        """Adds what a link carries in `air_s` seconds, or `band_s` if it had the whole band."""
-        src, dst = pair
-        links, at = self._links(pair)
+    def _add_way(self, way: _Way, air_s: float, band_s: float, slotted: bool) -> None:
+        """Adds what is sent one way in `air_s` seconds, or `band_s` if it had the whole band."""
+        src, receivers = way
+        links, at = self._links((src, receivers[0]))
+        # A multicast has the highest power of the links to its receivers.
+        watts = max(self._power_w((src, dst)) for dst in receivers)
         if src == SERVER:
-            watts = self.fleet.server.max_power_w if slotted else self._power_w(pair)
-            self.tx_j[src] += watts * band_s
+            self.tx_j[src] += (self.fleet.server.max_power_w if slotted else watts) * band_s
         else:
-            self.tx_j[src] += self._power_w(pair) * air_s
-        if dst == SERVER:
-            self.tx_j[dst] += self.fleet.server.max_power_w * links.replies * band_s
-        else:
-            self.tx_j[dst] += self._power_w((dst, src)) * links.replies * air_s
-        if SERVER not in pair and self.fleet.overhears[self.places[dst]]:
-            self.on_air_s[int(self.fleet.medium[at[0]])] += (1 + links.replies) * air_s
-            for node, part in ((src, 1.0), (dst, links.replies)):
-                self.sent_s[node] += part * air_s
-                self.part_s[node] += (1 + links.replies) * air_s
+            self.tx_j[src] += watts * air_s
+        for dst in receivers:
+            if dst == SERVER:
+                self.tx_j[dst] += self.fleet.server.max_power_w * links.replies * band_s
+            else:
+                self.tx_j[dst] += self._power_w((dst, src)) * links.replies * air_s
+        replies = len(receivers) * links.replies
+        if SERVER not in (src, *receivers) and self.fleet.overhears[self.places[receivers[0]]]:
+            self.on_air_s[int(self.fleet.medium[at[0]])] += (1 + replies) * air_s
+            self.sent_s[src] += air_s
+            self.part_s[src] += (1 + replies) * air_s
+            for dst in receivers:
+                self.sent_s[dst] += links.replies * air_s
+                self.part_s[dst] += (1 + links.replies) * air_s
             return
-        self.rx_s[src] += links.replies * air_s
+        self.rx_s[src] += replies * air_s
         if not slotted:
-            self.rx_s[dst] += band_s if dst == SERVER else air_s
+            for dst in receivers:
+                self.rx_s[dst] += band_s if dst == SERVER else air_s
 
     def by_node(self) -> dict[str, NodeEnergy]:
         """The energy of each node."""

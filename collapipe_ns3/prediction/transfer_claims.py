@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from collapipe_ns3.eventgraph.graph import Claim, Hold
 from collapipe_ns3.eventgraph.slots import Lane
 from collapipe_ns3.observed import Medium
-from collapipe_ns3.prediction.directions import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +47,30 @@ class TransferClaims:
 
 
 def transfer_claims(
-    pair: Pair, band: Band | None, granted_hz: float | None, spread: float = 0.0
+    src: str,
+    receivers: tuple[str, ...],
+    band: Band | None,
+    granted_hz: float | None,
+    spread: float = 0.0,
 ) -> TransferClaims:
-    """What a transfer over this link claims; without a `band`, it uses its link alone.
+    """What a transfer to these receivers claims; without a `band`, it uses its links alone.
 
-    `granted_hz` is the bandwidth that a plan has granted to the link, None or 0 without a grant.
-    `spread` is `collapipe_ns3.eventgraph.slots.Lane.spread` where the link has no grant.
+    A transfer to several receivers is one multicast. `granted_hz` is the bandwidth that a plan has
+    granted to the link, or to this group of receivers, None or 0 without a grant. `spread` is
+    `collapipe_ns3.eventgraph.slots.Lane.spread` where there is no grant.
     """
+    own = [((src, dst), Hold.ALONE) for dst in receivers]
     if band is None:
-        return TransferClaims(((pair, Hold.ALONE),))
+        return TransferClaims(tuple(own))
     if band.slot_s:
         share = granted_hz / band.bandwidth_hz if granted_hz else 0.0
-        own = 0.0 if share else spread
-        lane = Lane(*pair, round(band.slot_s * 1e9), band.half_duplex, share, own)
+        slot_ns = round(band.slot_s * 1e9)
+        lane = Lane(src, receivers, slot_ns, band.half_duplex, share, 0.0 if share else spread)
         return TransferClaims((), (band.name, lane))
     if band.shared or (band.grants and not granted_hz):
-        return TransferClaims(((pair, Hold.ALONE), (band.name, Hold.EVENLY)))
+        return TransferClaims((*own, (band.name, Hold.EVENLY)))
     if band.half_duplex:
-        ends = ((band.name, pair[0]), Hold.SENDING), ((band.name, pair[1]), Hold.RECEIVING)
-        return TransferClaims(((pair, Hold.ALONE), *ends))
-    return TransferClaims(((pair, Hold.ALONE),))
+        sending = (band.name, src), Hold.SENDING
+        receiving = [((band.name, dst), Hold.RECEIVING) for dst in receivers]
+        return TransferClaims((*own, sending, *receiving))
+    return TransferClaims(tuple(own))

@@ -105,7 +105,9 @@ class _Replay:
             hz = each.bandwidth_hz if pair in granted else None
             grants[pair] = max(hz, grants.get(pair) or 0.0) if hz else None
         band = Band.of(medium) if medium else None
-        self.claims = {pair: transfer_claims(pair, band, grants[pair]) for pair in grants}
+        self.claims = {
+            (src, dst): transfer_claims(src, (dst,), band, hz) for (src, dst), hz in grants.items()
+        }
         # Where transfers hold the band, airtime counts by the part of it that they used.
         band_hz = medium.bandwidth_hz if medium else 0.0
         self.air_ns = np.array(

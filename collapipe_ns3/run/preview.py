@@ -80,7 +80,8 @@ def predicted_timeline(plan: RoundPlan, seen: Observation) -> Timeline | None:
     used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
     devices = tuple(names if n in used else () for n, names in enumerate(seen.devices))
     seen = replace(seen, devices=devices)
-    granted = [link for link in plan.links if link.bandwidth_hz is not None]
+    single = [link for link in plan.links if len(link.receivers) == 1]
+    granted = [link for link in single if link.bandwidth_hz is not None]
     edge_granted = any(SERVER in (link.src, link.dst) for link in granted)
     sidelink_granted = any(SERVER not in (link.src, link.dst) for link in granted)
     fleet = Fleet.of(seen, Knowledge())

@@ -29,10 +29,17 @@ class LabCosts:
         profile = self.profiles[node]
         return duration_ns(flops, profile.flops_per_s, profile.overhead_s)
 
-    def hop_transfer(self, src: str, dst: str, size_bytes: int, bulk: bool) -> HopTransfer:
-        link = self.links.get((src, dst), lab.FAST)
-        claim = (link.medium or (src, dst), Hold.ALONE)
-        return HopTransfer(link.airtime_ns(size_bytes), link.latency_ns, (claim,))
+    def hop_transfer(
+        self, src: str, receivers: tuple[str, ...], size_bytes: int, bulk: bool
+    ) -> HopTransfer:
+        links = {(src, dst): self.links.get((src, dst), lab.FAST) for dst in receivers}
+        slowest = min(links.values(), key=lambda link: link.rate_bps)
+        media = dict.fromkeys(link.medium or pair for pair, link in links.items())
+        return HopTransfer(
+            slowest.airtime_ns(size_bytes),
+            tuple(link.latency_ns for link in links.values()),
+            tuple((medium, Hold.ALONE) for medium in media),
+        )
 
 
 def agree(made: Timeline, outcome: RoundOutcome) -> None:

@@ -13,7 +13,8 @@ SLOT = 1_000
 
 
 def lane(src: str, dst: str, share: float = 0.0, half_duplex: bool = True) -> tuple[str, Lane]:
-    return "band", Lane(src, dst, SLOT, half_duplex, share)
+    """A lane to each node in `dst`, whose names are single letters."""
+    return "band", Lane(src, tuple(dst), SLOT, half_duplex, share)
 
 
 def ends(*sent: tuple[int, int, tuple[str, Lane]]) -> list[int]:
@@ -58,7 +59,7 @@ def test_who_was_on_the_air_and_for_how_long() -> None:
         requested = graph.add(latency_ns=at)
         graph.add([requested], hold_ns=work, lane=where, transfer=True)
     (band,) = execute(graph).bands
-    used = [({(part.src, part.dst) for part in lanes}, ns) for lanes, ns in band.used()]
+    used = [({(part.src, *part.receivers) for part in lanes}, ns) for lanes, ns in band.used()]
     assert sum(ns for pairs, ns in used if ("a", "b") in pairs) == 3 * SLOT
     assert sum(ns for pairs, ns in used if ("c", "b") in pairs) == SLOT
     assert sum(ns for pairs, ns in used if ("c", "d") in pairs) == 10 * SLOT
@@ -92,7 +93,7 @@ def test_a_grant_is_a_part_of_every_slot_and_no_more(work: int) -> None:
 @given(st.integers(20, 200))
 def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> None:
     """Each of two equal links carries √½ in its half of the band, until the shorter one ends."""
-    spread = [("band", Lane(name, "z", SLOT, True, spread=0.5)) for name in "ab"]
+    spread = [("band", Lane(name, ("z",), SLOT, True, spread=0.5)) for name in "ab"]
     one, other = ends((1, work * SLOT, spread[0]), (1, 2 * work * SLOT, spread[1]))
     assert one == pytest.approx((1 + work * 2**0.5) * SLOT, abs=2 * SLOT)
     assert other == pytest.approx(one + work * SLOT, abs=2 * SLOT)
@@ -102,7 +103,7 @@ def test_power_in_a_part_of_the_band_carries_more_than_that_part(work: int) -> N
 def test_transfers_end_whatever_the_spread_of_their_links(
     spread: float, first: int, second: int
 ) -> None:
-    weak = [("band", Lane(name, "z", SLOT, True, spread=spread)) for name in "ab"]
+    weak = [("band", Lane(name, ("z",), SLOT, True, spread=spread)) for name in "ab"]
     one, other = ends((1, first, weak[0]), (1, second, weak[1]))
     assert max(one, other) <= 2 * SLOT + first + second
 

@@ -140,8 +140,8 @@ def test_a_graph_that_steps_slot_by_slot_for_ever_is_given_up(
 ) -> None:
     monkeypatch.setattr(graph, "_MOST_EVENTS", 1_000)
     made = EventGraph()
-    for ends in ("ab", "bc"):  # b either sends or receives: the two take turns
-        made.add(hold_ns=10**18, lane=("band", Lane(*ends, 10**6, True)))
+    for src, dst in ("ab", "bc"):  # b either sends or receives: the two take turns
+        made.add(hold_ns=10**18, lane=("band", Lane(src, (dst,), 10**6, True)))
     with pytest.raises(TooManyEvents, match="2 tasks"):
         execute(made)
 
