@@ -76,6 +76,12 @@ class Units:
             self.decoder and not any(part.decoder for part in others),
         )
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`."""
+        blocks = tuple(Blocks(**run) for run in data["blocks"])
+        return cls(data["embedding"], blocks, data["decoder"])
+
     def __bool__(self) -> bool:
         return self.embedding or self.decoder or bool(self.blocks)
 
@@ -163,11 +169,9 @@ class Exchange:
 
 
 def _shipment(data: Mapping[str, Any]) -> Shipment:
-    units = data["units"]
-    blocks = tuple(Blocks(**run) for run in units["blocks"])
     return Shipment(
         data["name"],
-        Units(units["embedding"], blocks, units["decoder"]),
+        Units.from_json(data["units"]),
         data["src"],
         tuple(data["receivers"]),
         tuple(PipelineId(**each) for each in data["pipelines"]),

@@ -27,6 +27,7 @@ from collapipe_ns3.exchange import (
 )
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.quantity import to_dbm
+from collapipe_ns3.references import References, Routing, format_problems
 
 #: Bounds of a round's terms.
 _MOST_RESENDS = 1000
@@ -235,6 +236,14 @@ class RoundPlan:
             return self
         return dataclasses.replace(self, exchange=arranged(self.placements(), arrangement))
 
+    def effective_exchange(self) -> Exchange:
+        """The exchange that is executed: `exchange`, or where there is none that of the default."""
+        return self.exchange or arranged(self.placements(), Arrangement())
+
+    def routing(self, references: References) -> Routing:
+        """How the units of this plan travel, given what nodes hold before the round."""
+        return Routing(self.effective_exchange(), self.placements(), references)
+
     def legs(
         self,
         size_bytes: Callable[[Units], int],
@@ -352,6 +361,7 @@ def validate(
     ]
     if plan.exchange is not None and not problems:  # as its dry run needs a valid plan
         problems = exchange_problems(plan.exchange, plan.placements(), devices, blocks)
+        problems += format_problems(plan.exchange)
     if problems:
         raise PlanError(plan.scheme, plan.round, problems)
 

@@ -32,7 +32,16 @@ FORBIDDEN = {
 #: is a folder, or the modules that lie beside the folders and belong together.
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("names", "nodes", "paths", "phases", "plugins", "quantity", "shadowing", "random_streams"),
-    ("schedule", "plan", "exchange", "arrangement", "problems", "keywords", "installed"),
+    (
+        "schedule",
+        "plan",
+        "exchange",
+        "arrangement",
+        "references",
+        "problems",
+        "keywords",
+        "installed",
+    ),
     ("learning",),
     ("costs",),
     ("observed", "outcome", "multicasts"),
