@@ -153,12 +153,20 @@ def _timed(run: Runs, bars: pd.DataFrame, rounds: Sequence[int]) -> Iterator[str
         event = _complete((start, end), where, name, category, arguments)
         timed.append(((start, -end, False), [event]))
     flows = bars.groupby(["round", "transfer"]).ngroup()
-    for bar in bars.assign(flow=flows).drop(columns="thread").to_dict("records"):
+    bars = bars.assign(flow=flows).drop(columns="thread")
+    # The one bar of a multicast at its sender begins a flow to each of its receivers.
+    heard = bars[(bars["group"] > 0) & bars["track"].str.endswith(" received")]
+    to_group = heard.groupby(["round", "group"])["flow"].agg(list).to_dict()
+    for bar in bars.to_dict("records"):
         span, where = (bar["start_ns"], bar["end_ns"]), (bar["pid"], bar["tid"])
         events = [_complete(span, where, bar["label"], _category(bar), _arguments(bar))]
         is_transfer, is_sent = bar["transfer"] >= 0, bar["track"].endswith(" sent")
         if is_transfer:
-            events.append(_flow(span[0], where, bar["kind"], bar["flow"], begins=is_sent))
+            of_bar = to_group.get((bar["round"], bar["group"])) if is_sent else None
+            events += [
+                _flow(span[0], where, bar["kind"], flow, begins=is_sent)
+                for flow in of_bar or [bar["flow"]]
+            ]
         timed.append(((span[0], -span[1], is_transfer and not is_sent), events))
     for _, events in sorted(timed, key=lambda each: each[0]):
         yield from events

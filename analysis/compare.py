@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.load import Runs, load_all
+from analysis.multicasts import once
 from analysis.places import CELLS
 from run_directory.roles import Role, role
 
@@ -227,7 +228,7 @@ def metrics(
         "peak_device_memory_bytes": float(devices["peak_memory_bytes"].max()),
         "device_energy_j": float(_energy_of(devices).sum()) / count,
         "energy_j": float(_energy_of(run.devices).sum()) / count,
-        "bytes_on_air": float(run.transfers["bytes"].sum()) / count,
+        "bytes_on_air": float(once(run.transfers)["bytes"].sum()) / count,
         "fairness": fairness(run),
         "devices_sitting_out": float((run.devices["sits_out"] != "").sum()) / count,
     }

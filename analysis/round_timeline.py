@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import Runs
+from analysis.multicasts import group_of
 from run_directory.roles import Role, role_or_none
 
 __all__ = [
@@ -63,6 +64,7 @@ BAR_COLUMNS: Final = (
     "outcome",
     "retransmissions",
     "transfer",
+    "group",
 )
 
 #: Where a bar belongs; each is -1 where it does not apply or was not recorded.
@@ -93,6 +95,8 @@ def round_bars(run: Runs, round_number: int) -> pd.DataFrame:
       0, nan and empty texts elsewhere.
     - `retransmissions` of a transfer, 0 elsewhere; and `transfer`, the row of the round's table of
       transfers, which the bars at its sender and its receiver share, -1 elsewhere.
+    - `group`: the number of a multicast, 0 elsewhere. It has a bar at each receiver, and one at its
+      sender, whose `peer` names all of them; the rest of that bar is as for the last to receive it.
 
     A node waits while it does not compute within the pipeline phase of its pipelines
     (`pipeline_phases`). Rows are in order of node (`nodes_in_order`), track and start. Raises
@@ -110,7 +114,7 @@ def round_bars(run: Runs, round_number: int) -> pd.DataFrame:
         bars[f"{end}_in_round_s"] = (in_ns - start_ns) / 1e9
     rank = bars["node"].map({node: number for number, node in enumerate(order)})
     bars = bars.assign(rank=rank).sort_values(["rank", "track", "start_s"], kind="stable")
-    of_transfers = {"retransmissions": 0, "transfer": -1}
+    of_transfers = {"retransmissions": 0, "transfer": -1, "group": 0}
     bars = bars.fillna(of_transfers).astype(dict.fromkeys(of_transfers, "int64"))
     return bars[list(BAR_COLUMNS)].reset_index(drop=True)
 
@@ -265,6 +269,7 @@ def _transfers(run: Runs, round_number: int) -> pd.DataFrame:
             "outcome": transfers["outcome"].astype(str),
             "retransmissions": transfers["retransmissions"],
             "transfer": np.arange(len(transfers)),
+            "group": group_of(transfers),
         }
     )
     if "cluster" not in transfers or transfers["cluster"].isna().any():
@@ -281,15 +286,26 @@ def _places(table: pd.DataFrame) -> Mapping[str, pd.Series | int]:
 def _at_both_ends(transfers: pd.DataFrame) -> list[pd.DataFrame]:
     """The transfers as bars of their senders, and as bars of their receivers."""
     ends = []
-    for node, peer, direction, arrow in (
-        ("src", "dst", "sent", "→"),
-        ("dst", "src", "received", "←"),
+    for each, node, peer, direction, arrow in (
+        (_transmissions(transfers), "src", "dst", "sent", "→"),
+        (transfers, "dst", "src", "received", "←"),
     ):
-        bars = transfers.rename(columns={node: "node", peer: "peer"})
+        bars = each.rename(columns={node: "node", peer: "peer"})
         bars["track"] = bars["radio"] + f" {direction}"
         bars["label"] = bars["kind"] + f" {arrow} " + bars["peer"]
         ends.append(bars.drop(columns="radio"))
     return ends
+
+
+def _transmissions(transfers: pd.DataFrame) -> pd.DataFrame:
+    """The transfers, those of a multicast as one to all of its receivers, until the last has it."""
+    several = transfers[transfers["group"] > 0]
+    if several.empty:
+        return transfers
+    together = several.groupby("group")["dst"].agg(lambda names: ", ".join(sorted(names)))
+    last = several.sort_values("end_s", kind="stable").drop_duplicates("group", keep="last")
+    sent = last.assign(dst=last["group"].map(together))
+    return pd.concat([transfers[transfers["group"] == 0], sent]).sort_index()
 
 
 def _with_place(computes: pd.DataFrame, run: Runs, round_number: int) -> pd.DataFrame:

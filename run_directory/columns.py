@@ -102,6 +102,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "bandwidth_hz": "Bandwidth on which it was sent.",
         "airtime_s": "Time for which its bytes were on the air, retransmissions included.",
         "energy_j": "Radiated energy: transmit power × airtime.",
+        "group": "Number of the multicast within the round, from 1, which its receivers' rows "
+        "share; 0 where it was sent to one node alone. Airtime and energy are divided among these "
+        "rows, and bytes are not: they were sent once.",
     },
     "links": {
         "src": "Sender.",

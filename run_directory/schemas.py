@@ -39,6 +39,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in ("start_s", "end_s", "sinr_db", "tx_power_dbm")],
             *[(key, pa.float64()) for key in ("bandwidth_hz", "airtime_s", "energy_j")],
             *[(key, pa.int64()) for key in ("cluster", "pipeline", "stage", "micro_batch", "step")],
+            ("group", pa.int64()),
         ],
         "links": [
             *[(key, WORD) for key in ("src", "dst")],

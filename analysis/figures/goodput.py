@@ -23,8 +23,9 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.load import Runs
+from analysis.multicasts import KEY, once, whole_airtime_s
 
-_COLUMNS = ["scheme", "radio", "kind", "bytes", "airtime_s", "bandwidth_hz", "sinr_db"]
+_COLUMNS = ["scheme", "radio", "kind", "bytes", "airtime_s", "bandwidth_hz", "sinr_db", "outcome"]
 
 #: No radio carries much below this SINR.
 _RISES_DB = -5.0
@@ -39,16 +40,19 @@ def goodput(runs: Runs, *, width: Width = "page", by: Literal["", "scheme", "kin
     expect of a long transfer with the whole band to itself. Both leave out the time that a transfer
     waits for its turn; the curve includes the access to the channel, which counts as no airtime.
     Transfers fall below the curve where blocks are sent again, and where fading or interference
-    changes within a transfer, as their SINR is a mean.
+    changes within a transfer, as their SINR is a mean. A multicast is drawn once, at its weakest
+    receiver that got it, which determines its rate.
 
     Transfers that arrived are drawn, by scheme or kind; the default is the scheme where the runs
     have several. Of more than 4000 transfers of a radio it draws every n-th. Runs by earlier
     versions have no curve. Raises `CannotDraw` where no transfer was on the air.
     """
-    payload = (pc.field("outcome") == "delivered") & (pc.field("bytes") > 0)
     on_air = (pc.field("airtime_s") > 0) & (pc.field("bandwidth_hz") > 0)
-    known = pc.is_finite(pc.field("sinr_db"))
-    rows = runs.table("transfers", _COLUMNS, payload & on_air & known)
+    rows = runs.table("transfers", [*KEY, *_COLUMNS], (pc.field("bytes") > 0) & on_air)
+    rows["airtime_s"] = whole_airtime_s(rows)
+    rows = rows[(rows["outcome"] == "delivered") & np.isfinite(rows["sinr_db"])]
+    weakest_first = rows["sinr_db"].sort_values(kind="stable").index
+    rows = once(rows.loc[weakest_first]).sort_index()
     if not len(rows):
         raise CannotDraw("these runs have no transfer whose SINR and airtime were measured")
     group = by or ("scheme" if rows["scheme"].nunique() > 1 else "kind")

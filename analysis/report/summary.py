@@ -13,7 +13,11 @@ from typing import Any
 
 from analysis.compare import Comparison, TaskMetric, ends, losses
 from analysis.load import Runs
+from analysis.multicasts import KEY, once
 from analysis.report.tables import format_number, records
+
+#: The columns of transfers that their payload needs.
+_OF_PAYLOAD = [*KEY, "bytes"]
 
 #: The metrics that the summary has a sentence about, with their subjects.
 _SUBJECTS: Mapping[str, str] = {
@@ -37,7 +41,7 @@ def facts(runs: Runs) -> list[Fact]:
     simulated_s = sum(float(ends(run).iloc[-1]) for run in runs)
     rounds = [run.rounds for run in runs.runs]
     spread = str(rounds[0]) if len(set(rounds)) == 1 else f"{min(rounds)} to {max(rounds)}"
-    payload = sum(float(run.table("transfers", columns=["bytes"])["bytes"].sum()) for run in runs)
+    payload = sum(float(once(run.table("transfers", _OF_PAYLOAD))["bytes"].sum()) for run in runs)
     return [
         Fact("runs", str(len(runs))),
         Fact("schemes", str(len(_schemes(runs)))),

@@ -131,6 +131,7 @@ class RoundRecord:
                 "stage": work.stage,
                 "micro_batch": work.micro_batch,
                 "step": work.step,
+                "group": each.group,
             }
 
     def _links(self) -> Iterator[TableRow]:
