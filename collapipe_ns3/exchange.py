@@ -206,104 +206,448 @@ class StateMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """A shipment, or optimizer states that move, as engine and event graph take it.
+class Arrival:
+    """A leg has arrived at a receiver, and so have the earlier chunks of its shipment."""
 
-    `number` counts the legs of the round in the order in which they begin if they may begin at the
-    same instant. A leg begins when all in `after` has ended: legs by number, and the local steps of
-    pipelines. `phase` is the pipeline's phase that it belongs to.
+    leg: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The last local step of a pipeline has ended on a node, or on all of its nodes (None)."""
+
+    pipeline: PipelineId
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One transmission: a chunk of a shipment, or optimizer states that move.
+
+    `number` is the leg's place among those of the round: of legs that may begin at the same
+    instant, the one with the lower number begins first. The chunks of a shipment have consecutive
+    numbers, and `chunk` counts them from 0; optimizer states have no `shipment`. A leg begins when
+    all in `after` has happened.
+
+    `pipelines` are those that it is for, and `phase` is their phase that it belongs to. Only
+    optimizer states are relayed, each hop whole before the next; they have one receiver. With
+    several `receivers` the leg is a multicast.
     """
 
     number: int
-    pipeline: PipelineId
+    pipelines: tuple[PipelineId, ...]
     phase: Phase
     kind: TransferKind
-    route: tuple[str, ...]
+    src: str
+    receivers: tuple[str, ...]
     size_bytes: int
-    after: tuple[int | PipelineId, ...]
+    after: tuple[Arrival | Trained, ...]
+    relays: tuple[str, ...] = ()
+    shipment: str = ""
+    chunk: int = 0
+
+    @property
+    def route(self) -> tuple[str, ...]:
+        """The way to the receiver of a leg that has one."""
+        (receiver,) = self.receivers
+        return (self.src, *self.relays, receiver)
 
 
-#: The legs of each pipeline, in order.
-Legs = Mapping[PipelineId, Sequence[Leg]]
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """The legs of a round, by number.
+
+    `arrivals` are what each pipeline has to do with, in order: a pipeline without one of them can't
+    be completed, and fails. `needed` are the arrivals for which the first local step on a node of a
+    pipeline waits, the base station included. If the exchange is not `streamed`, these are the same
+    on all nodes of a pipeline.
+    """
+
+    all: tuple[Leg, ...]
+    arrivals: Mapping[PipelineId, tuple[Arrival, ...]]
+    needed: Mapping[tuple[PipelineId, str], tuple[Arrival, ...]]
+    streamed: bool
+
+    def of(self, pipeline: PipelineId) -> list[Leg]:
+        """The legs that a pipeline has to do with."""
+        return [
+            self.all[number] for number in dict.fromkeys(a.leg for a in self.arrivals[pipeline])
+        ]
+
+
+#: Bytes on air of some units of a shipment; those of several units are the sum of each one's.
+BytesOf = Callable[[Shipment, Units], int]
+
+
+def whole(units_bytes: Callable[[Units], int]) -> BytesOf:
+    """The bytes of units that travel as they are, in whatever shipment."""
+    return lambda shipment, units: units_bytes(units)
 
 
 def legs(
     exchange: Exchange,
-    pipelines: Iterable[PipelineId],
-    size_bytes: Callable[[Units], int],
+    placements: Sequence[Placement],
+    bytes_of: BytesOf,
     moves: Mapping[PipelineId, Sequence[StateMove]],
 ) -> Legs:
-    """The legs of a valid exchange by pipeline, with the optimizer states that move.
+    """The legs of a valid exchange, with the optimizer states that move.
+
+    A leg waits for what its shipment waits for (see `Shipment`), and until its sender has what it
+    carries: for the first shipment in the list that brings a unit, or for the sender's own
+    training. Chunks leave in order. Of a unit that travels on in the same format and size, a chunk
+    needs only what it carries of it; otherwise it needs all of the unit.
 
     Optimizer states begin when what the base station itself sends for their pipeline has arrived.
     """
-    own: dict[PipelineId, list[Shipment]] = {pipeline: [] for pipeline in pipelines}
+    return _LegMaker(exchange, placements, bytes_of).legs(moves)
+
+
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """The bytes of a shipment, one unit after another, in chunks that are legs from `first` on.
+
+    `spans` has the half-open range of each unit's bytes, if there are several chunks in the
+    exchange.
+    """
+
+    first: int
+    size_bytes: int
+    chunk_bytes: int
+    spans: Mapping[int, tuple[int, int]]
+
+    @property
+    def chunks(self) -> int:
+        return max(1, -(-self.size_bytes // self.chunk_bytes))
+
+    @property
+    def last(self) -> int:
+        """The leg that brings the last byte."""
+        return self.first + self.chunks - 1
+
+    def leg_of(self, byte: int) -> int:
+        return self.first + min(max(byte, 0) // self.chunk_bytes, self.chunks - 1)
+
+    def leg_of_end(self, unit: int) -> int:
+        """The leg that brings the last byte of a unit."""
+        if not self.spans:
+            return self.last
+        return self.leg_of(self.spans[unit][1] - 1)
+
+
+class _LegMaker:
+    """Makes the legs of one exchange."""
+
+    def __init__(
+        self, exchange: Exchange, placements: Sequence[Placement], bytes_of: BytesOf
+    ) -> None:
+        self.exchange, self.placements, self.bytes_of = exchange, placements, bytes_of
+        self.streamed = exchange.chunk_bytes is not None
+        self.supply = _Supply(exchange.shipments, placements)
+        self.payloads: dict[str, _Payload] = {}
+        self.arrivals: dict[PipelineId, list[Arrival]] = {p.pipeline: [] for p in placements}
+        self.users = _users(exchange, placements)
+
+    def legs(self, moves: Mapping[PipelineId, Sequence[StateMove]]) -> Legs:
+        ordered = list(self._ordered(moves))
+        first = 0
+        for _, each in ordered:
+            if isinstance(each, Shipment):
+                self.payloads[each.name] = self._payload(each, first)
+                first += self.payloads[each.name].chunks
+            else:
+                first += 1
+        made: list[Leg] = []
+        for pipeline, each in ordered:
+            if isinstance(each, Shipment):
+                made += self._shipment_legs(each)
+            else:
+                made.append(self._state_leg(len(made), pipeline, each))
+        for leg in made:
+            for node in leg.receivers:
+                for pipeline in _served(node, leg.pipelines, self.users):
+                    self.arrivals[pipeline].append(Arrival(leg.number, node))
+        arrivals = {pipeline: tuple(own) for pipeline, own in self.arrivals.items()}
+        return Legs(tuple(made), arrivals, self._needed(made, arrivals), self.streamed)
+
+    def _ordered(
+        self, moves: Mapping[PipelineId, Sequence[StateMove]]
+    ) -> Iterator[tuple[PipelineId, Shipment | StateMove]]:
+        """Everything that is sent, in order, with the first of its pipelines."""
+        own: dict[PipelineId, list[Shipment]] = {each.pipeline: [] for each in self.placements}
+        for shipment in self.exchange.shipments:
+            first = next(pipeline for pipeline in own if pipeline in shipment.pipelines)
+            own[first].append(shipment)
+        for pipeline, shipments in own.items():
+            yield from ((pipeline, each) for each in shipments if not each.trained)
+            yield from ((pipeline, move) for move in moves.get(pipeline, ()))
+            yield from ((pipeline, each) for each in shipments if each.trained)
+
+    def _payload(self, shipment: Shipment, first: int) -> _Payload:
+        size_bytes = self.bytes_of(shipment, shipment.units)
+        if self.exchange.chunk_bytes is None:
+            return _Payload(first, size_bytes, max(size_bytes, 1), {})
+        spans: dict[int, tuple[int, int]] = {}
+        end = 0
+        for unit in _members(shipment.units):
+            begin, end = end, end + self.bytes_of(shipment, _unit(unit))
+            spans[unit] = begin, end
+        return _Payload(first, size_bytes, self.exchange.chunk_bytes, spans)
+
+    def _shipment_legs(self, shipment: Shipment) -> Iterator[Leg]:
+        kind, phase = TransferKind.MODEL, Phase.BROADCAST
+        if shipment.trained:
+            kind = TransferKind.PARAMETERS
+            phase = Phase.UPLOAD if SERVER in shipment.receivers else Phase.GATHER
+        payload, left = self.payloads[shipment.name], self.payloads[shipment.name].size_bytes
+        for chunk, after in enumerate(self._waits(shipment)):
+            size_bytes = min(left, payload.chunk_bytes)
+            left -= size_bytes
+            yield Leg(
+                payload.first + chunk,
+                shipment.pipelines,
+                phase,
+                kind,
+                shipment.src,
+                shipment.receivers,
+                size_bytes,
+                after,
+                shipment=shipment.name,
+                chunk=chunk,
+            )
+
+    def _waits(self, shipment: Shipment) -> Iterator[tuple[Arrival | Trained, ...]]:
+        """What each chunk of a shipment waits for: with all that the ones before it wait for."""
+        by_name = self.supply.by_name
+        ended = [
+            Arrival(self.payloads[name].last, node)
+            for name in dict.fromkeys(shipment.after)
+            for node in by_name[name].receivers
+        ]
+        trained = [Trained(pipeline) for pipeline in dict.fromkeys(shipment.after_training)]
+        sources = self.supply.sources(shipment)
+        furthest: dict[str, int] = {}
+        own_training: list[Trained] = []
+        for units, through in self._chunks(shipment):
+            for unit in units:
+                name = sources.get(unit)
+                if name is not None:
+                    leg = self._bringing(by_name[name], shipment, unit, through)
+                    furthest[name] = max(furthest.get(name, leg), leg)
+                elif shipment.trained and not own_training:
+                    (whose,) = shipment.pipelines
+                    own_training = [Trained(whose, shipment.src if self.streamed else None)]
+            brought = [
+                Arrival(leg, shipment.src)
+                for name, leg in furthest.items()
+                if name not in shipment.after
+            ]
+            implied = [t for t in own_training if Trained(t.pipeline) not in trained]
+            yield (*ended, *brought, *trained, *implied)
+
+    def _chunks(self, shipment: Shipment) -> Iterator[tuple[list[int], int]]:
+        """The units of which each chunk carries something, and where in the payload it ends."""
+        payload, units = self.payloads[shipment.name], list(_members(shipment.units))
+        if payload.chunks == 1:
+            yield units, payload.size_bytes
+            return
+        first = 0
+        for chunk in range(payload.chunks):
+            through = min((chunk + 1) * payload.chunk_bytes, payload.size_bytes)
+            last = first
+            while last + 1 < len(units) and payload.spans[units[last + 1]][0] < through:
+                last += 1
+            yield units[first : last + 1], through
+            first = last
+
+    def _bringing(self, supplier: Shipment, shipment: Shipment, unit: int, through: int) -> int:
+        """The leg with the last byte of a unit that is needed to send a payload up to a byte."""
+        brought, sent = self.payloads[supplier.name], self.payloads[shipment.name]
+        if not brought.spans:
+            return brought.last
+        (begin, end), (own_begin, own_end) = brought.spans[unit], sent.spans[unit]
+        alike = supplier.format == shipment.format and end - begin == own_end - own_begin
+        part = min(own_end, through) - own_begin if alike else end - begin
+        return brought.leg_of(begin + part - 1)
+
+    def _state_leg(self, number: int, pipeline: PipelineId, move: StateMove) -> Leg:
+        way = state_route(move.src, move.dst, control_unit(pipeline.cluster))
+        after = tuple(
+            Arrival(self.payloads[each.name].last, node)
+            for each in self.exchange.shipments
+            if each.src == SERVER and pipeline in each.pipelines
+            for node in each.receivers
+            if pipeline in _served(node, each.pipelines, self.users)
+        )
+        return Leg(
+            number,
+            (pipeline,),
+            Phase.BROADCAST,
+            TransferKind.STATES,
+            way[0],
+            (way[-1],),
+            move.size_bytes,
+            after,
+            way[1:-1],
+        )
+
+    def _needed(
+        self, made: Sequence[Leg], arrivals: Mapping[PipelineId, Sequence[Arrival]]
+    ) -> dict[tuple[PipelineId, str], tuple[Arrival, ...]]:
+        needed = {}
+        for placed in self.placements:
+            pipeline, whose = placed.pipeline, (placed.pipeline,)
+            down = [a for a in arrivals[pipeline] if made[a.leg].phase is Phase.BROADCAST]
+            for node in (*placed.units, SERVER):
+                if not self.streamed:
+                    needed[pipeline, node] = tuple(down)
+                    continue
+                furthest: dict[str, int] = {}
+                for unit in _members(placed.units.get(node, Units())):
+                    brought = self.supply.first(node, unit, whose, trained=False)
+                    assert brought is not None, f"{node} gets all of its units by a valid exchange"
+                    leg = self.payloads[brought.name].leg_of_end(unit)
+                    furthest[brought.name] = max(furthest.get(brought.name, leg), leg)
+                states = (
+                    a for a in down if a.node == node and made[a.leg].kind is TransferKind.STATES
+                )
+                own = (Arrival(leg, node) for leg in furthest.values())
+                needed[pipeline, node] = (*own, *states)
+        return needed
+
+
+#: The nodes that have a pipeline's units, or send some for it.
+_Users = Mapping[PipelineId, set[str]]
+
+
+def _users(exchange: Exchange, placements: Sequence[Placement]) -> _Users:
+    users = {placed.pipeline: {*placed.units} for placed in placements}
     for shipment in exchange.shipments:
-        own[shipment.pipelines[0]].append(shipment)
-    ordered: list[tuple[PipelineId, Shipment | StateMove]] = []
-    for pipeline, shipments in own.items():
-        ordered += [(pipeline, each) for each in shipments if not each.trained]
-        ordered += [(pipeline, move) for move in moves.get(pipeline, ())]
-        ordered += [(pipeline, each) for each in shipments if each.trained]
-    numbers = {
-        each.name: number for number, (_, each) in enumerate(ordered) if isinstance(each, Shipment)
-    }
-    made: dict[PipelineId, list[Leg]] = {pipeline: [] for pipeline in own}
-    for number, (pipeline, each) in enumerate(ordered):
-        before = made[pipeline]
-        if isinstance(each, Shipment):
-            before.append(_shipment_leg(number, each, numbers, size_bytes(each.units)))
-        else:
-            before.append(_state_leg(number, pipeline, each, before))
-    return made
+        for pipeline in shipment.pipelines:
+            users[pipeline].add(shipment.src)
+    return users
 
 
-def _shipment_leg(
-    number: int, shipment: Shipment, numbers: Mapping[str, int], size_bytes: int
-) -> Leg:
-    (receiver,), (pipeline,) = shipment.receivers, shipment.pipelines
-    kind, phase = TransferKind.MODEL, Phase.BROADCAST
-    if shipment.trained:
-        kind = TransferKind.PARAMETERS
-        phase = Phase.UPLOAD if receiver == SERVER else Phase.GATHER
-    arrived = (numbers[name] for name in dict.fromkeys(shipment.after))
-    after: tuple[int | PipelineId, ...] = (*arrived, *dict.fromkeys(shipment.after_training))
-    return Leg(number, pipeline, phase, kind, (shipment.src, receiver), size_bytes, after)
+def _served(node: str, pipelines: Sequence[PipelineId], users: _Users) -> Sequence[PipelineId]:
+    """The pipelines of a shipment that one of its receivers gets it for."""
+    if len(pipelines) == 1:
+        return pipelines
+    return [pipeline for pipeline in pipelines if node in users[pipeline]]
 
 
-def _state_leg(number: int, pipeline: PipelineId, move: StateMove, before: Iterable[Leg]) -> Leg:
-    way = state_route(move.src, move.dst, control_unit(pipeline.cluster))
-    kind, phase = TransferKind.STATES, Phase.BROADCAST
-    sent = (leg for leg in before if leg.kind is TransferKind.MODEL and leg.route[0] == SERVER)
-    after = tuple(leg.number for leg in sent)
-    return Leg(number, pipeline, phase, kind, way, move.size_bytes, after)
+#: The numbers of embedding and decoder among the units of a model; a block has its own.
+_EMBEDDING, _DECODER = -1, 1 << 30
+
+
+def _members(units: Units) -> Iterator[int]:
+    """Units one by one, in the order in which they travel."""
+    yield from (_EMBEDDING,) if units.embedding else ()
+    for run in units.blocks:
+        yield from _numbers(run)
+    yield from (_DECODER,) if units.decoder else ()
+
+
+def _unit(number: int) -> Units:
+    if number in (_EMBEDDING, _DECODER):
+        return Units(embedding=number == _EMBEDDING, decoder=number == _DECODER)
+    return Units(blocks=(Blocks(number, number),))
+
+
+class _Supply:
+    """From where each node has the units that it needs or sends."""
+
+    def __init__(self, shipments: Sequence[Shipment], placements: Sequence[Placement]) -> None:
+        self.by_name = {each.name: each for each in shipments}
+        self.placed = {
+            (placed.pipeline, node): frozenset(_members(units))
+            for placed in placements
+            for node, units in placed.units.items()
+        }
+        self.bringing: dict[tuple[str, bool, int], list[Shipment]] = {}
+        for each in shipments:
+            for node in each.receivers:
+                for unit in _members(each.units):
+                    self.bringing.setdefault((node, each.trained, unit), []).append(each)
+
+    def first(
+        self, node: str, unit: int, pipelines: Sequence[PipelineId], *, trained: bool
+    ) -> Shipment | None:
+        """The first shipment in the list that brings a unit to a node for all these pipelines."""
+        for each in self.bringing.get((node, trained, unit), ()):
+            if all(pipeline in each.pipelines for pipeline in pipelines):
+                return each
+        return None
+
+    def sources(self, shipment: Shipment) -> dict[int, str]:
+        """The shipment that brings each unit to the sender; not those that it has by itself."""
+        sources = {}
+        for unit in _members(shipment.units):
+            if not self.has(shipment, unit):
+                brought = self.first(
+                    shipment.src, unit, shipment.pipelines, trained=shipment.trained
+                )
+                if brought is not None:
+                    sources[unit] = brought.name
+        return sources
+
+    def has(self, shipment: Shipment, unit: int) -> bool:
+        """Whether the sender of a shipment has a unit without receiving it."""
+        if not shipment.trained:
+            return shipment.src == SERVER
+        (whose,) = shipment.pipelines
+        return unit in self.placed.get((whose, shipment.src), ())
 
 
 def phase_ends_ns(
-    pipeline_legs: Iterable[Leg], arrived_ns: Mapping[int, int], begin_ns: int, trained_ns: int
+    legs: Legs,
+    pipeline: PipelineId,
+    first: str,
+    arrived_ns: Mapping[Arrival, int],
+    begin_ns: int,
+    trained_ns: int,
 ) -> dict[Phase, int]:
     """When each phase of a pipeline ended.
 
-    `arrived_ns` has the arrivals of its legs by number, `begin_ns` is when the round began, and
-    `trained_ns` when the last local step ended. The broadcast ends when all that the pipeline needs
-    for its first step has arrived, gathering when all has arrived that is sent to nodes other than
-    the base station, and the upload when everything has arrived.
+    `first` is the node of its first stage, `arrived_ns` has its arrivals, `begin_ns` is when the
+    round began, and `trained_ns` when the last local step ended on the last node. The broadcast
+    ends when the first stage may begin; in an exchange that is not streamed, so may all others.
+    Gathering ends when all has arrived that is sent to nodes other than the base station, and not
+    before training; the upload ends when everything has arrived.
     """
-    broadcast_ns, gather_ns, upload_ns = begin_ns, trained_ns, trained_ns
-    for leg in pipeline_legs:
-        end_ns = arrived_ns[leg.number]
-        if leg.phase is Phase.BROADCAST:
-            broadcast_ns = max(broadcast_ns, end_ns)
-            continue
-        upload_ns = max(upload_ns, end_ns)
-        if leg.phase is Phase.GATHER:
-            gather_ns = max(gather_ns, end_ns)
+    broadcast_ns = max((arrived_ns[a] for a in legs.needed[pipeline, first]), default=begin_ns)
+    gather_ns = upload_ns = trained_ns
+    for arrival in legs.arrivals[pipeline]:
+        upload_ns = max(upload_ns, arrived_ns[arrival])
+        if legs.all[arrival.leg].phase is Phase.GATHER:
+            gather_ns = max(gather_ns, arrived_ns[arrival])
     return {
         Phase.BROADCAST: broadcast_ns,
         Phase.PIPELINE: trained_ns,
         Phase.GATHER: gather_ns,
         Phase.UPLOAD: upload_ns,
     }
+
+
+def overlap_ns(
+    legs: Legs,
+    pipeline: PipelineId,
+    begun_ns: Mapping[int, int],
+    arrived_ns: Mapping[Arrival, int],
+    ends_ns: Mapping[Phase, int],
+) -> int:
+    """How long a pipeline's legs were on their way during its local steps, any of them.
+
+    `begun_ns` has the instants at which legs began by number, and `ends_ns` the ends of phases.
+    """
+    first_ns, last_ns = ends_ns[Phase.BROADCAST], ends_ns[Phase.PIPELINE]
+    covered_ns, through_ns = 0, first_ns
+    spans = sorted((begun_ns[a.leg], arrived_ns[a]) for a in legs.arrivals[pipeline])
+    for begin_ns, end_ns in spans:
+        begin_ns, end_ns = max(begin_ns, through_ns), min(end_ns, last_ns)
+        if begin_ns < end_ns:
+            covered_ns += end_ns - begin_ns
+            through_ns = end_ns
+    return covered_ns
 
 
 def exchange_problems(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from bridge.network import GROUP_SIGN, group_name
 from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.exchange import (
     Blocks,
+    BytesOf,
     Exchange,
     Legs,
     PipelineId,
@@ -246,16 +247,14 @@ class RoundPlan:
 
     def legs(
         self,
-        size_bytes: Callable[[Units], int],
+        bytes_of: BytesOf,
         moves: Mapping[PipelineId, Sequence[StateMove]],
     ) -> Legs:
-        """What is sent of parameters and optimizer states, by pipeline.
+        """What is sent of parameters and optimizer states.
 
-        `size_bytes` are the bytes of units, and `moves` the optimizer states that move.
+        `bytes_of` are the bytes of units in a shipment, and `moves` the optimizer states that move.
         """
-        placed = self.placements()
-        exchange = arranged(placed, Arrangement()) if self.exchange is None else self.exchange
-        return legs(exchange, [each.pipeline for each in placed], size_bytes, moves)
+        return legs(self.effective_exchange(), self.placements(), bytes_of, moves)
 
     def __str__(self) -> str:
         lines = [f"round {self.round}, {self.scheme}"]

@@ -123,8 +123,14 @@ class PipelineRun:
                 await self._step(site, training, number)
             trained_ns = loop.now_ns()
             exchange.trained(self.id)
-        arrived_ns = exchange.arrived_ns
-        self.ends_ns = phase_ends_ns(exchange.legs[self.id], arrived_ns, begin_ns, trained_ns)
+        self.ends_ns = phase_ends_ns(
+            exchange.legs,
+            self.id,
+            self.workers[0].node,
+            exchange.arrived_ns,
+            begin_ns,
+            trained_ns,
+        )
 
     async def _step(self, site: Site, training: Training, number: int) -> None:
         """One local step, on the pipeline's part of the next batch."""

@@ -14,6 +14,7 @@ from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
+from collapipe_ns3.exchange import whole
 from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
@@ -47,7 +48,7 @@ async def run_round(
     site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
     moves = {run.id: run.state_moves() for run in runs}
-    exchange = ExchangeRun(site, plan.legs(state.costs.units_bytes, moves))
+    exchange = ExchangeRun(site, plan.legs(whole(state.costs.units_bytes), moves))
     async with asyncio.TaskGroup() as group:
         for run in runs:
             run.replica.load(global_model)

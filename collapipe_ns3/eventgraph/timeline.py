@@ -18,7 +18,7 @@ from collapipe_ns3.costs.parts import Message, PartCosts
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.exchange import Leg, PipelineId, StateMove, phase_ends_ns
+from collapipe_ns3.exchange import Arrival, Leg, Legs, PipelineId, StateMove, phase_ends_ns, whole
 from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
@@ -132,16 +132,14 @@ def build_timeline(
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
-    made = _RoundGraph(work, costs)
     moved = {PipelineId(cluster, 0): each for cluster, each in (moves or {}).items()}
-    legs = plan.legs(work.model.units_bytes, moved)
+    made = _RoundGraph(work, costs, plan.legs(whole(work.model.units_bytes), moved))
     jobs = []
     for cluster in plan.clusters:
         sizes = cluster.sequences(work.batch_size)
         for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
-            own = legs[PipelineId(cluster.cluster, index)]
-            jobs.append(made.job(cluster.cluster, pipeline, size, own))
-    made.join(dict(zip(legs, jobs, strict=True)))
+            jobs.append(made.job(PipelineId(cluster.cluster, index), pipeline, size))
+    made.join({job.id: job for job in jobs})
     flops = 2 * len(jobs) * work.model_parameters
     made.compute(SERVER, -1, "aggregate", flops, [task for job in jobs for task in made.ends(job)])
     done = execute(made.graph)
@@ -158,7 +156,8 @@ def build_timeline(
 class _Job:
     """A pipeline in the graph: its legs, and the tasks with which its training begins and ends."""
 
-    cluster: int
+    id: PipelineId
+    first: str  # the node of its first stage
     legs: Sequence[Leg]
     begin: int
     steps: Sequence[int]
@@ -170,9 +169,10 @@ class _RoundGraph:
 
     work: Workload
     costs: TaskCosts
+    legs: Legs
     graph: EventGraph = field(default_factory=EventGraph)
     names: list[Name | None] = field(default_factory=list)
-    legs: dict[int, tuple[int, int]] = field(default_factory=dict)  # first and last task of each
+    sent: dict[int, tuple[int, int]] = field(default_factory=dict)  # first and last task of a leg
 
     def wait(self, after: Sequence[int]) -> int:
         """A task that ends when all of these have ended."""
@@ -230,11 +230,12 @@ class _RoundGraph:
         )
         return [task, *(self.graph.receive(task, latency_ns) for latency_ns in others_ns)]
 
-    def job(self, cluster: int, pipeline: Pipeline, sequences: int, legs: Sequence[Leg]) -> _Job:
+    def job(self, id: PipelineId, pipeline: Pipeline, sequences: int) -> _Job:
         """Adds everything that a pipeline does in a round; its legs do not wait for anything yet.
 
         Tasks are in the order of the phases.
         """
+        cluster, legs = id.cluster, self.legs.of(id)
         for leg in legs:
             if leg.phase is Phase.BROADCAST:
                 self.add_leg(leg)
@@ -243,16 +244,16 @@ class _RoundGraph:
         for leg in legs:
             if leg.phase is not Phase.BROADCAST:
                 self.add_leg(leg)
-        return _Job(cluster, legs, begin, steps)
+        return _Job(id, self.nodes(cluster, pipeline)[0], legs, begin, steps)
 
     def add_leg(self, leg: Leg) -> None:
         """The transfers of a leg; of no bytes, none."""
         first = len(self.graph)
         if leg.size_bytes:
-            last = self.send(leg.route, leg.size_bytes, leg.pipeline.cluster, leg.kind, [])
+            last = self.send(leg.route, leg.size_bytes, leg.pipelines[0].cluster, leg.kind, [])
         else:
             last = self.wait([])
-        self.legs[leg.number] = (first, last)
+        self.sent[leg.number] = (first, last)
 
     def join(self, jobs: Mapping[PipelineId, _Job]) -> None:
         """Has every leg wait for others, and the training of each pipeline for its legs.
@@ -261,26 +262,27 @@ class _RoundGraph:
         """
         for job in jobs.values():
             for leg in job.legs:
-                first, _ = self.legs[leg.number]
+                first, _ = self.sent[leg.number]
                 for what in leg.after:
-                    ended = jobs[what].steps if isinstance(what, PipelineId) else self.legs[what]
-                    self.graph.link(ended[-1], first)
+                    if isinstance(what, Arrival):
+                        self.graph.link(self.sent[what.leg][1], first)
+                    else:
+                        self.graph.link(jobs[what.pipeline].steps[-1], first)
         for job in jobs.values():
             for leg in job.legs:
                 if leg.phase is Phase.BROADCAST:
-                    self.graph.link(self.legs[leg.number][1], job.begin)
+                    self.graph.link(self.sent[leg.number][1], job.begin)
 
     def ends(self, job: _Job) -> list[int]:
         """The tasks that have all ended when a pipeline has."""
-        return [job.steps[-1], *(self.legs[leg.number][1] for leg in job.legs)]
+        return [job.steps[-1], *(self.sent[leg.number][1] for leg in job.legs)]
 
     def times(self, job: _Job, end_ns: Sequence[int]) -> PipelineTimes:
         """The times of a pipeline, given when each task of the graph ends."""
-        arrived_ns = {leg.number: end_ns[self.legs[leg.number][1]] for leg in job.legs}
+        arrived_ns = {a: end_ns[self.sent[a.leg][1]] for a in self.legs.arrivals[job.id]}
         steps_ns = tuple(end_ns[task] for task in job.steps)
-        return PipelineTimes(
-            job.cluster, phase_ends_ns(job.legs, arrived_ns, 0, steps_ns[-1]), steps_ns
-        )
+        ends_ns = phase_ends_ns(self.legs, job.id, job.first, arrived_ns, 0, steps_ns[-1])
+        return PipelineTimes(job.id.cluster, ends_ns, steps_ns)
 
     def steps(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
         """The ends of all local steps, each of which is a copy of the first."""

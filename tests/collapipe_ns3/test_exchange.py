@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import exchanges
 import lab
@@ -12,20 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.formats import ParameterFormat
 from bridge.network import TransferKind
-from collapipe_ns3.arrangement import Arrangement, arranged
+from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.exchange import (
+    Arrival,
     Blocks,
     Exchange,
     Leg,
+    Legs,
     PipelineId,
     Shipment,
     StateMove,
+    Trained,
     Units,
     exchange_problems,
+    legs,
+    overlap_ns,
     phase_ends_ns,
+    whole,
 )
-from collapipe_ns3.phases import Phase
+from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage, validate
 
 DEVICES = (("c0.d0", "c0.d1"), ("c1.d0", "c1.d1"))
@@ -318,36 +325,227 @@ def test_legs_are_in_order_and_optimizer_states_follow_what_the_base_station_sen
     plan = two_clusters()
     sizes = {"embedding, blocks 0-3": 50, "blocks 0-1": 20, "blocks 2-3": 21, "blocks 0-3": 41}
     moves = {FIRST: [StateMove("c0.d1", "c0.d0", 7)]}
-    legs = plan.legs(lambda units: sizes[str(units)], moves)
-    assert list(legs) == [FIRST, SECOND]
+    made = plan.legs(lambda shipment, units: sizes[str(units)], moves)
+    assert [leg.number for leg in made.all] == [*range(11)]
     model, states, trained = TransferKind.MODEL, TransferKind.STATES, TransferKind.PARAMETERS
-    assert legs[FIRST] == [
-        Leg(0, FIRST, Phase.BROADCAST, model, ("bs", "c0.cu"), 50, ()),
-        Leg(1, FIRST, Phase.BROADCAST, model, ("c0.cu", "c0.d0"), 20, (0,)),
-        Leg(2, FIRST, Phase.BROADCAST, model, ("c0.cu", "c0.d1"), 21, (0,)),
-        Leg(3, FIRST, Phase.BROADCAST, states, ("c0.d1", "c0.cu", "c0.d0"), 7, (0,)),
-        Leg(4, FIRST, Phase.GATHER, trained, ("c0.d0", "c0.cu"), 20, (FIRST,)),
-        Leg(5, FIRST, Phase.GATHER, trained, ("c0.d1", "c0.cu"), 21, (FIRST,)),
-        Leg(6, FIRST, Phase.UPLOAD, trained, ("c0.cu", "bs"), 50, (4, 5, FIRST)),
+
+    def sent(
+        number: int,
+        phase: Phase,
+        kind: TransferKind,
+        src: str,
+        dst: str,
+        size: int,
+        after: tuple[Arrival | Trained, ...],
+        name: str,
+    ) -> Leg:
+        return Leg(number, (FIRST,), phase, kind, src, (dst,), size, after, shipment=name)
+
+    down, last = Arrival(0, "c0.cu"), Trained(FIRST)
+    gathered = (Arrival(4, "c0.cu"), Arrival(5, "c0.cu"))
+    assert made.of(FIRST) == [
+        sent(0, Phase.BROADCAST, model, "bs", "c0.cu", 50, (), "0.0 down"),
+        sent(1, Phase.BROADCAST, model, "c0.cu", "c0.d0", 20, (down,), "0.0 to c0.d0"),
+        sent(2, Phase.BROADCAST, model, "c0.cu", "c0.d1", 21, (down,), "0.0 to c0.d1"),
+        Leg(3, (FIRST,), Phase.BROADCAST, states, "c0.d1", ("c0.d0",), 7, (down,), ("c0.cu",)),
+        sent(4, Phase.GATHER, trained, "c0.d0", "c0.cu", 20, (last,), "0.0 from c0.d0"),
+        sent(5, Phase.GATHER, trained, "c0.d1", "c0.cu", 21, (last,), "0.0 from c0.d1"),
+        sent(6, Phase.UPLOAD, trained, "c0.cu", "bs", 50, (*gathered, last), "0.0 up"),
     ]
-    assert [leg.number for leg in legs[SECOND]] == [7, 8, 9, 10]
+    assert made.of(SECOND) == list(made.all[7:])
+    assert made.all[3].route == ("c0.d1", "c0.cu", "c0.d0")
+    before = (down, Arrival(1, "c0.d0"), Arrival(2, "c0.d1"), Arrival(3, "c0.d0"))
+    for node in ("c0.cu", "c0.d0", "c0.d1", "bs"):
+        assert made.needed[FIRST, node] == before
+
+
+def ends_ns(made: Legs, first: str, arrived_ns: dict[Arrival, int]) -> list[int]:
+    """The ends of the phases in their order, of a round that began at 5 and trained until 50."""
+    found = phase_ends_ns(made, FIRST, first, arrived_ns, 5, 50)
+    assert tuple(found) == PIPELINE_PHASES
+    return list(found.values())
 
 
 def test_phases_end_with_the_last_of_their_legs() -> None:
-    legs = two_clusters().legs(lambda units: 1, {})[FIRST]
-    arrived = {0: 10, 1: 30, 2: 20, 3: 55, 4: 70, 5: 65}
-    assert phase_ends_ns(legs, arrived, 5, 50) == {
-        Phase.BROADCAST: 30,
-        Phase.PIPELINE: 50,
-        Phase.GATHER: 70,
-        Phase.UPLOAD: 70,
+    made = two_clusters().legs(whole(lambda units: 1), {})
+    arrived = dict(zip(made.arrivals[FIRST], [10, 30, 20, 55, 70, 65], strict=True))
+    assert ends_ns(made, "c0.cu", arrived) == [30, 50, 70, 70]
+    nothing = Legs((), {FIRST: ()}, {(FIRST, "bs"): ()}, streamed=False)
+    assert ends_ns(nothing, "bs", {}) == [5, 50, 50, 50]
+
+
+def test_chunks_follow_what_brings_them() -> None:
+    """Ten bytes of embedding and twenty of each block, in chunks of 25 bytes."""
+    placed = two_clusters().placements()[:1]
+    streamed = arranged(placed, Arrangement(chunk_bytes=25))
+    made = legs(streamed, placed, whole(size), {FIRST: [StateMove("c0.d1", "c0.d0", 7)]})
+    names = [(leg.src, *leg.receivers, leg.size_bytes) for leg in made.all]
+    assert names[:8] == [
+        *(("bs", "c0.cu", size) for size in (25, 25, 25, 15)),
+        *(("c0.cu", "c0.d0", size) for size in (25, 15)),
+        *(("c0.cu", "c0.d1", size) for size in (25, 15)),
+    ]
+    assert [leg.chunk for leg in made.all[:8]] == [0, 1, 2, 3, 0, 1, 0, 1]
+    # Blocks 0 and 1 are the bytes 10 to 49 of what comes down, and 2 and 3 are 50 to 89.
+    assert [leg.after for leg in made.all[4:8]] == [(Arrival(n, "c0.cu"),) for n in (1, 1, 2, 3)]
+    assert made.all[8].after == (Arrival(3, "c0.cu"),)
+    assert made.needed[FIRST, "c0.cu"] == (Arrival(0, "c0.cu"),)
+    assert made.needed[FIRST, "c0.d0"] == (Arrival(5, "c0.d0"), Arrival(8, "c0.d0"))
+    assert made.needed[FIRST, "c0.d1"] == (Arrival(7, "c0.d1"),)
+    assert made.needed[FIRST, "bs"] == ()
+    # What devices have trained leaves when they have, and is passed on as it comes.
+    up = {leg.number: (leg.src, *leg.receivers, leg.after) for leg in made.all[9:]}
+    assert up == {
+        9: ("c0.d1", "c0.cu", (Trained(FIRST, "c0.d1"),)),
+        10: ("c0.d1", "c0.cu", (Trained(FIRST, "c0.d1"),)),
+        11: ("c0.cu", "bs", (Arrival(9, "c0.cu"),)),
+        12: ("c0.cu", "bs", (Arrival(10, "c0.cu"),)),
+        13: ("c0.d0", "c0.cu", (Trained(FIRST, "c0.d0"),)),
+        14: ("c0.d0", "c0.cu", (Trained(FIRST, "c0.d0"),)),
+        15: ("c0.cu", "bs", (Arrival(13, "c0.cu"),)),
+        16: ("c0.cu", "bs", (Arrival(14, "c0.cu"),)),
+        17: ("c0.cu", "bs", (Trained(FIRST, "c0.cu"),)),
     }
-    assert phase_ends_ns([], {}, 5, 50) == {
-        Phase.BROADCAST: 5,
-        Phase.PIPELINE: 50,
-        Phase.GATHER: 50,
-        Phase.UPLOAD: 50,
-    }
+
+
+def size(units: Units) -> int:
+    """Ten bytes of embedding, twenty of each block, and five of the decoder."""
+    return sum({"e": 10, "d": 5}.get(str(unit), 20) for unit in members(units))
+
+
+def test_a_multicast_is_for_the_pipelines_of_each_receiver() -> None:
+    plan = two_clusters()
+    placed = plan.placements()
+    exchange = arranged(placed, Arrangement(groups=(Group((0, 1)),), within=(0, 1)))
+    made = legs(exchange, placed, whole(size), {SECOND: [StateMove("c1.d1", "c1.d0", 7)]})
+    (down, *_) = made.all
+    assert (down.pipelines, down.receivers) == ((FIRST, SECOND), ("c0.cu", "c1.cu"))
+    assert made.arrivals[FIRST][0] == Arrival(0, "c0.cu")
+    assert made.arrivals[SECOND][0] == Arrival(0, "c1.cu")
+    assert made.needed[FIRST, "bs"][0] == Arrival(0, "c0.cu")
+    (states,) = (leg for leg in made.all if leg.kind is TransferKind.STATES)
+    assert states.after == (Arrival(0, "c1.cu"),)
+
+
+def test_what_is_sent_on_in_another_format_waits_for_whole_units() -> None:
+    placed = two_clusters().placements()[:1]
+    streamed = arranged(placed, Arrangement(chunk_bytes=25))
+    half = ParameterFormat("fp16")
+    changed = Exchange(
+        tuple(
+            dataclasses.replace(each, format=half) if each.name == "0.0 to c0.d0" else each
+            for each in streamed.shipments
+        ),
+        25,
+    )
+
+    def bytes_of(shipment: Shipment, units: Units) -> int:
+        return size(units) // 2 if shipment.format == half else size(units)
+
+    made = legs(changed, placed, bytes_of, {})
+    assert [leg.after for leg in made.all[4:5]] == [(Arrival(1, "c0.cu"),)]
+    assert [leg.size_bytes for leg in made.all[4:5]] == [20]
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_no_byte_is_sent_before_it_is_there(data: st.DataObject) -> None:
+    """However long legs take, as long as those between two nodes arrive in order."""
+    placed = two_clusters().placements()
+    if data.draw(st.booleans()):
+        shipments = exchanges.drawn(data, two_clusters()).shipments
+    else:
+        groups = data.draw(st.sampled_from([(), (Group((0, 1)),), (Group((1,)), Group((0,)))]))
+        within = data.draw(st.sampled_from([(), (0, 1)]))
+        shipments = arranged(placed, Arrangement(groups, within, {}, 1)).shipments
+    stripped = tuple(
+        each if data.draw(st.booleans()) else dataclasses.replace(each, after=(), after_training=())
+        for each in shipments
+    )
+    chunk = data.draw(st.sampled_from([None, 1000, *range(1, 60)]))
+    made = legs(Exchange(stripped, chunk), placed, whole(size), {})
+    carried = {leg.number: bytes_on(leg, stripped, chunk) for leg in made.all}
+    assert sum(map(len, carried.values())) == sum(size(each.units) for each in stripped)
+    took = {leg.number: data.draw(st.integers(1, 9)) for leg in made.all}
+    held, happened, arriving = set[object](), set[Arrival | Trained](), dict[int, int]()
+    arrived_last: dict[tuple[str, str], int] = {}
+    now = 0
+    while len(arriving) < len(made.all) or max(arriving.values()) >= now:
+        for leg in made.all:
+            if arriving.get(leg.number) == now:
+                happened |= {Arrival(leg.number, node) for node in leg.receivers}
+                trained, units = leg.kind is TransferKind.PARAMETERS, carried[leg.number]
+                held |= {
+                    (node, whose, trained, byte)
+                    for node in leg.receivers
+                    for whose in leg.pipelines
+                    for byte in units
+                }
+        for each in placed:
+            whose, nodes = each.pipeline, (*each.units, "bs")
+            if all({*made.needed[whose, node]} <= happened for node in nodes):
+                happened |= {Trained(whose), *(Trained(whose, node) for node in each.units)}
+                for node, units in each.units.items():
+                    assert {(node, whose, False, byte) for byte in unit_bytes(units)} <= held
+                    held |= {(node, whose, True, byte) for byte in unit_bytes(units)}
+        for leg in made.all:
+            if leg.number not in arriving and {*leg.after} <= happened:
+                trained, units = leg.kind is TransferKind.PARAMETERS, carried[leg.number]
+                if leg.src != "bs" or trained:
+                    assert {
+                        (leg.src, whose, trained, byte) for whose in leg.pipelines for byte in units
+                    } <= held
+                pairs = [(leg.src, node) for node in leg.receivers]
+                end = max(now + took[leg.number], *(arrived_last.get(p, 0) for p in pairs))
+                arriving[leg.number] = end
+                arrived_last |= dict.fromkeys(pairs, end)
+        now += 1
+        assert now < 10_000, "nothing is left to wait for"
+    for each in placed:
+        whole_units = {b for units in each.units.values() for b in unit_bytes(units)}
+        assert {("bs", each.pipeline, True, byte) for byte in whole_units} <= held
+
+
+def unit_bytes(units: Units) -> list[tuple[str, int]]:
+    """The bytes of units, each with its place in its unit, in the order in which they travel."""
+    order = sorted(members(units), key=lambda unit: {"e": -1, "d": 99}.get(str(unit), unit))
+    return [
+        (str(unit), place)
+        for unit in order
+        for place in range({"e": 10, "d": 5}.get(str(unit), 20))
+    ]
+
+
+def bytes_on(
+    leg: Leg, shipments: Sequence[Shipment], chunk: int | None
+) -> frozenset[tuple[str, int]]:
+    """The bytes of a leg, each by its unit and its place there."""
+    (shipment,) = (each for each in shipments if each.name == leg.shipment)
+    every = unit_bytes(shipment.units)
+    part = every if chunk is None else every[leg.chunk * chunk : (leg.chunk + 1) * chunk]
+    assert len(part) == leg.size_bytes
+    return frozenset(part)
+
+
+def test_phases_of_a_streamed_exchange_add_up_and_overlap() -> None:
+    placed = two_clusters().placements()[:1]
+    made = legs(arranged(placed, Arrangement(chunk_bytes=1000)), placed, whole(size), {})
+    sent = [(leg.src, *leg.receivers) for leg in made.all]
+    assert sent == [
+        ("bs", "c0.cu"),
+        ("c0.cu", "c0.d0"),
+        ("c0.cu", "c0.d1"),
+        ("c0.d1", "c0.cu"),
+        ("c0.cu", "bs"),
+        ("c0.d0", "c0.cu"),
+        ("c0.cu", "bs"),
+        ("c0.cu", "bs"),
+    ]
+    begun = dict(enumerate([5, 10, 10, 40, 45, 48, 55, 60]))
+    arrived = dict(zip(made.arrivals[FIRST], [10, 20, 25, 45, 70, 55, 75, 66], strict=True))
+    ends = dict(zip(PIPELINE_PHASES, ends_ns(made, "c0.cu", arrived), strict=True))
+    assert list(ends.values()) == [10, 50, 55, 75]
+    assert overlap_ns(made, FIRST, begun, arrived, ends) == (25 - 10) + (50 - 40)
 
 
 def test_units_are_joined_and_taken_away_as_sets() -> None:
