@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from collapipe_ns3.dssra import finalists, forecast, planned_links
+from collapipe_ns3.dssra import exchanges, finalists, forecast, planned_links
 from collapipe_ns3.dssra.decision import Decision, ObjectiveTerms
 from collapipe_ns3.dssra.finalists import Descent
 from collapipe_ns3.dssra.objective import State, value
@@ -17,13 +17,15 @@ from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
 from collapipe_ns3.dssra.segments.scheduling import shortages
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan
 from collapipe_ns3.prediction.plan_timeline import predict_timeline
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy
+from collapipe_ns3.prediction.training_ratios import since_all_began_s
 
 
 def decide(
@@ -48,6 +50,7 @@ def decide(
         _cluster_plans(problem.pipelines(state.segments), len(problem.devices)),
         planned_links.link_plans(problem, state, moves),
     )
+    plan = replace(plan, exchange=problem.exchange(plan))
     worth = value(problem.objective, state)
     return Decision(
         plan=plan,
@@ -67,14 +70,28 @@ def _cluster_plans(pipelines: Mapping[int, Pipeline], count: int) -> tuple[Clust
     return tuple(ClusterPlan(n, (pipelines[n],) if n in pipelines else ()) for n in range(count))
 
 
-def expected_timeline(decision: Decision, problem: PlanningProblem) -> Timeline:
-    """The timeline that an earlier decision should have had, on the links as `problem` knows them.
+def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[int, float]:
+    """How long a training step of each cluster should have taken, on the links as `problem` knows.
 
-    It is that of a round with one training step. Raises `TooManyEvents`.
+    In a streamed exchange, stages wait for their segments in the first step. There it is the time
+    since all stages were at work, over the number of steps. Raises `TooManyEvents`.
     """
     known, state = _with_known_links(decision, problem)
-    once = replace(problem.work, local_steps=1)
-    return predict_timeline(decision.plan, problem.devices, known.fleet, once, state.radio)
+    steps = forecast.simulated_steps(decision.problem.objective)
+    work = replace(problem.work, local_steps=steps)
+    made = predict_timeline(decision.plan, problem.devices, known.fleet, work, state.radio)
+    if not decision.streamed:
+        return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 for each in made.pipelines}
+    computed = [bar for bar in made.bars if not bar.dst and bar.src != SERVER]
+    at_work_s = since_all_began_s(
+        (bar.cluster, bar.src, bar.start_ns, bar.end_ns) for bar in computed
+    )
+    further = problem.work.local_steps - steps
+    return {
+        each.cluster: (at_work_s[each.cluster] + further * forecast.last_step_s(each))
+        / problem.work.local_steps
+        for each in made.pipelines
+    }
 
 
 def expected_energy(decision: Decision, problem: PlanningProblem) -> dict[str, NodeEnergy]:
@@ -103,6 +120,37 @@ def _with_known_links(
 
 
 def _descents(problem: PlanningProblem) -> list[Descent]:
+    """A descent for each way in which bands are used and parameters travel.
+
+    The best by the closed forms comes first, and then the best with the exchange of plans that give
+    none, if that is another.
+    """
+    if (given := problem.observation.exchange) is not None:
+        return _descents_by_bands(problem.with_form(exchanges.form_of(problem, given)))
+    found = _descents_by_bands(problem)
+    if problem.settings.exchange == "star":
+        return found
+    streamed = _streamed(problem, found[0].planned.state.segments)
+    place = 0 if streamed.total < found[0].total else 1
+    return [*found[:place], streamed, *found[place:]]
+
+
+def _streamed(problem: PlanningProblem, start: Segments) -> Descent:
+    """The descent for the streamed exchange, from the segments that are best without.
+
+    Links that share their bands are never idle while any of them has a chunk to send. So they are
+    given bandwidths only where all have to be.
+    """
+    bands = "divided" if problem.settings.bands == "divided" else "shared"
+    variant = problem.with_bands(bands)
+    variant = variant.with_form(exchanges.streamed(variant))
+    planned = optimise(variant.objective, problem.settings.most_sweeps, start)
+    variant = exchanges.with_best_groups(variant, planned.state)
+    worth = value(variant.objective, planned.state)
+    return Descent(bands, variant, replace(planned, value=worth))
+
+
+def _descents_by_bands(problem: PlanningProblem) -> list[Descent]:
     """A descent for each way to use the bands; the best by the closed forms comes first.
 
     A link with a grant always has exactly its bandwidth; links without grants take turns at all

@@ -55,12 +55,19 @@ class Decision:
     state: State
     state_moves: Mapping[int, list[StateMove]]
 
+    @property
+    def streamed(self) -> bool:
+        """Whether parameters travel in chunks that are forwarded as they arrive."""
+        return self.problem.objective.form.streamed
+
     @cached_property
     def timeline(self) -> Timeline | None:
         """The event graph's timeline of the round; none where it would have too many events."""
-        if forecast.graph_tasks(self.state, self.problem.work.local_steps) > _MOST_TASKS:
+        problem = self.problem
+        steps = problem.work.local_steps
+        if forecast.graph_tasks(problem.objective, self.state, steps) > _MOST_TASKS:
             return None
-        return forecast.timeline_or_none(self.plan, self.problem, self.state, self.state_moves)
+        return forecast.timeline_or_none(self.plan, problem, self.state, self.state_moves)
 
     @cached_property
     def prediction(self) -> Prediction:

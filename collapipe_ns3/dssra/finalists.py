@@ -13,23 +13,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collapipe_ns3.dssra.forecast import graph_tasks
+from collapipe_ns3.dssra.forecast import graph_tasks, last_step_s, simulated_steps
 from collapipe_ns3.dssra.objective import State, Value, best_choice, mixed, same, value
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
+from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import SecondsPerByte
-from collapipe_ns3.prediction.round_time import round_end_s
+from collapipe_ns3.prediction.round_time import STAR, ExchangeForm, round_end_s, streamed_ends
+from collapipe_ns3.prediction.streaming import Stream
 from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
-#: Candidates are compared by event graphs of one training step with at most so many tasks in all;
-#: the rest are left out.
+#: Candidates are compared by event graphs of one training step with at most so many tasks in all,
+#: or of two where any of them is streamed; the rest are left out.
 _MOST_TASKS = 3_000
+_MOST_TASKS_STREAMED = 10_000
 
 #: In up to so many clusters, candidates in which one cluster alone stays as it was are tried.
 _FEW = 3
@@ -56,7 +59,7 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Descent:
-    """What was planned for one way to use the bands (`planning_problem.BANDS`)."""
+    """What was planned for one exchange and one way to use the bands (`planning_problem.BANDS`)."""
 
     bands: str
     problem: PlanningProblem
@@ -66,6 +69,20 @@ class Descent:
     def total(self) -> float:
         """J by the closed forms."""
         return self.planned.value.total
+
+    @property
+    def form(self) -> ExchangeForm:
+        """How parameters travel."""
+        return self.problem.objective.form
+
+    @property
+    def name(self) -> str:
+        """The bands, and the exchange if it is not that of plans without one."""
+        if self.form == STAR:
+            return self.bands
+        groups = len(self.form.groups)
+        sent = {0: "unicasts", 1: "one multicast"}.get(groups, f"{groups} multicasts")
+        return f"{sent}, {'streamed' if self.form.streamed else 'not streamed'}, {self.bands}"
 
 
 @dataclass(frozen=True)
@@ -100,8 +117,10 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
     closed forms.
     """
     candidates = _candidates(descents)
-    tasks = np.cumsum([graph_tasks(each.state, 1) for each in candidates])
-    affordable = int(np.searchsorted(tasks, _MOST_TASKS, side="right"))
+    tasks = np.cumsum([_graph_tasks(each) for each in candidates])
+    streamed = any(each.descent.form.streamed for each in candidates)
+    most = _MOST_TASKS_STREAMED if streamed else _MOST_TASKS
+    affordable = int(np.searchsorted(tasks, most, side="right"))
     compared = candidates[: max(affordable, 2)]
     if len(compared) == 1:
         return compared[0], ()
@@ -116,7 +135,7 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
 def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
     """All different candidates, in the order in which they are compared while there is time."""
     best = descents[0]
-    first = Candidate(best.bands, best, best.planned.state)
+    first = Candidate(best.name, best, best.planned.state)
     near = [first, *_near(first, _best_of_schedules(best))]
     if (before := _as_before(best)) is not None:
         # To move nothing is always a candidate, whatever its value in closed form, which leaves out
@@ -127,12 +146,20 @@ def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
         for place, candidate in enumerate(near)
         if not any(same(candidate.state, earlier.state) for earlier in near[:place])
     ]
-    others = [
-        Candidate(other.bands, other, other.planned.state)
-        for other in descents[1:]
-        if other.total <= _DOUBT * best.total
-    ]
-    return different + others
+    star = [each for each in descents[1:2] if (each.form == STAR) != (best.form == STAR)]
+    others = [each for each in descents[1 + len(star) :] if each.total <= _DOUBT * best.total]
+    second, last = (
+        [Candidate(each.name, each, each.planned.state) for each in these]
+        for these in (star, others)
+    )
+    # The other exchange comes second, so that there is always time for it.
+    return [*different[:1], *second, *different[1:], *last]
+
+
+def _graph_tasks(candidate: Candidate) -> int:
+    """About how many tasks the candidate's event graph has."""
+    objective = candidate.problem.objective
+    return graph_tasks(objective, candidate.state, simulated_steps(objective))
 
 
 def _best_of_schedules(descent: Descent) -> Iterator[Candidate]:
@@ -226,20 +253,49 @@ def _ends_s(candidates: Sequence[Candidate], in_graphs: bool) -> list[Array]:
 def _graph_ends_s(candidate: Candidate) -> Array:
     """When each cluster's upload ends by the event graph, (P,).
 
-    The graph has one training step, and all steps are taken to be as long. Raises `TooManyEvents`.
+    The graph has the first training steps, and further ones are taken to be as long as the last.
+    Raises `TooManyEvents`.
     """
     problem, state = candidate.problem, candidate.state
-    once = replace(problem.work, local_steps=1)
+    steps = simulated_steps(problem.objective)
+    once = replace(problem.work, local_steps=steps)
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
+    plan = replace(plan, exchange=problem.exchange(plan))
     made = predict_timeline(plan, problem.devices, problem.fleet, once, state.radio)
     pipelines = problem.pipelines(state.segments)
     ends_s = np.zeros(problem.fleet.clusters)
-    for row, times in enumerate(made.pipelines):
+    ratios = [
+        cautious_ratio(problem.memory.tried, times.cluster, pipelines[times.cluster])
+        for times in made.pipelines
+    ]
+    if problem.objective.form.streamed:
+        return _streamed_ends_s(candidate, made, steps, np.array(ratios))
+    for row, (times, ratio) in enumerate(zip(made.pipelines, ratios, strict=True)):
         step_s = times.phases_ns[Phase.PIPELINE] / 1e9
-        ratio = cautious_ratio(problem.memory.tried, times.cluster, pipelines[times.cluster])
         trained_s = problem.work.local_steps * step_s * ratio
         ends_s[row] = times.ends_ns[Phase.UPLOAD] / 1e9 - step_s + trained_s
     return ends_s
+
+
+def _streamed_ends_s(candidate: Candidate, made: Timeline, steps: int, ratios: Array) -> Array:
+    """When each cluster's upload ends if all training steps are taken, (P,).
+
+    `made` has the first `steps` of them, as long as predicted. Uploads share the uplink: by how
+    much further steps delay them is taken from the closed form.
+    """
+    objective = candidate.problem.objective
+    assert objective.form.chunk_bytes is not None
+    costs = value(objective, candidate.state).costs
+    stream = Stream(objective.fleet, objective.work, costs, objective.form.chunk_bytes)
+    step_s = np.array([last_step_s(times) for times in made.pipelines]) if steps > 1 else costs.step
+    trained, ends_s = (
+        np.array([times.ends_ns[phase] / 1e9 for times in made.pipelines])
+        for phase in (Phase.PIPELINE, Phase.UPLOAD)
+    )
+    later = trained + (objective.work.local_steps * ratios - steps) * step_s
+    (_, before), (_, after) = (streamed_ends(stream, each) for each in (trained, later))
+    ends: Array = ends_s + after - before
+    return ends
 
 
 def _moving_s(problem: PlanningProblem, state: State) -> dict[int, float]:

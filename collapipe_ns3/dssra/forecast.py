@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from collapipe_ns3.dssra.objective import State, value
+from collapipe_ns3.dssra.objective import Objective, State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.graph import TooManyEvents
-from collapipe_ns3.eventgraph.timeline import Timeline
+from collapipe_ns3.eventgraph.timeline import PipelineTimes, Timeline
 from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
@@ -85,10 +85,29 @@ class Prediction:
         return math.fsum(self.phases_s.values())
 
 
-def graph_tasks(state: State, steps: int) -> int:
+def graph_tasks(objective: Objective, state: State, steps: int) -> int:
     """About how many tasks the event graph of a round with so many training steps has."""
     each = state.segments.micro_batches * (4 * state.segments.size + 9)
-    return int(each.sum()) * steps
+    tasks = int(each.sum()) * steps
+    if (chunk := objective.form.chunk_bytes) is not None:
+        # Each segment is sent out, gathered and uploaded, and the model downloaded.
+        chunks = 4 * objective.work.upload_bytes / chunk + 3 * state.segments.size
+        tasks += round(float(chunks.sum()))
+    return tasks
+
+
+def simulated_steps(objective: Objective) -> int:
+    """How many training steps are simulated to know how long all take.
+
+    In a streamed exchange stages wait for their segments in the first step, so there are two.
+    """
+    return min(objective.work.local_steps, 1 + objective.form.streamed)
+
+
+def last_step_s(times: PipelineTimes) -> float:
+    """How long the last training step of a pipeline takes, in seconds."""
+    before_ns = times.steps_ns[-2] if len(times.steps_ns) > 1 else times.ends_ns[Phase.BROADCAST]
+    return (times.steps_ns[-1] - before_ns) / 1e9
 
 
 def timeline_or_none(
@@ -108,21 +127,27 @@ def timeline_or_none(
 
 def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None) -> Prediction:
     """What the round should take: by its timeline if there is one, otherwise by closed forms."""
-    now = value(problem.objective, state)
+    now, streamed = value(problem.objective, state), problem.objective.form.streamed
     if timeline is not None:
-        clusters = _by_graph(timeline, problem.work.local_steps)
+        clusters = _by_graph(timeline, problem.work.local_steps, streamed)
         ends = [times.ends_ns[Phase.UPLOAD] / 1e9 for times in timeline.pipelines]
         aggregate = timeline.total_ns / 1e9 - max(ends)
     else:
         begun, ends = now.ends.distributed.tolist(), now.ends.uploaded.tolist()
         gathered = now.ends.gathered.tolist()
-        step, gather = now.costs.step.tolist(), now.costs.gather.tolist()
+        step = now.costs.step.tolist()
+        if streamed:
+            trained = (now.ends.trained - now.ends.distributed).tolist()
+            gather = (now.ends.gathered - now.ends.trained).tolist()
+        else:
+            trained = (problem.work.local_steps * now.costs.step).tolist()
+            gather = now.costs.gather.tolist()
         clusters = tuple(
             ClusterPrediction(
                 cluster=n,
                 phases_s={
                     Phase.BROADCAST: begun[row],
-                    Phase.PIPELINE: problem.work.local_steps * step[row],
+                    Phase.PIPELINE: trained[row],
                     Phase.GATHER: gather[row],
                     Phase.UPLOAD: ends[row] - gathered[row],
                 },
@@ -131,13 +156,14 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
             for row, n in enumerate(problem.clusters)
         )
         aggregate = aggregate_s(problem.fleet, problem.work)
-    correction = problem.memory.correction
+    correction = {} if streamed else problem.memory.correction
     pipelines = problem.pipelines(state.segments)
     clusters = tuple(
         _corrected(
             cluster,
             correction,
             expected_ratio(problem.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
+            problem.work.local_steps if streamed else None,
         )
         for cluster in clusters
     )
@@ -164,22 +190,34 @@ def node_energy(
     return energy_of_timeline(timeline, problem.places, problem.fleet, state.radio)
 
 
-def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
+def _by_graph(timeline: Timeline, steps: int, streamed: bool) -> tuple[ClusterPrediction, ...]:
     found = []
     for times in timeline.pipelines:
         phases_s = {phase: ns / 1e9 for phase, ns in times.phases_ns.items()}
-        found.append(ClusterPrediction(times.cluster, phases_s, phases_s[Phase.PIPELINE] / steps))
+        step_s = last_step_s(times) if streamed else phases_s[Phase.PIPELINE] / steps
+        found.append(ClusterPrediction(times.cluster, phases_s, step_s))
     return tuple(found)
 
 
 def _corrected(
-    cluster: ClusterPrediction, correction: Mapping[str, float], training: float
+    cluster: ClusterPrediction,
+    correction: Mapping[str, float],
+    training: float,
+    streamed_steps: int | None,
 ) -> ClusterPrediction:
-    """The prediction with its phases times their corrections, and its local steps `training`."""
+    """The prediction with its phases times their corrections, and its local steps `training`.
+
+    `streamed_steps` are the local steps in a streamed exchange, where the pipeline's phase has the
+    time in which stages wait for their segments, too.
+    """
+    phases_s = dict(cluster.phases_s)
+    if streamed_steps is not None:
+        phases_s[Phase.PIPELINE] += (training - 1) * streamed_steps * cluster.step_s
+        return ClusterPrediction(cluster.cluster, phases_s, cluster.step_s * training)
     factors = {**correction, Phase.PIPELINE: training}
     return ClusterPrediction(
         cluster=cluster.cluster,
-        phases_s={phase: s * factors.get(phase, 1.0) for phase, s in cluster.phases_s.items()},
+        phases_s={phase: s * factors.get(phase, 1.0) for phase, s in phases_s.items()},
         step_s=cluster.step_s * training,
     )
 

@@ -20,7 +20,13 @@ from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.radio_setting import RadioSetting
 from collapipe_ns3.prediction.round_costs import Loads, RoundCosts, round_costs
-from collapipe_ns3.prediction.round_time import PhaseEnds, phase_ends, round_end_s
+from collapipe_ns3.prediction.round_time import (
+    STAR,
+    ExchangeForm,
+    PhaseEnds,
+    phase_ends,
+    round_end_s,
+)
 from collapipe_ns3.prediction.segments import Segments
 
 
@@ -29,7 +35,8 @@ class Objective:
     """The round's objective: what plans are for, and what they are charged.
 
     `time_price` is V, for a second of the round; `energy_prices` (P, n) are Q/Ē, for a joule of
-    each node; `divergence_price` is Z/Γ̄. `choices` and `least_sinr` bound what is chosen.
+    each node; `divergence_price` is Z/Γ̄. `choices` and `least_sinr` bound what is chosen. `form` is
+    how parameters travel.
     """
 
     fleet: Fleet
@@ -40,6 +47,7 @@ class Objective:
     divergence_price: float
     choices: Choices
     least_sinr: float
+    form: ExchangeForm = STAR
 
     @property
     def divergence_prices(self) -> Array:
@@ -91,7 +99,7 @@ def value(objective: Objective, state: State) -> Value:
     """J and its terms."""
     fleet, work = objective.fleet, objective.work
     found, asked = round_costs(fleet, work, state.radio, state.segments)
-    ends = phase_ends(fleet, work, found)
+    ends = phase_ends(fleet, work, found, objective.form)
     m = state.segments.micro_batches.astype(float)
     gamma = objective.noise.divergence(work.batch_size, m, found.distortion)
     round_s = round_end_s(fleet, work, ends.uploaded)

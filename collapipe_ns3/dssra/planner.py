@@ -146,6 +146,7 @@ def scheduled(
         objective.noise,
         objective.choices,
         windows=True,
+        streamed=objective.form.streamed,
     )
     found = schedule(problem, start.segments if start else None)
     without = ~np.any([each.exists for each in found], axis=0)

@@ -9,21 +9,23 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.exchange import StateMove
+from collapipe_ns3.exchange import Exchange, StateMove
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
-from collapipe_ns3.plan import Pipeline
+from collapipe_ns3.plan import Pipeline, RoundPlan
 from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet, node_places, participants
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
+from collapipe_ns3.prediction.round_time import STAR, ExchangeForm
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.schedule import one_f_one_b_window
 
@@ -97,6 +99,24 @@ class PlanningProblem:
         shared = BANDS[bands]
         fleet = self.fleet.opened(sidelink=shared.sidelinks, edge=shared.edge)
         return replace(self, objective=replace(self.objective, fleet=fleet))
+
+    def with_form(self, form: ExchangeForm) -> PlanningProblem:
+        """The problem with parameters travelling in this way."""
+        return replace(self, objective=replace(self.objective, form=form))
+
+    def exchange(self, plan: RoundPlan) -> Exchange | None:
+        """The exchange of a plan: that of the study if it gives one, or of the objective's form.
+
+        None stands for that of plans without one.
+        """
+        if self.observation.exchange is not None:
+            return arranged(plan.placements(), self.observation.exchange)
+        form = self.objective.form
+        if form == STAR:
+            return None
+        groups = tuple(Group(tuple(self.clusters[n] for n in rows)) for rows in form.groups)
+        arrangement = Arrangement(groups, chunk_bytes=form.chunk_bytes, in_turn=form.in_turn)
+        return arranged(plan.placements(), arrangement)
 
     def pipelines(self, segments: Segments) -> dict[int, Pipeline]:
         """The segments as a pipeline for each cluster that takes part, by its number."""

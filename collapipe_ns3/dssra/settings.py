@@ -21,6 +21,7 @@ class Settings:
     most_micro_batches: int | None = None
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
     bands: Literal["any", "shared", "divided"] = "any"
+    exchange: Literal["any", "star"] = "star"
     least_sinr_db: float = 5.0
     most_sweeps: int = 6
     move_rounds: int = 2

@@ -51,13 +51,33 @@ class Loads:
 
 
 @dataclass(frozen=True)
+class SegmentTimes:
+    """What a streamed exchange depends on, by the place of a device in its pipeline, (R, K).
+
+    `size` is the segment's parameters in bytes, `out` and `back` how many seconds they hold the
+    link from the control unit and back to it, with their latencies. `head` is how long after a
+    training step began the device's first forward pass may begin, and `tail` how long before the
+    step's end its optimizer step has ended, if nothing else is waited for. All are zero where no
+    device is.
+    """
+
+    size: Array
+    out: Array
+    back: Array
+    out_latency: Array
+    back_latency: Array
+    head: Array
+    tail: Array
+
+
+@dataclass(frozen=True)
 class RoundCosts:
     """What each row costs in a round, without the time that it waits for others.
 
     Times are in seconds. `download` and `upload` are how long the model holds the downlink and the
     uplink, `distribute` and `gather` how long its segments take to the devices and back, `step` is
-    one training step. `spent` has every node's energy. `distortion` is Σ ε over the hops of a
-    micro-batch.
+    one training step, and `segments` has the parts of these by device. `spent` has every node's
+    energy. `distortion` is Σ ε over the hops of a micro-batch.
     """
 
     download: Array
@@ -65,6 +85,7 @@ class RoundCosts:
     step: Array
     gather: Array
     upload: Array
+    segments: SegmentTimes
     spent: Energy
     distortion: Array
 
@@ -117,6 +138,7 @@ def round_costs(
     if segments.one_f.any():
         step_s = np.where(segments.one_f, one_f_one_b_step_s(step), step_s)
     star = _star(candidate)
+    size = segments.counts.astype(float) * work.block.parameter_bytes
     used = segments.counts > 0
     zero = np.zeros_like(segments.order)
     latencies_out = _at(sidelink.latency, zero, segments.order) * used
@@ -127,6 +149,15 @@ def round_costs(
         step=step_s,
         gather=_all_ended(star.back, latencies_back, sidelink.shared),
         upload=work.upload_bytes * uplink.bulk * per_byte.uplink * uplink.crowded_hold,
+        segments=SegmentTimes(
+            size=size,
+            out=star.out,
+            back=star.back,
+            out_latency=latencies_out,
+            back_latency=latencies_back,
+            head=_heads(passes.forward) * used,
+            tail=_tails(passes.backward, step.optimizer) * used,
+        ),
         spent=_energy(candidate, step, star),
         distortion=_distortion(fleet, segments),
     )
@@ -216,6 +247,20 @@ def _star(candidate: _Candidate) -> _Star:
     back = _at(per_byte, segments.order, zero)
     used = segments.counts > 0
     return _Star(size * np.where(used, out, 0.0), size * np.where(used, back, 0.0))
+
+
+def _heads(forward: PassTimes) -> Array:
+    """How long a micro-batch takes to each device, (R, K)."""
+    before = forward.stages[:, :-2] + (forward.hops + forward.hop_latency)[:, :-1]
+    heads: Array = before.cumsum(-1)
+    return heads
+
+
+def _tails(backward: PassTimes, optimizer: Array) -> Array:
+    """How long after each device's optimizer step that of the control unit ends, (R, K)."""
+    after = backward.stages[:, :-2] + (backward.hops + backward.hop_latency)[:, :-1]
+    tails: Array = after.cumsum(-1) + optimizer[:, :1] - optimizer[:, 1:-1]
+    return np.maximum(tails, 0.0)
 
 
 def _all_ended(holds: Array, latencies: Array, shared: bool) -> Array:

@@ -16,33 +16,100 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.round_costs import RoundCosts
+from collapipe_ns3.prediction.streaming import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeForm:
+    """How parameters travel, as closed forms take it (`collapipe_ns3.arrangement.Arrangement`).
+
+    `groups` are the rows of the clusters that get the model by one multicast each, one group after
+    another if they are served `in_turn`, and otherwise at the same time. All clusters are in one of
+    them, or there are none, and each cluster gets the model by itself at the same time as the
+    others. `chunk_bytes` is None for store and forward.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
+    chunk_bytes: int | None = None
+    in_turn: bool = True
+
+    @property
+    def streamed(self) -> bool:
+        """Whether chunks are forwarded while the rest still arrives."""
+        return self.chunk_bytes is not None
+
+
+#: The exchange of a plan that gives none.
+STAR = ExchangeForm()
 
 
 @dataclass(frozen=True)
 class PhaseEnds:
     """When each cluster has ended the phases of a round, in seconds after its start, (P,).
 
-    `downloaded`: its control unit has the model; `distributed`: its devices have their segments;
+    `downloaded`: its control unit has the model; `distributed`: its devices have their segments, or
+    in a streamed exchange, its first stage has its units; `trained`: its local steps have ended;
     `gathered`: the control unit has all segments again; `uploaded`: the base station has them.
     """
 
     downloaded: Array
     distributed: Array
+    trained: Array
     gathered: Array
     uploaded: Array
 
 
-def phase_ends(fleet: Fleet, work: Workload, costs: RoundCosts) -> PhaseEnds:
+def phase_ends(
+    fleet: Fleet, work: Workload, costs: RoundCosts, form: ExchangeForm = STAR
+) -> PhaseEnds:
     """When each cluster ends the phases of its round, where all begin at the same time."""
-    rows, links = len(costs.step), fleet.links
-    everyone, media = np.zeros(rows, dtype=np.intp), fleet.medium
-    down = _ended(np.zeros(rows), costs.download, everyone, links.downlink.shared)
+    everyone, media = np.zeros(len(costs.step), dtype=np.intp), fleet.medium
+    links, (begin, down) = fleet.links, downloads(fleet, costs.download, form)
+    if form.chunk_bytes is not None:
+        stream = Stream(fleet, work, costs, form.chunk_bytes)
+        first, placed = stream.placed(begin, down)
+        trained = stream.trained(first, placed)
+        gathered, up = streamed_ends(stream, trained)
+        return PhaseEnds(down + links.downlink.latency, first, trained, gathered, up)
     down = down + links.downlink.latency
     begun = _ended(down, costs.distribute, media, links.sidelink.shared)
     trained = begun + work.local_steps * costs.step
     gathered = _ended(trained, costs.gather, media, links.sidelink.shared)
     up = _ended(gathered, costs.upload, everyone, links.uplink.shared) + links.uplink.latency
-    return PhaseEnds(down, begun, gathered, up)
+    return PhaseEnds(down, begun, trained, gathered, up)
+
+
+def streamed_ends(stream: Stream, trained: Array) -> tuple[Array, Array]:
+    """When all segments are gathered and when they are uploaded, given when clusters have trained.
+
+    All are seconds after the round's start, (P,).
+    """
+    hold, links = stream.costs.upload, stream.fleet.links.uplink
+    gathered = stream.gathered(trained)
+    ready, alone = stream.uploads(trained, gathered)
+    together = _ended(ready, hold, np.zeros(len(hold), dtype=np.intp), links.shared)
+    up = np.maximum(together, alone) + links.latency
+    return np.maximum(gathered.max(-1), trained), up
+
+
+def downloads(fleet: Fleet, holds: Array, form: ExchangeForm) -> tuple[Array, Array]:
+    """When each cluster's download begins and ends, latencies left out, (P,).
+
+    `holds` (P,) are how long each would hold the downlink by itself. A multicast takes as long as
+    its slowest receiver would.
+    """
+    groups = [list(group) for group in form.groups or [(row,) for row in range(len(holds))]]
+    longest = np.array([holds[rows].max() for rows in groups])
+    if form.groups and form.in_turn:
+        ended = longest.cumsum()
+        begun = ended - longest
+    else:
+        begun, one = np.zeros(len(groups)), np.zeros(len(groups), dtype=np.intp)
+        ended = _ended(begun, longest, one, fleet.links.downlink.shared)
+    begin, end = np.zeros(len(holds)), np.zeros(len(holds))
+    for rows, start_s, end_s in zip(groups, begun, ended, strict=True):
+        begin[rows], end[rows] = start_s, end_s
+    return begin, end
 
 
 def _ended(ready: Array, holds: Array, media: Ints, shared: bool) -> Array:

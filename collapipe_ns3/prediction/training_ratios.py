@@ -14,9 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.outcome import Computation
-from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, RoundPlan
 
 #: What a pipeline that was never executed may take in addition.
@@ -47,22 +45,22 @@ def cautious_ratio(ratios: Mapping[str, float], cluster: int, pipeline: Pipeline
 def updated_ratios(
     ratios: Mapping[str, float],
     plan: RoundPlan,
-    predicted: Timeline,
+    predicted_s: Mapping[int, float],
     measured_s: Mapping[int, float],
     weight: float,
 ) -> dict[str, float]:
     """The ratios after a round, which counts with `weight` in (0, 1].
 
-    `predicted` is the timeline of the round's plan with all that the round has shown; `measured_s`
-    are training times by cluster.
+    Training times are by cluster; `predicted_s` are those of the round's plan with all that the
+    round has shown.
     """
     found = dict(ratios)
     pipelines = {c.cluster: c.pipelines[0] for c in plan.clusters if c.pipelines}
-    for times in predicted.pipelines:
-        if times.cluster not in measured_s:
+    for cluster, seconds in predicted_s.items():
+        if cluster not in measured_s:
             continue
-        key = pipeline_key(times.cluster, pipelines[times.cluster])
-        new = measured_s[times.cluster] / (times.phases_ns[Phase.PIPELINE] / 1e9)
+        key = pipeline_key(cluster, pipelines[cluster])
+        new = measured_s[cluster] / seconds
         new = min(max(new, 1 / _MOST), _MOST)
         found[key] = weight * new + (1 - weight) * found.get(key, new)
     return found
@@ -82,3 +80,20 @@ def measured_training_s(
             begun[cluster] = min(begun.get(cluster, done.start_ns), done.start_ns)
             ended[cluster] = max(ended.get(cluster, done.end_ns), done.end_ns)
     return {n: (ended[n] - begun[n]) / 1e9 for n in begun if ended[n] > begun[n]}
+
+
+def since_all_began_s(computed: Iterable[tuple[int, str, int, int]]) -> dict[int, float]:
+    """The time in which all nodes of a cluster were at work, by cluster, in seconds.
+
+    It is from the instant at which the last of a cluster's nodes began its first computation to the
+    end of the last one. `computed` are computations: cluster, node, start and end in ns.
+    """
+    begun: dict[int, dict[str, int]] = {}
+    ended: dict[int, int] = {}
+    for cluster, node, start_ns, end_ns in computed:
+        nodes = begun.setdefault(cluster, {})
+        nodes[node] = min(nodes.get(node, start_ns), start_ns)
+        ended[cluster] = max(ended.get(cluster, end_ns), end_ns)
+    return {
+        cluster: (ended[cluster] - max(nodes.values())) / 1e9 for cluster, nodes in begun.items()
+    }

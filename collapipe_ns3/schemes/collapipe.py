@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from collapipe_ns3.dssra.budgets import unkeepable
-from collapipe_ns3.dssra.decide import decide, expected_energy, expected_timeline
+from collapipe_ns3.dssra.decide import decide, expected_energy, expected_training_s
 from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
 from collapipe_ns3.dssra.prediction_check import check_prediction, corrected
@@ -24,7 +24,11 @@ from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import reach
-from collapipe_ns3.prediction.training_ratios import measured_training_s, updated_ratios
+from collapipe_ns3.prediction.training_ratios import (
+    measured_training_s,
+    since_all_began_s,
+    updated_ratios,
+)
 from collapipe_ns3.quantity import Bytes, Seconds
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -90,6 +94,13 @@ class CollaPipe:
             Literal["any", "shared", "divided"],
             Field(description="Whether links are granted bandwidths of their own; any: if better."),
         ] = "any",
+        exchange: Annotated[
+            Literal["any", "star"],
+            Field(
+                description="star: control units get the model one by one, store and forward; any: "
+                "also streamed, and by multicast where the radio can, if better."
+            ),
+        ] = "star",
         least_sinr_db: Annotated[
             float, Field(description="A link's power is not lowered below this SINR.")
         ] = 5.0,
@@ -120,6 +131,7 @@ class CollaPipe:
             most_micro_batches=most_micro_batches,
             schedule=schedule,
             bands=bands,
+            exchange=exchange,
             least_sinr_db=least_sinr_db,
             most_sweeps=most_sweeps,
             move_rounds=move_rounds,
@@ -172,7 +184,8 @@ class CollaPipe:
         links = self.decision.plan.links
         granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
         correction = past.correction
-        if past.pipelines is not None and not outcome.abandoned:  # The first was a guess.
+        learnt = past.pipelines is not None and not outcome.abandoned  # The first was a guess.
+        if learnt and not self.decision.streamed:  # There phases overlap.
             correction = corrected(
                 correction, self.decision.prediction, outcome.phases_ns, settings.ewma
             )
@@ -218,17 +231,25 @@ class CollaPipe:
         if self.decision.timeline is None or not outcome.computations:
             return self.past.tried, knowledge
         clusters = {node: problem.clusters[at[0]] for node, at in problem.places.items()}
+        if self.decision.streamed:
+            measured_s = since_all_began_s(
+                (clusters[done.node], done.node, done.start_ns, done.end_ns)
+                for done in outcome.computations
+                if done.node in clusters
+            )
+        else:
+            measured_s = measured_training_s(outcome.computations, clusters)
         took_s = {
             cluster: each_s / seen.local_steps
-            for cluster, each_s in measured_training_s(outcome.computations, clusters).items()
+            for cluster, each_s in measured_s.items()
             if cluster not in outcome.abandoned
         }
         try:
-            made = expected_timeline(self.decision, problem)
+            predicted_s = expected_training_s(self.decision, problem)
         except TooManyEvents:
             return self.past.tried, knowledge
         plan, weight = self.decision.plan, self.settings.ewma
-        tried = updated_ratios(self.past.tried, plan, made, took_s, weight)
+        tried = updated_ratios(self.past.tried, plan, predicted_s, took_s, weight)
         return tried, knowledge
 
     def explain(self, outcome: RoundOutcome | None) -> dict[str, Any]:

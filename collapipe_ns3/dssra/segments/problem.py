@@ -112,7 +112,8 @@ class SegmentProblem:
 
     `loads` are what all clusters together ask of what they share. The tables leave 1F1B's windows
     out; with `windows`, the best plans of every number of micro-batches and of every size are
-    compared with what the windows add.
+    compared with what the windows add. If the exchange is `streamed`, segments travel while the
+    model still arrives, and leave while other segments are still uploaded: no time is charged.
     """
 
     fleet: Fleet
@@ -123,6 +124,7 @@ class SegmentProblem:
     noise: GradientNoise
     choices: Choices
     windows: bool = False
+    streamed: bool = False
 
     def narrowed(self, clusters: Ints, devices: Ints) -> SegmentProblem:
         """The problem with only some devices of these clusters (C,), `devices` (C, k) from 0 on.

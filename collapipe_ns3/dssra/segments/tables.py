@@ -11,9 +11,9 @@ g = 0 is the forward pass and g = 1 the backward pass, under 1F1B g = 0 is both 
 g = 1 is not used. `path_g` depends on the order alone: it is the longest hop, the sum of all hops
 on a shared medium, or the hops of the busiest half-duplex radio. The last term is the distribution
 of the segments to the devices and their gathering, where each device has a link of its own; on a
-shared medium these are sums, which are in `device`. Optimizer steps, labels and the limits of
-1F1B's windows are left out: they are equal or small for all candidates. `objective.value` and the
-event graph include them.
+shared medium these are sums, which are in `device`, and in a streamed exchange nothing. Optimizer
+steps, labels and the limits of 1F1B's windows are left out: they are equal or small for all
+candidates. `objective.value` and the event graph include them.
 
 A row is a case (`Cases`): a cluster, a number of micro-batches, a schedule and a pipeline size.
 """
@@ -72,7 +72,7 @@ class Tables:
         device = _computing_cost(rows, passes)
         device = device + _charged(rows.air_price[:, 0, 1:, None], star.out_s)
         device = device + _charged(rows.air_price[:, 1:, 0, None], star.back_s)
-        if sidelink.shared:
+        if sidelink.shared and not problem.streamed:
             device = device + prices.time[:, None, None] * (star.out_s + star.back_s)
         weight = rows.by_pass(*(rows.step_price * (rows.micro_batches - 1),) * 3)
         # A beat without weight costs nothing, even where it takes for ever.
@@ -253,7 +253,7 @@ def _star(rows: _Rows) -> _Star:
 
 def _star_ends(rows: _Rows, star: _Star) -> Array:
     """When each device has its blocks, and has sent them back, where no medium is shared."""
-    if rows.sidelink.shared:
+    if rows.sidelink.shared or rows.problem.streamed:
         return np.zeros((len(rows.cases), 2, *star.out_s.shape[1:]))
     latency, used = rows.sidelink.latency, rows.blocks > 0
     return np.stack(

@@ -1,0 +1,117 @@
+"""The exchanges that are compared: how the global model reaches the clusters, and comes back.
+
+Besides the exchange of plans that give none there is a streamed one. In it the base station sends
+the model to all clusters in one multicast where the radio can, to N receivers at the rate r of the
+weakest: D/min r, where N unicasts take Σ D/r. One group never takes more airtime than several, but
+those with less to wait for may serve a cluster earlier that has much to do. What counts is
+
+  max over the clusters of (arrival + rest),
+
+with the rest of a cluster's round. So clusters are ordered by rate, or by their rest, and the first
+k of them are a group that is served before the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from collapipe_ns3.arrangement import Arrangement
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.objective import State, value
+from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.prediction.arrays import Array
+from collapipe_ns3.prediction.round_time import ExchangeForm, phase_ends, round_end_s
+
+#: A model is sent in about so many chunks: filling a line of three links then takes about a
+#: thirtieth of the time that the model takes over one of them.
+_CHUNKS = 64
+
+#: Smaller chunks would leave slots partly empty, and their headers and events would count.
+_LEAST_CHUNK_BYTES = 32 * 1024
+
+#: At most so many sizes of the first group are tried for each order.
+_MOST_SIZES = 8
+
+
+def chunk_bytes(work: Workload) -> int:
+    """The size of the chunks in which a model of this size is streamed."""
+    return max(-(-work.upload_bytes // _CHUNKS), _LEAST_CHUNK_BYTES)
+
+
+def streamed(problem: PlanningProblem) -> ExchangeForm:
+    """The streamed exchange to begin with: one multicast to all clusters where that is possible.
+
+    Clusters of several base stations have bands of their own, and do not wait for each other.
+    """
+    groups = _multicasts(problem)
+    return ExchangeForm(groups, chunk_bytes(problem.work), in_turn=len(groups) <= 1)
+
+
+def form_of(problem: PlanningProblem, arrangement: Arrangement) -> ExchangeForm:
+    """An arrangement as closed forms take it.
+
+    Where some clusters are in groups, those in none are taken to be groups of their own.
+    """
+    groups = []
+    for group in arrangement.groups:
+        rows = (problem.clusters.index(n) for n in group.clusters if n in problem.clusters)
+        groups.append(tuple(rows))
+    grouped = {row for group in groups for row in group}
+    alone = [(row,) for row in range(problem.fleet.clusters) if row not in grouped]
+    served = tuple(group for group in (*groups, *alone) if group) if grouped else ()
+    return ExchangeForm(served, arrangement.chunk_bytes, arrangement.in_turn)
+
+
+def with_best_groups(problem: PlanningProblem, state: State) -> PlanningProblem:
+    """The problem with the groups for which this state's round is shortest by the closed forms."""
+    form, fleet, work = problem.objective.form, problem.fleet, problem.work
+    if len(form.groups) != 1 or fleet.clusters == 1:
+        return problem
+    now = value(problem.objective, state)
+    rest = now.ends.uploaded - now.ends.downloaded
+    best, best_s = form, np.inf
+    for groups in _groupings(now.costs.download, rest):
+        tried = replace(form, groups=groups)
+        ends = phase_ends(fleet, work, now.costs, tried)
+        if (round_s := round_end_s(fleet, work, ends.uploaded)) < best_s:
+            best, best_s = tried, round_s
+    return problem.with_form(best)
+
+
+def _groupings(download: Array, rest: Array) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """All clusters in one group, and then in two, given their download times and rests, (P,)."""
+    clusters = len(download)
+    yield (tuple(range(clusters)),)
+    sizes = np.unique(np.linspace(1, clusters - 1, min(_MOST_SIZES, clusters - 1)).astype(int))
+    for order in (np.argsort(download, kind="stable"), np.argsort(-rest, kind="stable")):
+        for size in sizes.tolist():
+            first, others = sorted(order[:size].tolist()), sorted(order[size:].tolist())
+            yield tuple(first), tuple(others)
+
+
+def _multicasts(problem: PlanningProblem) -> tuple[tuple[int, ...], ...]:
+    """The clusters, by row, that can be sent the model at once; none if some have to be sent it
+    alone.
+
+    Where the plan grants bandwidths to downlinks they are sent it alone: such a grant is for a
+    link, and a multicast over it would have none.
+    """
+    if problem.fleet.links.downlink.grants:
+        return ()
+    medium_of = {
+        pair: medium.name
+        for medium in problem.observation.media
+        if medium.multicast
+        for pair in medium.links
+    }
+    groups: dict[str, list[int]] = {}
+    for row, cluster in enumerate(problem.clusters):
+        pair = (SERVER, control_unit(cluster))
+        if pair not in medium_of:
+            return ()
+        groups.setdefault(medium_of[pair], []).append(row)
+    return tuple(tuple(rows) for rows in groups.values())

@@ -1,0 +1,109 @@
+"""When the phases of a streamed round end, in closed form.
+
+Bytes are taken to arrive evenly, in the order of the units: a cluster's download from `begin` to
+`down`, a device's segment of it from the instant at which its first byte reaches the control unit.
+A chunk of c bytes is forwarded when all of it has arrived, so that two links of y₁ and y₂ seconds
+per byte are a line: the second ends c·y₂ after the first, or, where it is slower, takes as long as
+it would alone and c·y₁ more (`docs/exchange.md`). What a device has trained goes the same way back
+after its own last step, that of the last device first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.prediction.arrays import Array
+from collapipe_ns3.prediction.fleet import Fleet
+from collapipe_ns3.prediction.round_costs import RoundCosts, SegmentTimes
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The part of a round that streaming changes; arrays have a row for each cluster."""
+
+    fleet: Fleet
+    work: Workload
+    costs: RoundCosts
+    chunk_bytes: int
+
+    @property
+    def _segments(self) -> SegmentTimes:
+        return self.costs.segments
+
+    @property
+    def _chunk(self) -> Array:
+        """The part of each segment that a chunk is at most, (P, K)."""
+        size = self._segments.size
+        return np.minimum(self.chunk_bytes / np.maximum(size, 1.0), 1.0) * (size > 0)
+
+    def _crowded(self, holds: Array) -> Array:
+        """Holds (P, K) of sidelinks, which last longer where other clusters share the medium."""
+        if not self.fleet.links.sidelink.shared:
+            return holds
+        own = holds.sum(-1)
+        factor = self.fleet.on_air(own) / np.where(own > 0, own, 1.0)
+        return holds * factor[:, None]
+
+    def placed(self, begin: Array, down: Array) -> tuple[Array, Array]:
+        """When the first stage and each device have their units, (P,) and (P, K).
+
+        The model reaches the control units from `begin` to `down`, (P,).
+        """
+        parts, total = self._segments, self.work.upload_bytes
+        latency_s, span = self.fleet.links.downlink.latency, down - begin
+        after = total - parts.size.sum(-1)[:, None] + parts.size.cumsum(-1)
+        coming = (begin + latency_s)[:, None] + span[:, None] * (after - parts.size) / total
+        come = (begin + latency_s)[:, None] + span[:, None] * after / total
+        first = begin + latency_s + span * (1 - parts.size.sum(-1) / total)
+        filled = span[:, None] * np.minimum(self.chunk_bytes, parts.size) / total
+        out, ended = self._crowded(parts.out), np.zeros_like(come)
+        busy = np.zeros(len(down))
+        for place in range(out.shape[1]):
+            free = np.maximum(busy, coming[:, place] + filled[:, place])
+            last = come[:, place] + (out * self._chunk)[:, place]
+            ended[:, place] = np.maximum(last, free + out[:, place])
+            if self.fleet.links.sidelink.shared:
+                busy = np.where(out[:, place] > 0, ended[:, place], busy)
+        return first, np.where(parts.size > 0, ended + parts.out_latency, 0.0)
+
+    def trained(self, first: Array, placed: Array) -> Array:
+        """When the local steps end, (P,), given `placed`.
+
+        The devices ahead of one that waits for its segment have begun their first step.
+        """
+        begun = np.maximum(first, (placed - self._segments.head).max(-1))
+        ended: Array = begun + self.work.local_steps * self.costs.step
+        return ended
+
+    def gathered(self, trained: Array) -> Array:
+        """When the control unit has each device's segment again, (P, K), the last device first."""
+        parts = self._segments
+        back, ended = self._crowded(parts.back), np.zeros_like(parts.back)
+        busy = np.zeros(len(trained))
+        for place in reversed(range(back.shape[1])):
+            ready = np.maximum(trained - parts.tail[:, place], busy)
+            ended[:, place] = ready + back[:, place]
+            if self.fleet.links.sidelink.shared:
+                busy = np.where(back[:, place] > 0, ended[:, place], busy)
+        return np.where(parts.size > 0, ended + parts.back_latency, 0.0)
+
+    def uploads(self, trained: Array, gathered: Array) -> tuple[Array, Array]:
+        """When each cluster's upload can begin, and when it ends at best, both (P,).
+
+        The latter is its end if no other cluster uploads at the same time.
+        """
+        parts, total = self._segments, self.work.upload_bytes
+        waits = self._crowded(parts.back) * (1 - self._chunk)
+        ready = np.where(parts.size > 0, gathered - waits, np.inf)
+        begin = np.minimum(ready.min(-1), trained)
+        hold = self.costs.upload[:, None] * parts.size / total
+        end = np.zeros(len(trained))
+        for place in reversed(range(hold.shape[1])):
+            free = np.maximum(end, ready[:, place]) + hold[:, place]
+            last = gathered[:, place] + (hold * self._chunk)[:, place]
+            end = np.where(parts.size[:, place] > 0, np.maximum(free, last), end)
+        rest = self.costs.upload * (1 - parts.size.sum(-1) / total)
+        return begin, np.maximum(end, trained) + rest
