@@ -32,7 +32,9 @@ from functools import cached_property
 from itertools import accumulate, combinations, pairwise, permutations
 from typing import Self
 
+from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.exchange import Blocks, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Medium, Observation
 from collapipe_ns3.plan import micro_batch_sizes
@@ -112,9 +114,10 @@ class FloorOf:
     work: Workload
     evenly: bool = False
 
-    def whole(self) -> Exchanged:
-        """All parameters in fp32, as a round without smaller formats has them."""
-        size = self.work.upload_bytes
+    def whole(self, format: ParameterFormat = FP32) -> Exchanged:
+        """All parameters of the embedding and the encoder in a format, both down and up."""
+        blocks = (Blocks(0, self.work.blocks - 1),)
+        size = self.work.model.units_bytes(Units(embedding=True, blocks=blocks), format)
         clusters = range(len(self.seen.devices))
         return Exchanged(dict.fromkeys(clusters, size), dict.fromkeys(clusters, size))
 
@@ -268,17 +271,28 @@ class Training:
                 f"{MOST_DEVICES} can be tried"
             )
         best = (math.inf, Segments((), 0))
-        divisions = _divisions(names, self.work.blocks, self.most_blocks)
         # Most divisions need not be tried, as a resource alone takes longer than the best one.
-        ordered = sorted(((self._alone_s(each, 1), each) for each in divisions), key=lambda e: e[0])
+        alone = ((self._alone_s(each, 1), each) for each in self.divisions())
+        ordered = sorted(alone, key=lambda each: each[0])
         for alone_s, blocks in ordered:
             if alone_s >= best[0]:
                 break
             for micro_batches in range(1, self.work.batch_size + 1):
                 if self._alone_s(blocks, micro_batches) < best[0]:
                     segments = Segments(blocks, micro_batches)
-                    best = min(best, (self.least_s(segments), segments), key=lambda e: e[0])
+                    best = min(best, (self.least_s(segments), segments), key=lambda each: each[0])
         return best
+
+    def divisions(self) -> Iterator[Division]:
+        """All ways to divide the blocks among some of the cluster's devices, in any order."""
+        names, blocks = self.seen.devices[self.cluster], self.work.blocks
+        for stages in range(1, min(len(names), blocks) + 1):
+            cuts = (pairwise((0, *at, blocks)) for at in combinations(range(1, blocks), stages - 1))
+            counts = [tuple(end - begin for begin, end in cut) for cut in cuts]
+            for order in permutations(names, stages):
+                for each in counts:
+                    if max(each) <= self.most_blocks:
+                        yield tuple(zip(order, each, strict=True))
 
     def least_s(self, segments: Segments) -> float:
         """The bound for these segments."""
@@ -382,17 +396,6 @@ class Training:
     @cached_property
     def _downlink(self) -> Medium:
         return medium_of(self.seen, SERVER, self._control)
-
-
-def _divisions(names: Sequence[str], blocks: int, most: int) -> Iterator[Division]:
-    """All ways to divide the blocks among some of these devices, at most so many on each."""
-    for stages in range(1, min(len(names), blocks) + 1):
-        cuts = (pairwise((0, *cut, blocks)) for cut in combinations(range(1, blocks), stages - 1))
-        counts = [tuple(end - begin for begin, end in cut) for cut in cuts]
-        for order in permutations(names, stages):
-            yield from (
-                tuple(zip(order, each, strict=True)) for each in counts if max(each) <= most
-            )
 
 
 def _part_s(counted: Sequence[tuple[int, _Way]], begin: int, end: int) -> float:
