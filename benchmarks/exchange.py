@@ -200,7 +200,7 @@ def exchanged(transfers: pd.DataFrame) -> Exchanged:
 def _by_cluster(size: pd.Series, node: pd.Series) -> dict[int, int]:
     """The sum of these sizes for the cluster of each node; rows have an index in common."""
     sums = size.groupby(node.map(cluster_of)).sum()
-    return {int(cluster): int(total) for cluster, total in sums.items()}
+    return dict(zip(map(int, sums.index), map(int, sums), strict=True))
 
 
 def _is_station(node: str) -> bool:

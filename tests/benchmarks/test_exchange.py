@@ -14,7 +14,7 @@ from benchmarks.exchange import exchanged
 from benchmarks.exchange_floor import Exchanged, FloorOf, NoFloor, Training
 from bridge.fixed import Link
 from bridge.formats import ParameterFormat
-from collapipe_ns3.arrangement import Arrangement, Group, arranged
+from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.costs.devices import DeviceProfile, profile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
