@@ -7,6 +7,7 @@ What a second of airtime carries is kept as an efficiency η = bits / (airtime·
 s is the medium's own curve of bit/s/Hz over SINR, or Shannon's where it has none; bandwidth b and
 power p are those of the transfers, gain g and interference n those of the link's state. The next
 plan is made from the same state, so that it expects the same rate at the same power and bandwidth.
+A multicast goes at the rate of its weakest receiver, whose η it shows, and nothing of the others'.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collapipe_ns3.observed import MeasuredLink, Medium
 from collapipe_ns3.outcome import Computation, RoundOutcome
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.transfer_services import Service, learned_services
+from collapipe_ns3.prediction.transmissions import Transmission, transmissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +140,38 @@ def _efficiencies(
     state = {(link.src, link.dst): link for link in links}
     bits: dict[Pair, float] = {}
     bound: dict[Pair, float] = {}
-    for each in deliveries:
-        pair = (each.src, each.dst)
-        link = state.get(pair)
-        if link is None or not (link.gain > 0 and link.interference_w_hz > 0):
+    for sent in transmissions(deliveries):
+        if (each := _weakest(sent, state)) is None:
             continue
+        pair = (each.src, each.dst)
         bits[pair] = bits.get(pair, 0.0) + 8 * _arrived(each)
         # A transfer that was cut off while it queued has no airtime.
-        if each.airtime_s > 0 and each.bandwidth_hz > 0:
-            snr = each.tx_power_w * link.gain / link.interference_w_hz
-            medium, sinr = of_pair.get(pair), snr / each.bandwidth_hz
+        if sent.airtime_s > 0 and sent.bandwidth_hz > 0:
+            medium, sinr = of_pair.get(pair), _snr(each, state[pair]) / sent.bandwidth_hz
             density = medium.density(sinr) if medium else math.log2(1 + sinr)
-            carried = each.airtime_s * each.bandwidth_hz * density
+            carried = sent.airtime_s * sent.bandwidth_hz * density
             bound[pair] = bound.get(pair, 0.0) + carried
     return {pair: bits[pair] / bound[pair] for pair in bound if bits[pair] and bound[pair]}
+
+
+def _weakest(sent: Transmission, state: Mapping[Pair, MeasuredLink]) -> Delivery | None:
+    """The delivery over the link that determined the rate; None where that can't be known.
+
+    A multicast of which a receiver got nothing spent time on that receiver, and says nothing of the
+    others' rates.
+    """
+    several = len(sent.deliveries) > 1
+    links = [state.get((each.src, each.dst)) for each in sent.deliveries]
+    known = [link for link in links if link and link.gain > 0 and link.interference_w_hz > 0]
+    if len(known) < len(links) or (several and not sent.arrived(whole=False)):
+        return None
+    snrs = [_snr(each, link) for each, link in zip(sent.deliveries, known, strict=True)]
+    return sent.deliveries[snrs.index(min(snrs))]
+
+
+def _snr(each: Delivery, link: MeasuredLink) -> float:
+    """SINR × bandwidth at the power of a transfer."""
+    return each.tx_power_w * link.gain / link.interference_w_hz
 
 
 def losses(deliveries: Iterable[Delivery]) -> dict[Pair, float]:

@@ -2,10 +2,11 @@
 
 A transfer holds its link for α times its airtime, for access to the channel and TCP, and arrives a
 latency later, after retransmissions and acknowledgements. To learn both, the transfers of a round
-are put through the event graph of their medium, each requested when it really was. A link's latency
-is by how much its transfers really ended later than in the event graph, on average. α is the value
-for which the rest of the difference varies least. It changes by a quarter per round at most, and
-only where that explains clearly more: rounds differ by chance, and chance must not change a plan.
+are put through the event graph of their medium, each requested when it really was, and a multicast
+once for all of its receivers. A link's latency is by how much its transfers really ended later than
+in the event graph, on average. α is the value for which the rest of the difference varies least. It
+changes by a quarter per round at most, and only where that explains clearly more: rounds differ by
+chance, and chance must not change a plan.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collapipe_ns3.eventgraph.graph import EventGraph, TooManyEvents, execute
 from collapipe_ns3.observed import Medium
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.transfer_claims import Band, transfer_claims
+from collapipe_ns3.prediction.transmissions import Transmission, transmissions
 
 #: The transfers of whole models and optimizer states; all others carry single micro-batches.
 BULK = (TransferKind.MODEL, TransferKind.PARAMETERS, TransferKind.STATES)
@@ -53,20 +55,21 @@ def learned_services(
 ) -> tuple[dict[str, Service], dict[Pair, float]]:
     """Each medium's service after a round, and each link's latency in that round in seconds.
 
-    `granted` are the links that had a bandwidth of their own.
+    `granted` are the links and groups that had a bandwidth of their own. What a receiver has not
+    got is left out, and so are multicasts over links in no medium, as each of these is its own.
     """
     of_pair = {pair: medium for medium in media for pair in medium.links}
-    by_medium: dict[str, list[Delivery]] = {}
-    for each in deliveries:
-        pair = (each.src, each.dst)
-        if each.outcome == "delivered" and each.airtime_s > 0:
-            medium = of_pair.get(pair)
-            name = medium.name if medium else link_name(*pair)
+    by_medium: dict[str, list[Transmission]] = {}
+    for each in transmissions(deliveries):
+        medium = of_pair.get((each.src, each.receivers[0]))
+        used = each.arrived(whole=True) and each.airtime_s > 0
+        if used and (medium or len(each.receivers) == 1):
+            name = medium.name if medium else link_name(*each.way)
             by_medium.setdefault(name, []).append(each)
     services: dict[str, Service] = {}
     latencies: dict[Pair, float] = {}
     for name, sent in by_medium.items():
-        medium = of_pair.get((sent[0].src, sent[0].dst))
+        medium = of_pair.get((sent[0].src, sent[0].receivers[0]))
         known = before.get(name) or (Service(0.0, medium.overhead, medium.overhead) if medium
                                      else Service())  # fmt: skip
         sent.sort(key=lambda each: each.start_ns)
@@ -93,20 +96,20 @@ class _Replay:
 
     def __init__(
         self,
-        sent: Sequence[Delivery],
+        sent: Sequence[Transmission],
         medium: Medium | None,
         granted: Container[Pair],
         latencies_s: Mapping[Pair, float] | None = None,
     ) -> None:
         self.sent, self.latencies_s = sent, latencies_s
-        self.pairs = [(each.src, each.dst) for each in sent]
         grants: dict[Pair, float | None] = {}
-        for pair, each in zip(self.pairs, sent, strict=True):
-            hz = each.bandwidth_hz if pair in granted else None
-            grants[pair] = max(hz, grants.get(pair) or 0.0) if hz else None
+        for each in sent:
+            hz = each.bandwidth_hz if each.way in granted else None
+            grants[each.way] = max(hz, grants.get(each.way) or 0.0) if hz else None
         band = Band.of(medium) if medium else None
         self.claims = {
-            (src, dst): transfer_claims(src, (dst,), band, hz) for (src, dst), hz in grants.items()
+            each.way: transfer_claims(each.src, each.receivers, band, grants[each.way])
+            for each in sent
         }
         # Where transfers hold the band, airtime counts by the part of it that they used.
         band_hz = medium.bandwidth_hz if medium else 0.0
@@ -114,8 +117,8 @@ class _Replay:
             [
                 each.airtime_s
                 * 1e9
-                * (each.bandwidth_hz / band_hz if self.claims[pair].of_band else 1.0)
-                for each, pair in zip(sent, self.pairs, strict=True)
+                * (each.bandwidth_hz / band_hz if self.claims[each.way].of_band else 1.0)
+                for each in sent
             ]
         )
 
@@ -139,27 +142,26 @@ class _Replay:
         """
         origin_ns = self.sent[0].start_ns // 10**9 * 10**9  # slots keep their places
         graph = EventGraph()
-        tasks = []
-        for each, pair, air_ns in zip(self.sent, self.pairs, self.air_ns, strict=True):
+        arrivals: list[tuple[int, Delivery]] = []
+        for each, air_ns in zip(self.sent, self.air_ns, strict=True):
             requested = graph.add(latency_ns=each.start_ns - origin_ns)
-            claimed = self.claims[pair]
-            tasks.append(
-                graph.add(
-                    [requested],
-                    hold_ns=round(overhead * air_ns),
-                    claims=claimed.claims,
-                    transfer=True,
-                    lane=claimed.lane,
-                )
+            claimed = self.claims[each.way]
+            task = graph.add(
+                [requested],
+                hold_ns=round(overhead * air_ns),
+                claims=claimed.claims,
+                transfer=True,
+                lane=claimed.lane,
             )
+            arrivals += [(task, delivery) for delivery in each.deliveries]
         try:
             ends = execute(graph).end_ns
         except TooManyEvents:
             return math.inf, {}  # such an α explains nothing
         rest: dict[Pair, list[float]] = {}
-        for each, pair, task in zip(self.sent, self.pairs, tasks, strict=True):
-            late_s = (each.end_ns - origin_ns - ends[task]) / 1e9
-            rest.setdefault(pair, []).append(late_s)
+        for task, delivery in arrivals:
+            late_s = (delivery.end_ns - origin_ns - ends[task]) / 1e9
+            rest.setdefault((delivery.src, delivery.dst), []).append(late_s)
         late = {pair: max(float(np.mean(each)), 0.0) for pair, each in rest.items()}
         known = late if self.latencies_s is None else self.latencies_s
         total = sum(

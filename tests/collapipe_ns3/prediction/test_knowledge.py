@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from contextlib import closing
 from dataclasses import dataclass
 
 import lab
 import pytest
+from radio_lab import node, ofdma, run
 
 from bridge.fixed import Link
-from collapipe_ns3.observed import Medium
+from bridge.network import TransferKind
+from collapipe_ns3.observed import Medium, measured_links
 from collapipe_ns3.prediction.knowledge import Knowledge, losses
 from collapipe_ns3.prediction.transfer_services import Service, link_name
+from collapipe_ns3.topology.media import media
+from ns3_scenarios import network
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Transfer:
     lost: tuple[tuple[int, int], ...] = ()
     bandwidth_hz: float = 1e6
     tx_power_w: float = 0.1
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,117 @@ def test_losses_are_shares_of_bytes() -> None:
         Transfer(0, 1, 500, 0.1, outcome="cut", lost=((0, 500),)),
     ]
     assert losses(transfers) == {("a", "b"): pytest.approx(0.1)}
+
+
+def multicast(number: int, *transfers: Transfer) -> list[Transfer]:
+    """One multicast, whose airtime is divided among these."""
+    return [dataclasses.replace(each, group=number) for each in transfers]
+
+
+WEAK = State(dst="w", gain=1e-8)  # 1 MHz of SINR × bandwidth: 1 Mbit/s at most
+
+
+def test_a_multicast_shows_the_efficiency_of_its_weakest_receiver() -> None:
+    both = (Transfer(0, 10**9, 50_000, 0.4), Transfer(0, 10**9, 50_000, 0.4, dst="w"))
+    links = (State(), WEAK)
+
+    def found(*transfers: Transfer) -> dict[tuple[str, str], float]:
+        seen = Round(transfers, links)
+        return dict(Knowledge().after(seen, {}, (), (), 1.0).efficiencies)  # type: ignore[arg-type]
+
+    assert found(*multicast(7, *both)) == {("a", "w"): pytest.approx(400_000 / (0.8 * 1e6))}
+    # As if it had been sent to the weakest alone, in the whole time.
+    assert found(*multicast(7, *both)) == found(dataclasses.replace(both[1], airtime_s=0.8))
+    assert found(*both).keys() == {("a", "b"), ("a", "w")}
+    # One that got nothing took airtime for itself; one whose link is not known may be the weakest.
+    lost = dataclasses.replace(both[0], outcome="lost", lost=((0, 50_000),))
+    assert found(*multicast(7, lost, both[1])) == {}
+    assert found(*multicast(7, both[1], dataclasses.replace(both[0], dst="unknown"))) == {}
+
+
+def test_a_multicast_is_replayed_once() -> None:
+    """Two receivers of a common transmission, behind one that takes a second."""
+    medium = Medium("air", frozenset({("a", "b"), ("a", "c")}), 1e6, shared=True, multicast=True)
+    first = Transfer(0, 10**9, 1000, 1.0)
+    sent = multicast(
+        1,
+        Transfer(0, 2 * 10**9 + 10**7, 1000, 0.5),
+        Transfer(0, 2 * 10**9 + 3 * 10**7, 1000, 0.5, dst="c"),
+    )
+    found = rounds(1, first, *sent, media=(medium,))
+    assert found.services["air"].overhead == 1.0
+    assert found.latencies["a", "b"] == pytest.approx(0.005)  # the mean of none and 10 ms
+    assert found.latencies["a", "c"] == pytest.approx(0.03)
+    twice = rounds(
+        1, first, *(dataclasses.replace(each, group=0) for each in sent), media=(medium,)
+    )
+    assert twice.latencies != found.latencies
+    # What one of them has not got says nothing of the time that it takes.
+    lost = dataclasses.replace(sent[1], outcome="lost", lost=((0, 1000),))
+    assert rounds(1, first, sent[0], lost, media=(medium,)).latencies == {("a", "b"): 0.0}
+
+
+def test_a_group_has_a_grant_of_its_own() -> None:
+    medium = Medium("air", frozenset({("a", "b"), ("a", "c"), ("d", "e")}), 1e6, grants=True)
+    other = Transfer(0, 2 * 10**9, 1000, 2.0, src="d", dst="e", bandwidth_hz=0.5e6)
+    sent = [Transfer(0, 2 * 10**9, 1000, 1.0, dst=dst, bandwidth_hz=0.5e6) for dst in ("b", "c")]
+    granted = {("d", "e"), ("a", "b+c")}
+    found = rounds(1, other, *multicast(1, *sent), media=(medium,), granted=granted)
+    assert found.latencies == {pair: pytest.approx(0.0, abs=1e-6) for pair in medium.links}
+
+
+DOWN = ("c0.cu", "c1.cu", "c2.cu")
+
+
+def learned_of_downlinks(together: bool) -> Knowledge:
+    """From labels to each control unit, and a model that is sent to all of them or to each."""
+    spec = ofdma(3)
+    places = [(300.0, 0.0), (0.0, 250.0), (-100.0, 0.0)]
+    clusters = [
+        dataclasses.replace(cluster, cu=node(cluster.cu.name, *place))
+        for cluster, place in zip(spec.clusters, places, strict=True)
+    ]
+    spec = dataclasses.replace(spec, clusters=tuple(clusters))
+    with closing(network.build(spec)) as net:
+
+        async def labels() -> None:
+            for _ in range(20):
+                sent = (net.transfer("bs", cu, 5_000, TransferKind.LABELS) for cu in DOWN)
+                await asyncio.gather(*sent)
+
+        async def main() -> None:
+            await net.sound([("bs", cu) for cu in DOWN])
+            await labels()
+            for _ in range(5):
+                if together:
+                    await asyncio.gather(*net.multicast("bs", DOWN, 400_000, TransferKind.MODEL))
+                else:
+                    for cu in DOWN:
+                        await net.transfer("bs", cu, 400_000, TransferKind.MODEL)
+            await labels()
+
+        run(net, main())
+        seen = Round(tuple(net.deliveries), measured_links(net))  # type: ignore[arg-type]
+        return Knowledge().after(seen, {}, media(spec), (), 1.0)  # type: ignore[arg-type]
+
+
+def test_multicasts_over_the_radio_teach_what_transfers_to_the_weakest_do() -> None:
+    """The same factors, latencies within one and a half TTIs, and an efficiency within 5 %."""
+    alone, together = learned_of_downlinks(together=False), learned_of_downlinks(together=True)
+    (known,), (found,) = alone.services.values(), together.services.values()
+    assert (found.overhead, found.bulk) == (known.overhead, known.bulk)
+    for pair in (("bs", cu) for cu in DOWN):
+        assert together.latencies[pair] == pytest.approx(alone.latencies[pair], abs=1.5e-3)
+    weakest = ("bs", "c0.cu")
+    assert together.efficiencies[weakest] == pytest.approx(alone.efficiencies[weakest], rel=0.05)
+
+
+def test_losses_of_a_multicast_are_those_of_each_receiver() -> None:
+    gaps = Transfer(0, 1, 100, 0.1, outcome="partial", lost=((20, 60),), dst="c")
+    assert losses(multicast(1, Transfer(0, 1, 100, 0.1), gaps)) == {
+        ("a", "b"): 0.0,
+        ("a", "c"): pytest.approx(0.4),
+    }
 
 
 def test_the_speed_of_a_device_is_learned_from_its_computations() -> None:
