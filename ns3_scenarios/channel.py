@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from ns3_scenarios.problem import Problem
 
@@ -38,6 +39,28 @@ class Fading:
     m: float = 1.0
 
 
+#: A delay profile of fading over time: one tap, or those of 3GPP TR 38.901, 7.7.2.
+Profile = Literal["clarke", "tdl-a", "tdl-b", "tdl-c"]
+
+#: The range of delay spreads in seconds: up to the "very long" one of TR 38.901, table 7.7.3-1.
+DELAY_SPREADS_S = (1e-9, 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Multipath:
+    """Fading over time and frequency: a power gain of mean 1, which depends on the run's time.
+
+    Each tap of the profile is a sum of plane waves whose phases depend on where the nodes are
+    (`native/multipath-fading.h`). A profile with more than one tap is frequency-selective;
+    `delay_spread_s` is the root mean square of its delays. `doppler_hz` is the maximum Doppler
+    shift due to the environment, in addition to that of the nodes' motion.
+    """
+
+    profile: Profile = "clarke"
+    delay_spread_s: float = 0.0
+    doppler_hz: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """The channel of one tier.
@@ -50,7 +73,7 @@ class Channel:
     kind: str = "log-distance"
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     shadowing: Shadowing | None = field(default_factory=Shadowing)
-    fading: Fading | None = None
+    fading: Fading | Multipath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +161,22 @@ def channel_problems(path: str, channel: Channel) -> Iterator[Problem]:
     """
     if channel.shadowing is not None:
         yield from _shadowing_problems(f"{path}.shadowing", channel)
-    if channel.fading is not None and not 0.5 <= channel.fading.m <= 1000:
+    if isinstance(channel.fading, Multipath):
+        yield from _multipath_problems(f"{path}.fading", channel.fading)
+    elif channel.fading is not None and not 0.5 <= channel.fading.m <= 1000:
         yield f"{path}.fading.m", f"expected 0.5 to 1000 (1: Rayleigh), not {channel.fading.m}"
+
+
+def _multipath_problems(path: str, fading: Multipath) -> Iterator[Problem]:
+    low_s, high_s = DELAY_SPREADS_S
+    if fading.profile not in get_args(Profile):
+        known = ", ".join(get_args(Profile))
+        yield f"{path}.profile", f"expected one of {known}, not {fading.profile!r}"
+    elif fading.profile != "clarke" and not low_s <= fading.delay_spread_s <= high_s:
+        expected = f"expected {low_s:g} to {high_s:g} s"
+        yield f"{path}.delay_spread_s", f"{expected}, not {fading.delay_spread_s:g} s"
+    if not 0 <= fading.doppler_hz < math.inf:
+        yield f"{path}.doppler_hz", f"expected 0 Hz or more, not {fading.doppler_hz}"
 
 
 def _shadowing_problems(path: str, channel: Channel) -> Iterator[Problem]:

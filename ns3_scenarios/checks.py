@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ns3_scenarios.channel import channel_problems
+from ns3_scenarios.channel import Multipath, channel_problems
 from ns3_scenarios.interferers import Jammer, interferer_problems
 from ns3_scenarios.mobility import Point, motion_problems
 from ns3_scenarios.problem import Problem
@@ -97,6 +97,10 @@ def _fidelity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     moving += [i.name for i in spec.interferers if isinstance(i, Jammer) and i.motion is not None]
     if moving:
         yield "fidelity", f"expected packet: sampled is for nodes that stand still, not {moving[0]}"
+    for radio in spec.radios.values():
+        if isinstance(radio.propagation.fading, Multipath):
+            what = f"channels that stand still, not {radio.propagation.fading.profile} fading"
+            yield "fidelity", f"expected packet: sampled is for {what}"
     for interferer in spec.interferers:
         if interferer.on_s > 0 or interferer.off_s < math.inf:
             yield (

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ns3_scenarios import runtime
-from ns3_scenarios.channel import KINDS, Channel, kind_of, shadowing_of
+from ns3_scenarios.channel import KINDS, Channel, Fading, Multipath, kind_of, shadowing_of
 from ns3_scenarios.problem import Problem
 from ns3_scenarios.runtime import BadValue, UnknownName
 from ns3_scenarios.runtime.errors import nearest
@@ -26,7 +26,7 @@ def add_channel(episode: Any, name: str, channel: Channel, carrier_hz: float) ->
     own: dict[str, float | str] = {
         "Name": name,
         "Square": kind.square_m,
-        "Fading": channel.fading.m if channel.fading else 0.0,
+        "Fading": channel.fading.m if isinstance(channel.fading, Fading) else 0.0,
         "Sigma": sigma_db,
         "NlosSigma": nlos_sigma_db,
     }
@@ -34,6 +34,10 @@ def add_channel(episode: Any, name: str, channel: Channel, carrier_hz: float) ->
         own["Distance"] = distance_m
     if nlos_sigma_db:
         own["NlosDistance"] = nlos_distance_m
+    if isinstance(channel.fading, Multipath):
+        own["Profile"] = channel.fading.profile
+        own["DelaySpread"] = channel.fading.delay_spread_s
+        own["Doppler"] = channel.fading.doppler_hz
     return int(
         episode.AddChannel(
             "".join(f"{key}={value}\n" for key, value in own.items()),

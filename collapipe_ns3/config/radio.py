@@ -204,18 +204,44 @@ class Shadowing(Section):
     """Where its correlation falls to 1/e (Gudmundson 1991; 3GPP TR 38.901, 7.4.4)."""
 
 
+_TAPPED = ("tdl-a", "tdl-b", "tdl-c")
+
+
 class Fading(Section):
-    """Block fading: a power gain of mean 1, drawn in each round for every pair of nodes."""
+    """Small-scale fading: a power gain of mean 1 for every pair of nodes.
+
+    `rayleigh` and `nakagami` are block fading: the gain is drawn for each round. The others, for
+    OFDMA, depend on the run's time and the nodes' positions: `clarke` is Rayleigh fading with
+    Clarke's Doppler spectrum, the same over the band; `tdl-a`, `tdl-b` and `tdl-c` are the tapped
+    delay lines of 3GPP TR 38.901, 7.7.2, which also differ between resource blocks.
+    """
 
     shorthand = "kind"
     chooses = "kind"
-    only: ClassVar[Keys] = {"m": ("nakagami",)}
-    needs: ClassVar[Keys] = {"nakagami": ("m",)}
+    only: ClassVar[Keys] = {
+        "m": ("nakagami",),
+        "doppler_hz": ("clarke", *_TAPPED),
+        "delay_spread_s": _TAPPED,
+    }
+    needs: ClassVar[Keys] = {
+        "nakagami": ("m",),
+        **dict.fromkeys(_TAPPED, ("delay_spread_s",)),
+    }
 
-    kind: Literal["rayleigh", "nakagami"] = "rayleigh"
-    """Distribution of the gain."""
+    kind: Literal["rayleigh", "nakagami", "clarke", "tdl-a", "tdl-b", "tdl-c"] = "rayleigh"
+    """Block fading by the distribution of its gain, or fading over time by its delay profile."""
     m: Annotated[float | None, Field(examples=[3.0])] = None
     """The shape: 1 is Rayleigh fading; the larger, the less the gain varies."""
+    delay_spread_s: Annotated[Seconds | None, Field(examples=[100e-9])] = None
+    """Root mean square of the delays; 3GPP TR 38.901, 7.7.3, has 10 ns to 1 µs."""
+    doppler_hz: Hertz | None = None
+    """Maximum Doppler shift due to the environment, added to that of motion; 0 Hz."""
+
+    def model(self) -> channel.Fading | channel.Multipath:
+        """The fading of the scenario."""
+        if self.kind == "rayleigh" or self.kind == "nakagami":
+            return channel.Fading(self.m or 1.0)
+        return channel.Multipath(self.kind, self.delay_spread_s or 0.0, self.doppler_hz or 0.0)
 
 
 class ChannelModel(Section):
@@ -235,7 +261,7 @@ class ChannelModel(Section):
     shadowing: Shadowing = Shadowing()
     """Log-normal shadowing."""
     fading: Fading | None = None
-    """Block fading; by default none."""
+    """Small-scale fading; by default none."""
 
     def over(self, own: Channel) -> Channel:
         """The channel; attributes left out are those of a stack's own channel of this model."""
@@ -244,7 +270,7 @@ class ChannelModel(Section):
             self.model,
             {**(own.attributes if same else {}), **self.attributes},
             channel.Shadowing(self.shadowing.sigma_db, self.shadowing.distance_m),
-            channel.Fading(self.fading.m or 1.0) if self.fading else None,
+            self.fading.model() if self.fading else None,
         )
 
 

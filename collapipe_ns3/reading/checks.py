@@ -30,6 +30,7 @@ _RENAMED = (
     (r"^bs\b", "server"),
     (r"\.(max_)?tx_power_w$", ".tx_power_dbm"),
     (r"^(d2d|d2e)\.propagation\.kind", r"propagation.\1.model"),
+    (r"^(d2d|d2e)\.propagation\.fading\.profile", r"propagation.\1.fading.kind"),
     (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
     (r"^ns3_defaults\.", "ns3."),

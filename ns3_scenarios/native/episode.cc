@@ -261,6 +261,10 @@ Episode::Start(int64_t limit)
         Simulator::Run();
     }
     m_records.clock.Start();
+    for (const auto& channel : m_channels)
+    {
+        channel->SetRunTime(m_runTime);
+    }
     for (const auto& trail : m_trails)
     {
         trail->Start();

@@ -28,12 +28,13 @@ Mixed(uint64_t value)
 
 OfdmaBand::OfdmaBand(uint32_t number,
                      uint32_t blocks,
+                     double centreHz,
                      Ptr<OfdmaGain> gain,
                      const std::vector<OfdmaNode>& nodes,
                      const OfdmaSettings& settings)
     : number(number),
       blocks(blocks),
-      gains(gain, blocks),
+      gains(gain, blocks, centreHz),
       m_nodes(nodes),
       m_settings(settings),
       m_tti(Seconds(settings.ttiSeconds)),
@@ -93,7 +94,7 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     {
         if (link->openLoop.p0 > 0 && !link->IsGroup())
         {
-            const auto gain = gains.Of(link->from, link->to);
+            const auto gain = gains.Slow(link->from, link->to); // a long-term mean
             double sum = 0;
             for (uint32_t block = 0; block < blocks; ++block)
             {

@@ -69,6 +69,7 @@ class OfdmaBand
   public:
     OfdmaBand(uint32_t number,
               uint32_t blocks,
+              double centreHz,
               ns3::Ptr<OfdmaGain> gain,
               const std::vector<OfdmaNode>& nodes,
               const OfdmaSettings& settings);

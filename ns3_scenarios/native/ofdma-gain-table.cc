@@ -1,5 +1,7 @@
 #include "ofdma-gain-table.h"
 
+#include "ns3/simulator.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -8,9 +10,11 @@ namespace collapipe
 
 using namespace ns3;
 
-OfdmaGainTable::OfdmaGainTable(Ptr<OfdmaGain> gain, uint32_t blocks)
+OfdmaGainTable::OfdmaGainTable(Ptr<OfdmaGain> gain, uint32_t blocks, double centre)
     : m_gain(gain),
-      m_blocks(blocks)
+      m_blocks(blocks),
+      m_centre(centre),
+      m_gains(blocks)
 {
 }
 
@@ -59,6 +63,7 @@ OfdmaGainTable::LookForMoves(std::vector<End>& ends)
 void
 OfdmaGainTable::Refresh()
 {
+    m_hasMultipath = m_gain->HasMultipath();
     const bool sendersMoved = LookForMoves(m_senders);
     const bool receiversMoved = LookForMoves(m_receivers);
     if (!sendersMoved && !receiversMoved)
@@ -126,12 +131,93 @@ OfdmaGainTable::Apply(double antennas, std::vector<double>& gains)
     }
 }
 
+void
+OfdmaGainTable::StartTti()
+{
+    if (!m_hasMultipath)
+    {
+        return;
+    }
+    m_tti = Simulator::Now();
+    for (auto* ends : {&m_senders, &m_receivers})
+    {
+        for (auto& end : *ends)
+        {
+            end.atTti = end.place->GetPosition();
+        }
+    }
+}
+
 OfdmaGains
-OfdmaGainTable::Of(uint32_t from, uint32_t to) const
+OfdmaGainTable::Slow(uint32_t from, uint32_t to) const
 {
     const auto& flat = m_flat[from][to];
     return std::isnan(flat) ? OfdmaGains{m_selective.at({from, to}).data(), 1}
                             : OfdmaGains{&flat, 0};
+}
+
+OfdmaGains
+OfdmaGainTable::Of(uint32_t from, uint32_t to, uint32_t first, uint32_t count) const
+{
+    const auto slow = Slow(from, to);
+    if (!m_hasMultipath)
+    {
+        return slow;
+    }
+    const auto& faded = FadedBetween(Node(m_senders, from), Node(m_receivers, to));
+    if (!faded.fading)
+    {
+        return slow;
+    }
+    const auto& line = faded.fading->Line();
+    line.PowerGains(faded.coefficients, first, count, m_gains.data() + first);
+    for (auto block = first; block < first + count; ++block)
+    {
+        m_gains[block] *= slow[block];
+    }
+    return {m_gains.data(), 1};
+}
+
+/// The fading over time between two nodes, evaluated for the TTI.
+OfdmaGainTable::Faded&
+OfdmaGainTable::FadedBetween(const End& from, const End& to) const
+{
+    const auto [found, isNew] = m_faded.try_emplace(std::minmax({from.node, to.node}));
+    auto& faded = found->second;
+    if (isNew)
+    {
+        faded.channel = m_gain->Multipath(from.place, to.place);
+        if (faded.channel)
+        {
+            faded.fading = faded.channel->Multipath(from.place, to.place, m_centre, m_blocks);
+            const bool forward = faded.channel->IsFirst(from.place, to.place);
+            faded.firstNode = forward ? from.node : to.node;
+        }
+    }
+    if (!faded.channel)
+    {
+        return faded;
+    }
+    const bool forward = from.node == faded.firstNode;
+    const auto& first = forward ? from.atTti : to.atTti;
+    const auto& second = forward ? to.atTti : from.atTti;
+    const auto instant = faded.fading->Instant(faded.channel->RunTime(m_tti));
+    if (instant != faded.instant || first != faded.first || second != faded.second)
+    {
+        faded.first = first;
+        faded.second = second;
+        faded.instant = instant;
+        faded.fading->Evaluate(first, second, instant, faded.coefficients);
+    }
+    return faded;
+}
+
+const OfdmaGainTable::End&
+OfdmaGainTable::Node(const std::vector<End>& ends, uint32_t node)
+{
+    return *std::lower_bound(ends.begin(), ends.end(), node, [](auto& end, auto n) {
+        return end.node < n;
+    });
 }
 
 const OfdmaGainTable::End*
@@ -150,7 +236,7 @@ OfdmaGainTable::Between(Ptr<const MobilityModel> from, Ptr<const MobilityModel> 
     const auto* receiver = At(m_receivers, PeekPointer(to));
     if (sender && receiver)
     {
-        const auto known = Of(sender->node, receiver->node);
+        const auto known = Of(sender->node, receiver->node, 0, m_blocks);
         std::vector<double> gains(m_blocks);
         for (uint32_t block = 0; block < m_blocks; ++block)
         {

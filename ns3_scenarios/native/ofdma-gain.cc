@@ -58,8 +58,7 @@ OfdmaGain::AddStation(Ptr<const MobilityModel> place)
 void
 OfdmaGain::Evaluate(Ptr<MobilityModel> from, Ptr<MobilityModel> to, std::vector<double>& gains)
 {
-    const bool devices = !m_stations.count(from) && !m_stations.count(to);
-    const auto& loss = devices && m_deviceLoss ? m_deviceLoss : m_loss;
+    const auto& loss = LossBetween(from, to);
     double db = 0;
     if (loss)
     {
@@ -70,6 +69,30 @@ OfdmaGain::Evaluate(Ptr<MobilityModel> from, Ptr<MobilityModel> to, std::vector<
         db += FadingDb(from, to);
     }
     std::fill(gains.begin(), gains.end(), std::pow(10, db / 10));
+}
+
+const Ptr<PropagationLossModel>&
+OfdmaGain::LossBetween(Place from, Place to) const
+{
+    const bool devices = !m_stations.count(from) && !m_stations.count(to);
+    return devices && m_deviceLoss ? m_deviceLoss : m_loss;
+}
+
+Ptr<PairChannel>
+OfdmaGain::Multipath(Place from, Place to) const
+{
+    const auto channel = DynamicCast<PairChannel>(LossBetween(from, to));
+    return channel && channel->HasMultipath() ? channel : nullptr;
+}
+
+bool
+OfdmaGain::HasMultipath() const
+{
+    const auto has = [](const Ptr<PropagationLossModel>& loss) {
+        const auto channel = DynamicCast<PairChannel>(loss);
+        return channel && channel->HasMultipath();
+    };
+    return has(m_loss) || has(m_deviceLoss);
 }
 
 double

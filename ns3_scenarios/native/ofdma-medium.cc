@@ -67,7 +67,7 @@ OfdmaTtiMedium::Receive(uint32_t band, const OfdmaSignal& signal, double* wanted
             continue;
         }
         auto* sum = other.from == signal.from ? wanted : unwanted;
-        const auto gain = gains->Of(other.from, signal.to);
+        const auto gain = gains->Of(other.from, signal.to, from, until - from);
         for (auto block = from; block < until; ++block)
         {
             const auto received = other.density * gain[block];

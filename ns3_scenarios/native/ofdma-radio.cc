@@ -172,7 +172,7 @@ OfdmaRadio::AddBand(uint32_t blocks, double centreHz, Ptr<OfdmaGain> gain)
         }
     }
     const auto number = static_cast<uint32_t>(m_bands.size());
-    m_bands.emplace_back(number, blocks, gain, m_nodes, m_settings);
+    m_bands.emplace_back(number, blocks, centreHz, gain, m_nodes, m_settings);
     m_medium->AddBand(blocks, centreHz, m_bands.back().gains);
     return number;
 }
@@ -342,6 +342,7 @@ OfdmaRadio::Tick()
     {
         if (band.Wanted())
         {
+            band.gains.StartTti();
             band.Send(m_now, *m_medium, traces);
         }
     }

@@ -6,6 +6,7 @@
 #include "ns3/node.h"
 #include "ns3/nstime.h"
 #include "ns3/object-factory.h"
+#include "ns3/simulator.h"
 #include "ns3/string.h"
 #include "ns3/three-gpp-propagation-loss-model.h"
 #include "ns3/uinteger.h"
@@ -68,7 +69,24 @@ PairChannel::GetTypeId()
                           "m of Nakagami block fading; 1: Rayleigh, 0: none.",
                           DoubleValue(0),
                           MakeDoubleAccessor(&PairChannel::m_fading),
-                          MakeDoubleChecker<double>(0, 1000));
+                          MakeDoubleChecker<double>(0, 1000))
+            .AddAttribute("Profile",
+                          "Delay profile of fading over time and frequency: clarke, tdl-a, tdl-b "
+                          "or tdl-c; empty: none.",
+                          StringValue(""),
+                          MakeStringAccessor(&PairChannel::m_profile),
+                          MakeStringChecker())
+            .AddAttribute("DelaySpread",
+                          "Root mean square of the profile's delays about their mean [s].",
+                          DoubleValue(0),
+                          MakeDoubleAccessor(&PairChannel::m_delaySpread),
+                          MakeDoubleChecker<double>(0))
+            .AddAttribute("Doppler",
+                          "Maximum Doppler shift due to the environment, in addition to that of "
+                          "the nodes' motion [Hz].",
+                          DoubleValue(0),
+                          MakeDoubleAccessor(&PairChannel::m_doppler),
+                          MakeDoubleChecker<double>(0));
     return tid;
 }
 
@@ -95,6 +113,7 @@ PairChannel::DoDispose()
     m_nakagami = nullptr;
     m_places.clear();
     m_pairs.clear();
+    m_lines.clear();
     PropagationLossModel::DoDispose();
 }
 
@@ -277,6 +296,51 @@ PairChannel::DrawFadingDb(const Place& first, const Place& second) const
     const auto names = std::minmax({first.name, second.name});
     m_nakagami->AssignStreams(StreamNumber(m_name + " fading " + names.first + " " + names.second));
     return m_nakagami->CalcRxPower(0, first.model, second.model);
+}
+
+void
+PairChannel::SetRunTime(int64_t time)
+{
+    m_runTime = time - Simulator::Now().GetNanoSeconds();
+}
+
+int64_t
+PairChannel::RunTime(Time at) const
+{
+    return m_runTime + at.GetNanoSeconds();
+}
+
+bool
+PairChannel::HasMultipath() const
+{
+    return !m_profile.empty();
+}
+
+std::shared_ptr<const MultipathFading>
+PairChannel::Multipath(Ptr<MobilityModel> a,
+                       Ptr<MobilityModel> b,
+                       double centre,
+                       uint32_t blocks) const
+{
+    if (!HasMultipath())
+    {
+        return nullptr;
+    }
+    auto& line = m_lines[{centre, blocks}];
+    if (!line)
+    {
+        line = std::make_shared<DelayLine>(DelayProfile(m_profile, m_delaySpread), centre, blocks);
+    }
+    const auto names = std::minmax({Known(a).name, Known(b).name});
+    const auto stream = m_name + " multipath " + names.first + " " + names.second + " " +
+                        std::to_string(std::llround(centre));
+    return std::make_shared<MultipathFading>(line, stream, m_lastingRun, m_doppler);
+}
+
+bool
+PairChannel::IsFirst(Ptr<MobilityModel> a, Ptr<MobilityModel> b) const
+{
+    return Known(a).name < Known(b).name;
 }
 
 double

@@ -1,10 +1,12 @@
 #ifndef COLLAPIPE_PAIR_CHANNEL_H
 #define COLLAPIPE_PAIR_CHANNEL_H
 
+#include "multipath-fading.h"
 #include "place-field.h"
 
 #include "ns3/channel-condition-model.h"
 #include "ns3/mobility-model.h"
+#include "ns3/nstime.h"
 #include "ns3/propagation-loss-model.h"
 #include "ns3/random-variable-stream.h"
 
@@ -20,9 +22,13 @@ namespace collapipe
 /// The channel between any two positions: path loss by ns-3's models, with or without line of
 /// sight, shadowing, and block fading. It is reciprocal and doesn't include antennas.
 ///
+/// Fading over time and frequency (Multipath()) is not in its gain, as it differs between the
+/// blocks of a band: a radio that has it multiplies by its gains.
+///
 /// Common random numbers: no result depends on the order of queries. Line of sight and shadowing
 /// are functions of the two positions, drawn from the run `LastingRun`, and so the same in all
-/// episodes; fading is drawn once for each pair, from a stream with both names in the present run.
+/// episodes, as are the waves of Multipath(); block fading is drawn once for each pair, from a
+/// stream with both names in the present run.
 ///
 /// A loss model that draws random numbers itself is evaluated in the order in which pairs are first
 /// queried, and again when one of the pair has moved. Settle() evaluates all pairs, so that without
@@ -41,9 +47,24 @@ class PairChannel : public ns3::PropagationLossModel
                  ns3::Ptr<ns3::ThreeGppChannelConditionModel> condition);
     /// Call it when all positions have been added.
     void Settle();
+    /// Sets the run's time (ns) at the present time. Without it, it is ns-3's time.
+    void SetRunTime(int64_t time);
+    /// The run's time (ns) at a time of ns-3.
+    int64_t RunTime(ns3::Time at) const;
 
     double GainDb(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
     bool InSight(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
+    /// Whether there is fading over time and frequency.
+    bool HasMultipath() const;
+    /// The fading over time and frequency between two positions, in a band of resource blocks
+    /// around `centre` (Hz). It is the same in both directions. Bands with other centres fade
+    /// independently, as duplex distances are much larger than the coherence bandwidth.
+    std::shared_ptr<const MultipathFading> Multipath(ns3::Ptr<ns3::MobilityModel> a,
+                                                     ns3::Ptr<ns3::MobilityModel> b,
+                                                     double centre,
+                                                     uint32_t blocks) const;
+    /// Whether `a` is the first of the two ends of the fading, otherwise `b` is.
+    bool IsFirst(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
 
   protected:
     void NotifyConstructionCompleted() override;
@@ -84,6 +105,10 @@ class PairChannel : public ns3::PropagationLossModel
     double m_distanceOutOfSight;
     double m_square; // m
     double m_fading; // m of Nakagami fading
+    std::string m_profile; // of fading over time and frequency; empty: none
+    double m_delaySpread;  // s
+    double m_doppler;      // Hz, of the environment
+    int64_t m_runTime{0};  // ns, less ns-3's time
 
     ns3::Ptr<ns3::PropagationLossModel> m_inSight;
     ns3::Ptr<ns3::PropagationLossModel> m_outOfSight;
@@ -95,6 +120,7 @@ class PairChannel : public ns3::PropagationLossModel
     // Known positions and pairs, which queries add to.
     mutable std::map<const ns3::MobilityModel*, Place> m_places;
     mutable std::map<std::pair<uint32_t, uint32_t>, Pair> m_pairs;
+    mutable std::map<std::pair<double, uint32_t>, std::shared_ptr<const DelayLine>> m_lines;
 };
 
 } // namespace collapipe

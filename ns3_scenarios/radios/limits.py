@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from ns3_scenarios.channel import Multipath
 from ns3_scenarios.problem import Problem
-from ns3_scenarios.scenario import ScenarioSpec, megahertz
+from ns3_scenarios.scenario import RadioSpec, ScenarioSpec, Tier, megahertz
 
 #: A field of a radio's spec, and the least and the greatest value that it may have.
 Limits = tuple[str, float, float]
@@ -22,6 +23,17 @@ def limit_problems(path: str, radio: object, limits: Sequence[Limits]) -> Iterat
         value = getattr(radio, name)
         if not low <= value <= high:
             yield f"{path}.{name}", f"expected {low:g} to {high:g}, not {value:g}"
+
+
+def block_fading_problems(tier: Tier, radio: RadioSpec) -> Iterator[Problem]:
+    """Fading over time, for a radio that has block fading only."""
+    fading = radio.propagation.fading
+    if isinstance(fading, Multipath):
+        yield (
+            f"{tier}.propagation.fading.profile",
+            f"expected rayleigh or nakagami, not {fading.profile}: of the radios, only ofdma has "
+            "fading over time",
+        )
 
 
 def not_among(bandwidths_hz: Iterable[float], given_hz: float) -> str:

@@ -12,7 +12,13 @@ from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop, OpenLoopLimits, power_problems
 from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
-from ns3_scenarios.radios.limits import FRONT_END, STATION_FRONT_END, limit_problems, not_among
+from ns3_scenarios.radios.limits import (
+    FRONT_END,
+    STATION_FRONT_END,
+    block_fading_problems,
+    limit_problems,
+    not_among,
+)
 from ns3_scenarios.radios.lte_codes import densities
 from ns3_scenarios.radios.stack import Construction, RadioBand
 from ns3_scenarios.scenario import LteSpec, Pair, ScenarioSpec, Tier
@@ -100,6 +106,7 @@ class LteStack:
         if self.scenario.stations:
             yield "stations", "expected none: LTE has one base station here; take OFDMA as d2e"
         yield from limit_problems("d2e", self.radio, (*FRONT_END, *STATION_FRONT_END))
+        yield from block_fading_problems("d2e", self.radio)
         if len(self.scenario.clusters) > _MOST_UES:
             yield "clusters", f"expected at most {_MOST_UES}, one LTE terminal each"
         if self.radio.bandwidth_hz not in LTE_RESOURCE_BLOCKS:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ns3_scenarios.channel import AttributeValue
+from ns3_scenarios.channel import AttributeValue, Multipath
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 from ns3_scenarios.power import FixedPower, OpenLoopLimits, power_problems
@@ -36,6 +36,11 @@ from ns3_scenarios.surroundings import native_pulses, native_traffic
 _ENGINES = {"tti": "collapipe::OfdmaTtiMedium", "spectrum": "collapipe::OfdmaSpectrumMedium"}
 _TRANSPORTS = {"direct": 0, "tcp": 1, "udp": 2}  # collapipe::OfdmaCells::Transport
 _UNCHANGED = -1.0
+
+#: The largest Doppler shift times TTI. The autocorrelation is then still J0(2π/4) = 0.47 after a
+#: TTI; the coherence time, 0.423 / f, is that in which it falls to 0.5 (Steele: Mobile radio
+#: communications, 1999).
+_MOST_TURNS_A_TTI = 0.25
 
 _CHOICES = (
     ("transport", ("direct", "tcp", "udp")),
@@ -105,6 +110,7 @@ class OfdmaStack:
         for tier, radio in self._specs():
             yield from _spec_problems(tier, radio)
             yield from power_problems(f"{tier}.power", radio.power, _OPEN_LOOP)
+            yield from _doppler_problems(tier, radio)
         if self.d2d is not None:
             yield from self._sidelink_problems(self.d2d)
         if self.d2e is not None:
@@ -282,6 +288,18 @@ def _spec_problems(tier: Tier, radio: OfdmaSpec) -> Iterator[Problem]:
     for name, choices in _CHOICES:
         if (value := getattr(radio, name)) not in choices:
             yield f"{tier}.{name}", f"expected {' or '.join(choices)}, not {value!r}"
+
+
+def _doppler_problems(tier: Tier, radio: OfdmaSpec) -> Iterator[Problem]:
+    """A Doppler shift so large that the channel would change within a TTI."""
+    fading = radio.propagation.fading
+    most_hz = _MOST_TURNS_A_TTI / radio.tti_s
+    if isinstance(fading, Multipath) and fading.doppler_hz > most_hz:
+        yield (
+            f"{tier}.propagation.fading.doppler_hz",
+            f"expected at most {most_hz:g} Hz, as the channel stands still for a TTI of "
+            f"{radio.tti_s * 1e3:g} ms; not {fading.doppler_hz:g} Hz",
+        )
 
 
 def _attributes(spec: OfdmaSpec) -> str:

@@ -13,6 +13,7 @@ from ns3_scenarios.problem import Problem
 from ns3_scenarios.propagation import add_channel
 from ns3_scenarios.radios.limits import (
     FRONT_END,
+    block_fading_problems,
     interferer_channel_problems,
     limit_problems,
     not_among,
@@ -106,6 +107,7 @@ class WifiStack:
 
     def problems(self) -> Iterator[Problem]:
         yield from limit_problems("d2d", self.radio, FRONT_END)
+        yield from block_fading_problems("d2d", self.radio)
         for n, cluster in enumerate(self.scenario.clusters):
             if len(cluster.nodes) > _MOST_NODES:
                 yield f"clusters[{n}].devices", f"expected at most {_MOST_NODES - 1}"

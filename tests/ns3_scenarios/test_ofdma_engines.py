@@ -28,6 +28,7 @@ class Situation:
     acknowledged: bool
     fading: bool
     every_tti: bool
+    multipath: tuple[str, float] | None  # profile, Doppler in Hz
 
     def simulate(self, engine: str) -> tuple[Any, ...]:
         """All results of the simulation."""
@@ -39,6 +40,12 @@ class Situation:
             acknowledged=self.acknowledged,
             attributes={"GainUpdatePeriod": "0ns" if self.every_tti else "7ms"},
             fading=NAKAGAMI if self.fading else None,
+            multipath=self.multipath
+            and {
+                "Profile": self.multipath[0],
+                "DelaySpread": 100e-9,
+                "Doppler": self.multipath[1],
+            },
         )
         with closing(lab):
             for link, size in zip(range(len(self.links)), self.sizes, strict=False):
@@ -99,6 +106,7 @@ SITUATIONS = st.builds(
     acknowledged=st.booleans(),
     fading=st.booleans(),
     every_tti=st.booleans(),
+    multipath=st.none() | st.sampled_from([("clarke", 0.0), ("tdl-a", 20.0), ("tdl-c", 0.0)]),
 )
 
 

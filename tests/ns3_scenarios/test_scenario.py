@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from radio_lab import carry, node, scenario
 
 from ns3_scenarios import network, runtime
-from ns3_scenarios.channel import Channel, Fading, Shadowing
+from ns3_scenarios.channel import Channel, Fading, Multipath, Shadowing
 from ns3_scenarios.checks import problems
 from ns3_scenarios.naming import ns3_problems
 from ns3_scenarios.network import own_defaults
@@ -223,6 +224,30 @@ def test_every_problem_of_a_channel_is_listed_with_its_place() -> None:
     bare = replace(base, d2e=LteSpec(propagation=Channel(shadowing=Shadowing(8.0))))
     ((path, message),) = problems(bare)
     assert (path, "expected metres" in message) == ("d2e.propagation.shadowing.distance_m", True)
+
+
+def test_fading_over_time_is_checked_and_for_ofdma_in_packets_alone() -> None:
+    def found(fading: Multipath, **changes: Any) -> dict[str, str]:
+        channel = Channel(fading=fading)
+        chosen = {"d2d": WifiSpec(), "d2e": OfdmaSpec(propagation=channel), **changes}
+        return dict(problems(replace(scenario(), **chosen)))
+
+    tapped = Multipath("tdl-b", 50e-9, 20.0)
+    assert found(Multipath()) == found(tapped) == {}
+    assert found(tapped, d2d=OfdmaSpec(propagation=Channel(fading=tapped))) == {}
+    wrong = {
+        "profile": found(Multipath("tdl-d")),  # type: ignore[arg-type]
+        "delay_spread_s": found(Multipath("tdl-a")),
+        "doppler_hz": found(Multipath(doppler_hz=-1.0)),
+    }
+    for key, listed in wrong.items():
+        assert list(listed) == [f"d2e.propagation.fading.{key}"]
+    fast = found(Multipath(doppler_hz=300.0))
+    assert "at most 250 Hz" in fast["d2e.propagation.fading.doppler_hz"]
+    for tier, radio in (("d2d", WifiSpec), ("d2e", LteSpec)):
+        listed = found(tapped, **{tier: radio(propagation=Channel(fading=tapped))})
+        assert "only ofdma" in listed[f"{tier}.propagation.fading.profile"]
+    assert "not tdl-b" in found(tapped, fidelity="sampled")["fidelity"]
 
 
 def test_a_channel_that_is_not_there_names_the_nearest() -> None:

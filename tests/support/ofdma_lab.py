@@ -142,6 +142,7 @@ class Lab:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     loss: Sequence[tuple[str, Mapping[str, Any]]] = (LOG_DISTANCE,)
     fading: tuple[str, Mapping[str, Any]] | None = None
+    multipath: Mapping[str, Any] | None = None  # attributes of the project's PairChannel
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -171,6 +172,8 @@ class Lab:
         models = [self.model(name, **values) for name, values in self.loss]
         for model, following in itertools.pairwise(models):
             model.SetNext(following)
+        if self.multipath is not None:
+            models[:] = [self.pair_channel(models[0], self.multipath)]
         gain.SetAttribute("Loss", ns.PointerValue(models[0]))
         if self.fading:
             model = runtime.make(self.fading[0], **self.fading[1])
@@ -191,6 +194,20 @@ class Lab:
     def model(self, name: str, **values: Any) -> Any:
         """A propagation loss model."""
         return runtime.make(name, **values).GetObject[self.ns.PropagationLossModel]()
+
+    def pair_channel(self, loss: Any, attributes: Mapping[str, Any]) -> Any:
+        """The project's channel with this loss between nodes named n0, n1 and so on."""
+        model = self.model("collapipe::PairChannel", **attributes)
+        self.channel = model.GetObject[self.native.PairChannel]()
+        none = interpreter().gbl.ns3.Ptr
+        self.channel.SetLoss(
+            loss,
+            none["ns3::PropagationLossModel"](),
+            none["ns3::ThreeGppChannelConditionModel"](),
+        )
+        for n, place in enumerate(self.places):
+            self.channel.AddPlace(place, f"n{n}")
+        return model
 
     def send(self, link: int, size: int, transfer: int = 0) -> None:
         """Gives a link a transfer to carry."""

@@ -20,7 +20,7 @@ from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.reading.study_file import check
 from collapipe_ns3.topology import layout
-from ns3_scenarios.channel import Fading, Shadowing
+from ns3_scenarios.channel import Fading, Multipath, Shadowing
 from ns3_scenarios.interferers import Background, Jammer
 from ns3_scenarios.mobility import RandomWaypoint, Trajectory
 from ns3_scenarios.power import FixedPower, OpenLoop
@@ -55,6 +55,10 @@ def test_channels_have_shadowing_and_fading_and_a_shorthand_without() -> None:
     assert spec.d2e.propagation.fading == Fading(3.0)
     rayleigh = scenario(propagation={"d2d": {"fading": "rayleigh"}})
     assert rayleigh.d2d.propagation.fading == Fading(1.0)
+    tapped = {"kind": "tdl-a", "delay_spread_s": "30 ns", "doppler_hz": "5 Hz"}
+    over_time = scenario(propagation={"d2d": {"fading": "clarke"}, "d2e": {"fading": tapped}})
+    assert over_time.d2d.propagation.fading == Multipath("clarke")
+    assert over_time.d2e.propagation.fading == Multipath("tdl-a", 30e-9, 5.0)
     own = scenario().d2d.propagation
     assert rayleigh.d2d.propagation.attributes == own.attributes  # the stack's own model stays
 
