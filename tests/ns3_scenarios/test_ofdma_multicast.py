@@ -288,6 +288,31 @@ def test_three_receivers_take_the_time_and_the_energy_of_one() -> None:
     assert sum(d.airtime_s for d in deliveries) == pytest.approx(alone.airtime_s, rel=0.01)
 
 
+@pytest.mark.parametrize("receivers", [1, 3])
+def test_chunks_arrive_as_the_bytes_of_the_whole_do(receivers: int) -> None:
+    """They are one stream of bytes: streaming costs no airtime, and its chunks come in order."""
+    spec, to, size, count = ofdma(3), DOWN[:receivers], 4_000_000, 16
+    whole = together(spec, "bs", to, size)
+    took_ns = max(each.end_ns for each in whole) - whole[0].start_ns
+    with closing(network.build(spec)) as net:
+
+        async def main() -> list[RadioDelivery]:
+            await net.sound([("bs", cu) for cu in to])
+            chunks = [net.multicast("bs", to, size // count) for _ in range(count)]
+            return list(await asyncio.gather(*(each for chunk in chunks for each in chunk)))
+
+        chunks = run(net, main())
+        check_books(net.deliveries, net.now_ns())
+        check_energy(net)
+    assert sum(each.airtime_s for each in chunks) == pytest.approx(
+        sum(each.airtime_s for each in whole), abs=2 * TTI_S
+    )
+    for number, each in enumerate(chunks):
+        share = (number // receivers + 1) / count
+        assert each.group == number // receivers + 1
+        assert each.end_ns - each.start_ns == pytest.approx(share * took_ns, abs=3e6)
+
+
 def test_one_receiver_is_a_transfer_to_the_bit() -> None:
     seen = []
     for multicast in (False, True):
