@@ -166,6 +166,10 @@ class Runs:
         return self.table("devices")
 
     @property
+    def encodings(self) -> pd.DataFrame:
+        return self.table("encodings")
+
+    @property
     def nodes(self) -> pd.DataFrame:
         return self.table("nodes")
 

@@ -150,6 +150,34 @@ class PipelineDistortion:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterEncoding:
+    """How a unit of a pipeline that was averaged travelled, in another format than fp32.
+
+    `direction` is that of the broadcast (down), or of the trained unit (up). A unit that went
+    `whole` has travelled in fp32, since its node lacked the reference of differences. `size_bytes`
+    is its size on each hop.
+
+    `norm_sq` is ‖x‖² of what was encoded (a difference, or the parameters themselves), and
+    `distortion` is ‖e‖²/‖x‖² with e the error of what was decoded, so that the node or the base
+    station has the unit with the squared error `distortion` · `norm_sq`. Both are 0 where nothing
+    was encoded. A unit that went whole while others got the difference has what these have.
+
+    With `dropped_error`, what the previous node had not sent of the unit's differences was dropped.
+    """
+
+    cluster: int
+    pipeline: int  # its number in the cluster
+    direction: Literal["down", "up"]
+    unit: str
+    format: str
+    whole: bool
+    size_bytes: int
+    distortion: float
+    norm_sq: float
+    dropped_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFate:
     """What became of one pipeline in a round.
 
@@ -189,7 +217,8 @@ class RoundOutcome:
     `loss` is the training loss, the mean over local steps and clusters weighted by their data, nan
     where no pipeline was averaged. `pipelines` says what became of each planned pipeline, and
     `sat_out` names the clusters for which none was planned, with the reasons of the absences.
-    `gradients` and `distortions` are of the averaged pipelines.
+    `gradients`, `distortions` and `encodings` are of the averaged pipelines; the latter are those
+    of parameters in other formats than fp32.
     """
 
     round: int
@@ -205,6 +234,7 @@ class RoundOutcome:
     gradients: Sequence[GradientNorms] = ()
     distortions: Sequence[PipelineDistortion] = ()
     sat_out: Mapping[int, str] = field(default_factory=dict)
+    encodings: Sequence[ParameterEncoding] = ()
 
     @property
     def duration_ns(self) -> int:

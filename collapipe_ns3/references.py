@@ -72,33 +72,6 @@ class References:
         """The references of which a node holds the current version."""
         return (each for each in self.all if node in each.nodes)
 
-    def after(self, round: int, ways: Sequence[UnitWay], failed: Collection[PipelineId]) -> Self:
-        """The references after a round.
-
-        Nodes with a place in the round hold what they have received in it. Those of failed
-        pipelines hold nothing, as their broadcast may not be complete. The others keep what they
-        hold, but a reference that was updated without them is of no use.
-        """
-        placed = {way.node for way in ways}
-        lost = {way.node for way in ways if way.pipeline in failed}
-        updated = {(way.unit, way.down): round for way in ways if way.down.difference}
-        nodes: dict[tuple[Units, ParameterFormat], dict[str, None]] = {}
-        versions = {(each.unit, each.format): each.version for each in self.all} | updated
-        for each in self.all:
-            if (each.unit, each.format) not in updated:
-                others = dict.fromkeys(node for node in each.nodes if node not in placed)
-                nodes[each.unit, each.format] = others
-        for way in ways:
-            if way.down.difference and way.node not in lost:
-                nodes.setdefault((way.unit, way.down), {})[way.node] = None
-        return type(self)(
-            tuple(
-                Reference(*what, versions[what], tuple(held))
-                for what, held in nodes.items()
-                if held
-            )
-        )
-
     def to_json(self) -> list[dict[str, Any]]:
         """Plain dictionaries and lists, for JSON."""
         return [dataclasses.asdict(each) for each in self.all]
@@ -177,6 +150,34 @@ class Routing:
         are none.
         """
         return [] if self.exact else list(self._ways())
+
+    def after(self, round: int, failed: Collection[PipelineId]) -> References:
+        """The references after a round of this number, in which these pipelines failed.
+
+        Nodes with a place in the round hold what they have received in it. Those of failed
+        pipelines hold nothing, as their broadcast may not be complete. Other nodes keep what they
+        hold, which is of no use once it has been updated without them.
+        """
+        placed = {node for each in self.placements for node in each.units}
+        lost = {node for each in self.placements if each.pipeline in failed for node in each.units}
+        received = [way for way in self.ways() if way.down.difference]
+        updated = {(way.unit, way.down) for way in received}
+        nodes: dict[tuple[Units, ParameterFormat], dict[str, None]] = {}
+        for each in self.references.all:
+            if (each.unit, each.format) not in updated:
+                others = (node for node in each.nodes if node not in placed)
+                nodes[each.unit, each.format] = dict.fromkeys(others)
+        for way in received:
+            if way.node not in lost:
+                nodes.setdefault((way.unit, way.down), {})[way.node] = None
+        before = {(each.unit, each.format): each.version for each in self.references.all}
+        return References(
+            tuple(
+                Reference(*what, round if what in updated else before[what], tuple(held))
+                for what, held in nodes.items()
+                if held
+            )
+        )
 
     def _ways(self) -> Iterator[UnitWay]:
         for placed in self.placements:

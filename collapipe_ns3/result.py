@@ -63,6 +63,10 @@ class Result:
         return self._table("devices")
 
     @property
+    def encodings(self) -> pd.DataFrame:
+        return self._table("encodings")
+
+    @property
     def nodes(self) -> pd.DataFrame:
         return self._table("nodes")
 

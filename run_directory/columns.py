@@ -14,6 +14,8 @@ ROWS: Mapping[str, str] = {
     "links": "A row for each directed link that the scheme was shown before it planned the round.",
     "pipelines": "A row for each planned pipeline.",
     "devices": "A row for each node, control units and base stations included.",
+    "encodings": "A row for each unit of each averaged pipeline and each direction in which it "
+    "travelled in another format than fp32.",
     "nodes": "A row for each node and interferer: where it was, and what limits it.",
     "plans": "A row for each stage of each planned pipeline, that is, each segment of the encoder.",
     "predictions": "A row for each quantity that the scheme predicted of a round, beside what was "
@@ -134,7 +136,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "device": "Node.",
         "cluster": _CLUSTER,
         "blocks": "Number of encoder blocks that it held.",
-        "peak_memory_bytes": "Peak memory: weights, gradients, optimizer states, activations.",
+        "peak_memory_bytes": "Peak memory: weights, gradients, optimizer states, activations, and "
+        "references and error memories of the exchange's formats.",
         "compute_energy_j": "Energy for computing.",
         "tx_energy_j": "Energy for sending, soundings included.",
         "rx_energy_j": "Energy for receiving, soundings included.",
@@ -142,6 +145,23 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "energy_queue": "Virtual queue of its energy budget after the round, in budgets; nan where "
         "the scheme keeps none.",
         "sits_out": "Why the scheme did not use the device; else empty.",
+    },
+    "encodings": {
+        "cluster": "Number of the cluster, from 0.",
+        "pipeline": "Number of the pipeline within its cluster, from 0.",
+        "direction": "`down` from the base station before the local steps, or `up` after them.",
+        "unit": "Unit of the model: the embedding (with a local head), a block, or the decoder.",
+        "format": "Format that the exchange gives for the unit.",
+        "whole": "Whether the unit went in fp32, since its node lacked the reference from which "
+        "differences are taken.",
+        "bytes": "Size of the unit on each hop of its way.",
+        "distortion": "‖e‖²/‖x‖² of what was encoded, where e is the error after decoding; 0 where "
+        "nothing was encoded.",
+        "norm_sq": "‖x‖² of what was encoded: of the difference, with what top-k has not sent "
+        "before, or of the parameters; 0 where nothing was encoded. Times `distortion` it is the "
+        "squared error of the unit as it arrived.",
+        "dropped_error": "Whether what top-k had not sent of the unit before was dropped, as the "
+        "unit has moved to another node or has another kind of format.",
     },
     "nodes": {
         "node": "Node or interferer.",

@@ -69,6 +69,13 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
             ("abandoned", pa.string()),
         ],
+        "encodings": [
+            *[(key, pa.int64()) for key in ("cluster", "pipeline")],
+            *[(key, WORD) for key in ("direction", "unit", "format")],
+            *[("whole", pa.bool_()), ("bytes", pa.int64())],
+            *[(key, pa.float64()) for key in ("distortion", "norm_sq")],
+            ("dropped_error", pa.bool_()),
+        ],
         "nodes": [
             *[(key, WORD) for key in ("node", "role")],
             ("cluster", pa.int64()),

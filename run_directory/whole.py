@@ -17,7 +17,16 @@ from typing import Any
 from run_directory.digests import BadDigestsError, Digests, sha256
 from run_directory.files import part_of
 
-TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices", "nodes")
+TABLES = (
+    "rounds",
+    "computes",
+    "transfers",
+    "links",
+    "pipelines",
+    "devices",
+    "encodings",
+    "nodes",
+)
 
 #: The tables that all versions without digests wrote.
 _FIRST_TABLES = ("rounds", "computes", "transfers", "links", "devices")

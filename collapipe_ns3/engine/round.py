@@ -9,6 +9,7 @@ from functools import partial
 
 from bridge.loop import simulated_loop
 from collapipe_ns3.engine.exchange_run import ExchangeRun
+from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
@@ -47,14 +48,25 @@ async def run_round(
     planned_ns = simulated_loop().now_ns()
     site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
+    parameters = ParameterExchange(
+        state.kept,
+        state.model,
+        plan.routing(state.kept.references),
+        state.costs.units_bytes,
+        global_model,
+        training.seed,
+        plan.round,
+    )
+    loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
     exchange = ExchangeRun(site, plan.legs(whole(state.costs.units_bytes), moves))
     async with asyncio.TaskGroup() as group:
         for run in runs:
-            run.replica.load(global_model)
+            run.replica.load(loaded[run.id])
             group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
-    weights = await _aggregate(site, state, runs, training.aggregator)
+    weights = await _aggregate(site, state, runs, training.aggregator, parameters)
+    parameters.end({run.id for run in runs if run.failure is not None})
     site.settle()
     trained = [run for run in runs if run.failure is None]
     data = math.fsum(run.weight for run in trained)
@@ -75,11 +87,17 @@ async def run_round(
         computations=site.computations[start.computations :],
         deliveries=site.network.deliveries[start.deliveries :],
         links=measured_links(site.network),
-        devices=device_uses(site, (worker for run in runs for worker in run.workers), start),
+        devices=device_uses(
+            site,
+            (worker for run in runs for worker in run.workers),
+            start,
+            parameters.kept_bytes(),
+        ),
         pipelines=tuple(_fate(run, weights) for run in runs),
         gradients=tuple(norms for run in trained for norms in run.gradients),
         distortions=tuple(_distortion(run, weights) for run in trained),
         sat_out=_sat_out(plan),
+        encodings=tuple(parameters.encodings),
     )
 
 
@@ -115,14 +133,20 @@ _Weights = Mapping[tuple[int, int], float]
 
 
 async def _aggregate(
-    site: Site, state: TrainingState, runs: Sequence[PipelineRun], aggregator: Aggregator
+    site: Site,
+    state: TrainingState,
+    runs: Sequence[PipelineRun],
+    aggregator: Aggregator,
+    parameters: ParameterExchange,
 ) -> _Weights:
     """Replaces the global model by the new one, unless all pipelines failed."""
     results, failures = [], []
     for run in runs:
         place = (run.cluster, run.index, run.weight)
         if run.failure is None:
-            results.append(PipelineResult(*place, run.replica.model.averaged()))
+            trained = run.replica.model.averaged()
+            returned = site.thread.now(partial(parameters.returned, run.id, trained))
+            results.append(PipelineResult(*place, returned))
         else:
             failures.append(PipelineFailure(*place, run.failure))
     if not results:

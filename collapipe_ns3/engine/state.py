@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.engine.parameters import Kept
 from collapipe_ns3.learning.draws import draws_anything
 from collapipe_ns3.learning.split_model import SplitModel
 
@@ -75,7 +76,8 @@ def load(model: SplitModel, averaged: Mapping[str, Tensor]) -> None:
 class TrainingState:
     """The global model, and a replica for every (cluster, pipeline) that has trained.
 
-    `costs` are those of the model's parts in this precision, which the engine charges.
+    `costs` are those of the model's parts in this precision, which the engine charges. `kept` is
+    what nodes and base station keep for the formats of exchanges.
 
     A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
     had never stopped.
@@ -86,6 +88,7 @@ class TrainingState:
     costs: ModelCosts
     precision: str = "float32"
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:
         """The replica of a pipeline; at the first call, a copy of the global model."""
@@ -107,6 +110,7 @@ class TrainingState:
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain data, for `torch.save`."""
+        kept = self.kept.to_checkpoint()
         return {
             "model": self.model.state_dict(),
             "replicas": {
@@ -116,11 +120,14 @@ class TrainingState:
                 }
                 for key, replica in self.replicas.items()
             },
+            **({"kept": kept} if kept else {}),
         }
 
     def load_checkpoint(self, data: Mapping[str, Any]) -> None:
         """Restores what `to_checkpoint` returned."""
         self.model.load_state_dict(data["model"])
+        device = next(self.model.parameters()).device
+        self.kept = Kept.from_checkpoint(data.get("kept", {}), device)
         self.replicas.clear()
         for (cluster, pipeline), units in data["replicas"].items():
             replica = self.replica(cluster, pipeline)

@@ -50,11 +50,17 @@ def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
     return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in usage.items()}
 
 
-def device_uses(site: Site, workers: Iterable[StageWorker], start: RoundStart) -> list[DeviceUse]:
+def device_uses(
+    site: Site,
+    workers: Iterable[StageWorker],
+    start: RoundStart,
+    kept_bytes: Mapping[str, int],
+) -> list[DeviceUse]:
     """A row for every node since the round's start, the base station last.
 
-    `workers` are the stages of all pipelines. A node without a stage may have relayed transfers or
-    been sounded, which takes energy too.
+    `workers` are the stages of all pipelines, and `kept_bytes` what nodes keep of parameters
+    besides them for the formats of the exchange. A node without a stage may have relayed transfers
+    or been sounded, which takes energy too.
     """
     held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
     for worker in workers:
@@ -68,7 +74,8 @@ def device_uses(site: Site, workers: Iterable[StageWorker], start: RoundStart) -
             device=node,
             cluster=cluster_of(node),
             blocks=sum(worker.blocks for worker in stages),
-            peak_memory_bytes=sum(worker.memory_bytes() for worker in stages),
+            peak_memory_bytes=sum(worker.memory_bytes() for worker in stages)
+            + kept_bytes.get(node, 0),
             compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
             tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
             rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],

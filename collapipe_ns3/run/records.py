@@ -72,6 +72,7 @@ class RoundRecord:
             "pipelines": list(self._pipelines()),
             "devices": list(self._devices()),
             "rounds": [self._round()],
+            "encodings": list(self._encodings()),
             "nodes": list(self._nodes()),
         }
         run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
@@ -177,6 +178,21 @@ class RoundRecord:
                 "radio_energy_j": use.radio_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": absent.get(use.device, ""),
+            }
+
+    def _encodings(self) -> Iterator[TableRow]:
+        for each in self.outcome.encodings:
+            yield {
+                "cluster": each.cluster,
+                "pipeline": each.pipeline,
+                "direction": each.direction,
+                "unit": each.unit,
+                "format": each.format,
+                "whole": each.whole,
+                "bytes": each.size_bytes,
+                "distortion": each.distortion,
+                "norm_sq": each.norm_sq,
+                "dropped_error": each.dropped_error,
             }
 
     def _nodes(self) -> Iterator[TableRow]:

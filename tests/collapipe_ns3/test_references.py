@@ -58,8 +58,7 @@ def unit_bytes(units: Units, format: ParameterFormat) -> int:
 def after_round(
     round: int, references: References, placements: list[Placement], *failed: PipelineId
 ) -> References:
-    ways = Routing(exchange(placements), placements, references).ways()
-    return references.after(round, ways, failed)
+    return Routing(exchange(placements), placements, references).after(round, failed)
 
 
 def wholes(references: References, placements: list[Placement]) -> dict[str, bool]:
@@ -108,8 +107,7 @@ def test_a_cluster_that_missed_a_broadcast_gets_all_whole() -> None:
 def test_a_reference_that_nobody_updated_is_still_of_use() -> None:
     """The only cluster of a format sits out for a round."""
     references = after_round(0, References(), BOTH)
-    other = Routing(exchange(BOTH[:1], TOP_K), BOTH[:1], references).ways()
-    references = references.after(1, other, ())
+    references = Routing(exchange(BOTH[:1], TOP_K), BOTH[:1], references).after(1, ())
     assert set(wholes(references, BOTH[1:]).values()) == {False}
     assert set(wholes(references, BOTH[:1]).values()) == {True}
 
@@ -147,7 +145,7 @@ def test_without_differences_nothing_is_whole_and_nothing_is_kept() -> None:
     routing = Routing(made, BOTH)
     assert ShipmentSizes(unit_bytes, routing)(made.shipments[0], EMBEDDING) == 2500
     assert not any(way.whole for way in routing.ways())
-    assert References().after(0, routing.ways(), ()) == References()
+    assert routing.after(0, ()) == References()
     assert set(kept_bytes(routing.ways(), unit_bytes)[FIRST].values()) == {0}
 
 
@@ -155,6 +153,17 @@ def test_an_exact_exchange_has_no_ways() -> None:
     routing = Routing(exchange(BOTH, FP32, FP32), BOTH)
     assert routing.exact
     assert routing.ways() == []
+
+
+def test_a_node_that_gets_its_unit_in_fp32_gives_up_its_reference() -> None:
+    references = after_round(0, References(), BOTH)
+    made = exchange(BOTH[:1], FP32, FP32)
+    references = Routing(made, BOTH[:1], references).after(1, ())
+    assert {node for each in references.all for node in each.nodes} == {
+        control_unit(1),
+        "1.a",
+        "1.b",
+    }
 
 
 def test_a_node_keeps_its_reference_and_what_top_k_left_over() -> None:

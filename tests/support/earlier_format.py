@@ -17,16 +17,21 @@ ADDED_BY_4: Mapping[str, Collection[str]] = {
     "transfers": ("cluster", "pipeline", "stage", "micro_batch", "step", "group"),
 }
 
+#: The tables that format 3 did not have.
+LATER_TABLES = ("encodings", "nodes")
+
 
 def as_format_3(path: Path, added: Mapping[str, Collection[str]]) -> None:
-    """Removes what format 4 added: the table `nodes`, `media.json`, and these columns."""
+    """Removes the tables that format 3 did not have, `media.json`, and these columns."""
     (path / "media.json").unlink()
-    shutil.rmtree(path / "nodes")
+    for table in LATER_TABLES:
+        shutil.rmtree(path / table)
     data = json.loads((path / "digests.json").read_text())
     del data["sha256"], data["media"]
     data["format"] = 3
     for number, each in enumerate(data["rounds"]):
-        del each["tables"]["nodes"]
+        for table in LATER_TABLES:
+            del each["tables"][table]
         for table, columns in added.items():
             file = path / table / f"{number:05}.parquet"
             pq.write_table(pq.read_table(file).drop_columns(list(columns)), file)

@@ -9,7 +9,16 @@ import pandas as pd
 import analysis
 from collapipe_ns3.result import Result
 
-TABLES = ("rounds", "computes", "transfers", "links", "pipelines", "devices", "nodes")
+TABLES = (
+    "rounds",
+    "computes",
+    "transfers",
+    "links",
+    "pipelines",
+    "devices",
+    "encodings",
+    "nodes",
+)
 
 
 def same(one: Path, other: Path) -> None:
