@@ -688,8 +688,6 @@ def _shipment_problems(
         yield "exchange", "can't be streamed yet"
     for shipment in exchange.shipments:
         where = _place(shipment)
-        if shipment.format != FP32:
-            yield where, "can't be executed in another format than fp32 yet"
         if not shipment.units:
             yield where, "carries nothing"
         for run in shipment.units.blocks:

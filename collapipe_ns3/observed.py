@@ -15,6 +15,7 @@ from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.references import NO_REFERENCES, References
 
 #: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
 #: break no transport block.
@@ -180,7 +181,8 @@ class Observation:
     format of activations and gradients on the air. `sounding_j` has the energy in joules that the
     radios of each node spent on sending and on receiving in this round's soundings. `exchange` is
     how parameters travel if the study gives every scheme the same exchange: it replaces that of the
-    scheme's plan.
+    scheme's plan. `references` say which node holds which parameters, from which differences can be
+    taken (`collapipe_ns3.references`).
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -197,3 +199,4 @@ class Observation:
     wire: Wire = "fp32"
     sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     exchange: Arrangement | None = None
+    references: References = NO_REFERENCES

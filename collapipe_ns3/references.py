@@ -92,6 +92,9 @@ class References:
         )
 
 
+NO_REFERENCES = References()
+
+
 @dataclass(frozen=True, slots=True)
 class UnitWay:
     """How one unit of a pipeline travels to its `node` and, trained, back to the base station.
@@ -127,7 +130,7 @@ class Routing:
 
     exchange: Exchange
     placements: Sequence[Placement]
-    references: References = References()
+    references: References = NO_REFERENCES
     _wholes: frozenset[tuple[str, Units]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

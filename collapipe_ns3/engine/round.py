@@ -15,7 +15,6 @@ from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
-from collapipe_ns3.exchange import whole
 from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
@@ -59,7 +58,7 @@ async def run_round(
     )
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
-    exchange = ExchangeRun(site, plan.legs(whole(state.costs.units_bytes), moves))
+    exchange = ExchangeRun(site, plan.legs(parameters.sizes, moves))
     async with asyncio.TaskGroup() as group:
         for run in runs:
             run.replica.load(loaded[run.id])

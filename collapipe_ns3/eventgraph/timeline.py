@@ -18,10 +18,11 @@ from collapipe_ns3.costs.parts import Message, PartCosts
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.exchange import Arrival, Leg, Legs, PipelineId, StateMove, phase_ends_ns, whole
+from collapipe_ns3.exchange import Arrival, Leg, Legs, PipelineId, StateMove, phase_ends_ns
 from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
+from collapipe_ns3.references import NO_REFERENCES, References, ShipmentSizes
 from collapipe_ns3.schedule import (
     RECEIVES,
     SCHEDULES,
@@ -127,13 +128,18 @@ def build_timeline(
     work: Workload,
     costs: TaskCosts,
     moves: Mapping[int, Sequence[StateMove]] | None = None,
+    references: References = NO_REFERENCES,
 ) -> Timeline:
     """When everything in a round happens. `moves` are those of each cluster's first pipeline.
+
+    `references` say what nodes hold before the round, on which sizes depend where parameters travel
+    as differences.
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
     moved = {PipelineId(cluster, 0): each for cluster, each in (moves or {}).items()}
-    made = _RoundGraph(work, costs, plan.legs(whole(work.model.units_bytes), moved))
+    bytes_of = ShipmentSizes(work.model.units_bytes, plan.routing(references))
+    made = _RoundGraph(work, costs, plan.legs(bytes_of, moved))
     jobs = []
     for cluster in plan.clusters:
         sizes = cluster.sequences(work.batch_size)

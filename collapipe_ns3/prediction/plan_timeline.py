@@ -17,6 +17,7 @@ from collapipe_ns3.prediction.fleet import Fleet, node_places, participants
 from collapipe_ns3.prediction.radio_setting import RadioSetting, SecondsPerByte
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.transfer_claims import Band, transfer_claims
+from collapipe_ns3.references import NO_REFERENCES, References
 
 #: Each cluster's devices, none where it sits out.
 Names = Sequence[Sequence[str]]
@@ -50,13 +51,16 @@ def predict_timeline(
     work: Workload,
     radio: RadioSetting,
     moves: Mapping[int, Sequence[StateMove]] | None = None,
+    references: References = NO_REFERENCES,
 ) -> Timeline:
     """The timeline of a round of any scheme on these clusters, under this radio setting.
+
+    `moves` and `references` are as for `build_timeline`.
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
     groups = {(link.src, link.dst): link for link in plan.links if len(link.receivers) > 1}
-    return build_timeline(plan, work, _FleetCosts(devices, fleet, radio, groups), moves)
+    return build_timeline(plan, work, _FleetCosts(devices, fleet, radio, groups), moves, references)
 
 
 def radio_of_plan(

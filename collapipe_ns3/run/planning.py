@@ -22,6 +22,7 @@ from collapipe_ns3.plan import PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.reading.warnings import scheme_warnings
+from collapipe_ns3.references import References
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import model_costs
 from collapipe_ns3.schedule import SCHEDULES
@@ -74,6 +75,7 @@ class Planning:
         self.next_round = 0
         self.now_ns = 0
         self.links = LinkBook()
+        self.references = References()
 
     def observation(
         self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
@@ -99,6 +101,7 @@ class Planning:
             wire=self.config.training.wire,
             sounding_j=sounding_j or {},
             exchange=self.exchange,
+            references=self.references,
         )
 
     def plan(

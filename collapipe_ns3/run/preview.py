@@ -89,6 +89,6 @@ def predicted_timeline(plan: RoundPlan, seen: Observation) -> Timeline | None:
     work = workload(seen, Settings())
     radio = radio_of_plan(plan.links, seen.devices, fleet, start_radio(fleet, work))
     try:
-        return predict_timeline(plan, seen.devices, fleet, work, radio)
+        return predict_timeline(plan, seen.devices, fleet, work, radio, references=seen.references)
     except TooManyEvents:
         return None

@@ -140,6 +140,7 @@ class Run(Planning):
             explanation=explanation,
             nodes=episode.nodes,
         )
+        self.references = self.state.kept.references
         self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
         self.next_round += 1
@@ -278,3 +279,4 @@ class Run(Planning):
         self.noise = GradientNoise.from_json(data["noise"])
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
+        self.references = self.state.kept.references
