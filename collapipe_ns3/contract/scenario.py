@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import loop as simulated
-from bridge.network import Network
+from bridge.network import Multicast, Network
 from collapipe_ns3.contract import Step, Violation
 from collapipe_ns3.contract.settings import expect_settings
 from collapipe_ns3.contract.study import NEAR, cpu_run, differences, rounds, tiny
-from collapipe_ns3.nodes import SERVER
+from collapipe_ns3.nodes import SERVER, control_unit, device
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.topology import layout
 from collapipe_ns3.topology.own_scenario import OwnScenario, round_pairs
@@ -39,6 +39,7 @@ class ScenarioContract:
         yield [
             ("begins at time 0", self._begins),
             ("refuses unknown nodes", self._refuses),
+            ("sends multicasts as one transmission, or has none", self._multicasts),
             ("builds the same network for the same seed", self._repeats),
             ("can be closed twice", self._closes),
         ]
@@ -83,6 +84,30 @@ class ScenarioContract:
         raise Violation(
             "expected a transfer to a node that is not in the study to raise ValueError"
         )
+
+    def _multicasts(self) -> None:
+        receivers = [device(0, number) for number in range(len(_CLUSTERS[0]))]
+
+        async def sent(network: Multicast) -> bool:
+            try:
+                await asyncio.gather(*network.multicast(control_unit(0), receivers, _BYTES))
+            except ValueError:  # which a network may raise where it can't send to all at once
+                return False
+            return True
+
+        with runtime.alone():
+            network = self._network()
+            try:
+                if not isinstance(network, Multicast) or not simulated.run(network, sent(network)):
+                    return
+                found = {each.dst: each.group for each in network.deliveries}
+            finally:
+                network.close()
+        if sorted(found) != receivers or len({*found.values()}) > 1 or 0 in found.values():
+            raise Violation(
+                f"expected a delivery to each of {', '.join(receivers)} with one number of a group "
+                f"above 0, not the groups {found}"
+            )
 
     def _sent(self) -> list[tuple[object, ...]]:
         """The results of simultaneous transfers, one on every link that a round uses."""

@@ -193,6 +193,10 @@ WRONG_SCENARIOS = {
         "        dst = 'c0.cu' if dst == 'nobody' else dst\n"
         "        return self.network.transfer(src, dst, size_bytes, kind)"
     },
+    "sends multicasts as one transmission, or has none": {
+        "calls": "    def multicast(self, src, receivers, size_bytes, kind=''):\n"
+        "        return [self.network.transfer(src, dst, size_bytes, kind) for dst in receivers]"
+    },
     "builds the same network for the same seed": {
         "calls": "    sizes = [1]\n"
         "    def transfer(self, src, dst, size_bytes, kind=''):\n"
