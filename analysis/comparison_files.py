@@ -25,17 +25,20 @@ FIGURE_METRICS = (
 )
 
 
-def write(comparison: Comparison, directory: Path, heading: str, command: str) -> list[Path]:
+def write(
+    comparison: Comparison, directory: Path, heading: str, question: str, command: str
+) -> list[Path]:
     """Writes `comparison.parquet`, `runs.parquet`, `comparison.md` and `comparison.png`.
 
-    Each file is replaced whole or not at all. Raises `OSError` where they can't be written.
+    `question` says what is compared. Each file is replaced whole or not at all. Raises `OSError`
+    where they can't be written.
     """
     picture = io.BytesIO()
     figure(comparison).savefig(picture, dpi=150)
     contents = {
         directory / "comparison.parquet": comparison.summary.to_parquet(),
         directory / "runs.parquet": comparison.runs.to_parquet(),
-        directory / "comparison.md": markdown(comparison, heading, command).encode(),
+        directory / "comparison.md": markdown(comparison, heading, question, command).encode(),
         directory / "comparison.png": picture.getvalue(),
     }
     write_parts(contents)
@@ -106,10 +109,10 @@ def rows_at(comparison: Comparison, point: str) -> dict[tuple[str, str], pd.Seri
     return {(str(row["metric"]), str(row["scheme"])): row for _, row in rows.iterrows()}
 
 
-def markdown(comparison: Comparison, heading: str, command: str) -> str:
+def markdown(comparison: Comparison, heading: str, question: str, command: str) -> str:
     """The comparison as Markdown: means, differences, energy, and the paper's claims."""
     names = schemes(comparison)
-    lines = [f"# {heading}", "", f"`{command}`", ""]
+    lines = [f"# {heading}", "", f"`{command}`", "", f"{question[:1].upper()}{question[1:]}.", ""]
     for point in grid_points(comparison):
         rows = rows_at(comparison, point)
         seeds = int(comparison.summary.loc[comparison.summary["point"] == point, "seeds"].max())

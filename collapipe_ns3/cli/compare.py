@@ -24,6 +24,15 @@ def compare(
         typer.Option(metavar="A.B=1,2", help="A key of the study to vary; repeatable."),
     ] = None,
     sets: SetOption = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="papers|exchange|memory|energy|all",
+            help="What to compare; repeatable. papers (unless given): each scheme as its paper has "
+            "it. exchange: all schemes with the same exchange of parameters. memory, energy: "
+            "collapipe with the memory or the energy that titanic takes.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes at a time.")
     ] = None,
@@ -50,7 +59,8 @@ def compare(
 ) -> None:
     """Run a study under several schemes and seeds, and compare them.
 
-    After a stop, the same command continues the campaign where it was.
+    After a stop, the same command continues the campaign where it was. Each question other than
+    papers has a directory of its own beside that of papers.
     """
     with failures(study, as_json):
         # Imported here: pandas, scipy and matplotlib take seconds to import.
@@ -65,6 +75,7 @@ def compare(
             rounds=rounds,
             grid=grid or (),
             sets=sets or (),
+            questions=question or (),
             jobs=jobs,
             scheduler=scheduler,
             target_loss=target_loss,

@@ -1,4 +1,4 @@
-"""The work of the command `compare`: executes the missing runs, then compares all of them."""
+"""The work of the command `compare`: executes the missing runs, then answers its questions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from rich.text import Text
 
 from analysis import compare as comparing
 from analysis import comparison_files
+from analysis.compare import ComparedRun
 from collapipe_ns3 import campaign
 from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
 from collapipe_ns3.campaign.workers import EndedRun
+from collapipe_ns3.cli import compare_questions
+from collapipe_ns3.cli.compare_questions import BUDGETED, MEASURED, SAME_EXCHANGE, Question
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.tables import print_text
 from collapipe_ns3.cli.tensorboard import EventFiles, how_to_look
 from collapipe_ns3.cli.terminal import err, out, print_json, problems_json, warn
+from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem, StudyError, of_run_directory
 from collapipe_ns3.reading.warnings import warnings_of
@@ -43,6 +47,7 @@ class CompareOptions:
     rounds: int | None
     grid: Sequence[str]
     sets: Sequence[str]
+    questions: Sequence[str]
     jobs: int | None
     scheduler: str | None
     target_loss: float | None
@@ -57,62 +62,88 @@ class CompareOptions:
         return list(dict.fromkeys(name.strip() for name in self.schemes.split(",")))
 
 
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A campaign after all of its runs have ended; `already_there` had nothing left to be done."""
+
+    campaign: Campaign
+    failed: tuple[EndedRun, ...]
+    stale: stale_runs.StaleRuns
+    already_there: int
+
+    def finished(self, *schemes: str) -> list[tuple[CampaignRun, ComparedRun]]:
+        """The finished runs, by default of all schemes; raises `StudyError` for a damaged one."""
+        unfinished = {each.run for each in self.failed}
+        runs = [
+            run
+            for run in self.campaign.runs
+            if run not in unfinished and (not schemes or run.scheme in schemes)
+        ]
+        try:
+            loaded = comparing.load_campaign(
+                self.campaign.directory,
+                {run.name: ", ".join(run.sets) for run in runs},
+                {run.name: "; ".join(changed) for run, changed in self.stale.items()},
+            )
+        except (NotARun, NotWhole) as error:  # a run was changed after it was checked
+            raise StudyError(str(self.campaign.directory), of_run_directory(error)) from None
+        return list(zip(runs, loaded, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question: its comparison, None where no run has finished, and its files.
+
+    `derived` has the budgets of each run that got them from other runs, by its name.
+    """
+
+    question: Question
+    heading: str
+    executed: Executed
+    compared: comparing.Comparison | None
+    files: Sequence[Path]
+    derived: Mapping[str, Mapping[str, float]]
+
+
 def compare(options: CompareOptions) -> bool:
     """Whether all runs succeeded. Raises `StudyError`; on Ctrl-C the command ends."""
-    planned = _plan(options)
-    warnings = _warnings(planned.runs)
+    runs, questions = _plan(options)
+    warnings = _warnings(runs)
     warn(warnings)
-    present = stale_runs.present_code(planned.runs)
-    with campaign.locked(planned, options.study):
-        missing = planned.missing()  # raises where a run is damaged
-        stale = stale_runs.find(planned, present)
-        if options.fresh:
-            stale_runs.discard(planned, stale)
-            missing = [run for run in planned.runs if run in stale or run in missing]
-        elif not options.keep_stale:
-            stale_runs.refuse(options.study, planned, stale)
-        try:
-            with closing(_execute(options, planned, missing, present)) as ended:
-                failed = [each for each in ended if each.error]
-        except KeyboardInterrupt:
-            _interrupted(options, planned)
-    already_there = len(planned.runs) - len(missing)
-    compared = _compared(options, planned, failed, stale_runs.find(planned, present))
-    files: list[Path] = []
-    if compared is not None:
-        heading = f"{_study_name(planned.runs)}: {', '.join(options.scheme_names())}"
-        try:
-            files = comparison_files.write(compared, planned.directory, heading, _command())
-        except OSError as error:
-            what = f"{planned.directory}: {error.strerror or error}"
-            raise StudyError(options.study, [Problem("--out", what)]) from None
+    answers = list(_answers(options, runs, questions))
+    executed = {id(each.executed): each.executed for each in answers}
     if options.as_json:
-        print_json(_facts(planned, compared, failed, warnings, already_there))
+        print_json(_facts(answers, warnings))
     else:
-        if compared is not None:
-            print_comparison(out, compared)
-        out.print(f"{len(planned.runs)} runs, of which {already_there} were already there")
+        for number, answer in enumerate(answers):
+            if number:
+                out.print()
+            _print_answer(answer)
         if options.tensorboard is not None:
             print_text(out, how_to_look(options.tensorboard))
-        if files:
-            out.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
-    for each in failed:
-        print_text(err, Text.assemble((f"{each.run.name} failed", "bold red"), f": {each.error}"))
+    failed = [ended for each in executed.values() for ended in each.failed]
+    for ended in failed:
+        print_text(err, Text.assemble((f"{ended.run.name} failed", "bold red"), f": {ended.error}"))
     return not failed
 
 
-def _plan(options: CompareOptions) -> Campaign:
-    """The campaign that the options describe; raises `StudyError` with all of their problems."""
+def _plan(options: CompareOptions) -> tuple[tuple[CampaignRun, ...], tuple[Question, ...]]:
+    """The runs of the schemes as the study has them, and the questions.
+
+    Raises `StudyError` with all problems of the options.
+    """
     problems: list[Problem] = []
-    parsed: dict[str, Any] = {"seeds": [0], "grid": {}}
+    parsed: dict[str, Any] = {"seeds": [0], "grid": {}, "question": ()}
     for option, parse in (
         ("seeds", lambda: campaign.parse_seeds(options.seeds)),
         ("grid", lambda: campaign.parse_grid(options.grid)),
+        ("question", lambda: compare_questions.asked(options.questions)),
     ):
         try:
             parsed[option] = parse()
         except ValueError as error:
             problems.append(Problem(f"--{option}", str(error)))
+    questions = parsed.pop("question")
     if "rounds" in parsed["grid"] and options.rounds is not None:
         problems.append(Problem("--grid", "expected rounds here or in --rounds, not in both"))
     schemes, reference = options.scheme_names(), options.reference
@@ -129,11 +160,143 @@ def _plan(options: CompareOptions) -> Campaign:
         )
     except StudyError as error:
         raise StudyError(options.study, [*problems, *error.problems]) from None
+    settings = [*parsed["grid"], *(each.partition("=")[0].strip() for each in options.sets)]
+    studies = map(_config, {run.study: run for run in runs}.values())
+    problems += compare_questions.problems(questions, schemes, settings, studies)
     if problems:
         raise StudyError(options.study, problems)
-    return campaign.create(
-        options.study, runs, options.out_dir or RUNS / f"compare-{_study_name(runs)}"
+    return runs, questions
+
+
+def _answers(
+    options: CompareOptions, runs: Sequence[CampaignRun], questions: Sequence[Question]
+) -> Iterator[Answer]:
+    """Answers each question; budgets are taken from the runs of the question `papers`."""
+    papers: Executed | None = None
+    for question in questions:
+        if question is Question.EXCHANGE:
+            executed = _executed(options, _with_same_exchange(options, runs), question)
+            yield _answer(options, question, executed, (), {})
+            continue
+        papers = papers or _executed(options, runs, Question.PAPERS)
+        if question is Question.PAPERS:
+            yield _answer(options, question, papers, (), {})
+            continue
+        measured = papers.finished(MEASURED)
+        budgeted = _with_budgets(options, question, measured)
+        executed = papers  # where nothing was measured, its failures are the answer
+        if budgeted:
+            executed = _executed(options, [run for run, _ in budgeted], question)
+        derived = {run.name: settings for run, settings in budgeted}
+        yield _answer(options, question, executed, [each for _, each in measured], derived)
+
+
+def _with_same_exchange(options: CompareOptions, runs: Sequence[CampaignRun]) -> list[CampaignRun]:
+    """The runs with the exchange of the study, or the default one where it has none."""
+    return [
+        run
+        if _config(run).training.exchange is not None
+        else _changed(options, run, run.scheme, [SAME_EXCHANGE])
+        for run in runs
+    ]
+
+
+def _with_budgets(
+    options: CompareOptions,
+    question: Question,
+    measured: Sequence[tuple[CampaignRun, ComparedRun]],
+) -> list[tuple[CampaignRun, Mapping[str, float]]]:
+    """A run with what each measured run took, and the settings that it got."""
+    made: list[tuple[CampaignRun, Mapping[str, float]]] = []
+    for run, compared in measured:
+        settings = compare_questions.budgets(question, compared.run)
+        sets = compare_questions.as_sets(question, settings)
+        made.append((_changed(options, run, BUDGETED, sets), settings))
+    return made
+
+
+def _changed(
+    options: CompareOptions, run: CampaignRun, scheme: str, sets: Sequence[str]
+) -> CampaignRun:
+    """A run of this scheme at the same point and seed, with further settings."""
+    (changed,) = campaign.plan_runs(
+        options.study,
+        [*options.sets, *sets],
+        schemes=[scheme],
+        seeds=[run.seed],
+        grid={key: [value] for key, value in run.point.items()},
+        rounds=options.rounds,
     )
+    return changed
+
+
+def _executed(options: CompareOptions, runs: Sequence[CampaignRun], question: Question) -> Executed:
+    """Executes the runs of a question's campaign that are missing."""
+    directory = options.out_dir or RUNS / f"compare-{_config(runs[0]).name}"
+    if question is not Question.PAPERS:
+        whole = directory if directory.name not in ("", "..") else directory.resolve()
+        directory = whole.with_name(f"{whole.name}-{question}")
+    planned = campaign.create(options.study, tuple(runs), directory)
+    if len(compare_questions.asked(options.questions)) > 1 and not options.as_json:
+        _print_line(f"runs for the question {question}")
+    present = stale_runs.present_code(planned.runs)
+    with campaign.locked(planned, options.study):
+        missing = planned.missing()  # raises where a run is damaged
+        stale = stale_runs.find(planned, present)
+        if options.fresh:
+            stale_runs.discard(planned, stale)
+            missing = [run for run in planned.runs if run in stale or run in missing]
+        elif not options.keep_stale:
+            stale_runs.refuse(options.study, planned, stale)
+        try:
+            with closing(_execute(options, planned, missing, present)) as ended:
+                failed = tuple(each for each in ended if each.error)
+        except KeyboardInterrupt:
+            _interrupted(options, planned)
+    already_there = len(planned.runs) - len(missing)
+    return Executed(planned, failed, stale_runs.find(planned, present), already_there)
+
+
+def _answer(
+    options: CompareOptions,
+    question: Question,
+    executed: Executed,
+    baselines: Sequence[ComparedRun],
+    derived: Mapping[str, Mapping[str, float]],
+) -> Answer:
+    """Compares the finished runs of a campaign, and the baselines from another one."""
+    own = [] if question.of_budgets and not derived else executed.finished()
+    runs = [*baselines, *(each for _, each in own)]
+    study = _config(executed.campaign.runs[0])
+    heading = compare_questions.heading(question, study, derived.values())
+    if not runs:
+        return Answer(question, heading, executed, None, (), derived)
+    reference = BUDGETED if question.of_budgets else options.reference
+    try:
+        compared = comparing.compare(runs, reference, options.target_loss)
+    except ValueError as error:
+        raise StudyError(options.study, [Problem("--reference", str(error))]) from None
+    schemes = dict.fromkeys(comparing.scheme_of(each.run) for each in runs)
+    title = f"{study.name}: {', '.join(schemes)}"
+    try:
+        files = comparison_files.write(
+            compared, executed.campaign.directory, title, heading, _command()
+        )
+    except OSError as error:
+        what = f"{executed.campaign.directory}: {error.strerror or error}"
+        raise StudyError(options.study, [Problem("--out", what)]) from None
+    return Answer(question, heading, executed, compared, files, derived)
+
+
+def _print_answer(answer: Answer) -> None:
+    if answer.compared is not None:
+        print_text(out, Text.assemble((f"{answer.question}", "bold"), f": {answer.heading}"))
+        print_comparison(out, answer.compared)
+    executed = answer.executed
+    counts = f"{len(executed.campaign.runs)} runs, of which {executed.already_there}"
+    out.print(f"{counts} were already there")
+    if answer.files:
+        out.print(f"written: {', '.join(map(str, answer.files))}", soft_wrap=True)
 
 
 def _warnings(runs: Sequence[CampaignRun]) -> list[Problem]:
@@ -149,9 +312,9 @@ def _warnings(runs: Sequence[CampaignRun]) -> list[Problem]:
     return found
 
 
-def _study_name(runs: Sequence[CampaignRun]) -> str:
-    """The `name` of the study, the same for all runs."""
-    return Study.from_yaml(runs[0].study).config.name
+def _config(run: CampaignRun) -> StudyConfig:
+    """The study of a run."""
+    return Study.from_yaml(run.study).config
 
 
 def _execute(
@@ -251,46 +414,26 @@ def _interrupted(options: CompareOptions, planned: Campaign) -> NoReturn:
     raise typer.Exit(130)
 
 
-def _compared(
-    options: CompareOptions,
-    planned: Campaign,
-    failed: Sequence[EndedRun],
-    stale: stale_runs.StaleRuns,
-) -> comparing.Comparison | None:
-    """The comparison of the finished runs, None where there are none."""
-    unfinished = {each.run for each in failed}
-    try:
-        runs = comparing.load_campaign(
-            planned.directory,
-            {run.name: ", ".join(run.sets) for run in planned.runs if run not in unfinished},
-            {run.name: "; ".join(changed) for run, changed in stale.items()},
-        )
-    except (NotARun, NotWhole) as error:  # a run was changed after it was checked
-        raise StudyError(str(planned.directory), of_run_directory(error)) from None
-    if not runs:
-        return None
-    try:
-        return comparing.compare(runs, options.reference, options.target_loss)
-    except ValueError as error:
-        raise StudyError(options.study, [Problem("--reference", str(error))]) from None
+def _facts(answers: Sequence[Answer], warnings: Sequence[Problem]) -> dict[str, Any]:
+    """The JSON object of the command: of one question its answer, of several a list of them."""
+    facts = [{**_facts_of(each), "warnings": problems_json(warnings)} for each in answers]
+    if len(facts) == 1:
+        return facts[0]
+    return {"ok": all(each["ok"] for each in facts), "questions": facts}
 
 
-def _facts(
-    planned: Campaign,
-    compared: comparing.Comparison | None,
-    failed: Sequence[EndedRun],
-    warnings: Sequence[Problem],
-    already_there: int,
-) -> dict[str, Any]:
-    """The JSON object of the command."""
+def _facts_of(answer: Answer) -> dict[str, Any]:
+    executed, compared = answer.executed, answer.compared
     return {
-        "ok": not failed,
-        "directory": str(planned.directory),
+        "ok": not executed.failed,
+        "question": str(answer.question),
+        "heading": answer.heading,
+        "derived": answer.derived,
+        "directory": str(executed.campaign.directory),
         "reference": compared.reference if compared else None,
-        "cells": len(planned.runs),
-        "already_there": already_there,
-        "failed": {ended.run.name: ended.error for ended in failed},
-        "warnings": problems_json(warnings),
+        "cells": len(executed.campaign.runs),
+        "already_there": executed.already_there,
+        "failed": {ended.run.name: ended.error for ended in executed.failed},
         "notes": list(compared.notes) if compared else [],
         "summary": compared.summary.to_dict("records") if compared else [],
         "runs": compared.runs.to_dict("records") if compared else [],

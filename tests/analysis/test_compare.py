@@ -161,7 +161,7 @@ def test_what_other_code_made_is_marked_everywhere(run: RunMaker, tmp_path: Path
     assert compared.runs["stale"].tolist() == [why, "", "", ""]
     by_scheme = compared.summary.groupby("scheme")["stale"].unique()
     assert (list(by_scheme["pipeline"]), list(by_scheme["collapipe"])) == ([why], [""])
-    text = markdown(compared, "heading", "command")
+    text = markdown(compared, "heading", "each as it is", "command")
     assert "| pipeline* | collapipe |" in text
     assert f"\\* pipeline: made by other code than the present: {why}" in text
     ticks = [each.get_text() for each in figure(compared).axes[0].get_xticklabels()]
@@ -220,7 +220,7 @@ def test_a_task_without_a_loss_has_no_time_to_it_and_the_comparison_says_so(run:
         assert value(compared, "time_to_metric_s", "pipeline", "mean") == 8.0
         note = "there is no time to a target loss: the task mine has no loss on its test set"
         assert compared.notes == (note,)
-        text = markdown(compared, "two", "compare two")
+        text = markdown(compared, "two", "each as it is", "compare two")
         assert "| time to target loss, s | - | - |" in text
         assert note in text
 
@@ -254,7 +254,9 @@ def test_a_target_that_some_seeds_miss_has_no_mean_of_the_others(run: RunMaker) 
     assert math.isnan(value(missed, "time_to_loss_s", "pipeline", "mean"))
     assert math.isnan(value(missed, "time_to_loss_s", "pipeline", "percent"))
     assert value(missed, "time_to_loss_s", "collapipe", "mean") == 2.0
-    assert "| time to target loss, s | 1 of 2 | 2 |" in markdown(missed, "two", "compare two")
+    assert "| time to target loss, s | 1 of 2 | 2 |" in markdown(
+        missed, "two", "each as it is", "compare two"
+    )
 
 
 def test_a_run_that_failed_leaves_the_pairs_of_the_others(run: RunMaker) -> None:
@@ -265,7 +267,7 @@ def test_a_run_that_failed_leaves_the_pairs_of_the_others(run: RunMaker) -> None
 
 def test_who_sat_out_is_reported(run: RunMaker) -> None:
     made = run("vanilla_fl", 0, [1.0], [0.5], sits_out="too small")
-    text = markdown(compare(runs_of(made)), "one", "compare one")
+    text = markdown(compare(runs_of(made)), "one", "each as it is", "compare one")
     assert "vanilla_fl: 1 devices a round sat out" in text
 
 
@@ -273,7 +275,7 @@ def test_one_seed_has_no_interval(run: RunMaker) -> None:
     assert math.isnan(interval([1.0]))
     alone = compare(runs_of(run("pipeline", 0, [1.0], [0.5])))
     assert math.isnan(value(alone, "round_s", "pipeline", "ci95"))
-    assert "1 |" in markdown(alone, "alone", "command")
+    assert "1 |" in markdown(alone, "alone", "each as it is", "command")
 
 
 def test_the_papers_figures_are_compared_with_ours(run: RunMaker, compared: Comparison) -> None:
@@ -297,7 +299,7 @@ def test_the_papers_figures_are_compared_with_ours(run: RunMaker, compared: Comp
 def test_a_comparison_is_written_as_tables_text_and_a_figure(
     compared: Comparison, tmp_path: Path
 ) -> None:
-    files = write(compared, tmp_path, "two", "compare two")
+    files = write(compared, tmp_path, "two", "each as it is", "compare two")
     assert [file.name for file in files] == [
         "comparison.parquet",
         "runs.parquet",
@@ -339,7 +341,7 @@ def test_files_of_a_comparison_are_whole_or_as_they_were(
     run: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = compare([ComparedRun("", run("collapipe", seed, [1.0], [0.5])) for seed in (1, 2)])
-    files = write(compared, tmp_path, "tiny", "compare tiny")
+    files = write(compared, tmp_path, "tiny", "each as it is", "compare tiny")
     before = [file.read_bytes() for file in files]
 
     def full(descriptor: int, content: object) -> int:
@@ -347,5 +349,5 @@ def test_files_of_a_comparison_are_whole_or_as_they_were(
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space left"):
-        write(compared, tmp_path, "another heading", "compare tiny")
+        write(compared, tmp_path, "another heading", "each as it is", "compare tiny")
     assert [file.read_bytes() for file in files] == before

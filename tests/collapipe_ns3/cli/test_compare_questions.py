@@ -1,0 +1,165 @@
+"""`compare` answers several questions, each by a campaign of its own, and says which."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import studies
+from typer.testing import CliRunner, Result
+
+from collapipe_ns3 import Study, campaign
+from collapipe_ns3.cli import compare_questions
+from collapipe_ns3.cli.app import app
+from collapipe_ns3.cli.compare_questions import Question
+
+MEMORY, ENERGY = "scheme.settings.memory_budget_bytes", "scheme.settings.energy_budget_j"
+
+
+def call(*arguments: str, columns: int = 80) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": str(columns)})
+
+
+def refusal(tmp_path: Path, *arguments: str, **changes: object) -> str:
+    """What `compare` says on stderr, which must be that the options are wrong."""
+    out = tmp_path / "out"
+    done = call("compare", studies.write(tmp_path, **changes), *arguments, "--out", str(out))
+    assert done.exit_code == 2, done.output
+    assert not out.exists()
+    return " ".join(done.stderr.split())
+
+
+def test_questions_are_named_once_in_their_order() -> None:
+    assert compare_questions.asked([]) == (Question.PAPERS,)
+    assert compare_questions.asked(["energy", "papers", "energy"]) == ("energy", "papers")
+    assert compare_questions.asked(["memory", "all"]) == tuple(Question)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--question", "paper"], "no question 'paper'; did you mean papers?"),
+        (
+            ["--question", "memory", "--schemes", "pipeline,collapipe"],
+            "memory compares collapipe with titanic: expected both in --schemes",
+        ),
+        (
+            ["--question", "memory", "--set", f"{MEMORY}=1 MB"],
+            f"memory sets {MEMORY} itself",
+        ),
+        (
+            ["--question", "energy", "--grid", f"{ENERGY}=1,2"],
+            f"energy sets {ENERGY} itself",
+        ),
+        (
+            ["--question", "all", "--set", "training.exchange.down=fp16"],
+            "expected one of them, or a study without it",
+        ),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_refused(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    assert says in refusal(tmp_path, *arguments)
+
+
+def test_the_heading_says_what_exchange_all_schemes_have() -> None:
+    def of(exchange: object) -> str:
+        training = {**studies.TINY["training"], "exchange": exchange}
+        return compare_questions.heading(Question.PAPERS, studies.config(training=training), ())
+
+    same = "all schemes with the same exchange of parameters:"
+    assert of(None) == "each scheme as its paper has it"
+    assert of({}) == f"{same} multicast where the radio can, chunks of 1 MB, fp32"
+    up = {"numbers": "int8", "difference": True}
+    given = of({"multicast": False, "chunk_bytes": None, "up": up})
+    assert given == f"{same} no multicast, store and forward, fp32 down and int8 differences up"
+
+
+def test_the_same_exchange_is_in_every_run_of_its_campaign(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--schemes", "pipeline,vanilla_fl", "--seeds", "1", "--rounds", "1", "--jobs", "1"]
+    call("compare", studies.write(tmp_path), *options, "--question", "exchange", "--out", str(out))
+    assert not out.exists()
+    content = json.loads((tmp_path / "out-exchange" / "campaign.json").read_text())
+    assert set(content["cells"]) == {"pipeline-seed1", "vanilla_fl-seed1"}
+    for text in content["cells"].values():
+        exchange = Study.from_yaml(text).config.training.exchange
+        assert exchange is not None
+        assert (exchange.multicast, exchange.chunk_bytes) == (None, 1e6)
+
+
+@pytest.mark.slow
+def test_budgets_are_what_titanic_took_with_the_same_seed(tmp_path: Path) -> None:
+    model = {**studies.TINY["model"], "encoder_blocks": 4}
+    study, out = studies.write(tmp_path, model=model, rounds=2), tmp_path / "out"
+    command = ["compare", study, "--schemes", "titanic,collapipe", "--seeds", "1,2", "--jobs", "1"]
+    command += ["--question", "memory", "--question", "energy", "--out", str(out)]
+    done = call(*command)
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    first, second = (
+        next(number for number, line in enumerate(lines) if line.startswith(f"{each}: collapipe "))
+        for each in ("memory", "energy")
+    )
+    assert first < second
+    assert done.stdout.count("2 runs, of which 0 were already there") == 2
+    # TITANIC's figures from its tables alone, without the code of comparisons.
+    took: dict[str, dict[str, float]] = {"memory": {}, "energy": {}}
+    for seed in (1, 2):
+        devices = pd.read_parquet(out / "cells" / f"titanic-seed{seed}" / "devices")
+        devices = devices[devices["device"].isin(["c0.d0", "c0.d1"])]
+        joules = devices["compute_energy_j"].sum() + devices["radio_energy_j"].sum()
+        name = f"collapipe-seed{seed}"
+        took["memory"][name] = devices["peak_memory_bytes"].max()
+        took["energy"][name] = joules / 2 / 2  # of a device, in a round
+    for question, key in (("memory", MEMORY), ("energy", ENERGY)):
+        folder = tmp_path / f"out-{question}"
+        cells = json.loads((folder / "campaign.json").read_text())["cells"]
+        assert set(cells) == {"collapipe-seed1", "collapipe-seed2"}
+        for name, text in cells.items():
+            settings = Study.from_yaml(text).config.scheme.settings
+            assert settings[key.rpartition(".")[2]] == pytest.approx(took[question][name])
+            assert settings.get("memory", "fair") == ("all" if question == "memory" else "fair")
+        assert "% from collapipe" not in (folder / "comparison.md").read_text()
+        assert f"ollapipe with the {question} that titanic takes" in (
+            (folder / "comparison.md").read_text()
+        )
+    # One cell is lost: the same command makes this run again, and no other.
+    before = {name: (tmp_path / name / "comparison.parquet").read_bytes()
+              for name in ("out-memory", "out-energy")}  # fmt: skip
+    shutil.rmtree(tmp_path / "out-energy" / "cells" / "collapipe-seed2")
+    again = call(*command, "--json")
+    assert again.exit_code == 0, again.stderr
+    of_memory, of_energy = json.loads(again.stdout)["questions"]
+    assert (of_memory["already_there"], of_energy["already_there"]) == (2, 1)
+    assert of_energy["derived"]["collapipe-seed1"] == {
+        ENERGY: pytest.approx(took["energy"]["collapipe-seed1"])
+    }
+    assert of_memory["reference"] == of_energy["reference"] == "collapipe"
+    assert {row["scheme"] for row in of_memory["runs"]} == {"titanic", "collapipe"}
+    for name, content in before.items():
+        assert (tmp_path / name / "comparison.parquet").read_bytes() == content
+    # What it takes is not more than what it was given.
+    runs = pd.DataFrame(of_memory["runs"]).set_index(["scheme", "seed"])
+    taken = runs["peak_device_memory_bytes"]
+    assert (taken["collapipe"] <= taken["titanic"]).all()
+
+
+@pytest.mark.slow
+def test_where_titanic_fails_there_is_no_budget(tmp_path: Path) -> None:
+    study, out = studies.write(tmp_path), tmp_path / "out"
+    options = ["--schemes", "titanic,collapipe", "--seeds", "1", "--rounds", "1", "--jobs", "1"]
+    how = {"schemes": ["titanic", "collapipe"], "seeds": [1], "rounds": 1, "grid": {}}
+    made = campaign.create(study, campaign.plan_runs(study, (), **how), out)  # type: ignore[arg-type]  # as the command has it
+    another = made.directory_of(made.runs[0])
+    Study.load(study, scheme="titanic").run(seed=2, rounds=1, out=another)
+    done = call("compare", study, *options, "--question", "memory", "--json", "--out", str(out))
+    assert done.exit_code == 1
+    facts = json.loads(done.stdout)
+    assert "holds another run" in facts["failed"]["titanic-seed1"]
+    assert (facts["derived"], facts["summary"]) == ({}, [])
+    assert not (tmp_path / "out-memory").exists()
