@@ -23,6 +23,12 @@ from run_directory.roles import Role, role
 
 CONFIDENCE = 0.95
 
+#: The scheme that others are compared with unless another is given, if it is among them.
+REFERENCE = "collapipe"
+
+#: The scheme whose memory and energy are budgets of the reference unless another is given.
+BUDGETS_OF = "titanic"
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -166,7 +172,7 @@ def compare(
     if not compared:
         raise ValueError("there is no finished run to compare")
     schemes = list(dict.fromkeys(scheme_of(each.run) for each in compared))
-    reference = reference or ("collapipe" if "collapipe" in schemes else schemes[0])
+    reference = reference or default_reference(schemes)
     if reference not in schemes:
         raise ValueError(f"no run of {reference}; there are {', '.join(schemes)}")
     rows = []
@@ -194,6 +200,11 @@ def compare(
         metrics_of(metric),
         tuple(_notes(compared)),
     )
+
+
+def default_reference(schemes: Sequence[str]) -> str:
+    """The scheme that the others are compared with where none is given."""
+    return REFERENCE if REFERENCE in schemes else schemes[0]
 
 
 def _notes(compared: Sequence[ComparedRun]) -> Iterator[str]:

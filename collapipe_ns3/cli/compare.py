@@ -29,8 +29,8 @@ def compare(
         typer.Option(
             metavar="papers|exchange|memory|energy|all",
             help="What to compare; repeatable. papers (unless given): each scheme as its paper has "
-            "it. exchange: all schemes with the same exchange of parameters. memory, energy: "
-            "collapipe with the memory or the energy that titanic takes.",
+            "it. exchange: all schemes with the same exchange of parameters. memory, energy: the "
+            "reference with the memory or the energy that the scheme of --budgets-of takes.",
         ),
     ] = None,
     jobs: Annotated[
@@ -44,6 +44,10 @@ def compare(
     ] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="S", help="The scheme that the others are compared with.")
+    ] = None,
+    budgets_of: Annotated[
+        str | None,
+        typer.Option(metavar="S", help="The scheme that takes them; by default titanic."),
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where everything is written.")
@@ -80,6 +84,7 @@ def compare(
             scheduler=scheduler,
             target_loss=target_loss,
             reference=reference,
+            budgets_of=budgets_of,
             out_dir=out_dir,
             fresh=fresh,
             keep_stale=keep_stale,

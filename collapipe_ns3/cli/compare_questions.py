@@ -1,14 +1,17 @@
 """The questions that `compare` answers, and the settings of the runs that answer each.
 
-Two questions are about budgets: what CollaPipe reaches with the memory or the energy that TITANIC
-takes. Their settings follow from TITANIC's runs, seed by seed.
+Two questions are about budgets: what the reference scheme reaches with the memory or the energy
+that another scheme takes. Its settings follow from that scheme's runs, seed by seed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from analysis import compare as comparing
 from analysis.load import Runs
@@ -16,12 +19,15 @@ from bridge.formats import FP32
 from collapipe_ns3.config.study import CommonExchange, StudyConfig
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem
-
-#: The scheme that budgets are taken from, and the scheme that gets them.
-MEASURED, BUDGETED = "titanic", "collapipe"
+from collapipe_ns3.schemes import SchemeFailed, UnknownScheme, settings_model
 
 #: What asks for every question.
 _ALL = "all"
+
+#: The exchange of parameters that all schemes get where the study has none.
+SAME_EXCHANGE = "training.exchange={}"
+
+_SETTING = "scheme.settings."
 
 
 class Question(StrEnum):
@@ -35,19 +41,42 @@ class Question(StrEnum):
     @property
     def of_budgets(self) -> bool:
         """Whether its runs get budgets from other runs."""
-        return self in (Question.MEMORY, Question.ENERGY)
+        return self in _BUDGETS
 
 
-#: The settings that a question makes, which the command must not make too.
-_OWN_SETTINGS: Mapping[Question, tuple[str, ...]] = {
-    Question.PAPERS: (),
-    Question.EXCHANGE: (),
-    Question.MEMORY: ("scheme.settings.memory", "scheme.settings.memory_budget_bytes"),
-    Question.ENERGY: ("scheme.settings.energy_budget_j", "scheme.settings.energy_budgets_j"),
+#: The budget that a question sets, and another setting that would be in its way.
+_BUDGETS: Mapping[Question, tuple[str, str]] = {
+    Question.MEMORY: ("memory_budget_bytes", "memory"),
+    Question.ENERGY: ("energy_budget_j", "energy_budgets_j"),
 }
 
-#: The exchange of parameters that all schemes get where the study has none.
-SAME_EXCHANGE = "training.exchange={}"
+
+@dataclass(frozen=True, slots=True)
+class Schemes:
+    """The schemes of a comparison: `reference` gets as budgets what `measured` has taken."""
+
+    names: Sequence[str]
+    reference: str
+    measured: str
+
+    @classmethod
+    def of(cls, names: Sequence[str], reference: str | None, measured: str | None) -> Self:
+        """With defaults where no reference and no measured scheme are given."""
+        reference = reference or comparing.default_reference(names)
+        return cls(names, reference, measured or comparing.BUDGETS_OF)
+
+    def problems(self, question: Question) -> Iterator[Problem]:
+        """What keeps a question about budgets from being answered."""
+        if self.measured not in self.names or self.measured == self.reference:
+            what = (
+                f"{question} compares {self.reference} with {self.measured}: expected two schemes"
+            )
+            yield Problem("--question", f"{what} of --schemes as --reference and --budgets-of")
+        setting = _BUDGETS[question][0]
+        with suppress(UnknownScheme, SchemeFailed):  # which the check of the runs reports
+            if setting not in settings_model(self.reference).model_fields:
+                what = f"{question} needs a reference with the setting {setting}"
+                yield Problem("--question", f"{what}, and {self.reference} has none")
 
 
 def asked(words: Sequence[str]) -> tuple[Question, ...]:
@@ -62,7 +91,7 @@ def asked(words: Sequence[str]) -> tuple[Question, ...]:
 
 def problems(
     questions: Sequence[Question],
-    schemes: Sequence[str],
+    schemes: Schemes,
     settings: Iterable[str],
     studies: Iterable[StudyConfig],
 ) -> Iterator[Problem]:
@@ -72,64 +101,60 @@ def problems(
     """
     given = set(settings)
     for question in questions:
-        if question.of_budgets and not {MEASURED, BUDGETED} <= set(schemes):
-            what = f"{question} compares {BUDGETED} with {MEASURED}: expected both in --schemes"
-            yield Problem("--question", what)
-        for key in _OWN_SETTINGS[question]:
-            if key in given:
-                yield Problem(
-                    "--question", f"{question} sets {key} itself: expected no other value"
-                )
+        if question.of_budgets:
+            yield from schemes.problems(question)
+            for key in given & {f"{_SETTING}{name}" for name in _BUDGETS[question]}:
+                yield Problem("--question", f"{question} sets the budget itself: expected no {key}")
     both = {Question.PAPERS, Question.EXCHANGE} <= set(questions)
     if both and any(study.training.exchange is not None for study in studies):
         what = "the study has a training.exchange, which all schemes get under both papers and "
         yield Problem("--question", f"{what}exchange: expected one of them, or a study without it")
 
 
-def heading(question: Question, study: StudyConfig, derived: Iterable[Mapping[str, float]]) -> str:
+def heading(
+    question: Question, schemes: Schemes, study: StudyConfig, budgets: Iterable[float]
+) -> str:
     """What the answer to a question compares, in a sentence.
 
-    `study` is that of one of the runs, and `derived` has the settings of each run that got budgets.
+    `study` is that of one of the runs, and `budgets` are those of the runs that got any.
     """
-    exchange = study.training.exchange
+    values, measured, exchange = sorted(budgets), schemes.measured, study.training.exchange
     if question is Question.MEMORY:
-        values = _range(derived, "scheme.settings.memory_budget_bytes", 2**-20)
         return (
-            f"{BUDGETED} with the memory that {MEASURED} takes: memory is all, and "
-            f"memory_budget_bytes the most that any device needed under {MEASURED} with the same "
-            f"seed, {values} MiB"
+            f"{schemes.reference} with the memory that {measured} takes: memory_budget_bytes is "
+            f"the most that any device needed under {measured} with the same seed, "
+            f"{_range([value / 2**20 for value in values])} MiB"
         )
     if question is Question.ENERGY:
-        values = _range(derived, "scheme.settings.energy_budget_j", 1.0)
         return (
-            f"{BUDGETED} with the energy that {MEASURED} takes: energy_budget_j is the mean energy "
-            f"of a device in a round under {MEASURED} with the same seed, {values} J, which is "
-            "kept in the mean over many rounds"
+            f"{schemes.reference} with the energy that {measured} takes: energy_budget_j is the "
+            f"mean energy of a device in a round under {measured} with the same seed, "
+            f"{_range(values)} J, which is kept in the mean over many rounds"
         )
     if exchange is not None:
         return f"all schemes with the same exchange of parameters: {_described(exchange)}"
     return "each scheme as its paper has it"
 
 
-def budgets(question: Question, run: Runs) -> dict[str, float]:
-    """The settings by which `BUDGETED` gets what a finished run of `MEASURED` took."""
+def budget(question: Question, run: Runs) -> float:
+    """What a finished run took: the bytes of any device at most, or its mean joules in a round."""
     # Targets of the loss do not matter to what is taken.
     taken = comparing.metrics(run, math.nan, math.nan, math.inf)
     if question is Question.MEMORY:
-        peak = taken["peak_device_memory_bytes"]
-        return {"scheme.settings.memory_budget_bytes": int(peak)}
+        return int(taken["peak_device_memory_bytes"])
     devices = sum(len(cluster["devices"]) for cluster in run.study["clusters"])
-    return {"scheme.settings.energy_budget_j": taken["device_energy_j"] / devices}
+    return taken["device_energy_j"] / devices
 
 
-def as_sets(question: Question, settings: Mapping[str, float]) -> list[str]:
-    """Budgets in the form that `--set` takes."""
-    memory = ["scheme.settings.memory=all"] if question is Question.MEMORY else []
-    return [*memory, *(f"{key}={value!r}" for key, value in settings.items())]
+def as_sets(question: Question, scheme: str, value: float) -> list[str]:
+    """A budget in the form that `--set` takes, and a setting by which a scheme uses all of it."""
+    sets = [f"{_SETTING}{_BUDGETS[question][0]}={value!r}"]
+    if question is Question.MEMORY and "memory" in settings_model(scheme).model_fields:
+        sets.append(f"{_SETTING}memory=all")
+    return sets
 
 
-def _range(derived: Iterable[Mapping[str, float]], key: str, scale: float) -> str:
-    values = sorted(settings[key] * scale for settings in derived)
+def _range(values: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys(f"{value:.3g}" for value in (*values[:1], *values[-1:])))
 
 
@@ -139,7 +164,5 @@ def _described(exchange: CommonExchange) -> str:
     if exchange.chunk_bytes is not None:
         chunks = f"chunks of {exchange.chunk_bytes / 1e6:g} MB"
     down, up = exchange.down.of_parameters(), exchange.up.of_parameters()
-    formats = f"{down} down and {up} up"
-    if down == up == FP32:
-        formats = str(FP32)
+    formats = str(FP32) if down == up == FP32 else f"{down} down and {up} up"
     return f"{multicast[exchange.multicast]}, {chunks}, {formats}"

@@ -23,7 +23,7 @@ from collapipe_ns3 import campaign
 from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
 from collapipe_ns3.campaign.workers import EndedRun
 from collapipe_ns3.cli import compare_questions
-from collapipe_ns3.cli.compare_questions import BUDGETED, MEASURED, SAME_EXCHANGE, Question
+from collapipe_ns3.cli.compare_questions import SAME_EXCHANGE, Question, Schemes
 from collapipe_ns3.cli.compare_view import print_comparison
 from collapipe_ns3.cli.tables import print_text
 from collapipe_ns3.cli.tensorboard import EventFiles, how_to_look
@@ -52,14 +52,17 @@ class CompareOptions:
     scheduler: str | None
     target_loss: float | None
     reference: str | None
+    budgets_of: str | None
     out_dir: Path | None
     fresh: bool
     keep_stale: bool
     tensorboard: Path | None
     as_json: bool
 
-    def scheme_names(self) -> list[str]:
-        return list(dict.fromkeys(name.strip() for name in self.schemes.split(",")))
+    def chosen(self) -> Schemes:
+        """The schemes, with the one that the others are compared with."""
+        names = list(dict.fromkeys(name.strip() for name in self.schemes.split(",")))
+        return Schemes.of(names, self.reference, self.budgets_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Executed:
 class Answer:
     """The answer to a question: its comparison, None where no run has finished, and its files.
 
-    `derived` has the budgets of each run that got them from other runs, by its name.
+    `derived` has the budget of each run that got it from another run, by its name.
     """
 
     question: Question
@@ -102,7 +105,7 @@ class Answer:
     executed: Executed
     compared: comparing.Comparison | None
     files: Sequence[Path]
-    derived: Mapping[str, Mapping[str, float]]
+    derived: Mapping[str, float]
 
 
 def compare(options: CompareOptions) -> bool:
@@ -146,17 +149,18 @@ def _plan(options: CompareOptions) -> tuple[tuple[CampaignRun, ...], tuple[Quest
     questions = parsed.pop("question")
     if "rounds" in parsed["grid"] and options.rounds is not None:
         problems.append(Problem("--grid", "expected rounds here or in --rounds, not in both"))
-    schemes, reference = options.scheme_names(), options.reference
-    if reference is not None and reference not in schemes:
-        hint = did_you_mean(reference, schemes)
-        problems.append(Problem("--reference", f"no scheme {reference!r} among them; {hint}"))
+    schemes = options.chosen()
+    for option, name in (("reference", options.reference), ("budgets-of", options.budgets_of)):
+        if name is not None and name not in schemes.names:
+            hint = did_you_mean(name, schemes.names)
+            problems.append(Problem(f"--{option}", f"no scheme {name!r} among them; {hint}"))
     if options.target_loss is not None and not math.isfinite(options.target_loss):
         problems.append(Problem("--target-loss", f"expected a number, not {options.target_loss}"))
     if options.fresh and options.keep_stale:
         problems.append(Problem("--fresh", "expected this or --keep-stale, not both"))
     try:
         runs = campaign.plan_runs(
-            options.study, options.sets, schemes=schemes, rounds=options.rounds, **parsed
+            options.study, options.sets, schemes=schemes.names, rounds=options.rounds, **parsed
         )
     except StudyError as error:
         raise StudyError(options.study, [*problems, *error.problems]) from None
@@ -182,12 +186,12 @@ def _answers(
         if question is Question.PAPERS:
             yield _answer(options, question, papers, (), {})
             continue
-        measured = papers.finished(MEASURED)
+        measured = papers.finished(options.chosen().measured)
         budgeted = _with_budgets(options, question, measured)
         executed = papers  # where nothing was measured, its failures are the answer
         if budgeted:
             executed = _executed(options, [run for run, _ in budgeted], question)
-        derived = {run.name: settings for run, settings in budgeted}
+        derived = {run.name: value for run, value in budgeted}
         yield _answer(options, question, executed, [each for _, each in measured], derived)
 
 
@@ -205,13 +209,13 @@ def _with_budgets(
     options: CompareOptions,
     question: Question,
     measured: Sequence[tuple[CampaignRun, ComparedRun]],
-) -> list[tuple[CampaignRun, Mapping[str, float]]]:
-    """A run with what each measured run took, and the settings that it got."""
-    made: list[tuple[CampaignRun, Mapping[str, float]]] = []
+) -> list[tuple[CampaignRun, float]]:
+    """A run of the reference with what each measured run took, and its budget."""
+    made, scheme = [], options.chosen().reference
     for run, compared in measured:
-        settings = compare_questions.budgets(question, compared.run)
-        sets = compare_questions.as_sets(question, settings)
-        made.append((_changed(options, run, BUDGETED, sets), settings))
+        value = compare_questions.budget(question, compared.run)
+        sets = compare_questions.as_sets(question, scheme, value)
+        made.append((_changed(options, run, scheme, sets), value))
     return made
 
 
@@ -237,7 +241,7 @@ def _executed(options: CompareOptions, runs: Sequence[CampaignRun], question: Qu
         whole = directory if directory.name not in ("", "..") else directory.resolve()
         directory = whole.with_name(f"{whole.name}-{question}")
     planned = campaign.create(options.study, tuple(runs), directory)
-    if len(compare_questions.asked(options.questions)) > 1 and not options.as_json:
+    if compare_questions.asked(options.questions) != (Question.PAPERS,):
         _print_line(f"runs for the question {question}")
     present = stale_runs.present_code(planned.runs)
     with campaign.locked(planned, options.study):
@@ -262,22 +266,23 @@ def _answer(
     question: Question,
     executed: Executed,
     baselines: Sequence[ComparedRun],
-    derived: Mapping[str, Mapping[str, float]],
+    derived: Mapping[str, float],
 ) -> Answer:
     """Compares the finished runs of a campaign, and the baselines from another one."""
     own = [] if question.of_budgets and not derived else executed.finished()
     runs = [*baselines, *(each for _, each in own)]
     study = _config(executed.campaign.runs[0])
-    heading = compare_questions.heading(question, study, derived.values())
+    schemes = options.chosen()
+    heading = compare_questions.heading(question, schemes, study, derived.values())
     if not runs:
         return Answer(question, heading, executed, None, (), derived)
-    reference = BUDGETED if question.of_budgets else options.reference
+    reference = schemes.reference if question.of_budgets else options.reference
     try:
         compared = comparing.compare(runs, reference, options.target_loss)
     except ValueError as error:
         raise StudyError(options.study, [Problem("--reference", str(error))]) from None
-    schemes = dict.fromkeys(comparing.scheme_of(each.run) for each in runs)
-    title = f"{study.name}: {', '.join(schemes)}"
+    names = dict.fromkeys(comparing.scheme_of(each.run) for each in runs)
+    title = f"{study.name}: {', '.join(names)}"
     try:
         files = comparison_files.write(
             compared, executed.campaign.directory, title, heading, _command()
