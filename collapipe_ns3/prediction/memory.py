@@ -6,7 +6,8 @@ DSSRA bounds the blocks of a device by the same costs, as arrays (`dssra.segment
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
@@ -14,9 +15,12 @@ from collapipe_ns3.costs.workload import held_bytes
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, micro_batch_sizes
+from collapipe_ns3.references import kept_bytes as kept_by_formats
 from collapipe_ns3.schedule import Action, ActionKind, schedule_of
 
 _MIB = 2**20
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 def most_kept(actions: Sequence[Action], sizes: Sequence[int]) -> int:
@@ -70,21 +74,33 @@ def predict_whole_model(observation: Observation, sequences: int) -> int:
 def memory_problems(plan: RoundPlan, observation: Observation) -> Iterator[tuple[str, str]]:
     """(cluster, message) for each device that lacks memory for its part of a valid plan.
 
-    Every sequence is counted with the length of the task's longest.
+    Every sequence is counted with the length of the task's longest. Devices also keep what the
+    formats of the exchange need: the references of differences, and error memories.
     """
+    ways = plan.routing(observation.references).ways()
+    kept: dict[int, Counter[str]] = {}
+    for pipeline, nodes in kept_by_formats(ways, observation.model.units_bytes).items():
+        kept.setdefault(pipeline.cluster, Counter()).update(nodes)
     for cluster in plan.clusters:
-        for message in cluster_memory_problems(cluster, observation):
+        own = kept.get(cluster.cluster, _NOTHING)
+        for message in cluster_memory_problems(cluster, observation, own):
             yield f"cluster {cluster.cluster}", message
 
 
-def cluster_memory_problems(cluster: ClusterPlan, observation: Observation) -> Iterator[str]:
-    """`memory_problems` of one cluster: a message for each device that lacks memory."""
+def cluster_memory_problems(
+    cluster: ClusterPlan, observation: Observation, kept_bytes: Mapping[str, int] = _NOTHING
+) -> Iterator[str]:
+    """`memory_problems` of one cluster: a message for each device that lacks memory.
+
+    `kept_bytes` is what its nodes keep because of the formats of the exchange.
+    """
     needs: Counter[str] = Counter()
     sizes = cluster.sequences(observation.batch_size)
     for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
         batch = observation.model.longest_shape(size)
         needs.update(predict_memory(observation.model, pipeline, batch, observation.optimizer))
-    for device, needed in needs.items():
+    for device, trained in needs.items():
+        needed = trained + kept_bytes.get(device, 0)
         has = observation.profiles[device].memory_bytes
         if needed > has:
             yield f"{device} needs {needed / _MIB:.1f} MiB and has {has / _MIB:.1f} MiB"

@@ -1,7 +1,8 @@
 """Replays one round of a run alone, with the same network, plan, transfers and computations.
 
 When something is sent depends on sizes, never on the values of tensors. So the model may have its
-initial values, and of earlier rounds only the sizes and places of optimizer states are restored.
+initial values, and of earlier rounds only the sizes and places of optimizer states are restored,
+and which nodes hold the references of parameters.
 Transfers and computations are therefore those of the run, bit for bit, while losses are not.
 """
 
@@ -15,7 +16,9 @@ import pandas as pd
 import torch
 
 from bridge.compute import TorchThread
+from collapipe_ns3.engine.parameters import unit_parameters
 from collapipe_ns3.engine.stage_worker import workers
+from collapipe_ns3.exchange import PipelineId
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
@@ -78,8 +81,9 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     run.next_round = number
     run.traces = traces
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
-    for earlier, _ in plans[:number]:
+    for before, (earlier, _) in enumerate(plans[:number]):
         _leave_states(run, earlier)
+        _leave_references(run, earlier, read_round(there, "pipelines", before))
     plan, sounded = plans[number]
     with TorchThread() as thread:
         episode = run.execute(lambda links, sounding_j: plan, sounded, thread)
@@ -125,6 +129,25 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
                             parameter.grad = torch.zeros_like(parameter)
                         unit.optimizer.step()
                         unit.optimizer.zero_grad()
+
+
+def _leave_references(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
+    """Leaves nodes with the references that they hold after a round of this plan.
+
+    `pipelines` are the rows of the round, which say what failed.
+    """
+    kept = run.state.kept
+    routing = plan.routing(kept.references)
+    if routing.exact and not kept.references.all:
+        return
+    failed = pipelines[pipelines["fate"] == "failed"]
+    places = failed[["cluster", "pipeline"]].itertuples(index=False)
+    kept.references = routing.after(plan.round, {PipelineId(*place) for place in places})
+    model, names = run.state.model.averaged(), unit_parameters(run.state.model)
+    kept.parameters = {
+        (each.unit, each.format): {name: model[name].clone() for name in names[each.unit]}
+        for each in kept.references.all
+    }
 
 
 def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:

@@ -6,57 +6,15 @@ import dataclasses
 import io
 
 import lab
+import scheming
 import torch
+from format_rounds import INT8, MODEL, TOP_K, plan, run, sent
 
-from bridge.formats import FP32, ParameterFormat
-from collapipe_ns3.arrangement import Arrangement, Group, arranged
-from collapipe_ns3.engine.state import TrainingState
+from bridge.formats import FP32
+from collapipe_ns3.arrangement import Arrangement, arranged
 from collapipe_ns3.exchange import Blocks, Units
-from collapipe_ns3.outcome import RoundOutcome
-from collapipe_ns3.plan import ClusterPlan, RoundPlan, validate
+from collapipe_ns3.prediction.memory import memory_problems, predict_memory
 from collapipe_ns3.references import References
-from collapipe_ns3.schedule import SCHEDULES
-
-INT8 = ParameterFormat("int8", difference=True)
-TOP_K = ParameterFormat("fp16", difference=True, largest=0.25)
-SHARES = (0.5, 0.5)
-MODEL = Units(embedding=True, blocks=(Blocks(0, 3),))
-
-
-def plan(
-    round: int, down: ParameterFormat = INT8, up: ParameterFormat = TOP_K, swapped: bool = False
-) -> RoundPlan:
-    """Two clusters, each served on its own; the second may put its blocks on its other device."""
-    pipes = [lab.pipeline(0, (2, 2), 2, "gpipe"), lab.pipeline(1, (4,), 2, "gpipe")]
-    if swapped:
-        (stage,) = pipes[1].stages
-        pipes[1] = dataclasses.replace(
-            pipes[1], stages=(dataclasses.replace(stage, device="c1.d1"),)
-        )
-    made = RoundPlan(round, "test", tuple(ClusterPlan(n, (p,)) for n, p in enumerate(pipes)))
-    groups = (Group((0,), down), Group((1,), down))
-    made = made.arranged_by(Arrangement(groups, uploads={0: up, 1: up}))
-    validate(
-        made,
-        devices=(("c0.d0", "c0.d1"), ("c1.d0", "c1.d1")),
-        blocks=4,
-        batch_size=12,
-        schedules=tuple(SCHEDULES),
-    )
-    return made
-
-
-def sent(outcome: RoundOutcome) -> dict[tuple[str, str], int]:
-    """Bytes of parameters over each hop; optimizer states follow them."""
-    sizes: dict[tuple[str, str], int] = {}
-    for each in outcome.deliveries:
-        if each.kind in ("model", "parameters"):
-            sizes.setdefault((each.src, each.dst), each.size_bytes)
-    return sizes
-
-
-def run(plans: list[RoundPlan], state: TrainingState) -> list[RoundOutcome]:
-    return lab.run_rounds(plans, state, shares=SHARES, local_steps=2)
 
 
 def test_the_model_travels_whole_once_and_then_as_differences() -> None:
@@ -71,18 +29,6 @@ def test_the_model_travels_whole_once_and_then_as_differences() -> None:
     assert sent(first)["c0.d1", "c0.cu"] == sent(second)["c0.d1", "c0.cu"] == size(half, TOP_K)
     assert sent(second)["c1.cu", "bs"] == size(MODEL, TOP_K)
     assert size(MODEL, INT8) < size(MODEL) / 2
-
-
-def test_a_block_that_moves_goes_whole_to_its_new_device() -> None:
-    state = lab.fresh(lab.adamw)
-    *_, third = run([plan(0), plan(1), plan(2, swapped=True)], state)
-    size = lab.COSTS.units_bytes
-    blocks = Units(blocks=(Blocks(0, 3),))
-    assert sent(third)["c1.cu", "c1.d1"] == size(blocks)
-    assert sent(third)["bs", "c1.cu"] == size(blocks) + size(Units(embedding=True), INT8)
-    assert sent(third)["bs", "c0.cu"] == size(MODEL, INT8)
-    dropped = {(e.cluster, e.unit) for e in third.encodings if e.dropped_error}
-    assert dropped == {(1, f"block {n}") for n in range(4)}
 
 
 def test_the_sizes_of_tables_are_those_on_the_air() -> None:
@@ -154,3 +100,18 @@ def test_the_default_arrangement_is_that_of_no_exchange() -> None:
     assert made.effective_exchange() == made.exchange
     without = dataclasses.replace(made, exchange=None)
     assert without.effective_exchange() == arranged(made.placements(), Arrangement())
+
+
+def test_a_plan_whose_references_do_not_fit_is_refused() -> None:
+    """Memory is predicted as it is charged, and just enough for fp32 is too little."""
+    seen, made = scheming.observation([2, 2], 4), plan(0)
+    exact = dataclasses.replace(made, exchange=None)
+    pipes = [cluster.pipelines[0] for cluster in exact.clusters]
+    shape = seen.model.longest_shape(12)
+    needed = predict_memory(seen.model, pipes[0], shape, seen.optimizer)["c0.d1"]
+    block = seen.model.blocks[0].parameter_bytes
+    for spare, fits in ((0, False), (4 * block - 1, False), (4 * block, True)):
+        changed = {"c0.d1": {"memory_bytes": needed + spare}}
+        few = scheming.observation([2, 2], 4, changed=changed)
+        assert list(memory_problems(exact, few)) == []
+        assert (list(memory_problems(made, few)) == []) is fits
