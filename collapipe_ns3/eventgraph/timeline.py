@@ -7,7 +7,7 @@ engine agree to the nanosecond.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -18,8 +18,17 @@ from collapipe_ns3.costs.parts import Message, PartCosts
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Claim, EventGraph, Execution, Hold, execute
 from collapipe_ns3.eventgraph.slots import Lane
-from collapipe_ns3.exchange import Arrival, Leg, Legs, PipelineId, StateMove, phase_ends_ns
-from collapipe_ns3.nodes import SERVER, control_unit, route
+from collapipe_ns3.exchange import (
+    Arrival,
+    Leg,
+    Legs,
+    PipelineId,
+    StateMove,
+    Trained,
+    overlap_ns,
+    phase_ends_ns,
+)
+from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
 from collapipe_ns3.phases import Phase, durations_ns
 from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
 from collapipe_ns3.references import NO_REFERENCES, References, ShipmentSizes
@@ -87,11 +96,15 @@ Name = tuple[str, str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class PipelineTimes:
-    """When the phases and the training steps of one pipeline ended, in ns after the round began."""
+    """When the phases and the training steps of one pipeline ended, in ns after the round began.
+
+    `overlap_ns` is how long any of its parameters were on their way during its training steps.
+    """
 
     cluster: int
     ends_ns: Mapping[Phase, int]
     steps_ns: tuple[int, ...]
+    overlap_ns: int = 0
 
     @property
     def phases_ns(self) -> dict[Phase, int]:
@@ -145,7 +158,7 @@ def build_timeline(
         sizes = cluster.sequences(work.batch_size)
         for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
             jobs.append(made.job(PipelineId(cluster.cluster, index), pipeline, size))
-    made.join({job.id: job for job in jobs})
+    made.join(jobs)
     flops = 2 * len(jobs) * work.model_parameters
     made.compute(SERVER, -1, "aggregate", flops, [task for job in jobs for task in made.ends(job)])
     done = execute(made.graph)
@@ -160,13 +173,17 @@ def build_timeline(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A pipeline in the graph: its legs, and the tasks with which its training begins and ends."""
+    """A pipeline in the graph: its nodes, and the tasks with which its training begins and ends.
+
+    There is a task in `begins` for each stage with which its first step begins, one in `steps` for
+    the end of each step, and one in `optimizers` for the last optimizer step of each stage.
+    """
 
     id: PipelineId
-    first: str  # the node of its first stage
-    legs: Sequence[Leg]
-    begin: int
+    nodes: Sequence[str]
+    begins: Sequence[int]
     steps: Sequence[int]
+    optimizers: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -178,7 +195,9 @@ class _RoundGraph:
     legs: Legs
     graph: EventGraph = field(default_factory=EventGraph)
     names: list[Name | None] = field(default_factory=list)
-    sent: dict[int, tuple[int, int]] = field(default_factory=dict)  # first and last task of a leg
+    first: dict[int, int] = field(default_factory=dict)  # the first task of each leg
+    arrivals: dict[Arrival, int] = field(default_factory=dict)
+    trained: dict[Trained, list[int]] = field(default_factory=dict)
 
     def wait(self, after: Sequence[int]) -> int:
         """A task that ends when all of these have ended."""
@@ -208,24 +227,27 @@ class _RoundGraph:
             return self.wait(after)
         task = -1
         for src, dst in pairwise(route):
-            (task,) = self.hop(src, {dst: cluster}, size, what, after, bulk=bulk)
+            (task,) = self.hop(src, (dst,), size, cluster, what, after, bulk=bulk)
             after = [task]
         return task
 
     def hop(
         self,
         src: str,
-        receivers: Mapping[str, int],
+        receivers: tuple[str, ...],
         size: int,
+        cluster: int,
         what: str,
         after: Sequence[int],
         *,
         bulk: bool,
     ) -> list[int]:
-        """A transfer over one hop to these receivers, of these clusters; each one's arrival."""
-        transfer = self.costs.hop_transfer(src, tuple(receivers), size, bulk)
+        """A transfer over one hop; its arrival at each receiver."""
+        transfer = self.costs.hop_transfer(src, receivers, size, bulk)
         first_ns, *others_ns = transfer.latencies_ns
-        self.names += [(src, dst, cluster, what) for dst, cluster in receivers.items()]
+        for dst in receivers:  # a multicast may be for several clusters
+            whose = cluster if len(receivers) == 1 else cluster_of(dst)
+            self.names.append((src, dst, whose, what))
         task = self.graph.add(
             after,
             hold_ns=transfer.hold_ns,
@@ -239,77 +261,108 @@ class _RoundGraph:
     def job(self, id: PipelineId, pipeline: Pipeline, sequences: int) -> _Job:
         """Adds everything that a pipeline does in a round; its legs do not wait for anything yet.
 
-        Tasks are in the order of the phases.
+        Tasks are in the order of the phases. A leg for several pipelines is added with the first.
         """
-        cluster, legs = id.cluster, self.legs.of(id)
-        for leg in legs:
+        own = [leg for leg in self.legs.all if id in leg.pipelines and leg.number not in self.first]
+        for leg in own:
             if leg.phase is Phase.BROADCAST:
                 self.add_leg(leg)
-        begin = self.wait([])
-        steps = self.steps(cluster, pipeline, sequences, begin)
-        for leg in legs:
+        job = self.steps(id, pipeline, sequences, self.wait([]))
+        for leg in own:
             if leg.phase is not Phase.BROADCAST:
                 self.add_leg(leg)
-        return _Job(id, self.nodes(cluster, pipeline)[0], legs, begin, steps)
+        return job
 
     def add_leg(self, leg: Leg) -> None:
         """The transfers of a leg; of no bytes, none."""
-        first = len(self.graph)
-        if leg.size_bytes:
-            last = self.send(leg.route, leg.size_bytes, leg.pipelines[0].cluster, leg.kind, [])
+        self.first[leg.number] = len(self.graph)
+        if not leg.size_bytes:
+            tasks = [self.wait([])] * len(leg.receivers)
         else:
-            last = self.wait([])
-        self.sent[leg.number] = (first, last)
+            size, cluster = leg.size_bytes, leg.pipelines[0].cluster
+            if len(leg.receivers) == 1:
+                tasks = [self.send(leg.route, size, cluster, leg.kind, [])]
+            else:
+                tasks = self.hop(leg.src, leg.receivers, size, cluster, leg.kind, [], bulk=True)
+        for node, task in zip(leg.receivers, tasks, strict=True):
+            self.arrivals[Arrival(leg.number, node)] = task
 
-    def join(self, jobs: Mapping[PipelineId, _Job]) -> None:
+    def join(self, jobs: Sequence[_Job]) -> None:
         """Has every leg wait for others, and the training of each pipeline for its legs.
 
         What waits for the same leg is requested in the order in which it is linked here.
         """
-        for job in jobs.values():
-            for leg in job.legs:
-                first, _ = self.sent[leg.number]
-                for what in leg.after:
-                    if isinstance(what, Arrival):
-                        self.graph.link(self.sent[what.leg][1], first)
-                    else:
-                        self.graph.link(jobs[what.pipeline].steps[-1], first)
-        for job in jobs.values():
-            for leg in job.legs:
-                if leg.phase is Phase.BROADCAST:
-                    self.graph.link(self.sent[leg.number][1], job.begin)
+        for job in jobs:
+            self.trained[Trained(job.id)] = [job.steps[-1]]
+            for node, task in zip(job.nodes, job.optimizers, strict=True):
+                self.trained.setdefault(Trained(job.id, node), []).append(task)
+        for leg in self.legs.all:
+            for task in self.before(leg):
+                self.graph.link(task, self.first[leg.number])
+        for job in jobs:
+            for begin, node in dict(zip(job.begins, job.nodes, strict=True)).items():
+                for arrival in self.legs.needed[job.id, node]:
+                    self.graph.link(self.arrivals[arrival], begin)
+
+    def before(self, leg: Leg) -> Iterator[int]:
+        """The tasks that have ended when a leg begins."""
+        for what in leg.after:
+            yield from [self.arrivals[what]] if isinstance(what, Arrival) else self.trained[what]
 
     def ends(self, job: _Job) -> list[int]:
         """The tasks that have all ended when a pipeline has."""
-        return [job.steps[-1], *(self.sent[leg.number][1] for leg in job.legs)]
+        return [job.steps[-1], *(self.arrivals[each] for each in self.legs.arrivals[job.id])]
 
     def times(self, job: _Job, end_ns: Sequence[int]) -> PipelineTimes:
         """The times of a pipeline, given when each task of the graph ends."""
-        arrived_ns = {a: end_ns[self.sent[a.leg][1]] for a in self.legs.arrivals[job.id]}
+        begun_ns = {
+            leg.number: max((end_ns[task] for task in self.before(leg)), default=0)
+            for leg in self.legs.of(job.id)
+        }
+        own = self.legs.arrivals[job.id]
+        arrived_ns = {each: end_ns[self.arrivals[each]] for each in own}
         steps_ns = tuple(end_ns[task] for task in job.steps)
-        ends_ns = phase_ends_ns(self.legs, job.id, job.first, arrived_ns, 0, steps_ns[-1])
-        return PipelineTimes(job.id.cluster, ends_ns, steps_ns)
+        ends_ns = phase_ends_ns(self.legs, job.id, job.nodes[0], arrived_ns, 0, steps_ns[-1])
+        overlapping_ns = overlap_ns(self.legs, job.id, begun_ns, arrived_ns, ends_ns)
+        return PipelineTimes(job.id.cluster, ends_ns, steps_ns, overlapping_ns)
 
-    def steps(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
-        """The ends of all local steps, each of which is a copy of the first."""
+    def steps(self, id: PipelineId, pipeline: Pipeline, sequences: int, begin: int) -> _Job:
+        """All local steps, each of which is a copy of the first.
+
+        In a streamed exchange each stage begins on its own; otherwise `begin` is for all of them.
+        """
+        nodes = self.nodes(id.cluster, pipeline)
         first = len(self.graph)
-        ends = [self.wait(self.step(cluster, pipeline, sequences, begin))]
+        begins = [begin] * len(nodes)
+        if self.legs.streamed:
+            begins = [self.wait([begin]) for _ in nodes]
+        optimizers = self.step(id.cluster, pipeline, nodes, sequences, begins)
+        ends = [self.wait(optimizers)]
         for _ in range(self.work.local_steps - 1):
             names = self.names[first : ends[-1] + 1]
+            shift = ends[-1] + 1 - first
             first, last = len(self.graph), self.graph.repeat(begin, first, ends[-1])
             self.names += names
             begin = ends[-1]
             ends.append(last)
-        return ends
+            optimizers = [task + shift for task in optimizers]
+        return _Job(id, nodes, begins, ends, optimizers)
 
-    def step(self, cluster: int, pipeline: Pipeline, sequences: int, begin: int) -> list[int]:
+    def step(
+        self,
+        cluster: int,
+        pipeline: Pipeline,
+        nodes: Sequence[str],
+        sequences: int,
+        begins: Sequence[int],
+    ) -> list[int]:
         """The optimizer steps that end a training step, after all that comes before them."""
         work = self.work
-        nodes, parts = self.nodes(cluster, pipeline), work.model.stages(pipeline)
+        parts = work.model.stages(pipeline)
         local_head = work.model.local_head is not None
         sizes = micro_batch_sizes(sequences, pipeline.micro_batches)
         shapes = [work.shape(size) for size in sizes]
-        previous = [begin] * len(nodes)
+        previous = list(begins)
         sent: dict[Action, int] = {}
         wanted: list[tuple[Action, int]] = []
         for stage, actions in enumerate(

@@ -10,12 +10,29 @@ import lab
 from bridge.compute import duration_ns
 from bridge.fixed import Link
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.eventgraph.graph import Hold
 from collapipe_ns3.eventgraph.timeline import HopTransfer, Timeline
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 
 Pair = tuple[str, str]
+
+
+def workload(
+    cluster: int, local_steps: int, optimizer: str = "sgd", local_head: bool = False
+) -> Workload:
+    """The lab's workload on the batch that this cluster draws in every round alike."""
+    batch = next(lab.batches(cluster, 0))
+    return Workload.of(
+        lab.LOCAL_COSTS if local_head else lab.COSTS,
+        batch_size=12,
+        local_steps=local_steps,
+        optimizer=OPTIMIZERS[optimizer],
+        source_length=batch.inputs[0].shape[1],
+        target_length=batch.labels[0].shape[1],
+    )
 
 
 @dataclass(frozen=True)

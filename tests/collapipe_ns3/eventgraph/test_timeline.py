@@ -12,7 +12,7 @@ import tied_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from relative_bias import RelativeBias
-from timelines import LabCosts, Pair, agree
+from timelines import LabCosts, Pair, agree, workload
 
 from bridge.fixed import Link
 from collapipe_ns3.costs.measured import measure_parts
@@ -25,21 +25,6 @@ from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
-
-
-def workload(
-    cluster: int, local_steps: int, optimizer: str = "sgd", local_head: bool = False
-) -> Workload:
-    """The lab's workload on the batch that this cluster draws in every round alike."""
-    batch = next(lab.batches(cluster, 0))
-    return Workload.of(
-        lab.LOCAL_COSTS if local_head else lab.COSTS,
-        batch_size=12,
-        local_steps=local_steps,
-        optimizer=OPTIMIZERS[optimizer],
-        source_length=batch.inputs[0].shape[1],
-        target_length=batch.labels[0].shape[1],
-    )
 
 
 def predicted(
