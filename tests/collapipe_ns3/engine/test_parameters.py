@@ -219,6 +219,14 @@ def test_nodes_are_charged_for_what_they_keep() -> None:
     assert "bs" not in sizes
 
 
+def test_nodes_that_sit_out_are_charged_for_what_they_still_hold() -> None:
+    kept = Kept()
+    rounds(kept, 1, INT8, TOP_K, moved)
+    one, embedding = lab.COSTS.blocks[0].parameter_bytes, lab.COSTS.first.parameter_bytes
+    sizes = exchange(kept, 1, FP32, FP32, BOTH[:1]).kept_bytes()
+    assert sizes == {"c1.d0": 2 * 2 * one, "c1.d1": 2 * 2 * one, control_unit(1): 2 * embedding}
+
+
 def test_copies_of_tied_parameters_stay_equal() -> None:
     one, two = (Units(blocks=(Blocks(n, n),)) for n in range(2))
     units = {control_unit(0): Units(embedding=True), "c0.d0": one, "c0.d1": two}

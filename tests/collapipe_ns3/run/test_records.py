@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from run_checks import belong
 from bridge.network import TransferKind
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.nodes import Role
-from collapipe_ns3.outcome import RoundOutcome, TransferLabel, WorkItem
+from collapipe_ns3.outcome import ParameterEncoding, RoundOutcome, TransferLabel, WorkItem
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
 from collapipe_ns3.run.records import NodeRecords, RoundRecord
 from collapipe_ns3.topology.node_facts import NodeFacts
@@ -37,6 +38,8 @@ PROMISED = {
     "links": "round, src, dst, gain_db, interference_dbm_hz, sinr_db, goodput_bps, loss, age_s",
     "devices": "round, device, cluster, blocks, peak_memory_bytes, compute_energy_j, "
     "radio_energy_j, energy_queue, tx_energy_j, rx_energy_j",
+    "encodings": "round, cluster, pipeline, direction, unit, format, whole, bytes, distortion, "
+    "norm_sq, dropped_error",
     "nodes": "round, node, role, cluster, profile, x_m, y_m, z_m, end_x_m, end_y_m, end_z_m, "
     "station, memory_limit_bytes, energy_budget_j",
 }
@@ -52,7 +55,11 @@ PLAN = lab.one_cluster((2, 2), 2)
 
 @pytest.fixture(scope="module")
 def outcome() -> RoundOutcome:
-    return lab.run_one(PLAN)
+    rows = (
+        ParameterEncoding(0, 0, "down", "block 0", "int8 differences", True, 100, 0.0, 0.0),
+        ParameterEncoding(0, 0, "up", "block 0", "bf16", False, 50, 1e-6, 2.0, True),
+    )
+    return dataclasses.replace(lab.run_one(PLAN), encodings=rows)
 
 
 def record(outcome: RoundOutcome, number: int = 0, start_ns: int = 0) -> RoundRecord:
@@ -86,6 +93,7 @@ def test_a_table_has_the_promised_columns_and_a_row_for_each_thing(
         "transfers": len(outcome.deliveries),
         "links": len(outcome.links),
         "devices": len(outcome.devices),
+        "encodings": 2,
         "nodes": len(FACTS),
     }
     assert len(frame) == rows[table] > 0
