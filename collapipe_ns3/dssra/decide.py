@@ -130,24 +130,30 @@ def _descents(problem: PlanningProblem) -> list[Descent]:
     found = _descents_by_bands(problem)
     if problem.settings.exchange == "star":
         return found
-    streamed = _streamed(problem, found[0].planned.state.segments)
+    streamed = _streamed(problem, found[0])
     place = 0 if streamed.total < found[0].total else 1
     return [*found[:place], streamed, *found[place:]]
 
 
-def _streamed(problem: PlanningProblem, start: Segments) -> Descent:
-    """The descent for the streamed exchange, from the segments that are best without.
+def _streamed(problem: PlanningProblem, star: Descent) -> Descent:
+    """The descent for the streamed exchange, from the segments that are best without: `star`.
 
-    Links that share their bands are never idle while any of them has a chunk to send. So they are
-    given bandwidths only where all have to be.
+    It is for the better of two ways to use the bands: that of `star`, and, where it is allowed,
+    sharing all, as only then a multicast has a band, and a link is never idle that has a chunk to
+    send.
     """
-    bands = "divided" if problem.settings.bands == "divided" else "shared"
-    variant = problem.with_bands(bands)
-    variant = variant.with_form(exchanges.streamed(variant))
-    planned = optimise(variant.objective, problem.settings.most_sweeps, start)
-    variant = exchanges.with_best_groups(variant, planned.state)
+    start = star.planned.state.segments
+    ways = [star.bands] if problem.settings.bands == "divided" else ["shared", star.bands]
+    found: list[Descent] = []
+    for bands in dict.fromkeys(ways):
+        variant = problem.with_bands(bands)
+        variant = variant.with_form(exchanges.streamed(variant))
+        found.append(Descent(bands, variant, optimise(variant.objective, 0, start)))
+    best = min(found, key=attrgetter("total"))
+    planned = optimise(best.problem.objective, problem.settings.most_sweeps, start)
+    variant = exchanges.with_best_groups(best.problem, planned.state)
     worth = value(variant.objective, planned.state)
-    return Descent(bands, variant, replace(planned, value=worth))
+    return Descent(best.bands, variant, replace(planned, value=worth))
 
 
 def _descents_by_bands(problem: PlanningProblem) -> list[Descent]:
