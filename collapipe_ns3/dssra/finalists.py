@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collapipe_ns3.dssra.forecast import graph_tasks, last_step_s, simulated_steps
-from collapipe_ns3.dssra.objective import State, Value, best_choice, mixed, same, value
+from collapipe_ns3.dssra.objective import (
+    Objective,
+    State,
+    Value,
+    best_choice,
+    mixed,
+    same,
+    value,
+)
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
@@ -25,14 +33,16 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import SecondsPerByte
-from collapipe_ns3.prediction.round_time import STAR, ExchangeForm, round_end_s, streamed_ends
-from collapipe_ns3.prediction.streaming import Stream
+from collapipe_ns3.prediction.round_time import STAR, ExchangeForm, round_end_s, uploaded_s
 from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
 #: Candidates are compared by event graphs of one training step with at most so many tasks in all,
 #: or of two where any of them is streamed; the rest are left out.
 _MOST_TASKS = 3_000
 _MOST_TASKS_STREAMED = 10_000
+
+#: Event graphs of candidates have chunks of so many times the size: they take long to execute.
+_COARSER = 4
 
 #: In up to so many clusters, candidates in which one cluster alone stays as it was are tried.
 _FEW = 3
@@ -157,7 +167,7 @@ def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
 
 
 def _graph_tasks(candidate: Candidate) -> int:
-    """About how many tasks the candidate's event graph has."""
+    """About how many tasks the candidate's event graph has, at most."""
     objective = candidate.problem.objective
     return graph_tasks(objective, candidate.state, simulated_steps(objective))
 
@@ -257,19 +267,21 @@ def _graph_ends_s(candidate: Candidate) -> Array:
     Raises `TooManyEvents`.
     """
     problem, state = candidate.problem, candidate.state
-    steps = simulated_steps(problem.objective)
-    once = replace(problem.work, local_steps=steps)
+    form = problem.objective.form
+    if form.chunk_bytes is not None:
+        problem = problem.with_form(replace(form, chunk_bytes=_COARSER * form.chunk_bytes))
+    work = replace(problem.work, local_steps=simulated_steps(problem.objective))
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
     plan = replace(plan, exchange=problem.exchange(plan))
-    made = predict_timeline(plan, problem.devices, problem.fleet, once, state.radio)
+    made = predict_timeline(plan, problem.devices, problem.fleet, work, state.radio)
     pipelines = problem.pipelines(state.segments)
-    ends_s = np.zeros(problem.fleet.clusters)
     ratios = [
         cautious_ratio(problem.memory.tried, times.cluster, pipelines[times.cluster])
         for times in made.pipelines
     ]
     if problem.objective.form.streamed:
-        return _streamed_ends_s(candidate, made, steps, np.array(ratios))
+        return _streamed_ends_s(candidate, problem.objective, made, np.array(ratios))
+    ends_s = np.zeros(problem.fleet.clusters)
     for row, (times, ratio) in enumerate(zip(made.pipelines, ratios, strict=True)):
         step_s = times.phases_ns[Phase.PIPELINE] / 1e9
         trained_s = problem.work.local_steps * step_s * ratio
@@ -277,23 +289,29 @@ def _graph_ends_s(candidate: Candidate) -> Array:
     return ends_s
 
 
-def _streamed_ends_s(candidate: Candidate, made: Timeline, steps: int, ratios: Array) -> Array:
-    """When each cluster's upload ends if all training steps are taken, (P,).
+def _streamed_ends_s(
+    candidate: Candidate, coarser: Objective, made: Timeline, ratios: Array
+) -> Array:
+    """When each cluster's upload ends with all training steps and the chunks of the plan, (P,).
 
-    `made` has the first `steps` of them, as long as predicted. Uploads share the uplink: by how
-    much further steps delay them is taken from the closed form.
+    `made` has the first steps, as long as predicted, and the chunks of the objective `coarser`. By
+    how much the others delay uploads, which share the uplink, and by how much smaller chunks are
+    earlier, is taken from the closed forms.
     """
-    objective = candidate.problem.objective
-    assert objective.form.chunk_bytes is not None
-    costs = value(objective, candidate.state).costs
-    stream = Stream(objective.fleet, objective.work, costs, objective.form.chunk_bytes)
-    step_s = np.array([last_step_s(times) for times in made.pipelines]) if steps > 1 else costs.step
+    fine, coarse = (
+        value(objective, candidate.state) for objective in (candidate.problem.objective, coarser)
+    )
+    steps = len(made.pipelines[0].steps_ns)
+    last_s = np.array([last_step_s(times) for times in made.pipelines])
+    step_s = last_s if steps > 1 else fine.costs.step
     trained, ends_s = (
         np.array([times.ends_ns[phase] / 1e9 for times in made.pipelines])
         for phase in (Phase.PIPELINE, Phase.UPLOAD)
     )
-    later = trained + (objective.work.local_steps * ratios - steps) * step_s
-    (_, before), (_, after) = (streamed_ends(stream, each) for each in (trained, later))
+    further = (coarser.work.local_steps * ratios - steps) * step_s
+    finished = trained + further + fine.ends.trained - coarse.ends.trained
+    before = uploaded_s(coarser.fleet, coarser.work, coarse.costs, coarser.form, trained)
+    after = uploaded_s(coarser.fleet, coarser.work, fine.costs, candidate.descent.form, finished)
     ends: Array = ends_s + after - before
     return ends
 

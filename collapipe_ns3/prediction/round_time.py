@@ -69,8 +69,10 @@ def phase_ends(
         stream = Stream(fleet, work, costs, form.chunk_bytes)
         first, placed = stream.placed(begin, down)
         trained = stream.trained(first, placed)
-        gathered, up = streamed_ends(stream, trained)
-        return PhaseEnds(down + links.downlink.latency, first, trained, gathered, up)
+        gathered = stream.gathered(trained)
+        back = np.maximum(gathered.max(-1), trained)
+        up = _uploaded_s(stream, trained, gathered)
+        return PhaseEnds(down + links.downlink.latency, first, trained, back, up)
     down = down + links.downlink.latency
     begun = _ended(down, costs.distribute, media, links.sidelink.shared)
     trained = begun + work.local_steps * costs.step
@@ -79,17 +81,21 @@ def phase_ends(
     return PhaseEnds(down, begun, trained, gathered, up)
 
 
-def streamed_ends(stream: Stream, trained: Array) -> tuple[Array, Array]:
-    """When all segments are gathered and when they are uploaded, given when clusters have trained.
+def uploaded_s(
+    fleet: Fleet, work: Workload, costs: RoundCosts, form: ExchangeForm, trained: Array
+) -> Array:
+    """When each cluster's upload ends in a streamed exchange, given when it has trained, (P,)."""
+    if form.chunk_bytes is None:
+        raise ValueError("expected a streamed exchange")
+    stream = Stream(fleet, work, costs, form.chunk_bytes)
+    return _uploaded_s(stream, trained, stream.gathered(trained))
 
-    All are seconds after the round's start, (P,).
-    """
+
+def _uploaded_s(stream: Stream, trained: Array, gathered: Array) -> Array:
     hold, links = stream.costs.upload, stream.fleet.links.uplink
-    gathered = stream.gathered(trained)
     ready, alone = stream.uploads(trained, gathered)
     together = _ended(ready, hold, np.zeros(len(hold), dtype=np.intp), links.shared)
-    up = np.maximum(together, alone) + links.latency
-    return np.maximum(gathered.max(-1), trained), up
+    return np.maximum(together, alone) + links.latency
 
 
 def downloads(fleet: Fleet, holds: Array, form: ExchangeForm) -> tuple[Array, Array]:

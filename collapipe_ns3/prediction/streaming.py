@@ -57,7 +57,10 @@ class Stream:
         after = total - parts.size.sum(-1)[:, None] + parts.size.cumsum(-1)
         coming = (begin + latency_s)[:, None] + span[:, None] * (after - parts.size) / total
         come = (begin + latency_s)[:, None] + span[:, None] * after / total
-        first = begin + latency_s + span * (1 - parts.size.sum(-1) / total)
+        ahead = np.minimum(
+            np.ceil((total - parts.size.sum(-1)) / self.chunk_bytes) * self.chunk_bytes, total
+        )
+        first = begin + latency_s + span * ahead / total
         filled = span[:, None] * np.minimum(self.chunk_bytes, parts.size) / total
         out, ended = self._crowded(parts.out), np.zeros_like(come)
         busy = np.zeros(len(down))
