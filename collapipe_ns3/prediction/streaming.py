@@ -99,14 +99,17 @@ class Stream:
         The latter is its end if no other cluster uploads at the same time.
         """
         parts, total = self._segments, self.work.upload_bytes
-        waits = self._crowded(parts.back) * (1 - self._chunk)
+        # Devices whose steps end at about the same time share a medium for their first chunks.
+        sharing = (parts.size > 0).sum(-1)[:, None] if self.fleet.links.sidelink.shared else 1
+        waits = self._crowded(parts.back) * (1 - np.minimum(sharing * self._chunk, 1.0))
         ready = np.where(parts.size > 0, gathered - waits, np.inf)
-        begin = np.minimum(ready.min(-1), trained)
+        rest = self.costs.upload * (1 - parts.size.sum(-1) / total)  # of the control unit's own
+        begin = ready.min(-1)
+        begin = np.minimum(begin, np.maximum(trained, begin - rest))
         hold = self.costs.upload[:, None] * parts.size / total
         end = np.zeros(len(trained))
         for place in reversed(range(hold.shape[1])):
             free = np.maximum(end, ready[:, place]) + hold[:, place]
             last = gathered[:, place] + (hold * self._chunk)[:, place]
             end = np.where(parts.size[:, place] > 0, np.maximum(free, last), end)
-        rest = self.costs.upload * (1 - parts.size.sum(-1) / total)
         return begin, np.maximum(end, trained) + rest
