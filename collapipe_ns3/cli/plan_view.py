@@ -82,7 +82,9 @@ def _print_explanation(console: Console, explanation: Mapping[str, Any]) -> None
     if explanation["finalists"]:
         console.print("by event graphs, of which the smallest is chosen:")
     for each in explanation["finalists"]:
-        print_text(console, f"  {each['objective']:.6g}  {each['name']}")
+        exchange = "" if each["exchange"] in each["name"] else f" ({each['exchange']})"
+        line = f"{each['objective']:.6g}  {each['round_s']:.3f} s  {each['name']}{exchange}"
+        print_text(console, f"  {line}")
 
 
 def _print_timeline(console: Console, timeline: Timeline) -> None:

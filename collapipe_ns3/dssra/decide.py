@@ -73,25 +73,22 @@ def _cluster_plans(pipelines: Mapping[int, Pipeline], count: int) -> tuple[Clust
 def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[int, float]:
     """How long a training step of each cluster should have taken, on the links as `problem` knows.
 
-    In a streamed exchange, stages wait for their segments in the first step. There it is the time
-    since all stages were at work, over the number of steps. Raises `TooManyEvents`.
+    All steps are taken to be as long as the first. In a streamed exchange, where stages wait for
+    their segments in the first, it is the time since all stages were at work over the number of
+    steps. Raises `TooManyEvents`.
     """
     known, state = _with_known_links(decision, problem)
-    steps = forecast.simulated_steps(decision.problem.objective)
+    steps = problem.work.local_steps if decision.streamed else 1
     work = replace(problem.work, local_steps=steps)
     made = predict_timeline(decision.plan, problem.devices, known.fleet, work, state.radio)
     if not decision.streamed:
         return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 for each in made.pipelines}
-    computed = [bar for bar in made.bars if not bar.dst and bar.src != SERVER]
     at_work_s = since_all_began_s(
-        (bar.cluster, bar.src, bar.start_ns, bar.end_ns) for bar in computed
+        (bar.cluster, bar.src, bar.start_ns, bar.end_ns)
+        for bar in made.bars
+        if not bar.dst and bar.src != SERVER
     )
-    further = problem.work.local_steps - steps
-    return {
-        each.cluster: (at_work_s[each.cluster] + further * forecast.last_step_s(each))
-        / problem.work.local_steps
-        for each in made.pipelines
-    }
+    return {cluster: seconds / steps for cluster, seconds in at_work_s.items()}
 
 
 def expected_energy(decision: Decision, problem: PlanningProblem) -> dict[str, NodeEnergy]:

@@ -80,6 +80,7 @@ class Decision:
         return {
             "plan": self.plan.to_json(),
             "bands": self.bands,
+            "exchange": str(self.problem.objective.form),
             "moves": [asdict(update) for update in self.updates],
             "finalists": [asdict(finalist) for finalist in self.finalists],
             "terms": asdict(self.terms),

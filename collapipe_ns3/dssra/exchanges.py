@@ -33,6 +33,9 @@ _CHUNKS = 64
 #: Smaller chunks would leave slots partly empty, and their headers and events would count.
 _LEAST_CHUNK_BYTES = 32 * 1024
 
+#: Several groups are chosen only if the round is at most so much of that with one.
+_CLEARLY = 0.99
+
 #: At most so many sizes of the first group are tried for each order.
 _MOST_SIZES = 8
 
@@ -77,7 +80,10 @@ def with_best_groups(problem: PlanningProblem, state: State) -> PlanningProblem:
     for groups in _groupings(now.costs.download, rest):
         tried = replace(form, groups=groups)
         ends = phase_ends(fleet, work, now.costs, tried)
-        if (round_s := round_end_s(fleet, work, ends.uploaded)) < best_s:
+        round_s = round_end_s(fleet, work, ends.uploaded)
+        if len(groups) == 1:
+            best_s = _CLEARLY * round_s
+        elif round_s < best_s:
             best, best_s = tried, round_s
     return problem.with_form(best)
 

@@ -61,10 +61,15 @@ _DOUBT = 1.15
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A candidate that was compared, and its objective then."""
+    """A candidate that was compared, with its objective and the round's predicted time then.
+
+    `exchange` says how parameters travel. The time has what moving optimizer states would cost.
+    """
 
     name: str
     objective: float
+    exchange: str
+    round_s: float
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,7 @@ class Descent:
     @property
     def name(self) -> str:
         """The bands, and the exchange if it is not that of plans without one."""
-        if self.form == STAR:
-            return self.bands
-        groups = len(self.form.groups)
-        sent = {0: "unicasts", 1: "one multicast"}.get(groups, f"{groups} multicasts")
-        return f"{sent}, {'streamed' if self.form.streamed else 'not streamed'}, {self.bands}"
+        return self.bands if self.form == STAR else f"{self.form}, {self.bands}"
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,12 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
     compared = [compared[0], *map(_with_bands_divided, compared[1:])]
     # Where there is no time for two event graphs, the closed forms decide.
     ends_s = _ends_s(compared, in_graphs=affordable > 1)
-    objectives = [_objective(*each) for each in zip(compared, ends_s, strict=True)]
-    finalists = [Finalist(each.name, j) for each, j in zip(compared, objectives, strict=True)]
+    times = [_round_s(*each) for each in zip(compared, ends_s, strict=True)]
+    objectives = [_objective(*each) for each in zip(compared, times, strict=True)]
+    finalists = [
+        Finalist(each.name, j, str(each.descent.form), round_s)
+        for each, j, round_s in zip(compared, objectives, times, strict=True)
+    ]
     return compared[objectives.index(min(objectives))], tuple(finalists)
 
 
@@ -234,8 +239,14 @@ def _with_bands_divided(candidate: Candidate) -> Candidate:
     return replace(candidate, state=divided(candidate.problem.objective, candidate.state))
 
 
-def _objective(candidate: Candidate, ends_s: Array) -> float:
-    """J, with the round's time from the ends of the clusters' uploads, (P,).
+def _objective(candidate: Candidate, round_s: float) -> float:
+    """J with the round's time from `_round_s`."""
+    penalties = value(candidate.problem.objective, candidate.state).penalties
+    return candidate.problem.settings.v * round_s + float(penalties.sum())
+
+
+def _round_s(candidate: Candidate, ends_s: Array) -> float:
+    """The time that a round counts as, given when the clusters' uploads end, (P,).
 
     The time of moving states is spread over `move_rounds` rounds.
     """
@@ -244,9 +255,7 @@ def _objective(candidate: Candidate, ends_s: Array) -> float:
     for cluster, moved_s in moving.items():
         ends_s[problem.clusters.index(cluster)] += moved_s / settings.move_rounds
     round_s = round_end_s(problem.fleet, problem.work, ends_s)
-    round_s = (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
-    penalties = value(problem.objective, candidate.state).penalties
-    return settings.v * round_s + float(penalties.sum())
+    return (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
 
 
 def _ends_s(candidates: Sequence[Candidate], in_graphs: bool) -> list[Array]:

@@ -38,6 +38,11 @@ class ExchangeForm:
         """Whether chunks are forwarded while the rest still arrives."""
         return self.chunk_bytes is not None
 
+    def __str__(self) -> str:
+        sent = f"{len(self.groups)} multicasts" if self.groups else "unicasts"
+        sent = "one multicast" if len(self.groups) == 1 else sent
+        return f"{sent}, {'streamed' if self.streamed else 'store and forward'}"
+
 
 #: The exchange of a plan that gives none.
 STAR = ExchangeForm()
@@ -107,8 +112,11 @@ def downloads(fleet: Fleet, holds: Array, form: ExchangeForm) -> tuple[Array, Ar
     groups = [list(group) for group in form.groups or [(row,) for row in range(len(holds))]]
     longest = np.array([holds[rows].max() for rows in groups])
     if form.groups and form.in_turn:
-        ended = longest.cumsum()
-        begun = ended - longest
+        # A group begins when all of the one before have received it.
+        latency = fleet.links.downlink.latency
+        waits = np.array([latency[rows].max() for rows in groups])
+        begun = (longest + waits).cumsum() - longest - waits
+        ended = begun + longest
     else:
         begun, one = np.zeros(len(groups)), np.zeros(len(groups), dtype=np.intp)
         ended = _ended(begun, longest, one, fleet.links.downlink.shared)

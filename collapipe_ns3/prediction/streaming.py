@@ -39,13 +39,20 @@ class Stream:
         size = self._segments.size
         return np.minimum(self.chunk_bytes / np.maximum(size, 1.0), 1.0) * (size > 0)
 
-    def _crowded(self, holds: Array) -> Array:
-        """Holds (P, K) of sidelinks, which last longer where other clusters share the medium."""
+    def _crowded(self, holds: Array, begin: Array) -> Array:
+        """Holds (P, K) of sidelinks, which last longer where others share the medium.
+
+        Those are clusters with the same `begin`, (P,).
+        """
         if not self.fleet.links.sidelink.shared:
             return holds
         own = holds.sum(-1)
-        factor = self.fleet.on_air(own) / np.where(own > 0, own, 1.0)
-        return holds * factor[:, None]
+        medium = self.fleet.medium
+        together = (medium[:, None] == medium) & (begin[:, None] == begin)
+        on_air: Array = together @ own
+        factor = on_air / np.where(own > 0, own, 1.0)
+        crowded: Array = holds * factor[:, None]
+        return crowded
 
     def placed(self, begin: Array, down: Array) -> tuple[Array, Array]:
         """When the first stage and each device have their units, (P,) and (P, K).
@@ -62,7 +69,7 @@ class Stream:
         )
         first = begin + latency_s + span * ahead / total
         filled = span[:, None] * np.minimum(self.chunk_bytes, parts.size) / total
-        out, ended = self._crowded(parts.out), np.zeros_like(come)
+        out, ended = self._crowded(parts.out, begin), np.zeros_like(come)
         busy = np.zeros(len(down))
         for place in range(out.shape[1]):
             free = np.maximum(busy, coming[:, place] + filled[:, place])
@@ -81,10 +88,15 @@ class Stream:
         ended: Array = begun + self.work.local_steps * self.costs.step
         return ended
 
+    @property
+    def _back_s(self) -> Array:
+        """How long segments hold the medium on their way back, (P, K)."""
+        return self._crowded(self._segments.back, np.zeros(len(self.costs.step)))
+
     def gathered(self, trained: Array) -> Array:
         """When the control unit has each device's segment again, (P, K), the last device first."""
         parts = self._segments
-        back, ended = self._crowded(parts.back), np.zeros_like(parts.back)
+        back, ended = self._back_s, np.zeros_like(parts.back)
         busy = np.zeros(len(trained))
         for place in reversed(range(back.shape[1])):
             ready = np.maximum(trained - parts.tail[:, place], busy)
@@ -101,15 +113,17 @@ class Stream:
         parts, total = self._segments, self.work.upload_bytes
         # Devices whose steps end at about the same time share a medium for their first chunks.
         sharing = (parts.size > 0).sum(-1)[:, None] if self.fleet.links.sidelink.shared else 1
-        waits = self._crowded(parts.back) * (1 - np.minimum(sharing * self._chunk, 1.0))
+        waits = self._back_s * (1 - np.minimum(sharing * self._chunk, 1.0))
         ready = np.where(parts.size > 0, gathered - waits, np.inf)
         rest = self.costs.upload * (1 - parts.size.sum(-1) / total)  # of the control unit's own
         begin = ready.min(-1)
         begin = np.minimum(begin, np.maximum(trained, begin - rest))
         hold = self.costs.upload[:, None] * parts.size / total
-        end = np.zeros(len(trained))
-        for place in reversed(range(hold.shape[1])):
-            free = np.maximum(end, ready[:, place]) + hold[:, place]
-            last = gathered[:, place] + (hold * self._chunk)[:, place]
-            end = np.where(parts.size[:, place] > 0, np.maximum(free, last), end)
-        return begin, np.maximum(end, trained) + rest
+        end = (gathered + hold * self._chunk).max(-1)
+        order = np.argsort(ready, -1)
+        come, holds = np.take_along_axis(ready, order, -1), np.take_along_axis(hold, order, -1)
+        busy = begin + rest
+        for place in range(come.shape[1]):
+            used = np.isfinite(come[:, place])
+            busy = np.where(used, np.maximum(busy, come[:, place]) + holds[:, place], busy)
+        return begin, np.maximum(end, busy)
