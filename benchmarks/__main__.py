@@ -42,6 +42,7 @@ BENCHMARKS = (
     "engine",
     "network_rate",
     "ofdma",
+    "fading",
     "planning",
     "sampled",
     "loading",

@@ -1,5 +1,6 @@
 #include "delay-line.h"
 
+#include "lanes.h"
 #include "numerology.h"
 
 #include <algorithm>
@@ -94,39 +95,51 @@ DelayProfile(const std::string& name, double delaySpread)
 
 DelayLine::DelayLine(std::vector<Tap> taps, double centre, uint32_t blocks)
     : m_taps(std::move(taps)),
-      m_centre(centre),
-      m_blocks(blocks)
+      m_centre(centre)
 {
-    for (const auto& tap : m_taps)
+    for (uint32_t first = 0; first < blocks; first += LANES)
     {
-        for (uint32_t block = 0; block < blocks; ++block)
+        for (const auto& tap : m_taps)
         {
-            const auto hertz = (block + 0.5 - blocks / 2.0) * BLOCK_HZ;
-            const auto angle = -2 * M_PI * hertz * tap.delay;
-            m_real.push_back(std::cos(angle));
-            m_imaginary.push_back(std::sin(angle));
+            const auto add = [&](auto part) {
+                for (auto block = first; block < first + LANES; ++block)
+                {
+                    const auto hertz = (block + 0.5 - blocks / 2.0) * BLOCK_HZ;
+                    m_phasors.push_back(part(-2 * M_PI * hertz * tap.delay));
+                }
+            };
+            add([](double angle) { return static_cast<float>(std::cos(angle)); });
+            add([](double angle) { return static_cast<float>(std::sin(angle)); });
         }
     }
 }
 
 void
-DelayLine::PowerGains(const std::vector<std::complex<double>>& coefficients,
+DelayLine::PowerGains(const std::vector<std::complex<float>>& coefficients,
                       uint32_t first,
                       uint32_t count,
                       double* gains) const
 {
-    for (auto block = first; block < first + count; ++block)
+    const auto end = first + count;
+    for (auto block = first; block < end;)
     {
-        double real = 0;
-        double imaginary = 0;
-        for (std::size_t tap = 0; tap < m_taps.size(); ++tap)
+        const auto* phasors = m_phasors.data() + block / LANES * m_taps.size() * 2 * LANES;
+        FloatLanes real{};
+        FloatLanes imaginary{};
+        for (const auto& c : coefficients)
         {
-            const auto at = tap * m_blocks + block;
-            const auto c = coefficients[tap];
-            real += c.real() * m_real[at] - c.imag() * m_imaginary[at];
-            imaginary += c.real() * m_imaginary[at] + c.imag() * m_real[at];
+            const auto cosine = LoadLanes(phasors);
+            const auto sine = LoadLanes(phasors + LANES);
+            real += c.real() * cosine - c.imag() * sine;
+            imaginary += c.real() * sine + c.imag() * cosine;
+            phasors += 2 * LANES;
         }
-        gains[block - first] = real * real + imaginary * imaginary;
+        const FloatLanes powers = real * real + imaginary * imaginary;
+        do
+        {
+            gains[block - first] = powers[block % LANES];
+            ++block;
+        } while (block < end && block % LANES != 0);
     }
 }
 

@@ -47,7 +47,8 @@ class DelayLine
 
     /// The power gains |H|² of `count` blocks from `first` on, H(f) = Σ c exp(-j2πfτ) at the middle
     /// of each block, for the tap coefficients c. The frequency is relative to the band's centre.
-    void PowerGains(const std::vector<std::complex<double>>& coefficients,
+    /// They are calculated in single precision, and each block's doesn't depend on the others.
+    void PowerGains(const std::vector<std::complex<float>>& coefficients,
                     uint32_t first,
                     uint32_t count,
                     double* gains) const;
@@ -55,9 +56,8 @@ class DelayLine
   private:
     std::vector<Tap> m_taps;
     double m_centre;
-    uint32_t m_blocks;
-    std::vector<double> m_real; // of exp(-j2πfτ), by tap and block
-    std::vector<double> m_imaginary;
+    // exp(-j2πfτ) by four blocks, by tap: four real parts, four imaginary parts.
+    std::vector<float> m_phasors;
 };
 
 } // namespace collapipe

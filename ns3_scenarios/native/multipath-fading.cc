@@ -1,5 +1,6 @@
 #include "multipath-fading.h"
 
+#include "lanes.h"
 #include "random-streams.h"
 
 #include "ns3/random-variable-stream.h"
@@ -20,23 +21,37 @@ constexpr double LIGHT_M_S = 299792458;
 // The kurtosis of a tap is 2 - 1 / waves. A sum of many taps needs fewer for each.
 constexpr std::size_t WAVES_OF_SINGLE = 32;
 constexpr std::size_t WAVES_OF_TAP = 12;
+static_assert(WAVES_OF_SINGLE % LANES == 0 && WAVES_OF_TAP % LANES == 0);
+constexpr std::size_t WAVE_VALUES = 6;
 constexpr double STEP_TURNS = 0.01; // of the environment's Doppler shift
-constexpr std::size_t COSINES = 4096;
+// Adding and subtracting it rounds a number below 2^51 to the nearest integer.
+constexpr double TO_INTEGERS = 6755399441055744.0; // 1.5 * 2^52
 
-/// cos(2πn / COSINES), with one more value for interpolation. The error of linear interpolation is
-/// at most (2π / COSINES)² / 8 = 3e-7.
-const std::array<double, COSINES + 1>&
-Cosines()
+using DoubleLanes = double __attribute__((vector_size(LANES * sizeof(double))));
+
+struct Cisoids
 {
-    static const auto table = [] {
-        std::array<double, COSINES + 1> cosines;
-        for (std::size_t n = 0; n <= COSINES; ++n)
-        {
-            cosines[n] = std::cos(2 * M_PI * n / COSINES);
-        }
-        return cosines;
-    }();
-    return table;
+    FloatLanes cosine;
+    FloatLanes sine;
+};
+
+/// The cosine and sine of -0.5 to 0.5 turns, by the Taylor series of half the angle, whose error is
+/// less than 1e-7.
+Cisoids
+CisoidsOf(const FloatLanes& turns)
+{
+    const FloatLanes x = turns * static_cast<float>(M_PI);
+    const FloatLanes y = x * x;
+    const FloatLanes sine =
+        x * (1 + y * (-1.F / 6 +
+                      y * (1.F / 120 +
+                           y * (-1.F / 5040 + y * (1.F / 362880 + y * (-1.F / 39916800))))));
+    const FloatLanes cosine =
+        1 + y * (-1.F / 2 +
+                 y * (1.F / 24 +
+                      y * (-1.F / 720 +
+                           y * (1.F / 40320 + y * (-1.F / 3628800 + y * (1.F / 479001600))))));
+    return {1 - 2 * sine * sine, 2 * sine * cosine};
 }
 
 std::vector<double>
@@ -71,7 +86,8 @@ MultipathFading::MultipathFading(std::shared_ptr<const DelayLine> line,
         random->SetStream(StreamNumber(name));
     }
     const auto count = m_line->IsFlat() ? WAVES_OF_SINGLE : WAVES_OF_TAP;
-    const auto part = [](double value) { return static_cast<float>(value); };
+    m_wavesPerTap = count;
+    m_waves.resize(m_line->Taps().size() * count * WAVE_VALUES);
     for (std::size_t tap = 0; tap < m_line->Taps().size(); ++tap)
     {
         const auto alpha = Stratified(*random, count);
@@ -79,16 +95,18 @@ MultipathFading::MultipathFading(std::shared_ptr<const DelayLine> line,
         const auto gamma = Stratified(*random, count);
         for (std::size_t n = 0; n < count; ++n)
         {
-            const auto a = 2 * M_PI * alpha[n];
-            const auto b = 2 * M_PI * beta[n];
-            const auto shift = std::cos(2 * M_PI * gamma[n]);
-            const auto phase = random->GetValue(0, 1);
-            m_waves.push_back({part(std::cos(a)),
-                               part(std::sin(a)),
-                               part(std::cos(b)),
-                               part(std::sin(b)),
-                               part(shift),
-                               part(phase)});
+            const auto wave = tap * count + n;
+            auto* to = m_waves.data() + wave / LANES * WAVE_VALUES * LANES + wave % LANES;
+            for (const auto value : {std::cos(2 * M_PI * alpha[n]),
+                                     std::sin(2 * M_PI * alpha[n]),
+                                     std::cos(2 * M_PI * beta[n]),
+                                     std::sin(2 * M_PI * beta[n]),
+                                     std::cos(2 * M_PI * gamma[n]),
+                                     random->GetValue(0, 1)})
+            {
+                *to = static_cast<float>(value);
+                to += LANES;
+            }
         }
     }
 }
@@ -103,38 +121,39 @@ void
 MultipathFading::Evaluate(const Vector& a,
                           const Vector& b,
                           int64_t instant,
-                          std::vector<std::complex<double>>& coefficients) const
+                          std::vector<std::complex<float>>& coefficients) const
 {
-    const auto& cosines = Cosines();
-    const auto ax = a.x * m_turnsPerMetre;
-    const auto ay = a.y * m_turnsPerMetre;
-    const auto bx = b.x * m_turnsPerMetre;
-    const auto by = b.y * m_turnsPerMetre;
-    const auto shifts = m_doppler * (instant * 1e-9);
+    const std::array<double, WAVE_VALUES> factors{a.x * m_turnsPerMetre,
+                                                  a.y * m_turnsPerMetre,
+                                                  b.x * m_turnsPerMetre,
+                                                  b.y * m_turnsPerMetre,
+                                                  m_doppler * (instant * 1e-9),
+                                                  1};
     const auto& taps = m_line->Taps();
-    const auto count = m_waves.size() / taps.size();
     coefficients.resize(taps.size());
-    auto wave = m_waves.begin();
+    const auto* waves = m_waves.data();
     for (std::size_t tap = 0; tap < taps.size(); ++tap)
     {
-        double real = 0;
-        double imaginary = 0;
-        for (std::size_t n = 0; n < count; ++n, ++wave)
+        FloatLanes real{};
+        FloatLanes imaginary{};
+        for (std::size_t n = 0; n < m_wavesPerTap; n += LANES)
         {
-            const auto turns = wave->ax * ax + wave->ay * ay + wave->bx * bx + wave->by * by +
-                               wave->shift * shifts + wave->phase;
-            const auto whole = static_cast<double>(static_cast<int64_t>(turns));
-            const auto rest = turns - whole + (turns < whole); // 0 to 1
-            const auto place = rest * COSINES;
-            const auto index = static_cast<std::size_t>(place);
-            const auto beyond = place - index;
-            const auto at = index % COSINES; // a rest that was rounded up to 1 is 0
-            const auto quarter = (index + 3 * COSINES / 4) % COSINES;
-            real += cosines[at] + beyond * (cosines[at + 1] - cosines[at]);
-            imaginary += cosines[quarter] + beyond * (cosines[quarter + 1] - cosines[quarter]);
+            DoubleLanes turns{};
+            for (const auto factor : factors)
+            {
+                turns += factor * __builtin_convertvector(LoadLanes(waves), DoubleLanes);
+                waves += LANES;
+            }
+            const DoubleLanes whole = (turns + TO_INTEGERS) - TO_INTEGERS;
+            const DoubleLanes rest = turns - whole;
+            const auto cisoids = CisoidsOf(__builtin_convertvector(rest, FloatLanes));
+            real += cisoids.cosine;
+            imaginary += cisoids.sine;
         }
-        const auto amplitude = std::sqrt(taps[tap].power / count);
-        coefficients[tap] = {amplitude * real, amplitude * imaginary};
+        const auto amplitude = static_cast<float>(std::sqrt(taps[tap].power / m_wavesPerTap));
+        coefficients[tap] = {amplitude * ((real[0] + real[1]) + (real[2] + real[3])),
+                             amplitude * ((imaginary[0] + imaginary[1]) +
+                                          (imaginary[2] + imaginary[3]))};
     }
 }
 

@@ -54,25 +54,18 @@ class MultipathFading
     void Evaluate(const ns3::Vector& a,
                   const ns3::Vector& b,
                   int64_t instant,
-                  std::vector<std::complex<double>>& coefficients) const;
+                  std::vector<std::complex<float>>& coefficients) const;
 
   private:
-    // Single precision suffices: a rounded direction is as random as another.
-    struct Wave
-    {
-        float ax; // direction at one end
-        float ay;
-        float bx; // direction at the other end
-        float by;
-        float shift; // of the environment, as a share of the maximum
-        float phase; // in turns
-    };
-
     std::shared_ptr<const DelayLine> m_line;
     double m_doppler;
     int64_t m_step; // ns; 0: the environment stands still
     double m_turnsPerMetre;
-    std::vector<Wave> m_waves; // the same number for each tap
+    std::size_t m_wavesPerTap;
+    // By four waves: four values each of the direction's x and y at one end and at the other, of the
+    // environment's shift as a share of its maximum, and of the phase in turns. Single precision
+    // suffices, as a rounded direction is as random as another.
+    std::vector<float> m_waves;
 };
 
 } // namespace collapipe

@@ -170,6 +170,12 @@ OfdmaGainTable::Of(uint32_t from, uint32_t to, uint32_t first, uint32_t count) c
         return slow;
     }
     const auto& line = faded.fading->Line();
+    if (line.IsFlat() && slow.step == 0)
+    {
+        line.PowerGains(faded.coefficients, 0, 1, m_gains.data());
+        m_gains[0] *= slow[0];
+        return {m_gains.data(), 0};
+    }
     line.PowerGains(faded.coefficients, first, count, m_gains.data() + first);
     for (auto block = first; block < first + count; ++block)
     {
@@ -179,7 +185,7 @@ OfdmaGainTable::Of(uint32_t from, uint32_t to, uint32_t first, uint32_t count) c
 }
 
 /// The fading over time between two nodes, evaluated for the TTI.
-OfdmaGainTable::Faded&
+const OfdmaGainTable::Faded&
 OfdmaGainTable::FadedBetween(const End& from, const End& to) const
 {
     const auto [found, isNew] = m_faded.try_emplace(std::minmax({from.node, to.node}));

@@ -86,7 +86,7 @@ class OfdmaGainTable
         ns3::Vector first;
         ns3::Vector second;
         int64_t instant{-1}; // -1: not evaluated
-        std::vector<std::complex<double>> coefficients;
+        std::vector<std::complex<float>> coefficients;
     };
 
     static void Add(std::vector<End>& ends,
@@ -95,7 +95,7 @@ class OfdmaGainTable
                     double antenna);
     static bool LookForMoves(std::vector<End>& ends);
     static const End& Node(const std::vector<End>& ends, uint32_t node);
-    Faded& FadedBetween(const End& from, const End& to) const;
+    const Faded& FadedBetween(const End& from, const End& to) const;
     static const End* At(const std::vector<End>& ends, const ns3::MobilityModel* place);
     void Evaluate(const End& from, const End& to, std::vector<double>& gains) const;
     double& Place(uint32_t from, uint32_t to);

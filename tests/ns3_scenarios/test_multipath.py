@@ -131,6 +131,17 @@ def test_the_gain_of_a_block_has_the_profiles_whole_power(profile: str) -> None:
     assert np.all(np.abs(mean - powers) <= 1.2 * half)
 
 
+@pytest.mark.parametrize("blocks", [6, 25, 100])
+def test_the_gain_of_a_block_is_the_response_at_its_middle(blocks: int) -> None:
+    fading = Multipath("tdl-b", 250e-9, centre_hz=2e9, blocks=blocks)
+    where = rows(40, a=(np.linspace(0.0, 30.0, 40), 2.0))
+    drawn = fading.draw("pair")
+    delays_s = np.array([tap.delay for tap in drawn.Line().Taps()])
+    phasors = np.exp(-2j * np.pi * np.outer(delays_s, fading.block_hz))
+    expected = np.abs(taps(drawn, where) @ phasors) ** 2
+    assert np.allclose(gains(drawn, where, blocks), expected, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("profile", ENDS)
 def test_frequencies_decorrelate_as_the_profiles_transform(profile: str) -> None:
     """E[|H(f)|² |H(f+Δ)|²] − 1 is |Σ p exp(−j2πΔτ)|² for Gaussian taps."""

@@ -25,7 +25,7 @@ namespace multipath_lab {
 std::vector<double> Taps(const collapipe::MultipathFading& fading,
                          const std::vector<double>& rows) {
   std::vector<double> found;
-  std::vector<std::complex<double>> taps;
+  std::vector<std::complex<float>> taps;
   for (std::size_t i = 0; i < rows.size(); i += 5) {
     const auto time = fading.Instant(static_cast<int64_t>(rows[i + 4] * 1e9));
     fading.Evaluate({rows[i], rows[i + 1], 0}, {rows[i + 2], rows[i + 3], 0}, time, taps);
@@ -40,7 +40,7 @@ std::vector<double> Gains(const collapipe::MultipathFading& fading,
                           const std::vector<double>& rows, uint32_t blocks) {
   std::vector<double> found;
   std::vector<double> gains(blocks);
-  std::vector<std::complex<double>> taps;
+  std::vector<std::complex<float>> taps;
   for (std::size_t i = 0; i < rows.size(); i += 5) {
     const auto time = fading.Instant(static_cast<int64_t>(rows[i + 4] * 1e9));
     fading.Evaluate({rows[i], rows[i + 1], 0}, {rows[i + 2], rows[i + 3], 0}, time, taps);
