@@ -80,7 +80,10 @@ def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[in
     known, state = _with_known_links(decision, problem)
     steps = problem.work.local_steps if decision.streamed else 1
     work = replace(problem.work, local_steps=steps)
-    made = predict_timeline(decision.plan, problem.devices, known.fleet, work, state.radio)
+    held = problem.observation.references
+    made = predict_timeline(
+        decision.plan, problem.devices, known.fleet, work, state.radio, references=held
+    )
     if not decision.streamed:
         return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 for each in made.pipelines}
     at_work_s = since_all_began_s(
@@ -149,6 +152,7 @@ def _streamed(problem: PlanningProblem, star: Descent) -> Descent:
     best = min(found, key=attrgetter("total"))
     planned = optimise(best.problem.objective, problem.settings.most_sweeps, start)
     variant = exchanges.with_best_groups(best.problem, planned.state)
+    variant = exchanges.with_best_formats(variant, planned.state)
     worth = value(variant.objective, planned.state)
     return Descent(best.bands, variant, replace(planned, value=worth))
 

@@ -18,13 +18,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from bridge.formats import ParameterFormat
 from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.exchange import Blocks, Units
 from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
-from collapipe_ns3.prediction.round_time import ExchangeForm, phase_ends, round_end_s
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.plan_timeline import cluster_plans
+from collapipe_ns3.prediction.round_time import Encoding, ExchangeForm, phase_ends, round_end_s
 
 #: A model is sent in about so many chunks: filling a line of three links then takes about a
 #: thirtieth of the time that the model takes over one of them.
@@ -40,9 +45,12 @@ _CLEARLY = 0.99
 _MOST_SIZES = 8
 
 
-def chunk_bytes(work: Workload) -> int:
-    """The size of the chunks in which a model of this size is streamed."""
-    return max(-(-work.upload_bytes // _CHUNKS), _LEAST_CHUNK_BYTES)
+def chunk_bytes(work: Workload, part: float = 1.0) -> int:
+    """The size of the chunks in which a model of this size is streamed.
+
+    `part` is the size of what is sent as a part of that in fp32.
+    """
+    return max(-(-round(part * work.upload_bytes) // _CHUNKS), _LEAST_CHUNK_BYTES)
 
 
 def streamed(problem: PlanningProblem) -> ExchangeForm:
@@ -86,6 +94,64 @@ def with_best_groups(problem: PlanningProblem, state: State) -> PlanningProblem:
         elif round_s < best_s:
             best, best_s = tried, round_s
     return problem.with_form(best)
+
+
+def with_best_formats(problem: PlanningProblem, state: State) -> PlanningProblem:
+    """The problem with the formats whose J is least by the closed forms, given this state.
+
+    Each direction is in fp32 or in one of the formats that the settings allow. Where divergence has
+    a price, some clusters may send in a format and others in fp32: those with small weights first,
+    as their errors count with the square of it. Formats whose references do not fit into the
+    devices' memory are left out.
+    """
+    costs = value(problem.objective, state).costs
+    best, best_total = problem, np.inf
+    for form in _formatted(problem):
+        tried = problem.with_form(form)
+        if form.encoded and not _remembered(tried, state):
+            continue
+        ends = phase_ends(problem.fleet, problem.work, costs, form)
+        round_s = round_end_s(problem.fleet, problem.work, ends.uploaded)
+        objective = tried.objective
+        total = objective.time_price * round_s
+        total += objective.divergence_price * objective.format_divergence
+        if total < best_total:
+            best, best_total = tried, total
+    return best
+
+
+def _formatted(problem: PlanningProblem) -> Iterator[ExchangeForm]:
+    """The problem's form in fp32, and in all combinations of formats that are tried."""
+    form, clusters = problem.objective.form, problem.fleet.clusters
+    yield form
+    plain = Encoding()
+    encodings = [_encoding(problem.work, format) for format in problem.settings.formats]
+    light_first = np.argsort(problem.fleet.share, kind="stable")
+    sizes = range(1, clusters + 1) if problem.objective.divergence_price else [clusters]
+    ups: list[tuple[Encoding, ...]] = [()]
+    for encoding in encodings:
+        for size in sizes:
+            those = set(light_first[:size].tolist())
+            ups.append(tuple(encoding if row in those else plain for row in range(clusters)))
+    for down in (plain, *encodings):
+        for up in ups:
+            parts = [down.part, *(each.part for each in up or (plain,))]
+            if (down, up) != (plain, ()):
+                size = chunk_bytes(problem.work, min(parts))
+                yield replace(form, down=down, up=up, chunk_bytes=size)
+
+
+def _encoding(work: Workload, format: ParameterFormat) -> Encoding:
+    """A format, and the size that it gives what travels of the model."""
+    units = Units(embedding=True, blocks=(Blocks(0, work.blocks - 1),))
+    return Encoding(format, work.model.units_bytes(units, format) / work.upload_bytes)
+
+
+def _remembered(problem: PlanningProblem, state: State) -> bool:
+    """Whether the devices have the memory for what the form's formats need in this state."""
+    plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
+    plan = replace(plan, exchange=problem.exchange(plan))
+    return not any(memory_problems(plan, problem.observation))
 
 
 def _groupings(download: Array, rest: Array) -> Iterator[tuple[tuple[int, ...], ...]]:

@@ -282,7 +282,10 @@ def _graph_ends_s(candidate: Candidate) -> Array:
     work = replace(problem.work, local_steps=simulated_steps(problem.objective))
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
     plan = replace(plan, exchange=problem.exchange(plan))
-    made = predict_timeline(plan, problem.devices, problem.fleet, work, state.radio)
+    held = problem.observation.references
+    made = predict_timeline(
+        plan, problem.devices, problem.fleet, work, state.radio, references=held
+    )
     pipelines = problem.pipelines(state.segments)
     ratios = [
         cautious_ratio(problem.memory.tried, times.cluster, pipelines[times.cluster])

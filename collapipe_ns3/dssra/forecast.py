@@ -119,7 +119,13 @@ def timeline_or_none(
     """The event graph's timeline of a round; none where links are too slow for one."""
     try:
         return predict_timeline(
-            plan, problem.devices, problem.fleet, problem.work, state.radio, moves
+            plan,
+            problem.devices,
+            problem.fleet,
+            problem.work,
+            state.radio,
+            moves,
+            problem.observation.references,
         )
     except TooManyEvents:
         return None
@@ -177,7 +183,8 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
             node: each.with_sounding(problem.observation.sounding_j.get(node, (0.0, 0.0)))
             for node, each in node_energy(problem, state, timeline).items()
         },
-        divergence=float((problem.fleet.share * now.gamma).sum()),
+        divergence=float((problem.fleet.share * now.gamma).sum())
+        + problem.objective.format_divergence,
     )
 
 

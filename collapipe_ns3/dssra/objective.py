@@ -36,7 +36,7 @@ class Objective:
 
     `time_price` is V, for a second of the round; `energy_prices` (P, n) are Q/Ē, for a joule of
     each node; `divergence_price` is Z/Γ̄. `choices` and `least_sinr` bound what is chosen. `form` is
-    how parameters travel.
+    how parameters travel, and `format_divergence` the divergence of its formats.
     """
 
     fleet: Fleet
@@ -48,6 +48,7 @@ class Objective:
     choices: Choices
     least_sinr: float
     form: ExchangeForm = STAR
+    format_divergence: float = 0.0
 
     @property
     def divergence_prices(self) -> Array:
@@ -110,7 +111,7 @@ def value(objective: Objective, state: State) -> Value:
         gamma=gamma,
         delay=objective.time_price * round_s,
         energy=(objective.energy_prices * found.energy).sum(-1),
-        divergence=objective.divergence_prices * gamma,
+        divergence=objective.divergence_prices * (gamma + objective.format_divergence),
     )
 
 

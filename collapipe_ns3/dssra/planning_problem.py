@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from bridge.formats import FP32
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective
@@ -23,6 +24,7 @@ from collapipe_ns3.prediction.arrays import Array, Mask
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet, node_places, participants
+from collapipe_ns3.prediction.format_noise import FormatNoise
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
 from collapipe_ns3.prediction.round_time import STAR, ExchangeForm
@@ -60,6 +62,7 @@ class Memory:
     correction: Mapping[str, float] = field(default_factory=dict)
     tried: Mapping[str, float] = field(default_factory=dict)
     noise: GradientNoise = field(default_factory=GradientNoise)
+    format_noise: FormatNoise = field(default_factory=FormatNoise)
     queues: Queues = field(default_factory=Queues)
     pipelines: Mapping[int, Pipeline] | None = None
 
@@ -102,7 +105,14 @@ class PlanningProblem:
 
     def with_form(self, form: ExchangeForm) -> PlanningProblem:
         """The problem with parameters travelling in this way."""
-        return replace(self, objective=replace(self.objective, form=form))
+        divergence = 0.0
+        if form.encoded:
+            up = [each.format for each in form.up] or [FP32] * self.fleet.clusters
+            divergence = self.memory.format_noise.divergence(
+                form.down.format, up, self.fleet.share.tolist(), self.work, self.memory.noise
+            )
+        objective = replace(self.objective, form=form, format_divergence=divergence)
+        return replace(self, objective=objective)
 
     def exchange(self, plan: RoundPlan) -> Exchange | None:
         """The exchange of a plan: that of the study if it gives one, or of the objective's form.
@@ -114,8 +124,17 @@ class PlanningProblem:
         form = self.objective.form
         if form == STAR:
             return None
-        groups = tuple(Group(tuple(self.clusters[n] for n in rows)) for rows in form.groups)
-        arrangement = Arrangement(groups, chunk_bytes=form.chunk_bytes, in_turn=form.in_turn)
+        rows = form.groups
+        if not (rows or form.down.format.exact):  # a format is that of a group
+            rows = tuple((row,) for row in range(len(self.clusters)))
+        arrangement = Arrangement(
+            groups=tuple(
+                Group(tuple(self.clusters[n] for n in group), form.down.format) for group in rows
+            ),
+            uploads={self.clusters[row]: each.format for row, each in enumerate(form.up)},
+            chunk_bytes=form.chunk_bytes,
+            in_turn=form.in_turn and bool(form.groups),
+        )
         return arranged(plan.placements(), arrangement)
 
     def pipelines(self, segments: Segments) -> dict[int, Pipeline]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bridge.formats import ParameterFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -22,6 +24,7 @@ class Settings:
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
     bands: Literal["any", "shared", "divided"] = "any"
     exchange: Literal["any", "star"] = "star"
+    formats: tuple[ParameterFormat, ...] = ()
     least_sinr_db: float = 5.0
     most_sweeps: int = 6
     move_rounds: int = 2

@@ -8,15 +8,27 @@ which is exact and takes longer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.round_costs import RoundCosts
 from collapipe_ns3.prediction.streaming import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A format of parameters, and its bytes as a part of those of fp32.
+
+    Differences are taken to be possible: what nodes hold before a round is known to event graphs.
+    """
+
+    format: ParameterFormat = FP32
+    part: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +38,20 @@ class ExchangeForm:
     `groups` are the rows of the clusters that get the model by one multicast each, one group after
     another if they are served `in_turn`, and otherwise at the same time. All clusters are in one of
     them, or there are none, and each cluster gets the model by itself at the same time as the
-    others. `chunk_bytes` is None for store and forward.
+    others. `chunk_bytes` is None for store and forward. `down` is how the global model is encoded,
+    and `up`, by row, what clusters have trained; without any it is fp32.
     """
 
     groups: tuple[tuple[int, ...], ...] = ()
     chunk_bytes: int | None = None
     in_turn: bool = True
+    down: Encoding = Encoding()
+    up: tuple[Encoding, ...] = ()
+
+    @property
+    def encoded(self) -> bool:
+        """Whether anything travels in another format than fp32."""
+        return any(not each.format.exact for each in (self.down, *self.up))
 
     @property
     def streamed(self) -> bool:
@@ -41,7 +61,15 @@ class ExchangeForm:
     def __str__(self) -> str:
         sent = f"{len(self.groups)} multicasts" if self.groups else "unicasts"
         sent = "one multicast" if len(self.groups) == 1 else sent
-        return f"{sent}, {'streamed' if self.streamed else 'store and forward'}"
+        parts = [sent, "streamed" if self.streamed else "store and forward"]
+        if not self.down.format.exact:
+            parts.append(f"{self.down.format} down")
+        ups = [each.format for each in self.up if not each.format.exact]
+        for format in dict.fromkeys(ups):
+            count = ups.count(format)
+            whose = "" if count == len(self.up) else f" from {count} of {len(self.up)}"
+            parts.append(f"{format} up{whose}")
+        return ", ".join(parts)
 
 
 #: The exchange of a plan that gives none.
@@ -68,10 +96,11 @@ def phase_ends(
     fleet: Fleet, work: Workload, costs: RoundCosts, form: ExchangeForm = STAR
 ) -> PhaseEnds:
     """When each cluster ends the phases of its round, where all begin at the same time."""
+    costs = _in_formats(costs, form)
     everyone, media = np.zeros(len(costs.step), dtype=np.intp), fleet.medium
     links, (begin, down) = fleet.links, downloads(fleet, costs.download, form)
     if form.chunk_bytes is not None:
-        stream = Stream(fleet, work, costs, form.chunk_bytes)
+        stream = _stream(fleet, work, costs, form)
         first, placed = stream.placed(begin, down)
         trained = stream.trained(first, placed)
         gathered = stream.gathered(trained)
@@ -90,10 +119,37 @@ def uploaded_s(
     fleet: Fleet, work: Workload, costs: RoundCosts, form: ExchangeForm, trained: Array
 ) -> Array:
     """When each cluster's upload ends in a streamed exchange, given when it has trained, (P,)."""
+    stream = _stream(fleet, work, _in_formats(costs, form), form)
+    return _uploaded_s(stream, trained, stream.gathered(trained))
+
+
+def _up_parts(form: ExchangeForm) -> Array:
+    """The bytes of each cluster's upload as a part of those of fp32; (1,) if all are in fp32."""
+    return np.array([each.part for each in form.up] or [1.0])
+
+
+def _in_formats(costs: RoundCosts, form: ExchangeForm) -> RoundCosts:
+    """The costs of an exchange in the form's formats, of which the given ones are in fp32."""
+    if not form.encoded:
+        return costs
+    down, up = form.down.part, _up_parts(form)
+    segments = costs.segments
+    return replace(
+        costs,
+        download=costs.download * down,
+        distribute=costs.distribute * down,
+        gather=costs.gather * up,
+        upload=costs.upload * up,
+        segments=replace(segments, out=segments.out * down, back=segments.back * up[:, None]),
+    )
+
+
+def _stream(fleet: Fleet, work: Workload, costs: RoundCosts, form: ExchangeForm) -> Stream:
+    """The streamed exchange of a form; `costs` are in its formats."""
     if form.chunk_bytes is None:
         raise ValueError("expected a streamed exchange")
-    stream = Stream(fleet, work, costs, form.chunk_bytes)
-    return _uploaded_s(stream, trained, stream.gathered(trained))
+    up_bytes = form.chunk_bytes / _up_parts(form)
+    return Stream(fleet, work, costs, form.chunk_bytes / form.down.part, up_bytes[:, None])
 
 
 def _uploaded_s(stream: Stream, trained: Array, gathered: Array) -> Array:

@@ -22,22 +22,26 @@ from collapipe_ns3.prediction.round_costs import RoundCosts, SegmentTimes
 
 @dataclass(frozen=True)
 class Stream:
-    """The part of a round that streaming changes; arrays have a row for each cluster."""
+    """The part of a round that streaming changes; arrays have a row for each cluster.
+
+    A chunk carries what takes `down_bytes` in fp32 on the way down, and `up_bytes` (P, 1), or
+    (1, 1) if they are all alike, on the way up.
+    """
 
     fleet: Fleet
     work: Workload
     costs: RoundCosts
-    chunk_bytes: int
+    down_bytes: float
+    up_bytes: Array
 
     @property
     def _segments(self) -> SegmentTimes:
         return self.costs.segments
 
-    @property
-    def _chunk(self) -> Array:
+    def _chunk(self, chunk_bytes: float | Array) -> Array:
         """The part of each segment that a chunk is at most, (P, K)."""
         size = self._segments.size
-        return np.minimum(self.chunk_bytes / np.maximum(size, 1.0), 1.0) * (size > 0)
+        return np.minimum(chunk_bytes / np.maximum(size, 1.0), 1.0) * (size > 0)
 
     def _crowded(self, holds: Array, begin: Array) -> Array:
         """Holds (P, K) of sidelinks, which last longer where others share the medium.
@@ -65,15 +69,16 @@ class Stream:
         coming = (begin + latency_s)[:, None] + span[:, None] * (after - parts.size) / total
         come = (begin + latency_s)[:, None] + span[:, None] * after / total
         ahead = np.minimum(
-            np.ceil((total - parts.size.sum(-1)) / self.chunk_bytes) * self.chunk_bytes, total
+            np.ceil((total - parts.size.sum(-1)) / self.down_bytes) * self.down_bytes, total
         )
         first = begin + latency_s + span * ahead / total
-        filled = span[:, None] * np.minimum(self.chunk_bytes, parts.size) / total
+        filled = span[:, None] * np.minimum(self.down_bytes, parts.size) / total
+        chunk = self._chunk(self.down_bytes)
         out, ended = self._crowded(parts.out, begin), np.zeros_like(come)
         busy = np.zeros(len(down))
         for place in range(out.shape[1]):
             free = np.maximum(busy, coming[:, place] + filled[:, place])
-            last = come[:, place] + (out * self._chunk)[:, place]
+            last = come[:, place] + (out * chunk)[:, place]
             ended[:, place] = np.maximum(last, free + out[:, place])
             if self.fleet.links.sidelink.shared:
                 busy = np.where(out[:, place] > 0, ended[:, place], busy)
@@ -111,15 +116,16 @@ class Stream:
         The latter is its end if no other cluster uploads at the same time.
         """
         parts, total = self._segments, self.work.upload_bytes
+        chunk = self._chunk(self.up_bytes)
         # Devices whose steps end at about the same time share a medium for their first chunks.
         sharing = (parts.size > 0).sum(-1)[:, None] if self.fleet.links.sidelink.shared else 1
-        waits = self._back_s * (1 - np.minimum(sharing * self._chunk, 1.0))
+        waits = self._back_s * (1 - np.minimum(sharing * chunk, 1.0))
         ready = np.where(parts.size > 0, gathered - waits, np.inf)
         rest = self.costs.upload * (1 - parts.size.sum(-1) / total)  # of the control unit's own
         begin = ready.min(-1)
         begin = np.minimum(begin, np.maximum(trained, begin - rest))
         hold = self.costs.upload[:, None] * parts.size / total
-        end = (gathered + hold * self._chunk).max(-1)
+        end = (gathered + hold * chunk).max(-1)
         order = np.argsort(ready, -1)
         come, holds = np.take_along_axis(ready, order, -1), np.take_along_axis(hold, order, -1)
         busy = begin + rest

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from bridge.formats import ParameterFormat
 from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.decide import decide, expected_energy, expected_training_s
 from collapipe_ns3.dssra.decision import Decision
@@ -22,6 +23,7 @@ from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
+from collapipe_ns3.prediction.format_noise import FormatNoise
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.prediction.training_ratios import (
@@ -32,6 +34,13 @@ from collapipe_ns3.prediction.training_ratios import (
 from collapipe_ns3.quantity import Bytes, Seconds
 
 _Positive = Annotated[float, Field(gt=0)]
+
+
+def _usable(format: ParameterFormat) -> ParameterFormat:
+    """A format in which parameters can travel. Raises `ValueError` for others."""
+    if format.problem is not None:
+        raise ValueError(format.problem)
+    return format
 
 
 class CollaPipe:
@@ -101,6 +110,13 @@ class CollaPipe:
                 "also streamed, and by multicast where the radio can, if better."
             ),
         ] = "star",
+        formats: Annotated[
+            list[Annotated[ParameterFormat, AfterValidator(_usable)]] | None,
+            Field(
+                description="Formats in which parameters may travel besides fp32, if that is "
+                "better within the divergence budget; null: none. Only where exchange is any."
+            ),
+        ] = None,
         least_sinr_db: Annotated[
             float, Field(description="A link's power is not lowered below this SINR.")
         ] = 5.0,
@@ -132,6 +148,7 @@ class CollaPipe:
             schedule=schedule,
             bands=bands,
             exchange=exchange,
+            formats=tuple(formats or ()),
             least_sinr_db=least_sinr_db,
             most_sweeps=most_sweeps,
             move_rounds=move_rounds,
@@ -190,18 +207,24 @@ class CollaPipe:
                 correction, self.decision.prediction, outcome.phases_ns, settings.ewma
             )
         noise = past.noise.learned(outcome.gradients)
+        format_noise = past.format_noise.after(outcome.encodings, settings.ewma)
+        problem = self.decision.problem
+        shares = dict(zip(problem.clusters, problem.fleet.share.tolist(), strict=True))
+        divergence = noise.measured(outcome.distortions)
+        divergence += format_noise.measured(outcome.encodings, shares, problem.work, noise)
         knowledge = past.knowledge.after(outcome, seen.profiles, seen.media, granted, settings.ewma)
         tried, knowledge = self._learn_ratios(outcome, knowledge)
         self.past = replace(
             past,
             noise=noise,
+            format_noise=format_noise,
             correction=correction,
             knowledge=knowledge,
             tried=tried,
             queues=past.queues.after(
                 outcome.energy_j,
                 settings.budgets_j(seen.devices),
-                noise.measured(outcome.distortions),
+                divergence,
                 settings.divergence_budget,
             ),
             pipelines=pipelines,
@@ -286,6 +309,7 @@ class CollaPipe:
             "correction": dict(past.correction),
             "tried": dict(past.tried),
             "noise": past.noise.to_json(),
+            "format_noise": past.format_noise.to_json(),
             "queues": past.queues.to_json(),
             "before": [asdict(link) for link in self._before],
             "pipelines": None
@@ -310,6 +334,7 @@ class CollaPipe:
             correction=dict(memory["correction"]),
             tried=dict(memory["tried"]),
             noise=GradientNoise.from_json(memory["noise"]),
+            format_noise=FormatNoise.from_json(memory["format_noise"]),
             queues=Queues.from_json(memory["queues"]),
             pipelines=None
             if held is None
