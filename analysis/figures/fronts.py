@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from analysis.compare import Metric, interval
-from analysis.figures.points import compared, metric_label, scaled
-from analysis.figures.settings import settings_of
+from analysis import fronts as table_of_fronts
+from analysis.compare import METRICS, Metric
+from analysis.figures.points import metric_label
 from analysis.figures.style import GREY, Width, legend_columns, new_figure, scheme_style, styled
 from analysis.load import Runs
 
@@ -25,16 +26,17 @@ def fronts(runs: Runs, *, width: Width = "page") -> Figure:
     """The round time against the largest device memory, and against the energy of all devices.
 
     A marker is the mean over seeds of a scheme at a point of a campaign's grid, or in a study where
-    the runs are of several, with the 95 % intervals of both means where there are several seeds.
-    The line is the Pareto front of the means: for each marker beyond it there is another that is at
-    least as good in both and better in one. Where there are several points, those on the front are
-    numbered, and listed below the panels. Energy is the mean of a round.
+    the runs are of several, with the 95 % intervals of both means where there are several seeds. It
+    is filled where no other point of the same study is at least as good in all three and better in
+    one. The line is the Pareto front of the two metrics of a panel. Where there are several points,
+    those on it are numbered, and listed below the panels. Energy is the mean of a round.
+    `analysis.fronts.fronts` has the numbers.
     """
-    comparison = compared(settings_of(runs))
-    names = "peak_device_memory_bytes", "device_energy_j"
-    metrics = {name: comparison.metrics[name] for name in ("round_s", *names)}
-    means = _means(comparison.runs, metrics)
-    numbers = _numbers(means, names)
+    metrics = {name: METRICS[name] for name in table_of_fronts.OBJECTIVES}
+    means = _in_units(table_of_fronts.fronts(runs), metrics)
+    names = [name for name in metrics if name != "round_s"]
+    on_lines = {name: _on_line(means, name) for name in names}
+    numbers = _numbers(means, on_lines)
     keys = _lines(numbers, 130 if width == "page" else 62)
     figure = new_figure(width, 0.11 * len(keys) + (2.9 if width == "page" else 5.2))
     panels = figure.subplots(*((1, 2) if width == "page" else (2, 1)), sharey=width == "page")
@@ -46,10 +48,12 @@ def fronts(runs: Runs, *, width: Width = "page") -> Figure:
     if len(means) > 1:
         for axes, name in zip(panels, names, strict=True):
             axes.autoscale(False)  # the fronts go on beyond the axes
-            front = pareto(means[[name, "round_s"]].to_numpy(float))
-            _draw_front(axes, front)
-            _number(axes, means, name, front, numbers)
+            _draw_front(axes, pareto(means[[name, "round_s"]].to_numpy(float)))
+            _number(axes, means[on_lines[name]], name, numbers)
     lines, labels = panels[0].get_legend_handles_labels()
+    if not means["on_front"].all():
+        lines.append(Line2D([], [], linestyle="", marker="o", mfc="none", color=GREY, markersize=5))
+        labels.append("dominated")
     columns = legend_columns(width, labels)
     figure.legend(lines, labels, loc="outside upper center", ncols=columns)
     if keys:
@@ -57,53 +61,64 @@ def fronts(runs: Runs, *, width: Width = "page") -> Figure:
     return figure
 
 
-def _numbers(means: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
+def _in_units(table: pd.DataFrame, metrics: Mapping[str, Metric]) -> pd.DataFrame:
+    """The table of fronts in the units of the axes."""
+    scaled = {
+        column: table[column] * metric.scale
+        for name, metric in metrics.items()
+        for column in (name, f"{name}_ci95")
+    }
+    return table.assign(**scaled)
+
+
+def _on_line(means: pd.DataFrame, name: str) -> pd.Series:
+    """Which rows are on the Pareto front of this metric and the round time."""
+    line = {tuple(row) for row in pareto(means[[name, "round_s"]].to_numpy(float))}
+    pairs = means[[name, "round_s"]].itertuples(index=False, name=None)
+    return pd.Series([pair in line for pair in pairs], means.index)
+
+
+def _numbers(means: pd.DataFrame, on_lines: Mapping[str, pd.Series]) -> dict[str, int]:
     """The numbers of the points on any front; none where there is one point only."""
     if means["point"].nunique() < 2:
         return {}
-    on_front: list[str] = []
-    for name in names:
-        values = means[[name, "round_s"]].to_numpy(float)
-        front = {tuple(row) for row in pareto(values)}
-        on_front += [
-            point for point, row in zip(means["point"], values, strict=True) if tuple(row) in front
-        ]
-    return {point: number for number, point in enumerate(dict.fromkeys(on_front), start=1)}
+    points = dict.fromkeys(point for on in on_lines.values() for point in means["point"][on])
+    return {point: number for number, point in enumerate(filter(None, points), start=1)}
 
 
 def _lines(numbers: Mapping[str, int], columns: int) -> list[str]:
     """Lines of text that say what each number means, none longer than `columns`."""
-    texts = [f"{number}: {point}" for point, number in numbers.items()]
+    texts = [
+        f"{number}: {point.replace('scheme.settings.', '')}" for point, number in numbers.items()
+    ]
     return [line for text in texts for line in textwrap.wrap(text, columns)]
-
-
-def _means(frame: pd.DataFrame, metrics: dict[str, Metric]) -> pd.DataFrame:
-    """The mean and interval of the metrics by scheme and point, in the units of their axes."""
-    rows = []
-    for (scheme, point), of in frame.groupby(["scheme", "point"], sort=False):
-        row: dict[str, object] = {"scheme": scheme, "point": point}
-        for name, metric in metrics.items():
-            values = scaled(of, name, metric).to_numpy(float)
-            row |= {name: values.mean(), f"{name}_ci": interval(values)}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _draw_means(axes: Axes, means: pd.DataFrame, name: str) -> None:
     schemes = list(dict.fromkeys(means["scheme"]))
     for scheme in schemes:
-        of = means[means["scheme"] == scheme]
         colour, marker, _ = scheme_style(scheme, schemes)
+        of = means[means["scheme"] == scheme]
         axes.errorbar(
             of[name],
             of["round_s"],
-            xerr=of[f"{name}_ci"].fillna(0),
-            yerr=of["round_s_ci"].fillna(0),
+            xerr=of[f"{name}_ci95"].fillna(0),
+            yerr=of["round_s_ci95"].fillna(0),
             fmt=marker,
             color=colour,
             markersize=5,
             elinewidth=0.8,
             label=scheme,
+        )
+        beyond = of[~of["on_front"]]
+        axes.plot(
+            beyond[name],
+            beyond["round_s"],
+            marker,
+            color=colour,
+            markersize=5,
+            markerfacecolor="white",
+            zorder=3,  # above the filled markers
         )
     values = means[[name, "round_s"]].to_numpy(float)
     for axis, column in (("x", values[:, 0]), ("y", values[:, 1])):
@@ -129,17 +144,19 @@ def _draw_front(axes: Axes, front: np.ndarray) -> None:
     )
 
 
-def _number(
-    axes: Axes, means: pd.DataFrame, name: str, front: np.ndarray, numbers: Mapping[str, int]
-) -> None:
-    """Writes the numbers beside the markers on the front."""
-    on_front = {tuple(row) for row in front}
-    for point, x, y in means[["point", name, "round_s"]].itertuples(index=False):
-        if point in numbers and (x, y) in on_front:
-            text = str(numbers[point])
-            axes.annotate(
-                text, (x, y), (-4, -4), textcoords="offset points", ha="right", va="top", fontsize=6
-            )
+def _number(axes: Axes, means: pd.DataFrame, name: str, numbers: Mapping[str, int]) -> None:
+    """Writes the numbers of these rows beside their markers."""
+    shown = means[means["point"].isin(numbers)]
+    for point, x, y in shown[["point", name, "round_s"]].itertuples(index=False):
+        axes.annotate(
+            str(numbers[point]),
+            (x, y),
+            (-4, -4),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=6,
+        )
 
 
 def pareto(values: np.ndarray) -> np.ndarray:

@@ -143,8 +143,9 @@ _KINDS = (
         "fronts",
         "Round time against memory and energy",
         "The mean round time of each scheme against the memory and the energy that it takes, "
-        "with 95 % intervals. The line is the Pareto front: schemes beyond it are worse in one "
-        "and no better in the other than one on it.",
+        "with 95 % intervals. Markers are filled where no other point is at least as good in all "
+        "three and better in one. The line is the Pareto front of round time and memory, or of "
+        "round time and energy.",
         "analysis.figures.fronts:fronts",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from analysis import load
 from analysis.figures.fronts import fronts, pareto
 
 
-def _write(folder: Path, scheme: str, seed: int, round_s: float, mib: int, joules: float) -> None:
+def _write(
+    folder: Path, scheme: str, seed: int, round_s: float, mib: int, joules: float, **study: Any
+) -> None:
     device = {"peak_memory_bytes": mib * 2**20, "compute_energy_j": joules - 1}
     write_run(
         folder,
         scheme=scheme,
         seed=seed,
+        study=study,
         rounds=[{"duration_s": round_s}],
         devices=[{"device": "c0.d0", "radio_energy_j": 1.0, **device}],
     )
@@ -56,13 +60,27 @@ def test_markers_are_the_means_over_seeds_and_the_front_joins_the_best(tmp_path:
 def test_the_points_on_a_front_are_numbered_and_listed(tmp_path: Path) -> None:
     points = {"x": "10 MHz", "y": "20 MHz", "z": "40 MHz"}
     for name, round_s, mib in zip(points, (4.0, 3.0, 3.5), (10, 20, 30), strict=True):
-        _write(tmp_path / "cells" / name, "collapipe", 0, round_s, mib, 5.0)
+        radio = {"d2e": {"bandwidth_hz": points[name]}}
+        _write(tmp_path / "cells" / name, "collapipe", 0, round_s, mib, 5.0, radio=radio)
     campaign = {name: {"radio.d2e.bandwidth_hz": point} for name, point in points.items()}
     figure = fronts(load(write_campaign(tmp_path, campaign)))
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2"]
     text = figure.get_supxlabel()
     key = "radio.d2e.bandwidth_hz"
     assert text.splitlines() == [f"1: {key} = 10 MHz", f"2: {key} = 20 MHz"]
+
+
+def test_what_another_point_dominates_is_hollow(tmp_path: Path) -> None:
+    """Of two equal in time and memory, the one with less energy is on the front."""
+    _write(tmp_path / "a", "collapipe", 0, 2.0, 30, 8.0)
+    _write(tmp_path / "b", "titanic", 0, 2.0, 30, 7.0)
+    _write(tmp_path / "c", "pipeline", 0, 1.0, 40, 9.0)
+    figure = fronts(load(*sorted(tmp_path.iterdir())))
+    for axes in figure.axes:
+        hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        shown = [point for line in hollow for point in line.get_xydata()]
+        assert [round_s for _, round_s in shown] == [2.0]
+    assert "dominated" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_a_front_has_what_nothing_dominates() -> None:
