@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -19,12 +20,14 @@ from rich.text import Text
 from analysis import compare as comparing
 from analysis import comparison_files
 from analysis.compare import ComparedRun
+from analysis.fronts import fronts
+from analysis.load import Runs
 from collapipe_ns3 import campaign
 from collapipe_ns3.campaign import Campaign, CampaignRun, stale_runs, workers
 from collapipe_ns3.campaign.workers import EndedRun
 from collapipe_ns3.cli import compare_questions
 from collapipe_ns3.cli.compare_questions import SAME_EXCHANGE, Question, Schemes
-from collapipe_ns3.cli.compare_view import print_comparison
+from collapipe_ns3.cli.compare_view import print_comparison, print_fronts
 from collapipe_ns3.cli.tables import print_text
 from collapipe_ns3.cli.tensorboard import EventFiles, how_to_look
 from collapipe_ns3.cli.terminal import err, out, print_json, problems_json, warn
@@ -97,6 +100,7 @@ class Executed:
 class Answer:
     """The answer to a question: its comparison, None where no run has finished, and its files.
 
+    `fronts` is the table of `analysis.fronts`, None where there is only one point of a grid.
     `derived` has the budget of each run that got it from another run, by its name.
     """
 
@@ -104,6 +108,7 @@ class Answer:
     heading: str
     executed: Executed
     compared: comparing.Comparison | None
+    fronts: pd.DataFrame | None
     files: Sequence[Path]
     derived: Mapping[str, float]
 
@@ -275,7 +280,7 @@ def _answer(
     schemes = options.chosen()
     heading = compare_questions.heading(question, schemes, study, derived.values())
     if not runs:
-        return Answer(question, heading, executed, None, (), derived)
+        return Answer(question, heading, executed, None, None, (), derived)
     reference = schemes.reference if question.of_budgets else options.reference
     try:
         compared = comparing.compare(runs, reference, options.target_loss)
@@ -290,13 +295,25 @@ def _answer(
     except OSError as error:
         what = f"{executed.campaign.directory}: {error.strerror or error}"
         raise StudyError(options.study, [Problem("--out", what)]) from None
-    return Answer(question, heading, executed, compared, files, derived)
+    together = Runs(tuple(run for each in runs for run in each.run.runs))
+    several = compared.runs["point"].nunique() > 1
+    return Answer(
+        question,
+        heading,
+        executed,
+        compared,
+        fronts(together) if several else None,
+        files,
+        derived,
+    )
 
 
 def _print_answer(answer: Answer) -> None:
     if answer.compared is not None:
         print_text(out, Text.assemble((f"{answer.question}", "bold"), f": {answer.heading}"))
         print_comparison(out, answer.compared)
+    if answer.fronts is not None:
+        print_fronts(out, answer.fronts)
     executed = answer.executed
     counts = f"{len(executed.campaign.runs)} runs, of which {executed.already_there}"
     out.print(f"{counts} were already there")
@@ -442,6 +459,7 @@ def _facts_of(answer: Answer) -> dict[str, Any]:
         "notes": list(compared.notes) if compared else [],
         "summary": compared.summary.to_dict("records") if compared else [],
         "runs": compared.runs.to_dict("records") if compared else [],
+        "fronts": [] if answer.fronts is None else answer.fronts.to_dict("records"),
     }
 
 

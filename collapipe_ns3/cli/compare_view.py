@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from analysis import comparison_files
-from analysis.compare import Comparison
+from analysis.compare import METRICS, Comparison
 from analysis.comparison_files import format_mean
-from collapipe_ns3.cli.tables import new_table, print_table
+from analysis.fronts import OBJECTIVES
+from collapipe_ns3.cli.tables import new_table, print_table, print_text
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -55,3 +57,28 @@ def _differences(comparison: Comparison, point: str, names: Sequence[str]) -> Ta
         values = [format_mean(row["percent"], row["percent_ci95"]) for row in of_schemes]
         table.add_row(metric.label, *values)
     return table
+
+
+#: The headings of what `analysis.fronts` lists, in the units of its metrics.
+_FRONT_HEADINGS = ("delay", "memory", "energy")
+
+
+def print_fronts(console: Console, fronts: pd.DataFrame) -> None:
+    """What each scheme takes at each point, those on the front first, and what numbers mean."""
+    metrics = {name: METRICS[name] for name in OBJECTIVES}
+    units = zip(_FRONT_HEADINGS, metrics.values(), strict=True)
+    headings = [f"{heading} [dim]{metric.unit}[/]" for heading, metric in units]
+    table = new_table("point", "scheme", *headings)
+    rows = fronts.sort_values("on_front", ascending=False, kind="stable").to_dict("records")
+    names = [f"{number}{'*' * row['on_front']}" for number, row in enumerate(rows, start=1)]
+    for name, row in zip(names, rows, strict=True):
+        taken = [
+            format_mean(row[key] * metric.scale, row[f"{key}_ci95"] * metric.scale)
+            for key, metric in metrics.items()
+        ]
+        table.add_row(name, escape(str(row["scheme"])), *taken)
+    print_table(console, table)
+    for name, row in zip(names, rows, strict=True):
+        if row["point"]:
+            print_text(console, f"{name}: {row['point']}".replace("scheme.settings.", ""))
+    print_text(console, "* on the front: no other is as good in all three and better in one")

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from analysis import load
 from analysis.compare import ComparedRun, Comparison, compare
+from analysis.fronts import OBJECTIVES
 from collapipe_ns3 import Study
 from collapipe_ns3.cli import doctor_checks, run_view
-from collapipe_ns3.cli.compare_view import print_comparison
+from collapipe_ns3.cli.compare_view import print_comparison, print_fronts
 from collapipe_ns3.cli.listings_view import print_profiles, print_schemes, print_studies
 from collapipe_ns3.cli.plan_view import print_preview
 from collapipe_ns3.cli.study_view import nodes_table
@@ -168,3 +169,18 @@ def test_a_comparison_fits_with_every_figure(comparison: Comparison, width: int)
     wide = Shown(300)
     print_comparison(wide.console, comparison)
     assert {each for each in words(wide.text()) if "─" not in each} <= set(words(text))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_front_fits_and_says_what_its_numbers_mean(width: int) -> None:
+    rows = [
+        ("titanic", "", 1.5, 0.05, 11 * 2**20, 0.0, 2.6, 0.1, False),
+        ("collapipe", "scheme.settings.v = 10, scheme.settings.memory_budget_bytes = 12 MB",
+         1.25, 0.02, 2**21, 0.0, 2.5, 0.1, True),
+    ]  # fmt: skip
+    taken = [column for name in OBJECTIVES for column in (name, f"{name}_ci95")]
+    shown = Shown(width)
+    print_fronts(shown.console, pd.DataFrame(rows, columns=["scheme", "point", *taken, "on_front"]))
+    text = shown.text()
+    assert {"1.250±0.020", "1.500±0.050", "11", "2", "2.60±0.10", "1*", "2"} <= set(words(text))
+    assert "1*: v = 10, memory_budget_bytes = 12 MB" in " ".join(text.split())
