@@ -13,14 +13,17 @@ A round takes at least
 - U are the bytes that all clusters have trained. Nothing of them can be sent before the first
   segment is trained, and from then on all of them travel over the uplink.
 
+The activations of all clusters travel over the uplink too, after the last byte and not at the same
+time as the parameters. If their airtime A / C_up is longer than t, it takes the place of t, which
+makes the floor a bit higher (`Floor.with_activations_s`).
+
 A capacity C is the goodput of the best code over the whole band, as `Medium` describes the radio.
 Clusters at different base stations have a downlink and an uplink of their own for each station, and
 the floor is that of the station that needs the longest.
 
 The floor holds for plans in which every cluster trains with one pipeline, with the embedding on its
 control unit and the decoder on the base station. It counts batches of the usual length. Sounding,
-the average at the base station, latencies of the radio, and what other clusters send of activations
-are left out, which only makes it lower.
+the average at the base station, and latencies of the radio are left out, which only makes it lower.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ class Floor:
     """The three terms of the floor in seconds, with the bytes and the capacities behind them.
 
     `down_bytes` is what every cluster needs, and `up_bytes` what all clusters of the station send.
-    `segments` are those with which the second term was found.
+    `segments` are those with which the second term was found. `activation_bytes` are those of all
+    local steps of the station's clusters.
     """
 
     down_bytes: int
@@ -77,6 +81,7 @@ class Floor:
     segments: Segments
     up_bytes: int
     up_bps: float
+    activation_bytes: int
 
     @property
     def down_s(self) -> float:
@@ -92,6 +97,12 @@ class Floor:
     def total_s(self) -> float:
         """The floor of the round."""
         return self.down_s + self.training_s + self.up_s
+
+    @property
+    def with_activations_s(self) -> float:
+        """The floor of the round, with the activations' airtime on the uplink if it is longer."""
+        airtime_s = 8 * self.activation_bytes / self.up_bps
+        return self.down_s + max(self.training_s, airtime_s) + self.up_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,15 @@ class FloorOf:
             segments=least[1],
             up_bytes=sum(exchanged.up.get(n, 0) for n in clusters),
             up_bps=capacity_bps(medium_of(self.seen, control, SERVER)),
+            activation_bytes=len(clusters) * self._activation_bytes,
         )
+
+    @cached_property
+    def _activation_bytes(self) -> int:
+        """What a cluster sends to the base station in all local steps, the labels left out."""
+        output = self.work.model.blocks[-1].output
+        batch = output.bytes_on_air(self.work.wire, self.work.shape(self.work.batch_size))
+        return self.work.local_steps * batch
 
     @cached_property
     def _stations(self) -> list[list[int]]:

@@ -151,7 +151,7 @@ ARRANGEMENTS = {
 def test_no_plan_is_below_the_floor(rates: Rates, local_steps: int) -> None:
     seen = observed(rates, local_steps)
     floors = FloorOf(seen, work_of(seen))
-    floor_s = floors.of(floors.whole()).total_s
+    floor_s = floors.of(floors.whole()).with_activations_s
     taken = costs(seen)
     for pipeline in pipelines(seen):
         for arrangement in ARRANGEMENTS.values():
