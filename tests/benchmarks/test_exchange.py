@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import lab
@@ -14,7 +15,7 @@ from benchmarks.exchange import exchanged
 from benchmarks.exchange_floor import Exchanged, FloorOf, NoFloor, Training
 from bridge.fixed import Link
 from bridge.formats import ParameterFormat
-from collapipe_ns3.arrangement import Arrangement, arranged
+from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.costs.devices import DeviceProfile, profile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
@@ -100,7 +101,7 @@ def costs(seen: Observation, kind: type[LabCosts] = LabCosts) -> LabCosts:
     return kind(seen.profiles, links)
 
 
-def pipelines(seen: Observation) -> Iterator[Pipeline]:
+def pipelines(seen: Observation, micro_batches: Sequence[int]) -> Iterator[Pipeline]:
     """Every pipeline of a cluster, as the first cluster has it."""
     training = Training(seen, work_of(seen), 0, lab.COSTS.encoder_blocks)
     for division in training.divisions():
@@ -108,9 +109,9 @@ def pipelines(seen: Observation) -> Iterator[Pipeline]:
         for name, count in division:
             stages.append(Stage(name, first, first + count - 1))
             first += count
-        for micro_batches in range(1, BATCH + 1):
+        for number in micro_batches:
             for schedule in ("gpipe", "1f1b"):
-                yield Pipeline(tuple(stages), micro_batches, schedule)
+                yield Pipeline(tuple(stages), number, schedule)
 
 
 def everywhere(seen: Observation, pipeline: Pipeline) -> tuple[ClusterPlan, ...]:
@@ -142,21 +143,26 @@ def first_trained_s(made: Timeline, local_steps: int) -> float:
 
 ARRANGEMENTS = {
     "today": Arrangement(),
+    "multicast": Arrangement(groups=(Group((0, 1)),), within=(0, 1)),
+    "streamed": Arrangement(groups=(Group((0, 1)),), within=(0, 1), chunk_bytes=1000),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rates", [SLOW_EXCHANGE, SLOW_SIDELINKS, SLOW_DEVICES])
-@pytest.mark.parametrize("local_steps", [1, 2, 3])
+@pytest.mark.parametrize("local_steps", [1, 3])
 def test_no_plan_is_below_the_floor(rates: Rates, local_steps: int) -> None:
     seen = observed(rates, local_steps)
     floors = FloorOf(seen, work_of(seen))
     floor_s = floors.of(floors.whole()).with_activations_s
-    taken = costs(seen)
-    for pipeline in pipelines(seen):
+    taken, best_s = costs(seen), math.inf
+    for pipeline in pipelines(seen, (1, 3, 6)):
         for arrangement in ARRANGEMENTS.values():
-            made = predicted(seen, pipeline, arrangement, taken)
-            assert made.total_ns / 1e9 >= floor_s - 1e-6, (pipeline, arrangement)
+            round_s = predicted(seen, pipeline, arrangement, taken).total_ns / 1e9
+            assert round_s >= floor_s - 1e-6, (pipeline, arrangement)
+            best_s = min(best_s, round_s)
+    if rates == SLOW_EXCHANGE:  # as it is at the paper's scale
+        assert best_s <= 1.1 * floor_s
 
 
 @pytest.mark.slow
@@ -171,7 +177,7 @@ def test_the_term_of_training_is_close_to_the_best_plan(
     taken = costs(seen, FreeParameters)
     best_s = min(
         first_trained_s(predicted(seen, each, Arrangement(), taken), local_steps)
-        for each in pipelines(seen)
+        for each in pipelines(seen, range(1, BATCH + 1))
     )
     assert bound_s <= best_s + 1e-6
     assert best_s <= most * bound_s
