@@ -117,9 +117,12 @@ class Shipment:
     `units` are parameters of the global model, for the local steps of `pipelines`; if `trained` is
     set, they are those that `pipelines` have trained. A shipment begins when the shipments named in
     `after` have arrived and the local steps of the pipelines in `after_training` have ended; what a
-    failed pipeline has not done counts as ended.
+    failed pipeline has not done counts as ended. A shipment also waits until its sender has what it
+    carries, without that anything has to say so: until the first shipment in the list has arrived
+    that brings a unit for these pipelines, or until the sender has trained it.
 
-    So far there is one receiver and one pipeline; `exchange_problems` reports others.
+    Several `receivers` get one multicast: control units that the base station sends to, or nodes of
+    one cluster. What is trained belongs to one pipeline.
     """
 
     name: str
@@ -553,6 +556,10 @@ def _unit(number: int) -> Units:
     return Units(blocks=(Blocks(number, number),))
 
 
+def _units(numbers: Iterable[int]) -> Units:
+    return Units.joined(map(_unit, numbers))
+
+
 class _Supply:
     """From where each node has the units that it needs or sends."""
 
@@ -650,6 +657,10 @@ def overlap_ns(
     return covered_ns
 
 
+#: The most legs of a round: each is a transfer, and has a task in the event graph.
+MOST_LEGS = 10_000
+
+
 def exchange_problems(
     exchange: Exchange,
     placements: Sequence[Placement],
@@ -659,14 +670,27 @@ def exchange_problems(
     """Everything that is wrong with an exchange.
 
     `devices` lists each cluster's devices, and `blocks` is the number of encoder blocks. The
-    exchange is run dry only if each shipment is right on its own and none waits for itself, as
-    other findings would follow from these. The dry run counts a unit as present only if what the
-    shipment waits for ensures it, however long transfers take.
+    exchange is run dry only if each shipment is right on its own, as other findings would follow.
+    In the dry run every unit has to come to each sender from somewhere, and no shipment may wait
+    for itself, be it for what it names or for what brings its units.
     """
     pipelines = [placed.pipeline for placed in placements]
     found = list(_shipment_problems(exchange, pipelines, devices, blocks))
-    found += _circles(exchange)
-    return found or list(_DryRun(exchange, placements, blocks).problems())
+    return found or list(_DryRun(exchange, placements).problems())
+
+
+def chunk_problems(exchange: Exchange | None, bytes_of: BytesOf) -> Iterator[Problem]:
+    """Whether the chunks of a valid exchange are too small for the model."""
+    if exchange is None or exchange.chunk_bytes is None:
+        return
+    sizes = [bytes_of(shipment, shipment.units) for shipment in exchange.shipments]
+    chunks = sum(max(1, -(-size // exchange.chunk_bytes)) for size in sizes)
+    if chunks > MOST_LEGS:
+        least = exchange.chunk_bytes
+        while sum(max(1, -(-size // least)) for size in sizes) > MOST_LEGS:
+            least *= 2
+        what = f"chunk_bytes {exchange.chunk_bytes} makes {chunks} transfers in a round"
+        yield "exchange", f"{what}; expected {MOST_LEGS} at most, as with {least}"
 
 
 def _place(shipment: Shipment) -> str:
@@ -684,8 +708,8 @@ def _shipment_problems(
     nodes = {SERVER, *controls}.union(*devices)
     names = Counter(shipment.name for shipment in exchange.shipments)
     yield from ((f"shipment {n}", f"is listed {c} times") for n, c in names.items() if c > 1)
-    if exchange.chunk_bytes is not None:
-        yield "exchange", "can't be streamed yet"
+    if exchange.chunk_bytes is not None and exchange.chunk_bytes < 1:
+        yield "exchange", f"expected chunks of at least one byte, not {exchange.chunk_bytes}"
     for shipment in exchange.shipments:
         where = _place(shipment)
         if not shipment.units:
@@ -693,21 +717,44 @@ def _shipment_problems(
         for run in shipment.units.blocks:
             if not 0 <= run.first <= run.last < blocks:
                 yield where, f"expected blocks from 0 to {blocks - 1}, not {run}"
-        for what, given in (("receiver", shipment.receivers), ("pipeline", shipment.pipelines)):
-            if len(given) != 1:
-                yield where, f"expected one {what}, not {len(given)}: others can't be executed yet"
-        unknown = [node for node in (shipment.src, *shipment.receivers) if node not in nodes]
-        yield from ((where, f"there is no node {node}") for node in dict.fromkeys(unknown))
-        for node in () if unknown else shipment.receivers:
-            if not _is_hop(shipment.src, node, controls):
-                what = f"there is no link {shipment.src} → {node}; expected one in a cluster, or"
-                yield where, f"{what} between a control unit and the base station"
+        for before, run in pairwise(shipment.units.blocks):
+            if run.first <= before.last:
+                yield where, f"expected blocks in order and each once, not {run} after {before}"
+        yield from ((where, what) for what in _receiver_problems(shipment, nodes, controls))
         for name in dict.fromkeys(shipment.after):
             if name not in names:
                 yield where, f"waits for {name}, and there is no such shipment"
+        if not shipment.pipelines:
+            yield where, "expected a pipeline that it is for"
         for pipeline in dict.fromkeys((*shipment.pipelines, *shipment.after_training)):
             if pipeline not in pipelines:
                 yield where, f"there is no {pipeline}"
+        for pipeline, count in Counter(shipment.pipelines).items():
+            if count > 1:
+                yield where, f"names {pipeline} {count} times"
+        if shipment.trained and len(shipment.pipelines) > 1:
+            what = "what is trained belongs to one pipeline"
+            yield where, f"expected one pipeline, not {len(shipment.pipelines)}, as {what}"
+
+
+def _receiver_problems(shipment: Shipment, nodes: set[str], controls: set[str]) -> Iterator[str]:
+    receivers = list(dict.fromkeys(shipment.receivers))
+    if not receivers:
+        yield "expected a receiver"
+    for node, count in Counter(shipment.receivers).items():
+        if count > 1:
+            yield f"names the receiver {node} {count} times"
+    unknown = [node for node in dict.fromkeys((shipment.src, *receivers)) if node not in nodes]
+    yield from (f"there is no node {node}" for node in unknown)
+    if unknown:
+        return
+    for node in receivers:
+        if not _is_hop(shipment.src, node, controls):
+            what = f"there is no link {shipment.src} → {node}; expected one in a cluster, or"
+            yield f"{what} between a control unit and the base station"
+    if len(receivers) > 1 and SERVER in receivers:
+        others = ", ".join(node for node in receivers if node != SERVER)
+        yield f"no single transmission reaches the base station and {others}"
 
 
 def _is_hop(src: str, dst: str, controls: set[str]) -> bool:
@@ -720,85 +767,85 @@ def _is_hop(src: str, dst: str, controls: set[str]) -> bool:
 _Waits = dict[str | PipelineId, list[str | PipelineId]]
 
 
-def _waits(exchange: Exchange) -> _Waits:
-    """A pipeline's training waits for all that is sent to it of the global model."""
-    waits: _Waits = {}
-    for shipment in exchange.shipments:
-        waits.setdefault(shipment.name, []).extend((*shipment.after, *shipment.after_training))
-        if not shipment.trained:
-            for pipeline in shipment.pipelines:
-                waits.setdefault(pipeline, []).append(shipment.name)
-    return waits
-
-
-def _circles(exchange: Exchange) -> Iterator[Problem]:
-    waits = _waits(exchange)
-    while True:
-        try:
-            TopologicalSorter(waits).prepare()
-        except CycleError as error:
-            # Each waits for the one before it, and the first is the last.
-            circle: list[str | PipelineId] = error.args[1]
-            for before, after in pairwise(circle):
-                waits[after] = [each for each in waits[after] if each != before]
-            name = next(each.name for each in exchange.shipments if each.name in circle)
-            first = circle.index(name)
-            others = [*circle[first + 1 : -1], *circle[:first]]
-            through = [e if isinstance(e, str) else _training(e) for e in reversed(others)]
-            by = f", by way of {', '.join(through)}" if through else ""
-            yield f"shipment {name}", f"waits for itself{by}"
-        else:
-            return
-
-
 class _DryRun:
-    """An exchange whose shipments are right on their own, and what each finds at its sender."""
+    """An exchange whose shipments are right on their own, and from where each has its units."""
 
-    def __init__(self, exchange: Exchange, placements: Sequence[Placement], blocks: int) -> None:
+    def __init__(self, exchange: Exchange, placements: Sequence[Placement]) -> None:
         self.exchange, self.placements = exchange, placements
-        self.everything = Units(True, (Blocks(0, blocks - 1),), True)
-        self.placed = {placed.pipeline: placed.units for placed in placements}
-        waits = _waits(exchange)
-        #: All that has ended for certain when a shipment begins.
-        self.ended: dict[str | PipelineId, set[str | PipelineId]] = {}
-        for each in TopologicalSorter(waits).static_order():
-            before = waits.get(each, [])
-            self.ended[each] = {*before}.union(*(self.ended[other] for other in before))
+        self.supply = _Supply(exchange.shipments, placements)
+        self.users = _users(exchange, placements)
 
     def problems(self) -> Iterator[Problem]:
         for shipment in self.exchange.shipments:
-            if missing := shipment.units.without(self.held(shipment)):
-                what = "trained " if shipment.trained else ""
-                yield _place(shipment), f"{shipment.src} does not have {what}{missing} by then"
+            yield from ((_place(shipment), what) for what in self.missing(shipment))
+        yield from self.circles()
         for placed in self.placements:
-            where = str(placed.pipeline)
+            where, whose = str(placed.pipeline), placed.pipeline
             for node, units in placed.units.items():
-                if missing := units.without(self.received(placed.pipeline, node, trained=False)):
+                if missing := self.never_at(node, units, whose, trained=False):
                     yield where, f"{node} never gets {missing}"
-                if missing := units.without(self.received(placed.pipeline, SERVER, trained=True)):
+                if missing := self.never_at(SERVER, units, whose, trained=True):
                     yield where, f"trained {missing} of {node} never reach the base station"
 
-    def received(self, pipeline: PipelineId, node: str, *, trained: bool) -> list[Units]:
-        """What a node receives for a pipeline, or of what that has trained."""
-        return [
-            each.units
-            for each in self.exchange.shipments
-            if node in each.receivers and pipeline in each.pipelines and each.trained is trained
-        ]
+    def missing(self, shipment: Shipment) -> Iterator[str]:
+        """What is wrong with from where a shipment has its units, and with whom it is for."""
+        sources = self.supply.sources(shipment)
+        units = _members(shipment.units)
+        left = [u for u in units if u not in sources and not self.supply.has(shipment, u)]
+        if left:
+            what = f"trained {_units(left)}" if shipment.trained else str(_units(left))
+            several = " for all of its pipelines" if len(shipment.pipelines) > 1 else ""
+            yield f"{shipment.src} never has {what}{several}"
+        unused = {*shipment.pipelines}
+        for node in shipment.receivers:
+            served = _served(node, shipment.pipelines, self.users)
+            unused -= {*served}
+            if not served:
+                yield f"{node} neither trains nor sends for any of its pipelines"
+        for pipeline in shipment.pipelines:
+            if pipeline in unused:
+                yield f"no receiver trains or sends for {pipeline}"
 
-    def held(self, shipment: Shipment) -> list[Units]:
-        """What the sender of a shipment has for certain when it begins."""
-        (whose,), ended = shipment.pipelines, self.ended[shipment.name]
-        held = [
-            each.units
-            for each in self.exchange.shipments
-            if each.name in ended
-            and shipment.src in each.receivers
-            and each.trained is shipment.trained
-            and whose in each.pipelines  # others may fail without arriving
+    def never_at(
+        self, node: str, units: Units, whose: PipelineId, *, trained: bool
+    ) -> Units | None:
+        """The units that a node never gets for a pipeline, or of what that has trained."""
+        left = [
+            unit
+            for unit in _members(units)
+            if self.supply.first(node, unit, (whose,), trained=trained) is None
         ]
-        if not shipment.trained and shipment.src == SERVER:
-            held.append(self.everything)
-        if shipment.trained and whose in ended and shipment.src in self.placed[whose]:
-            held.append(self.placed[whose][shipment.src])
-        return held
+        return _units(left) if left else None
+
+    def waits(self) -> _Waits:
+        """A pipeline's training waits for all that is sent to it of the global model."""
+        waits: _Waits = {}
+        for shipment in self.exchange.shipments:
+            sources = self.supply.sources(shipment)
+            own = waits.setdefault(shipment.name, [])
+            own += [*shipment.after, *shipment.after_training, *dict.fromkeys(sources.values())]
+            if shipment.trained and len(sources) < sum(1 for _ in _members(shipment.units)):
+                own += shipment.pipelines
+            if not shipment.trained:
+                for pipeline in shipment.pipelines:
+                    waits.setdefault(pipeline, []).append(shipment.name)
+        return waits
+
+    def circles(self) -> Iterator[Problem]:
+        waits = self.waits()
+        while True:
+            try:
+                TopologicalSorter(waits).prepare()
+            except CycleError as error:
+                # Each waits for the one before it, and the first is the last.
+                circle: list[str | PipelineId] = error.args[1]
+                for before, after in pairwise(circle):
+                    waits[after] = [each for each in waits[after] if each != before]
+                name = next(each.name for each in self.exchange.shipments if each.name in circle)
+                first = circle.index(name)
+                others = [*circle[first + 1 : -1], *circle[:first]]
+                through = [e if isinstance(e, str) else _training(e) for e in reversed(others)]
+                by = f", by way of {', '.join(through)}" if through else ""
+                yield f"shipment {name}", f"waits for itself{by}"
+            else:
+                return

@@ -53,7 +53,10 @@ class TransferLabel(str):
 
 
 def work_of(delivery: Delivery) -> WorkItem:
-    """The work that a transfer belongs to; of a sounding, only the cluster of its link is known."""
+    """The work that a transfer belongs to.
+
+    Of soundings, and of what several pipelines share, only the cluster of the link is known.
+    """
     if isinstance(delivery.kind, TransferLabel):
         return delivery.kind.work
     return WorkItem(max(cluster_of(delivery.src), cluster_of(delivery.dst)))
@@ -212,7 +215,8 @@ class RoundOutcome:
 
     `computation_ns` is the longest time that any pipeline took for its local steps, including the
     transfers between its stages. It may be longer than the pipeline phase, which is that of the
-    pipeline that finished last.
+    pipeline that finished last. `overlap_ns` is how long any parameters of the pipeline that
+    finished last were on their way during its local steps; 0 unless the exchange is streamed.
 
     `loss` is the training loss, the mean over local steps and clusters weighted by their data, nan
     where no pipeline was averaged. `pipelines` says what became of each planned pipeline, and
@@ -233,6 +237,7 @@ class RoundOutcome:
     pipelines: Sequence[PipelineFate]
     gradients: Sequence[GradientNorms] = ()
     distortions: Sequence[PipelineDistortion] = ()
+    overlap_ns: int = 0
     sat_out: Mapping[int, str] = field(default_factory=dict)
     encodings: Sequence[ParameterEncoding] = ()
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, pairwise
 
 from bridge.formats import Wire
@@ -17,7 +18,7 @@ from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
-from collapipe_ns3.exchange import PipelineId, StateMove, phase_ends_ns
+from collapipe_ns3.exchange import PipelineId, StateMove, overlap_ns, phase_ends_ns
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.updates import UpdateRule
@@ -57,7 +58,8 @@ class PipelineRun:
 
     `batches` yields the pipeline's part of each of its cluster's batches, `table` is its schedule,
     and `weight` its share of all training data. `ends_ns` are the times when its phases ended;
-    `end_ns` is the end of its last upload, or of the transfer that failed.
+    `end_ns` is the end of its last upload, or of the transfer that failed. `overlap_ns` is how long
+    its parameters were on their way during its local steps.
     """
 
     round: int
@@ -70,11 +72,13 @@ class PipelineRun:
     weight: float
     batches: Iterator[Batch]
     ends_ns: dict[Phase, int] = field(default_factory=dict)
+    overlap_ns: int = 0
     losses: list[float] = field(default_factory=list)
     gradients: list[GradientNorms] = field(default_factory=list)
     distortions: list[float] = field(default_factory=list)
     failure: str | None = None
     end_ns: int = 0
+    _trained: set[int] = field(default_factory=set)  # stages that have ended their last step
 
     @property
     def loss(self) -> float:
@@ -115,27 +119,23 @@ class PipelineRun:
         loop = simulated_loop()
         begin_ns = loop.now_ns()
         async with asyncio.TaskGroup() as group:
-            await exchange.broadcast(self.id, group)
-            for worker in self.workers:
-                for unit in worker.units:
-                    unit.holder = worker.node
+            exchange.begin(self.id, group)
             for number in range(training.local_steps):
-                await self._step(site, training, number)
+                await self._step(site, training, exchange, number)
             trained_ns = loop.now_ns()
             exchange.trained(self.id)
-        self.ends_ns = phase_ends_ns(
-            exchange.legs,
-            self.id,
-            self.workers[0].node,
-            exchange.arrived_ns,
-            begin_ns,
-            trained_ns,
-        )
+        legs, first, arrived_ns = exchange.legs, self.workers[0].node, exchange.arrived_ns
+        self.ends_ns = phase_ends_ns(legs, self.id, first, arrived_ns, begin_ns, trained_ns)
+        begun_ns = exchange.begun_ns
+        self.overlap_ns = overlap_ns(legs, self.id, begun_ns, arrived_ns, self.ends_ns)
 
-    async def _step(self, site: Site, training: Training, number: int) -> None:
+    async def _step(
+        self, site: Site, training: Training, exchange: ExchangeRun, number: int
+    ) -> None:
         """One local step, on the pipeline's part of the next batch."""
         batch = next(self.batches)
         control, micro_batches = control_unit(self.cluster), self.pipeline.micro_batches
+        last = training.local_steps - 1
         air = Air(training.wire, training.seed, (self.round, self.cluster, self.index, number))
         step = PipelineStep(
             site=site,
@@ -153,12 +153,28 @@ class PipelineRun:
             air=air,
             # The norms of one step per round are enough, and computing them takes time.
             squares=[0.0] * micro_batches if number == 0 else None,
+            before=partial(self._receive, exchange) if number == 0 else None,
+            after=partial(self._release, exchange) if number == last else None,
         )
         self.losses.append(await step.run())
         self.distortions.append(math.fsum(air.distortions) / micro_batches)
         if step.squares is not None:
             self.gradients.append(_norms(self.cluster, step.squares, step.parts))
         training.on_step(self.losses[-1])
+
+    async def _receive(self, exchange: ExchangeRun, stage: int) -> None:
+        """Waits until a stage's node has the parameters and optimizer states of all its stages."""
+        worker = self.workers[stage]
+        await exchange.ready(self.id, worker.node)
+        for unit in worker.units:
+            unit.holder = worker.node
+
+    def _release(self, exchange: ExchangeRun, stage: int) -> None:
+        """Has parameters leave a node on which all stages have ended their last step."""
+        self._trained.add(stage)
+        node = self.workers[stage].node
+        if all(n in self._trained for n, each in enumerate(self.workers) if each.node == node):
+            exchange.trained(self.id, node)
 
     def _forget(self) -> None:
         for worker in self.workers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -41,6 +41,9 @@ class PipelineStep:
     If `squares` is given (with a zero for each micro-batch), each stage adds to `squares[m]` the
     squared norm of its gradient accumulated over the micro-batches up to m; every stage runs its
     backwards in order.
+
+    A stage awaits `before(stage)` before it does anything, and calls `after(stage)` when it has
+    ended its optimizer step.
     """
 
     site: Site
@@ -54,6 +57,8 @@ class PipelineStep:
     total: int
     air: Air
     squares: list[float] | None = None
+    before: Callable[[int], Awaitable[None]] | None = None
+    after: Callable[[int], None] | None = None
     losses: dict[int, Message] = field(default_factory=dict)
     inbox: dict[Action, asyncio.Future[Message]] = field(default_factory=dict)
     tied: dict[int, asyncio.Future[Callable[[], Payload]]] = field(default_factory=dict)
@@ -78,6 +83,8 @@ class PipelineStep:
         arrived: dict[Action, Message] = {}
         to_send: dict[Action, Message] = {}
         worker = self.workers[stage]
+        if self.before is not None:
+            await self.before(stage)
         if stage == 0:
             for m, part in enumerate(self.parts):
                 inputs = Message.of((*part.inputs, *part.side))
@@ -103,6 +110,8 @@ class PipelineStep:
         flops = self.optimizer.flops * worker.costs.parameters
         update = partial(worker.step, self.update)
         await self.site.compute(worker.node, self.work.at(stage), "step", flops, update)
+        if self.after is not None:
+            self.after(stage)
 
     async def _exchange_tied(self, group: asyncio.TaskGroup, stage: int) -> None:
         """Adds the gradients of tied parameters on the node of the other copy to a stage's own.

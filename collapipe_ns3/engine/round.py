@@ -58,12 +58,14 @@ async def run_round(
     )
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
-    exchange = ExchangeRun(site, plan.legs(parameters.sizes, moves))
+    legs = plan.legs(parameters.sizes, moves)
     async with asyncio.TaskGroup() as group:
+        exchange = ExchangeRun(site, legs, group)
         for run in runs:
             run.replica.load(loaded[run.id])
             group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
+    last = _last_to_end(runs, all_in_ns)
     weights = await _aggregate(site, state, runs, training.aggregator, parameters)
     parameters.end({run.id for run in runs if run.failure is not None})
     site.settle()
@@ -77,11 +79,12 @@ async def run_round(
             start.start_ns,
             {
                 Phase.SOUNDING: planned_ns,
-                **_ends_ns(runs, planned_ns, all_in_ns),
+                **_ends_ns(last, planned_ns, all_in_ns),
                 Phase.AGGREGATE: simulated_loop().now_ns(),
             },
         ),
         computation_ns=max((run.computation_ns for run in trained), default=0),
+        overlap_ns=0 if last is None else last.overlap_ns,
         loss=loss / data if trained else math.nan,
         computations=site.computations[start.computations :],
         deliveries=site.network.deliveries[start.deliveries :],
@@ -186,15 +189,20 @@ def _distortion(run: PipelineRun, weights: _Weights) -> PipelineDistortion:
     return PipelineDistortion(run.cluster, weight, sequences, micro_batches, distortion)
 
 
-def _ends_ns(runs: Sequence[PipelineRun], start_ns: int, all_in_ns: int) -> dict[Phase, int]:
+def _last_to_end(runs: Sequence[PipelineRun], all_in_ns: int) -> PipelineRun | None:
+    """The pipeline that ended last; None if that one failed."""
+    completed = [run for run in runs if run.failure is None]
+    last = max(completed, key=lambda run: run.ends_ns[Phase.UPLOAD], default=None)
+    return None if last is None or last.ends_ns[Phase.UPLOAD] != all_in_ns else last
+
+
+def _ends_ns(last: PipelineRun | None, start_ns: int, all_in_ns: int) -> dict[Phase, int]:
     """When each phase of the last pipeline ended.
 
     If that one failed, the time that it took counts as its pipeline phase, since nothing else is
     known of it.
     """
-    completed = [run for run in runs if run.failure is None]
-    last = max(completed, key=lambda run: run.ends_ns[Phase.UPLOAD], default=None)
-    if last is None or last.ends_ns[Phase.UPLOAD] != all_in_ns:
+    if last is None:
         failed = dict.fromkeys((Phase.PIPELINE, Phase.GATHER, Phase.UPLOAD), all_in_ns)
         return {Phase.BROADCAST: start_ns, **failed}
     return last.ends_ns

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 from bridge.compute import Computed, Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
-from bridge.network import Delivery, Network
+from bridge.network import Delivery, Multicast, Network
 from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.outcome import Computation, WorkItem
@@ -88,10 +88,37 @@ class Site:
             missing = union(missing, lost) if lost else missing
         return missing
 
-    async def _hop(self, src: str, dst: str, size: int, kind: str) -> Ranges:
-        """One transfer, sent again as the terms say; returns the byte ranges that are missing."""
+    def send_to_all(
+        self, src: str, receivers: Sequence[str], size: int, kind: str
+    ) -> Sequence[Awaitable[Delivery]]:
+        """Sends bytes to several nodes by one transmission; a transfer for each, in their order.
+
+        Nothing is sent again; `collapipe_ns3.engine.group_send` does that. Raises `TypeError` where
+        the network can't multicast.
+        """
+        if len(receivers) == 1:
+            return [self.network.transfer(src, receivers[0], size, kind)]
+        if not isinstance(self.network, Multicast):
+            network = type(self.network).__name__
+            what = f"{network} can't send to several nodes at once (bridge.network.Multicast)"
+            raise TypeError(f"{src} → {', '.join(receivers)}: {what}")
+        return self.network.multicast(src, receivers, size, kind)
+
+    async def send_again(self, failed: Delivery, size: int, kind: str) -> None:
+        """Sends bytes as `send` does, after a first attempt that failed as part of a multicast."""
+        lost = await self._hop(failed.src, failed.dst, size, kind, failed)
+        missing = sum(end - begin for begin, end in lost)
+        await self.send((failed.src, failed.dst), missing, kind)
+
+    async def _hop(
+        self, src: str, dst: str, size: int, kind: str, failed: Delivery | None = None
+    ) -> Ranges:
+        """One transfer, sent again as the terms say; returns the byte ranges that are missing.
+
+        If the first attempt has been made already and failed, it is given as `failed`.
+        """
         terms = self.terms
-        delivery = await self.network.transfer(src, dst, size, kind)
+        delivery = failed or await self.network.transfer(src, dst, size, kind)
         for _ in range(terms.resends):
             if delivery.outcome in ("delivered", "partial"):
                 break

@@ -14,6 +14,7 @@ from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.exchange import chunk_problems, whole
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
 from collapipe_ns3.multicasts import media_problems, network_problems
@@ -197,7 +198,9 @@ def validate_for(observation: Observation, plan: RoundPlan) -> None:
         schedules=tuple(SCHEDULES),
         max_tx_power_w={n: each.max_tx_power_w for n, each in observation.profiles.items()},
     )
-    if found := list(media_problems(plan.exchange, observation.media)):
+    found = list(media_problems(plan.exchange, observation.media))
+    found += chunk_problems(plan.exchange, whole(observation.model.units_bytes))
+    if found:
         raise PlanError(plan.scheme, plan.round, found)
 
 
