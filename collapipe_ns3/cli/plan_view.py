@@ -88,17 +88,23 @@ def _print_explanation(console: Console, explanation: Mapping[str, Any]) -> None
 
 
 def _print_timeline(console: Console, timeline: Timeline) -> None:
-    """Prints the phases of every pipeline, and a chart of the first local step of every cluster."""
-    table = new_table("cluster", *(f"{name} s" for name in PIPELINE_PHASES), "step s")
+    """Prints the phases of every pipeline, and a chart of the first local step of every cluster.
+
+    Where parameters travel during the steps of any pipeline, a column says for how long.
+    """
+    overlapping = any(times.overlap_ns for times in timeline.pipelines)
+    columns = [f"{name} s" for name in (*PIPELINE_PHASES, *(["overlap"] if overlapping else []))]
+    table = new_table("cluster", *columns, "step s")
     for times in timeline.pipelines:
         steps = [times.ends_ns[Phase.BROADCAST], *times.steps_ns]
         step_s = sum(after - before for before, after in pairwise(steps)) / len(times.steps_ns)
-        phases = [f"{part / 1e9:.3f}" for part in times.phases_ns.values()]
+        parts = [*times.phases_ns.values(), *([times.overlap_ns] if overlapping else [])]
+        phases = [f"{part / 1e9:.3f}" for part in parts]
         table.add_row(str(times.cluster), *phases, f"{step_s / 1e9:.4f}")
     print_table(console, table)
     label = max((len(row.name) for row in gantt.rows(timeline)), default=0)
-    columns = min(_MAX_CHART_COLUMNS, console.width - label - len(" ││"))
-    if columns < _MIN_CHART_COLUMNS:
+    width = min(_MAX_CHART_COLUMNS, console.width - label - len(" ││"))
+    if width < _MIN_CHART_COLUMNS:
         console.print(f"round {timeline.total_ns / 1e9:.3f} s")
         return
     console.print(
@@ -108,5 +114,5 @@ def _print_timeline(console: Console, timeline: Timeline) -> None:
         together = list(pipelines)
         since_ns = min(each.ends_ns[Phase.BROADCAST] for each in together)
         until_ns = max(each.steps_ns[0] for each in together)
-        chart = gantt.text(timeline, columns, number, since_ns, until_ns)
+        chart = gantt.text(timeline, width, number, since_ns, until_ns)
         console.print(chart + "\n", markup=False, soft_wrap=True)

@@ -49,6 +49,7 @@ class Preview:
                 "pipelines": [
                     {"cluster": times.cluster}
                     | {f"{phase}_s": ns / 1e9 for phase, ns in times.phases_ns.items()}
+                    | {"overlap_s": times.overlap_ns / 1e9}
                     for times in (timeline.pipelines if timeline else ())
                 ],
             },

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.exchange import Exchange, PipelineId, Placement, Shipment, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Observation
@@ -103,9 +104,22 @@ def _all(held: Held) -> Units:
 #: Small enough that most parameters travel in several chunks, and one larger than the model.
 CHUNK_BYTES = (None, 400, 1_111, 3_000, 10**6)
 
+FORMATS = (
+    FP32,
+    ParameterFormat("bf16"),
+    ParameterFormat("int8"),
+    ParameterFormat("int8", difference=True),
+    ParameterFormat("fp16", difference=True, largest=0.1),
+)
+
 
 def drawn_trees(
-    data: st.DataObject, plan: RoundPlan, *, multicast: bool = True, streamed: bool = True
+    data: st.DataObject,
+    plan: RoundPlan,
+    *,
+    multicast: bool = True,
+    streamed: bool = True,
+    formats: Sequence[ParameterFormat] = FORMATS,
 ) -> Exchange:
     """A valid exchange for a plan, by trees of any shape, listed in any order.
 
@@ -124,12 +138,16 @@ def drawn_trees(
     before: list[PipelineId] = []
     for number, members in enumerate(groups):
         draw = _TreeDrawing(data, f"g{number}", multicast, tuple(made), tuple(before))
-        made += draw.down(members, placed)
+        made += _in_format(draw.down(members, placed), data.draw(st.sampled_from(formats)))
         for each in members:
-            made += draw.up(each, placed)
+            made += _in_format(draw.up(each, placed), data.draw(st.sampled_from(formats)))
         before += [each.pipeline for each in members]
     chunk_bytes = data.draw(st.sampled_from(CHUNK_BYTES)) if streamed else None
     return Exchange(tuple(data.draw(st.permutations(made))), chunk_bytes)
+
+
+def _in_format(shipments: Sequence[Shipment], format: ParameterFormat) -> list[Shipment]:
+    return [dataclasses.replace(each, format=format) for each in shipments]
 
 
 @dataclass(frozen=True)
