@@ -104,6 +104,15 @@ class ParameterFormat:
 FP32 = ParameterFormat()
 
 
+def kept_copies(down: ParameterFormat, up: ParameterFormat) -> int:
+    """How many copies of its parameters, in fp32, a node keeps besides those in use.
+
+    These are the reference of differences, in either direction, and what top-k has not sent of the
+    differences so far.
+    """
+    return (down.difference or up.difference) + (up.largest is not None)
+
+
 def largest_count(fraction: float, elements: int) -> int:
     """k = ⌈fraction · elements⌉: how many numbers of a tensor travel in top-k.
 

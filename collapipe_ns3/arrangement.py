@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.formats import FP32, ParameterFormat
+from bridge.formats import FP32, ParameterFormat, kept_copies
 from collapipe_ns3.exchange import Exchange, PipelineId, Placement, Shipment, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 
@@ -35,6 +35,11 @@ class Arrangement:
     uploads: Mapping[int, ParameterFormat] = field(default_factory=dict)
     chunk_bytes: int | None = None
     in_turn: bool = True
+
+    def kept_copies(self, cluster: int) -> int:
+        """How many copies of its parameters a node of a cluster keeps besides those in use."""
+        down = (group.format for group in self.groups if cluster in group.clusters)
+        return kept_copies(next(down, FP32), self.uploads.get(cluster, FP32))
 
 
 def arranged(placements: Sequence[Placement], arrangement: Arrangement) -> Exchange:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bridge.formats import FP32, ParameterFormat
+from bridge.formats import FP32, ParameterFormat, kept_copies
 from collapipe_ns3.exchange import (
     Blocks,
     Exchange,
@@ -111,12 +111,8 @@ class UnitWay:
     up: ParameterFormat
 
     def kept_bytes(self, unit_bytes: UnitBytes) -> int:
-        """Bytes that its node keeps of it during the round, besides the parameters in use.
-
-        These are the reference of differences, in either direction, and what top-k has not sent of
-        the differences so far.
-        """
-        copies = (self.down.difference or self.up.difference) + (self.up.largest is not None)
+        """Bytes that its node keeps of it during the round, besides the parameters in use."""
+        copies = kept_copies(self.down, self.up)
         return copies * unit_bytes(self.unit, FP32) if copies else 0
 
 
@@ -249,7 +245,7 @@ class ShipmentSizes:
     routing: Routing
 
     def __call__(self, shipment: Shipment, units: Units) -> int:
-        if shipment.trained or not shipment.format.difference:
+        if not shipment.format.difference:
             return self.unit_bytes(units, shipment.format)
         whole = [unit for unit in singles(units) if self.routing.is_whole(shipment, unit)]
         size = self.unit_bytes(Units.joined(whole), FP32)

@@ -131,8 +131,12 @@ def _offer(device: str, cluster: int, observation: Observation) -> Offer:
     profile, blocks = observation.profiles[device], observation.model.blocks
     batch = observation.model.longest_shape(observation.batch_size)
     flops = sum(block.forward_flops(batch) + block.backward_flops(batch) for block in blocks)
+    copies = observation.exchange.kept_copies(cluster) if observation.exchange else 0
     held = max(
-        held_bytes(block, observation.optimizer) + block.kept_bytes(batch) for block in blocks
+        held_bytes(block, observation.optimizer)
+        + copies * block.parameter_bytes
+        + block.kept_bytes(batch)
+        for block in blocks
     )
     message = blocks[0].gradient.bytes_on_air("fp32", batch)
     near = {control_unit(cluster), *observation.devices[cluster]}

@@ -59,9 +59,11 @@ def _by_memory(
     When a device sits out, the shares of the others grow, so that further ones may lack memory.
     """
     able, absences = list(devices), []
+    copies = observation.exchange.kept_copies(cluster) if observation.exchange else 0
+    kept = copies * observation.model.parameter_bytes
     while able:
         sequences = -(-observation.batch_size // len(able))
-        needed = predict_whole_model(observation, sequences)
+        needed = predict_whole_model(observation, sequences) + kept
         has = {device: observation.profiles[device].memory_bytes for device in able}
         short = [device for device in able if has[device] < needed]
         if not short:
