@@ -86,17 +86,42 @@ def test_the_heading_says_what_exchange_all_schemes_have() -> None:
     assert given == f"{same} no multicast, store and forward, fp32 down and int8 differences up"
 
 
-def test_the_same_exchange_is_in_every_run_of_its_campaign(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    options = ["--schemes", "pipeline,vanilla_fl", "--seeds", "1", "--rounds", "1", "--jobs", "1"]
-    call("compare", studies.write(tmp_path), *options, "--question", "exchange", "--out", str(out))
-    assert not out.exists()
+@pytest.mark.slow
+def test_the_same_exchange_changes_when_parameters_travel_and_nothing_that_is_learned(
+    tmp_path: Path,
+) -> None:
+    side = {"cu": "jetson-nano", "position": [-20, 10], "devices": ["raspberry-pi-4"]}
+    study = studies.write(tmp_path, clusters=[*studies.TINY["clusters"], side])
+    out, schemes = tmp_path / "out", ("pipeline", "vanilla_fl")
+    options = ["--schemes", ",".join(schemes), "--seeds", "1", "--jobs", "1"]
+    asked = ["--question", "papers", "--question", "exchange", "--out", str(out)]
+    done = call("compare", study, *options, *asked)
+    assert done.exit_code == 0, done.stderr
+    assert "papers: each scheme as its paper has it" in done.stdout
+    assert "exchange: all schemes with the same exchange of parameters: multicast" in done.stdout
     content = json.loads((tmp_path / "out-exchange" / "campaign.json").read_text())
     assert set(content["cells"]) == {"pipeline-seed1", "vanilla_fl-seed1"}
     for text in content["cells"].values():
         exchange = Study.from_yaml(text).config.training.exchange
         assert exchange is not None
         assert (exchange.multicast, exchange.chunk_bytes) == (None, 1e6)
+    for scheme in schemes:
+        alone, same = (
+            {name: pd.read_parquet(folder / "cells" / f"{scheme}-seed1" / name)
+             for name in ("rounds", "transfers")}
+            for folder in (out, tmp_path / "out-exchange")
+        )  # fmt: skip
+        for column in ("loss", "test_loss", "metric"):
+            assert alone["rounds"][column].tolist() == same["rounds"][column].tolist()
+        assert same["rounds"]["duration_s"].sum() < alone["rounds"]["duration_s"].sum()
+        # The base station sends each pipeline its own model, or all of them one.
+        pipelines = {"pipeline": 2, "vanilla_fl": 3}[scheme]
+        sent = alone["transfers"].query("kind == 'model' and src == 'bs'")
+        assert sent.groupby("round").size().tolist() == [pipelines] * 2
+        assert set(sent["group"]) == {0}
+        sent = same["transfers"].query("kind == 'model' and src == 'bs'")
+        assert sent.groupby("round")["group"].nunique().tolist() == [1, 1]
+        assert set(sent["dst"]) == {"c0.cu", "c1.cu"}
 
 
 @pytest.mark.slow
