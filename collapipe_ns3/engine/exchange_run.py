@@ -44,7 +44,7 @@ class ExchangeRun:
     _ready: dict[tuple[PipelineId, str], asyncio.Event] = field(default_factory=dict)
     _whose: dict[Arrival, list[PipelineId]] = field(default_factory=dict)
     _early: set[Arrival] = field(default_factory=set)  # chunks that came before an earlier one
-    _shared: dict[PipelineId, _Shared] = field(default_factory=dict)
+    _coming: dict[PipelineId, _Coming] = field(default_factory=dict)
     _sending: dict[int, GroupSend] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class ExchangeRun:
         for pipeline, arrivals in self.legs.arrivals.items():
             for arrival in arrivals:
                 self._whose.setdefault(arrival, []).append(pipeline)
-            self._shared[pipeline] = _Shared(sum(self._is_shared(a.leg) for a in arrivals))
+            self._coming[pipeline] = _Coming(len(arrivals))
 
     def begin(self, pipeline: PipelineId, group: asyncio.TaskGroup) -> None:
         """Begins to send a pipeline's legs; `group` has the pipeline's tasks.
@@ -66,9 +66,8 @@ class ExchangeRun:
         The group doesn't end before all has arrived, and fails with `TransferFailed`.
         """
         self._groups[pipeline] = group
-        if self._shared[pipeline].left:
-            name = f"{pipeline}, what it shares with others"
-            group.create_task(self._shared[pipeline].wait(), name=name)
+        if self._coming[pipeline].left:  # some may begin after all other tasks of the group
+            group.create_task(self._coming[pipeline].wait(), name=f"{pipeline}, all that is sent")
         for leg in self.legs.of(pipeline):
             if not self._missing[leg.number]:
                 self._start(leg)
@@ -155,9 +154,8 @@ class ExchangeRun:
             return
         self.arrived_ns[arrival] = simulated_loop().now_ns()
         self._happen(arrival)
-        if self._is_shared(leg.number):
-            for pipeline in self._whose[arrival]:
-                self._shared[pipeline].arrive()
+        for pipeline in self._whose[arrival]:
+            self._coming[pipeline].arrive()
         following = Arrival(leg.number + 1, node)
         if following in self._early:
             self._early.remove(following)
@@ -166,7 +164,7 @@ class ExchangeRun:
     def _fail(self, leg: Leg, node: str, failure: TransferFailed) -> None:
         for pipeline in self._whose[Arrival(leg.number, node)]:
             self._groups.pop(pipeline, None)  # which is about to be cancelled
-            self._shared[pipeline].fail(failure)
+            self._coming[pipeline].fail(failure)
 
     def _happen(self, what: Arrival | Trained) -> None:
         if what in self._happened:
@@ -188,8 +186,8 @@ def _kind(leg: Leg) -> TransferKind:
 
 
 @dataclass(slots=True)
-class _Shared:
-    """What a pipeline still waits for of the legs that are not its own tasks."""
+class _Coming:
+    """How many arrivals of its legs a pipeline still waits for."""
 
     left: int
     ended: asyncio.Future[None] = field(

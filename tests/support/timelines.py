@@ -63,6 +63,7 @@ def agree(made: Timeline, outcome: RoundOutcome) -> None:
     """Every phase and every single task, to the nanosecond."""
     last = max(made.pipelines, key=lambda times: times.ends_ns[Phase.UPLOAD])
     assert last.phases_ns == {phase: outcome.phases_ns[phase] for phase in PIPELINE_PHASES}
+    assert last.overlap_ns == outcome.overlap_ns
     assert made.total_ns == outcome.duration_ns
     computed = sorted((d.node, d.start_ns, d.end_ns) for d in outcome.computations)
     assert sorted((b.src, b.start_ns, b.end_ns) for b in made.bars if not b.dst) == computed

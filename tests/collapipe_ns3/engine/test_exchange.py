@@ -62,6 +62,20 @@ def test_broadcasts_one_after_the_other() -> None:
     assert sent["bs", "c1.cu"] == (size, 2 * size)
 
 
+def test_uploads_one_after_the_other() -> None:
+    """The last upload begins when all else of its pipeline has ended."""
+    plan = two_clusters()
+    shipments = [
+        dataclasses.replace(each, after=(*each.after, "0.0 up")) if each.name == "1.0 up" else each
+        for each in arranged(plan.placements(), Arrangement()).shipments
+    ]
+    plan = dataclasses.replace(plan, exchange=Exchange(tuple(shipments)))
+    outcome = lab.run_one(plan, links={("c0.cu", "bs"): Link(10**6)}, shares=(0.5, 0.5))
+    sent = {(src, dst): (begin, end) for src, dst, begin, end in parameters(outcome)}
+    assert sent["c1.cu", "bs"][0] == sent["c0.cu", "bs"][1]
+    assert [each.fate for each in outcome.pipelines] == ["averaged", "averaged"]
+
+
 def test_what_is_learned_does_not_depend_on_the_exchange() -> None:
     states = [lab.fresh(lab.adamw) for _ in range(2)]
     losses = [
