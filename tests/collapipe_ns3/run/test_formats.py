@@ -9,34 +9,48 @@ import pandas as pd
 import pytest
 import run_checks
 import studies
+import torch
 
 from collapipe_ns3 import Study, load
+from collapipe_ns3.reading import study_file
 from collapipe_ns3.result import Result
 from collapipe_ns3.run.replay import replay
 
-EXCHANGE: dict[str, Any] = {
-    "multicast": False,
-    "chunk_bytes": None,
+FORMATS: dict[str, Any] = {
     "down": {"numbers": "int8", "difference": True},
     "up": {"numbers": "fp16", "difference": True, "largest": 0.1},
+}
+
+#: One after the other and whole, and with every lever: multicasts of chunks that are forwarded.
+WAYS: dict[str, dict[str, Any]] = {
+    "star": {"multicast": False, "chunk_bytes": None},
+    "streamed": {"multicast": True, "chunk_bytes": 3000},
 }
 
 pytestmark = pytest.mark.slow
 
 
-def study() -> Study:
-    training = {**studies.TINY["training"], "exchange": EXCHANGE}
-    return Study(studies.config(training=training))
+def study(way: str) -> Study:
+    training = {**studies.TINY["training"], "exchange": {**WAYS[way], **FORMATS}}
+    config, found = study_file.check(studies.many(2, 2, training=training))
+    assert config is not None
+    assert not found, found
+    return Study(config)
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return study().run(rounds=3, out=tmp_path_factory.mktemp("formats") / "run")
+def result(way: str, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return study(way).run(rounds=3, scheme="pipeline", out=tmp_path_factory.mktemp(way) / "run")
 
 
 def test_every_unit_that_travels_has_a_row_in_each_direction(result: Result) -> None:
     rows = result.encodings
-    assert len(rows) == 3 * 2 * 3  # rounds, directions; embedding and two blocks
+    assert len(rows) == 3 * 2 * 2 * 3  # rounds, directions, clusters; embedding and two blocks
     assert rows["whole"].tolist() == ((rows["round"] == 0) & (rows["direction"] == "down")).tolist()
     assert not rows["dropped_error"].any()
     up = rows[rows["direction"] == "up"]
@@ -46,16 +60,19 @@ def test_every_unit_that_travels_has_a_row_in_each_direction(result: Result) -> 
     assert (down["norm_sq"] > 0).all()
 
 
-def test_the_bytes_of_rows_are_those_of_the_uploads(result: Result) -> None:
-    rows = result.encodings
-    up = rows[rows["direction"] == "up"].groupby("round")["bytes"].sum()
-    sent = result.transfers
-    sent = sent[(sent["kind"] == "parameters") & (sent["dst"] == "bs")]
-    assert sent.groupby("round")["bytes"].sum().tolist() == up.tolist()
-    broadcasts = result.transfers[lambda t: (t["kind"] == "model") & (t["src"] == "bs")]
-    down = rows[rows["direction"] == "down"].groupby("round")["bytes"].sum()
-    assert broadcasts.groupby("round")["bytes"].sum().tolist() == down.tolist()
-    assert down[1] < 0.4 * down[0]
+def test_the_bytes_of_rows_are_those_on_the_air(way: str, result: Result) -> None:
+    rows, sent = result.encodings, result.transfers
+    size = rows.groupby(["round", "cluster", "direction"], observed=True)["bytes"].sum()
+    up = sent[(sent["kind"] == "parameters") & (sent["dst"] == "bs")]
+    down = sent[(sent["kind"] == "model") & (sent["src"] == "bs")]
+    for round in range(3):
+        for cluster in range(2):
+            for direction, hop in (("up", up["src"]), ("down", down["dst"])):
+                table = up if direction == "up" else down
+                own = table[(table["round"] == round) & (hop == f"c{cluster}.cu")]
+                assert own["bytes"].sum() == size[round, cluster, direction]
+    assert size[1, 0, "down"] < 0.4 * size[0, 0, "down"]
+    assert (len(down) > 2 * 3) == (way == "streamed")  # in chunks
 
 
 def test_a_round_is_replayed_alone(result: Result) -> None:
@@ -63,8 +80,28 @@ def test_a_round_is_replayed_alone(result: Result) -> None:
     assert replay(result.directory, 2).different == ()
 
 
-def test_a_run_that_stopped_goes_on_with_the_same_bytes(result: Result, tmp_path: Path) -> None:
-    study().run(rounds=2, out=tmp_path / "run")
-    study().run(rounds=3, out=tmp_path / "run", resume=True)
+def test_a_run_that_stopped_goes_on_with_the_same_bytes(
+    way: str, result: Result, tmp_path: Path
+) -> None:
+    study(way).run(rounds=2, scheme="pipeline", out=tmp_path / "run")
+    study(way).run(rounds=3, scheme="pipeline", out=tmp_path / "run", resume=True)
     run_checks.same(result.directory, tmp_path / "run")
     pd.testing.assert_frame_equal(load(tmp_path / "run").encodings, result.encodings)
+    one, other = (load_checkpoint(path) for path in (result.directory, tmp_path / "run"))
+    assert alike(one["training"]["kept"], other["training"]["kept"])
+    assert len(one["training"]["kept"]["unsent"]) == 2 * 3
+
+
+def load_checkpoint(path: Path) -> Any:
+    return torch.load(path / "checkpoint.pt", weights_only=True)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values of a checkpoint are equal, tensors to the bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
