@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from bridge.formats import ParameterFormat
 from collapipe_ns3.dssra.budgets import unkeepable
@@ -36,8 +36,20 @@ from collapipe_ns3.quantity import Bytes, Seconds
 _Positive = Annotated[float, Field(gt=0)]
 
 
-def _usable(format: ParameterFormat) -> ParameterFormat:
-    """A format in which parameters can travel. Raises `ValueError` for others."""
+_FORMATS = TypeAdapter(ParameterFormat, config=ConfigDict(extra="forbid"))
+
+
+def _format(value: object) -> ParameterFormat:
+    """A format as a study file has it: the name of its numbers, or its fields.
+
+    Raises `ValueError` for formats in which parameters can't travel.
+    """
+    fields = {"numbers": value} if isinstance(value, str) else value
+    try:
+        format = _FORMATS.validate_python(fields)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError("; ".join(each.removeprefix(": ") for each in wrong)) from None
     if format.problem is not None:
         raise ValueError(format.problem)
     return format
@@ -111,7 +123,7 @@ class CollaPipe:
             ),
         ] = "star",
         formats: Annotated[
-            list[Annotated[ParameterFormat, AfterValidator(_usable)]] | None,
+            list[Annotated[ParameterFormat, PlainValidator(_format)]] | None,
             Field(
                 description="Formats in which parameters may travel besides fp32, if that is "
                 "better within the divergence budget; null: none. Only where exchange is any."

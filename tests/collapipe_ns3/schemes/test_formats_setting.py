@@ -1,0 +1,32 @@
+"""The setting `formats` of CollaPipe is read from a study file."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from bridge.formats import ParameterFormat
+from collapipe_ns3 import schemes
+from collapipe_ns3.schemes.collapipe import CollaPipe
+
+
+def test_a_format_is_a_name_or_its_fields() -> None:
+    given = ["bf16", {"numbers": "int8", "difference": True, "largest": 0.1}]
+    made = schemes.make("collapipe", {"exchange": "any", "formats": given})
+    assert isinstance(made, CollaPipe)
+    assert made.settings.formats == (ParameterFormat("bf16"), ParameterFormat("int8", True, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("fp8", "numbers: Input should be 'fp32'"),
+        ({"number": "int8"}, "number: "),
+        ({"numbers": "int8", "difference": "perhaps"}, "difference: "),
+        ({"numbers": "int8", "largest": 0.1}, "expected differences"),
+        (3, "Input should be a dictionary"),
+    ],
+)
+def test_another_format_is_refused(wrong: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        schemes.make("collapipe", {"formats": [wrong]})
