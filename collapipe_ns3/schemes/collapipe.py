@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from dataclasses import fields as fields_of
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from bridge.formats import ParameterFormat
 from collapipe_ns3.dssra.budgets import unkeepable
@@ -36,7 +37,7 @@ from collapipe_ns3.quantity import Bytes, Seconds
 _Positive = Annotated[float, Field(gt=0)]
 
 
-_FORMATS = TypeAdapter(ParameterFormat, config=ConfigDict(extra="forbid"))
+_FORMATS = TypeAdapter(ParameterFormat)
 
 
 def _format(value: object) -> ParameterFormat:
@@ -45,6 +46,10 @@ def _format(value: object) -> ParameterFormat:
     Raises `ValueError` for formats in which parameters can't travel.
     """
     fields = {"numbers": value} if isinstance(value, str) else value
+    known = [each.name for each in fields_of(ParameterFormat)]
+    for key in fields if isinstance(fields, Mapping) else ():
+        if key not in known:
+            raise ValueError(f"no key {key!r}; {did_you_mean(str(key), known)}")
     try:
         format = _FORMATS.validate_python(fields)
     except ValidationError as error:

@@ -21,7 +21,7 @@ def test_a_format_is_a_name_or_its_fields() -> None:
     ("wrong", "message"),
     [
         ("fp8", "numbers: Input should be 'fp32'"),
-        ({"number": "int8"}, "number: "),
+        ({"number": "int8"}, "no key 'number'; did you mean numbers"),
         ({"numbers": "int8", "difference": "perhaps"}, "difference: "),
         ({"numbers": "int8", "largest": 0.1}, "expected differences"),
         (3, "Input should be a dictionary"),
