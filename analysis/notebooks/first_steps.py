@@ -48,7 +48,8 @@ result = study.run(out="runs/first-steps", progress=True)
 # %% [markdown]
 # ## Tables
 #
-# Every table is a pandas frame. Times are simulated seconds, energies joules.
+# Every table is a pandas frame. Times are simulated seconds, energies joules. What is sent to
+# several nodes at once, by multicast, has a row in `transfers` for each, with the same `group`.
 
 # %%
 columns = ["round", "duration_s", "broadcast_s", "pipeline_s", "loss", "metric", "device_energy_j"]
