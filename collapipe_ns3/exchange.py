@@ -117,7 +117,8 @@ class Shipment:
     `units` are parameters of the global model, for the local steps of `pipelines`; if `trained` is
     set, they are those that `pipelines` have trained. A shipment begins when the shipments named in
     `after` have arrived and the local steps of the pipelines in `after_training` have ended; what a
-    failed pipeline has not done counts as ended. A shipment also waits until its sender has what it
+    failed pipeline has not done counts as ended. A multicast of which the sender is a receiver has
+    to arrive at the sender only. A shipment also waits until its sender has what it
     carries, without that anything has to say so: until the first shipment in the list has arrived
     that brings a unit for these pipelines, or until the sender has trained it.
 
@@ -425,7 +426,7 @@ class _LegMaker:
         ended = [
             Arrival(self.payloads[name].last, node)
             for name in dict.fromkeys(shipment.after)
-            for node in by_name[name].receivers
+            for node in _known_at(shipment.src, by_name[name].receivers)
         ]
         trained = [Trained(pipeline) for pipeline in dict.fromkeys(shipment.after_training)]
         sources = self.supply.sources(shipment)
@@ -548,6 +549,11 @@ def _members(units: Units) -> Iterator[int]:
     for run in units.blocks:
         yield from _numbers(run)
     yield from (_DECODER,) if units.decoder else ()
+
+
+def _known_at(node: str, receivers: tuple[str, ...]) -> tuple[str, ...]:
+    """Where a shipment has to arrive for a node that waits for it: there, if it is a receiver."""
+    return (node,) if node in receivers else receivers
 
 
 def _unit(number: int) -> Units:

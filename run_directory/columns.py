@@ -50,6 +50,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "sounding_s": "Phase in which links are measured before the plan is made.",
         "computation_s": "The longest time that any pipeline took for its local steps, transfers "
         "between its stages included.",
+        "overlap_s": "Time between the first forward pass and the last optimizer step of the "
+        "pipeline that finished last in which any of its parameters were on their way; 0 unless "
+        "the exchange is streamed.",
         "planning_wall_s": "Wall-clock time of planning, which takes no simulated time.",
         "loss": "Training loss: the mean over local steps and clusters, weighted by their data; "
         "nan where no pipeline was averaged.",

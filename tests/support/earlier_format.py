@@ -14,6 +14,7 @@ from run_directory.digests import sha256
 #: The columns that format 4 added, by table.
 ADDED_BY_4: Mapping[str, Collection[str]] = {
     "computes": ("pipeline", "step"),
+    "rounds": ("overlap_s",),
     "transfers": ("cluster", "pipeline", "stage", "micro_batch", "step", "group"),
 }
 

@@ -50,7 +50,7 @@ def test_resumed_its_earlier_rounds_have_missing_values(former: Path) -> None:
         rows, expected = getattr(mixed, table), getattr(whole, table)
         old = rows["round"] < 2
         assert rows.loc[old, list(added)].isna().all(axis=None)
-        assert [*rows.columns] == [*expected.columns]
+        assert {*rows.columns} == {*expected.columns}
         for name in added:
             assert rows.loc[~old, name].tolist() == expected.loc[~old, name].tolist()
         same = [name for name in expected if name not in added and "wall" not in name]

@@ -29,7 +29,7 @@ PROMISED = {
     "rounds": "round, duration_s, pipeline_s, gather_s, upload_s, aggregate_s, broadcast_s, "
     "sounding_s, computation_s, planning_wall_s, loss, metric, energy_j, "
     "peak_device_memory_bytes, divergence, compute_energy_j, tx_energy_j, rx_energy_j, "
-    "device_energy_j",
+    "device_energy_j, overlap_s",
     "computes": "round, node, cluster, stage, micro_batch, action, start_s, end_s, flops, wall_s, "
     "pipeline, step",
     "transfers": "round, kind, src, dst, radio, bytes, start_s, end_s, retransmissions, "
