@@ -7,12 +7,16 @@ import io
 
 import lab
 import scheming
+import tied_model
 import torch
 from format_rounds import INT8, MODEL, TOP_K, plan, run, sent
 
 from bridge.formats import FP32
-from collapipe_ns3.arrangement import Arrangement, arranged
+from collapipe_ns3.arrangement import Arrangement, Group, arranged
+from collapipe_ns3.costs.measured import measure_parts
+from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.exchange import Blocks, Units
+from collapipe_ns3.learning.protocol import Lengths
 from collapipe_ns3.prediction.memory import memory_problems, predict_memory
 from collapipe_ns3.references import References
 
@@ -93,6 +97,33 @@ def test_what_is_trained_in_int8_differences_is_nearly_what_is_trained_in_fp32()
     moved = sum(float((exact[name] - start[name]).square().sum()) for name in exact)
     off = sum(float((exact[name] - coded[name]).square().sum()) for name in exact)
     assert 0 < off < 0.05 * moved
+
+
+def test_copies_of_a_tied_parameter_stay_equal_over_rounds() -> None:
+    """The copy of the base station begins each round with what the control unit has received."""
+    state = TrainingState(tied_model.model(), lab.adamw, tied_model.costs())
+    arrangement = Arrangement((Group((0,), INT8),), uploads={0: INT8})
+    for round in range(3):
+        made = dataclasses.replace(lab.one_cluster((1, 1), 2), round=round)
+        outcome = lab.run_one(
+            made.arranged_by(arrangement), state, draw_batches=tied_model.batches, local_steps=2
+        )
+        for model in (state.replica(0, 0).model, state.model):
+            assert torch.equal(model.head.weight, model.embedding.weight)  # type: ignore[union-attr]
+    assert not any(each.whole for each in outcome.encodings)
+
+
+def test_units_without_trained_parameters_take_no_bytes() -> None:
+    """With a frozen embedding, as LoRA has it."""
+    made = lab.model()
+    made.embedding.requires_grad_(False)
+    batch = next(lab.batches(0, 0))
+    costs = measure_parts(made, batch, Lengths(8, 8))
+    outcomes = run([plan(0), plan(1)], TrainingState(made, lab.adamw, costs))
+    rows = [each for each in outcomes[1].encodings if each.unit == "embedding"]
+    assert [(each.size_bytes, each.distortion, each.norm_sq) for each in rows] == [(0, 0, 0)] * 4
+    blocks = Units(blocks=(Blocks(0, 3),))
+    assert sent(outcomes[1])["bs", "c0.cu"] == costs.units_bytes(blocks, INT8)
 
 
 def test_the_default_arrangement_is_that_of_no_exchange() -> None:
