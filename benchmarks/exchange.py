@@ -7,7 +7,8 @@ floor of the bytes that they really exchanged, the first round apart, and over t
 baselines. Ratios and differences are paired by seed, with intervals of 95 %.
 
 With `--beside DIR` the same scheme's runs of another campaign are compared, seed by seed: with and
-without an exchange, or with smaller formats and in fp32.
+without an exchange, or with smaller formats and in fp32. Baselines that only that campaign has are
+taken from it, so that they need not be run again.
 """
 
 from __future__ import annotations
@@ -161,9 +162,13 @@ def runs_of(directory: Path) -> list[ComparedRun]:
 
 
 def run_lines(runs: Sequence[ComparedRun], beside: Sequence[ComparedRun]) -> Iterator[str]:
-    """What was measured in these runs, and beside those of another campaign."""
-    compared = compare(runs)
-    scheme = compared.reference
+    """What was measured in these runs, and beside those of another campaign.
+
+    Schemes that only the other campaign has are compared with, too.
+    """
+    scheme = compare(runs).reference
+    there = {scheme_of(each.run) for each in runs}
+    compared = compare([*runs, *(each for each in beside if scheme_of(each.run) not in there)])
     own = [each.run for each in runs if scheme_of(each.run) == scheme]
     yield ""
     yield from _over_floor_lines(pd.concat(map(rounds_over_floor, own)), scheme)

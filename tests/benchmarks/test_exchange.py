@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import lab
 import pandas as pd
 import pytest
 from timelines import LabCosts
 
-from benchmarks.exchange import exchanged
+from benchmarks.exchange import exchanged, main
 from benchmarks.exchange_floor import Exchanged, FloorOf, NoFloor, Training
 from bridge.fixed import Link
 from bridge.formats import ParameterFormat
@@ -242,3 +244,33 @@ def test_a_radio_without_codes_has_no_floor() -> None:
     floors = FloorOf(nothing, work_of(nothing))
     with pytest.raises(NoFloor, match=r"nothing is known of the radio between c0\.cu and bs"):
         floors.of(floors.whole())
+
+
+@pytest.mark.slow
+def test_the_command_compares_rounds_with_floor_baselines_and_another_campaign(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    words = ["quickstart", "--seeds", "0-1", "--rounds", "1", "--jobs", "2"]
+    words += ["--set", "training.local_steps=1"]
+    assert main([*words, "--schemes", "titanic,collapipe", "--runs", str(both)]) == 0
+    printed = capsys.readouterr().out
+    found = re.search(r"\| first round \|(?:[^|]*\|){2} (\d\.\d+).*?\| (\d\.\d+) \|", printed)
+    assert found is not None
+    over, largest = map(float, found.groups())
+    assert 1 < over <= largest
+    assert re.search(r"\| end-to-end delay, ratio \| \d\.\d+±\S+ \| \| titanic \|", printed)
+    only = [*words, "--schemes", "collapipe", "--runs", str(alone), "--beside", str(both)]
+    assert main(only) == 0
+    printed = capsys.readouterr().out
+    assert "end-to-end delay, ratio" in printed  # over the other campaign's baseline
+    assert "2 seeds; their losses are equal to the bit." in printed
+
+
+def test_runs_that_are_missing_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quickstart", "--finished", "--runs", str(tmp_path)]) == 1
+    assert "campaign.json" in capsys.readouterr().err
+    assert main(["quickstart", "--floor", "--set", "training.mode=local_head"]) == 1
+    assert "training.mode: expected end_to_end" in capsys.readouterr().err
