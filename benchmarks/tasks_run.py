@@ -86,7 +86,7 @@ def _trained(study: Study) -> SplitModel:
     config = study.with_(
         set={
             "clusters": [study.config.clusters[0].model_dump(mode="json")],
-            "training.local_steps": study.config.training.local_steps * clusters,
+            "training.local_steps": study.config.training.least_steps * clusters,
         }
     ).config
     task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
@@ -100,7 +100,7 @@ def _trained(study: Study) -> SplitModel:
     steps = 0
     for round in range(config.rounds):
         batches = task.batches(0, round)
-        for _ in range(training.local_steps):
+        for _ in range(training.least_steps):
             model.uncut_loss(next(batches)).backward()
             update = updates.at(steps)
             for part, optimizer, is_last in units:

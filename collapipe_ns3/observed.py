@@ -182,7 +182,8 @@ class Observation:
     radios of each node spent on sending and on receiving in this round's soundings. `exchange` is
     how parameters travel if the study gives every scheme the same exchange: it replaces that of the
     scheme's plan. `references` say which node holds which parameters, from which differences can be
-    taken (`collapipe_ns3.references`).
+    taken (`collapipe_ns3.references`). A plan may choose from `local_steps` to `most_local_steps`
+    local steps; None means that there is no choice.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -199,4 +200,5 @@ class Observation:
     wire: Wire = "fp32"
     sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     exchange: Arrangement | None = None
+    most_local_steps: int | None = None
     references: References = NO_REFERENCES

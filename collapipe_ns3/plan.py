@@ -207,7 +207,8 @@ class RoundPlan:
 
     A cluster without pipelines sits out; `absences` list the devices that do, and the reasons.
     Without an `exchange`, parameters travel as `arranged` has it for `Arrangement()`: by way of the
-    control unit, store and forward, in fp32.
+    control unit, store and forward, in fp32. Without `local_steps`, there are as many as the study
+    says, or the fewest that it allows.
     """
 
     round: int
@@ -217,6 +218,7 @@ class RoundPlan:
     absences: tuple[Absence, ...] = ()
     terms: Terms = Terms()
     exchange: Exchange | None = None
+    local_steps: int | None = None
 
     def placements(self) -> list[Placement]:
         """The units of every pipeline by node; a pipeline's units on the base station are left out.
@@ -262,6 +264,8 @@ class RoundPlan:
             pipes = map(str, cluster.pipelines) if cluster.pipelines else ["sits out"]
             lines += [f"  cluster {cluster.cluster}: {pipe}" for pipe in pipes]
         lines += [f"  {absence}" for absence in self.absences]
+        if self.local_steps is not None:
+            lines.append(f"  {self.local_steps} local step{'s' * (self.local_steps > 1)}")
         lines += [f"  {self.terms}"] if self.terms != Terms() else []
         if self.exchange is not None:
             lines += ["  exchange:", *(f"    {each}" for each in self.exchange.shipments)]
@@ -277,7 +281,7 @@ class RoundPlan:
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists, for JSON.
 
-        A stage has `recompute`, and the plan has `exchange`, only if it is set.
+        A stage has `recompute`, and the plan has `exchange` and `local_steps`, only if it is set.
         """
         data = dataclasses.asdict(self)
         for cluster in data["clusters"]:
@@ -285,8 +289,9 @@ class RoundPlan:
                 for stage in pipe["stages"]:
                     if not stage["recompute"]:
                         del stage["recompute"]
-        if self.exchange is None:
-            del data["exchange"]
+        for key in ("exchange", "local_steps"):
+            if data[key] is None:
+                del data[key]
         return data
 
     @classmethod
@@ -316,6 +321,7 @@ class RoundPlan:
             tuple(Absence(**absence) for absence in data["absences"]),
             Terms(**data.get("terms", {})),
             Exchange.from_json(data["exchange"]) if "exchange" in data else None,
+            data.get("local_steps"),
         )
 
 
@@ -342,11 +348,13 @@ def validate(
     batch_size: int,
     schedules: Sequence[str],
     max_tx_power_w: Mapping[str, float] | None = None,
+    local_steps: range | None = None,
 ) -> None:
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch.
 
     `devices` lists each cluster's devices, and `schedules` the names of all schedules. Powers are
-    compared with `max_tx_power_w` by node, if given.
+    compared with `max_tx_power_w` by node, and the number of local steps with `local_steps`, if
+    given.
 
     A plan is also checked elsewhere: the types of its fields where a scheme returns it
     (`schemes.read_plain`), the memory that it needs (`prediction.memory`), the table of its
@@ -357,6 +365,7 @@ def validate(
         *_problems(plan, devices, blocks, batch_size, schedules),
         *_link_problems(plan.links, devices, max_tx_power_w or {}),
         *_terms_problems(plan.terms),
+        *_steps_problems(plan.local_steps, local_steps),
     ]
     if plan.exchange is not None and not problems:  # as its dry run needs a valid plan
         problems = exchange_problems(plan.exchange, plan.placements(), devices, blocks)
@@ -428,6 +437,12 @@ def _link_problems(
                 yield where, f"expected a {what} above 0, not {value:g}"
         if link.tx_power_w is not None and link.tx_power_w > most.get(link.src, math.inf):
             yield where, f"{link.src} sends {most[link.src]:g} W at most, not {link.tx_power_w:g} W"
+
+
+def _steps_problems(steps: int | None, allowed: range | None) -> Iterator[tuple[str, str]]:
+    if steps is not None and allowed is not None and steps not in allowed:
+        expected = f"{allowed[0]}" if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
+        yield "local steps", f"expected {expected} (training.local_steps), not {steps}"
 
 
 def _terms_problems(terms: Terms) -> Iterator[tuple[str, str]]:

@@ -99,7 +99,11 @@ def from_pydantic(
     """
     found = []
     details = error.errors(include_url=False)
-    places = [tuple(part for part in detail["loc"] if part != "[key]") for detail in details]
+    # A value of one of several forms, and the key of a mapping, have a part in brackets more.
+    places = [
+        tuple(part for part in detail["loc"] if not str(part).startswith(("[", "(")))
+        for detail in details
+    ]
     around = {place[:depth] for place in places for depth in range(len(place))}
     for number, (place, detail) in enumerate(zip(places, details, strict=True)):
         if detail["type"] == "too_short" and place in around:

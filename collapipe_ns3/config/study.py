@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, Strict, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, field_validator
 
 from bridge.formats import ParameterFormat, Wire
 from collapipe_ns3.config.radio import Propagation, Radio
@@ -152,6 +152,19 @@ class CommonExchange(Section):
     """Format of what clusters have trained."""
 
 
+class LocalSteps(Section):
+    """The bounds within which a plan chooses the number of local steps."""
+
+    least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """The fewest of a round, and those of a plan that chooses no number."""
+    most: Annotated[int, Field(ge=1, le=1_000_000, examples=[1])]
+    """The most of a round."""
+
+
+def _form_of_steps(value: object) -> str:
+    return "(range)" if isinstance(value, dict | LocalSteps) else "(number)"
+
+
 class Training(Section):
     """The settings of training."""
 
@@ -172,8 +185,12 @@ class Training(Section):
     """The largest norm of a part's gradient; each node clips the parts that it holds."""
     batch_size: _Sequences = 64
     """Sequences that a cluster processes in one local step, in all micro-batches together."""
-    local_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 4
-    """Steps of each cluster between two aggregations."""
+    local_steps: Annotated[
+        Annotated[int, Field(ge=1, le=1_000_000), Tag("(number)")]
+        | Annotated[LocalSteps, Tag("(range)")],
+        Discriminator(_form_of_steps),
+    ] = 4
+    """Steps of each cluster between two aggregations, or bounds within which plans choose them."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each label's probability that is spread over all classes or words."""
     mode: Literal["end_to_end", "local_head"] = "end_to_end"
@@ -187,6 +204,16 @@ class Training(Section):
     """Of matrix products; parameters, gradients and optimizer states are always float32."""
 
     @property
+    def least_steps(self) -> int:
+        """The local steps of a round where its plan gives no number."""
+        return self.local_steps if isinstance(self.local_steps, int) else self.local_steps.least
+
+    @property
+    def most_steps(self) -> int:
+        """The most local steps that a plan may choose."""
+        return self.local_steps if isinstance(self.local_steps, int) else self.local_steps.most
+
+    @property
     def kind(self) -> OptimizerKind:
         """The optimizer with its settings and the costs of clipping. Raises BadOptimizer."""
         kind = optimizer_kind(self.optimizer, self.optimizer_settings)
@@ -198,7 +225,7 @@ class Training(Section):
         return UpdateRule(
             schedule=self.schedule,
             warm_up_steps=self.warm_up_steps,
-            total_steps=rounds * self.local_steps,
+            total_steps=rounds * self.most_steps,
             clip_norm=self.clip_norm,
             head_factor=self.head_learning_rate_factor,
         )

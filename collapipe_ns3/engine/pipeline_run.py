@@ -38,7 +38,8 @@ class Training:
     the format of activations and gradients on the air, and `seed` draws its roundings.
     `updates` are the learning rates of the steps, and the clipping of gradients.
     `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
-    model.
+    model. `steps_before` are the local steps of a cluster in all rounds before, from which the
+    steps of this round are numbered.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
@@ -50,6 +51,7 @@ class Training:
     updates: UpdateRule = field(default_factory=UpdateRule)
     on_step: Callable[[float], None] = lambda loss: None
     aggregator: Aggregator = field(default_factory=FederatedAveraging)
+    steps_before: int = 0
 
 
 @dataclass(slots=True)
@@ -147,7 +149,7 @@ class PipelineRun:
                 for here, there in pairwise([*self.workers, self.workers[0]])
             ],
             optimizer=training.optimizer,
-            update=training.updates.at(self.round * training.local_steps + number),
+            update=training.updates.at(training.steps_before + number),
             parts=batch.split(micro_batch_sizes(batch.sequences, micro_batches)),
             total=max(batch.total, 1),  # a batch may have nothing to predict
             air=air,

@@ -8,7 +8,7 @@ engine agree to the nanosecond.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Protocol
@@ -150,6 +150,7 @@ def build_timeline(
 
     Raises `collapipe_ns3.eventgraph.graph.TooManyEvents` where links are too slow to simulate.
     """
+    work = replace(work, local_steps=plan.local_steps or work.local_steps)
     moved = {PipelineId(cluster, 0): each for cluster, each in (moves or {}).items()}
     bytes_of = ShipmentSizes(work.model.units_bytes, plan.routing(references))
     made = _RoundGraph(work, costs, plan.legs(bytes_of, moved))

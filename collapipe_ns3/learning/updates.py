@@ -65,8 +65,9 @@ class UpdateRule:
     """The updates of all steps of a study.
 
     The learning rate rises linearly over the first `warm_up_steps` steps and is then constant, or
-    falls to zero at `total_steps` linearly or as a cosine. Steps are numbered over all rounds:
-    step `i` of round `r` is r·local_steps + i, also for a cluster that has sat out.
+    falls to zero at `total_steps` linearly or as a cosine. Steps are numbered over all rounds: step
+    `i` of a round is the number of local steps in all rounds before it plus i, also for a cluster
+    that has sat out.
     """
 
     schedule: Schedule = "constant"

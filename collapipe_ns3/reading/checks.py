@@ -44,6 +44,7 @@ def problems(config: StudyConfig) -> list[Problem]:
     """
     of_sizes = [
         *_model_problems(config),
+        *_steps_problems(config),
         *_task_problems(config),
         *_memory_problems(config),
     ]
@@ -63,6 +64,13 @@ def _model_problems(config: StudyConfig) -> Iterator[Problem]:
     if model.width % model.heads:
         yield Problem("model.heads", f"expected a divisor of the width {model.width}, not "
                       f"{model.heads}")  # fmt: skip
+
+
+def _steps_problems(config: StudyConfig) -> Iterator[Problem]:
+    least, most = config.training.least_steps, config.training.most_steps
+    if most < least:
+        what = f"expected at least as many as least, {least}, not {most}"
+        yield Problem("training.local_steps.most", what)
 
 
 def _idle_model_keys(model: Model) -> Iterator[Problem]:

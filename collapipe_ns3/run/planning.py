@@ -74,6 +74,7 @@ class Planning:
         given, devices = config.training.exchange, layout.device_names(config)
         self.exchange = None if given is None else common_arrangement(given, devices, self.media)
         self.next_round = 0
+        self.steps_done = 0  # local steps of a cluster in all rounds before
         self.now_ns = 0
         self.links = LinkBook()
         self.references = References()
@@ -92,7 +93,8 @@ class Planning:
             profiles=self.profiles,
             model=self.model_costs,
             batch_size=self.config.training.batch_size,
-            local_steps=self.config.training.local_steps,
+            local_steps=self.config.training.least_steps,
+            most_local_steps=self.config.training.most_steps,
             optimizer=self.config.training.kind,
             links=tuple((links or self.links).links.values()),
             shares=tuple(self.task.shares),
@@ -190,8 +192,10 @@ class Planning:
 
 def validate_for(observation: Observation, plan: RoundPlan) -> None:
     """Raises `PlanError` unless the plan fits the study of which this is an observation."""
+    least, most = observation.local_steps, observation.most_local_steps
     validate(
         plan,
+        local_steps=range(least, (least if most is None else most) + 1),
         devices=observation.devices,
         blocks=observation.model.encoder_blocks,
         batch_size=observation.batch_size,

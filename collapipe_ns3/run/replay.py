@@ -79,6 +79,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     config = study_file.parse(str(there.directory / STUDY), there.study, folder=there.directory)
     run = Run(config, torch.device("cpu"))
     run.next_round = number
+    run.steps_done = sum(run.local_steps(earlier) for earlier, _ in plans[:number])
     run.traces = traces
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for before, (earlier, _) in enumerate(plans[:number]):

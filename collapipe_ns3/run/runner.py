@@ -143,6 +143,7 @@ class Run(Planning):
         self.references = self.state.kept.references
         self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
+        self.steps_done += self.local_steps(plan)
         self.next_round += 1
         return record
 
@@ -204,11 +205,12 @@ class Run(Planning):
         training = Training(
             batches=self._batches,
             shares=self.task.shares,
-            local_steps=settings.local_steps,
+            local_steps=self.local_steps(plan),
             optimizer=settings.kind,
             wire=settings.wire,
             seed=self.seed,
             updates=settings.updates(self.config.rounds),
+            steps_before=self.steps_done,
             on_step=self._step_reporter(site, plan, on_progress),
         )
         outcome = await run_round(site, self.state, plan, training, start)
@@ -221,7 +223,7 @@ class Run(Planning):
     ) -> Callable[[float], None]:
         """Calls `on_progress` after each local step; called with the loss of the step."""
         pipelines = sum(len(cluster.pipelines) for cluster in plan.clusters)
-        steps = self.config.training.local_steps * pipelines
+        steps = self.local_steps(plan) * pipelines
         numbers = itertools.count(1)
 
         def on_step(loss: float) -> None:
@@ -243,6 +245,10 @@ class Run(Planning):
             raise registry.TaskFailed(f"task {name}: {what}")
         return {main: metrics[main], **metrics}
 
+    def local_steps(self, plan: RoundPlan) -> int:
+        """The local steps of a plan's round."""
+        return plan.local_steps or self.config.training.least_steps
+
     def _batches(self, cluster: int, round: int) -> Iterator[Batch]:
         """A cluster's batches on the run's device; raises `TaskFailed`."""
         doing = f"making batches of cluster {cluster} for round {round}"
@@ -260,6 +266,7 @@ class Run(Planning):
         """Everything that the next rounds depend on, as written by `torch.save`."""
         state = {
             "next_round": self.next_round,
+            "steps_done": self.steps_done,
             "now_ns": self.now_ns,
             "links": [dataclasses.asdict(link) for link in self.links.links.values()],
             "noise": self.noise.to_json(),
@@ -274,6 +281,9 @@ class Run(Planning):
         """Continues from a checkpoint; the next round is the one after it was taken."""
         data: Mapping[str, Any] = torch.load(checkpoint, weights_only=True)
         self.next_round, self.now_ns = data["next_round"], data["now_ns"]
+        # Earlier versions wrote no number of steps: it was the same in all rounds.
+        earlier = self.next_round * self.config.training.least_steps
+        self.steps_done = data.get("steps_done", earlier)
         links = [MeasuredLink(**link) for link in data["links"]]
         self.links = LinkBook({link.pair: link for link in links})
         self.noise = GradientNoise.from_json(data["noise"])

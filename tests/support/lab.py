@@ -178,7 +178,10 @@ def run_rounds(
     names = list(dict.fromkeys(name for plan in plans for name in nodes(plan)))
     for plan in plans:
         network = FixedRateNetwork(names, default, links)
-        training = Training(draw_batches, shares, local_steps, OPTIMIZERS["sgd"])
+        steps_before = plan.round * local_steps
+        training = Training(
+            draw_batches, shares, local_steps, OPTIMIZERS["sgd"], steps_before=steps_before
+        )
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
         if updates is not None:

@@ -47,6 +47,16 @@ def executed(plan: RoundPlan, local_head: bool, **how: object) -> RoundOutcome:
     return lab.run_one(plan, lab.fresh(lab.Recording(), local_head), **how)
 
 
+def test_a_plan_may_choose_the_number_of_local_steps() -> None:
+    plan = lab.one_cluster((1, 3), 2, "1f1b")
+    chosen = dataclasses.replace(plan, local_steps=3)
+    made = predicted(chosen, {}, {}, 1)
+    assert (
+        made.total_ns == predicted(plan, {}, {}, 3).total_ns > predicted(plan, {}, {}, 1).total_ns
+    )
+    assert predicted(dataclasses.replace(plan, local_steps=1), {}, {}, 3).total_ns < made.total_ns
+
+
 CUTS = st.sampled_from([(4,), (1, 3), (3, 1), (2, 1, 1), (1, 1, 2), (1, 1, 1, 1)])
 MICRO_BATCHES = st.sampled_from([1, 2, 3, 4, 6, 12])
 SCHEDULES = st.sampled_from(["gpipe", "1f1b"])

@@ -34,7 +34,7 @@ def as_episodes(run: Run) -> list[RoundOutcome]:
 
 def in_one_simulation(run: Run) -> list[RoundOutcome]:
     """The same plans in one network that keeps its connections, attachments and rates."""
-    steps, optimizer = run.config.training.local_steps, OPTIMIZERS["adamw"]
+    steps, optimizer = run.config.training.least_steps, OPTIMIZERS["adamw"]
     training = Training(run.task.batches, run.task.shares, steps, optimizer)
     net = network.build(layout.scenario(run.config, run.seed, 0))
 
