@@ -15,6 +15,7 @@ The error e = decoded - sent satisfies E‖e‖² ≤ ε·‖sent‖²; `distort
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -133,9 +134,7 @@ class Largest:
 
     def encode(self, tensor: Tensor, generator: torch.Generator | None = None) -> Encoded:
         flat = tensor.flatten()
-        count = largest_count(self.fraction, flat.numel())
-        by_size = torch.argsort(flat.abs(), descending=True, stable=True)
-        positions = by_size[:count].sort().values
+        positions = _largest(flat, largest_count(self.fraction, flat.numel()))
         values = self.numbers.encode(flat[positions], generator)
         return Encoded(tensor.shape, (positions.to(torch.int32), *values.tensors))
 
@@ -153,6 +152,17 @@ class Largest:
         flat = torch.zeros(encoded.shape.numel(), dtype=torch.bool)
         flat[positions.long().cpu()] = unknown
         return flat
+
+
+def _largest(flat: Tensor, count: int) -> Tensor:
+    """The positions of the largest magnitudes in increasing order; nan counts as infinite."""
+    if not count:
+        return torch.empty(0, dtype=torch.long, device=flat.device)
+    sizes = flat.abs().nan_to_num(nan=math.inf, posinf=math.inf)
+    least = sizes.kthvalue(len(sizes) - count + 1).values  # much faster than to sort them
+    above = (sizes > least).nonzero().flatten()
+    equal = (sizes == least).nonzero().flatten()[: count - len(above)]
+    return torch.cat((above, equal)).sort().values
 
 
 _OF_NUMBERS: Mapping[Wire, Codec] = {

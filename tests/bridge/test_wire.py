@@ -121,6 +121,14 @@ def test_the_largest_travel_and_of_equal_ones_the_first(values: list[int], fract
     assert passed(sent, ParameterFormat("fp32", True, fraction)).tolist() == expected
 
 
+def test_top_k_of_a_diverged_tensor_has_its_size_too() -> None:
+    sent = torch.tensor([1.0, math.nan, -math.inf, 5.0, math.nan, math.inf])
+    format = ParameterFormat("fp32", True, 0.5)
+    encoded = codec(format).encode(sent)
+    assert size_bytes(encoded.tensors) == format.tensor_bytes(TensorSize(6))
+    assert encoded.tensors[0].tolist() == [1, 2, 4]
+
+
 def test_a_tenth_of_thirty_numbers_is_three() -> None:
     assert ParameterFormat("fp32", True, 0.1).tensor_bytes(TensorSize(30)) == 3 * (4 + 4)
 
