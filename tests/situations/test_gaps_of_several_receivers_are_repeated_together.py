@@ -68,7 +68,7 @@ def test_what_is_lost_again_is_repeated_again_where_it_is_missing() -> None:
 
 @pytest.mark.parametrize("chunk_bytes", [1000, 4000])
 def test_chunks_behind_a_gap_wait_for_it(chunk_bytes: int) -> None:
-    """A stage doesn't begin before the gaps of what it needs are mended."""
+    """What is sent on, and the stages, wait for it, although the last chunk itself has no gap."""
     gaps = {"c0.cu": ((900, 950),)}
     outcome = run(gaps, chunk_bytes)
     assert [each.fate for each in outcome.pipelines] == 3 * ["averaged"]
@@ -77,3 +77,6 @@ def test_chunks_behind_a_gap_wait_for_it(chunk_bytes: int) -> None:
     assert first >= mended[0]
     intact = min(c.start_ns for c in outcome.computations if c.node == "c1.cu")
     assert intact < first
+    to_device = [d for d in outcome.deliveries if (d.dst, d.kind) == ("c0.d0", "model")]
+    last = min(to_device, key=lambda d: d.size_bytes)
+    assert last.start_ns == max(mended) == max(d.start_ns for d in to_device)
