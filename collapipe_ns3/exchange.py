@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, Self
@@ -449,9 +450,9 @@ class _LegMaker:
             implied = [t for t in own_training if Trained(t.pipeline) not in trained]
             yield (*ended, *brought, *trained, *implied)
 
-    def _chunks(self, shipment: Shipment) -> Iterator[tuple[list[int], int]]:
+    def _chunks(self, shipment: Shipment) -> Iterator[tuple[Sequence[int], int]]:
         """The units of which each chunk carries something, and where in the payload it ends."""
-        payload, units = self.payloads[shipment.name], list(_members(shipment.units))
+        payload, units = self.payloads[shipment.name], _members(shipment.units)
         if payload.chunks == 1:
             yield units, payload.size_bytes
             return
@@ -543,12 +544,11 @@ def _served(node: str, pipelines: Sequence[PipelineId], users: _Users) -> Sequen
 _EMBEDDING, _DECODER = -1, 1 << 30
 
 
-def _members(units: Units) -> Iterator[int]:
+@lru_cache(maxsize=4096)
+def _members(units: Units) -> tuple[int, ...]:
     """Units one by one, in the order in which they travel."""
-    yield from (_EMBEDDING,) if units.embedding else ()
-    for run in units.blocks:
-        yield from _numbers(run)
-    yield from (_DECODER,) if units.decoder else ()
+    first, last = [_EMBEDDING] * units.embedding, [_DECODER] * units.decoder
+    return (*first, *(block for run in units.blocks for block in _numbers(run)), *last)
 
 
 def _known_at(node: str, receivers: tuple[str, ...]) -> tuple[str, ...]:
@@ -830,7 +830,7 @@ class _DryRun:
             sources = self.supply.sources(shipment)
             own = waits.setdefault(shipment.name, [])
             own += [*shipment.after, *shipment.after_training, *dict.fromkeys(sources.values())]
-            if shipment.trained and len(sources) < sum(1 for _ in _members(shipment.units)):
+            if shipment.trained and len(sources) < len(_members(shipment.units)):
                 own += shipment.pipelines
             if not shipment.trained:
                 for pipeline in shipment.pipelines:

@@ -125,6 +125,30 @@ def test_what_is_learned_is_the_same_to_the_bit(levers: dict[str, object]) -> No
             assert unit.holder == streamed.replicas[key].units[name].holder
 
 
+def test_states_stay_where_they_are_if_a_stage_never_begins() -> None:
+    """Block 1 is to move to a device that never gets its segment; the other stages begin."""
+    state, streamed = lab.fresh(lab.adamw), {"chunk_bytes": 500}
+    lab.run_one(by(lab.one_cluster((2, 2), 2), **streamed), state)
+    dead = {("c0.cu", "c0.d1"): Link(lab.FAST.rate_bps, outage_ns=(0, 10**12))}
+    later = by(lab.one_cluster((1, 3), 2), **streamed)
+    lab.run_one(later, state, links=dead)
+    units = state.replica(0, 0).units
+    holders = [units[f"blocks.{n}"].holder for n in range(4)]
+    assert holders == ["c0.d0", "c0.d0", "c0.d1", "c0.d1"]
+    moved = lab.run_one(later, state)
+    assert [units[f"blocks.{n}"].holder for n in range(4)] == ["c0.d0", *3 * ["c0.d1"]]
+    (states,) = [
+        d
+        for d in moved.deliveries
+        if (d.src, d.kind, d.dst) == ("c0.d0", "parameters", "c0.cu")
+        and d.start_ns < moved.phases_ns["broadcast"] + moved.phases_ns["pipeline"] // 2
+    ]
+    assert states.size_bytes == units["blocks.1"].optimizer_bytes()
+    begun = [c.start_ns for c in moved.computations if c.node == "c0.d1"]
+    arrived = [d.end_ns for d in moved.deliveries if (d.dst, d.kind) == ("c0.d1", "parameters")]
+    assert min(begun) >= max(arrived)
+
+
 def any_links(data: st.DataObject, nodes: list[str], **how: object) -> dict[tuple[str, str], Link]:
     rates = st.integers(10**8, 10**10)
     return {
