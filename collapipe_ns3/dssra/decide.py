@@ -17,7 +17,6 @@ from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
 from collapipe_ns3.dssra.segments.scheduling import shortages
 from collapipe_ns3.dssra.settings import Settings
-from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan
@@ -25,7 +24,6 @@ from collapipe_ns3.prediction.plan_timeline import predict_timeline
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy
-from collapipe_ns3.prediction.training_ratios import since_all_began_s
 
 
 def decide(
@@ -74,24 +72,15 @@ def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[in
     """How long a training step of each cluster should have taken, on the links as `problem` knows.
 
     All steps are taken to be as long as the first. In a streamed exchange, where stages wait for
-    their segments in the first, it is the time since all stages were at work over the number of
-    steps. Raises `TooManyEvents`.
+    their segments in the first, it is the mean over all steps. Raises `TooManyEvents`.
     """
     known, state = _with_known_links(decision, problem)
     steps = problem.work.local_steps if decision.streamed else 1
-    work = replace(problem.work, local_steps=steps)
-    held = problem.observation.references
+    work, held = replace(problem.work, local_steps=steps), problem.observation.references
     made = predict_timeline(
         decision.plan, problem.devices, known.fleet, work, state.radio, references=held
     )
-    if not decision.streamed:
-        return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 for each in made.pipelines}
-    at_work_s = since_all_began_s(
-        (bar.cluster, bar.src, bar.start_ns, bar.end_ns)
-        for bar in made.bars
-        if not bar.dst and bar.src != SERVER
-    )
-    return {cluster: seconds / steps for cluster, seconds in at_work_s.items()}
+    return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 / steps for each in made.pipelines}
 
 
 def expected_energy(decision: Decision, problem: PlanningProblem) -> dict[str, NodeEnergy]:

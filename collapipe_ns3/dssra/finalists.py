@@ -316,12 +316,13 @@ def _streamed_ends_s(
     steps = len(made.pipelines[0].steps_ns)
     last_s = np.array([last_step_s(times) for times in made.pipelines])
     step_s = last_s if steps > 1 else fine.costs.step
-    trained, ends_s = (
+    begun, trained, ends_s = (
         np.array([times.ends_ns[phase] / 1e9 for times in made.pipelines])
-        for phase in (Phase.PIPELINE, Phase.UPLOAD)
+        for phase in (Phase.BROADCAST, Phase.PIPELINE, Phase.UPLOAD)
     )
-    further = (coarser.work.local_steps * ratios - steps) * step_s
-    finished = trained + further + fine.ends.trained - coarse.ends.trained
+    further = (coarser.work.local_steps - steps) * step_s
+    all_s = trained - begun + further + fine.ends.trained - coarse.ends.trained
+    finished = begun + ratios * all_s
     before = uploaded_s(coarser.fleet, coarser.work, coarse.costs, coarser.form, trained)
     after = uploaded_s(coarser.fleet, coarser.work, fine.costs, candidate.descent.form, finished)
     ends: Array = ends_s + after - before

@@ -135,7 +135,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
     """What the round should take: by its timeline if there is one, otherwise by closed forms."""
     now, streamed = value(problem.objective, state), problem.objective.form.streamed
     if timeline is not None:
-        clusters = _by_graph(timeline, problem.work.local_steps, streamed)
+        clusters = _by_graph(timeline, problem.work.local_steps)
         ends = [times.ends_ns[Phase.UPLOAD] / 1e9 for times in timeline.pipelines]
         aggregate = timeline.total_ns / 1e9 - max(ends)
     else:
@@ -169,7 +169,6 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
             cluster,
             correction,
             expected_ratio(problem.memory.tried, cluster.cluster, pipelines[cluster.cluster]),
-            problem.work.local_steps if streamed else None,
         )
         for cluster in clusters
     )
@@ -197,34 +196,22 @@ def node_energy(
     return energy_of_timeline(timeline, problem.places, problem.fleet, state.radio)
 
 
-def _by_graph(timeline: Timeline, steps: int, streamed: bool) -> tuple[ClusterPrediction, ...]:
+def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
     found = []
     for times in timeline.pipelines:
         phases_s = {phase: ns / 1e9 for phase, ns in times.phases_ns.items()}
-        step_s = last_step_s(times) if streamed else phases_s[Phase.PIPELINE] / steps
-        found.append(ClusterPrediction(times.cluster, phases_s, step_s))
+        found.append(ClusterPrediction(times.cluster, phases_s, phases_s[Phase.PIPELINE] / steps))
     return tuple(found)
 
 
 def _corrected(
-    cluster: ClusterPrediction,
-    correction: Mapping[str, float],
-    training: float,
-    streamed_steps: int | None,
+    cluster: ClusterPrediction, correction: Mapping[str, float], training: float
 ) -> ClusterPrediction:
-    """The prediction with its phases times their corrections, and its local steps `training`.
-
-    `streamed_steps` are the local steps in a streamed exchange, where the pipeline's phase has the
-    time in which stages wait for their segments, too.
-    """
-    phases_s = dict(cluster.phases_s)
-    if streamed_steps is not None:
-        phases_s[Phase.PIPELINE] += (training - 1) * streamed_steps * cluster.step_s
-        return ClusterPrediction(cluster.cluster, phases_s, cluster.step_s * training)
+    """The prediction with its phases times their corrections, and its local steps `training`."""
     factors = {**correction, Phase.PIPELINE: training}
     return ClusterPrediction(
         cluster=cluster.cluster,
-        phases_s={phase: s * factors.get(phase, 1.0) for phase, s in phases_s.items()},
+        phases_s={phase: s * factors.get(phase, 1.0) for phase, s in cluster.phases_s.items()},
         step_s=cluster.step_s * training,
     )
 

@@ -80,20 +80,3 @@ def measured_training_s(
             begun[cluster] = min(begun.get(cluster, done.start_ns), done.start_ns)
             ended[cluster] = max(ended.get(cluster, done.end_ns), done.end_ns)
     return {n: (ended[n] - begun[n]) / 1e9 for n in begun if ended[n] > begun[n]}
-
-
-def since_all_began_s(computed: Iterable[tuple[int, str, int, int]]) -> dict[int, float]:
-    """The time in which all nodes of a cluster were at work, by cluster, in seconds.
-
-    It is from the instant at which the last of a cluster's nodes began its first computation to the
-    end of the last one. `computed` are computations: cluster, node, start and end in ns.
-    """
-    begun: dict[int, dict[str, int]] = {}
-    ended: dict[int, int] = {}
-    for cluster, node, start_ns, end_ns in computed:
-        nodes = begun.setdefault(cluster, {})
-        nodes[node] = min(nodes.get(node, start_ns), start_ns)
-        ended[cluster] = max(ended.get(cluster, end_ns), end_ns)
-    return {
-        cluster: (ended[cluster] - max(nodes.values())) / 1e9 for cluster, nodes in begun.items()
-    }

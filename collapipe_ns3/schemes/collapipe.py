@@ -27,11 +27,7 @@ from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.format_noise import FormatNoise
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.reach import reach
-from collapipe_ns3.prediction.training_ratios import (
-    measured_training_s,
-    since_all_began_s,
-    updated_ratios,
-)
+from collapipe_ns3.prediction.training_ratios import measured_training_s, updated_ratios
 from collapipe_ns3.quantity import Bytes, Seconds
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -271,17 +267,9 @@ class CollaPipe:
         if self.decision.timeline is None or not outcome.computations:
             return self.past.tried, knowledge
         clusters = {node: problem.clusters[at[0]] for node, at in problem.places.items()}
-        if self.decision.streamed:
-            measured_s = since_all_began_s(
-                (clusters[done.node], done.node, done.start_ns, done.end_ns)
-                for done in outcome.computations
-                if done.node in clusters
-            )
-        else:
-            measured_s = measured_training_s(outcome.computations, clusters)
         took_s = {
             cluster: each_s / seen.local_steps
-            for cluster, each_s in measured_s.items()
+            for cluster, each_s in measured_training_s(outcome.computations, clusters).items()
             if cluster not in outcome.abandoned
         }
         try:
