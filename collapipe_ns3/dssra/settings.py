@@ -23,7 +23,7 @@ class Settings:
     most_micro_batches: int | None = None
     schedule: Literal["any", "gpipe", "1f1b"] = "any"
     bands: Literal["any", "shared", "divided"] = "any"
-    exchange: Literal["any", "star"] = "star"
+    exchange: Literal["any", "star"] = "any"
     formats: tuple[ParameterFormat, ...] = ()
     least_sinr_db: float = 5.0
     most_sweeps: int = 6

@@ -122,7 +122,7 @@ class CollaPipe:
                 description="star: control units get the model one by one, store and forward; any: "
                 "also streamed, and by multicast where the radio can, if better."
             ),
-        ] = "star",
+        ] = "any",
         formats: Annotated[
             list[Annotated[ParameterFormat, PlainValidator(_format)]] | None,
             Field(

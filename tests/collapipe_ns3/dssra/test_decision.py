@@ -269,7 +269,7 @@ def test_what_moving_takes_is_spread_over_the_rounds_it_has_to_pay_in(
 
 
 def test_the_chart_shows_when_everything_is_busy() -> None:
-    decision = decided(seen("own", clusters=1))
+    decision = decided(seen("own", clusters=1), exchange="star")
     made = decision.timeline
     assert made is not None
     chart = gantt.rows(made)

@@ -1,0 +1,131 @@
+"""The exchange as a decision: groups, streaming, and what is compared with what."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import fleets
+import numpy as np
+import pytest
+
+from collapipe_ns3.arrangement import Arrangement, Group, arranged
+from collapipe_ns3.dssra import exchanges
+from collapipe_ns3.dssra.decide import decide
+from collapipe_ns3.dssra.decision import Decision
+from collapipe_ns3.dssra.objective import State, value
+from collapipe_ns3.dssra.planner import optimise
+from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
+from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.observed import Observation
+from collapipe_ns3.plan import validate
+from collapipe_ns3.prediction.round_time import STAR
+from collapipe_ns3.schedule import SCHEDULES
+
+
+def seen(radio: str, seed: int = 7, clusters: int = 3, multicast: bool = True) -> Observation:
+    observation = fleets.observation(
+        np.random.default_rng(seed), clusters, 3, radio=radio, local_steps=2
+    )
+    media = tuple(replace(medium, multicast=multicast) for medium in observation.media)
+    return replace(observation, media=media)
+
+
+def decided(observation: Observation, exchange: str = "any") -> Decision:
+    return decide(0, "collapipe", observation, Memory(), Settings(exchange=exchange))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("radio", ["own", "ofdma", "shared"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_plan_is_valid_and_not_slower_than_with_the_exchange_of_plans_without_one(
+    radio: str, seed: int
+) -> None:
+    observation = seen(radio, seed)
+    decision, star = decided(observation), decided(observation, "star")
+    validate(
+        decision.plan,
+        devices=observation.devices,
+        blocks=6,
+        batch_size=12,
+        schedules=tuple(SCHEDULES),
+    )
+    assert star.plan.exchange is None
+    compared = {each.exchange: each for each in reversed(decision.finalists)}
+    assert str(STAR) in compared
+    chosen = min(decision.finalists, key=lambda each: each.objective)
+    assert chosen.exchange == str(decision.problem.objective.form)
+    assert decision.prediction.round_s <= star.prediction.round_s * (1 + 1e-9)
+
+
+def test_a_radio_that_can_multicast_gets_the_model_to_several_clusters_at_once() -> None:
+    able, unable = decided(seen("shared")), decided(seen("shared", multicast=False))
+    assert able.plan.exchange is not None
+    assert max(len(each.receivers) for each in able.plan.exchange.shipments) > 1
+    if unable.plan.exchange is not None:
+        assert all(len(each.receivers) == 1 for each in unable.plan.exchange.shipments)
+    assert able.prediction.round_s < unable.prediction.round_s
+
+
+def test_the_exchange_that_the_study_gives_is_planned_for_and_executed() -> None:
+    given = Arrangement((Group((0, 2)),), within=(), chunk_bytes=50_000)
+    decision = decided(replace(seen("shared"), exchange=given))
+    assert decision.plan.exchange == arranged(decision.plan.placements(), given)
+    form = decision.problem.objective.form
+    assert form.groups == ((0, 2), (1,))
+    assert form.chunk_bytes == 50_000
+    assert all(each.exchange == str(form) for each in decision.finalists)
+
+
+def with_slow_downlink(problem: PlanningProblem, row: int, factor: float) -> PlanningProblem:
+    links = problem.fleet.links
+    efficiency = links.downlink.efficiency.copy()
+    efficiency[row] /= factor
+    slower = replace(links, downlink=replace(links.downlink, efficiency=efficiency))
+    objective = replace(problem.objective, fleet=replace(problem.fleet, links=slower))
+    return replace(problem, objective=objective)
+
+
+def orders_of_two_groups(clusters: int) -> list[tuple[tuple[int, ...], ...]]:
+    rows = range(clusters)
+    found: list[tuple[tuple[int, ...], ...]] = [(tuple(rows),)]
+    for size in range(1, clusters):
+        found += [
+            (first, tuple(row for row in rows if row not in first))
+            for first in itertools.combinations(rows, size)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("factor", [1.0, 3.0, 20.0])
+def test_the_groups_are_the_best_of_all_that_serve_the_clusters_in_one_or_two(
+    seed: int, factor: float
+) -> None:
+    problem = PlanningProblem.of(seen("shared", seed, clusters=4), Memory(), Settings())
+    problem = with_slow_downlink(problem.with_bands("shared"), seed % 4, factor)
+    problem = problem.with_form(exchanges.streamed(problem))
+    state: State = optimise(problem.objective, 1).state
+    best = exchanges.with_best_groups(problem, state)
+
+    def round_s(groups: tuple[tuple[int, ...], ...]) -> float:
+        form = replace(problem.objective.form, groups=groups)
+        return float(value(problem.with_form(form).objective, state).times.max())
+
+    least = min(map(round_s, orders_of_two_groups(4)))
+    assert round_s(best.objective.form.groups) <= 1.011 * least
+
+
+def test_a_cluster_far_away_does_not_keep_the_others_waiting() -> None:
+    problem = PlanningProblem.of(seen("shared", clusters=4), Memory(), Settings())
+    problem = with_slow_downlink(problem.with_bands("shared"), 2, 20.0)
+    problem = problem.with_form(exchanges.streamed(problem))
+    state = optimise(problem.objective, 1).state
+    groups = exchanges.with_best_groups(problem, state).objective.form.groups
+    assert groups[0] == (0, 1, 3) or groups == ((0, 1, 2, 3),)
+
+
+def test_chunks_are_a_small_part_of_the_model_and_not_tiny() -> None:
+    work = PlanningProblem.of(seen("own"), Memory(), Settings()).work
+    size = exchanges.chunk_bytes(work)
+    assert size >= 32 * 1024
+    assert size == 32 * 1024 or work.upload_bytes / size <= 64
