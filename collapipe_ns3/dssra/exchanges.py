@@ -31,9 +31,12 @@ from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.prediction.plan_timeline import cluster_plans
 from collapipe_ns3.prediction.round_time import Encoding, ExchangeForm, phase_ends, round_end_s
 
-#: A model is sent in about so many chunks: filling a line of three links then takes about a
-#: thirtieth of the time that the model takes over one of them.
-_CHUNKS = 64
+#: A model is sent in about so many chunks: on the whole way there and back, links are idle for the
+#: time of some three chunks.
+_CHUNKS = 128
+
+#: In event graphs of candidates there are at most so many, to save time.
+_CHUNKS_COMPARED = 16
 
 #: Smaller chunks would leave slots partly empty, and their headers and events would count.
 _LEAST_CHUNK_BYTES = 32 * 1024
@@ -51,6 +54,15 @@ def chunk_bytes(work: Workload, part: float = 1.0) -> int:
     `part` is the size of what is sent as a part of that in fp32.
     """
     return max(-(-round(part * work.upload_bytes) // _CHUNKS), _LEAST_CHUNK_BYTES)
+
+
+def coarser(form: ExchangeForm, work: Workload) -> ExchangeForm:
+    """The form with chunks large enough for the comparison of candidates."""
+    if form.chunk_bytes is None:
+        return form
+    part = min(each.part for each in (form.down, *form.up))
+    least = -(-round(part * work.upload_bytes) // _CHUNKS_COMPARED)
+    return replace(form, chunk_bytes=max(form.chunk_bytes, least))
 
 
 def streamed(problem: PlanningProblem) -> ExchangeForm:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from collapipe_ns3.dssra.exchanges import coarser
 from collapipe_ns3.dssra.forecast import graph_tasks, last_step_s, simulated_steps
 from collapipe_ns3.dssra.objective import (
     Objective,
@@ -40,9 +41,6 @@ from collapipe_ns3.prediction.training_ratios import cautious_ratio
 #: or of two where any of them is streamed; the rest are left out.
 _MOST_TASKS = 3_000
 _MOST_TASKS_STREAMED = 10_000
-
-#: Event graphs of candidates have chunks of so many times the size: they take long to execute.
-_COARSER = 4
 
 #: In up to so many clusters, candidates in which one cluster alone stays as it was are tried.
 _FEW = 3
@@ -172,8 +170,9 @@ def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
 
 
 def _graph_tasks(candidate: Candidate) -> int:
-    """About how many tasks the candidate's event graph has, at most."""
+    """About how many tasks the candidate's event graph has."""
     objective = candidate.problem.objective
+    objective = replace(objective, form=coarser(objective.form, objective.work))
     return graph_tasks(objective, candidate.state, simulated_steps(objective))
 
 
@@ -276,9 +275,7 @@ def _graph_ends_s(candidate: Candidate) -> Array:
     Raises `TooManyEvents`.
     """
     problem, state = candidate.problem, candidate.state
-    form = problem.objective.form
-    if form.chunk_bytes is not None:
-        problem = problem.with_form(replace(form, chunk_bytes=_COARSER * form.chunk_bytes))
+    problem = problem.with_form(coarser(problem.objective.form, problem.work))
     work = replace(problem.work, local_steps=simulated_steps(problem.objective))
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
     plan = replace(plan, exchange=problem.exchange(plan))
@@ -302,16 +299,16 @@ def _graph_ends_s(candidate: Candidate) -> Array:
 
 
 def _streamed_ends_s(
-    candidate: Candidate, coarser: Objective, made: Timeline, ratios: Array
+    candidate: Candidate, compared: Objective, made: Timeline, ratios: Array
 ) -> Array:
     """When each cluster's upload ends with all training steps and the chunks of the plan, (P,).
 
-    `made` has the first steps, as long as predicted, and the chunks of the objective `coarser`. By
+    `made` has the first steps, as long as predicted, and the chunks of the objective `compared`. By
     how much the others delay uploads, which share the uplink, and by how much smaller chunks are
     earlier, is taken from the closed forms.
     """
     fine, coarse = (
-        value(objective, candidate.state) for objective in (candidate.problem.objective, coarser)
+        value(objective, candidate.state) for objective in (candidate.problem.objective, compared)
     )
     steps = len(made.pipelines[0].steps_ns)
     last_s = np.array([last_step_s(times) for times in made.pipelines])
@@ -320,11 +317,11 @@ def _streamed_ends_s(
         np.array([times.ends_ns[phase] / 1e9 for times in made.pipelines])
         for phase in (Phase.BROADCAST, Phase.PIPELINE, Phase.UPLOAD)
     )
-    further = (coarser.work.local_steps - steps) * step_s
+    further = (compared.work.local_steps - steps) * step_s
     all_s = trained - begun + further + fine.ends.trained - coarse.ends.trained
     finished = begun + ratios * all_s
-    before = uploaded_s(coarser.fleet, coarser.work, coarse.costs, coarser.form, trained)
-    after = uploaded_s(coarser.fleet, coarser.work, fine.costs, candidate.descent.form, finished)
+    before = uploaded_s(compared.fleet, compared.work, coarse.costs, compared.form, trained)
+    after = uploaded_s(compared.fleet, compared.work, fine.costs, candidate.descent.form, finished)
     ends: Array = ends_s + after - before
     return ends
 
