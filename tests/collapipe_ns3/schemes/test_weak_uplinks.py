@@ -22,7 +22,7 @@ def test_uplinks_short_of_power_share_a_band_as_predicted(tmp_path: Path) -> Non
         clusters=clusters,
         model={"width": 64, "heads": 4, "feed_forward": 256, "encoder_blocks": 4},
         radio={"d2d": {"reuse": 3}},
-        scheme={"name": "collapipe", "settings": {"bands": "shared"}},
+        scheme={"name": "collapipe", "settings": {"bands": "shared", "exchange": "star"}},
     )
     Study.load(study).run(rounds=1, out=tmp_path / "run")
     told = json.loads((tmp_path / "run" / "plans.jsonl").read_text())["explanation"]["measured"]
