@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from dataclasses import fields as fields_of
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from bridge.formats import ParameterFormat
 from collapipe_ns3.dssra.budgets import unkeepable
@@ -54,6 +54,25 @@ def _format(value: object) -> ParameterFormat:
     if format.problem is not None:
         raise ValueError(format.problem)
     return format
+
+
+_Format = Annotated[
+    ParameterFormat,
+    PlainValidator(_format),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "anyOf": [{"type": "string"}, {"type": "boolean"}, {"type": "number"}]
+                    },
+                },
+            ]
+        }
+    ),
+]
 
 
 class CollaPipe:
@@ -124,10 +143,11 @@ class CollaPipe:
             ),
         ] = "any",
         formats: Annotated[
-            list[Annotated[ParameterFormat, PlainValidator(_format)]] | None,
+            list[_Format] | None,
             Field(
-                description="Formats in which parameters may travel besides fp32, if that is "
-                "better within the divergence budget; null: none. Only where exchange is any."
+                description="Formats in which parameters may travel besides fp32 where the "
+                "exchange is streamed, if that is better within the divergence budget: names, or "
+                "mappings with numbers, difference and largest; null: none."
             ),
         ] = None,
         least_sinr_db: Annotated[
