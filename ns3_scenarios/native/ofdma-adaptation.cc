@@ -7,12 +7,10 @@ namespace collapipe
 
 OfdmaAdaptation::OfdmaAdaptation(const OfdmaCodes& codes,
                                  double targetBler,
-                                 double stepDb,
-                                 double weight)
+                                 double stepDb)
     : m_codes(codes),
       m_targetBler(targetBler),
-      m_stepDb(stepDb),
-      m_weight(weight)
+      m_stepDb(stepDb)
 {
 }
 
@@ -23,10 +21,10 @@ OfdmaAdaptation::Mcs(double density, uint32_t blocks) const
 }
 
 void
-OfdmaAdaptation::Measured(double quality)
+OfdmaAdaptation::Measured(double quality, double weight)
 {
     const auto db = 10 * std::log10(quality);
-    m_qualityDb = m_known ? m_qualityDb + m_weight * (db - m_qualityDb) : db;
+    m_qualityDb = m_known ? m_qualityDb + weight * (db - m_qualityDb) : db;
     m_known = true;
 }
 

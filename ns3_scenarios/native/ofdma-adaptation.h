@@ -16,14 +16,14 @@ namespace collapipe
 class OfdmaAdaptation
 {
   public:
-    /// `weight`: of a new measurement in the average; `stepDb`: of the outer loop.
-    OfdmaAdaptation(const OfdmaCodes& codes, double targetBler, double stepDb, double weight);
+    /// `stepDb`: of the outer loop.
+    OfdmaAdaptation(const OfdmaCodes& codes, double targetBler, double stepDb);
 
     /// The MCS for a transport block of this many resource blocks sent at `density` (W/Hz).
     uint32_t Mcs(double density, uint32_t blocks) const;
 
-    /// A measured quality, linear.
-    void Measured(double quality);
+    /// A measured quality, linear, with its weight in the average.
+    void Measured(double quality, double weight);
 
     /// Whether its quality is lower than the other's; an unknown one is the lowest.
     bool IsWeakerThan(const OfdmaAdaptation& other) const;
@@ -44,7 +44,6 @@ class OfdmaAdaptation
     const OfdmaCodes& m_codes;
     double m_targetBler;
     double m_stepDb;
-    double m_weight;
     bool m_known{false};
     double m_qualityDb{0};
     double m_offsetDb{0};

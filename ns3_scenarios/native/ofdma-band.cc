@@ -92,6 +92,7 @@ OfdmaBand::Send(int64_t tti, OfdmaMedium& medium, const OfdmaTraces& traces)
     m_scheduler.Begin(tti);
     for (auto* link : m_links)
     {
+        link->fades = gains.HasMultipath();
         if (link->openLoop.p0 > 0 && !link->IsGroup())
         {
             const auto gain = gains.Slow(link->from, link->to); // a long-term mean

@@ -53,6 +53,12 @@ class OfdmaGainTable
     /// next call.
     void StartTti();
 
+    /// Whether any of the gains has fading over time, as of the latest Refresh().
+    bool HasMultipath() const
+    {
+        return m_hasMultipath;
+    }
+
     /// The gains from a sender to a receiver without fading over time; valid until the next
     /// Refresh().
     OfdmaGains Slow(uint32_t from, uint32_t to) const;

@@ -29,6 +29,18 @@ FirstPart(uint32_t blocks)
     return CeilDivide(blocks, CeilDivide(blocks, OfdmaCodes::MOST_BLOCKS));
 }
 
+/// The SINR of a flat channel with the same capacity as these blocks together.
+double
+EffectiveSinr(const double* wanted, const double* unwanted, uint32_t blocks)
+{
+    double sum = 0;
+    for (uint32_t block = 0; block < blocks; ++block)
+    {
+        sum += std::log1p(wanted[block] / unwanted[block]);
+    }
+    return std::expm1(sum / blocks);
+}
+
 } // namespace
 
 OfdmaLink::OfdmaLink(uint32_t number,
@@ -48,7 +60,7 @@ OfdmaLink::OfdmaLink(uint32_t number,
       watts(watts),
       m_settings(settings),
       m_codes(codes),
-      m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb, settings.ewmaWeight),
+      m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb),
       m_mostOutstanding(settings.harqProcesses * CeilDivide(bandBlocks, OfdmaCodes::MOST_BLOCKS)),
       m_listeners{to},
       m_sinr(bandBlocks)
@@ -67,7 +79,7 @@ OfdmaLink::OfdmaLink(uint32_t number,
       watts(members.front()->watts),
       m_settings(settings),
       m_codes(codes),
-      m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb, settings.ewmaWeight),
+      m_adaptation(codes, settings.targetBler, settings.outerLoopStepDb),
       m_mostOutstanding(members.front()->m_mostOutstanding),
       m_sinr(members.front()->m_sinr.size())
 {
@@ -371,7 +383,8 @@ OfdmaLink::Received(uint32_t receiver,
         const auto quality = link.Measure(wanted, unwanted, m_used, density);
         if (quality > 0)
         {
-            link.m_qualities.push_back({tti - 1 + m_settings.harqRtt, quality});
+            const auto delay = fades ? (m_settings.harqRtt + 1) / 2 : m_settings.harqRtt;
+            link.m_qualities.push_back({tti - 1 + delay, quality});
         }
     }
 }
@@ -417,7 +430,7 @@ OfdmaLink::Measure(const double* wanted, const double* unwanted, uint32_t blocks
     m_measured.interference += weight * (interference - m_measured.interference);
     m_measured.sinr = m_measured.gain * density / m_measured.interference;
     m_measured.watts = density * blocks * BLOCK_HZ;
-    return gain / interference;
+    return fades ? EffectiveSinr(wanted, unwanted, blocks) / density : gain / interference;
 }
 
 void
@@ -425,7 +438,7 @@ OfdmaLink::Sounded(const double* wanted, const double* unwanted, uint32_t blocks
 {
     if (*wanted > 0)
     {
-        m_adaptation.Measured(Measure(wanted, unwanted, blocks, density));
+        m_adaptation.Measured(Measure(wanted, unwanted, blocks, density), QualityWeight());
     }
 }
 
@@ -434,7 +447,7 @@ OfdmaLink::Feedback(int64_t tti)
 {
     for (; !m_qualities.empty() && m_qualities.front().due <= tti; m_qualities.pop_front())
     {
-        m_adaptation.Measured(m_qualities.front().measured);
+        m_adaptation.Measured(m_qualities.front().measured, QualityWeight());
     }
     FollowQuality(); // of members, which come before their groups
     for (; !m_reports.empty() && m_reports.front().due <= tti; m_reports.pop_front())
@@ -508,7 +521,7 @@ OfdmaLink::GiveUp(const OfdmaTransportBlock& block)
 int64_t
 OfdmaLink::NextFeedback() const
 {
-    // Reports of groups come with qualities that are due at the same time.
+    // Qualities are due at the same time or before, and are only needed when something is sent.
     return m_reports.empty() ? -1 : m_reports.front().due;
 }
 

@@ -109,6 +109,9 @@ class OfdmaLink
     OfdmaQueue queue;  // of a group: what some member lacks
     std::vector<OfdmaLink*> groups{}; // of which it is a member
     bool powerGranted{false}; // to a group; otherwise it has the highest power of its members
+    /// Whether it fades over time. Link adaptation then uses the latest quality alone, and knows
+    /// it after half the time of HARQ's, as that includes the time to prepare a retransmission.
+    bool fades{false};
     double watts;        // radiated whenever it sends, or the maximum with open-loop control
     OfdmaOpenLoop openLoop{};
     double granted{-1};  // resource blocks per TTI, on average; negative: an equal share
@@ -189,7 +192,9 @@ class OfdmaLink
     /// transport blocks then wait until it reaches the sender. To be called once the TTI has been
     /// traced.
     void EndTti(double density, int64_t tti);
-    /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W).
+    /// Adds a measurement over some resource blocks, sent at `density`; returns its quality (Hz/W):
+    /// gain over interference, or if the link fades that of a channel that is flat and has the same
+    /// capacity, so that weak blocks count as much as for the error rate of a transport block.
     double Measure(const double* wanted, const double* unwanted, uint32_t blocks, double density);
     /// Adds a measurement from a reference signal.
     void Sounded(const double* wanted, const double* unwanted, uint32_t blocks, double density);
@@ -242,6 +247,13 @@ class OfdmaLink
     template <typename Action>
     void ForEachCharged(const OfdmaTransportBlock& block, Action action);
     uint32_t Mcs(double density, uint32_t blocks) const;
+
+    /// The weight of a new quality in the average of link adaptation. The latest one is the best
+    /// guess of a channel that fades.
+    double QualityWeight() const
+    {
+        return fades ? 1 : m_settings.ewmaWeight;
+    }
 
     double Density(uint32_t blocks) const
     {
