@@ -52,6 +52,7 @@ class EventGraph:
     alone: list[tuple[int, ...]] = field(default_factory=list)  # what each task holds alone,
     joint: list[tuple[tuple[int, Hold], ...]] = field(default_factory=list)  # and with others
     arrivals: dict[int, list[int]] = field(default_factory=dict)  # tasks added by `receive`
+    deferred: set[int] = field(default_factory=set)  # see `defer`
     needs: list[int] = field(default_factory=list)
     feeds: list[list[int]] = field(default_factory=list)
     lanes: list[tuple[Hashable, Lane] | None] = field(default_factory=list)
@@ -103,6 +104,13 @@ class EventGraph:
         self.arrivals.setdefault(transfer, []).append(arrival)
         return arrival
 
+    def defer(self, task: int) -> None:
+        """Has a task come after all that other transfers cause which end at the same instant.
+
+        In the simulated event loop these go on with a task that waited, and this is a new one.
+        """
+        self.deferred.add(task)
+
     def link(self, before: int, after: int) -> None:
         """Has one task wait for another."""
         self.feeds[before].append(after)
@@ -122,6 +130,7 @@ class EventGraph:
         for transfer, arrivals in list(self.arrivals.items()):
             if first <= transfer <= last:
                 self.arrivals[transfer + shift] = [arrival + shift for arrival in arrivals]
+        self.deferred.update([task + shift for task in self.deferred if first <= task <= last])
         self.lanes += self.lanes[these]
         self.needs += self.needs[these]
         again = [fed + shift for fed in self.feeds[begin] if fed >= first]
@@ -147,7 +156,7 @@ class Execution:
         return max(self.end_ns, default=0)
 
 
-_RELEASE, _END, _CHECK, _SLOT = 0, 1, 2, 3
+_RELEASE, _END, _CHECK, _SLOT, _REQUEST = range(5)
 
 #: Limits of the events of an execution: a number, and one for each task. Rounds over good links
 #: have two or three events per task; slots that many links share for hours have millions.
@@ -213,7 +222,10 @@ class _Run:
         for _ in range(_MOST_EVENTS + _MOST_EVENTS_A_TASK * len(graph)):
             for task in ready:  # grows meanwhile: a task that takes no time ends at once
                 takes_time = graph.hold_ns[task] or graph.latency_ns[task]
-                if graph.alone[task] or takes_time or task in graph.arrivals:
+                if task in graph.deferred:
+                    self.order += 1
+                    heapq.heappush(events, (now_ns, False, self.order, task, _REQUEST))
+                elif graph.alone[task] or takes_time or task in graph.arrivals:
                     self._request(task, now_ns)
                 else:
                     self.start_ns[task] = now_ns
@@ -227,6 +239,9 @@ class _Run:
                 continue
             if which == _SLOT:
                 self._run_slot(task, now_ns)
+                continue
+            if which == _REQUEST:
+                self._request(task, now_ns)
                 continue
             if which == _RELEASE:
                 self._release(task, now_ns)

@@ -285,6 +285,8 @@ class _RoundGraph:
                 tasks = [self.send(leg.route, size, cluster, leg.kind, [])]
             else:
                 tasks = self.hop(leg.src, leg.receivers, size, cluster, leg.kind, [], bulk=True)
+            if self.legs.streamed:  # chunks often arrive when activations do
+                self.graph.defer(self.first[leg.number])
         for node, task in zip(leg.receivers, tasks, strict=True):
             self.arrivals[Arrival(leg.number, node)] = task
 

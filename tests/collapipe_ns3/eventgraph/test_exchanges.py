@@ -164,6 +164,16 @@ def test_differences_from_what_nodes_hold_after_a_round(data: st.DataObject) -> 
     Lab.drawn(data, plans[1], [None]).check(*plans)
 
 
+@settings(max_examples=10)
+@given(st.data())
+def test_equal_times_at_every_turn(data: st.DataObject) -> None:
+    """Ties decide who is served first: every transfer takes as long as every computation."""
+    plan = drawn_plan(data)
+    plan = dataclasses.replace(plan, exchange=exchanges.drawn_trees(data, plan))
+    links: dict[Pair, Link] = dict.fromkeys(pairs_of(plan), lab.Hop(rate_bps=1))
+    Lab(links, dict.fromkeys(lab.nodes(plan), 10_000), 2).check(plan)
+
+
 @settings(max_examples=6)
 @given(st.data())
 def test_optimizer_states_that_move(data: st.DataObject) -> None:

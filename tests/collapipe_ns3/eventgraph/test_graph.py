@@ -22,6 +22,21 @@ def test_tasks_are_served_in_the_order_of_requests_and_a_latency_blocks_nobody()
     assert [done.start_ns[second], done.end_ns[second]] == [10, 25]
 
 
+def test_a_deferred_task_comes_after_what_others_cause_that_end_at_the_same_instant() -> None:
+    ends = []
+    for deferred in (False, True):
+        graph = EventGraph()
+        one, other = (graph.add(hold_ns=10, claims=((n, Hold.ALONE),), transfer=True) for n in "ab")
+        link = (("link", Hold.ALONE),)
+        first = graph.add([one], hold_ns=3, claims=link, transfer=True)
+        second = graph.add([other], hold_ns=3, claims=link, transfer=True)
+        if deferred:
+            graph.defer(first)
+        done = execute(graph)
+        ends.append([done.end_ns[first], done.end_ns[second]])
+    assert ends == [[13, 16], [16, 13]]
+
+
 def test_a_task_waits_for_all_tasks_that_it_needs() -> None:
     graph = EventGraph()
     fast, slow = graph.add(hold_ns=3), graph.add(hold_ns=7)
