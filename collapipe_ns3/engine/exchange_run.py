@@ -163,8 +163,9 @@ class ExchangeRun:
 
     def _fail(self, leg: Leg, node: str, failure: TransferFailed) -> None:
         for pipeline in self._whose[Arrival(leg.number, node)]:
-            self._groups.pop(pipeline, None)  # which is about to be cancelled
-            self._coming[pipeline].fail(failure)
+            if pipeline not in self._closed:
+                self._groups.pop(pipeline, None)  # which is about to be cancelled
+                self._coming[pipeline].fail(failure)
 
     def _happen(self, what: Arrival | Trained) -> None:
         if what in self._happened:

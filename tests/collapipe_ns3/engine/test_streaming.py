@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import partial, partialmethod
+from types import SimpleNamespace
+from typing import cast
 
 import exchanges
 import lab
@@ -16,10 +18,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.compute import TorchThread
 from bridge.fixed import Link
+from bridge.network import Network
 from bridge.payload import union
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.engine.exchange_run import ExchangeRun
+from collapipe_ns3.engine.site import Site
 from collapipe_ns3.exchange import Blocks, Exchange, Legs, PipelineId, Shipment, Units, whole
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, RoundPlan
@@ -92,6 +97,12 @@ def test_a_multicast_takes_the_time_of_its_slowest_receiver_once() -> None:
     sent = [d for d in outcome.deliveries if d.src == "bs" and d.kind == "model"]
     assert len({d.group for d in sent}) == 1
     assert sum(d.airtime_s for d in sent) == pytest.approx(5e-9 * size)
+
+
+def test_a_network_that_can_not_multicast_is_named() -> None:
+    site = Site(cast(Network, SimpleNamespace()), {}, cast(TorchThread, None))
+    with pytest.raises(TypeError, match="SimpleNamespace can't send to several nodes"):
+        site.send_to_all("bs", ["c0.cu", "c1.cu"], 10, "model")
 
 
 ARRANGEMENTS = [
