@@ -42,6 +42,9 @@ from collapipe_ns3.prediction.training_ratios import cautious_ratio
 _MOST_TASKS = 3_000
 _MOST_TASKS_STREAMED = 10_000
 
+#: The name of the candidate with the segments of the last round.
+_STAYS = "last round"
+
 #: In up to so many clusters, candidates in which one cluster alone stays as it was are tried.
 _FEW = 3
 
@@ -130,7 +133,7 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
     streamed = any(each.descent.form.streamed for each in candidates)
     most = _MOST_TASKS_STREAMED if streamed else _MOST_TASKS
     affordable = int(np.searchsorted(tasks, most, side="right"))
-    compared = candidates[: max(affordable, 2)]
+    compared = candidates[: max(affordable, _indispensable(candidates))]
     if len(compared) == 1:
         return compared[0], ()
     compared = [compared[0], *map(_with_bands_divided, compared[1:])]
@@ -143,6 +146,15 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
         for each, j, round_s in zip(compared, objectives, times, strict=True)
     ]
     return compared[objectives.index(min(objectives))], tuple(finalists)
+
+
+def _indispensable(candidates: Sequence[Candidate]) -> int:
+    """How many candidates, of those that come first, are compared whatever time it takes.
+
+    They are the best one, the other exchange, and to move nothing: closed forms leave out that
+    blocks which move travel whole where others travel as differences, and take their states along.
+    """
+    return 3 if any(each.name == _STAYS for each in candidates[:3]) else 2
 
 
 def _candidates(descents: Sequence[Descent]) -> list[Candidate]:
@@ -203,7 +215,7 @@ def _as_before(descent: Descent) -> Candidate | None:
     if not fits(problem.fleet, problem.work, segments).all():
         return None
     radio = equal_shares(problem.fleet, descent.planned.state.radio, segments)
-    return Candidate("last round", descent, State(segments, radio))
+    return Candidate(_STAYS, descent, State(segments, radio))
 
 
 def _partly_moved(descent: Descent, before: State) -> list[Candidate]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
-from collapipe_ns3.dssra import exchanges
+from collapipe_ns3.dssra import exchanges, finalists
 from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.objective import State, value
@@ -18,7 +18,7 @@ from collapipe_ns3.dssra.planner import optimise
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
-from collapipe_ns3.plan import validate
+from collapipe_ns3.plan import Stage, validate
 from collapipe_ns3.prediction.round_time import STAR
 from collapipe_ns3.schedule import SCHEDULES
 
@@ -74,6 +74,38 @@ def test_the_exchange_that_the_study_gives_is_planned_for_and_executed() -> None
     assert form.groups == ((0, 2), (1,))
     assert form.chunk_bytes == 50_000
     assert all(each.exchange == str(form) for each in decision.finalists)
+
+
+@pytest.mark.parametrize("most_tasks", [0, 10**6])
+def test_to_move_nothing_is_always_a_finalist(
+    most_tasks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where there is no time for it: what moves travels whole, with its states."""
+    observation = seen("shared")
+    turned = {
+        cluster.cluster: replace(
+            cluster.pipelines[0],
+            stages=tuple(
+                replace(stage, device=f"c{cluster.cluster}.d{place}")
+                for place, stage in enumerate(reversed(cluster.pipelines[0].stages))
+            ),
+        )
+        for cluster in decided(observation).plan.clusters
+    }
+    turned = {n: replace(pipe, stages=_in_order(pipe.stages)) for n, pipe in turned.items()}
+    monkeypatch.setattr(finalists, "_MOST_TASKS_STREAMED", most_tasks)
+    settings = Settings(exchange="any")
+    again = decide(1, "collapipe", observation, Memory(pipelines=turned), settings)
+    assert "last round" in [each.name for each in again.finalists]
+
+
+def _in_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The same devices with their numbers of blocks, from block 0 on."""
+    ends = list(itertools.accumulate((stage.blocks for stage in stages), initial=0))
+    return tuple(
+        replace(stage, first=begin, last=end - 1)
+        for stage, begin, end in zip(stages, ends[:-1], ends[1:], strict=True)
+    )
 
 
 def with_slow_downlink(problem: PlanningProblem, row: int, factor: float) -> PlanningProblem:
