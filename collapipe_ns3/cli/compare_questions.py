@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+import pandas as pd
+
 from analysis import compare as comparing
 from analysis.load import Runs
 from bridge.formats import FP32
@@ -28,6 +30,9 @@ _ALL = "all"
 SAME_EXCHANGE = "training.exchange={}"
 
 _SETTING = "scheme.settings."
+
+#: Energy up to so many times the budget counts as kept.
+_KEPT = 1.01
 
 
 class Question(StrEnum):
@@ -144,6 +149,24 @@ def budget(question: Question, run: Runs) -> float:
         return int(taken["peak_device_memory_bytes"])
     devices = sum(len(cluster["devices"]) for cluster in run.study["clusters"])
     return taken["device_energy_j"] / devices
+
+
+def unkept(question: Question, schemes: Schemes, runs: pd.DataFrame) -> Iterator[str]:
+    """A note if the reference took more energy than its budget, over all seeds together.
+
+    `runs` is the table of the comparison's runs.
+    """
+    if question is not Question.ENERGY:
+        return
+    taken = runs.groupby("scheme")["device_energy_j"].mean()
+    if not {schemes.reference, schemes.measured} <= set(taken.index):
+        return
+    own, budget = taken[schemes.reference], taken[schemes.measured]
+    if own > budget * _KEPT:
+        yield (
+            f"{schemes.reference} did not keep its budget: all devices took {own:.3g} J in a "
+            f"round, and {budget:.3g} J under {schemes.measured}"
+        )
 
 
 def as_sets(question: Question, scheme: str, value: float) -> list[str]:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -286,6 +286,8 @@ def _answer(
         compared = comparing.compare(runs, reference, options.target_loss)
     except ValueError as error:
         raise StudyError(options.study, [Problem("--reference", str(error))]) from None
+    unkept = compare_questions.unkept(question, schemes, compared.runs)
+    compared = replace(compared, notes=(*compared.notes, *unkept))
     names = dict.fromkeys(comparing.scheme_of(each.run) for each in runs)
     title = f"{study.name}: {', '.join(names)}"
     try:

@@ -86,6 +86,20 @@ def test_the_heading_says_what_exchange_all_schemes_have() -> None:
     assert given == f"{same} no multicast, store and forward, fp32 down and int8 differences up"
 
 
+def test_a_budget_of_energy_that_is_not_kept_is_said() -> None:
+    schemes = Schemes(["titanic", "collapipe"], "collapipe", "titanic")
+
+    def notes(question: Question, joules: list[float]) -> list[str]:
+        names = ["collapipe", "collapipe", "titanic", "titanic"]
+        runs = pd.DataFrame({"scheme": names, "device_energy_j": joules})
+        return list(compare_questions.unkept(question, schemes, runs))
+
+    (note,) = notes(Question.ENERGY, [6.0, 8.0, 2.0, 3.0])
+    assert "collapipe did not keep its budget: all devices took 7 J in a round, and 2.5 J" in note
+    assert notes(Question.ENERGY, [2.0, 3.0, 3.0, 2.0]) == []
+    assert notes(Question.MEMORY, [6.0, 8.0, 2.0, 3.0]) == []
+
+
 @pytest.mark.slow
 def test_the_same_exchange_changes_when_parameters_travel_and_nothing_that_is_learned(
     tmp_path: Path,
