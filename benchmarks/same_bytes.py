@@ -4,8 +4,11 @@
 with the same packages, and compares all tables (the columns that both have, except wall-clock
 times) and the tensors and numbers of the checkpoints. Messages, manifests and explanations are not
 compared. Names after the commit select cases (`quickstart-seed1-lte`, or a part of a name).
-`--keep FOLDER` keeps the results of that commit, so that it runs once for several comparisons. The
-exit code is 0 where all cases are the same, 1 where one differs, and 2 for an unknown commit.
+`--keep FOLDER` keeps the results of that commit, so that it runs once for several comparisons.
+`--here SETTING` is a setting (`--set`) of the runs with the working tree alone: by
+`--here scheme.settings.exchange=star` CollaPipe is compared with commits in which it did not decide
+the exchange yet; the cases of other schemes have to be left out then. The exit code is 0 where all
+cases are the same, 1 where one differs, and 2 for an unknown commit.
 """
 
 from __future__ import annotations
@@ -80,10 +83,13 @@ def cases() -> Iterator[Case]:
             yield Case(name, ("quickstart", *common, f"--scheme={scheme}", *sets))
 
 
-def compare(case: Case, commit: Path, kept: Path, scratch: Path) -> Verdict:
+def compare(
+    case: Case, commit: Path, kept: Path, scratch: Path, here: Sequence[str] = ()
+) -> Verdict:
     """Runs a case with the tree of a commit, unless `kept` has its results, and with this tree.
 
-    `scratch` is an empty folder on the same file system as `kept`.
+    `here` are further settings of the latter. `scratch` is an empty folder on the same file system
+    as `kept`.
     """
     before, after = kept / case.name, scratch / f"{case.name}-present"
     failed: list[str] = []
@@ -93,7 +99,8 @@ def compare(case: Case, commit: Path, kept: Path, scratch: Path) -> Verdict:
         failed += _run(case, commit, fresh)
         if not failed:
             fresh.rename(before)
-    failed += _run(case, ROOT, after)
+    sets = (f"--set={setting}" for setting in here)
+    failed += _run(Case(case.name, (*case.arguments, *sets)), ROOT, after)
     found = tuple(failed) or tuple(differences(before, after))
     shutil.rmtree(after, ignore_errors=True)
     return Verdict(case, found)
@@ -201,11 +208,12 @@ def commit_hash(commit: str) -> str:
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line's `commit`, `cases` and `keep`, in any order."""
+    """The command line's `commit`, `cases`, `keep` and `here`, in any order."""
     parser = argparse.ArgumentParser("benchmarks.same_bytes", description=__doc__)
     parser.add_argument("commit")
     parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
+    parser.add_argument("--here", action="append", default=[], metavar="SETTING")
     return parser.parse_intermixed_args(arguments)
 
 
@@ -233,7 +241,9 @@ def main(arguments: Sequence[str]) -> int:
         kept = (options.keep or scratch) / commit
         kept.mkdir(exist_ok=True)
         same = True
-        for verdict in pool.map(lambda case: compare(case, tree, kept, scratch), chosen):
+        for verdict in pool.map(
+            lambda case: compare(case, tree, kept, scratch, options.here), chosen
+        ):
             same = same and not verdict.different
             print(f"{verdict.case.name:32} {', '.join(verdict.different) or 'same'}", flush=True)
     return 0 if chosen and same else 1
