@@ -133,17 +133,20 @@ def _streamed(problem: PlanningProblem, star: Descent) -> Descent:
     """
     start = star.planned.state.segments
     ways = [star.bands] if problem.settings.bands == "divided" else ["shared", star.bands]
-    found: list[Descent] = []
+    found = []
     for bands in dict.fromkeys(ways):
         variant = problem.with_bands(bands)
-        variant = variant.with_form(exchanges.streamed(variant))
-        found.append(Descent(bands, variant, optimise(variant.objective, 0, start)))
-    best = min(found, key=attrgetter("total"))
-    planned = optimise(best.problem.objective, problem.settings.most_sweeps, start)
-    variant = exchanges.with_best_groups(best.problem, planned.state)
+        found.append((bands, variant.with_form(exchanges.streamed(variant))))
+    best, variant = found[0]
+    if len(found) > 1:  # compared at equal bandwidths
+        best, variant = min(
+            found, key=lambda each: optimise(each[1].objective, 0, start).value.total
+        )
+    planned = optimise(variant.objective, problem.settings.most_sweeps, start)
+    variant = exchanges.with_best_groups(variant, planned.state)
     variant = exchanges.with_best_formats(variant, planned.state)
     worth = value(variant.objective, planned.state)
-    return Descent(best.bands, variant, replace(planned, value=worth))
+    return Descent(best, variant, replace(planned, value=worth))
 
 
 def _descents_by_bands(problem: PlanningProblem) -> list[Descent]:

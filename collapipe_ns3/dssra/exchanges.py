@@ -116,6 +116,8 @@ def with_best_formats(problem: PlanningProblem, state: State) -> PlanningProblem
     as their errors count with the square of it. Formats whose references do not fit into the
     devices' memory are left out.
     """
+    if not problem.settings.formats:
+        return problem
     costs = value(problem.objective, state).costs
     best, best_total = problem, np.inf
     for form in _formatted(problem):

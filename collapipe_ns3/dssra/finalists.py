@@ -34,7 +34,13 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
 from collapipe_ns3.prediction.plan_timeline import SCHEDULE, cluster_plans, predict_timeline
 from collapipe_ns3.prediction.radio_setting import SecondsPerByte
-from collapipe_ns3.prediction.round_time import STAR, ExchangeForm, round_end_s, uploaded_s
+from collapipe_ns3.prediction.round_time import (
+    STAR,
+    ExchangeForm,
+    phase_ends,
+    round_end_s,
+    uploaded_s,
+)
 from collapipe_ns3.prediction.training_ratios import cautious_ratio
 
 #: Candidates are compared by event graphs of one training step with at most so many tasks in all,
@@ -319,21 +325,21 @@ def _streamed_ends_s(
     how much the others delay uploads, which share the uplink, and by how much smaller chunks are
     earlier, is taken from the closed forms.
     """
-    fine, coarse = (
-        value(objective, candidate.state) for objective in (candidate.problem.objective, compared)
-    )
+    fleet, work, form = compared.fleet, compared.work, candidate.descent.form
+    costs = value(candidate.problem.objective, candidate.state).costs
+    fine, coarse = (phase_ends(fleet, work, costs, each) for each in (form, compared.form))
     steps = len(made.pipelines[0].steps_ns)
     last_s = np.array([last_step_s(times) for times in made.pipelines])
-    step_s = last_s if steps > 1 else fine.costs.step
+    step_s = last_s if steps > 1 else costs.step
     begun, trained, ends_s = (
         np.array([times.ends_ns[phase] / 1e9 for times in made.pipelines])
         for phase in (Phase.BROADCAST, Phase.PIPELINE, Phase.UPLOAD)
     )
-    further = (compared.work.local_steps - steps) * step_s
-    all_s = trained - begun + further + fine.ends.trained - coarse.ends.trained
+    further = (work.local_steps - steps) * step_s
+    all_s = trained - begun + further + fine.trained - coarse.trained
     finished = begun + ratios * all_s
-    before = uploaded_s(compared.fleet, compared.work, coarse.costs, compared.form, trained)
-    after = uploaded_s(compared.fleet, compared.work, fine.costs, candidate.descent.form, finished)
+    before = uploaded_s(fleet, work, costs, compared.form, trained)
+    after = uploaded_s(fleet, work, costs, form, finished)
     ends: Array = ends_s + after - before
     return ends
 
