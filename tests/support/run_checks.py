@@ -42,7 +42,9 @@ def belong(computes: pd.DataFrame, transfers: pd.DataFrame, mode: str = "end_to_
     backward pass ends, both over the same work; and what needs it begins after it has arrived.
     """
     sent = transfers[transfers["kind"] != "sounding"]
-    assert (sent[["cluster", "pipeline"]] >= 0).all(axis=None)
+    assert (sent["cluster"] >= 0).all()
+    for_several = (sent["kind"] == "model") & (sent["group"] > 0)
+    assert ((sent["pipeline"] >= 0) | for_several).all()
     within = sent["step"] >= 0
     assert set(sent.loc[~within, "kind"]) <= {"model", "parameters"}
     assert set(sent.loc[within, "kind"]) <= {"activation", "gradient", "labels"}
