@@ -33,7 +33,10 @@ COMMON: Mapping[str, str] = {
 
 _CLUSTER = "Number of the cluster, from 0; −1 for the base station."
 _STEP = "Number of the local step within the round, from 0; −1 where there is none."
-_PIPELINE = "Number of the pipeline within its cluster, from 0; −1 where there is none."
+_PIPELINE = (
+    "Number of the pipeline within its cluster, from 0; −1 where there is none, or where a "
+    "multicast is for several."
+)
 
 #: The meaning of the other columns, by table. Instants are simulated time since the run began.
 COLUMNS: Mapping[str, Mapping[str, str]] = {

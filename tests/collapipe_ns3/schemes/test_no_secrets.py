@@ -19,8 +19,8 @@ from collapipe_ns3.observed import Observation
 from collapipe_ns3.schemes.pipeline import PipeLine
 from collapipe_ns3.topology import layout
 
-#: What may come from the room of the simulator: rows of what was measured.
-MEASURED = {"ns3_scenarios.readings"}
+#: What may come from these rooms: rows of what was measured, and formats of numbers.
+MEASURED = {"ns3_scenarios.readings", "bridge.formats"}
 #: Modules whose objects would lead on into a simulation.
 CLOSED = (
     "ns3_scenarios",
