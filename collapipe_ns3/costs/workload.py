@@ -45,6 +45,8 @@ class Workload:
       must suffice for the worst batch, it is for the task's longest sequence.
 
     `state_bytes` is the optimizer state of each block, which follows it to another device.
+    `format_bytes` is what a device keeps of the largest block for the formats of the exchange:
+    references of differences, and error memories.
 
     With a local head, these other figures are an approximation: a local step counts as if the
     backward pass of a micro-batch began when the edge server has trained on it. `embedding` has the
@@ -72,6 +74,7 @@ class Workload:
     held_bytes: int
     saved_bytes: int
     state_bytes: tuple[int, ...]
+    format_bytes: int = 0
 
     @classmethod
     def of(
@@ -123,6 +126,11 @@ class Workload:
                 for each in model.blocks
             ),
         )
+
+    def keeping(self, copies: int) -> Self:
+        """The work where devices keep so many further copies of their blocks' parameters."""
+        most = max(block.parameter_bytes for block in self.model.blocks)
+        return replace(self, format_bytes=copies * most)
 
     @property
     def blocks(self) -> int:

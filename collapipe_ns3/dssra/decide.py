@@ -34,6 +34,8 @@ def decide(
     At least one cluster of the observation has devices; those without devices sit out.
     """
     problem = PlanningProblem.of(observation, memory, settings)
+    if (given := observation.exchange) is not None:
+        problem = problem.with_form(exchanges.form_of(problem, given))
     try:
         descents = _descents(problem)
     except NoRoom as error:
@@ -114,10 +116,8 @@ def _descents(problem: PlanningProblem) -> list[Descent]:
     The best by the closed forms comes first, and then the best with the exchange of plans that give
     none, if that is another.
     """
-    if (given := problem.observation.exchange) is not None:
-        return _descents_by_bands(problem.with_form(exchanges.form_of(problem, given)))
     found = _descents_by_bands(problem)
-    if problem.settings.exchange == "star":
+    if problem.observation.exchange is not None or problem.settings.exchange == "star":
         return found
     streamed = _streamed(problem, found[0])
     place = 0 if streamed.total < found[0].total else 1

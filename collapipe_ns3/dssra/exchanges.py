@@ -18,11 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from bridge.formats import ParameterFormat
+from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.dssra.segments.scheduling import fits
 from collapipe_ns3.exchange import Blocks, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import RoundPlan
@@ -77,16 +78,26 @@ def streamed(problem: PlanningProblem) -> ExchangeForm:
 def form_of(problem: PlanningProblem, arrangement: Arrangement) -> ExchangeForm:
     """An arrangement as closed forms take it.
 
-    Where some clusters are in groups, those in none are taken to be groups of their own.
+    Where some clusters are in groups, those in none are taken to be groups of their own, and the
+    format of the first group to be that of all.
     """
-    groups = []
+    groups, work = [], problem.work
     for group in arrangement.groups:
         rows = (problem.clusters.index(n) for n in group.clusters if n in problem.clusters)
         groups.append(tuple(rows))
     grouped = {row for group in groups for row in group}
     alone = [(row,) for row in range(problem.fleet.clusters) if row not in grouped]
     served = tuple(group for group in (*groups, *alone) if group) if grouped else ()
-    return ExchangeForm(served, arrangement.chunk_bytes, arrangement.in_turn)
+    down = next((group.format for group in arrangement.groups), FP32)
+    ups = [arrangement.uploads.get(n, FP32) for n in problem.clusters]
+    encoded = any(not each.exact for each in ups)
+    return ExchangeForm(
+        served,
+        arrangement.chunk_bytes,
+        arrangement.in_turn,
+        _encoding(work, down),
+        tuple(_encoding(work, each) for each in ups) if encoded else (),
+    )
 
 
 def with_best_groups(problem: PlanningProblem, state: State) -> PlanningProblem:
@@ -157,12 +168,16 @@ def _formatted(problem: PlanningProblem) -> Iterator[ExchangeForm]:
 
 def _encoding(work: Workload, format: ParameterFormat) -> Encoding:
     """A format, and the size that it gives what travels of the model."""
+    if format.exact:
+        return Encoding()
     units = Units(embedding=True, blocks=(Blocks(0, work.blocks - 1),))
     return Encoding(format, work.model.units_bytes(units, format) / work.upload_bytes)
 
 
 def _remembered(problem: PlanningProblem, state: State) -> bool:
-    """Whether the devices have the memory for what the form's formats need in this state."""
+    """Whether the nodes have the memory for what the form's formats need in this state."""
+    if not fits(problem.fleet, problem.work, state.segments).all():
+        return False
     plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices))
     plan = replace(plan, exchange=problem.exchange(plan))
     return not any(memory_problems(plan, problem.observation))

@@ -196,7 +196,11 @@ def _graph_tasks(candidate: Candidate) -> int:
 
 def _best_of_schedules(descent: Descent) -> Iterator[Candidate]:
     """The last sweep's best plan of each schedule."""
+    problem = descent.problem
     for state in descent.planned.others:
+        # These were found before the formats of the exchange were chosen.
+        if not fits(problem.fleet, problem.work, state.segments).all():
+            continue
         schedule = SCHEDULE[bool(state.segments.one_f[0])]
         yield Candidate(f"all {schedule}", descent, state)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from bridge.formats import FP32
+from bridge.formats import FP32, kept_copies
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import Objective
@@ -105,13 +105,18 @@ class PlanningProblem:
 
     def with_form(self, form: ExchangeForm) -> PlanningProblem:
         """The problem with parameters travelling in this way."""
-        divergence = 0.0
+        divergence, copies = 0.0, 0
         if form.encoded:
             up = [each.format for each in form.up] or [FP32] * self.fleet.clusters
+            copies = max(kept_copies(form.down.format, each) for each in up)
             divergence = self.memory.format_noise.divergence(
                 form.down.format, up, self.fleet.share.tolist(), self.work, self.memory.noise
             )
-        objective = replace(self.objective, form=form, format_divergence=divergence)
+        work = self.work.keeping(copies)
+        fleet = limited(self.fleet, work, self.settings)
+        objective = replace(
+            self.objective, form=form, format_divergence=divergence, work=work, fleet=fleet
+        )
         return replace(self, objective=objective)
 
     def exchange(self, plan: RoundPlan) -> Exchange | None:
@@ -119,9 +124,9 @@ class PlanningProblem:
 
         None stands for that of plans without one.
         """
-        if self.observation.exchange is not None:
-            return arranged(plan.placements(), self.observation.exchange)
-        form = self.objective.form
+        form, given = self.objective.form, self.observation.exchange
+        if given is not None:  # candidates are compared with larger chunks
+            return arranged(plan.placements(), replace(given, chunk_bytes=form.chunk_bytes))
         if form == STAR:
             return None
         rows = form.groups
@@ -185,9 +190,10 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
     activations of a whole batch, as GPipe keeps them; that holds for batches of the usual and of
     the greatest length. It is exactly that where batches can't be cut into enough micro-batches for
     1F1B to keep fewer than all. It is no limit in clusters where a device has less memory than
-    that.
+    that and what formats of the exchange need.
     """
-    memory, fair = fleet.memory_bytes, fleet.fair_bytes
+    memory = fleet.memory_bytes
+    fair, longest = fleet.fair_bytes, fleet.fair_longest_bytes
     if settings.memory_budget_bytes is not None:
         memory = np.minimum(memory, settings.memory_budget_bytes)
     if settings.memory == "fair":
@@ -201,11 +207,11 @@ def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:
             for saved in (work.saved_bytes, work.block.kept_bytes)
         )
         nodes = np.arange(fleet.nodes)
-        lacking = (nodes > 0) & (nodes <= fleet.size[:, None]) & (memory < most[:, None])
+        needed = (most + blocks * work.format_bytes)[:, None]
+        lacking = (nodes > 0) & (nodes <= fleet.size[:, None]) & (memory < needed)
         feasible: Mask = np.logical_not(lacking.any(-1))
-        memory = np.where(feasible[:, None], np.minimum(memory, most[:, None]), memory)
-        fair = np.where(feasible, usual, np.inf)
-    return replace(fleet, memory_bytes=memory, fair_bytes=fair)
+        fair, longest = (np.where(feasible, each, np.inf) for each in (usual, most))
+    return replace(fleet, memory_bytes=memory, fair_bytes=fair, fair_longest_bytes=longest)
 
 
 def workload(observation: Observation, settings: Settings) -> Workload:

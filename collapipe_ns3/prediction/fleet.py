@@ -56,9 +56,11 @@ class Fleet:
 
     `size` (P,) is the number of real devices, `share` (P,) the clusters' parts of the data,
     `medium` (P,) numbers the medium of a cluster's sidelinks. `fair_bytes` (P,) bounds the memory
-    that training takes of a device on batches of usual length. `overhears` marks nodes that
-    receive whatever is sent on their cluster's medium. `tx_ratio` and `rx_power_w`, and those of
-    the base station, are as found in earlier rounds (`Knowledge.spending`).
+    that training takes of a device on batches of usual length, and `fair_longest_bytes` (P,) on
+    batches of the greatest length, both without what formats of the exchange need. `overhears`
+    marks nodes that receive whatever is sent on their cluster's medium. `tx_ratio` and
+    `rx_power_w`, and those of the base station, are as found in earlier rounds
+    (`Knowledge.spending`).
     """
 
     size: Ints
@@ -74,6 +76,7 @@ class Fleet:
     links: PerDirection[Links]
     medium: Ints
     fair_bytes: Array
+    fair_longest_bytes: Array
     server: EdgeServer
 
     def opened(self, *, sidelink: bool, edge: bool) -> Fleet:
@@ -142,6 +145,7 @@ class Fleet:
             ),
             medium=np.array([numbers[name] for name in medium_names]),
             fair_bytes=np.full(len(names), np.inf),
+            fair_longest_bytes=np.full(len(names), np.inf),
             server=EdgeServer(
                 flops_per_s=speed[SERVER],
                 overhead_s=server.overhead_s,
@@ -168,6 +172,7 @@ class Fleet:
             max_power_w=self.max_power_w[rows],
             medium=self.medium[rows],
             fair_bytes=self.fair_bytes[rows],
+            fair_longest_bytes=self.fair_longest_bytes[rows],
             links=self.links.map(lambda links: links.take(rows)),
         )
 

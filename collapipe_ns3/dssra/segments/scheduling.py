@@ -284,10 +284,12 @@ def shortages(problem: SegmentProblem, cluster: int, devices: tuple[str, ...]) -
         for one_f in choices.schedules
         for m in choices.micro_batches
     )
-    block = work.held_bytes + least * work.saved_bytes
+    block = work.held_bytes + work.format_bytes + least * work.saved_bytes
+    formats = f"formats of the exchange: {work.format_bytes / _MIB:.2f} MiB; "
     lines = [
         f"expected room for {work.blocks} encoder blocks of {block / _MIB:.2f} MiB each in "
         f"training (parameters, gradients, optimizer states: {work.held_bytes / _MIB:.2f} MiB; "
+        f"{formats if work.format_bytes else ''}"
         f"activations of {least} sequences: {least * work.saved_bytes / _MIB:.2f} MiB), "
         f"and there is room for {room.sum()}"
     ]

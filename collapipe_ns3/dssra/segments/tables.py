@@ -375,14 +375,17 @@ def rooms(fleet: Fleet, work: Workload, cases: Cases) -> Array:
     """How many micro-batches a device has memory to keep in training, by its blocks, (R, K, N+1).
 
     Negative where not even the blocks fit; infinite without blocks. The device's memory is compared
-    with batches of the greatest length, its fair part (`Fleet.fair_bytes`) with usual ones.
+    with batches of the greatest length and what formats of the exchange need, its fair parts
+    (`Fleet.fair_longest_bytes`, `Fleet.fair_bytes`) with batches of the greatest and usual length.
     """
     memory = fleet.memory_bytes[cases.cluster][:, 1:, None]
     fair, usual = fleet.fair_bytes[cases.cluster][:, None, None], work.block.kept_bytes
+    fair_longest = fleet.fair_longest_bytes[cases.cluster][:, None, None]
     blocks = np.arange(work.blocks + 1)
     sequences = (work.batch_size // cases.micro_batches)[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        longest = (memory / blocks - work.held_bytes) / (work.saved_bytes * sequences)
+        each = np.minimum(memory / blocks - work.format_bytes, fair_longest / blocks)
+        longest = (each - work.held_bytes) / (work.saved_bytes * sequences)
         room = np.floor(
             np.minimum(longest, (fair / blocks - work.held_bytes) / (usual * sequences)) + 1e-9
         )

@@ -9,6 +9,7 @@ import fleets
 import numpy as np
 import pytest
 
+from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.dssra import exchanges, finalists
 from collapipe_ns3.dssra.decide import decide
@@ -19,7 +20,8 @@ from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import Stage, validate
-from collapipe_ns3.prediction.round_time import STAR
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.round_time import STAR, Encoding, ExchangeForm
 from collapipe_ns3.schedule import SCHEDULES
 
 
@@ -74,6 +76,40 @@ def test_the_exchange_that_the_study_gives_is_planned_for_and_executed() -> None
     assert form.groups == ((0, 2), (1,))
     assert form.chunk_bytes == 50_000
     assert all(each.exchange == str(form) for each in decision.finalists)
+
+
+INT8 = ParameterFormat("int8", difference=True)
+TENTH = ParameterFormat("int8", difference=True, largest=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("up", [INT8, TENTH])
+def test_segments_fit_beside_what_the_formats_that_the_study_gives_need(
+    seed: int, up: ParameterFormat
+) -> None:
+    """Devices keep references, and error memories of top-k, besides the blocks that they train."""
+    given = Arrangement((Group((0, 1, 2), INT8),), uploads={0: up, 1: up}, chunk_bytes=50_000)
+    rng = np.random.default_rng(seed)
+    observation = fleets.observation(rng, 3, 3, radio="shared", local_steps=2, memory=0.7)
+    observation = replace(observation, exchange=given)
+    settings = Settings(memory="all")
+    decision = decide(0, "collapipe", observation, Memory(), settings)
+    assert list(memory_problems(decision.plan, observation)) == []
+    form = decision.problem.objective.form
+    assert (form.down.format, [each.format for each in form.up]) == (INT8, [up, up, FP32])
+    assert form.down.part < 0.3
+
+
+def test_what_formats_need_is_no_part_of_what_is_fair() -> None:
+    observation = fleets.observation(np.random.default_rng(1), 2, 3, memory=100.0)
+    plain = PlanningProblem.of(observation, Memory(), Settings())
+    form = ExchangeForm(down=Encoding(INT8, 0.3))
+    kept = plain.with_form(form)
+    assert kept.work.format_bytes == max(b.parameter_bytes for b in observation.model.blocks)
+    assert (kept.fleet.fair_longest_bytes == plain.fleet.fair_longest_bytes).all()
+    states = [optimise(each.objective, 1).state.segments for each in (plain, kept)]
+    assert (states[0].counts == states[1].counts).all()
+    assert kept.with_form(STAR).work == plain.work
 
 
 @pytest.mark.parametrize("most_tasks", [0, 10**6])
