@@ -139,7 +139,7 @@ class Shipment:
 
     def __str__(self) -> str:
         what = f"trained {self.units} of" if self.trained else f"{self.units} for"
-        whose = " and ".join(map(str, self.pipelines))
+        whose = _together(self.pipelines)
         text = f"{self.name}: {self.src} → {', '.join(self.receivers)}, {what} {whose}"
         text += "" if self.format == FP32 else f" in {self.format}"
         waits = [*self.after, *map(_training, self.after_training)]
@@ -148,6 +148,17 @@ class Shipment:
 
 def _training(pipeline: PipelineId) -> str:
     return f"the training of {pipeline}"
+
+
+def _together(pipelines: Sequence[PipelineId]) -> str:
+    """Pipelines in words, those with the same number in their clusters together."""
+    clusters: dict[int, list[int]] = {}
+    for each in pipelines:
+        clusters.setdefault(each.index, []).append(each.cluster)
+    return " and ".join(
+        f"pipeline {index} of cluster{'s' if len(those) > 1 else ''} {', '.join(map(str, those))}"
+        for index, those in clusters.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +176,12 @@ class Exchange:
 
     shipments: tuple[Shipment, ...]
     chunk_bytes: int | None = None
+
+    def __str__(self) -> str:
+        way = "store and forward"
+        if self.chunk_bytes is not None:
+            way = f"streamed in chunks of {self.chunk_bytes:,} bytes"
+        return "\n".join([f"exchange, {way}:", *(f"  {each}" for each in self.shipments)])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -268,7 +268,7 @@ class RoundPlan:
             lines.append(f"  {self.local_steps} local step{'s' * (self.local_steps > 1)}")
         lines += [f"  {self.terms}"] if self.terms != Terms() else []
         if self.exchange is not None:
-            lines += ["  exchange:", *(f"    {each}" for each in self.exchange.shipments)]
+            lines += [f"  {line}" for line in str(self.exchange).split("\n")]
         grants: dict[str, list[str]] = {}
         for link in self.links:
             grants.setdefault(link.given or "as the radio has it", []).append(str(link))

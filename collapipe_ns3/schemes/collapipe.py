@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from dataclasses import fields as fields_of
 from typing import Annotated, Any, Literal
@@ -42,10 +42,19 @@ def _format(value: object) -> ParameterFormat:
     Raises `ValueError` for formats in which parameters can't travel.
     """
     fields = {"numbers": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping | ParameterFormat):
+        raise ValueError(
+            f"expected a format such as int8, or a mapping with numbers, not {value!r}"
+        )
     known = [each.name for each in fields_of(ParameterFormat)]
     for key in fields if isinstance(fields, Mapping) else ():
         if key not in known:
             raise ValueError(f"no key {key!r}; {did_you_mean(str(key), known)}")
+    numbers = fields.get("numbers") if isinstance(fields, Mapping) else None
+    if isinstance(numbers, str):  # as pydantic's message on text is in other words
+        wrong_numbers = ParameterFormat.from_json({"numbers": numbers}).problem
+        if wrong_numbers is not None:
+            raise ValueError(wrong_numbers)
     try:
         format = _FORMATS.validate_python(fields)
     except ValidationError as error:
@@ -54,6 +63,16 @@ def _format(value: object) -> ParameterFormat:
     if format.problem is not None:
         raise ValueError(format.problem)
     return format
+
+
+def _without_effect(settings: Settings, seen: Observation) -> Iterator[tuple[str, str]]:
+    """The settings of the exchange that don't decide it, each with the reason."""
+    given = seen.exchange is not None
+    if given and settings.exchange == "star":
+        yield "scheme.settings.exchange", "has no effect, as training.exchange gives the exchange"
+    if settings.formats and (given or settings.exchange == "star"):
+        why = "training.exchange gives the formats" if given else "exchange: star is in fp32"
+        yield "scheme.settings.formats", f"has no effect, as {why}"
 
 
 _Format = Annotated[
@@ -309,7 +328,10 @@ class CollaPipe:
         joules = self.decision.prediction.joules
         explanation["warnings"] = [
             {"path": path, "message": message}
-            for path, message in unkeepable(self.settings, self._seen.devices, joules)
+            for path, message in (
+                *unkeepable(self.settings, self._seen.devices, joules),
+                *_without_effect(self.settings, self._seen),
+            )
         ]
         if outcome is not None:
             rows = check_prediction(

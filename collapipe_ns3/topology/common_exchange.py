@@ -62,4 +62,5 @@ def multicast_problems(
         ("d2d", [each for each in media if not any(SERVER in pair for pair in each.links)]),
     ):
         if unable := [medium.stack for medium in used if not medium.multicast]:
-            yield tier, f"{unable[0]} can't send to several receivers at once as it is set up here"
+            what = f"{unable[0]} can't send to several receivers at once as it is set up here"
+            yield tier, f"{what}; OFDMA with transport: direct can"

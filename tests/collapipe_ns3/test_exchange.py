@@ -33,6 +33,7 @@ from collapipe_ns3.exchange import (
     phase_ends_ns,
     whole,
 )
+from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.phases import PIPELINE_PHASES, Phase
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage, validate
 
@@ -94,7 +95,20 @@ def test_a_plan_prints_it_only_where_it_gives_one() -> None:
     plan = two_clusters()
     given_one = dataclasses.replace(plan, exchange=TODAY)
     added = [line for line in str(given_one).splitlines() if line not in str(plan).splitlines()]
-    assert added == ["  exchange:", *(f"    {each}" for each in TODAY.shipments)]
+    assert added == [
+        "  exchange, store and forward:",
+        *(f"    {each}" for each in TODAY.shipments),
+    ]
+
+
+def test_a_multicast_names_the_clusters_that_it_is_for_together() -> None:
+    pipelines = (PipelineId(0, 0), PipelineId(1, 0), PipelineId(1, 1))
+    shipment = Shipment("down", Units(embedding=True), SERVER, ("c0.cu", "c1.cu"), pipelines)
+    assert str(Exchange((shipment,), chunk_bytes=32_768)).splitlines() == [
+        "exchange, streamed in chunks of 32,768 bytes:",
+        "  down: bs → c0.cu, c1.cu, embedding for pipeline 0 of clusters 0, 1 and pipeline 1 of "
+        "cluster 1",
+    ]
 
 
 def test_json_has_it_only_where_the_plan_gives_one() -> None:

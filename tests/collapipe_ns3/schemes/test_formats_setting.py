@@ -20,11 +20,12 @@ def test_a_format_is_a_name_or_its_fields() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("fp8", "numbers: Input should be 'fp32'"),
+        ("fp8", "expected numbers in fp32, fp16, bf16, int8, not 'fp8'"),
+        ({"numbers": "int9"}, "expected numbers in fp32, fp16, bf16, int8, not 'int9'"),
         ({"number": "int8"}, "no key 'number'; did you mean numbers"),
         ({"numbers": "int8", "difference": "perhaps"}, "difference: "),
         ({"numbers": "int8", "largest": 0.1}, "expected differences"),
-        (3, "Input should be a dictionary"),
+        (3, "expected a format such as int8, or a mapping with numbers, not 3"),
     ],
 )
 def test_another_format_is_refused(wrong: object, message: str) -> None:

@@ -96,6 +96,7 @@ def test_a_radio_that_cannot_multicast_is_named(tier: str) -> None:
     changes = {"training": training({"multicast": True}), "radio": {tier: stack}}
     (message,) = errors_of(**changes).values()
     assert f"radio.{tier}: {stack} can't send to several receivers at once" in message
+    assert message.endswith("OFDMA with transport: direct can")
     assert errors_of(**{**changes, "radio": {}}) == {}
 
 
@@ -190,9 +191,30 @@ def test_vanilla_fl_sends_the_model_once_to_all_its_devices() -> None:
     whose = "pipeline 0 of cluster 0 and pipeline 1 of cluster 0"
     model = "embedding, blocks 0-1, decoder"
     assert [str(each) for each in exchange.shipments if not each.trained] == [
-        f"down 0: bs → c0.cu, c1.cu, {model} for {whose} and pipeline 0 of cluster 1",
+        f"down 0: bs → c0.cu, c1.cu, {model} for pipeline 0 of clusters 0, 1 and pipeline 1 of "
+        "cluster 0",
         f"0.0 to c0.d0 and c0.d1: c0.cu → c0.d0, c0.d1, {model} for {whose}, after down 0",
         f"1.0 to c1.d0: c1.cu → c1.d0, {model} for pipeline 0 of cluster 1, after down 0",
     ]
     up = [each.pipelines for each in exchange.shipments if each.receivers == ("bs",)]
     assert len(up) == 3 == len(set(up))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "settings", "paths"),
+    [
+        (None, {"exchange": "star", "formats": ["int8"]}, ["formats"]),
+        ({}, {"exchange": "star", "formats": ["int8"]}, ["exchange", "formats"]),
+        ({}, {}, []),
+        (None, {"formats": ["int8"]}, []),
+    ],
+)
+def test_settings_that_do_not_decide_the_exchange_are_warned_of(
+    exchange: dict[str, Any] | None, settings: dict[str, Any], paths: list[str]
+) -> None:
+    scheme = {"name": "collapipe", "settings": settings}
+    planning = Planning(studies.config(training=training(exchange), scheme=scheme))
+    planning.scheme.plan(0, planning.observation())
+    warnings = planning.scheme.explain(None)["warnings"]
+    assert [each["path"] for each in warnings] == [f"scheme.settings.{path}" for path in paths]
+    assert all("has no effect" in each["message"] for each in warnings)
