@@ -43,9 +43,8 @@ def _format(value: object) -> ParameterFormat:
     """
     fields = {"numbers": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping | ParameterFormat):
-        raise ValueError(
-            f"expected a format such as int8, or a mapping with numbers, not {value!r}"
-        )
+        what = f"expected a format such as int8, or a mapping with numbers, not {value!r}"
+        raise ValueError(what)  # noqa: TRY004  # pydantic lists errors of this type only
     known = [each.name for each in fields_of(ParameterFormat)]
     for key in fields if isinstance(fields, Mapping) else ():
         if key not in known:

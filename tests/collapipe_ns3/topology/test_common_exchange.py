@@ -215,6 +215,6 @@ def test_settings_that_do_not_decide_the_exchange_are_warned_of(
     scheme = {"name": "collapipe", "settings": settings}
     planning = Planning(studies.config(training=training(exchange), scheme=scheme))
     planning.scheme.plan(0, planning.observation())
-    warnings = planning.scheme.explain(None)["warnings"]
+    warnings = planning.scheme.explain(0, None)["warnings"]
     assert [each["path"] for each in warnings] == [f"scheme.settings.{path}" for path in paths]
     assert all("has no effect" in each["message"] for each in warnings)
