@@ -64,6 +64,14 @@ class Kept:
     parameters: dict[tuple[Units, ParameterFormat], Parameters] = field(default_factory=dict)
     unsent: dict[tuple[PipelineId, Units], Unsent] = field(default_factory=dict)
 
+    def forget(self, routing: Routing, failed: Collection[PipelineId]) -> None:
+        """Gives up the error memories of all pipelines of a round but those that failed.
+
+        A failed pipeline has sent nothing, so that what it has not sent stays the same.
+        """
+        ended = {placed.pipeline for placed in routing.placements}.difference(failed)
+        self.unsent = {key: each for key, each in self.unsent.items() if key[0] not in ended}
+
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain data, for `torch.save`; empty if nothing is kept."""
         references = self.references.to_json()
@@ -218,13 +226,9 @@ class ParameterExchange:
         return self._with_tied(parameters)
 
     def end(self, failed: Collection[PipelineId]) -> None:
-        """Keeps what the next rounds need; these pipelines have failed.
-
-        The error memories of a failed pipeline are unchanged, as it has sent nothing.
-        """
-        ended = {pipeline for pipeline in self._ways if pipeline not in failed}
-        kept = {key: each for key, each in self.kept.unsent.items() if key[0] not in ended}
-        self.kept.unsent = kept | self._unsent
+        """Keeps what the next rounds need; these pipelines have failed."""
+        self.kept.forget(self.routing, failed)
+        self.kept.unsent |= self._unsent
         self.kept.references = self.routing.after(self.round, failed)
         coded = {key: each.parameters for key, each in self._down.items()}
         parameters = self.kept.parameters | coded

@@ -2,7 +2,7 @@
 
 When something is sent depends on sizes, never on the values of tensors. So the model may have its
 initial values, and of earlier rounds only the sizes and places of optimizer states are restored,
-and which nodes hold the references of parameters.
+and which nodes hold references and error memories of parameters.
 Transfers and computations are therefore those of the run, bit for bit, while losses are not.
 """
 
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from bridge.compute import TorchThread
-from collapipe_ns3.engine.parameters import unit_parameters
+from collapipe_ns3.engine.parameters import Unsent, unit_parameters
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.exchange import PipelineId
 from collapipe_ns3.nodes import SERVER, control_unit
@@ -84,7 +84,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for before, (earlier, _) in enumerate(plans[:number]):
         _leave_states(run, earlier)
-        _leave_references(run, earlier, read_round(there, "pipelines", before))
+        _leave_kept(run, earlier, read_round(there, "pipelines", before))
     plan, sounded = plans[number]
     with TorchThread() as thread:
         episode = run.execute(lambda links, sounding_j: plan, sounded, thread)
@@ -132,19 +132,26 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
                         unit.optimizer.zero_grad()
 
 
-def _leave_references(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
-    """Leaves nodes with the references that they hold after a round of this plan.
+def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
+    """Leaves nodes with the references and error memories that they hold after such a round.
 
-    `pipelines` are the rows of the round, which say what failed.
+    Their sizes are those of the run, but not their values. `pipelines` are the rows of the round,
+    which say what failed.
     """
     kept = run.state.kept
     routing = plan.routing(kept.references)
-    if routing.exact and not kept.references.all:
+    if routing.exact and not (kept.references.all or kept.unsent):
         return
-    failed = pipelines[pipelines["fate"] == "failed"]
-    places = failed[["cluster", "pipeline"]].itertuples(index=False)
-    kept.references = routing.after(plan.round, {PipelineId(*place) for place in places})
+    rows = pipelines[pipelines["fate"] == "failed"]
+    places = rows[["cluster", "pipeline"]].itertuples(index=False)
+    failed = {PipelineId(*place) for place in places}
     model, names = run.state.model.averaged(), unit_parameters(run.state.model)
+    kept.forget(routing, failed)
+    for way in routing.ways():
+        if way.pipeline not in failed and way.up.largest is not None:
+            left = {name: torch.zeros_like(model[name]) for name in names[way.unit]}
+            kept.unsent[way.pipeline, way.unit] = Unsent(way.node, left)
+    kept.references = routing.after(plan.round, failed)
     kept.parameters = {
         (each.unit, each.format): {name: model[name].clone() for name in names[each.unit]}
         for each in kept.references.all

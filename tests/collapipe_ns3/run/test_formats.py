@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plugging
 import pytest
 import run_checks
 import studies
@@ -76,6 +77,29 @@ def test_the_bytes_of_rows_are_those_on_the_air(way: str, result: Result) -> Non
 
 
 def test_a_round_is_replayed_alone(result: Result) -> None:
+    assert replay(result.directory, 1).different == ()
+    assert replay(result.directory, 2).different == ()
+
+
+#: The last cluster has no pipeline in round 1.
+ONE_SITS_OUT = """
+    def plan(self, round, observation):
+        plan = super().plan(round, observation)
+        if round != 1:
+            return plan
+        *others, last = plan.clusters
+        return replace(plan, clusters=(*others, replace(last, pipelines=())))
+"""
+
+
+def test_what_a_cluster_keeps_that_sits_out_is_kept_in_a_replay_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugging.install(tmp_path, ONE_SITS_OUT)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = study("star").run(rounds=3, scheme="mine", out=tmp_path / "run")
+    out, held = result.devices[result.devices["round"] == 1], "peak_memory_bytes"
+    assert (out.loc[out["cluster"] == 1, held] > 0).any()
     assert replay(result.directory, 1).different == ()
     assert replay(result.directory, 2).different == ()
 
