@@ -99,11 +99,7 @@ class FormatNoise:
     def after(self, encodings: Iterable[ParameterEncoding], weight: float) -> Self:
         """The noise after another round, whose figures count with `weight` in (0, 1]."""
         encodings = list(encodings)
-        updates: dict[int, float] = {}
-        for each in encodings:
-            if each.direction == "up" and "difference" in each.format:
-                updates[each.cluster] = updates.get(each.cluster, 0.0) + each.norm_sq
-        newest = _mean(updates.values()) if updates else 0.0
+        newest = _update_sq(encodings)
         update_sq = self.update_sq
         if newest:
             update_sq = weight * newest + (1 - weight) * (update_sq or newest)
@@ -123,6 +119,22 @@ class FormatNoise:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         return cls(dict(data["errors"]), data["update_sq"])
+
+
+def _update_sq(encodings: Sequence[ParameterEncoding]) -> float:
+    """The mean ‖Δ‖² of the clusters, 0 where nothing is known of it.
+
+    Where no differences are uploaded, it is taken to be that of the global model's, and where there
+    are none of these, what `_PARAMETERS` says of the parameters themselves.
+    """
+    for direction, differences in (("up", True), ("down", True), ("up", False), ("down", False)):
+        found: dict[int, float] = {}
+        for each in encodings:
+            if each.direction == direction and ("difference" in each.format) is differences:
+                found[each.cluster] = found.get(each.cluster, 0.0) + each.norm_sq
+        if any(found.values()):
+            return _mean(found.values()) / (1.0 if differences else _PARAMETERS)
+    return 0.0
 
 
 def _errors(

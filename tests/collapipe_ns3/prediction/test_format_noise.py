@@ -91,3 +91,21 @@ def test_what_was_measured_replaces_what_was_expected_and_survives_a_checkpoint(
     assert before.after([], 0.5) == before
     # Without differences the error is one of parameters, which are much larger than updates.
     assert before.error("up", replace(INT8, difference=False), work()) > 100 * expected
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("difference", [True, False])
+def test_errors_count_where_no_differences_are_uploaded(direction: str, difference: bool) -> None:
+    """Before ‖Δ‖² is known of uploads, errors are those that the choice of formats expected."""
+    format = replace(INT8, difference=difference)
+    expected = FormatNoise().error(direction, format, work())
+    relative = expected if difference else expected / 1e4
+    sent = [
+        replace(encoding(n, direction, relative * 9.0, 9.0), format=str(format)) for n in SHARES
+    ]
+    known = FormatNoise().after(sent, 0.5)
+    assert known.error(direction, format, work()) == pytest.approx(expected)
+    down, ups = (FP32, [format] * 3) if direction == "up" else (format, [FP32] * 3)
+    divergence = known.divergence(down, ups, list(SHARES.values()), work(), NOISE)
+    assert known.measured(sent, SHARES, work(), NOISE) == pytest.approx(divergence)
+    assert divergence > 0
