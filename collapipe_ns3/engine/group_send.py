@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bridge.network import Delivery
+from bridge.network import Delivery, Transfer
 from bridge.payload import Ranges, union
 from collapipe_ns3.engine.site import Site, TransferFailed
 
@@ -30,6 +30,7 @@ class GroupSend:
     failed: Callable[[str, TransferFailed], None]
     _missing: dict[str, Ranges] = field(default_factory=dict)  # of those in the group
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _transfers: dict[str, Transfer] = field(default_factory=dict)  # the latest to each
 
     async def run(self) -> None:
         """Returns when every receiver has everything, has failed or was dropped."""
@@ -47,6 +48,7 @@ class GroupSend:
         """Sends nothing more to a node."""
         self._missing.pop(node, None)
         if task := self._tasks.get(node):
+            self._transfers[node].cancel()  # for which the task may not wait yet
             task.cancel()
 
     def _send(self, group: asyncio.TaskGroup, sent: Ranges) -> list[asyncio.Task[None]]:
@@ -56,12 +58,12 @@ class GroupSend:
         ended = []
         for node, transfer in zip(nodes, transfers, strict=True):
             task = group.create_task(self._receive(group, node, transfer, sent))
-            self._tasks[node] = task
+            self._tasks[node], self._transfers[node] = task, transfer
             ended.append(task)
         return ended
 
     async def _receive(
-        self, group: asyncio.TaskGroup, node: str, transfer: Awaitable[Delivery], sent: Ranges
+        self, group: asyncio.TaskGroup, node: str, transfer: Transfer, sent: Ranges
     ) -> None:
         delivery = await transfer
         if delivery.outcome not in ("delivered", "partial"):

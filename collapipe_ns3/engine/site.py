@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 from bridge.compute import Computed, Processor, TorchThread, duration_ns
 from bridge.loop import sleep_ns
-from bridge.network import Delivery, Multicast, Network
+from bridge.network import Delivery, Multicast, Network, Transfer
 from bridge.payload import Ranges, union
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.outcome import Computation, WorkItem
@@ -90,7 +90,7 @@ class Site:
 
     def send_to_all(
         self, src: str, receivers: Sequence[str], size: int, kind: str
-    ) -> Sequence[Awaitable[Delivery]]:
+    ) -> Sequence[Transfer]:
         """Sends bytes to several nodes by one transmission; a transfer for each, in their order.
 
         Nothing is sent again; `collapipe_ns3.engine.group_send` does that. Raises `TypeError` where
