@@ -27,6 +27,9 @@ from analysis.load import Runs
 #: With more rounds than this, their bars touch.
 _MANY_ROUNDS = 40
 
+#: The label and the hatching of the part of the phase `pipeline` that overlaps the exchange.
+_OVERLAP = ("overlap", "....")
+
 
 @styled
 def phases(runs: Runs, *, width: Width = "page") -> Figure:
@@ -36,7 +39,9 @@ def phases(runs: Runs, *, width: Width = "page") -> Figure:
     mean over the rounds of a run, then over seeds; the line at its end is the 95 % confidence
     interval of the total over seeds (Student's t), where there are several. Runs of different
     studies, tasks and points of a grid are in separate panels; those of the same study have the
-    same scale. Of one run alone, each bar is a round. Raises `CannotDraw` where no phase was
+    same scale. Of one run alone, each bar is a round. Where an exchange is streamed, dots cover as
+    much of the phase `pipeline` as parameters were on their way in it (`overlap_s`), wherever that
+    was within the phase. Raises `CannotDraw` where no phase was
     recorded.
     """
     known = runs.rounds.columns[runs.rounds.notna().any()]
@@ -44,7 +49,9 @@ def phases(runs: Runs, *, width: Width = "page") -> Figure:
     if not shown:
         raise CannotDraw("these runs recorded no phases of their rounds")
     figure = _over_rounds(runs, width, shown) if len(runs) == 1 else _by_scheme(runs, width, shown)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    # A scheme of any panel may overlap.
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    handles, labels = max(found, key=lambda each: len(each[1]))
     columns = legend_columns(width, labels)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
@@ -70,6 +77,19 @@ def _over_rounds(run: Runs, width: Width, shown: Sequence[str]) -> Figure:
             edgecolor="white",
             linewidth=0.3 if len(rounds) <= _MANY_ROUNDS else 0.0,
         )
+        if phase == "pipeline" and (overlaps_s := _overlaps_s(rounds).to_numpy(float)).any():
+            label, dots = _OVERLAP
+            axes.bar(
+                rounds["round"],
+                overlaps_s,
+                0.8 if len(rounds) <= _MANY_ROUNDS else 1.0,
+                base,
+                label=label,
+                color=PHASES["pipeline"][0],
+                hatch=dots,
+                edgecolor="white",
+                linewidth=0.0,
+            )
         base += lengths_s
     number_rounds(axes)
     axes.grid(visible=False, axis="x")
@@ -80,6 +100,13 @@ def _over_rounds(run: Runs, width: Width, shown: Sequence[str]) -> Figure:
     return figure
 
 
+def _overlaps_s(rounds: pd.DataFrame) -> pd.Series:
+    """The overlap of each round, 0 where none was recorded, as by earlier versions."""
+    if "overlap_s" not in rounds:
+        return pd.Series(0.0, rounds.index)
+    return rounds["overlap_s"].astype(float).fillna(0.0)
+
+
 def _by_scheme(runs: Runs, width: Width, shown: Sequence[str]) -> Figure:
     """A panel for each setting, with a stacked bar for each scheme."""
     settings = settings_of(runs)
@@ -87,13 +114,16 @@ def _by_scheme(runs: Runs, width: Width, shown: Sequence[str]) -> Figure:
     columns = 2 if width == "page" and len(settings) > 1 else 1
     rows = math.ceil(len(settings) / columns)
     bars = [max(map(len, tables[row * columns : (row + 1) * columns])) for row in range(rows)]
-    heights = [0.45 + 0.27 * each for each in bars]
+    titles = [wrapped(setting.label, 42) for setting in settings]
+    in_rows = [titles[row * columns : (row + 1) * columns] for row in range(rows)]
+    further = [max(title.count("\n") for title in each) for each in in_rows]  # lines of titles
+    heights = [0.45 + 0.27 * each + 0.14 * lines for each, lines in zip(bars, further, strict=True)]
     figure = new_figure(width, 0.7 + sum(heights))
     panels = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
-    for number, (axes, setting, table) in enumerate(zip(panels, settings, tables, strict=False)):
+    for number, (axes, title, table) in enumerate(zip(panels, titles, tables, strict=False)):
         _draw_schemes(axes, table, shown)
         axes.set_ylim(bars[number // columns] - 0.5, -0.5)
-        axes.set_title(wrapped(setting.label, 42), loc="left", fontsize=7)
+        axes.set_title(title, loc="left", fontsize=7)
         if number + columns >= len(settings):  # nothing below it
             axes.set_xlabel(_of_how_many(tables))
     for axes in panels[len(settings) :]:
@@ -112,16 +142,19 @@ def _of_how_many(tables: Sequence[pd.DataFrame]) -> str:
 def phase_means(setting: Setting, shown: Sequence[str]) -> pd.DataFrame:
     """Mean durations of a setting's rounds in seconds: a row for each scheme, its index.
 
-    The columns are the phases `shown`, `total`, `interval` (half the 95 % confidence interval of
-    the total over seeds, nan where there is one) and `runs`, their number.
+    The columns are the phases `shown`, `overlap` (of the phase `pipeline` with the exchange),
+    `total`, `interval` (half the 95 % confidence interval of the total over seeds, nan where there
+    is one) and `runs`, their number.
     """
     rows = {}
     for scheme in setting.schemes:
         rounds = pd.concat([run.rounds.assign(run=n) for n, run in enumerate(_of(setting, scheme))])
         columns = [f"{phase}_s" for phase in shown]
         rounds = rounds.fillna(dict.fromkeys(columns, 0.0))  # phases that a round did not have
-        means = rounds.groupby("run")[[*columns, "duration_s"]].mean()
+        rounds["overlap_s"] = _overlaps_s(rounds)
+        means = rounds.groupby("run")[[*columns, "overlap_s", "duration_s"]].mean()
         of_phases = {phase: float(means[f"{phase}_s"].mean()) for phase in shown}
+        of_phases["overlap"] = float(means["overlap_s"].mean())
         totals = means["duration_s"].to_numpy(float)
         of_total = {"total": float(totals.mean()), "interval": interval(totals)}
         rows[scheme] = {**of_phases, **of_total, "runs": len(means)}
@@ -149,6 +182,19 @@ def _draw_schemes(axes: Axes, table: pd.DataFrame, shown: Sequence[str]) -> None
             edgecolor="white",
             linewidth=0.3,
         )
+        if phase == "pipeline" and table["overlap"].any():
+            label, dots = _OVERLAP
+            axes.barh(
+                places,
+                table["overlap"].to_numpy(float),
+                0.72,
+                left,
+                label=label,
+                color=PHASES["pipeline"][0],
+                hatch=dots,
+                edgecolor="white",
+                linewidth=0.0,
+            )
         left += lengths_s
     totals, halves = table["total"].to_numpy(float), table["interval"].to_numpy(float)
     axes.errorbar(

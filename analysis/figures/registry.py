@@ -71,7 +71,8 @@ _KINDS = (
         "Round time by phase",
         "The mean duration of a round of each scheme, divided into the phases of the pipeline that "
         "finished last, with the 95 % confidence interval of the total over seeds; of one run, the "
-        "duration of each round.",
+        "duration of each round. Where an exchange is streamed, dots cover the share of the "
+        "pipeline in which parameters were on their way.",
         "analysis.figures.phases:phases",
     ),
     FigureKind(

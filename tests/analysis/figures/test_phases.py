@@ -46,6 +46,19 @@ def test_of_one_run_each_bar_is_a_round(tmp_path: Path) -> None:
     assert axes.get_ylabel() == "duration of the round (s)"
 
 
+def test_dots_cover_the_part_of_the_pipeline_that_overlaps_the_exchange(tmp_path: Path) -> None:
+    label = "overlap"
+    rounds = [_round(2.0, 1.0, broadcast_s=0.5, overlap_s=0.25), _round(3.0, 0.5, overlap_s=0.75)]
+    streamed = write_run(tmp_path / "a", rounds=rounds)
+    (axes,) = draw("phases", analysis.load(streamed)).axes
+    assert [box[1:4:2] for box in _bars(axes, label)] == [(0.5, 0.25), (0.0, 0.75)]
+    baseline = write_run(tmp_path / "b", scheme="titanic", rounds=[_round(7.0, 1.0)])
+    (axes,) = draw("phases", analysis.load(streamed, baseline)).axes
+    assert [box[0:3:2] for box in _bars(axes, label)] == [(0.25, 0.5), (0.0, 0.0)]
+    figure = draw("phases", analysis.load(baseline))
+    assert label not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_schemes_have_means_over_rounds_and_intervals_over_seeds(tmp_path: Path) -> None:
     """Runs count the same, whatever the number of their rounds."""
     paths = [
@@ -108,3 +121,14 @@ def test_directories_without_any_phase_are_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", without=[f"rounds.{phase}_s" for phase in phases])
     with pytest.raises(CannotDraw, match="no phases"):
         draw("phases", analysis.load(path))
+
+
+def test_panels_grow_with_the_lines_of_their_titles(tmp_path: Path) -> None:
+    def height(value: str) -> float:
+        paths = [
+            write_run(tmp_path / value / name, study={"some": {"key": f"{value}{name}"}})
+            for name in ("a", "b")
+        ]
+        return float(draw("phases", analysis.load(*paths)).get_size_inches()[1])
+
+    assert height("long " * 20) > height("short") + 0.2

@@ -44,6 +44,18 @@ def test_settings_of_a_scheme_distinguish_its_runs_only_if_they_differ(tmp_path:
     assert _labels(*paths) == labels
 
 
+def test_a_section_that_some_runs_do_not_have_is_one_setting(tmp_path: Path) -> None:
+    given = {"chunk_bytes": 1000, "down": {"numbers": "int8"}}
+    paths = [
+        write_run(tmp_path / "a", study={"training": {"exchange": None}}),
+        write_run(tmp_path / "b", study={"training": {"exchange": given}}),
+    ]
+    assert _labels(*paths) == {
+        "training.exchange = null": ["a"],
+        "training.exchange = {chunk_bytes: 1000, down.numbers: int8}": ["b"],
+    }
+
+
 def test_a_repetition_of_a_run_does_not_count_as_a_seed(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
     assert _labels(*paths) == {"": ["a", "b"]}
