@@ -70,10 +70,10 @@ class Units:
         others = list(others)
         present = {b for part in others for run in part.blocks for b in _numbers(run)}
         left = (b for run in self.blocks for b in _numbers(run) if b not in present)
-        singles = Units(blocks=tuple(Blocks(b, b) for b in left))
+        alone = Units(blocks=tuple(Blocks(b, b) for b in left))
         return Units(
             self.embedding and not any(part.embedding for part in others),
-            Units.joined([singles]).blocks,
+            Units.joined([alone]).blocks,
             self.decoder and not any(part.decoder for part in others),
         )
 
@@ -563,9 +563,14 @@ _EMBEDDING, _DECODER = -1, 1 << 30
 
 @lru_cache(maxsize=4096)
 def _members(units: Units) -> tuple[int, ...]:
-    """Units one by one, in the order in which they travel."""
+    """The numbers of units, in the order in which they travel."""
     first, last = [_EMBEDDING] * units.embedding, [_DECODER] * units.decoder
     return (*first, *(block for run in units.blocks for block in _numbers(run)), *last)
+
+
+def singles(units: Units) -> Iterator[Units]:
+    """Units one by one, in the order in which they travel."""
+    return map(_unit, _members(units))
 
 
 def _known_at(node: str, receivers: tuple[str, ...]) -> tuple[str, ...]:

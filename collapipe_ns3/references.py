@@ -20,28 +20,18 @@ from typing import Any, Self
 
 from bridge.formats import FP32, ParameterFormat, kept_copies
 from collapipe_ns3.exchange import (
-    Blocks,
     Exchange,
     PipelineId,
     Placement,
     Problem,
     Shipment,
     Units,
+    singles,
 )
 from collapipe_ns3.nodes import SERVER
 
 #: Bytes on air of units in a format; see `collapipe_ns3.costs.parts.ModelCosts.units_bytes`.
 UnitBytes = Callable[[Units, ParameterFormat], int]
-
-
-def singles(units: Units) -> Iterator[Units]:
-    """Units one by one, in the order in which they travel."""
-    if units.embedding:
-        yield Units(embedding=True)
-    for run in units.blocks:
-        yield from (Units(blocks=(Blocks(b, b),)) for b in range(run.first, run.last + 1))
-    if units.decoder:
-        yield Units(decoder=True)
 
 
 @dataclass(frozen=True, slots=True)
