@@ -718,7 +718,7 @@ def chunk_problems(exchange: Exchange | None, bytes_of: BytesOf) -> Iterator[Pro
         while sum(max(1, -(-size // least)) for size in sizes) > MOST_LEGS:
             least *= 2
         what = f"chunk_bytes {exchange.chunk_bytes} makes {chunks} transfers in a round"
-        yield "exchange", f"{what}; expected {MOST_LEGS} at most, as with {least}"
+        yield "exchange", f"{what}; expected {MOST_LEGS} at most, as with chunks of {least} bytes"
 
 
 def _place(shipment: Shipment) -> str:

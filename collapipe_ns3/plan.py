@@ -441,8 +441,10 @@ def _link_problems(
 
 def _steps_problems(steps: int | None, allowed: range | None) -> Iterator[tuple[str, str]]:
     if steps is not None and allowed is not None and steps not in allowed:
-        expected = f"{allowed[0]}" if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
-        yield "local steps", f"expected {expected} (training.local_steps), not {steps}"
+        expected = f"{allowed[0]} (training.local_steps, which has no bounds)"
+        if len(allowed) > 1:
+            expected = f"{allowed[0]} to {allowed[-1]} (training.local_steps)"
+        yield "local steps", f"expected {expected}, not {steps}"
 
 
 def _terms_problems(terms: Terms) -> Iterator[tuple[str, str]]:

@@ -96,7 +96,7 @@ def _in_words(kind: Any) -> str:
         return f"a tuple of {get_args(kind)[0].__name__}"
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
-    return _IN_WORDS.get(kind) or f"a {kind.__name__}"
+    return _IN_WORDS.get(kind) or f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}"
 
 
 def read_pairs(value: object, nodes: Collection[str]) -> tuple[tuple[str, str], ...]:
