@@ -219,7 +219,8 @@ class Routing:
                     for pipeline in first.pipelines
                     if (pipeline, unit) in placing
                 }
-                if not nodes <= holders.get((unit, first.format), frozenset()):
+                held = holders.get((unit, first.format), frozenset())
+                if not nodes or not nodes <= held:  # there is no reference of what nobody places
                     yield shipment.name, unit
 
 

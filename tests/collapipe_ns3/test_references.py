@@ -201,3 +201,14 @@ def test_a_unit_has_one_format_on_its_way() -> None:
     wrong = replace(made.shipments[0], format=ParameterFormat("int8", largest=0.1))
     found = list(format_problems(Exchange((wrong,))))
     assert "expected differences" in found[0][1]
+
+
+def test_a_unit_that_nobody_places_goes_whole_as_nobody_holds_a_reference() -> None:
+    """Such as a decoder, which is trained at the base station."""
+    made = exchange(BOTH)
+    first, *others = made.shipments
+    with_decoder = replace(first, units=Units.joined([first.units, Units(decoder=True)]))
+    references = after_round(0, References(), BOTH)
+    routing = Routing(replace(made, shipments=(with_decoder, *others)), BOTH, references)
+    assert routing.is_whole(with_decoder, Units(decoder=True))
+    assert not routing.is_whole(with_decoder, ONE)
