@@ -108,7 +108,7 @@ def test_each_round_has_the_steps_of_its_plan(
 
 
 def test_a_number_out_of_bounds_is_refused(study: Study) -> None:
-    for steps, expected in (({"least": 1, "most": 2}, "1 to 2"), (1, "1")):
+    for steps, expected in (({"least": 1, "most": 2}, "1 to 2"), (1, "1 .*which has no")):
         planning = Planning(study.with_(set={"training.local_steps": steps}).config)
         assert planning.plan().local_steps == 1
         planning.next_round = 1

@@ -84,6 +84,7 @@ PIPE = "clusters[0].pipelines[0]"
         (with_pipeline(schedule=None), f"{PIPE}.schedule: expected a text, not None"),
         (with_pipeline(decoder=3), f"{PIPE}.decoder: expected a text, not 3"),
         (dataclasses.replace(GOOD, terms=(2, 1.0)), "terms: expected a Terms, not (2, 1.0)"),
+        (dataclasses.replace(GOOD, exchange=1), "exchange: expected an Exchange, not 1"),
         (
             dataclasses.replace(GOOD, terms=Terms(1.5)),  # type: ignore[arg-type]
             "terms.resends: expected a whole number, not 1.5",
