@@ -34,6 +34,7 @@ EVENT_FILE = "events.out.tfevents.0.collapipe-ns3"
 _TAGS = {
     "duration_s": "round/duration_s",
     "computation_s": "round/computation_s",
+    "overlap_s": "round/overlap_s",
     "failed_pipelines": "round/failed_pipelines",
     "loss": "training/loss",
     "divergence": "training/divergence",
