@@ -9,6 +9,13 @@ from bridge.formats import FP32, ParameterFormat, kept_copies
 from collapipe_ns3.exchange import Exchange, PipelineId, Placement, Shipment, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 
+#: A model is sent in about so many chunks: on the whole way there and back, links are idle for the
+#: time of some three chunks.
+_CHUNKS = 128
+
+#: Smaller chunks would leave slots partly empty, and their headers and events would count.
+_LEAST_CHUNK_BYTES = 32 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -40,6 +47,14 @@ class Arrangement:
         """How many copies of its parameters a node of a cluster keeps besides those in use."""
         down = (group.format for group in self.groups if cluster in group.clusters)
         return kept_copies(next(down, FP32), self.uploads.get(cluster, FP32))
+
+
+def automatic_chunk_bytes(sent_bytes: int) -> int:
+    """The size of the chunks in which a model is streamed where nobody gives one.
+
+    `sent_bytes` is what the base station sends of the model, in the format in which it sends it.
+    """
+    return max(-(-sent_bytes // _CHUNKS), _LEAST_CHUNK_BYTES)
 
 
 def arranged(placements: Sequence[Placement], arrangement: Arrangement) -> Exchange:

@@ -183,8 +183,11 @@ def _range(values: Sequence[float]) -> str:
 
 def _described(exchange: CommonExchange) -> str:
     multicast = {True: "multicast", False: "no multicast", None: "multicast where the radio can"}
-    chunks = "store and forward"
-    if exchange.chunk_bytes is not None:
+    if exchange.chunk_bytes is None:
+        chunks = "store and forward"
+    elif exchange.chunk_bytes == "auto":
+        chunks = "chunks of automatic size"
+    else:
         chunks = f"chunks of {exchange.chunk_bytes / 1e6:g} MB"
     down, up = exchange.down.of_parameters(), exchange.up.of_parameters()
     formats = str(FP32) if down == up == FP32 else f"{down} down and {up} up"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, field_validator
+from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, WithJsonSchema, field_validator
 
 from bridge.formats import ParameterFormat, Wire
 from collapipe_ns3.config.radio import Propagation, Radio
@@ -137,15 +137,33 @@ class Format(Section):
         return ParameterFormat(self.numbers, self.difference, self.largest)
 
 
+def _form_of_chunks(value: object) -> str:
+    without_digits = isinstance(value, str) and not any(map(str.isdigit, value))
+    return "(word)" if without_digits else "(size)"
+
+
+_Chunks = Annotated[
+    Annotated[Bytes, Field(ge=1000, le=1e15), Tag("(size)")]
+    | Annotated[Literal["auto"], Tag("(word)")],
+    Discriminator(_form_of_chunks),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 1000, "maximum": 1e15}, {"type": "string"}],
+            "description": "in B, text with a unit, or auto",
+        }
+    ),
+]
+
+
 class CommonExchange(Section):
     """How parameters travel under every scheme, whatever its own plan says."""
 
     multicast: bool | None = None
     """Whether nodes that need the same parameters are sent them in one transmission; null: where
     the radio can."""
-    chunk_bytes: Annotated[Bytes, Field(ge=1000, le=1e15)] | None = 1e6
+    chunk_bytes: _Chunks | None = "auto"
     """Parameters travel in chunks of this size, each of which goes on as soon as it has arrived;
-    null: store and forward."""
+    `auto`: about 1/128 of what the base station sends of the model; null: store and forward."""
     down: Format = Format()
     """Format of what the base station sends."""
     up: Format = Format()

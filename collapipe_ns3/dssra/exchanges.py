@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.formats import FP32, ParameterFormat
-from collapipe_ns3.arrangement import Arrangement
+from collapipe_ns3.arrangement import Arrangement, automatic_chunk_bytes
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
@@ -32,29 +32,14 @@ from collapipe_ns3.prediction.memory import memory_problems
 from collapipe_ns3.prediction.plan_timeline import cluster_plans
 from collapipe_ns3.prediction.round_time import Encoding, ExchangeForm, phase_ends, round_end_s
 
-#: A model is sent in about so many chunks: on the whole way there and back, links are idle for the
-#: time of some three chunks.
-_CHUNKS = 128
-
 #: In event graphs of candidates there are at most so many, to save time.
 _CHUNKS_COMPARED = 16
-
-#: Smaller chunks would leave slots partly empty, and their headers and events would count.
-_LEAST_CHUNK_BYTES = 32 * 1024
 
 #: Several groups are chosen only if the round is at most so much of that with one.
 _CLEARLY = 0.99
 
 #: At most so many sizes of the first group are tried for each order.
 _MOST_SIZES = 8
-
-
-def chunk_bytes(work: Workload, part: float = 1.0) -> int:
-    """The size of the chunks in which a model of this size is streamed.
-
-    `part` is the size of what is sent as a part of that in fp32.
-    """
-    return max(-(-round(part * work.upload_bytes) // _CHUNKS), _LEAST_CHUNK_BYTES)
 
 
 def coarser(form: ExchangeForm, work: Workload) -> ExchangeForm:
@@ -72,7 +57,8 @@ def streamed(problem: PlanningProblem) -> ExchangeForm:
     Clusters of several base stations have bands of their own, and do not wait for each other.
     """
     groups = _multicasts(problem)
-    return ExchangeForm(groups, chunk_bytes(problem.work), in_turn=len(groups) <= 1)
+    size = automatic_chunk_bytes(problem.work.upload_bytes)
+    return ExchangeForm(groups, size, in_turn=len(groups) <= 1)
 
 
 def form_of(problem: PlanningProblem, arrangement: Arrangement) -> ExchangeForm:
@@ -162,7 +148,7 @@ def _formatted(problem: PlanningProblem) -> Iterator[ExchangeForm]:
         for up in ups:
             parts = [down.part, *(each.part for each in up or (plain,))]
             if (down, up) != (plain, ()):
-                size = chunk_bytes(problem.work, min(parts))
+                size = automatic_chunk_bytes(round(min(parts) * problem.work.upload_bytes))
                 yield replace(form, down=down, up=up, chunk_bytes=size)
 
 

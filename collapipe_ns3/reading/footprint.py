@@ -127,9 +127,12 @@ def _training(config: StudyConfig, pipelines: int) -> int:
 
 
 def _exchange(config: StudyConfig, pipelines: int) -> int:
-    """The chunks of the blocks' parameters, each over two hops to the devices and two back."""
+    """The chunks of the blocks' parameters, each over two hops to the devices and two back.
+
+    Automatic chunks are so few that their memory does not count.
+    """
     given = config.training.exchange
-    if given is None or given.chunk_bytes is None:
+    if given is None or not isinstance(given.chunk_bytes, float):
         return 0
     blocks = (config.model.encoder_blocks + decoder_blocks(config)) * block_bytes(config)[0]
     return int(4 * pipelines * blocks / given.chunk_bytes) * _CHUNK_BYTES

@@ -72,7 +72,11 @@ class Planning:
         # The media of a user's own network are unknown.
         self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
         given, devices = config.training.exchange, layout.device_names(config)
-        self.exchange = None if given is None else common_arrangement(given, devices, self.media)
+        self.exchange = (
+            None
+            if given is None
+            else common_arrangement(given, devices, self.media, self.model_costs)
+        )
         self.next_round = 0
         self.steps_done = 0  # local steps of a cluster in all rounds before
         self.now_ns = 0

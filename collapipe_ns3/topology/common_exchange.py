@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from collapipe_ns3.arrangement import Arrangement, Group
+from bridge.formats import ParameterFormat
+from collapipe_ns3.arrangement import Arrangement, Group, automatic_chunk_bytes
 from collapipe_ns3.config.study import CommonExchange
+from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.exchange import MOST_LEGS, Blocks, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Medium
 
 
 def common_arrangement(
-    exchange: CommonExchange, devices: Sequence[Sequence[str]], media: Sequence[Medium]
+    exchange: CommonExchange,
+    devices: Sequence[Sequence[str]],
+    media: Sequence[Medium],
+    model: ModelCosts,
 ) -> Arrangement:
-    """The arrangement of all clusters; `devices` lists the devices of each.
+    """The arrangement of all clusters for this model; `devices` lists the devices of each.
 
     Clusters with a downlink in common are a group where it can multicast, and other clusters are
     one each: even without multicast, a control unit receives what several of its pipelines need
@@ -35,13 +42,40 @@ def common_arrangement(
         if all(_multicasts(exchange, medium_of.get((control, device))) for device in members):
             within.append(cluster)
     down_format, up_format = exchange.down.of_parameters(), exchange.up.of_parameters()
-    return Arrangement(
+    made = Arrangement(
         groups=tuple(Group(tuple(clusters), down_format) for clusters in groups.values()),
         within=tuple(within),
         uploads=dict.fromkeys(range(len(devices)), up_format),
-        chunk_bytes=None if exchange.chunk_bytes is None else int(exchange.chunk_bytes),
+        chunk_bytes=int(exchange.chunk_bytes) if isinstance(exchange.chunk_bytes, float) else None,
         in_turn=False,
     )
+    if exchange.chunk_bytes != "auto":
+        return made
+    size = automatic_chunk_bytes(_sent_bytes(model, down_format))
+    return replace(made, chunk_bytes=max(size, _least_chunk_bytes(made, devices, model)))
+
+
+def _sent_bytes(model: ModelCosts, format: ParameterFormat) -> int:
+    """What the base station sends of the model: all except the last part, which it keeps."""
+    units = Units(embedding=True, blocks=(Blocks(0, model.encoder_blocks - 1),))
+    return model.units_bytes(units, format)
+
+
+def _least_chunk_bytes(
+    arrangement: Arrangement, devices: Sequence[Sequence[str]], model: ModelCosts
+) -> int:
+    """The size from which on no plan has more than `MOST_LEGS` transfers, in fp32 as they count.
+
+    There are the most where every device has the whole model, in a pipeline of its own. Then the
+    whole model is sent once to each group, once to all devices of a cluster or to each of them, and
+    over two hops from each device to the base station. Each of these shipments can end with a chunk
+    that is not full.
+    """
+    shipments = len(arrangement.groups)
+    for cluster, members in enumerate(devices):
+        shipments += (1 if cluster in arrangement.within else len(members)) + 2 * len(members)
+    most = len(arrangement.groups) + 3 * sum(map(len, devices))  # with several stages, too
+    return -(-shipments * model.parameter_bytes // max(MOST_LEGS - most, 1))
 
 
 def _multicasts(exchange: CommonExchange, medium: Medium | None) -> bool:

@@ -80,7 +80,8 @@ def test_the_heading_says_what_exchange_all_schemes_have() -> None:
 
     same = "all schemes with the same exchange of parameters:"
     assert of(None) == "each scheme as its paper has it"
-    assert of({}) == f"{same} multicast where the radio can, chunks of 1 MB, fp32"
+    assert of({}) == f"{same} multicast where the radio can, chunks of automatic size, fp32"
+    assert "chunks of 0.25 MB" in of({"chunk_bytes": "250 kB"})
     up = {"numbers": "int8", "difference": True}
     given = of({"multicast": False, "chunk_bytes": None, "up": up})
     assert given == f"{same} no multicast, store and forward, fp32 down and int8 differences up"
@@ -118,7 +119,7 @@ def test_the_same_exchange_changes_when_parameters_travel_and_nothing_that_is_le
     for text in content["cells"].values():
         exchange = Study.from_yaml(text).config.training.exchange
         assert exchange is not None
-        assert (exchange.multicast, exchange.chunk_bytes) == (None, 1e6)
+        assert (exchange.multicast, exchange.chunk_bytes) == (None, "auto")
     for scheme in schemes:
         alone, same = (
             {name: pd.read_parquet(folder / "cells" / f"{scheme}-seed1" / name)

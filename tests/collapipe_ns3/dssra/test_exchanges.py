@@ -190,10 +190,3 @@ def test_a_cluster_far_away_does_not_keep_the_others_waiting() -> None:
     state = optimise(problem.objective, 1).state
     groups = exchanges.with_best_groups(problem, state).objective.form.groups
     assert groups[0] == (0, 1, 3) or groups == ((0, 1, 2, 3),)
-
-
-def test_chunks_are_a_small_part_of_the_model_and_not_tiny() -> None:
-    work = PlanningProblem.of(seen("own"), Memory(), Settings()).work
-    size = exchanges.chunk_bytes(work)
-    assert size >= 32 * 1024
-    assert size == 32 * 1024 or work.upload_bytes / size <= 128

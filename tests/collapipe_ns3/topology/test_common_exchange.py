@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,18 @@ import studies
 
 from bridge.formats import FP32, ParameterFormat
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.exchange import chunk_problems, whole
+from collapipe_ns3.learning import registry
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.problems import StudyError
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.reading.footprint import Footprint, footprint
 from collapipe_ns3.reading.study_schema import study_schema
+from collapipe_ns3.run.model import model_costs
 from collapipe_ns3.run.planning import Planning
+from collapipe_ns3.study import Study
 from collapipe_ns3.topology import layout
 from collapipe_ns3.topology.common_exchange import common_arrangement
 from collapipe_ns3.topology.media import media
@@ -32,11 +40,19 @@ def training(exchange: dict[str, Any] | None) -> dict[str, Any]:
 def arrangement_of(exchange: dict[str, Any], **changes: Any) -> Arrangement:
     """The arrangement of the tiny study with two clusters more."""
     changes.setdefault("clusters", [*studies.TINY["clusters"], SIDE, BACK])
-    config = studies.config(training=training(exchange), **changes)
+    return of_study(studies.config(training=training(exchange), **changes))
+
+
+def of_study(config: StudyConfig) -> Arrangement:
     given = config.training.exchange
     assert given is not None
     used = media(layout.scenario(config, config.seed, 0))
-    return common_arrangement(given, layout.device_names(config), used)
+    return common_arrangement(given, layout.device_names(config), used, costs_of(config))
+
+
+def costs_of(config: StudyConfig) -> ModelCosts:
+    task = registry.make(config.task.name, config.learning_setup(), config.task.settings)
+    return model_costs(config, task, named=True)
 
 
 def errors_of(**changes: Any) -> dict[str, str]:
@@ -48,7 +64,7 @@ def test_the_default_is_everything_that_loses_nothing() -> None:
         groups=(Group((0, 1, 2)),),
         within=(0, 1, 2),
         uploads=dict.fromkeys(range(3), FP32),
-        chunk_bytes=1_000_000,
+        chunk_bytes=32 * 1024,  # of a tiny model
         in_turn=False,
     )
 
@@ -88,6 +104,54 @@ def test_formats_are_those_of_the_study() -> None:
     assert [each.format for each in made.groups] == [ParameterFormat("int8")]
     assert set(made.uploads.values()) == {ParameterFormat("fp16", True, 0.01)}
     assert made.chunk_bytes == 100_000
+
+
+@pytest.mark.parametrize(("down", "number_bytes"), [("fp32", 4), ("fp16", 2)])
+def test_automatic_chunks_are_a_128th_of_what_is_sent_of_the_model(
+    down: str, number_bytes: int
+) -> None:
+    model = {**studies.TINY["model"], "feed_forward": 65_536}
+    config = studies.config(model=model, training=training({"down": down}))
+    costs = costs_of(config)
+    sent = costs.parameter_bytes - costs.last.parameter_bytes  # the base station keeps the last
+    assert of_study(config).chunk_bytes == math.ceil(sent * number_bytes / 4 / 128)
+
+
+def test_automatic_chunks_of_a_small_model_are_32_kib() -> None:
+    config = Study.load("quickstart").with_(set={"training.exchange": {}}).config
+    assert costs_of(config).parameter_bytes < 128 * 32 * 1024
+    assert of_study(config).chunk_bytes == 32 * 1024
+
+
+@pytest.mark.parametrize("down", ["fp32", "int8"])
+def test_automatic_chunks_never_make_too_many_transfers(down: str) -> None:
+    members = ["raspberry-pi-4"] * 20
+    clusters = [{**SIDE, "devices": members}, {**BACK, "devices": members}]
+    model = {**studies.TINY["model"], "feed_forward": 65_536}
+    wide = studies.config(
+        clusters=clusters,
+        model=model,
+        training={**training({"down": down}), "batch_size": 20},
+        scheme="vanilla_fl",
+    )
+    planning = Planning(wide)
+    whole_model = planning.model_costs.parameter_bytes
+    assert whole_model > 128 * 32 * 1024
+    given = planning.exchange
+    assert given is not None
+    assert given.chunk_bytes is not None
+    plan, bytes_of = planning.plan(), whole(planning.model_costs.units_bytes)
+    assert sum(len(cluster.pipelines) for cluster in plan.clusters) == 40
+    assert not list(chunk_problems(plan.exchange, bytes_of))
+    smaller = plan.arranged_by(replace(given, chunk_bytes=given.chunk_bytes // 2))
+    assert list(chunk_problems(smaller.exchange, bytes_of))
+
+
+def test_a_wrong_word_for_the_size_of_chunks_names_the_right_one() -> None:
+    wrong = {"training": training({"chunk_bytes": "automatic"})}
+    assert "auto" in errors_of(**wrong)["training.exchange.chunk_bytes"].split("not")[0]
+    few = {"training": training({"chunk_bytes": "10 apples"})}
+    assert "unit" in errors_of(**few)["training.exchange.chunk_bytes"]
 
 
 @pytest.mark.parametrize("tier", ["d2e", "d2d"])
@@ -148,10 +212,10 @@ def test_a_study_with_an_exchange_is_written_and_read_back() -> None:
 
 
 def test_many_small_chunks_take_memory() -> None:
-    def taken(chunk_bytes: int | None) -> Footprint:
+    def taken(chunk_bytes: int | str | None) -> Footprint:
         return footprint(studies.config(training=training({"chunk_bytes": chunk_bytes})))
 
-    assert taken(None).exchange == 0
+    assert taken(None).exchange == taken("auto").exchange == 0
     assert taken(1000).exchange == pytest.approx(10 * taken(10_000).exchange, rel=0.2)
     more = taken(1000).total - taken(None).total
     assert more == taken(1000).exchange
