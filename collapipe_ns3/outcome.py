@@ -185,9 +185,9 @@ class PipelineFate:
     """What became of one pipeline in a round.
 
     An averaged pipeline has a `weight` in the average of the models, all of which add up to 1, and
-    a `loss`, the mean over its local steps. A failed one has the weight 0, nan as its loss, and a
-    `reason`. `end_ns` is when its last parameters arrived, or when it failed. `index` is the number
-    of the pipeline in its cluster.
+    a `loss`, the mean over its local steps, each of which is in `step_losses`. A failed one has the
+    weight 0, nan as its loss, no `step_losses`, and a `reason`. `end_ns` is when its last
+    parameters arrived, or when it failed. `index` is the number of the pipeline in its cluster.
     """
 
     cluster: int
@@ -198,6 +198,7 @@ class PipelineFate:
     loss: float
     end_ns: int
     reason: str = ""
+    step_losses: Sequence[float] = ()
 
     @property
     def devices(self) -> str:

@@ -8,9 +8,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from collapipe_ns3.dssra import exchanges, finalists, forecast, planned_links
+from collapipe_ns3.dssra import exchanges, finalists, forecast, local_steps, planned_links
 from collapipe_ns3.dssra.decision import Decision, ObjectiveTerms
-from collapipe_ns3.dssra.finalists import Descent
+from collapipe_ns3.dssra.finalists import Candidate, Descent, Finalist
+from collapipe_ns3.dssra.local_steps import StepsChoice
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import NoRoom, optimise, start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
@@ -37,10 +38,9 @@ def decide(
     if (given := observation.exchange) is not None:
         problem = problem.with_form(exchanges.form_of(problem, given))
     try:
-        descents = _descents(problem)
+        best, compared, steps = _chosen(problem)
     except NoRoom as error:
         raise PlanError(scheme, round, _shortages(problem, error)) from None
-    best, compared = finalists.choose(descents)
     problem, state = best.problem, best.state
     moves = problem.state_moves(state.segments)
     state = replace(state, radio=planned_links.with_state_moves(problem, state.radio, moves))
@@ -49,6 +49,7 @@ def decide(
         scheme,
         _cluster_plans(problem.pipelines(state.segments), len(problem.devices)),
         planned_links.link_plans(problem, state, moves),
+        local_steps=None if steps is None else steps.steps,
     )
     plan = replace(plan, exchange=problem.exchange(plan))
     worth = value(problem.objective, state)
@@ -62,7 +63,30 @@ def decide(
         problem=problem,
         state=state,
         state_moves=moves,
+        local_steps=steps,
     )
+
+
+def _chosen(
+    problem: PlanningProblem,
+) -> tuple[Candidate, tuple[Finalist, ...], StepsChoice | None]:
+    """The best candidate, the finalists, and the number of local steps if there is a choice.
+
+    The round is planned for as many steps as the last one had. If another number is better with
+    that plan, the round is planned again, for that.
+    """
+    least, drift = problem.observation.local_steps, problem.memory.drift
+    most = problem.observation.most_local_steps
+    if most is None or most == least:
+        return *finalists.choose(_descents(problem)), None
+    allowed = local_steps.within(drift, least, most)
+    problem = problem.with_steps(min(max(drift.steps, least), allowed[-1]))
+    best, compared = finalists.choose(_descents(problem))
+    few, many = (finalists.price(best, steps) for steps in (allowed[0], allowed[-1]))
+    choice = local_steps.choose(drift, allowed, problem.settings.v, few, many)
+    if choice.steps != problem.work.local_steps:
+        best, compared = finalists.choose(_descents(problem.with_steps(choice.steps)))
+    return best, compared, choice
 
 
 def _cluster_plans(pipelines: Mapping[int, Pipeline], count: int) -> tuple[ClusterPlan, ...]:
@@ -77,11 +101,10 @@ def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[in
     their segments in the first, it is the mean over all steps. Raises `TooManyEvents`.
     """
     known, state = _with_known_links(decision, problem)
-    steps = problem.work.local_steps if decision.streamed else 1
+    steps = decision.problem.work.local_steps if decision.streamed else 1
     work, held = replace(problem.work, local_steps=steps), problem.observation.references
-    made = predict_timeline(
-        decision.plan, problem.devices, known.fleet, work, state.radio, references=held
-    )
+    plan = replace(decision.plan, local_steps=None)
+    made = predict_timeline(plan, problem.devices, known.fleet, work, state.radio, references=held)
     return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 / steps for each in made.pipelines}
 
 

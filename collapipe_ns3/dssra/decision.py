@@ -10,6 +10,7 @@ from typing import Any
 from collapipe_ns3.dssra import forecast
 from collapipe_ns3.dssra.finalists import Finalist
 from collapipe_ns3.dssra.forecast import Prediction
+from collapipe_ns3.dssra.local_steps import StepsChoice
 from collapipe_ns3.dssra.objective import State
 from collapipe_ns3.dssra.planned_links import LinkView
 from collapipe_ns3.dssra.planner import BlockUpdate
@@ -43,6 +44,7 @@ class Decision:
     `problem` is what the plan was chosen for, with the grants that it uses, `state` the plan as the
     optimisation has it, and `state_moves` the optimizer states that move, by cluster. `bands` says
     which links were given bandwidths: "shared", "divided to the base station" or "divided".
+    `local_steps` says how their number was chosen, None where the study leaves no choice.
     """
 
     plan: RoundPlan
@@ -54,6 +56,7 @@ class Decision:
     problem: PlanningProblem
     state: State
     state_moves: Mapping[int, list[StateMove]]
+    local_steps: StepsChoice | None = None
 
     @property
     def streamed(self) -> bool:
@@ -76,7 +79,7 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; problem, state and timeline are left out."""
-        queues = self.problem.memory.queues
+        queues, steps = self.problem.memory.queues, self.local_steps
         return {
             "plan": self.plan.to_json(),
             "bands": self.bands,
@@ -85,6 +88,7 @@ class Decision:
             "finalists": [asdict(finalist) for finalist in self.finalists],
             "terms": asdict(self.terms),
             "links": [asdict(link) for link in self.links],
+            **({} if steps is None else {"local_steps": asdict(steps)}),
             "energy_queues": dict(queues.energy),
             "divergence_queue": queues.divergence,
             "prediction": self.prediction.to_json(),

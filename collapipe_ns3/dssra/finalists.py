@@ -15,6 +15,7 @@ import numpy as np
 
 from collapipe_ns3.dssra.exchanges import coarser
 from collapipe_ns3.dssra.forecast import graph_tasks, last_step_s, simulated_steps
+from collapipe_ns3.dssra.local_steps import RoundPrice
 from collapipe_ns3.dssra.objective import (
     Objective,
     State,
@@ -152,6 +153,19 @@ def choose(descents: Sequence[Descent]) -> tuple[Candidate, tuple[Finalist, ...]
         for each, j, round_s in zip(compared, objectives, times, strict=True)
     ]
     return compared[objectives.index(min(objectives))], tuple(finalists)
+
+
+def price(candidate: Candidate, steps: int) -> RoundPrice:
+    """What a round of the candidate's plan costs with so many local steps instead.
+
+    Its time is that by which candidates are compared, from one event graph if that is small enough.
+    """
+    problem = candidate.problem.with_steps(steps)
+    candidate = replace(candidate, descent=replace(candidate.descent, problem=problem))
+    most = _MOST_TASKS_STREAMED if candidate.descent.form.streamed else _MOST_TASKS
+    (ends_s,) = _ends_s([candidate], in_graphs=_graph_tasks(candidate) <= most)
+    penalties = value(problem.objective, candidate.state).penalties
+    return RoundPrice(_round_s(candidate, ends_s), float(penalties.sum()))
 
 
 def _indispensable(candidates: Sequence[Candidate]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from bridge.formats import FP32, kept_copies
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.local_steps import Drift
 from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.segments.problem import Choices, divisors
@@ -55,7 +56,8 @@ class Memory:
     """What earlier rounds have left: measurements, queues, and the pipelines of the last round.
 
     `correction` are the ratios of measured to predicted phases, see `forecast.Prediction`; `tried`
-    are those of the training times of plans, see `collapipe_ns3.prediction.training_ratios`.
+    are those of the training times of plans, see `collapipe_ns3.prediction.training_ratios`. By
+    `drift` the number of local steps is chosen, see `collapipe_ns3.dssra.local_steps`.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -64,6 +66,7 @@ class Memory:
     noise: GradientNoise = field(default_factory=GradientNoise)
     format_noise: FormatNoise = field(default_factory=FormatNoise)
     queues: Queues = field(default_factory=Queues)
+    drift: Drift = field(default_factory=Drift)
     pipelines: Mapping[int, Pipeline] | None = None
 
 
@@ -118,6 +121,13 @@ class PlanningProblem:
             self.objective, form=form, format_divergence=divergence, work=work, fleet=fleet
         )
         return replace(self, objective=objective)
+
+    def with_steps(self, steps: int) -> PlanningProblem:
+        """The problem with so many local steps, on which the divergence of formats depends."""
+        if steps == self.work.local_steps:
+            return self
+        objective = replace(self.objective, work=replace(self.work, local_steps=steps))
+        return replace(self, objective=objective).with_form(objective.form)
 
     def exchange(self, plan: RoundPlan) -> Exchange | None:
         """The exchange of a plan: that of the study if it gives one, or of the objective's form.

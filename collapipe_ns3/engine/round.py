@@ -167,7 +167,8 @@ def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:
     if run.failure is not None:
         return PipelineFate(*place, "failed", 0.0, math.nan, run.end_ns, run.failure)
     weight = weights[run.cluster, run.index]
-    return PipelineFate(*place, "averaged", weight, run.loss, run.end_ns)
+    losses = tuple(run.losses)
+    return PipelineFate(*place, "averaged", weight, run.loss, run.end_ns, step_losses=losses)
 
 
 def _sat_out(plan: RoundPlan) -> dict[int, str]:

@@ -13,6 +13,7 @@ from bridge.formats import ParameterFormat
 from collapipe_ns3.dssra.budgets import unkeepable
 from collapipe_ns3.dssra.decide import decide, expected_energy, expected_training_s
 from collapipe_ns3.dssra.decision import Decision
+from collapipe_ns3.dssra.local_steps import Drift
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
 from collapipe_ns3.dssra.prediction_check import check_prediction, corrected
 from collapipe_ns3.dssra.queues import Queues
@@ -278,6 +279,7 @@ class CollaPipe:
                 divergence,
                 settings.divergence_budget,
             ),
+            drift=past.drift.after(outcome.pipelines, settings.ewma),
             pipelines=pipelines,
         )
 
@@ -292,7 +294,9 @@ class CollaPipe:
         assert self._able is not None
         links = {(link.src, link.dst): link for link in (*self._able.links, *outcome.links)}
         seen = replace(self._able, links=tuple(links.values()))
+        steps = self.decision.problem.work.local_steps
         problem = PlanningProblem.of(seen, replace(self.past, knowledge=knowledge), self.settings)
+        problem = problem.with_steps(steps)
         if not outcome.abandoned:  # Too little is known of a round that was cut off.
             spending = radio_energy_ratios(
                 knowledge.spending,
@@ -306,7 +310,7 @@ class CollaPipe:
             return self.past.tried, knowledge
         clusters = {node: problem.clusters[at[0]] for node, at in problem.places.items()}
         took_s = {
-            cluster: each_s / seen.local_steps
+            cluster: each_s / steps
             for cluster, each_s in measured_training_s(outcome.computations, clusters).items()
             if cluster not in outcome.abandoned
         }
@@ -333,9 +337,8 @@ class CollaPipe:
             )
         ]
         if outcome is not None:
-            rows = check_prediction(
-                self.decision.prediction, outcome.phases_ns, outcome.devices, self._seen.local_steps
-            )
+            prediction, steps = self.decision.prediction, self.decision.problem.work.local_steps
+            rows = check_prediction(prediction, outcome.phases_ns, outcome.devices, steps)
             explanation["measured"] = [row.to_json() for row in rows]
         return explanation
 
@@ -357,6 +360,7 @@ class CollaPipe:
             "noise": past.noise.to_json(),
             "format_noise": past.format_noise.to_json(),
             "queues": past.queues.to_json(),
+            "drift": past.drift.to_json(),
             "before": [asdict(link) for link in self._before],
             "pipelines": None
             if past.pipelines is None
@@ -382,6 +386,7 @@ class CollaPipe:
             noise=GradientNoise.from_json(memory["noise"]),
             format_noise=FormatNoise.from_json(memory["format_noise"]),
             queues=Queues.from_json(memory["queues"]),
+            drift=Drift.from_json(memory["drift"]),
             pipelines=None
             if held is None
             else {
