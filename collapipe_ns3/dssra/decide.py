@@ -140,7 +140,8 @@ def _descents(problem: PlanningProblem) -> list[Descent]:
     none, if that is another.
     """
     found = _descents_by_bands(problem)
-    if problem.observation.exchange is not None or problem.settings.exchange == "star":
+    given = problem.observation.exchange is not None or problem.settings.exchange == "star"
+    if given or not exchanges.can_stream(problem):
         return found
     streamed = _streamed(problem, found[0])
     place = 0 if streamed.total < found[0].total else 1

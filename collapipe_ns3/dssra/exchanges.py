@@ -24,7 +24,7 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.dssra.segments.scheduling import fits
-from collapipe_ns3.exchange import Blocks, Units
+from collapipe_ns3.exchange import MOST_LEGS, Blocks, Units
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.arrays import Array
@@ -57,8 +57,28 @@ def streamed(problem: PlanningProblem) -> ExchangeForm:
     Clusters of several base stations have bands of their own, and do not wait for each other.
     """
     groups = _multicasts(problem)
-    size = automatic_chunk_bytes(problem.work.upload_bytes)
-    return ExchangeForm(groups, size, in_turn=len(groups) <= 1)
+    return ExchangeForm(groups, _chunk_bytes(problem, 1.0), in_turn=len(groups) <= 1)
+
+
+def can_stream(problem: PlanningProblem) -> bool:
+    """Whether a streamed exchange has at most `MOST_LEGS` transfers with chunks of some size."""
+    return _most_shipments(problem) < MOST_LEGS
+
+
+def _most_shipments(problem: PlanningProblem) -> int:
+    """A cluster has one down, one to and from each of K devices, and up to K + 1 to the station."""
+    return int((2 + 3 * problem.fleet.size).sum())
+
+
+def _chunk_bytes(problem: PlanningProblem, part: float) -> int:
+    """The size of chunks where the least that is sent of a model is this part of it in fp32.
+
+    No plan then has more than `MOST_LEGS` transfers: in each of P clusters a model of D bytes goes
+    over four hops at most, 4·P·D/c chunks of c bytes, and each shipment can end with another one.
+    """
+    model, clusters = problem.work.upload_bytes, problem.fleet.clusters
+    room = MOST_LEGS - _most_shipments(problem)
+    return max(automatic_chunk_bytes(round(part * model)), -(-4 * clusters * model // room))
 
 
 def form_of(problem: PlanningProblem, arrangement: Arrangement) -> ExchangeForm:
@@ -148,7 +168,7 @@ def _formatted(problem: PlanningProblem) -> Iterator[ExchangeForm]:
         for up in ups:
             parts = [down.part, *(each.part for each in up or (plain,))]
             if (down, up) != (plain, ()):
-                size = automatic_chunk_bytes(round(min(parts) * problem.work.upload_bytes))
+                size = _chunk_bytes(problem, min(parts))
                 yield replace(form, down=down, up=up, chunk_bytes=size)
 
 

@@ -277,7 +277,7 @@ def test_chunks_have_a_least_size() -> None:
     ((_, found),) = chunk_problems(tiny, whole(lambda units: 100 * size(units)))
     assert found == (
         "chunk_bytes 1 makes 68000 transfers in a round; expected 10000 at most, "
-        "as with chunks of 8 bytes"
+        "as with chunks of 7 bytes"
     )
 
 

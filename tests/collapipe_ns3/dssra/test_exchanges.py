@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bridge.formats import FP32, ParameterFormat
-from collapipe_ns3.arrangement import Arrangement, Group, arranged
+from collapipe_ns3.arrangement import Arrangement, Group, arranged, automatic_chunk_bytes
 from collapipe_ns3.dssra import exchanges, finalists
 from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision
@@ -18,6 +18,7 @@ from collapipe_ns3.dssra.objective import State, value
 from collapipe_ns3.dssra.planner import optimise
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
 from collapipe_ns3.dssra.settings import Settings
+from collapipe_ns3.exchange import MOST_LEGS, chunk_problems, whole
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import Stage, validate
 from collapipe_ns3.prediction.memory import memory_problems
@@ -57,6 +58,31 @@ def test_the_plan_is_valid_and_not_slower_than_with_the_exchange_of_plans_withou
     chosen = min(decision.finalists, key=lambda each: each.objective)
     assert chosen.exchange == str(decision.problem.objective.form)
     assert decision.prediction.round_s <= star.prediction.round_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("multicast", [True, False])
+def test_many_clusters_have_chunks_so_large_that_the_plan_can_be_executed(multicast: bool) -> None:
+    observation = seen("ofdma", clusters=60, multicast=multicast)
+    blocks = tuple(replace(block, trained=block.trained * 40) for block in observation.model.blocks)
+    wide = replace(observation.model, blocks=blocks)
+    roomy = {n: replace(p, memory_bytes=2**40) for n, p in observation.profiles.items()}
+    decision = decided(replace(observation, model=wide, profiles=roomy))
+    exchange = decision.plan.exchange
+    assert exchange is not None
+    bytes_of = whole(wide.units_bytes)
+    assert list(chunk_problems(exchange, bytes_of)) == []
+    finer = replace(exchange, chunk_bytes=automatic_chunk_bytes(decision.problem.work.upload_bytes))
+    assert list(chunk_problems(finer, bytes_of)) != []
+
+
+def test_more_shipments_than_there_may_be_transfers_are_not_streamed() -> None:
+    observation = seen("ofdma", clusters=4)
+    problem = PlanningProblem.of(observation, Memory(), Settings())
+    assert exchanges.can_stream(problem)
+    many = np.full(4, MOST_LEGS)
+    fleet = replace(problem.fleet, size=many)
+    larger = replace(problem, objective=replace(problem.objective, fleet=fleet))
+    assert not exchanges.can_stream(larger)
 
 
 def test_a_radio_that_can_multicast_gets_the_model_to_several_clusters_at_once() -> None:
