@@ -74,10 +74,14 @@ def test_latin_1_is_refused_with_its_lines_and_how_to_convert_it(tmp_path: Path)
         ("a.txt", b"one\ntw\0o\n", "a.txt:2: has a NUL byte at position 3"),
         ("a.txt", "one".encode("utf-16"), "a.txt:1: is UTF-16"),
         ("a.txt", b"one\rtwo\r", "a.txt:1: has lines that end with CR only"),
-        ("a.txt", gzip.compress(b"one"), "a.txt: is a gzip file, but its name lacks .gz"),
+        ("a.txt", gzip.compress(b"one", mtime=0), "a.txt: is a gzip file, but its name lacks .gz"),
         ("a.gz", b"one\n", "a.gz: is not a complete gzip file"),
-        ("a.gz", gzip.compress(b"one" * 99)[:-9], "a.gz: is not a complete gzip file"),
-        ("a.gz", gzip.compress(b"one" * 99)[:12] + b"\xff" * 20, "a.gz: is not a complete gzip"),
+        ("a.gz", gzip.compress(b"one" * 99, mtime=0)[:-9], "a.gz: is not a complete gzip file"),
+        (
+            "a.gz",
+            gzip.compress(b"one" * 99, mtime=0)[:12] + b"\xff" * 20,
+            "a.gz: is not a complete gzip",
+        ),
     ],
 )
 def test_files_that_are_no_text_are_refused(

@@ -231,7 +231,12 @@ def test_valid_data_is_read(tmp_path: Path, kind: type[Task]) -> None:
         (NER, "a.test", "It\tB-loc\n", "a.test:1: has the label 'loc'"),
         (NER, "a.test", "It\tQ\n", "a.test:1: has 'Q' as its tag"),
         (Translation, "test.de", "one\ntwo\n", "test.de: has 2 lines, but test.en has 1"),
-        (Translation, "test.de", gzip.compress(b"one\n"), "test.de: is a gzip file, but its name"),
+        (
+            Translation,
+            "test.de",
+            gzip.compress(b"one\n", mtime=0),
+            "test.de: is a gzip file, but its name",
+        ),
         (Translation, "test.de", "\n", "test.de: is empty"),
         (
             Translation,
