@@ -63,26 +63,28 @@ def _over_rounds(run: Runs, width: Width, shown: Sequence[str]) -> Figure:
     figure = new_figure(width, 2.6)
     axes = figure.subplots()
     base = np.zeros(len(rounds))
+    apart = len(rounds) <= _MANY_ROUNDS
+    bar_width = 0.8 if apart else 1.0
     for phase in shown:
         colour, hatch = PHASES[phase]
         lengths_s = rounds[f"{phase}_s"].fillna(0.0).to_numpy(float)
         axes.bar(
             rounds["round"],
             lengths_s,
-            0.8 if len(rounds) <= _MANY_ROUNDS else 1.0,
+            bar_width,
             base,
             label=phase,
             color=colour,
-            hatch=hatch if len(rounds) <= _MANY_ROUNDS else "",
+            hatch=hatch if apart else "",
             edgecolor="white",
-            linewidth=0.3 if len(rounds) <= _MANY_ROUNDS else 0.0,
+            linewidth=0.3 if apart else 0.0,
         )
         if phase == "pipeline" and (overlaps_s := _overlaps_s(rounds).to_numpy(float)).any():
             label, dots = _OVERLAP
             axes.bar(
                 rounds["round"],
                 overlaps_s,
-                0.8 if len(rounds) <= _MANY_ROUNDS else 1.0,
+                bar_width,
                 base,
                 label=label,
                 color=PHASES["pipeline"][0],
