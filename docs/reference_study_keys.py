@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from collapipe_ns3.reading.study_schema import study_schema
@@ -46,8 +46,14 @@ def _places(schema: object, sections: Schema, place: str = "") -> Iterator[tuple
         yield from _places(sections[name], sections, place)
     for key, value in schema.get("properties", {}).items():
         yield from _places(value, sections, f"{place}.{key}".lstrip("."))
-    yield from _places(schema.get("anyOf", []), sections, place)
+    yield from _places(_alternatives(schema), sections, place)
     yield from _places(schema.get("items"), sections, f"{place}[]")
+
+
+def _alternatives(schema: Schema) -> Sequence[Schema]:
+    """The types that a value may have; pydantic writes `oneOf` where exactly one of them fits."""
+    found: Sequence[Schema] = schema.get("anyOf") or schema.get("oneOf") or []
+    return found
 
 
 def _section(name: str, schema: Schema, place: str) -> str:
@@ -88,8 +94,8 @@ def _type(schema: Schema) -> str:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if _is_quantity(schema.get("description", "")):
         return "number or text"
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(map(_type, schema["anyOf"])))
+    if alternatives := _alternatives(schema):
+        return " or ".join(dict.fromkeys(map(_type, alternatives)))
     found = schema.get("type", "any")
     if isinstance(found, list):
         return " or ".join(found)
