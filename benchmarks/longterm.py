@@ -219,7 +219,7 @@ def run(v: float, budget_j: float, rounds: int = ROUNDS, seed: int = 1) -> Histo
     return History(v, budget_j, np.array(durations), np.array(energies), np.array(queues))
 
 
-def budget(seed: int = 1, part: float = 0.3) -> float:
+def budget(seed: int = 1, part: float = 0.24) -> float:
     """A budget that binds: a share of what the most demanding device takes without one."""
     world = World(seed)
     plan = CollaPipe(memory="all").plan(0, world.observation())

@@ -15,6 +15,7 @@ from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.plan import Recovery
 from collapipe_ns3.references import NO_REFERENCES, References
 
 #: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
@@ -184,6 +185,12 @@ class Observation:
     scheme's plan. `references` say which node holds which parameters, from which differences can be
     taken (`collapipe_ns3.references`). A plan may choose from `local_steps` to `most_local_steps`
     local steps; None means that there is no choice.
+
+    `absent` are the nodes that are away when the round begins, with the reasons: a plan can't use
+    them. `hazards` say how often a node is expected to leave, per second in which it is there, and
+    `repair_s` how long it is then away, as far as that is known or has been seen; a node that is
+    missing there is not expected to leave. `recovery` is how a pipeline recovers from the loss of a
+    device if the study says so, None where the scheme chooses.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -202,3 +209,7 @@ class Observation:
     exchange: Arrangement | None = None
     most_local_steps: int | None = None
     references: References = NO_REFERENCES
+    absent: Mapping[str, str] = field(default_factory=dict)
+    hazards: Mapping[str, float] = field(default_factory=dict)
+    repair_s: Mapping[str, float] = field(default_factory=dict)
+    recovery: Recovery | None = None

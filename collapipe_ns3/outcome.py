@@ -68,7 +68,8 @@ class Computation:
 
     A stage's forward (F) or backward (B) of a micro-batch, or its optimizer step; or the base
     station's aggregation of all models. `work` has the micro-batch of the former two only, and is
-    empty for the aggregation.
+    empty for the aggregation. A computation that was cut, as its node left or its pipeline failed,
+    ends at that instant; its FLOPs are those that it would have taken.
     """
 
     node: str
@@ -78,6 +79,7 @@ class Computation:
     end_ns: int
     flops: float
     wall_s: float
+    outcome: Literal["done", "cut"] = "done"
 
     @property
     def cluster(self) -> int:
@@ -181,6 +183,22 @@ class ParameterEncoding:
 
 
 @dataclass(frozen=True, slots=True)
+class LostDevice:
+    """A device that left while a pipeline needed it.
+
+    `at_ns` is when it left and `at_step` the local step in which it did. `back_to_step` is the step
+    that the pipeline began again with, -1 where it was abandoned, and `states` what the device's
+    optimizer states became on the next one.
+    """
+
+    device: str
+    at_ns: int
+    at_step: int
+    back_to_step: int = -1
+    states: Literal["zeros", "copy", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFate:
     """What became of one pipeline in a round.
 
@@ -188,17 +206,25 @@ class PipelineFate:
     a `loss`, the mean over its local steps, each of which is in `step_losses`. A failed one has the
     weight 0, nan as its loss, no `step_losses`, and a `reason`. `end_ns` is when its last
     parameters arrived, or when it failed. `index` is the number of the pipeline in its cluster.
+
+    A late one has not arrived by the round's deadline; it has the weight 0 and a `reason`. An
+    averaged one of an earlier round, which was late, has its `age` in rounds. `lost` are the
+    devices that it lost, each with what became of its work, and `repeated_steps` the local steps
+    that were computed again because of them; `pipeline` is the one that it ended with.
     """
 
     cluster: int
     index: int
     pipeline: Pipeline
-    fate: Literal["averaged", "failed"]
+    fate: Literal["averaged", "failed", "late"]
     weight: float
     loss: float
     end_ns: int
     reason: str = ""
     step_losses: Sequence[float] = ()
+    age: int = 0
+    lost: Sequence[LostDevice] = ()
+    repeated_steps: int = 0
 
     @property
     def devices(self) -> str:

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from bridge.network import GROUP_SIGN, group_name
 from collapipe_ns3.arrangement import Arrangement, arranged
@@ -33,6 +33,8 @@ from collapipe_ns3.references import References, Routing, format_problems
 #: Bounds of a round's terms.
 _MOST_RESENDS = 1000
 _LONGEST_PAUSE_S = 3600.0
+_LONGEST_ROUND_S = 1e9
+_MOST_ROUNDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +184,101 @@ class Absence:
         return f"{self.device} sits out: {self.reason}"
 
 
+#: How a cluster recovers when it loses a device in the middle of a round.
+RecoveryPolicy = Literal["abandon", "restart", "replicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What becomes of a pipeline that loses a device before its parameters have been gathered.
+
+    - `abandon`: it fails for this round.
+    - `restart`: the round's local steps begin again on the devices that are left, from the global
+      model, which the control unit keeps.
+    - `replicate`: after every `copy_every` local steps, every segment's parameters and optimizer
+      states are copied to the control unit; the local steps go on from the last full copy, on the
+      devices that are left.
+
+    At most `most_losses` devices are replaced in a round; the next loss abandons the pipeline.
+    """
+
+    policy: RecoveryPolicy = "abandon"
+    copy_every: int = 1
+    most_losses: int = 3
+
+    def __str__(self) -> str:
+        if self.policy == "abandon":
+            return "a pipeline that loses a device is abandoned"
+        if self.policy == "restart":
+            return "a pipeline that loses a device begins its local steps again without it"
+        often = "every step" if self.copy_every == 1 else f"every {self.copy_every} steps"
+        return f"segments are copied to the control unit after {often}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the base station stops to wait, and what becomes of late work.
+
+    `after_s` seconds after the broadcast began it averages what has arrived, provided that it has
+    the results of at least the fraction `quorum` of the round's clusters; if not, it waits until
+    that many have arrived or failed. A cluster that has not delivered by then is late: its work is
+    dropped (`drop`), or, if it has ended its local steps, its upload goes on in the next rounds and
+    enters the average that it arrives in, with its age (`keep`), for at most `most_age` rounds.
+    """
+
+    after_s: float
+    quorum: float = 0.5
+    late: Literal["drop", "keep"] = "drop"
+    most_age: int = 3
+
+    def __str__(self) -> str:
+        kept = "dropped" if self.late == "drop" else f"kept for up to {self.most_age} rounds"
+        return f"deadline {self.after_s:g} s, quorum {self.quorum:.0%}; late work is {kept}"
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the engine does when a transfer fails: how often it sends again, and after how long.
+    """What the engine does when something fails or takes too long.
 
-    The pause `resend_after_s` is simulated time, in seconds: sent at once, a transfer would meet
-    the same failure again. Once the last of `resends` has failed, the engine abandons the
-    transfer's pipeline for the round.
+    If a transfer fails, it is sent again after the pause `resend_after_s`, in simulated seconds:
+    sent at once, it would meet the same failure again. Once the last of `resends` has failed, the
+    engine abandons the transfer's pipeline for the round.
     """
 
     resends: int = 2
     resend_after_s: float = 1.0
+    recovery: Recovery = Recovery()
+    deadline: Deadline | None = None
 
     def __str__(self) -> str:
+        return "; ".join(
+            [
+                self._resending(),
+                *([str(self.recovery)] if self.recovery != Recovery() else []),
+                *([str(self.deadline)] if self.deadline is not None else []),
+            ]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries, for JSON; recovery and deadline only where they are set."""
+        data = dataclasses.asdict(self)
+        if self.recovery == Recovery():
+            del data["recovery"]
+        if self.deadline is None:
+            del data["deadline"]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        own = dict(data)
+        if "recovery" in own:
+            own["recovery"] = Recovery(**own["recovery"])
+        if own.get("deadline") is not None:
+            own["deadline"] = Deadline(**own["deadline"])
+        return cls(**own)
+
+    def _resending(self) -> str:
         if self.resends == 0:
             return "failed transfers are not sent again"
         times = "once" if self.resends == 1 else f"up to {self.resends} times"
@@ -284,6 +368,7 @@ class RoundPlan:
         A stage has `recompute`, and the plan has `exchange` and `local_steps`, only if it is set.
         """
         data = dataclasses.asdict(self)
+        data["terms"] = self.terms.to_json()
         for cluster in data["clusters"]:
             for pipe in cluster["pipelines"]:
                 for stage in pipe["stages"]:
@@ -319,7 +404,7 @@ class RoundPlan:
             ),
             tuple(LinkPlan(**link) for link in data["links"]),
             tuple(Absence(**absence) for absence in data["absences"]),
-            Terms(**data.get("terms", {})),
+            Terms.from_json(data.get("terms", {})),
             Exchange.from_json(data["exchange"]) if "exchange" in data else None,
             data.get("local_steps"),
         )
@@ -453,6 +538,25 @@ def _terms_problems(terms: Terms) -> Iterator[tuple[str, str]]:
     if not 0 <= terms.resend_after_s <= _LONGEST_PAUSE_S:
         what = f"expected a pause of 0 to {_LONGEST_PAUSE_S:g} s before a resend"
         yield "terms", f"{what}, not {terms.resend_after_s:g} s"
+    recovery, deadline = terms.recovery, terms.deadline
+    policies = get_args(RecoveryPolicy)
+    if recovery.policy not in policies:
+        yield "recovery", f"expected {', '.join(policies)}, not {recovery.policy}"
+    if not 1 <= recovery.copy_every <= _MOST_ROUNDS:
+        yield "recovery", f"expected copies after 1 local step or more, not {recovery.copy_every}"
+    if not 0 <= recovery.most_losses <= _MOST_RESENDS:
+        expected = f"expected 0 to {_MOST_RESENDS} devices to be replaced"
+        yield "recovery", f"{expected}, not {recovery.most_losses}"
+    if deadline is None:
+        return
+    if not 0 < deadline.after_s <= _LONGEST_ROUND_S:
+        yield "deadline", f"expected more than 0 seconds, not {deadline.after_s:g} s"
+    if not 0 <= deadline.quorum <= 1:
+        yield "deadline", f"expected a quorum from 0 to 1, not {deadline.quorum:g}"
+    if deadline.late not in ("drop", "keep"):
+        yield "deadline", f"expected late work to drop or keep, not {deadline.late}"
+    if not 0 <= deadline.most_age <= _MOST_ROUNDS:
+        yield "deadline", f"expected an age of 0 rounds or more, not {deadline.most_age}"
 
 
 def _pipeline_problems(

@@ -38,6 +38,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         "exchange",
         "arrangement",
         "references",
+        "faults",
         "problems",
         "keywords",
         "installed",
