@@ -39,6 +39,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         "arrangement",
         "references",
         "faults",
+        "fallback",
         "problems",
         "keywords",
         "installed",
