@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import fleets
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapipe_ns3.exchange import PipelineId
@@ -76,10 +76,11 @@ def cases(draw: st.DrawFn) -> tuple[Pipeline, set[str], Hosts, list[str]]:
     lost = draw(st.sets(st.sampled_from(devices), min_size=1))
     idle = list("xyz"[: draw(st.integers(0, 2))])
     rooms = {name: draw(st.integers(0, 8)) for name in "abcdxyz"}
-    block_s = {name: float(draw(st.integers(1, 4))) for name in "abcdxyz"}
+    block_s = {name: float(draw(st.sampled_from([1, 2, 9]))) for name in "abcdxyz"}
     return before, lost, Hosts(rooms, block_s), idle
 
 
+@settings(max_examples=300)
 @given(cases())
 def test_it_is_the_best_of_all_divisions(
     case: tuple[Pipeline, set[str], Hosts, list[str]],
@@ -114,13 +115,20 @@ def test_it_is_the_best_of_all_divisions(
 def test_of_equal_divisions_the_one_that_moves_the_fewest_blocks_is_taken() -> None:
     before = line(("a", 2), ("b", 2), ("c", 2))
     assert fallback(before, {"b"}, ROOMY) == line(("a", 3), ("c", 3))
+    # However the other five blocks are divided, d is the slowest.
+    slow_end = Hosts(ROOMY.rooms, ROOMY.block_s | {"d": 9.0})
+    before = line(("a", 3), ("b", 1), ("c", 1), ("d", 1))
+    assert fallback(before, {"b"}, slow_end) == line(("a", 4), ("c", 1), ("d", 1))
+    before = line(("a", 1), ("b", 1), ("c", 3), ("d", 1))
+    assert fallback(before, {"a"}, slow_end) == line(("b", 2), ("c", 3), ("d", 1))
+    before = line(("a", 2), ("b", 2), ("c", 2))
     # All of a's blocks go to x at once; a and x or x and c would be as fast.
     assert fallback(before, {"a"}, ROOMY, ["x"]) == line(("x", 2), ("b", 2), ("c", 2))
 
 
 def test_the_first_idle_device_is_taken_unless_another_is_faster() -> None:
-    before, slow = line(("a", 2), ("b", 2)), dataclasses.replace(ROOMY)
-    assert fallback(before, {"b"}, slow, ["x", "y"]) == line(("a", 2), ("x", 2))
+    before = line(("a", 2), ("b", 2))
+    assert fallback(before, {"b"}, ROOMY, ["x", "y"]) == line(("a", 2), ("x", 2))
     fast = Hosts(ROOMY.rooms, ROOMY.block_s | {"a": 0.5, "y": 0.5})
     assert fallback(before, {"b"}, fast, ["x", "y"]) == line(("a", 2), ("y", 2))
 
