@@ -7,6 +7,9 @@ once for all of its receivers. A link's latency is by how much its transfers rea
 in the event graph, on average. α is the value for which the rest of the difference varies least. It
 changes by a quarter per round at most, and only where that explains clearly more: rounds differ by
 chance, and chance must not change a plan.
+
+Parameters, which come in bulk, have an α of their own. All transfers that wait for each other are
+in the graph, also those of the other kind.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ _STEPS = (0.8, 0.9, 1.1, 1.25)  # factors on α that are tried each round
 _BULK_STEPS = (0.6, 0.75, 0.9, 0.95, 1.05, 1.1, 1.3, 1.6)
 _GAIN = 0.95  # a change of α must reduce the error to this part
 _MOST_OVERHEAD = 8.0
-_MOST_REPLAYED = 300  # transfers on each medium
+_MOST_REPLAYED = 300  # transfers of the kind that is learned on each medium
+_MOST_BESIDE = 1_000  # other transfers at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,11 @@ def learned_services(
         known = before.get(name) or (Service(0.0, medium.overhead, medium.overhead) if medium
                                      else Service())  # fmt: skip
         sent.sort(key=lambda each: each.start_ns)
-        stream = [each for each in sent if each.kind not in BULK][:_MOST_REPLAYED]
-        overhead, late = _Replay(stream, medium, granted).best(known.overhead, _STEPS)
+        replay = _Replay(sent, False, medium, granted)
+        overhead, late = replay.best(known.overhead, _STEPS, known.bulk)
         latencies |= late
-        bulk = [each for each in sent if each.kind in BULK][:_MOST_REPLAYED]
-        bulk_overhead, _ = _Replay(bulk, medium, granted, late).best(known.bulk, _BULK_STEPS)
+        replay = _Replay(sent, True, medium, granted, late)
+        bulk_overhead, _ = replay.best(known.bulk, _BULK_STEPS, overhead)
         latency_s = float(np.mean(list(late.values()))) if late else known.latency_s
         services[name] = Service(latency_s, overhead, bulk_overhead)
     return services, latencies
@@ -88,28 +92,59 @@ def link_name(src: str, dst: str) -> str:
     return f"{src} → {dst}"
 
 
-class _Replay:
-    """Transfers over one medium, put through its event graph.
+def _replayed(sent: Sequence[Transmission], bulk: bool) -> list[tuple[Transmission, bool]]:
+    """The first transmissions of one kind and all others on the medium meanwhile, by their starts.
 
-    With `latencies_s` the links' latencies are these; without, they are learned as well.
+    With each comes whether it is learned from. Where there are too many others, those that ended
+    when some were on the medium that are not among them are not learned from.
+    """
+    first = [place for place, each in enumerate(sent) if _is_bulk(each) == bulk][:_MOST_REPLAYED]
+    if not first:
+        return []
+    start_ns, end_ns = sent[first[0]].start_ns, max(sent[place].end_ns for place in first)
+    chosen = set(first)
+    beside = [
+        place
+        for place, each in enumerate(sent)
+        if place not in chosen and each.start_ns < end_ns and start_ns < each.end_ns
+    ]
+    if len(beside) > _MOST_BESIDE:
+        end_ns = sent[beside[_MOST_BESIDE]].start_ns
+    replayed = sorted([*first, *beside[:_MOST_BESIDE]])
+    return [(sent[each], each in chosen and sent[each].end_ns <= end_ns) for each in replayed]
+
+
+def _is_bulk(sent: Transmission) -> bool:
+    return sent.kind in BULK
+
+
+class _Replay:
+    """Transmissions over one medium, put through its event graph to learn of one kind of them.
+
+    These are those in `bulk`, or the others. With `latencies_s` the links' latencies are these;
+    without, they are learned as well.
     """
 
     def __init__(
         self,
         sent: Sequence[Transmission],
+        bulk: bool,
         medium: Medium | None,
         granted: Container[Pair],
         latencies_s: Mapping[Pair, float] | None = None,
     ) -> None:
-        self.sent, self.latencies_s = sent, latencies_s
+        replayed = _replayed(sent, bulk)
+        self.sent = [each for each, _ in replayed]
+        self.learned = [learned for _, learned in replayed]
+        self.bulk, self.latencies_s = bulk, latencies_s
         grants: dict[Pair, float | None] = {}
-        for each in sent:
+        for each in self.sent:
             hz = each.bandwidth_hz if each.way in granted else None
             grants[each.way] = max(hz, grants.get(each.way) or 0.0) if hz else None
         band = Band.of(medium) if medium else None
         self.claims = {
             each.way: transfer_claims(each.src, each.receivers, band, grants[each.way])
-            for each in sent
+            for each in self.sent
         }
         # Where transfers hold the band, airtime counts by the part of it that they used.
         band_hz = medium.bandwidth_hz if medium else 0.0
@@ -118,24 +153,29 @@ class _Replay:
                 each.airtime_s
                 * 1e9
                 * (each.bandwidth_hz / band_hz if self.claims[each.way].of_band else 1.0)
-                for each in sent
+                for each in self.sent
             ]
         )
 
-    def best(self, overhead: float, steps: Sequence[float]) -> tuple[float, dict[Pair, float]]:
-        """α after this round, from α before it, and the mean latency of each link in seconds."""
-        if not self.sent:
+    def best(
+        self, overhead: float, steps: Sequence[float], other: float
+    ) -> tuple[float, dict[Pair, float]]:
+        """α after this round, from α before it, and the mean latency of each link in seconds.
+
+        `other` is the α of transmissions of the other kind.
+        """
+        if not any(self.learned):
             return overhead, {}
-        error, late = self.error(overhead)
+        error, late = self.error(overhead, other)
         best = overhead, late
         for step in steps:
             tried = min(max(overhead * step, 1.0), _MOST_OVERHEAD)
-            other, late = self.error(tried)
-            if other < _GAIN * error:
-                error, best = other, (tried, late)
+            smaller, late = self.error(tried, other)
+            if smaller < _GAIN * error:
+                error, best = smaller, (tried, late)
         return best
 
-    def error(self, overhead: float) -> tuple[float, dict[Pair, float]]:
+    def error(self, overhead: float, other: float) -> tuple[float, dict[Pair, float]]:
         """The sum of the squared differences that this α leaves unexplained, in s².
 
         And by how much the transfers of each link were late on average, in seconds.
@@ -143,17 +183,18 @@ class _Replay:
         origin_ns = self.sent[0].start_ns // 10**9 * 10**9  # slots keep their places
         graph = EventGraph()
         arrivals: list[tuple[int, Delivery]] = []
-        for each, air_ns in zip(self.sent, self.air_ns, strict=True):
+        for each, learned, air_ns in zip(self.sent, self.learned, self.air_ns, strict=True):
             requested = graph.add(latency_ns=each.start_ns - origin_ns)
             claimed = self.claims[each.way]
             task = graph.add(
                 [requested],
-                hold_ns=round(overhead * air_ns),
+                hold_ns=round((overhead if _is_bulk(each) == self.bulk else other) * air_ns),
                 claims=claimed.claims,
                 transfer=True,
                 lane=claimed.lane,
             )
-            arrivals += [(task, delivery) for delivery in each.deliveries]
+            if learned:
+                arrivals += [(task, delivery) for delivery in each.deliveries]
         try:
             ends = execute(graph).end_ns
         except TooManyEvents:

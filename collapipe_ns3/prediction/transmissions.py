@@ -43,6 +43,11 @@ class Transmission:
         return self.deliveries[0].start_ns
 
     @property
+    def end_ns(self) -> int:
+        """When the last receiver had it."""
+        return self.deliveries[-1].end_ns
+
+    @property
     def airtime_s(self) -> float:
         return math.fsum(each.airtime_s for each in self.deliveries)
 

@@ -125,6 +125,29 @@ def test_parameters_in_bulk_have_a_factor_of_their_own() -> None:
     assert service.bulk == pytest.approx(1.8, rel=0.05)
 
 
+def test_parameters_and_micro_batches_that_share_a_medium_wait_for_each_other() -> None:
+    """Neither has an overhead if both take twice as long as alone."""
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
+    both = (
+        Transfer(0, 2 * 10**9, 1000, 1.0),
+        Transfer(0, 2 * 10**9, 1000, 1.0, src="c", dst="d", kind="parameters"),
+        Transfer(3 * 10**9, 4 * 10**9, 1000, 1.0, kind="parameters"),
+    )
+    found = rounds(1, *both, media=(medium,)).services["air"]
+    assert found == Service(pytest.approx(0.0, abs=1e-6), 1.0, 1.0)
+
+
+def test_chunks_that_are_not_learned_from_still_delay_others() -> None:
+    """One sender's 400 chunks are more than are learned from; the other's take turns with them."""
+    medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
+    chunks = [
+        Transfer(start_ns, 2 * (k + 1) * 10**7, 1000, 0.01, src=src, dst=dst, kind="parameters")
+        for start_ns, src, dst in ((0, "a", "b"), (1, "c", "d"))
+        for k in range(400)
+    ]
+    assert rounds(2, *chunks, media=(medium,)).services["air"].bulk == 1.0
+
+
 def test_links_that_share_a_medium_slow_each_other_down() -> None:
     """Two transfers at once that each take twice as long have no overhead."""
     medium = Medium("air", frozenset({("a", "b"), ("c", "d")}), 1e6, shared=True)
