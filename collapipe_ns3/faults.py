@@ -8,10 +8,13 @@ state of the run and not here.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import numpy as np
 
 from collapipe_ns3.nodes import SERVER
 
@@ -24,6 +27,9 @@ OnOutage = Literal["wait", "fail"]
 
 #: The most changes that a computation can last through.
 _MOST_CHANGES = 1_000_000
+
+#: How many times are drawn at once.
+_DRAWN = 64
 
 
 class Signal(Protocol):
@@ -56,6 +62,70 @@ class Steps:
     def next_change_ns(self, after_ns: int) -> int | None:
         index = bisect_right(self.times_ns, after_ns)
         return self.times_ns[index] if index < len(self.times_ns) else None
+
+
+@dataclass(slots=True)
+class Alternating:
+    """A signal that alternates between two values after times that are drawn at random.
+
+    It is `first` for an exponential time of mean `mean_first_s`, then `other` for one of mean
+    `mean_other_s`, and so on. Times are whole nanoseconds, and at least one. They are drawn from
+    `random` in their order and as far as they are needed, so that the signal is a function of time
+    alone. Nothing else may draw from `random`.
+    """
+
+    mean_first_s: float
+    mean_other_s: float
+    random: np.random.Generator
+    first: float = 1.0
+    other: float = 0.0
+    _changes_ns: list[int] = field(default_factory=lambda: [0])  # the instants, the first of them 0
+
+    def at(self, now_ns: int) -> float:
+        self._draw_beyond(now_ns)
+        past = bisect_right(self._changes_ns, now_ns)
+        return self.other if past and past % 2 == 0 else self.first
+
+    def next_change_ns(self, after_ns: int) -> int | None:
+        self._draw_beyond(after_ns)
+        return self._changes_ns[max(bisect_right(self._changes_ns, after_ns), 1)]
+
+    def _draw_beyond(self, now_ns: int) -> None:
+        """Draws changes until there are some after this instant."""
+        means_ns = np.array([self.mean_first_s, self.mean_other_s] * (_DRAWN // 2)) * 1e9
+        while self._changes_ns[-1] <= now_ns:
+            lasting_ns = np.maximum(np.rint(self.random.standard_exponential(_DRAWN) * means_ns), 1)
+            for each in lasting_ns:
+                self._changes_ns.append(self._changes_ns[-1] + int(each))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The product of signals: a node is up while all of several causes leave it up."""
+
+    factors: Sequence[Signal]
+
+    def at(self, now_ns: int) -> float:
+        return math.prod(each.at(now_ns) for each in self.factors)
+
+    def next_change_ns(self, after_ns: int) -> int | None:
+        now_ns, value = after_ns, self.at(after_ns)
+        for _ in range(_MOST_CHANGES):
+            changes = [each.next_change_ns(now_ns) for each in self.factors]
+            zero = [n for n, each in enumerate(self.factors) if each.at(now_ns) == 0]
+            if zero:  # The product stays 0 until the last of them changes.
+                ends = [changes[n] for n in zero]
+                if None in ends:
+                    return None
+                next_ns = max(each for each in ends if each is not None)
+            elif (found := min((c for c in changes if c is not None), default=None)) is None:
+                return None
+            else:
+                next_ns = found
+            if self.at(next_ns) != value:
+                return next_ns
+            now_ns = next_ns
+        raise ValueError(f"no change of a product within {_MOST_CHANGES} changes of its factors")
 
 
 @dataclass(frozen=True, slots=True)

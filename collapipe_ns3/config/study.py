@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, WithJsonSchema, field_validator
 
 from bridge.formats import ParameterFormat, Wire
+from collapipe_ns3.config.faults import Faults
 from collapipe_ns3.config.radio import Propagation, Radio
 from collapipe_ns3.config.section import Attribute, Count, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
@@ -21,6 +22,7 @@ from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.learning.updates import CLIPPING_FLOPS, Schedule, UpdateRule
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.plan import Deadline, Recovery, RecoveryPolicy
 from collapipe_ns3.quantity import Bytes, Dbm, FlopsPerSecond, Metres, Seconds, Watts, to_w
 from ns3_scenarios.scenario import Fidelity
 
@@ -183,6 +185,41 @@ def _form_of_steps(value: object) -> str:
     return "(range)" if isinstance(value, dict | LocalSteps) else "(number)"
 
 
+class CommonRecovery(Section):
+    """What becomes of a pipeline that loses a device, under every scheme."""
+
+    shorthand = "policy"
+
+    policy: Annotated[RecoveryPolicy, Field(examples=["restart"])]
+    """`abandon`: it fails for the round; `restart`: the round's local steps begin again on the
+    devices that are left; `replicate`: they go on from the last copy on the control unit."""
+    copy_every: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Local steps between two copies of every segment to the control unit, for `replicate`."""
+    most_losses: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Devices that a pipeline replaces in a round, at most; the next loss abandons it."""
+
+    def of_plan(self) -> Recovery:
+        """The same as a term of a plan."""
+        return Recovery(self.policy, self.copy_every, self.most_losses)
+
+
+class CommonDeadline(Section):
+    """When the base station stops to wait in a round, under every scheme."""
+
+    after_s: Annotated[Seconds, Field(gt=0, le=1e9, examples=[10.0])]
+    """Time from the beginning of the broadcast."""
+    quorum: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the round's clusters whose results it has to have; it waits until it has them."""
+    late: Literal["drop", "keep"] = "drop"
+    """What becomes of later results: `drop`, or `keep`: they enter the average of a later round."""
+    most_age: Annotated[int, Field(ge=0, le=1_000_000_000)] = 3
+    """Rounds after which kept results are dropped."""
+
+    def of_plan(self) -> Deadline:
+        """The same as a term of a plan."""
+        return Deadline(self.after_s, self.quorum, self.late, self.most_age)
+
+
 class Training(Section):
     """The settings of training."""
 
@@ -218,6 +255,12 @@ class Training(Section):
     """Format of activations and gradients on the air; int8 rounds stochastically."""
     exchange: CommonExchange | None = None
     """How parameters travel under every scheme; null: each scheme decides."""
+    recovery: CommonRecovery | None = None
+    """What becomes of a pipeline that loses a device, under every scheme; null: each scheme
+    decides, those of the paper abandon it."""
+    deadline: CommonDeadline | None = None
+    """When the base station stops to wait, under every scheme; null: each scheme decides, those of
+    the paper always wait for all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; parameters, gradients and optimizer states are always float32."""
 
@@ -394,6 +437,8 @@ class StudyConfig(Section):
     """The channels of the radios."""
     interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
     """Jammers and background traffic."""
+    faults: Faults = Faults()
+    """Nodes that leave, slow down and come back, and outages of links."""
     fidelity: Fidelity = "packet"
     """`packet`: every byte is simulated as packets; `sampled`: of a long transfer only a prefix is,
     until its goodput has settled, and the rest is extrapolated from it."""

@@ -132,6 +132,7 @@ def check(data: object, folder: Path = Path()) -> tuple[StudyConfig | None, list
 def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Problem]]:
     """`check`, without the settings of the task and the optimizer."""
     from collapipe_ns3.reading.checks import problems
+    from collapipe_ns3.reading.fault_file import with_file
     from collapipe_ns3.reading.mobility_trace import with_trajectories
 
     found: dict[Place, Problem] = {}
@@ -144,11 +145,13 @@ def _checked(data: object, folder: Path) -> tuple[StudyConfig | None, list[Probl
             faults, in_form = from_pydantic(error, keys_at), False
             new = [] if found else faults
         if not faults:
-            moving, problems_of_trace = with_trajectories(config, folder)
+            moving, of_files = with_trajectories(config, folder)
+            complete, of_faults = with_file(moving, folder)
             # The rest of the study was checked with examples at places that are wrong.
             known = {problem.path for problem in found.values()}
-            others = [each for each in problems(moving) if each.path not in known]
-            return None if found else moving, [*found.values(), *problems_of_trace, *others]
+            others = [each for each in problems(complete) if each.path not in known]
+            of_files += of_faults
+            return None if found else complete, [*found.values(), *of_files, *others]
         for place, problem in new:
             found.setdefault(place, problem)
         if len(faults) > MOST_IN_FORM:

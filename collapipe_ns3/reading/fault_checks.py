@@ -1,0 +1,93 @@
+"""Checks the section `faults` of a study against its nodes and links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from collapipe_ns3.config.faults import LinkFaults, NodeFaults, Slowdown, Span
+from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.nodes import SERVER, Role, role
+from collapipe_ns3.problems import Problem
+from collapipe_ns3.topology.faults import links_of, nodes_of, selected
+
+
+def fault_problems(config: StudyConfig) -> Iterator[Problem]:
+    """What is wrong with the faults of a study whose keys are well-formed."""
+    for n, entry in enumerate(config.faults.nodes):
+        yield from _of_nodes(config, entry, f"faults.nodes[{n}]")
+    pairs = links_of(config) if config.faults.links else ()
+    ends = tuple(dict.fromkeys(node for pair in pairs for node in pair))
+    for n, link in enumerate(config.faults.links):
+        where = f"faults.links[{n}]"
+        unknown = [key for key in ("src", "dst") if getattr(link, key) not in ends]
+        for key in unknown:
+            name = getattr(link, key)
+            yield Problem(f"{where}.{key}", f"no node {name!r}; {did_you_mean(name, ends)}")
+        if not unknown and (link.src, link.dst) not in pairs:
+            near = [dst for src, dst in pairs if src == link.src]
+            what = f"{link.src} has no link with {link.dst}, but with {', '.join(near)}"
+            yield Problem(f"{where}.dst", what)
+        yield from _of_times(link, link.out_s, f"{where}.out_s", where)
+        if not link.out_s and link.mtbf_s is None and link.mttr_s is None:
+            yield Problem(where, "expected out_s, or mtbf_s and mttr_s")
+
+
+def _of_nodes(config: StudyConfig, entry: NodeFaults, where: str) -> Iterator[Problem]:
+    nodes = nodes_of(config)
+    unknown = [name for name in entry.nodes or () if name not in nodes]
+    for name in unknown:
+        yield Problem(f"{where}.nodes", f"no node {name!r}; {did_you_mean(name, nodes)}")
+    of_cluster = entry.cluster is None or entry.cluster < len(config.clusters)
+    if not of_cluster:
+        what = f"there are {len(config.clusters)} clusters, counted from 0, no {entry.cluster}"
+        yield Problem(f"{where}.cluster", what)
+    profiles = {node.profile for cluster in config.clusters for node in cluster.devices}
+    named = entry.nodes is not None
+    if entry.profile is not None and not named and entry.profile not in profiles:
+        what = f"no device has the profile {entry.profile!r}"
+        near = did_you_mean(entry.profile, sorted(profiles))
+        yield Problem(f"{where}.profile", f"{what}; {near}")
+    elif of_cluster and not unknown and not selected(config, entry):
+        yield Problem(where, "expected nodes, profile and cluster to have a node in common")
+    if not (entry.away_s or entry.slow) and entry.mtbf_s is None and entry.mttr_s is None:
+        yield Problem(where, "expected away_s, mtbf_s and mttr_s, or slow")
+    yield from _of_times(entry, entry.away_s, f"{where}.away_s", where)
+    idle = [n for n in entry.nodes or () if n != SERVER and role(n) is Role.BASE_STATION]
+    if entry.slow and idle and not unknown:
+        yield Problem(f"{where}.slow", f"{idle[0]} computes nothing; the edge server is {SERVER}")
+    for n, slow in enumerate(entry.slow):
+        yield from _of_slowdown(slow, f"{where}.slow[{n}]")
+
+
+def _of_times(
+    entry: NodeFaults | LinkFaults, spans: Sequence[Span], at: str, where: str
+) -> Iterator[Problem]:
+    yield from _together(entry, "mtbf_s", "mttr_s", where)
+    for n, (from_s, to_s) in enumerate(spans):
+        if from_s is None:
+            yield Problem(f"{at}[{n}]", "expected a time as the beginning, not null")
+        elif to_s is not None and to_s <= from_s:
+            yield Problem(f"{at}[{n}]", f"expected an end after {from_s:g} s, not {to_s:g} s")
+
+
+def _of_slowdown(slow: Slowdown, where: str) -> Iterator[Problem]:
+    yield from _together(slow, "mean_between_s", "mean_lasting_s", where)
+    random = slow.mean_between_s is not None or slow.mean_lasting_s is not None
+    given = slow.from_s is not None or slow.to_s is not None
+    if random == given:
+        yield Problem(where, "expected from_s and to_s, or mean_between_s and mean_lasting_s")
+    elif given and slow.from_s is None:
+        yield Problem(f"{where}.from_s", "is missing")
+    elif slow.from_s is not None and slow.to_s is not None and slow.to_s <= slow.from_s:
+        what = f"expected an end after {slow.from_s:g} s, not {slow.to_s:g} s"
+        yield Problem(f"{where}.to_s", what)
+
+
+def _together(
+    entry: NodeFaults | LinkFaults | Slowdown, one: str, other: str, where: str
+) -> Iterator[Problem]:
+    """A problem if only one of two keys is given."""
+    if (getattr(entry, one) is None) != (getattr(entry, other) is None):
+        lacking, present = (one, other) if getattr(entry, one) is None else (other, one)
+        yield Problem(f"{where}.{lacking}", f"is missing: {present} needs it")
