@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 
 namespace collapipe
 {
@@ -100,6 +102,13 @@ OfdmaCodes::ErrorRate(const double* sinr,
                       uint32_t mcs,
                       const HarqProcessInfoList_t& history)
 {
+    if (mcs >= MCS_COUNT || blocks > MOST_BLOCKS)
+    {
+        throw std::out_of_range("a transport block has an MCS below " + std::to_string(MCS_COUNT) +
+                                " and at most " + std::to_string(MOST_BLOCKS) +
+                                " resource blocks, not MCS " + std::to_string(mcs) + " and " +
+                                std::to_string(blocks));
+    }
     std::copy(sinr, sinr + blocks, m_sinr.ValuesBegin());
     const auto stats = LteMiErrorModel::GetTbDecodificationStats(m_sinr,
                                                                  m_maps[blocks],

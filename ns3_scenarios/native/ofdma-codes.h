@@ -51,6 +51,7 @@ class OfdmaCodes
 
     /// The probability that the block can't be decoded. `sinr`: linear, one value per resource
     /// block; `history`: its earlier transmissions, oldest first.
+    /// Throws std::out_of_range beyond MCS_COUNT and MOST_BLOCKS.
     /// @return the error rate, and the mutual information of this transmission alone
     std::pair<double, double> ErrorRate(const double* sinr,
                                         uint32_t blocks,

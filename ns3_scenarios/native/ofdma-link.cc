@@ -315,7 +315,8 @@ OfdmaLink::Compose(uint32_t blocks, double totalWatts)
          m_waiting.size() + m_onAir.size() < m_mostOutstanding;
          --parts)
     {
-        auto size = CeilDivide(blocks - m_used, parts);
+        // A part with few bytes to send leaves more blocks to the later ones than these can use.
+        auto size = std::min(CeilDivide(blocks - m_used, parts), OfdmaCodes::MOST_BLOCKS);
         const auto mcs = Mcs(density, size);
         if (m_codes.Payload(mcs, size) == 0)
         {

@@ -106,7 +106,7 @@ SITUATIONS = st.builds(
     acknowledged=st.booleans(),
     fading=st.booleans(),
     every_tti=st.booleans(),
-    multipath=st.none(),  # with it, some situation ends the process: to be found
+    multipath=st.none() | st.sampled_from([("clarke", 0.0), ("tdl-a", 20.0), ("tdl-c", 0.0)]),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from ns3_scenarios import runtime
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 
 BLOCKS = 50
+MOST_BLOCKS = 20  # of a transport block
 MS = 1_000_000
 #: LTE's best code with all blocks in use: 14 688 bits for every 20 blocks and millisecond.
 BEST_BITS_S_HZ = 14_688 / TTI_S / (20 * BLOCK_HZ)
@@ -160,6 +161,14 @@ def test_the_thresholds_are_where_the_error_model_has_the_target() -> None:
         assert codes.Payload(best, 20) >= codes.Payload(mcs, 20)
 
 
+@pytest.mark.parametrize(("mcs", "blocks"), [(29, 20), (28, 21)])
+def test_a_block_beyond_the_code_is_refused_before_it_is_decoded(mcs: int, blocks: int) -> None:
+    codes = runtime.native().OfdmaCodes(0.1, TTI_S)
+    nothing = runtime.load().HarqProcessInfoList_t()
+    with pytest.raises(Exception, match=f"not MCS {mcs} and {blocks}"):
+        codes.ErrorRate(np.full(blocks, 1.0), blocks, mcs, nothing)
+
+
 @pytest.mark.parametrize("acknowledged", [True, False])
 def test_what_the_link_layer_says_is_lost_is_what_harq_gave_up_on(acknowledged: bool) -> None:
     lab = link_at(
@@ -215,6 +224,41 @@ def test_a_cut_transfer_says_what_had_arrived_and_the_next_goes_on() -> None:
         assert 0 < begin < end == 50_000
         assert [(item.id, item.lost) for item in lab.items] == [(3, 0)]
         assert lab.cut(0, 3) is None
+
+
+def leave_a_gap(lab: Lab) -> int:
+    """Cuts a transfer before it is sent; the bytes that are left."""
+    for number in (1, 2, 3):
+        lab.send(0, 200, number)
+    lab.cut(0, 2)
+    return 400
+
+
+def give_up(lab: Lab) -> int:
+    """HARQ has given up on some bytes, which are not sent together with new ones."""
+    lab.send(0, 400, 1)
+    queue = lab.of[0].queue
+    first, tries = queue.Take(200)
+    queue.GivenUp(first, tries)
+    return 400
+
+
+@pytest.mark.parametrize("separate", [leave_a_gap, give_up])
+@pytest.mark.parametrize("blocks", [30, 50, 100])
+def test_a_small_part_of_a_wide_allocation_leaves_no_later_part_too_large(
+    blocks: int, separate: Callable[[Lab], int]
+) -> None:
+    """Two ranges of bytes need a transport block each, and few of the resource blocks."""
+    with closing(link_at(30.0, blocks)) as lab:
+        lab.radio.Sound(lab.of[0], 9)
+        lab.run()  # its MCS is now the best, while the scheduler still reckons with the lowest
+        size = separate(lab)
+        lab.run()
+        assert sum(item.size - item.lost for item in lab.items) == size
+        sent = lab.blocks
+    assert len(sent) == 2
+    assert len({block.ns for block in sent}) == 1  # in one TTI
+    assert max(block.blocks for block in sent) <= MOST_BLOCKS
 
 
 @settings(max_examples=15)
