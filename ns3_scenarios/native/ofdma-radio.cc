@@ -225,6 +225,7 @@ OfdmaRadio::AddNoise(uint32_t band, uint32_t node, std::function<double(Time)> s
     m_bands.at(band).AddNoise(node, std::move(share));
     m_bands.at(band).gains.AddSender(node, sender.place, sender.antenna);
     m_medium->AddMember(band, node, sender.place, false);
+    m_gainsDue = 0;
 }
 
 void

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ofdma_lab import BOLTZMANN, KELVIN, LOG_DISTANCE, Lab, Node, loss_db
 
+from ns3_scenarios.numerology import BLOCK_HZ
+
 _LONG_S = 3.0  # what a link can't carry is sent again for ever
 
 NAKAGAMI = ("ns3::NakagamiPropagationLossModel", {"m0": 1.0, "m1": 1.0, "m2": 1.0})
@@ -173,3 +175,22 @@ def test_random_losses_are_drawn_in_the_same_order_whichever_engine_asks() -> No
             lab.run()
             results.append((lab.sinr.tobytes(), lab.items))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("engine", ["Tti", "Spectrum"])
+def test_noise_that_is_added_during_the_simulation_is_heard_at_once(engine: str) -> None:
+    """Although gains of nodes that don't move are evaluated once in a second."""
+    density = 0.1 / (50 * BLOCK_HZ)
+    nodes = [Node(0.0), Node(20.0), Node(60.0)]
+    period = {"GainUpdatePeriod": "1s", "EwmaWeight": 1.0}
+    with closing(Lab(nodes, [(0, 0, 0, 1)], engine=engine, attributes=period)) as lab:
+        lab.send(0, 300_000)
+        lab.run(0.01)
+
+        def share(_: Any) -> float:
+            return 1.0
+
+        lab.radio.AddNoise(0, 2, share)
+        lab.run(0.01)
+        heard = lab.of[0].Measured().interference - BOLTZMANN * KELVIN * 10**0.5
+    assert heard == pytest.approx(density * 10 ** (-loss_db(40.0) / 10))
