@@ -40,6 +40,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         "references",
         "faults",
         "fallback",
+        "recovery_exchange",
         "problems",
         "keywords",
         "installed",
