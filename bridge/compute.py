@@ -8,6 +8,7 @@ and simulated time may be ahead of torch until a result is needed.
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import Generic, Self, TypeVar
 
 import torch
 
-from bridge.loop import simulated_loop, sleep_ns
+from bridge.loop import simulated_loop, sleep_ns, sleep_until_ns
 
 T = TypeVar("T")
 
@@ -41,6 +42,18 @@ class Computed(Generic[T]):
     @property
     def wall_s(self) -> float:
         return self.pending.result()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Running(Generic[T]):
+    """A computation that has started in simulated time."""
+
+    pending: Future[tuple[T, float]]
+    start_ns: int
+
+    def ended(self) -> Computed[T]:
+        """The same, ended now in simulated time."""
+        return Computed(self.pending, self.start_ns, simulated_loop().now_ns())
 
 
 def duration_ns(flops: float, flops_per_s: float, overhead_s: float) -> int:
@@ -77,11 +90,13 @@ class TorchThread:
         Work that has started in simulated time is completed even if its task is cancelled: how far
         the thread has come by then depends on wall time, which must not change a result.
         """
-        loop = simulated_loop()
-        start_ns = loop.now_ns()
-        pending = self.later(partial(_timed, work))
+        running = self.start(work)
         await sleep_ns(lasting_ns)
-        return Computed(pending, start_ns, loop.now_ns())
+        return running.ended()
+
+    def start(self, work: Callable[[], T]) -> Running[T]:
+        """Queues `work` as a computation that starts now in simulated time."""
+        return Running(self.later(partial(_timed, work)), simulated_loop().now_ns())
 
     def later(self, work: Callable[[], T]) -> Future[T]:
         """Queues `work` in the torch thread, without waiting for it.
@@ -101,13 +116,37 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 class Processor:
-    """A node's processor: one computation at a time, first come, first served."""
+    """A node's processor: one computation at a time, first come, first served.
 
-    def __init__(self, thread: TorchThread) -> None:
+    `end_ns(start_ns, lasting_ns)` says when a computation ends that takes `lasting_ns` on an
+    undisturbed processor.
+    """
+
+    def __init__(
+        self,
+        thread: TorchThread,
+        end_ns: Callable[[int, int], int] = operator.add,
+    ) -> None:
         self._thread = thread
+        self._end_ns = end_ns
         self._free = asyncio.Lock()  # asyncio's locks are fair
 
-    async def run(self, work: Callable[[], T], lasting_ns: int) -> Computed[T]:
-        """`TorchThread.run`, once all computations requested earlier have ended."""
+    async def run(
+        self,
+        work: Callable[[], T],
+        lasting_ns: int,
+        on_cut: Callable[[Computed[T]], None] = lambda computed: None,
+    ) -> Computed[T]:
+        """Runs `work` once all computations requested earlier have ended.
+
+        If the task is cancelled while it runs, `on_cut` is called with it, as it has ended then;
+        see `TorchThread.run` for what becomes of the work.
+        """
         async with self._free:
-            return await self._thread.run(work, lasting_ns)
+            running = self._thread.start(work)
+            try:
+                await sleep_until_ns(self._end_ns(running.start_ns, lasting_ns))
+            except asyncio.CancelledError:
+                on_cut(running.ended())
+                raise
+            return running.ended()

@@ -124,3 +124,26 @@ def union(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
+
+
+def length(ranges: Ranges) -> int:
+    """The bytes in ranges that don't overlap."""
+    return sum(end - begin for begin, end in ranges)
+
+
+def common(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
+    """What is in both of two sets of byte ranges."""
+    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return [(begin, end) for begin, end in pairs if begin < end]
+
+
+def within(sent: Ranges, lost: Ranges) -> list[tuple[int, int]]:
+    """Where ranges of a payload lie that consists of these parts, one after another."""
+    found, offset = [], 0
+    for begin, end in sent:
+        for first, last in lost:
+            at = max(first - offset + begin, begin), min(last - offset + begin, end)
+            if at[0] < at[1]:
+                found.append(at)
+        offset += end - begin
+    return found

@@ -62,6 +62,16 @@ class References:
         """The references of which a node holds the current version."""
         return (each for each in self.all if node in each.nodes)
 
+    def without(self, nodes: Collection[str]) -> References:
+        """The references that are left when these nodes have lost what they hold."""
+        if not nodes:
+            return self
+        left = (
+            dataclasses.replace(each, nodes=tuple(node for node in each.nodes if node not in nodes))
+            for each in self.all
+        )
+        return References(tuple(each for each in left if each.nodes))
+
     def to_json(self) -> list[dict[str, Any]]:
         """Plain dictionaries and lists, for JSON."""
         return [dataclasses.asdict(each) for each in self.all]

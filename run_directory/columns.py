@@ -83,8 +83,10 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "aggregation.",
         "start_s": "Beginning.",
         "end_s": "End.",
-        "flops": "Floating-point operations of the computation.",
+        "flops": "Floating-point operations of the computation; of one that was cut, those that it "
+        "would have taken.",
         "wall_s": "Wall-clock time that PyTorch took.",
+        "outcome": "`done`, or `cut`: its node left, or its pipeline failed.",
     },
     "transfers": {
         "kind": "`model`, `parameters`, `activation`, `gradient`, `labels` or `sounding`.",

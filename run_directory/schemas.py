@@ -31,6 +31,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.int64()) for key in ("cluster", "stage", "micro_batch")],
             *[(key, pa.float64()) for key in ("start_s", "end_s", "flops", "wall_s")],
             *[(key, pa.int64()) for key in ("pipeline", "step")],
+            ("outcome", WORD),
         ],
         "transfers": [
             *[(key, WORD) for key in ("kind", "src", "dst", "radio", "outcome")],

@@ -6,6 +6,7 @@
 - `pipeline_step` executes the schedule of one local step, and sends micro-batches between stages;
 - `stage_worker` computes: the forward and backward passes of one stage;
 - `site` makes transfers, charges the time of computations, and keeps the log of both;
+- `presence` says which nodes are there and which links can be used, by the run's faults;
 - `air` is the wire format of activations and gradients, and their distortion;
 - `state` is what lasts from round to round: the global model and the optimizers;
 - `usage` counts the memory and energy of every node in a round.

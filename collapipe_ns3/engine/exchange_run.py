@@ -10,9 +10,11 @@ from functools import partial
 from bridge.loop import simulated_loop
 from bridge.network import TransferKind
 from collapipe_ns3.engine.group_send import GroupSend
+from collapipe_ns3.engine.presence import NodeLost
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.exchange import Arrival, Leg, Legs, PipelineId, Trained
 from collapipe_ns3.outcome import TransferLabel, WorkItem
+from collapipe_ns3.phases import Phase
 
 #: What waits: a leg, by its number, or the first local step of a pipeline on a node.
 _Waiting = int | tuple[PipelineId, str]
@@ -63,7 +65,7 @@ class ExchangeRun:
     def begin(self, pipeline: PipelineId, group: asyncio.TaskGroup) -> None:
         """Begins to send a pipeline's legs; `group` has the pipeline's tasks.
 
-        The group doesn't end before all has arrived, and fails with `TransferFailed`.
+        The group doesn't end before all has arrived, and fails with `TransferFailed` or `NodeLost`.
         """
         self._groups[pipeline] = group
         if self._coming[pipeline].left:  # some may begin after all other tasks of the group
@@ -79,6 +81,32 @@ class ExchangeRun:
     def trained(self, pipeline: PipelineId, node: str | None = None) -> None:
         """Begins to send what waited for a pipeline's last local step, on a node or on all."""
         self._happen(Trained(pipeline, node))
+
+    def fails(self, pipeline: PipelineId) -> None:
+        """Begins no more legs for a pipeline, whose group is about to be cancelled."""
+        self._groups.pop(pipeline, None)
+
+    def is_ready(self, pipeline: PipelineId, node: str) -> bool:
+        """Whether a node has all that a pipeline's first local step needs there."""
+        return self._ready[pipeline, node].is_set()
+
+    def nodes(self, pipeline: PipelineId) -> set[str]:
+        """The nodes from which, by way of which and to which a pipeline's legs are sent."""
+        return set().union(*(self._ends(each) for each in self.legs.arrivals[pipeline]))
+
+    def uses(self, pipeline: PipelineId, node: str) -> bool:
+        """Whether anything of a pipeline has still to be sent from, through or to a node."""
+        return any(
+            each not in self.arrived_ns and node in self._ends(each)
+            for each in self.legs.arrivals[pipeline]
+        )
+
+    def are_left(self, pipeline: PipelineId, phase: Phase) -> bool:
+        """Whether any legs of a pipeline's phase have not arrived."""
+        return any(
+            each not in self.arrived_ns and self.legs.all[each.leg].phase is phase
+            for each in self.legs.arrivals[pipeline]
+        )
 
     def close(self, pipeline: PipelineId) -> None:
         """Lets others go on that wait for a pipeline, which has ended or failed."""
@@ -97,6 +125,10 @@ class ExchangeRun:
         self._missing[waiting] = len(what)
         for each in what:
             self._waiting.setdefault(each, []).append(waiting)
+
+    def _ends(self, arrival: Arrival) -> tuple[str, ...]:
+        leg = self.legs.all[arrival.leg]
+        return (leg.src, *leg.relays, arrival.node)
 
     def _is_shared(self, number: int) -> bool:
         leg = self.legs.all[number]
@@ -125,8 +157,8 @@ class ExchangeRun:
         label = TransferLabel(_kind(leg), WorkItem(pipeline.cluster, pipeline.index))
         try:
             await self.site.send(leg.route, leg.size_bytes, label)
-        except TransferFailed:
-            self._groups.pop(pipeline, None)  # which is being cancelled and takes no more tasks
+        except (TransferFailed, NodeLost):
+            self.fails(pipeline)
             raise
         self._arrive(leg, receiver)
 
@@ -164,7 +196,7 @@ class ExchangeRun:
     def _fail(self, leg: Leg, node: str, failure: TransferFailed) -> None:
         for pipeline in self._whose[Arrival(leg.number, node)]:
             if pipeline not in self._closed:
-                self._groups.pop(pipeline, None)  # which is about to be cancelled
+                self.fails(pipeline)
                 self._coming[pipeline].fail(failure)
 
     def _happen(self, what: Arrival | Trained) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bridge.network import Delivery, Transfer
-from bridge.payload import Ranges, union
-from collapipe_ns3.engine.site import Site, TransferFailed
+from bridge.payload import Ranges, common, length, union, within
+from collapipe_ns3.engine.presence import NodeLost
+from collapipe_ns3.engine.site import Attempt, Site, TransferFailed, own_kind
 
 
 @dataclass(slots=True)
@@ -18,7 +19,7 @@ class GroupSend:
     Gaps that some receivers have are repeated at once, as their union, by a multicast to these. A
     receiver that got nothing is sent to alone from then on, as the plan's terms say.
     `arrived(node)` is called when a receiver has everything, and `failed(node, failure)` when the
-    terms allow no further attempt.
+    terms allow no further attempt. A receiver that is away is dropped.
     """
 
     site: Site
@@ -31,77 +32,100 @@ class GroupSend:
     _missing: dict[str, Ranges] = field(default_factory=dict)  # of those in the group
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _transfers: dict[str, Transfer] = field(default_factory=dict)  # the latest to each
+    _pause: asyncio.Task[bool] | None = None  # while no receiver can be reached
 
     async def run(self) -> None:
         """Returns when every receiver has everything, has failed or was dropped."""
         self._missing = dict.fromkeys(self.receivers, ((0, self.size),))
         async with asyncio.TaskGroup() as group:
             while self._missing:
+                nodes = await self._reachable(group)
                 sent: Ranges = ()
-                for missing in self._missing.values():
-                    sent = union(sent, missing)
-                ended = self._send(group, sent)
+                for node in nodes:
+                    sent = union(sent, self._missing[node])
+                ended = self._send(group, nodes, sent) if nodes else []
                 if ended:
                     await asyncio.wait(ended)
 
     def drop(self, node: str) -> None:
         """Sends nothing more to a node."""
         self._missing.pop(node, None)
+        if self._pause is not None and not self._missing:
+            self._pause.cancel()
         if task := self._tasks.get(node):
-            self._transfers[node].cancel()  # for which the task may not wait yet
+            if transfer := self._transfers.get(node):
+                transfer.cancel()  # for which the task may not wait yet
             task.cancel()
 
-    def _send(self, group: asyncio.TaskGroup, sent: Ranges) -> list[asyncio.Task[None]]:
-        """Sends these parts to all that lack any; tasks that end when each has had its chance."""
-        nodes = list(self._missing)
-        transfers = self.site.send_to_all(self.src, nodes, _size(sent), self.kind)
+    async def _reachable(self, group: asyncio.TaskGroup) -> list[str]:
+        """The receivers in the group to which bytes can be sent now.
+
+        Nodes that are away are dropped, as their pipelines fail. Those whose links are out wait
+        until the others have been served, or count this as a failed attempt.
+        """
+        presence = self.site.presence
+        if not presence:
+            return list(self._missing)
+        for node in presence.away(list(self._missing)):
+            del self._missing[node]
+        if not presence.is_there(self.src):
+            self._missing.clear()
+        usable = [node for node in self._missing if presence.is_usable(self.src, node)]
+        waits = presence.faults.on_outage == "wait"
+        if waits and (usable or await self._later(group)):
+            return usable
+        for node in self._missing.keys() - set(usable):
+            size = length(self._missing.pop(node))
+            failed = self.site.failed_attempt(self.src, node, size, self.kind)
+            self._tasks[node] = group.create_task(self._send_alone(failed, size))
+        return usable
+
+    async def _later(self, group: asyncio.TaskGroup) -> bool:
+        """Waits until a receiver can be reached, or all are dropped; False if none ever can be."""
+        until = self.site.presence.until_usable(self.src, list(self._missing))
+        self._pause = group.create_task(until)
+        await asyncio.wait([self._pause])
+        return self._pause.cancelled() or self._pause.result()
+
+    def _send(
+        self, group: asyncio.TaskGroup, nodes: Sequence[str], sent: Ranges
+    ) -> list[asyncio.Task[None]]:
+        """Sends these parts to some nodes; tasks that end when each has had its chance."""
+        kind = own_kind(self.kind) if self.site.presence else self.kind
+        transfers = self.site.send_to_all(self.src, nodes, length(sent), kind)
         ended = []
         for node, transfer in zip(nodes, transfers, strict=True):
-            task = group.create_task(self._receive(group, node, transfer, sent))
+            task = group.create_task(self._receive(group, node, transfer, sent, kind))
             self._tasks[node], self._transfers[node] = task, transfer
             ended.append(task)
         return ended
 
     async def _receive(
-        self, group: asyncio.TaskGroup, node: str, transfer: Transfer, sent: Ranges
+        self,
+        group: asyncio.TaskGroup,
+        node: str,
+        transfer: Transfer,
+        sent: Ranges,
+        kind: str,
     ) -> None:
-        delivery = await transfer
-        if delivery.outcome not in ("delivered", "partial"):
-            size = _size(self._missing.pop(node))
+        delivery = await self.site.ended(transfer, self.src, node, kind)
+        waits = delivery.outcome == "cut" and self.site.presence.faults.on_outage == "wait"
+        if not waits and delivery.outcome not in ("delivered", "partial"):
+            size = length(self._missing.pop(node))
             self._tasks[node] = group.create_task(self._send_alone(delivery, size))
             return
-        missing = _common(self._missing[node], _within(sent, delivery.lost))
+        missing = common(self._missing[node], within(sent, delivery.lost))
         self._missing[node] = missing
         if not missing:
             del self._missing[node]
             self.arrived(node)
 
-    async def _send_alone(self, failed: Delivery, size: int) -> None:
+    async def _send_alone(self, failed: Delivery | Attempt, size: int) -> None:
         try:
             await self.site.send_again(failed, size, self.kind)
         except TransferFailed as failure:
             self.failed(failed.dst, failure)
+        except NodeLost:
+            return  # the pipelines that need it fail by themselves
         else:
             self.arrived(failed.dst)
-
-
-def _size(ranges: Ranges) -> int:
-    return sum(end - begin for begin, end in ranges)
-
-
-def _within(sent: Ranges, lost: Ranges) -> list[tuple[int, int]]:
-    """Where ranges of a payload lie that consists of these parts, one after another."""
-    found, offset = [], 0
-    for begin, end in sent:
-        for first, last in lost:
-            at = max(first - offset + begin, begin), min(last - offset + begin, end)
-            if at[0] < at[1]:
-                found.append(at)
-        offset += end - begin
-    return found
-
-
-def _common(one: Ranges, other: Ranges) -> list[tuple[int, int]]:
-    """What is in both of two sets of ranges."""
-    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return [(begin, end) for begin, end in pairs if begin < end]

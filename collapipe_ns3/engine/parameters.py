@@ -72,6 +72,15 @@ class Kept:
         ended = {placed.pipeline for placed in routing.placements}.difference(failed)
         self.unsent = {key: each for key, each in self.unsent.items() if key[0] not in ended}
 
+    def void(self, nodes: Collection[str]) -> None:
+        """Gives up what nodes hold that have been away."""
+        self.references = self.references.without(nodes)
+        self.parameters = {
+            (each.unit, each.format): self.parameters[each.unit, each.format]
+            for each in self.references.all
+        }
+        self.unsent = {key: each for key, each in self.unsent.items() if each.node not in nodes}
+
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain data, for `torch.save`; empty if nothing is kept."""
         references = self.references.to_json()

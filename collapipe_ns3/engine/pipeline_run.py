@@ -15,6 +15,7 @@ from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
+from collapipe_ns3.engine.presence import NodeLost
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.engine.state import Replica
@@ -23,7 +24,7 @@ from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.nodes import control_unit, route
-from collapipe_ns3.outcome import GradientNorms, WorkItem
+from collapipe_ns3.outcome import GradientNorms, LostDevice, WorkItem
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, micro_batch_sizes
 from collapipe_ns3.schedule import Table
@@ -61,7 +62,8 @@ class PipelineRun:
     `batches` yields the pipeline's part of each of its cluster's batches, `table` is its schedule,
     and `weight` its share of all training data. `ends_ns` are the times when its phases ended;
     `end_ns` is the end of its last upload, or of the transfer that failed. `overlap_ns` is how long
-    its parameters were on their way during its local steps.
+    its parameters were on their way during its local steps. `lost` are the nodes that left while it
+    needed them.
     """
 
     round: int
@@ -80,6 +82,8 @@ class PipelineRun:
     distortions: list[float] = field(default_factory=list)
     failure: str | None = None
     end_ns: int = 0
+    lost: list[LostDevice] = field(default_factory=list)
+    _step_number: int = 0  # of the present local step
     _trained: set[int] = field(default_factory=set)  # stages that have ended their last step
 
     @property
@@ -107,23 +111,84 @@ class PipelineRun:
         ]
 
     async def run(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
-        """Runs to the end of the upload, or until a transfer has failed for good."""
-        try:
-            await self._phases(site, training, exchange)
-        except* TransferFailed as failures:
-            self.failure = str(first_of(failures))
-            # In the torch thread, so that it runs after all work that had started by then.
-            site.thread.now(self._forget)
+        """Runs to the end of the upload, or until a transfer has failed for good or a node left."""
+        lost = await self._attempt(site, training, exchange)
+        if lost is not None:
+            self.lost.append(LostDevice(lost.node, lost.at_ns, lost.step))
+            self.failure = str(lost)
         exchange.close(self.id)
         self.end_ns = simulated_loop().now_ns()
+
+    async def _attempt(
+        self, site: Site, training: Training, exchange: ExchangeRun
+    ) -> NodeLost | None:
+        """Runs to the end of the upload; returns the loss of a node, if that is what ended it.
+
+        If a transfer has failed for good, `failure` says so.
+        """
+        lost = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = None
+                if site.presence:
+                    name = f"{self.id}, the nodes that it needs"
+                    watch = group.create_task(self._watch(site, exchange), name=name)
+                await self._phases(site, training, exchange)
+                if watch is not None:
+                    watch.cancel()
+            return None
+        except* NodeLost as losses:
+            lost = first_of(losses)
+        except* TransferFailed as failures:
+            self.failure = str(first_of(failures))
+        # In the torch thread, so that it runs after all work that had started by then.
+        site.thread.now(self._forget)
+        return lost if isinstance(lost, NodeLost) else None
+
+    async def _watch(self, site: Site, exchange: ExchangeRun) -> None:
+        """Raises `NodeLost` when a node is away that the pipeline still needs."""
+        own = {control_unit(self.cluster), *(worker.node for worker in self.workers)}
+        nodes = sorted(own | exchange.nodes(self.id))
+        changes = True
+        while changes:
+            for node in site.presence.away(nodes):
+                if self._needs(node, site, exchange):
+                    exchange.fails(self.id)
+                    raise site.presence.lost(node, self._phase(exchange), self._step_number)
+            changes = await site.presence.changes(nodes)
+
+    def _needs(self, node: str, site: Site, exchange: ExchangeRun) -> bool:
+        """Whether any computation or transfer of the pipeline is left for a node.
+
+        The control unit is needed to the end.
+        """
+        stages = (n for n, each in enumerate(self.workers) if each.node == node)
+        return (
+            node == control_unit(self.cluster)
+            or not self._trained.issuperset(stages)
+            or exchange.uses(self.id, node)
+            or site.is_sending(self.id, node)
+        )
+
+    def _phase(self, exchange: ExchangeRun) -> Phase:
+        """The pipeline's present phase, see `phase_ends_ns`."""
+        if not exchange.is_ready(self.id, self.workers[0].node):
+            return Phase.BROADCAST
+        if len(self._trained) < len(self.workers):
+            return Phase.PIPELINE
+        return Phase.GATHER if exchange.are_left(self.id, Phase.GATHER) else Phase.UPLOAD
 
     async def _phases(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
         loop = simulated_loop()
         begin_ns = loop.now_ns()
         async with asyncio.TaskGroup() as group:
             exchange.begin(self.id, group)
-            for number in range(training.local_steps):
-                await self._step(site, training, exchange, number)
+            try:
+                for self._step_number in range(training.local_steps):
+                    await self._step(site, training, exchange, self._step_number)
+            except BaseException:
+                exchange.fails(self.id)
+                raise
             trained_ns = loop.now_ns()
             exchange.trained(self.id)
         legs, first, arrived_ns = exchange.legs, self.workers[0].node, exchange.arrived_ns

@@ -37,13 +37,16 @@ async def run_round(
     `start` has the counters at the beginning of the round; give it where the round began before
     this call, as with soundings.
 
-    If a transfer of a pipeline fails for good, the pipeline is abandoned: what it trained in this
-    round is dropped, the aggregator is given its failure, and the outcome states the reason. The
-    cluster's other pipelines continue. Every schedule is validated before anything is sent; raises
-    `ScheduleError`.
+    If a transfer of a pipeline fails for good, or if a node leaves that it needs, the pipeline is
+    abandoned: what it trained in this round is dropped, the aggregator is given its failure, and
+    the outcome states the reason. The cluster's other pipelines continue. What nodes held that were
+    away at any time of the round is void. Every schedule is validated before anything is sent;
+    raises `ScheduleError`.
     """
-    runs = _pipeline_runs(state, plan, training)
     start = start or RoundStart.now(site)
+    if site.presence:
+        state.void(site.presence.away_since(start.start_ns))
+    runs = _pipeline_runs(state, plan, training)
     planned_ns = simulated_loop().now_ns()
     site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
@@ -68,6 +71,8 @@ async def run_round(
     last = _last_to_end(runs, all_in_ns)
     weights = await _aggregate(site, state, runs, training.aggregator, parameters)
     parameters.end({run.id for run in runs if run.failure is not None})
+    if site.presence:
+        state.void(site.presence.away_since(start.start_ns))
     site.settle()
     trained = [run for run in runs if run.failure is None]
     data = math.fsum(run.weight for run in trained)
@@ -165,10 +170,14 @@ async def _aggregate(
 def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:
     place = (run.cluster, run.index, run.pipeline)
     if run.failure is not None:
-        return PipelineFate(*place, "failed", 0.0, math.nan, run.end_ns, run.failure)
+        return PipelineFate(
+            *place, "failed", 0.0, math.nan, run.end_ns, run.failure, lost=tuple(run.lost)
+        )
     weight = weights[run.cluster, run.index]
-    losses = tuple(run.losses)
-    return PipelineFate(*place, "averaged", weight, run.loss, run.end_ns, step_losses=losses)
+    losses, lost = tuple(run.losses), tuple(run.lost)
+    return PipelineFate(
+        *place, "averaged", weight, run.loss, run.end_ns, step_losses=losses, lost=lost
+    )
 
 
 def _sat_out(plan: RoundPlan) -> dict[int, str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 from bridge.compute import Computed, Processor, TorchThread, duration_ns
-from bridge.loop import sleep_ns
-from bridge.network import Delivery, Multicast, Network, Transfer
-from bridge.payload import Ranges, union
+from bridge.loop import simulated_loop, sleep_ns
+from bridge.network import Delivery, Multicast, Network, Transfer, TransferOutcome
+from bridge.payload import Ranges, length, union, within
 from collapipe_ns3.costs.devices import DeviceProfile
-from collapipe_ns3.outcome import Computation, WorkItem
+from collapipe_ns3.engine.presence import ALWAYS_THERE, Presence
+from collapipe_ns3.exchange import PipelineId
+from collapipe_ns3.outcome import Computation, TransferLabel, WorkItem
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan, Terms
 from collapipe_ns3.plugins import RAISED, described
 
@@ -25,10 +31,26 @@ class ComputationFailed(RuntimeError):
     """A model's code raised an exception; the message says which computation it was, and where."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended to send bytes in spite of outages: what `bridge.network.Delivery` has.
+
+    It may have been made in several transfers, or, during an outage, in none.
+    """
+
+    src: str
+    dst: str
+    kind: str
+    size_bytes: int
+    end_ns: int
+    outcome: TransferOutcome
+    lost: Ranges
+
+
 class TransferFailed(RuntimeError):
     """A transfer failed as often as the plan's terms allow; the message has its last attempt."""
 
-    def __init__(self, last: Delivery, attempts: int) -> None:
+    def __init__(self, last: Delivery | Attempt, attempts: int) -> None:
         often = "once, at" if attempts == 1 else f"{attempts} times, at last at"
         super().__init__(
             f"{last.src} → {last.dst}: {last.kind} of {last.size_bytes} bytes {last.outcome} "
@@ -36,11 +58,16 @@ class TransferFailed(RuntimeError):
         )
 
 
+class _Part(str):
+    """The kind of a transfer, as an object of its own by which its delivery is found."""
+
+
 class Site:
     """A network with a processor at each node; it executes one round after another.
 
-    `terms` are those of the plan being executed. `computations` are all that have ended, in this
-    order; the latest may be missing until `settle`, since torch may not have completed them.
+    `terms` are those of the plan being executed, and `presence` says which nodes are there and
+    which links can be used. `computations` are all that have ended, in this order; the latest may
+    be missing until `settle`, since torch may not have completed them.
     """
 
     def __init__(
@@ -48,14 +75,22 @@ class Site:
         network: Network,
         profiles: Mapping[str, DeviceProfile],
         thread: TorchThread,
+        presence: Presence = ALWAYS_THERE,
     ) -> None:
         self.network = network
         self.profiles = profiles
         self.thread = thread
+        self.presence = presence
         self.terms = Terms()
         self.computations: list[Computation] = []
         self._ended: deque[tuple[Computed[Any], Callable[..., Computation]]] = deque()
-        self._processors = {node: Processor(thread) for node in profiles}
+        self._processors = {
+            node: Processor(thread, partial(presence.end_ns, node))
+            if presence
+            else Processor(thread)
+            for node in profiles
+        }
+        self._under_way: dict[object, tuple[WorkItem, Sequence[str]]] = {}  # what is on which route
 
     def apply(self, plan: RoundPlan) -> None:
         """Sets the powers, bandwidths and terms of the plan that is executed from now on."""
@@ -69,13 +104,14 @@ class Site:
 
         Bytes that are missing after a hop (over a transport that repairs no losses) are sent again
         at once; a transfer that failed entirely is sent again after the pause in the plan's terms.
-        Raises `TransferFailed` once these allow no further attempt.
+        Raises `TransferFailed` once these allow no further attempt, and `NodeLost` if one is due
+        while a node of the route is away.
         """
-        for src, dst in pairwise(route):
-            missing = size
-            while missing:
-                lost = await self._hop(src, dst, missing, kind)
-                missing = sum(end - begin for begin, end in lost)
+        with self._noted(route, kind):
+            for src, dst in pairwise(route):
+                missing = size
+                while missing:
+                    missing = length(await self._hop(src, dst, missing, kind))
 
     async def send_once(self, route: Sequence[str], size: int, kind: str) -> Ranges:
         """Like `send`, without repairing gaps; returns the byte ranges that never arrived.
@@ -83,10 +119,30 @@ class Site:
         A relay passes on the full size; bytes that it lacks are missing at the end too.
         """
         missing: Ranges = ()
-        for src, dst in pairwise(route):
-            lost = await self._hop(src, dst, size, kind)
-            missing = union(missing, lost) if lost else missing
+        with self._noted(route, kind):
+            for src, dst in pairwise(route):
+                lost = await self._hop(src, dst, size, kind)
+                missing = union(missing, lost) if lost else missing
         return missing
+
+    def is_sending(self, pipeline: PipelineId, node: str) -> bool:
+        """Whether bytes of a pipeline's local steps are on a route with this node."""
+        place = (pipeline.cluster, pipeline.index)
+        return any(
+            node in route and (work.cluster, work.pipeline) == place
+            for work, route in self._under_way.values()
+        )
+
+    @contextmanager
+    def _noted(self, route: Sequence[str], kind: str) -> Iterator[None]:
+        """Has `is_sending` know a route."""
+        key = object()
+        if isinstance(kind, TransferLabel):
+            self._under_way[key] = kind.work, route
+        try:
+            yield
+        finally:
+            self._under_way.pop(key, None)
 
     def send_to_all(
         self, src: str, receivers: Sequence[str], size: int, kind: str
@@ -104,29 +160,77 @@ class Site:
             raise TypeError(f"{src} → {', '.join(receivers)}: {what}")
         return self.network.multicast(src, receivers, size, kind)
 
-    async def send_again(self, failed: Delivery, size: int, kind: str) -> None:
+    async def send_again(self, failed: Delivery | Attempt, size: int, kind: str) -> None:
         """Sends bytes as `send` does, after a first attempt that failed as part of a multicast."""
         lost = await self._hop(failed.src, failed.dst, size, kind, failed)
-        missing = sum(end - begin for begin, end in lost)
-        await self.send((failed.src, failed.dst), missing, kind)
+        await self.send((failed.src, failed.dst), length(lost), kind)
 
     async def _hop(
-        self, src: str, dst: str, size: int, kind: str, failed: Delivery | None = None
+        self, src: str, dst: str, size: int, kind: str, failed: Delivery | Attempt | None = None
     ) -> Ranges:
         """One transfer, sent again as the terms say; returns the byte ranges that are missing.
 
         If the first attempt has been made already and failed, it is given as `failed`.
         """
         terms = self.terms
-        delivery = failed or await self.network.transfer(src, dst, size, kind)
+        delivery = failed or await self._attempt(src, dst, size, kind)
         for _ in range(terms.resends):
             if delivery.outcome in ("delivered", "partial"):
                 break
             await sleep_ns(round(terms.resend_after_s * 1e9))
-            delivery = await self.network.transfer(src, dst, size, kind)
+            delivery = await self._attempt(src, dst, size, kind)
         if delivery.outcome not in ("delivered", "partial"):
             raise TransferFailed(delivery, terms.resends + 1)
         return delivery.lost
+
+    async def _attempt(self, src: str, dst: str, size: int, kind: str) -> Delivery | Attempt:
+        """One attempt to send bytes, which may last through outages of the link."""
+        if not self.presence:
+            return await self.network.transfer(src, dst, size, kind)
+        missing: Ranges = ((0, size),)
+        while await self._may_begin(src, dst, kind):
+            part = own_kind(kind)
+            transfer = self.network.transfer(src, dst, length(missing), part)
+            delivery = await self.ended(transfer, src, dst, part)
+            missing = within(missing, delivery.lost)
+            if delivery.outcome != "cut":
+                ended = simulated_loop().now_ns(), delivery.outcome, missing
+                return Attempt(src, dst, kind, size, *ended)
+            if self.presence.faults.on_outage == "fail":
+                break
+        return self.failed_attempt(src, dst, size, kind)
+
+    async def _may_begin(self, src: str, dst: str, kind: str) -> bool:
+        """Whether a transfer may begin now, after the end of an outage; False if it fails."""
+        if self.presence.faults.on_outage == "wait" and not self.presence.is_usable(src, dst):
+            await self.presence.until_usable(src, [dst])
+        for node in self.presence.away((src, dst)):
+            step = kind.work.step if isinstance(kind, TransferLabel) else -1
+            raise self.presence.lost(node, Phase.PIPELINE, step)
+        return self.presence.is_usable(src, dst)
+
+    def failed_attempt(self, src: str, dst: str, size: int, kind: str) -> Attempt:
+        """An attempt that an outage has ended now, or that can't be made because of one."""
+        return Attempt(src, dst, kind, size, simulated_loop().now_ns(), "cut", ((0, size),))
+
+    async def ended(self, transfer: Transfer, src: str, dst: str, kind: str) -> Delivery:
+        """How a transfer of this kind ended; it is cut when its link goes out.
+
+        No other transfer between the two may have the same object as its kind.
+        """
+        cutter = self.presence.cutter(src, dst, transfer) if self.presence else None
+        if cutter is None:
+            return await transfer
+        try:
+            return await transfer
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not cutter.has_cut or (task is not None and task.cancelling()):
+                raise
+        finally:
+            cutter.stop()
+        ended = reversed(self.network.deliveries)
+        return next(each for each in ended if each.kind is kind and each.dst == dst)
 
     async def compute(
         self,
@@ -141,21 +245,19 @@ class Site:
         It takes the simulated time that the node's profile gives for `flops`. The result may
         be read in the torch thread, by calls that are queued later, without waiting for it here.
         """
+        if self.presence and not self.presence.is_there(node):
+            raise self.presence.lost(node, Phase.PIPELINE, work.step)
         profile = self.profiles[node]
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
-        done = await self._processors[node].run(call, lasting_ns)
-        record = partial(
-            Computation,
-            node=node,
-            work=work,
-            action=action,
-            start_ns=done.start_ns,
-            end_ns=done.end_ns,
-            flops=flops,
-        )
-        self._ended.append((done, record))
-        while self._ended and self._ended[0][0].pending.done():  # so that results are given up
-            self._note_first()
+        record = partial(Computation, node=node, work=work, action=action, flops=flops)
+        processor = self._processors[node]
+        if not self.presence or action != "step":
+            done = await processor.run(call, lasting_ns, partial(self._note_cut, record))
+        else:
+            # A step that is cut has changed nothing: what it would change lasts.
+            passed = await processor.run(_nothing, lasting_ns, partial(self._note_cut, record))
+            done = Computed(self.thread.start(call).pending, passed.start_ns, passed.end_ns)
+        self._note(record, done)
         return done
 
     def settle(self) -> None:
@@ -166,6 +268,15 @@ class Site:
         while self._ended:
             self._note_first()
 
+    def _note(self, record: Callable[..., Computation], done: Computed[Any]) -> None:
+        self._ended.append((done, partial(record, start_ns=done.start_ns, end_ns=done.end_ns)))
+        while self._ended and self._ended[0][0].pending.done():  # so that results are given up
+            self._note_first()
+
+    def _note_cut(self, record: Callable[..., Computation], cut: Computed[Any]) -> None:
+        """Notes a computation that ends since its node has left, or since its pipeline fails."""
+        self._note(partial(record, outcome="cut"), cut)
+
     def _note_first(self) -> None:
         done, record = self._ended.popleft()
         try:
@@ -175,3 +286,14 @@ class Site:
             place = f"{what.action} of stage {what.stage} on {what.node}"
             raise ComputationFailed(f"{place}: {described(error)}") from error
         self.computations.append(record(wall_s=wall_s))
+
+
+def own_kind(kind: str) -> str:
+    """The same kind as an object of its own, by which `Site.ended` finds a delivery."""
+    if isinstance(kind, TransferLabel):
+        return TransferLabel(kind, kind.work)
+    return _Part(kind)
+
+
+def _nothing() -> None:
+    """The work of a computation whose own work is done at its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +107,14 @@ class TrainingState:
         if not trained:  # for which torch makes no optimizer of most kinds
             return torch.optim.SGD([{"params": []}])
         return self.make_optimizer(iter(trained))
+
+    def void(self, nodes: Collection[str]) -> None:
+        """Gives up what nodes hold that have been away: optimizer states, references, memories."""
+        for replica in self.replicas.values():
+            for unit in replica.units.values():
+                if unit.holder in nodes:
+                    unit.reset_optimizer()
+        self.kept.void(nodes)
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain data, for `torch.save`."""

@@ -105,6 +105,7 @@ class RoundRecord:
                 "wall_s": done.wall_s,
                 "pipeline": done.work.pipeline,
                 "step": done.work.step,
+                "outcome": done.outcome,
             }
 
     def _transfers(self) -> Iterator[TableRow]:

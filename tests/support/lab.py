@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +19,11 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
+from collapipe_ns3.engine.presence import Presence
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
+from collapipe_ns3.faults import NO_FAULTS, Faults, Signal, Steps
 from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.models.transformer import TranslationModel, build
@@ -169,12 +174,15 @@ def run_rounds(
     aggregator: Aggregator | None = None,
     updates: UpdateRule | None = None,
     draw_batches: Callable[[int, int], Iterator[Batch]] = batches,
+    faults: Faults = NO_FAULTS,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows.
 
     Every network has the nodes of all plans, which may have optimizer states from rounds before.
+    The run's time begins with the first of them.
     """
     outcomes = []
+    now_ns = 0
     names = list(dict.fromkeys(name for plan in plans for name in nodes(plan)))
     for plan in plans:
         network = FixedRateNetwork(names, default, links)
@@ -187,11 +195,22 @@ def run_rounds(
         if updates is not None:
             training = dataclasses.replace(training, updates=updates)
         with TorchThread() as thread:
-            site = Site(network, profiles(names, busy_ns or {}, flops_per_s), thread)
-            outcome = simulated.run(network, run_round(site, state, plan, training))
+            presence = Presence(faults, now_ns)
+            site = Site(network, profiles(names, busy_ns or {}, flops_per_s), thread, presence)
+            outcome = simulated.run(network, _without_leak(run_round(site, state, plan, training)))
+        assert network.in_flight() == 0
         conserve(outcome)
+        respect(outcome, presence, site.profiles)
+        now_ns += outcome.duration_ns
         outcomes.append(outcome)
     return outcomes
+
+
+async def _without_leak(round: Coroutine[Any, Any, RoundOutcome]) -> RoundOutcome:
+    """A round, after which no task may be left."""
+    outcome = await round
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return outcome
 
 
 def run_one(plan: RoundPlan, state: TrainingState | None = None, **how: object) -> RoundOutcome:
@@ -223,6 +242,46 @@ def conserve(outcome: RoundOutcome) -> None:
         assert outcome.start_ns <= done.start_ns <= done.end_ns <= end_ns
         assert done.start_ns >= by_node.get(done.node, 0), f"{done.node} does two things at once"
         by_node[done.node] = done.end_ns
+
+
+def respect(
+    outcome: RoundOutcome, presence: Presence, profiles: Mapping[str, DeviceProfile]
+) -> None:
+    """Nothing is sent or computed by nodes that are away, nor sent over links that are out.
+
+    Nodes take energy for computing exactly as long as they compute.
+    """
+    faults, began_ns = presence.faults, presence.began_ns
+    for each in outcome.deliveries:
+        for node in (each.src, each.dst):
+            assert _is_one(faults.up.get(node), began_ns + each.start_ns, began_ns + each.end_ns)
+        link = faults.links.get((each.src, each.dst))
+        assert _is_one(link, began_ns + each.start_ns, began_ns + each.end_ns)
+    busy_ns = dict.fromkeys(profiles, 0)
+    for done in outcome.computations:
+        if not done.node.startswith("bs"):
+            up = faults.up.get(done.node)
+            assert _is_one(up, began_ns + done.start_ns, began_ns + done.end_ns)
+        busy_ns[done.node] += done.end_ns - done.start_ns
+    for use in outcome.devices:
+        joules = busy_ns[use.device] / 1e9 * profiles[use.device].active_power_w
+        assert math.isclose(use.compute_energy_j, joules, rel_tol=1e-9, abs_tol=1e-15)
+
+
+def _is_one(signal: Signal | None, begin_ns: int, end_ns: int) -> bool:
+    """Whether a signal is 1 from an instant on to just before another."""
+    if signal is None:
+        return True
+    change_ns = signal.next_change_ns(begin_ns)
+    return begin_ns == end_ns or (
+        signal.at(begin_ns) == 1 and (change_ns is None or change_ns >= end_ns)
+    )
+
+
+def away(*spans_ns: tuple[int, int | None]) -> Steps:
+    """A node that is away, or a link that is out, from one instant to another, or for good."""
+    changes = [(at, float(n)) for span in spans_ns for n, at in enumerate(span) if at is not None]
+    return Steps(1.0, *zip(*changes, strict=True))
 
 
 def story(outcome: RoundOutcome) -> list[str]:
