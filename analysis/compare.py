@@ -321,8 +321,13 @@ def _mean(values: pd.Series) -> float:
 
 
 def _energy_of(devices: pd.DataFrame) -> pd.Series:
-    """The energy that each row's node spent on computing and on its radio, in joules."""
-    return devices["compute_energy_j"] + devices["radio_energy_j"]
+    """The energy that each row's node took in joules: at idle, for computing, and for its radio.
+
+    Tables of earlier versions have no energy at idle.
+    """
+    above_idle = devices["compute_energy_j"] + devices["radio_energy_j"]
+    idle = devices.get("idle_energy_j")
+    return above_idle if idle is None else above_idle + idle.fillna(0.0)
 
 
 def _stations(run: Runs) -> set[str]:

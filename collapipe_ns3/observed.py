@@ -180,7 +180,8 @@ class Observation:
     are those that batches are usually padded to, in tokens; None means the task's longest. A link
     that is in none of the `media` is assumed to have a channel of its own. `wire` is the number
     format of activations and gradients on the air. `sounding_j` has the energy in joules that the
-    radios of each node spent on sending and on receiving in this round's soundings. `exchange` is
+    radios of each node spent on sending and on receiving in this round's soundings, above idle, and
+    `sounding_s` how long these took. `exchange` is
     how parameters travel if the study gives every scheme the same exchange: it replaces that of the
     scheme's plan. `references` say which node holds which parameters, from which differences can be
     taken (`collapipe_ns3.references`). A plan may choose from `local_steps` to `most_local_steps`
@@ -206,6 +207,7 @@ class Observation:
     media: tuple[Medium, ...] = ()
     wire: Wire = "fp32"
     sounding_j: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sounding_s: float = 0.0
     exchange: Arrangement | None = None
     most_local_steps: int | None = None
     references: References = NO_REFERENCES

@@ -98,7 +98,9 @@ class Computation:
 class DeviceUse:
     """A node's share of a round: its encoder blocks, its peak memory and its energy.
 
-    `cluster` is -1 for the base station. The energy of radios includes soundings.
+    `cluster` is -1 for the base station. The energy of radios includes soundings. All energies but
+    `idle_energy_j` are above idle, so that their sum is what the node took from its supply
+    (`collapipe_ns3.costs.power`).
     """
 
     device: str
@@ -108,6 +110,7 @@ class DeviceUse:
     compute_energy_j: float
     tx_energy_j: float
     rx_energy_j: float
+    idle_energy_j: float = 0.0
 
     @property
     def role(self) -> Role:
@@ -120,8 +123,8 @@ class DeviceUse:
 
     @property
     def energy_j(self) -> float:
-        """The energy of computation and radio."""
-        return self.compute_energy_j + self.radio_energy_j
+        """The energy of computation, radio and idling."""
+        return self.compute_energy_j + self.radio_energy_j + self.idle_energy_j
 
 
 @dataclass(frozen=True, slots=True)

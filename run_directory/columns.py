@@ -60,11 +60,13 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "loss": "Training loss: the mean over local steps and clusters, weighted by their data; "
         "nan where no pipeline was averaged.",
         "metric": "The task's main metric on the test set after the round.",
-        "energy_j": "Energy of all nodes, for computing and radio.",
+        "energy_j": "Energy of all nodes: for computing, sending and receiving, and at idle.",
         "device_energy_j": "Energy of all devices, without control units and base stations.",
-        "compute_energy_j": "Energy of all nodes for computing.",
-        "tx_energy_j": "Energy of all nodes for sending.",
-        "rx_energy_j": "Energy of all nodes for receiving.",
+        "compute_energy_j": "Energy of all nodes for computing, above idle.",
+        "tx_energy_j": "Energy of all nodes for sending, above idle.",
+        "rx_energy_j": "Energy of all nodes for receiving, above idle.",
+        "idle_energy_j": "Energy of all nodes at idle: idle power × time; 0 by the energy model "
+        "`radiated`.",
         "divergence": "Divergence Σ ρΓ of the gradients, in units of σ²/B, which a round without "
         "losses has.",
         "peak_device_memory_bytes": "The largest peak memory of any device that held blocks.",
@@ -146,10 +148,13 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "blocks": "Number of encoder blocks that it held.",
         "peak_memory_bytes": "Peak memory: weights, gradients, optimizer states, activations, and "
         "references and error memories of the exchange's formats.",
-        "compute_energy_j": "Energy for computing.",
-        "tx_energy_j": "Energy for sending, soundings included.",
-        "rx_energy_j": "Energy for receiving, soundings included.",
+        "compute_energy_j": "Energy for computing, above idle.",
+        "tx_energy_j": "Energy for sending, above idle, soundings included.",
+        "rx_energy_j": "Energy for receiving, above idle, soundings included.",
         "radio_energy_j": "Energy for sending and receiving together.",
+        "idle_energy_j": "Energy at idle: idle power × the time for which the node was up in the "
+        "round; 0 by the energy model `radiated`. The node's energy is this and that for "
+        "computing, sending and receiving.",
         "energy_queue": "Virtual queue of its energy budget after the round, in budgets; nan where "
         "the scheme keeps none.",
         "sits_out": "Why the scheme did not use the device; else empty.",

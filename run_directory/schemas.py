@@ -10,7 +10,7 @@ import pyarrow as pa
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 #: The parts of a node's energy.
-ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j")
+ENERGIES = ("compute_energy_j", "tx_energy_j", "rx_energy_j", "idle_energy_j")
 
 #: A node's coordinates at the start and at the end of a round.
 PLACES = ("x_m", "y_m", "z_m", "end_x_m", "end_y_m", "end_z_m")

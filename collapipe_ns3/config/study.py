@@ -7,17 +7,18 @@ Conditions on several keys are checked in `collapipe_ns3.reading.checks`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, WithJsonSchema, field_validator
 
 from bridge.formats import ParameterFormat, Wire
 from collapipe_ns3.config.faults import Faults
 from collapipe_ns3.config.radio import Propagation, Radio
-from collapipe_ns3.config.section import Attribute, Count, Position, Section
+from collapipe_ns3.config.section import Attribute, Count, Keys, Position, Section
 from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.costs.optimizers import OptimizerKind, optimizer_kind
+from collapipe_ns3.costs.power import EnergyModel, RadioPower, Rest
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.learning.updates import CLIPPING_FLOPS, Schedule, UpdateRule
@@ -307,9 +308,21 @@ class Node(Section):
     tx_power_dbm: Annotated[Dbm, Field(ge=-100, le=80)] | None = None
     """The most that it can radiate."""
     rx_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
-    """Power while it receives; by default that of the profile, as the next five keys."""
+    """Power of a radio while it receives; by default that of the profile, as the next keys."""
     active_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
-    """Power while it computes."""
+    """Power of the board while it computes, that at idle included."""
+    idle_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power of the board at idle, without radios; only `energy: socket` counts this and the next
+    four keys."""
+    radio_idle_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power of a radio that listens. A device has one radio, a control unit two, and the base
+    stations one each."""
+    radio_sleep_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power of a radio that sleeps, see `energy.radio_rest`."""
+    tx_static_power_w: Annotated[Watts, Field(ge=0, le=1e6)] | None = None
+    """Power of a radio that sends, without what depends on the radiated power."""
+    pa_efficiency: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Radiated power over what radiating it takes in addition: the power amplifier's efficiency."""
     flops_per_s: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
     """FLOPs that it computes in a second of training in float32."""
     flops_per_s_bf16: Annotated[FlopsPerSecond, Field(ge=1e3, le=1e18)] | None = None
@@ -333,6 +346,7 @@ class Node(Section):
         own: dict[str, Any] = {
             "rx_power_w": self.rx_power_w,
             "active_power_w": self.active_power_w,
+            "idle_power_w": self.idle_power_w,
             "flops_per_s": self.flops_per_s,
             "flops_per_s_bf16": self.flops_per_s_bf16,
             "overhead_s": self.overhead_s,
@@ -340,7 +354,38 @@ class Node(Section):
             "max_tx_power_w": None if self.tx_power_dbm is None else to_w(self.tx_power_dbm),
         }
         given = {key: value for key, value in own.items() if value is not None}
-        return dataclasses.replace(profile(self.profile), **given)
+        found = profile(self.profile)
+        return dataclasses.replace(found, radio=self._radio(found.radio), **given)
+
+    def _radio(self, usual: RadioPower) -> RadioPower:
+        """The powers of its radios, with this node's own values."""
+        own = {
+            "sleep_w": self.radio_sleep_power_w,
+            "idle_w": self.radio_idle_power_w,
+            "rx_w": self.rx_power_w,
+            "tx_static_w": self.tx_static_power_w,
+            "pa_efficiency": self.pa_efficiency,
+        }
+        return dataclasses.replace(usual, **{k: v for k, v in own.items() if v is not None})
+
+
+class Energy(Section):
+    """How the energy of nodes is counted, see docs/energy.md."""
+
+    shorthand = "model"
+    chooses = "model"
+    only: ClassVar[Keys] = {"radio_rest": ("socket",)}
+
+    model: Literal["socket", "radiated"] = "radiated"
+    """`socket`: all that a node takes from its supply; `radiated`: only the radiated power while it
+    sends, the power of `rx_power_w` while it receives, and `active_power_w` while it computes."""
+    radio_rest: Rest | None = None
+    """What radios do between transmissions and receptions: listen (`idle`, the default), or `sleep`
+    without any cost of waking up, which is a lower limit."""
+
+    def energy_model(self) -> EnergyModel:
+        """The model of the nodes' profiles."""
+        return EnergyModel(self.model, self.radio_rest or "idle")
 
 
 class Server(Node):
@@ -435,6 +480,8 @@ class StudyConfig(Section):
     """The radios."""
     propagation: Propagation = Propagation()
     """The channels of the radios."""
+    energy: Energy = Energy()
+    """How the energy of nodes is counted."""
     interferers: Annotated[tuple[Interferer, ...], Strict(False), Field(max_length=1000)] = ()
     """Jammers and background traffic."""
     faults: Faults = Faults()

@@ -20,13 +20,13 @@ def unkeepable(
 ) -> Iterator[tuple[str, str]]:
     """(place in the study, message) of every budget below the least energy of its nodes.
 
-    The least energy of a device without a block is that of soundings and of what it overhears. For
-    a control unit or the base station, whose part can't be given to other nodes, it is everything
-    but what it radiates.
+    The least energy of a device without a block is that at idle, of soundings and of what it
+    overhears. For a control unit or the base station, whose part can't be given to other nodes, it
+    is everything but what it takes to send. The round is taken to last as long as predicted.
     """
     common: dict[str, float] = {}
     for node, budget_j in settings.budgets_j(devices).items():
-        least_j = joules[node].idle_j if node in joules else 0.0
+        least_j = joules[node].least_j + joules[node].idle_j if node in joules else 0.0
         if budget_j >= least_j:
             continue
         if node in settings.energy_budgets_j:

@@ -58,7 +58,9 @@ def decide(
         bands=best.descent.bands,
         updates=best.descent.planned.updates,
         finalists=compared,
-        terms=ObjectiveTerms(worth.delay, float(worth.energy.sum()), float(worth.divergence.sum())),
+        terms=ObjectiveTerms(
+            worth.delay, worth.idle + float(worth.energy.sum()), float(worth.divergence.sum())
+        ),
         links=planned_links.link_views(problem, state.radio, plan.links),
         problem=problem,
         state=state,

@@ -165,7 +165,8 @@ def price(candidate: Candidate, steps: int) -> RoundPrice:
     most = _MOST_TASKS_STREAMED if candidate.descent.form.streamed else _MOST_TASKS
     (ends_s,) = _ends_s([candidate], in_graphs=_graph_tasks(candidate) <= most)
     penalties = value(problem.objective, candidate.state).penalties
-    return RoundPrice(_round_s(candidate, ends_s), float(penalties.sum()))
+    round_s = _round_s(candidate, ends_s)
+    return RoundPrice(round_s, float(penalties.sum()) + problem.objective.idle_price * round_s)
 
 
 def _indispensable(candidates: Sequence[Candidate]) -> int:
@@ -255,9 +256,10 @@ def _partly_moved(descent: Descent, before: State) -> list[Candidate]:
     moved_s = np.array([moving.get(n, 0.0) for n in problem.clusters])
     after, stay = (Candidate("", descent, state).closed_form for state in (new, before))
     times = np.array([after.times + moved_s / settings.move_rounds, stay.times])
-    needless = settings.v * _NEEDLESS * moved_s
+    time_price = problem.objective.time_price
+    needless = time_price * _NEEDLESS * moved_s
     penalties = np.array([after.penalties + needless, stay.penalties])
-    mixtures = [("where moving pays", best_choice(times, penalties, settings.v))]
+    mixtures = [("where moving pays", best_choice(times, penalties, time_price))]
     if clusters <= _FEW:
         one_stays = np.eye(clusters, dtype=np.intp)
         mixtures += [
@@ -276,8 +278,9 @@ def _with_bands_divided(candidate: Candidate) -> Candidate:
 
 def _objective(candidate: Candidate, round_s: float) -> float:
     """J with the round's time from `_round_s`."""
-    penalties = value(candidate.problem.objective, candidate.state).penalties
-    return candidate.problem.settings.v * round_s + float(penalties.sum())
+    objective = candidate.problem.objective
+    penalties = value(objective, candidate.state).penalties
+    return objective.time_price * round_s + float(penalties.sum())
 
 
 def _round_s(candidate: Candidate, ends_s: Array) -> float:

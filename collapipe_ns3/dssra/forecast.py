@@ -42,8 +42,8 @@ class Prediction:
     `by` is "event graph" or, where that would be too large, "closed forms". `phases_s` are those of
     the cluster that ends last, as in the engine's outcome. They are multiplied by `correction`, the
     ratios of measured to predicted phases so far, and the training by the ratio of such a plan
-    (`collapipe_ns3.prediction.training_ratios`). `joules` is every node's energy, soundings
-    included. `divergence` is Σ ρΓ relative to that of a round without losses.
+    (`collapipe_ns3.prediction.training_ratios`). `joules` is every node's energy, soundings and
+    idling included. `divergence` is Σ ρΓ relative to that of a round without losses.
     """
 
     by: str
@@ -68,6 +68,7 @@ class Prediction:
                 ("tx_energy_j", "tx_j"),
                 ("rx_energy_j", "rx_j"),
                 ("idle_energy_j", "idle_j"),
+                ("least_energy_j", "least_j"),
             )
         }
         return {
@@ -172,14 +173,18 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
         )
         for cluster in clusters
     )
-    slowest = clusters[int(np.argmax(ends))]
+    phases_s = {**clusters[int(np.argmax(ends))].phases_s, Phase.AGGREGATE: aggregate}
+    observation = problem.observation
+    lasting_s = observation.sounding_s + math.fsum(phases_s.values())
     return Prediction(
         by="event graph" if timeline is not None else "closed forms",
         correction=dict(correction),
-        phases_s={**slowest.phases_s, Phase.AGGREGATE: aggregate},
+        phases_s=phases_s,
         clusters=clusters,
         joules={
-            node: each.with_sounding(problem.observation.sounding_j.get(node, (0.0, 0.0)))
+            node: each.with_sounding(observation.sounding_j.get(node, (0.0, 0.0))).idling(
+                observation.profiles[node].power.idle_w, lasting_s
+            )
             for node, each in node_energy(problem, state, timeline).items()
         },
         divergence=float((problem.fleet.share * now.gamma).sum())
@@ -190,7 +195,7 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
 def node_energy(
     problem: PlanningProblem, state: State, timeline: Timeline | None
 ) -> dict[str, NodeEnergy]:
-    """The energy that each node should take in the round, without soundings."""
+    """The energy above idle that each node should take in the round, without soundings."""
     if timeline is None:
         return energy_of_costs(value(problem.objective, state).costs, problem.places)
     return energy_of_timeline(timeline, problem.places, problem.fleet, state.radio)

@@ -4,6 +4,11 @@
 
 T is the round's time, which is that of the slowest cluster, E_k the energy of node k, and Γ_n the
 divergence of cluster n. Q and Z are the queues, Ē and Γ̄ the budgets (`collapipe_ns3.dssra.queues`).
+
+With the idle power P_k of node k, E_k is P_k·T and what the node's part in the round takes above
+idle, E'_k. So idling is a part of the price of time, and a plan is charged only what it changes:
+
+  J = (V + Σ_k (Q_k/Ē_k)·P_k)·T + Σ_k (Q_k/Ē_k)·E'_k + (Z/Γ̄)·Σ_n ρ_n·Γ_n
 """
 
 from __future__ import annotations
@@ -34,9 +39,10 @@ from collapipe_ns3.prediction.segments import Segments
 class Objective:
     """The round's objective: what plans are for, and what they are charged.
 
-    `time_price` is V, for a second of the round; `energy_prices` (P, n) are Q/Ē, for a joule of
-    each node; `divergence_price` is Z/Γ̄. `choices` and `least_sinr` bound what is chosen. `form` is
-    how parameters travel, and `format_divergence` the divergence of its formats.
+    `time_price` is for a second of the round: V, and the `idle_price` Σ P·Q/Ē of what all nodes
+    take at idle. `energy_prices` (P, n) are Q/Ē, for a joule of each node; `divergence_price` is
+    Z/Γ̄. `choices` and `least_sinr` bound what is chosen. `form` is how parameters travel, and
+    `format_divergence` the divergence of its formats.
     """
 
     fleet: Fleet
@@ -49,6 +55,7 @@ class Objective:
     least_sinr: float
     form: ExchangeForm = STAR
     format_divergence: float = 0.0
+    idle_price: float = 0.0
 
     @property
     def divergence_prices(self) -> Array:
@@ -68,8 +75,9 @@ class State:
 class Value:
     """What a state costs by the closed forms.
 
-    `ends` are in seconds after the round's start; `gamma` (P,) is Γ. `delay`, `energy` (P,) and
-    `divergence` (P,) are the terms of J, the latter two by cluster.
+    `ends` are in seconds after the round's start; `gamma` (P,) is Γ. `delay`, `idle`, `energy` (P,)
+    and `divergence` (P,) are the terms of J, the latter two by cluster: V·T, and the energy at idle
+    and above it.
     """
 
     costs: RoundCosts
@@ -77,6 +85,7 @@ class Value:
     ends: PhaseEnds
     gamma: Array
     delay: float
+    idle: float
     energy: Array
     divergence: Array
 
@@ -93,7 +102,7 @@ class Value:
     @property
     def total(self) -> float:
         """J."""
-        return self.delay + float(self.penalties.sum())
+        return self.delay + self.idle + float(self.penalties.sum())
 
 
 def value(objective: Objective, state: State) -> Value:
@@ -109,7 +118,8 @@ def value(objective: Objective, state: State) -> Value:
         loads=asked,
         ends=ends,
         gamma=gamma,
-        delay=objective.time_price * round_s,
+        delay=(objective.time_price - objective.idle_price) * round_s,
+        idle=objective.idle_price * round_s,
         energy=(objective.energy_prices * found.energy).sum(-1),
         divergence=objective.divergence_prices * (gamma + objective.format_divergence),
     )

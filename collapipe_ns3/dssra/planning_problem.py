@@ -84,12 +84,15 @@ class PlanningProblem:
         """The round's problem, whose objective has the queues as prices."""
         work = workload(observation, settings)
         fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
+        energy_prices = _energy_prices(observation, memory.queues, settings, fleet)
+        idle_price = float((energy_prices * fleet.idle_w).sum())
         objective = Objective(
             fleet=fleet,
             work=work,
             noise=memory.noise,
-            time_price=settings.v,
-            energy_prices=_energy_prices(observation, memory.queues, settings, fleet),
+            time_price=settings.v + idle_price,
+            idle_price=idle_price,
+            energy_prices=energy_prices,
             divergence_price=memory.queues.divergence / settings.divergence_budget,
             choices=Choices(
                 divisors(observation.batch_size, settings.most_micro_batches),

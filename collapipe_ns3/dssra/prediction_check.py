@@ -72,6 +72,7 @@ def check_prediction(
             "compute_energy_j": (joules.compute_j, use.compute_energy_j),
             "tx_energy_j": (joules.tx_j, use.tx_energy_j),
             "rx_energy_j": (joules.rx_j, use.rx_energy_j),
+            "idle_energy_j": (joules.idle_j, use.idle_energy_j),
         }
         total = (joules.total_j, math.fsum(joule for _, joule in parts.values()))
         figures = {"energy_j": total, **parts}

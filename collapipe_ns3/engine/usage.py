@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from bridge.loop import simulated_loop
+from collapipe_ns3.costs.power import radio_joules
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import StageWorker
 from collapipe_ns3.nodes import Role, cluster_of
@@ -18,7 +19,7 @@ from collapipe_ns3.outcome import DeviceUse
 class RoundStart:
     """A site's counters at the beginning of a round, which may be before its plan was made.
 
-    `radio_j` are the joules that each node's radios had spent on sending and on receiving.
+    `radio_j` are the joules above idle that each node's radios had spent on sending and receiving.
     """
 
     start_ns: int
@@ -46,8 +47,7 @@ class RoundStart:
 
 
 def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
-    usage = site.network.usage()
-    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in usage.items()}
+    return radio_joules(site.network.usage(), site.profiles)
 
 
 def device_uses(
@@ -60,8 +60,9 @@ def device_uses(
 
     `workers` are the stages of all pipelines, and `kept_bytes` what nodes keep of parameters
     besides them for the formats of the exchange. A node without a stage may have relayed transfers
-    or been sounded, which takes energy too.
+    or been sounded, which takes energy too, and every node idles all the time.
     """
+    lasting_s = (simulated_loop().now_ns() - start.start_ns) / 1e9
     held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
     for worker in workers:
         held[worker.node].append(worker)
@@ -76,9 +77,10 @@ def device_uses(
             blocks=sum(worker.blocks for worker in stages),
             peak_memory_bytes=sum(worker.memory_bytes() for worker in stages)
             + kept_bytes.get(node, 0),
-            compute_energy_j=site.profiles[node].active_power_w * math.fsum(busy.get(node, [])),
+            compute_energy_j=site.profiles[node].power.computing_w * math.fsum(busy.get(node, [])),
             tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
             rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
+            idle_energy_j=site.profiles[node].power.idle_w * lasting_s,
         )
         for node, stages in held.items()
     ]

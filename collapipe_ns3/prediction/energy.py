@@ -1,6 +1,11 @@
 """The energy of every node in a round by closed forms: for computing, sending and receiving.
 
-  E = active power × computing + radiated power × sending + receiving power × receiving
+  E = computing power × computing + Σ sending power × sending + receiving power × receiving
+
+All of these are above idle, with the sending power of `collapipe_ns3.costs.power`: a static part
+and the radiated power over the amplifier's efficiency. What a node takes at idle is the same under
+all plans for each second of the round, so that it is a price of the round's time
+(`collapipe_ns3.dssra.objective`).
 
 A transfer is received by the node that it is for, and by all nodes that overhear its medium. Its
 receiver acknowledges a transfer of a seconds on the air for ρ·a seconds (`Medium.replies`), at its
@@ -28,12 +33,15 @@ from collapipe_ns3.prediction.fleet import Fleet
 
 @dataclass(frozen=True)
 class Energy:
-    """Joules by node, (P, n). `idle` is what a node would take without any part in the round."""
+    """Joules above idle by node, (P, n).
+
+    `least` is what a node would take without any part in the round.
+    """
 
     compute: Array
     tx: Array
     rx: Array
-    idle: Array
+    least: Array
 
     @property
     def total(self) -> Array:
@@ -42,7 +50,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Transfers:
-    """Transfers inside the clusters, (P, r): both ends, seconds on the air, both ends' powers."""
+    """Transfers inside the clusters, (P, r): both ends, seconds on the air, watts radiated."""
 
     src: Ints
     dst: Ints
@@ -62,7 +70,7 @@ def round_energy(
     """The energy of every node that computes for `computing_s` (P, n) and has these transfers.
 
     `up_s` and `down_s` (P,) are the control units' seconds on the air to and from the base station,
-    `up_w` (P,) is their power there.
+    `up_w` (P,) is what they radiate there.
     """
     rows = np.arange(fleet.clusters)[:, None]
     sent, received, tx = (np.zeros_like(computing_s) for _ in range(3))
@@ -70,19 +78,24 @@ def round_energy(
     for each in transfers:
         np.add.at(sent, (rows, each.src), each.air_s)
         np.add.at(received, (rows, each.dst), each.air_s)
-        np.add.at(tx, (rows, each.src), each.src_w * each.air_s)
-        np.add.at(tx, (rows, each.dst), each.dst_w * replies * each.air_s)
+        src_w, dst_w = (
+            fleet.tx_static_w[rows, ends] + fleet.tx_per_w[rows, ends] * radiated_w
+            for ends, radiated_w in ((each.src, each.src_w), (each.dst, each.dst_w))
+        )
+        np.add.at(tx, (rows, each.src), src_w * each.air_s)
+        np.add.at(tx, (rows, each.dst), dst_w * replies * each.air_s)
     on_air = fleet.on_air(sent.sum(-1))[:, None] * (1 + replies)
     apart = received + replies * sent
     heard = np.where(fleet.overhears, on_air - sent - replies * received, apart)
     others = np.where(fleet.overhears, on_air - (1 + replies) * (sent + received), 0.0)
-    tx[:, 0] += up_w * (up_s + fleet.links.downlink.replies * down_s)
+    sending_w = fleet.tx_static_w[:, 0] + fleet.tx_per_w[:, 0] * up_w
+    tx[:, 0] += sending_w * (up_s + fleet.links.downlink.replies * down_s)
     heard[:, 0] += down_s + fleet.links.uplink.replies * up_s
-    compute = fleet.active_power_w * computing_s
-    idle = fleet.rx_power_w * others
-    # The control unit has the same tasks under every plan; only what it radiates differs.
-    idle[:, 0] = compute[:, 0] + fleet.rx_power_w[:, 0] * heard[:, 0]
-    return Energy(compute, fleet.tx_ratio * tx, fleet.rx_power_w * heard, idle)
+    compute = fleet.computing_w * computing_s
+    least = fleet.rx_power_w * others
+    # The control unit has the same tasks under every plan; only what it takes to send differs.
+    least[:, 0] = compute[:, 0] + fleet.rx_power_w[:, 0] * heard[:, 0]
+    return Energy(compute, fleet.tx_ratio * tx, fleet.rx_power_w * heard, least)
 
 
 def overhearing_price(fleet: Fleet, joule: Array) -> Array:
@@ -94,16 +107,17 @@ def overhearing_price(fleet: Fleet, joule: Array) -> Array:
 
 
 def airtime_price(fleet: Fleet, joule: Array, overheard: Array, power_w: Array) -> Array:
-    """The cost of a second on the air of each link, without what its sender radiates, (R, n, n).
+    """The cost of a second on the air of each link, without what its sender takes, (R, n, n).
 
     `joule` (R, n) is the cost of a joule at each node, `overheard` (R,) is `overhearing_price`,
-    `power_w` (R, n, n) is each node's power to each other one.
+    `power_w` (R, n, n) is what each node radiates to each other one.
     """
     receiving, replies = joule * fleet.rx_power_w, fleet.links.sidelink.replies
     # Nodes that overhear receive all but what they send themselves: less of it at both ends.
     src = np.where(fleet.overhears, -receiving, replies * receiving)
     dst = np.where(fleet.overhears, -replies * receiving, receiving)
-    sent_back = replies * (joule * fleet.tx_ratio)[:, None, :] * power_w.swapaxes(1, 2)
+    drawn_w = fleet.sending_w(power_w)
+    sent_back = replies * (joule * fleet.tx_ratio)[:, None, :] * drawn_w.swapaxes(1, 2)
     total: Array = (
         (1 + replies) * overheard[:, None, None] + src[:, :, None] + dst[:, None, :] + sent_back
     )

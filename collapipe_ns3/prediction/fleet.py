@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from collapipe_ns3.costs.power import NodePower
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
@@ -45,9 +46,13 @@ class EdgeServer:
     flops_per_s: float
     overhead_s: float
     max_power_w: float
-    active_power_w: float
+    power: NodePower
     rx_power_w: float
     tx_ratio: float
+
+    def sending_w(self, radiated_w: float) -> float:
+        """What it takes above idle while it radiates so many watts."""
+        return self.power.tx_static_w + self.power.tx_per_w * radiated_w
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Fleet:
     marks nodes that receive whatever is sent on their cluster's medium. `tx_ratio` and
     `rx_power_w`, and those of the base station, are as found in earlier rounds
     (`Knowledge.spending`).
+
+    `idle_w` is what nodes take whenever they are up; `computing_w`, `rx_power_w`, and what sending
+    takes, `tx_static_w` and `tx_per_w` for each radiated watt, are on top of that
+    (`collapipe_ns3.costs.power`).
     """
 
     size: Ints
@@ -68,8 +77,11 @@ class Fleet:
     flops_per_s: Array
     overhead_s: Array
     memory_bytes: Array
-    active_power_w: Array
+    idle_w: Array
+    computing_w: Array
     rx_power_w: Array
+    tx_static_w: Array
+    tx_per_w: Array
     tx_ratio: Array
     overhears: Mask
     max_power_w: Array
@@ -101,6 +113,11 @@ class Fleet:
         """Nodes of the largest cluster: its control unit and devices."""
         return int(self.flops_per_s.shape[1])
 
+    def sending_w(self, radiated_w: Array) -> Array:
+        """What each node's links (P, n, n) take above idle while they radiate so many watts."""
+        drawn: Array = self.tx_static_w[:, :, None] + self.tx_per_w[:, :, None] * radiated_w
+        return drawn
+
     def on_air(self, seconds: Array) -> Array:
         """Sums (P,) over all clusters on each one's medium."""
         same = self.medium[:, None] == self.medium[None, :]
@@ -116,6 +133,7 @@ class Fleet:
         places = node_places(observation.devices)
         nodes = _NodeTable(places, (len(names), max(map(len, names))))
         profiles, server = observation.profiles, observation.profiles[SERVER]
+        powers = {node: each.power for node, each in profiles.items()}
         spending = {node: knowledge.spending.get(node, (1.0, 1.0)) for node in profiles}
         tx_ratio = {node: sent for node, (sent, _) in spending.items()}
         rx_ratio = {node: received for node, (_, received) in spending.items()}
@@ -131,10 +149,11 @@ class Fleet:
             flops_per_s=nodes.column(speed, 1.0),
             overhead_s=nodes.column({n: p.overhead_s for n, p in profiles.items()}, 0.0),
             memory_bytes=nodes.column({n: float(p.memory_bytes) for n, p in profiles.items()}, 0.0),
-            active_power_w=nodes.column({n: p.active_power_w for n, p in profiles.items()}, 0.0),
-            rx_power_w=nodes.column(
-                {n: p.rx_power_w * rx_ratio[n] for n, p in profiles.items()}, 0.0
-            ),
+            idle_w=nodes.column({n: p.idle_w for n, p in powers.items()}, 0.0),
+            computing_w=nodes.column({n: p.computing_w for n, p in powers.items()}, 0.0),
+            rx_power_w=nodes.column({n: p.rx_w * rx_ratio[n] for n, p in powers.items()}, 0.0),
+            tx_static_w=nodes.column({n: p.tx_static_w for n, p in powers.items()}, 0.0),
+            tx_per_w=nodes.column({n: p.tx_per_w for n, p in powers.items()}, 1.0),
             tx_ratio=nodes.column(tx_ratio, 1.0),
             overhears=reader.overhears(names, nodes.shape),
             max_power_w=power,
@@ -150,8 +169,8 @@ class Fleet:
                 flops_per_s=speed[SERVER],
                 overhead_s=server.overhead_s,
                 max_power_w=server.max_tx_power_w,
-                active_power_w=server.active_power_w,
-                rx_power_w=server.rx_power_w * rx_ratio[SERVER],
+                power=powers[SERVER],
+                rx_power_w=powers[SERVER].rx_w * rx_ratio[SERVER],
                 tx_ratio=tx_ratio[SERVER],
             ),
         )
@@ -165,8 +184,11 @@ class Fleet:
             flops_per_s=self.flops_per_s[rows],
             overhead_s=self.overhead_s[rows],
             memory_bytes=self.memory_bytes[rows],
-            active_power_w=self.active_power_w[rows],
+            idle_w=self.idle_w[rows],
+            computing_w=self.computing_w[rows],
             rx_power_w=self.rx_power_w[rows],
+            tx_static_w=self.tx_static_w[rows],
+            tx_per_w=self.tx_per_w[rows],
             tx_ratio=self.tx_ratio[rows],
             overhears=self.overhears[rows],
             max_power_w=self.max_power_w[rows],
@@ -184,8 +206,11 @@ class Fleet:
             flops_per_s=self.flops_per_s[rows, nodes],
             overhead_s=self.overhead_s[rows, nodes],
             memory_bytes=self.memory_bytes[rows, nodes],
-            active_power_w=self.active_power_w[rows, nodes],
+            idle_w=self.idle_w[rows, nodes],
+            computing_w=self.computing_w[rows, nodes],
             rx_power_w=self.rx_power_w[rows, nodes],
+            tx_static_w=self.tx_static_w[rows, nodes],
+            tx_per_w=self.tx_per_w[rows, nodes],
             tx_ratio=self.tx_ratio[rows, nodes],
             overhears=self.overhears[rows, nodes],
             max_power_w=self.max_power_w[rows, nodes],

@@ -8,7 +8,7 @@ its part of the band.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.nodes import SERVER
@@ -26,44 +26,54 @@ _Way = tuple[str, tuple[str, ...]]
 class NodeEnergy:
     """The energy of one node in a round, in joules.
 
-    `idle_j` is what it would take without any part in the round.
+    `idle_j` is its idle power × the round's time, and all else is above that. `least_j` is what it
+    would take above idle without any part in the round.
     """
 
     compute_j: float
     tx_j: float
     rx_j: float
-    idle_j: float
+    least_j: float
+    idle_j: float = 0.0
 
     @property
     def total_j(self) -> float:
-        """All that it takes: computing, sending and receiving."""
-        return self.compute_j + self.tx_j + self.rx_j
+        """All that it takes: at idle, computing, sending and receiving."""
+        return self.compute_j + self.tx_j + self.rx_j + self.idle_j
 
     def with_sounding(self, sounding_j: tuple[float, float]) -> NodeEnergy:
-        """With the energy of soundings, sent and received, before the plan was made."""
+        """With the energy of soundings above idle, sent and received, before the plan was made."""
         tx_j, rx_j = sounding_j
-        idle_j = self.idle_j + tx_j + rx_j
-        return NodeEnergy(self.compute_j, self.tx_j + tx_j, self.rx_j + rx_j, idle_j)
+        return replace(
+            self,
+            tx_j=self.tx_j + tx_j,
+            rx_j=self.rx_j + rx_j,
+            least_j=self.least_j + tx_j + rx_j,
+        )
+
+    def idling(self, idle_w: float, lasting_s: float) -> NodeEnergy:
+        """With the energy at idle of a round of so many seconds."""
+        return replace(self, idle_j=idle_w * lasting_s)
 
 
 def energy_of_timeline(
     timeline: Timeline, places: Places, fleet: Fleet, radio: RadioSetting
 ) -> dict[str, NodeEnergy]:
-    """The energy of each node by name, the base station last."""
+    """The energy above idle of each node by name, the base station last."""
     sums = _EnergySums(places, fleet, radio)
     sums.add(timeline)
     return sums.by_node()
 
 
 def energy_of_costs(costs: RoundCosts, places: Places) -> dict[str, NodeEnergy]:
-    """The energy of each node by name, by the closed forms, which leave the base station out."""
+    """The energy above idle by node; the closed forms leave the base station out."""
     spent = costs.spent
     return {
         node: NodeEnergy(
             compute_j=float(spent.compute[at]),
             tx_j=float(spent.tx[at]),
             rx_j=float(spent.rx[at]),
-            idle_j=float(spent.idle[at]),
+            least_j=float(spent.least[at]),
         )
         for node, at in places.items()
     }
@@ -126,15 +136,18 @@ class _EnergySums:
         links, at = self._links((src, receivers[0]))
         # A multicast has the highest power of the links to its receivers.
         watts = max(self._power_w((src, dst)) for dst in receivers)
+        server = self.fleet.server
         if src == SERVER:
-            self.tx_j[src] += (self.fleet.server.max_power_w if slotted else watts) * band_s
+            radiated_w = server.max_power_w if slotted else watts
+            self.tx_j[src] += server.sending_w(radiated_w) * band_s
         else:
-            self.tx_j[src] += watts * air_s
+            self.tx_j[src] += self._sending_w(src, watts) * air_s
         for dst in receivers:
             if dst == SERVER:
-                self.tx_j[dst] += self.fleet.server.max_power_w * links.replies * band_s
+                self.tx_j[dst] += server.sending_w(server.max_power_w) * links.replies * band_s
             else:
-                self.tx_j[dst] += self._power_w((dst, src)) * links.replies * air_s
+                drawn_w = self._sending_w(dst, self._power_w((dst, src)))
+                self.tx_j[dst] += drawn_w * links.replies * air_s
         replies = len(receivers) * links.replies
         if SERVER not in (src, *receivers) and self.fleet.overhears[self.places[receivers[0]]]:
             self.on_air_s[int(self.fleet.medium[at[0]])] += (1 + replies) * air_s
@@ -156,14 +169,14 @@ class _EnergySums:
         for node, at in self.places.items():
             on_air_s = self.on_air_s[int(fleet.medium[at[0]])] if fleet.overhears[at] else 0.0
             rx_w = float(fleet.rx_power_w[at])
-            compute_j = float(fleet.active_power_w[at]) * self.busy_s[node]
+            compute_j = float(fleet.computing_w[at]) * self.busy_s[node]
             rx_j = rx_w * (self.rx_s[node] + on_air_s - self.sent_s[node])
-            # The control unit has the same tasks under every plan; only what it radiates differs.
-            idle_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.part_s[node])
+            # The control unit has the same tasks under every plan; only its sending differs.
+            least_j = compute_j + rx_j if at[1] == 0 else rx_w * (on_air_s - self.part_s[node])
             found[node] = NodeEnergy(
-                compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, idle_j
+                compute_j, float(fleet.tx_ratio[at]) * self.tx_j[node], rx_j, least_j
             )
-        compute_j = fleet.server.active_power_w * self.busy_s[SERVER]
+        compute_j = fleet.server.power.computing_w * self.busy_s[SERVER]
         rx_j = fleet.server.rx_power_w * self.rx_s[SERVER]
         tx_j = fleet.server.tx_ratio * self.tx_j[SERVER]
         found[SERVER] = NodeEnergy(compute_j, tx_j, rx_j, compute_j + rx_j)
@@ -177,6 +190,11 @@ class _EnergySums:
     def _duty(self, pair: Pair) -> float:
         links, at = self._links(pair)
         return float(links.duty[at])
+
+    def _sending_w(self, node: str, radiated_w: float) -> float:
+        """What a control unit or a device takes above idle while it radiates so many watts."""
+        at = self.places[node]
+        return float(self.fleet.tx_static_w[at] + self.fleet.tx_per_w[at] * radiated_w)
 
     def _power_w(self, pair: Pair) -> float:
         """What the sender of a link radiates, in watts."""

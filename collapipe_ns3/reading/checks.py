@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from collapipe_ns3 import keywords, schemes
-from collapipe_ns3.config.study import Model, StudyConfig, Task
+from collapipe_ns3.config.study import Model, Node, StudyConfig, Task
 from collapipe_ns3.costs.optimizers import BadOptimizer, optimizer_kind
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.models import MODELS
@@ -57,7 +57,11 @@ def problems(config: StudyConfig) -> list[Problem]:
         *_own_scenario_problems(config),
         *_format_problems(config),
         *fault_problems(config),
-        *(_scenario_problems(config) or _multicast_problems(config)),
+        *(
+            list(_energy_problems(config))
+            or _scenario_problems(config)
+            or _multicast_problems(config)
+        ),
     ]
 
 
@@ -82,6 +86,35 @@ def _idle_model_keys(model: Model) -> Iterator[Problem]:
         if key not in used and getattr(model, key) != field.default:
             users = ", ".join(name for name, entry in MODELS.items() if key in entry.keys)
             yield Problem(f"model.{key}", f"{model.name} has no such key; it is one of {users}")
+
+
+def named_nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:
+    """Every node with its place in the study."""
+    yield "server", config.server
+    for n, cluster in enumerate(config.clusters):
+        yield f"clusters[{n}].cu", cluster.cu
+        for k, node in enumerate(cluster.devices):
+            yield f"clusters[{n}].devices[{k}]", node
+
+
+def _energy_problems(config: StudyConfig) -> Iterator[Problem]:
+    """Nodes that would take less while they compute, send or receive than at rest."""
+    energy = config.energy.energy_model()
+    if energy.model != "socket":
+        return
+    for path, node in named_nodes(config):
+        profile = node.device_profile()
+        rest_w = profile.radio.resting_w(energy.radio_rest)
+        resting = f"{rest_w:g} W of its radio at rest ({energy.radio_rest})"
+        if profile.active_power_w < profile.idle_power_w:
+            what = f"expected at most {profile.active_power_w:g} W, its active_power_w"
+            yield Problem(f"{path}.idle_power_w", f"{what}, not {profile.idle_power_w:g} W")
+        for key, watts in (
+            ("rx_power_w", profile.radio.rx_w),
+            ("tx_static_power_w", profile.radio.tx_static_w),
+        ):
+            if watts < rest_w:
+                yield Problem(f"{path}.{key}", f"expected at least the {resting}, not {watts:g} W")
 
 
 def task_problems(data: object) -> Iterator[Problem]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from collapipe_ns3.config.study import Node, StudyConfig
+from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.devices import profile
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.quantity import to_dbm
-from collapipe_ns3.reading.checks import renamed
+from collapipe_ns3.reading.checks import named_nodes, renamed
 from collapipe_ns3.topology import layout
 from ns3_scenarios.traces import TraceKind, left_out
 from ns3_scenarios.validity import validity_warnings
@@ -55,7 +55,7 @@ def trace_warnings(config: StudyConfig, kinds: Collection[TraceKind]) -> list[Pr
 
 def _node_powers(config: StudyConfig) -> Iterator[Problem]:
     """Warnings for nodes with far more power than devices of their profile have."""
-    for path, node in _nodes(config):
+    for path, node in named_nodes(config):
         usual_dbm = to_dbm(profile(node.profile).max_tx_power_w)
         if node.tx_power_dbm is not None and node.tx_power_dbm > usual_dbm + _FAR_ABOVE_DB:
             yield Problem(
@@ -107,7 +107,7 @@ def _extrapolations(config: StudyConfig) -> Iterator[Problem]:
 def _unknown_speeds(config: StudyConfig) -> Iterator[Problem]:
     """A warning if there are nodes of which only the speed in float32 is known."""
     if config.training.precision == "bfloat16":
-        profiles = [node.device_profile() for _, node in _nodes(config)]
+        profiles = [node.device_profile() for _, node in named_nodes(config)]
         unknown = dict.fromkeys(each.name for each in profiles if each.flops_per_s_bf16 is None)
         if unknown:
             yield Problem(
@@ -115,12 +115,3 @@ def _unknown_speeds(config: StudyConfig) -> Iterator[Problem]:
                 f"{', '.join(unknown)}: no flops_per_s_bf16 is given, so bfloat16 takes as long as "
                 "float32",
             )
-
-
-def _nodes(config: StudyConfig) -> Iterator[tuple[str, Node]]:
-    """Every node with its place in the study."""
-    yield "server", config.server
-    for n, cluster in enumerate(config.clusters):
-        yield f"clusters[{n}].cu", cluster.cu
-        for k, node in enumerate(cluster.devices):
-            yield f"clusters[{n}].devices[{k}]", node

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bridge import loop as simulated
 from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.power import radio_joules
 from collapipe_ns3.exchange import chunk_problems, whole
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
@@ -39,8 +41,16 @@ from ns3_scenarios.scenario import ScenarioSpec
 #: A directed link: its source and destination.
 Pair = tuple[str, str]
 
-#: The energy (J) that each node's radios have spent on sending and on receiving.
-RadioJoules = Mapping[str, tuple[float, float]]
+
+@dataclass(frozen=True, slots=True)
+class Soundings:
+    """What the soundings at the beginning of a round took: time, and energy of nodes' radios.
+
+    `radio_j` are joules above idle, for sending and for receiving.
+    """
+
+    radio_j: Mapping[str, tuple[float, float]]
+    lasting_s: float
 
 
 class Planning:
@@ -84,13 +94,14 @@ class Planning:
         self.references = References()
 
     def observation(
-        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+        self, links: LinkBook | None = None, soundings: Soundings | None = None
     ) -> Observation:
         """The observation that the scheme is shown before the next round.
 
-        `links` are the known links, by default those of the last round, and `sounding_j` is the
-        energy that sounding has taken in this round.
+        `links` are the known links, by default those of the last round, and `soundings` is what
+        sounding has taken in this round.
         """
+        soundings = soundings or Soundings({}, 0.0)
         usual = _lengths(self.task, len(self.config.clusters))
         return Observation(
             devices=layout.device_names(self.config),
@@ -106,19 +117,18 @@ class Planning:
             target_length=usual.targets,
             media=self.media,
             wire=self.config.training.wire,
-            sounding_j=sounding_j or {},
+            sounding_j=soundings.radio_j,
+            sounding_s=soundings.lasting_s,
             exchange=self.exchange,
             references=self.references,
         )
 
-    def plan(
-        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
-    ) -> RoundPlan:
+    def plan(self, links: LinkBook | None = None, soundings: Soundings | None = None) -> RoundPlan:
         """The scheme's plan for the next round, with the exchange that the study gives, if any.
 
         Raises `PlanError` where it can't be executed.
         """
-        observation = self.observation(links, sounding_j)
+        observation = self.observation(links, soundings)
         plan = self.scheme.plan(self.next_round, observation).arranged_by(observation.exchange)
         validate_for(observation, plan)
         if found := list(memory_problems(plan, observation)):
@@ -145,7 +155,7 @@ class Planning:
 
         async def measured() -> tuple[RoundPlan, LinkBook]:
             links = await self._sounded(net, pairs)
-            plan = self.plan(links, spent_j(net))
+            plan = self.plan(links, self._spent(net))
             _apply(net, plan)
             return plan, links
 
@@ -189,6 +199,10 @@ class Planning:
         ]
         return self.links.sounded(measured_links(net), lost)
 
+    def _spent(self, net: Network) -> Soundings:
+        """What the soundings of a network have taken that was built for the present round."""
+        return Soundings(radio_joules(net.usage(), self.profiles), net.now_ns() / 1e9)
+
     def _scenario(self) -> ScenarioSpec:
         """The ns-3 scenario of the next round."""
         return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
@@ -210,11 +224,6 @@ def validate_for(observation: Observation, plan: RoundPlan) -> None:
     found += chunk_problems(plan.exchange, whole(observation.model.units_bytes))
     if found:
         raise PlanError(plan.scheme, plan.round, found)
-
-
-def spent_j(net: Network) -> RadioJoules:
-    """The energy that the nodes' radios have spent since the episode began."""
-    return {node: (use.tx_energy_j, use.rx_energy_j) for node, use in net.usage().items()}
 
 
 def check_network(net: Network, plan: RoundPlan) -> None:

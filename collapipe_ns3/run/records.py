@@ -177,6 +177,7 @@ class RoundRecord:
                 "tx_energy_j": use.tx_energy_j,
                 "rx_energy_j": use.rx_energy_j,
                 "radio_energy_j": use.radio_energy_j,
+                "idle_energy_j": use.idle_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": absent.get(use.device, ""),
             }

@@ -87,7 +87,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_kept(run, earlier, read_round(there, "pipelines", before))
     plan, sounded = plans[number]
     with TorchThread() as thread:
-        episode = run.execute(lambda links, sounding_j: plan, sounded, thread)
+        episode = run.execute(lambda links, soundings: plan, sounded, thread)
     outcome = episode.outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed, nodes=episode.nodes)
     warnings = trace_warnings(config, traces.kinds if traces else ())

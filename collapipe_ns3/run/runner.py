@@ -33,7 +33,7 @@ from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import new_model
-from collapipe_ns3.run.planning import Pair, Planning, RadioJoules, check_network, spent_j
+from collapipe_ns3.run.planning import Pair, Planning, Soundings, check_network
 from collapipe_ns3.run.records import NodeRecords, RoundRecord
 from collapipe_ns3.topology import networks
 from collapipe_ns3.topology.node_facts import node_facts
@@ -149,15 +149,15 @@ class Run(Planning):
 
     def execute(
         self,
-        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
+        plan_from: Callable[[LinkBook, Soundings], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Episode:
         """Executes the next round in a simulation of its own.
 
-        The links `sounded` are measured, `plan_from` makes a plan from the link book and the energy
-        that sounding took, and the plan is executed. Planning takes no simulated time. The training
+        The links `sounded` are measured, `plan_from` makes a plan from the link book and what
+        sounding took, and the plan is executed. Planning takes no simulated time. The training
         state then holds the new model.
         """
         with self._simulating():
@@ -165,7 +165,7 @@ class Run(Planning):
 
     def _executed(
         self,
-        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
+        plan_from: Callable[[LinkBook, Soundings], RoundPlan],
         sounded: Sequence[Pair],
         thread: TorchThread,
         on_progress: Callable[[Progress], None],
@@ -191,14 +191,14 @@ class Run(Planning):
     async def _episode(
         self,
         site: Site,
-        plan_from: Callable[[LinkBook, RadioJoules], RoundPlan],
+        plan_from: Callable[[LinkBook, Soundings], RoundPlan],
         sounded: Sequence[Pair],
         on_progress: Callable[[Progress], None],
     ) -> Episode:
         start, placed = RoundStart.now(site), positions(site.network)
         links = await self._sounded(site.network, sounded)
         began = time.perf_counter()
-        plan = plan_from(links, spent_j(site.network))
+        plan = plan_from(links, self._spent(site.network))
         planning_wall_s = time.perf_counter() - began
         check_network(site.network, plan)
         settings = self.config.training

@@ -10,6 +10,7 @@ import numpy as np
 from collapipe_ns3.config.study import MAST_M, Cluster, Node, StudyConfig
 from collapipe_ns3.config.surroundings import HEAD_HEIGHT_M, Motion, point
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.power import EnergyModel
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.random_streams import number, stream
 from ns3_scenarios.mobility import Point, Trajectory
@@ -27,14 +28,20 @@ def device_names(config: StudyConfig) -> tuple[tuple[str, ...], ...]:
 
 
 def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
-    """Every node's profile by name, with its speed in training; the base station first."""
-    found = {SERVER: config.server.device_profile()}
+    """Every node's profile by name, with its speed in training; the base station first.
+
+    A control unit has a radio for its devices and one for the base station. The server's profile
+    is that of all base stations together.
+    """
+    found = {SERVER: replace(config.server.device_profile(), radios=1 + len(config.stations))}
     for n, cluster in enumerate(config.clusters):
-        found[control_unit(n)] = cluster.cu.device_profile()
+        found[control_unit(n)] = replace(cluster.cu.device_profile(), radios=2)
         for k, node in enumerate(cluster.devices):
             found[device(n, k)] = node.device_profile()
-    precision = config.training.precision
-    return {name: each.computing_in(precision) for name, each in found.items()}
+    precision, energy = config.training.precision, config.energy.energy_model()
+    return {
+        name: replace(each, energy=energy).computing_in(precision) for name, each in found.items()
+    }
 
 
 def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:
@@ -45,7 +52,7 @@ def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> S
     draws that stay the same in all rounds, is drawn from the seed alone.
     """
     mast = point(config.server.position or (0.0, 0.0, MAST_M))
-    bs = _node(SERVER, config.server, mast)
+    bs = _node(SERVER, config.server, mast, config.energy.energy_model())
     return ScenarioSpec(
         bs=bs,
         clusters=tuple(
@@ -70,18 +77,21 @@ def _cluster(config: StudyConfig, seed: int, n: int, cluster: Cluster, mast: Poi
     random = stream(seed, "places", n)
     drawn = _drawn(random, mast, config.placement.cell_radius_m)
     around = point(cluster.cu.position or cluster.position or drawn)
-    cu = _node(control_unit(n), cluster.cu, around, cluster.motion)
+    energy = config.energy.energy_model()
+    cu = _node(control_unit(n), cluster.cu, around, energy, cluster.motion)
     devices = []
     for k, node in enumerate(cluster.devices):
         # Drawn even if a position is given, so that one given position doesn't move other nodes.
         drawn = _drawn(random, cu.position, config.placement.cluster_radius_m)
-        devices.append(_node(device(n, k), node, point(node.position or drawn)))
+        devices.append(_node(device(n, k), node, point(node.position or drawn), energy))
     return ClusterSpec(cu, tuple(devices), cluster.channel, cluster.station, cluster.together)
 
 
-def _node(name: str, node: Node, place: Point, motion: Motion | None = None) -> NodeSpec:
-    profile = node.device_profile()
-    standing = NodeSpec(name, place, profile.max_tx_power_w, profile.rx_power_w)
+def _node(
+    name: str, node: Node, place: Point, energy: EnergyModel, motion: Motion | None = None
+) -> NodeSpec:
+    profile = replace(node.device_profile(), energy=energy)
+    standing = NodeSpec(name, place, profile.max_tx_power_w, profile.power.rx_w)
     return _moved(standing, place, node.motion or motion)
 
 

@@ -13,7 +13,7 @@ from collapipe_ns3.observed import Observation
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.reading import study_file
 from collapipe_ns3.run.link_book import LinkBook
-from collapipe_ns3.run.planning import RadioJoules
+from collapipe_ns3.run.planning import Soundings
 from collapipe_ns3.run.runner import Run
 from collapipe_ns3.schemes.collapipe import CollaPipe
 from collapipe_ns3.schemes.guard import GuardedScheme
@@ -67,9 +67,9 @@ class ChangingRun(Run):
         return self.changed(spec) if late and self.changed else spec
 
     def observation(
-        self, links: LinkBook | None = None, sounding_j: RadioJoules | None = None
+        self, links: LinkBook | None = None, soundings: Soundings | None = None
     ) -> Observation:
-        return replace(super().observation(links, sounding_j), profiles=self.said)
+        return replace(super().observation(links, soundings), profiles=self.said)
 
 
 def _slower(profile: DeviceProfile, factor: float) -> DeviceProfile:

@@ -23,7 +23,8 @@ from collapipe_ns3.prediction.segments import Segments
 class EnergyPrices:
     """What a second per byte on each link costs by the energy that is used, (P, L).
 
-    `total` is at the present powers; `per_watt` is the part of each watt that the sender radiates.
+    `total` is at the present powers. `per_watt` is what each watt adds that the sender radiates;
+    the static part of sending is in the total only.
     """
 
     total: Array
@@ -129,11 +130,14 @@ class UsedLinks:
         uplink, downlink = fleet.links.uplink, fleet.links.downlink
         air = self._bytes() * self.of_sidelinks(fleet.links.sidelink.duty)
         sent = energy * fleet.tx_ratio
-        watt = air * self.of_senders(sent)
+        static, watt = (
+            air * self.of_senders(sent * w) for w in (fleet.tx_static_w, fleet.tx_per_w)
+        )
         others = airtime_price(
             fleet, energy, overhearing_price(fleet, energy), radio.sidelink.power_w
         )
         total = watt * self.of_sidelinks(radio.sidelink.power_w) + air * self.of_sidelinks(others)
+        total = total + static
         sequences = work.local_steps * work.batch_size
         stream = sequences * (work.activation_bytes + work.labels_bytes)
         bulk = work.upload_bytes * uplink.bulk * uplink.crowded_airtime
@@ -141,9 +145,9 @@ class UsedLinks:
         bulk = work.upload_bytes * downlink.bulk * downlink.crowded_airtime
         down = (sequences * work.edge_gradient_bytes + bulk) * downlink.duty
         received = energy[:, 0] * fleet.rx_power_w[:, 0]
-        watt[:, UPLINK], watt[:, DOWNLINK] = up * sent[:, 0], 0.0
-        power_w = radio.uplink.power_w
-        total[:, UPLINK] = watt[:, UPLINK] * power_w + up * uplink.replies * received
+        watt[:, UPLINK], watt[:, DOWNLINK] = up * sent[:, 0] * fleet.tx_per_w[:, 0], 0.0
+        power_w = fleet.tx_static_w[:, 0] + fleet.tx_per_w[:, 0] * radio.uplink.power_w
+        total[:, UPLINK] = up * sent[:, 0] * power_w + up * uplink.replies * received
         total[:, DOWNLINK] = down * (received + downlink.replies * sent[:, 0] * power_w)
         return EnergyPrices(total, watt)
 

@@ -175,7 +175,7 @@ class _Rows:
         """What a second on each sidelink costs, by sender and receiver, (R, n, n)."""
         power_w = self.problem.radio.sidelink.power_w[self.cases.cluster]
         prices = self.prices
-        sent = (prices.energy * self.fleet.tx_ratio)[:, :, None] * power_w
+        sent = (prices.energy * self.fleet.tx_ratio)[:, :, None] * self.fleet.sending_w(power_w)
         received = airtime_price(self.fleet, prices.energy, prices.listening, power_w)
         price: Array = self.sidelink.duty * (sent + received)
         return price
@@ -228,7 +228,7 @@ def _passes(rows: _Rows) -> _Passes:
 def _computing_cost(rows: _Rows, passes: _Passes) -> Array:
     """What computing costs each device by time and energy, (R, K, N+1)."""
     both = passes.both_s
-    watt_price = (rows.prices.energy * rows.fleet.active_power_w)[:, 1:, None]
+    watt_price = (rows.prices.energy * rows.fleet.computing_w)[:, 1:, None]
     per_round = rows.micro_batches[:, None, None] * both + passes.optimizer_s
     cost: Array = rows.step_price[:, None, None] * both
     return cost + watt_price * rows.work.local_steps * per_round
@@ -339,7 +339,7 @@ def _constant(rows: _Rows, fill_s: Array) -> Array:
     prices, links = rows.prices, rows.fleet.links
     computations = rows.work.control_stages * (2 * rows.micro_batches + 1)
     control_s = rows.fleet.overhead_s[:, 0] * computations
-    watt_price = (prices.energy * rows.fleet.active_power_w)[:, 0]
+    watt_price = (prices.energy * rows.fleet.computing_w)[:, 0]
     constant: Array = (
         rows.step_price * fill_s
         + watt_price * rows.work.local_steps * control_s

@@ -66,7 +66,7 @@ def test_it_is_reported_once_on_stderr_and_with_json(tmp_path: Path, command: st
         lines = (tmp_path / "run" / "plans.jsonl").read_text().splitlines()
         first: dict[str, Any] = json.loads(lines[0])["explanation"]
         assert first["warnings"] == [{key: warning[key] for key in ("path", "message")}]
-        idle = first["prediction"]["idle_energy_j"]
+        idle = first["prediction"]["least_energy_j"]
         assert min(idle["c0.d0"], idle["c0.d1"]) > 0.003
     ample = ["--set", "scheme.settings.energy_budget_j=100"]
     if command == "validate":

@@ -49,7 +49,7 @@ def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> No
         decision.timeline, problem.places, problem.fleet, decision.state.radio
     )
     for node, at in problem.places.items():
-        for part in ("compute", "tx", "rx", "idle"):
+        for part in ("compute", "tx", "rx", "least"):
             joules = getattr(found[node], f"{part}_j")
             assert joules == pytest.approx(getattr(closed, part)[at], rel=1e-4, abs=1e-9), node
     assert decision.prediction.joules == found
@@ -64,7 +64,7 @@ def test_on_an_overheard_medium_idle_nodes_receive_what_all_others_send() -> Non
     assert idle
     for name in idle:
         assert joules[name].compute_j == joules[name].tx_j == 0
-        assert joules[name].rx_j == joules[name].idle_j > 0
+        assert joules[name].rx_j == joules[name].least_j > 0
     # Each node of the channel sends or receives all the time, so all for the same total time.
     fleet, sent_w = Fleet.of(observation, Knowledge()), decision.state.radio.sidelink.power_w
     seconds = {
@@ -140,6 +140,6 @@ def test_the_prediction_includes_the_energy_of_soundings() -> None:
     joules = decide(0, "collapipe", sounded, Memory(), Settings()).prediction.joules
     assert joules["c0.d2"].tx_j == pytest.approx(plain["c0.d2"].tx_j + 0.25)
     assert joules["c0.d2"].rx_j == pytest.approx(plain["c0.d2"].rx_j + 0.5)
-    assert joules["c0.d2"].idle_j == pytest.approx(plain["c0.d2"].idle_j + 0.75)
+    assert joules["c0.d2"].least_j == pytest.approx(plain["c0.d2"].least_j + 0.75)
     assert joules[SERVER].total_j == pytest.approx(plain[SERVER].total_j + 7.0)
     assert joules["c0.d1"] == plain["c0.d1"]

@@ -150,10 +150,10 @@ def objective(
         star = max(t + d2d.latency[0, 0, k] for k, t in zip(order, out, strict=True))
         star += max(t + d2d.latency[0, k, 0] for k, t in zip(order, gather, strict=True))
     steps = work.local_steps
-    joules = q[0] * fleet.active_power_w[0, 0] * steps * (2 * m + 1) * control
+    joules = q[0] * fleet.computing_w[0, 0] * steps * (2 * m + 1) * control
     for k, n, f, b in zip(order, counts, forward, backward, strict=True):
         update = compute(k, n * work.step_flops(work.block.parameter_bytes))
-        joules += q[k] * fleet.active_power_w[0, k] * steps * (m * (f + b) + update)
+        joules += q[k] * fleet.computing_w[0, k] * steps * (m * (f + b) + update)
     for (a, b), t, h in zip(itertools.pairwise(line), there, home, strict=True):
         joules += steps * m * (air(a, b, t) + air(b, a, h))
     joules += sum(air(0, k, t) for k, t in zip(order, out, strict=True))
