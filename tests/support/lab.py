@@ -17,6 +17,7 @@ from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.power import RADIATED, EnergyModel, RadioPower
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.presence import Presence
@@ -116,9 +117,15 @@ def tokens(stream: torch.Generator, count: int, vocabulary: int) -> Tensor:
 
 
 def profiles(
-    nodes: Sequence[str], busy_ns: Mapping[str, int], flops_per_s: float = INSTANT_FLOPS
+    nodes: Sequence[str],
+    busy_ns: Mapping[str, int],
+    flops_per_s: float = INSTANT_FLOPS,
+    energy: EnergyModel = RADIATED,
 ) -> dict[str, DeviceProfile]:
-    """Nodes on which every computation takes `busy_ns` (by default 1000) and its FLOPs' time."""
+    """Nodes on which every computation takes `busy_ns` (by default 1000) and its FLOPs' time.
+
+    At the socket a radio takes 0.05 W more while it receives than while it listens.
+    """
     return {
         node: DeviceProfile(
             name=node,
@@ -129,6 +136,9 @@ def profiles(
             max_tx_power_w=0.1,
             rx_power_w=0.05,
             source="made up",
+            idle_power_w=2.0,
+            radio=RadioPower(0.0, 0.25, 0.3, 0.5, 0.2),
+            energy=energy,
         )
         for node in nodes
     }
@@ -175,6 +185,7 @@ def run_rounds(
     updates: UpdateRule | None = None,
     draw_batches: Callable[[int, int], Iterator[Batch]] = batches,
     faults: Faults = NO_FAULTS,
+    energy: EnergyModel = RADIATED,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows.
 
@@ -196,7 +207,8 @@ def run_rounds(
             training = dataclasses.replace(training, updates=updates)
         with TorchThread() as thread:
             presence = Presence(faults, now_ns)
-            site = Site(network, profiles(names, busy_ns or {}, flops_per_s), thread, presence)
+            known = profiles(names, busy_ns or {}, flops_per_s, energy)
+            site = Site(network, known, thread, presence)
             outcome = simulated.run(network, _without_leak(run_round(site, state, plan, training)))
         assert network.in_flight() == 0
         conserve(outcome)

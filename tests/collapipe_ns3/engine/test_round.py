@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bridge.fixed import Link
+from collapipe_ns3.costs.power import EnergyModel
 from collapipe_ns3.engine.site import ComputationFailed
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.learning.aggregation import (
@@ -189,6 +190,25 @@ def test_energy_is_power_times_time_on_the_processor_and_on_air() -> None:
         assert use.rx_energy_j == pytest.approx(0.05 * heard_s)
         assert use.radio_energy_j == use.tx_energy_j + use.rx_energy_j > 0
     assert outcome.total_energy_j == pytest.approx(sum(outcome.energy_j.values()))
+
+
+def test_energy_at_the_socket_is_the_power_of_each_state_times_its_time() -> None:
+    """The board: 5 W while it computes, else 2 W. The radio: 0.5 W and 0.1 W / 0.2 while it sends,
+    0.3 W while it receives, else 0.25 W."""
+    outcome = lab.run_one(lab.one_cluster((2, 2), 2), energy=EnergyModel("socket"))
+    lasting_s = outcome.duration_ns / 1e9
+    for use in outcome.devices:
+        busy_s = sum(d.end_ns - d.start_ns for d in outcome.computations if d.node == use.device)
+        busy_s /= 1e9
+        sent_s = sum(d.airtime_s for d in outcome.deliveries if d.src == use.device)
+        heard_s = sum(d.airtime_s for d in outcome.deliveries if d.dst == use.device)
+        board_j = 5.0 * busy_s + 2.0 * (lasting_s - busy_s)
+        radio_j = 1.0 * sent_s + 0.3 * heard_s + 0.25 * (lasting_s - sent_s - heard_s)
+        assert use.energy_j == pytest.approx(board_j + radio_j)
+        assert use.idle_energy_j == pytest.approx(2.25 * lasting_s)
+        parts = (use.compute_energy_j, use.tx_energy_j, use.rx_energy_j, use.idle_energy_j)
+        assert use.energy_j == pytest.approx(sum(parts), rel=1e-12)
+        assert min(parts) > 0
 
 
 def test_who_holds_nothing_and_relays_has_a_row_and_its_energy() -> None:
