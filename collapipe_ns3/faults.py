@@ -159,6 +159,18 @@ class Faults:
         """Whether a node is there."""
         return node not in self.up or self.up[node].at(now_ns) > 0
 
+    def up_ns(self, node: str, begin_ns: int, end_ns: int) -> int:
+        """For how long a node is there between two instants."""
+        if node not in self.up:
+            return end_ns - begin_ns
+        signal, total_ns, now_ns = self.up[node], 0, begin_ns
+        while now_ns < end_ns:
+            change_ns = signal.next_change_ns(now_ns)
+            until_ns = end_ns if change_ns is None else min(change_ns, end_ns)
+            total_ns += (until_ns - now_ns) * (signal.at(now_ns) > 0)
+            now_ns = until_ns
+        return total_ns
+
     def away(self, now_ns: int) -> frozenset[str]:
         """The nodes that are away."""
         return frozenset(node for node in self.up if not self.is_up(node, now_ns))

@@ -61,6 +61,7 @@ class DeviceProfile:
             rx_w=self.radio.rx_w - rest_w,
             tx_static_w=self.radio.tx_static_w - rest_w,
             tx_per_w=1 / self.radio.pa_efficiency,
+            radio_rest_w=rest_w,
         )
 
     def computing_in(self, precision: str) -> Self:

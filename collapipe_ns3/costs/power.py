@@ -65,7 +65,8 @@ class NodePower:
     """What a node takes, in watts: `idle_w` whenever it is up, and all others on top of that.
 
     `computing_w` is while it computes, `rx_w` while a radio receives. A radio that sends takes
-    `tx_static_w` and `tx_per_w` for each radiated watt.
+    `tx_static_w` and `tx_per_w` for each radiated watt. `radio_rest_w` is the part of `idle_w` that
+    one of its radios takes.
     """
 
     idle_w: float
@@ -73,6 +74,7 @@ class NodePower:
     rx_w: float
     tx_static_w: float
     tx_per_w: float
+    radio_rest_w: float = 0.0
 
     def sending_j(self, airtime_s: float, radiated_j: float) -> float:
         """The energy above idle for sending so long, with so much radiated energy."""

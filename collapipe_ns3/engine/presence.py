@@ -69,6 +69,13 @@ class Presence:
             if not node.startswith(SERVER) and _was_zero(signal, self.began_ns + since_ns, until_ns)
         )
 
+    def up_s(self, node: str, since_ns: int) -> float:
+        """For how many seconds a node has been there from this instant until now.
+
+        For a base station it is how long its radio has been on.
+        """
+        return self.faults.up_ns(node, self.began_ns + since_ns, self._now_ns()) / 1e9
+
     async def changes(self, nodes: Iterable[str]) -> bool:
         """Waits until any of the nodes may have left or returned; False if none ever does."""
         known = [self.faults.up[node] for node in nodes if node in self.faults.up]

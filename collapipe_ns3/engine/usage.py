@@ -11,7 +11,7 @@ from bridge.loop import simulated_loop
 from collapipe_ns3.costs.power import radio_joules
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import StageWorker
-from collapipe_ns3.nodes import Role, cluster_of
+from collapipe_ns3.nodes import Role, cluster_of, role
 from collapipe_ns3.outcome import DeviceUse
 
 
@@ -50,6 +50,20 @@ def _radio_j(site: Site) -> dict[str, tuple[float, float]]:
     return radio_joules(site.network.usage(), site.profiles)
 
 
+def _idle_j(site: Site, node: str, since_ns: int) -> float:
+    """What a node has taken at idle since an instant.
+
+    The server of base stations whose radios are off computes on.
+    """
+    power, presence = site.profiles[node].power, site.presence
+    if role(node) is not Role.BASE_STATION:
+        return power.idle_w * presence.up_s(node, since_ns)
+    lasting_s = (simulated_loop().now_ns() - since_ns) / 1e9
+    stations = [name for name in presence.faults.up if role(name) is Role.BASE_STATION]
+    off_s = math.fsum(lasting_s - presence.up_s(name, since_ns) for name in stations)
+    return power.idle_w * lasting_s - power.radio_rest_w * off_s
+
+
 def device_uses(
     site: Site,
     workers: Iterable[StageWorker],
@@ -60,9 +74,8 @@ def device_uses(
 
     `workers` are the stages of all pipelines, and `kept_bytes` what nodes keep of parameters
     besides them for the formats of the exchange. A node without a stage may have relayed transfers
-    or been sounded, which takes energy too, and every node idles all the time.
+    or been sounded, which takes energy too, and every node takes its idle power while it is there.
     """
-    lasting_s = (simulated_loop().now_ns() - start.start_ns) / 1e9
     held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
     for worker in workers:
         held[worker.node].append(worker)
@@ -80,7 +93,7 @@ def device_uses(
             compute_energy_j=site.profiles[node].power.computing_w * math.fsum(busy.get(node, [])),
             tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
             rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
-            idle_energy_j=site.profiles[node].power.idle_w * lasting_s,
+            idle_energy_j=_idle_j(site, node, start.start_ns),
         )
         for node, stages in held.items()
     ]

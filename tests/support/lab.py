@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,9 +262,10 @@ def respect(
 ) -> None:
     """Nothing is sent or computed by nodes that are away, nor sent over links that are out.
 
-    Nodes take energy for computing exactly as long as they compute.
+    Nodes take energy for computing exactly as long as they compute, and at idle while they are
+    there.
     """
-    faults, began_ns = presence.faults, presence.began_ns
+    faults, began_ns, lasting_ns = presence.faults, presence.began_ns, outcome.duration_ns
     for each in outcome.deliveries:
         for node in (each.src, each.dst):
             assert _is_one(faults.up.get(node), began_ns + each.start_ns, began_ns + each.end_ns)
@@ -276,8 +278,17 @@ def respect(
             assert _is_one(up, began_ns + done.start_ns, began_ns + done.end_ns)
         busy_ns[done.node] += done.end_ns - done.start_ns
     for use in outcome.devices:
-        joules = busy_ns[use.device] / 1e9 * profiles[use.device].active_power_w
+        power = profiles[use.device].power
+        joules = busy_ns[use.device] / 1e9 * power.computing_w
         assert math.isclose(use.compute_energy_j, joules, rel_tol=1e-9, abs_tol=1e-15)
+        up = faults.up.get(use.device, Steps(1.0))
+        if use.device.startswith("bs") or not isinstance(up, Steps):
+            continue
+        begin_ns, end_ns = began_ns + outcome.start_ns, began_ns + outcome.start_ns + lasting_ns
+        edges_ns = sorted({begin_ns, end_ns, *(t for t in up.times_ns if begin_ns < t < end_ns)})
+        up_ns = sum(b - a for a, b in itertools.pairwise(edges_ns) if up.at(a) > 0)
+        joules = power.idle_w * up_ns / 1e9
+        assert math.isclose(use.idle_energy_j, joules, rel_tol=1e-9, abs_tol=1e-15)
 
 
 def _is_one(signal: Signal | None, begin_ns: int, end_ns: int) -> bool:

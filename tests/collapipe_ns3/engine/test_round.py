@@ -18,6 +18,7 @@ from bridge.fixed import Link
 from collapipe_ns3.costs.power import EnergyModel
 from collapipe_ns3.engine.site import ComputationFailed
 from collapipe_ns3.engine.state import TrainingState
+from collapipe_ns3.faults import Faults
 from collapipe_ns3.learning.aggregation import (
     Aggregate,
     FederatedAveraging,
@@ -209,6 +210,22 @@ def test_energy_at_the_socket_is_the_power_of_each_state_times_its_time() -> Non
         parts = (use.compute_energy_j, use.tx_energy_j, use.rx_energy_j, use.idle_energy_j)
         assert use.energy_j == pytest.approx(sum(parts), rel=1e-12)
         assert min(parts) > 0
+
+
+def test_a_node_that_is_away_takes_nothing_and_a_station_without_radio_its_boards_power() -> None:
+    """One device has no part in the plan; radios take 0.25 W at rest, boards 2 W."""
+    plan = RoundPlan(
+        0, "test", lab.one_cluster((2, 2), 2).clusters, (LinkPlan("c0.cu", "c0.d2", 0.1),)
+    )
+    whole = lab.run_one(plan, energy=EnergyModel("socket"))
+    third_ns = whole.duration_ns // 3
+    faults = Faults({"c0.d2": lab.away((third_ns, 2 * third_ns)), "bs": lab.away((0, third_ns))})
+    outcome = lab.run_one(plan, energy=EnergyModel("socket"), faults=faults)
+    uses = {use.device: use for use in outcome.devices}
+    lasting_s, third_s = outcome.duration_ns / 1e9, third_ns / 1e9
+    assert uses["c0.d0"].idle_energy_j == pytest.approx(2.25 * lasting_s)
+    assert uses["c0.d2"].energy_j == pytest.approx(2.25 * (lasting_s - third_s))
+    assert uses["bs"].idle_energy_j == pytest.approx(2.25 * lasting_s - 0.25 * third_s)
 
 
 def test_who_holds_nothing_and_relays_has_a_row_and_its_energy() -> None:
