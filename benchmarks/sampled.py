@@ -97,9 +97,7 @@ class _Cluster:
         transfers = []
         for stage in self.pipeline.stages:
             ends = (self.control, stage.device) if outwards else (stage.device, self.control)
-            transfers.append(
-                self.net.transfer(*ends, round(stage.blocks * self.work.block.parameter_bytes))
-            )
+            transfers.append(self.net.transfer(*ends, round(stage.blocks * self.work.block_bytes)))
         await asyncio.gather(*transfers)
 
     async def _micro_batch(self, sequences: int) -> None:

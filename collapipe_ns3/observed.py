@@ -15,6 +15,7 @@ from collapipe_ns3.arrangement import Arrangement
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.learning.aggregation import AVERAGE_FLOPS, ServerFlops
 from collapipe_ns3.plan import Recovery
 from collapipe_ns3.references import NO_REFERENCES, References
 
@@ -192,6 +193,9 @@ class Observation:
     `repair_s` how long it is then away, as far as that is known or has been seen; a node that is
     missing there is not expected to leave. `recovery` is how a pipeline recovers from the loss of a
     device if the study says so, None where the scheme chooses.
+
+    `aggregation` is what the base station computes at the end of a round, and `optimizer` also has
+    what the aggregation costs in local steps.
     """
 
     devices: tuple[tuple[str, ...], ...]
@@ -215,3 +219,4 @@ class Observation:
     hazards: Mapping[str, float] = field(default_factory=dict)
     repair_s: Mapping[str, float] = field(default_factory=dict)
     recovery: Recovery | None = None
+    aggregation: ServerFlops = AVERAGE_FLOPS

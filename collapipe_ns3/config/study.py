@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Discriminator, Field, Strict, Tag, WithJsonSchema, field_validator
 
 from bridge.formats import ParameterFormat, Wire
+from collapipe_ns3.config.aggregation import Aggregation
 from collapipe_ns3.config.faults import Faults
 from collapipe_ns3.config.radio import Propagation, Radio
 from collapipe_ns3.config.section import Attribute, Count, Keys, Position, Section
@@ -19,6 +20,7 @@ from collapipe_ns3.config.surroundings import Interferer, Mobility, Motion
 from collapipe_ns3.costs.devices import DeviceProfile, UnknownProfile, profile
 from collapipe_ns3.costs.optimizers import OptimizerKind, optimizer_kind
 from collapipe_ns3.costs.power import EnergyModel, RadioPower, Rest
+from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.protocol import Setup
 from collapipe_ns3.learning.updates import CLIPPING_FLOPS, Schedule, UpdateRule
@@ -262,6 +264,8 @@ class Training(Section):
     deadline: CommonDeadline | None = None
     """When the base station stops to wait, under every scheme; null: each scheme decides, those of
     the paper always wait for all."""
+    aggregation: Aggregation = Aggregation()
+    """How the base station makes the new global model from what clusters have trained."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; parameters, gradients and optimizer states are always float32."""
 
@@ -277,10 +281,14 @@ class Training(Section):
 
     @property
     def kind(self) -> OptimizerKind:
-        """The optimizer with its settings and the costs of clipping. Raises BadOptimizer."""
+        """The optimizer with its settings, and with the costs of clipping and of the aggregation.
+
+        Raises BadOptimizer.
+        """
         kind = optimizer_kind(self.optimizer, self.optimizer_settings)
         clipping = 0 if self.clip_norm is None else CLIPPING_FLOPS
-        return dataclasses.replace(kind, flops=kind.flops + clipping)
+        clipped = dataclasses.replace(kind, flops=kind.flops + clipping)
+        return clipped.with_term(self.aggregation.term)
 
     def updates(self, rounds: int) -> UpdateRule:
         """The learning rate of each step of so many rounds, and the clipping of gradients."""
@@ -491,6 +499,11 @@ class StudyConfig(Section):
     until its goodput has settled, and the rest is extrapolated from it."""
     ns3: dict[str, Attribute] = Field(default_factory=dict)
     """Default values of ns-3 attributes, by `ns3::Type::Attribute`."""
+
+    def aggregator(self) -> Aggregator:
+        """The server part of the aggregation."""
+        training = self.training
+        return training.aggregation.aggregator(len(self.clusters), training.optimizer_settings)
 
     def learning_setup(self) -> Setup:
         """What the task is made from, apart from its own settings."""

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from collapipe_ns3.costs.disk_cache import stored
+from collapipe_ns3.learning.local_term import LocalTerm
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ class OptimizerKind:
     optimizer keeps `states` tensors of the size of each parameter tensor (its moments), and
     `tensor_bytes` more bytes for each parameter tensor (its count of steps). `torch_name` is its
     class in `torch.optim`, and `settings` are the keywords of its constructor that the study sets.
+
+    `held` is how many further tensors of the size of each parameter tensor a node holds in a round,
+    which do not move with the parameters (`collapipe_ns3.learning.local_term`).
     """
 
     flops: int
@@ -34,17 +38,30 @@ class OptimizerKind:
     tensor_bytes: int
     torch_name: str
     settings: tuple[tuple[str, Any], ...] = ()
+    held: int = 0
 
     def state_bytes(self, parameter_bytes: int, tensors: int) -> int:
         """Bytes of state for parameters with this size in bytes and this number of tensors."""
         return self.states * parameter_bytes + self.tensor_bytes * tensors
 
     def training_bytes(self, parameter_bytes: int) -> int:
-        """Memory of parameters in training: themselves, their gradients, the optimizer's moments.
+        """Memory of parameters in training: with their gradients, the optimizer's moments, `held`.
 
         Counts of steps are left out: twelve bytes for each tensor at most.
         """
-        return parameter_bytes * (2 + self.states)
+        return parameter_bytes * (2 + self.states + self.held)
+
+    def with_term(self, term: LocalTerm) -> OptimizerKind:
+        """The optimizer with the costs of what an aggregation adds to its steps.
+
+        A pipeline's control variate is kept by the node that holds the parameters, and moves with
+        them, as the optimizer's state does: it counts as one more state. States that begin anew in
+        every round are only held.
+        """
+        flops, held, kept = self.flops + term.flops, self.held + term.held, term.kept
+        if term.fresh_optimizer:
+            return replace(self, flops=flops, held=held + self.states, states=kept, tensor_bytes=0)
+        return replace(self, flops=flops, held=held, states=self.states + kept)
 
     def make(
         self, parameters: Iterator[nn.Parameter], learning_rate: float

@@ -140,6 +140,8 @@ class ModelCosts:
     the blocks. It is on the node of the first part, and sends the output of the last block on to
     the last part; see `collapipe_ns3.schedule.with_branch`. `tied_bytes` is the size of the
     parameters that first and last part have in common, whose gradients they exchange every step.
+    `sent` is how many tensors travel for each tensor of trained parameters: two, if control
+    variates travel with them.
     """
 
     first: PartCosts
@@ -149,6 +151,7 @@ class ModelCosts:
     longest: Lengths
     local_head: PartCosts | None = None
     tied_bytes: int = 0
+    sent: int = 1
 
     @property
     def encoder_blocks(self) -> int:
@@ -182,7 +185,7 @@ class ModelCosts:
         return PartCosts.joined(self.blocks[first : last + 1])
 
     def units_bytes(self, units: Units, format: ParameterFormat = FP32) -> int:
-        """Bytes on air of the trained parameters of these units.
+        """Bytes on air of the trained parameters of these units, and of what travels with them.
 
         A local head counts as embedding. In formats other than fp32 it is what the codecs of
         `bridge.wire` make of the units' tensors, whatever their values are.
@@ -192,8 +195,8 @@ class ModelCosts:
             parts += self.blocks[run.first : run.last + 1]
         parts += [self.last] if units.decoder else []
         if format.exact:
-            return sum(part.parameter_bytes for part in parts)
-        return sum(format.tensors_bytes(part.trained) for part in parts)
+            return self.sent * sum(part.parameter_bytes for part in parts)
+        return self.sent * sum(format.tensors_bytes(part.trained) for part in parts)
 
     def _stage(self, stage: Stage) -> PartCosts:
         """The costs of a stage, which may compute its blocks again one by one."""
@@ -238,6 +241,7 @@ class ModelCosts:
             "longest": {"tokens": self.longest.tokens, "targets": self.longest.targets},
             "local_head": self.local_head and self.local_head.to_json(),
             "tied_bytes": self.tied_bytes,
+            "sent": self.sent,
         }
 
     @classmethod
@@ -251,4 +255,5 @@ class ModelCosts:
             Lengths(**data["longest"]),
             PartCosts.from_json(head) if (head := data.get("local_head")) else None,
             data.get("tied_bytes", 0),
+            data.get("sent", 1),
         )

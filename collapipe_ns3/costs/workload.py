@@ -10,6 +10,7 @@ from bridge.formats import Wire
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.costs.polynomial import ZERO, Polynomial
+from collapipe_ns3.learning.aggregation import AVERAGE_FLOPS, ServerFlops
 from collapipe_ns3.learning.architecture import PARAMETER_BYTES
 from collapipe_ns3.learning.batch import BatchShape
 
@@ -46,7 +47,8 @@ class Workload:
 
     `state_bytes` is the optimizer state of each block, which follows it to another device.
     `format_bytes` is what a device keeps of the largest block for the formats of the exchange:
-    references of differences, and error memories.
+    references of differences, and error memories. `aggregation` is what the base station computes
+    at the end of a round.
 
     With a local head, these other figures are an approximation: a local step counts as if the
     backward pass of a micro-batch began when the edge server has trained on it. `embedding` has the
@@ -75,6 +77,7 @@ class Workload:
     saved_bytes: int
     state_bytes: tuple[int, ...]
     format_bytes: int = 0
+    aggregation: ServerFlops = AVERAGE_FLOPS
 
     @classmethod
     def of(
@@ -87,6 +90,7 @@ class Workload:
         source_length: int,
         target_length: int,
         wire: Wire = "fp32",
+        aggregation: ServerFlops = AVERAGE_FLOPS,
     ) -> Self:
         """The workload of a model on batches padded to these lengths (in tokens)."""
         batch = BatchShape(batch_size, source_length, target_length)
@@ -125,6 +129,7 @@ class Workload:
                 optimizer.state_bytes(each.parameter_bytes, len(each.trained))
                 for each in model.blocks
             ),
+            aggregation=aggregation,
         )
 
     def keeping(self, copies: int) -> Self:
@@ -140,12 +145,16 @@ class Workload:
     @property
     def upload_bytes(self) -> int:
         """Bytes of a model between control unit and base station: all except the last part."""
-        return self.model.parameter_bytes - self.model.last.parameter_bytes
+        return self.model.sent * (self.model.parameter_bytes - self.model.last.parameter_bytes)
 
     @property
-    def model_parameters(self) -> int:
-        """The number of trained parameters of the whole model."""
-        return self.model.parameters
+    def block_bytes(self) -> float:
+        """Bytes of a block's parameters on the air, with what travels with them."""
+        return self.model.sent * self.block.parameter_bytes
+
+    def aggregate_flops(self, results: int) -> int:
+        """FLOPs of the aggregation of so many results."""
+        return self.aggregation.of(results, self.model.parameters)
 
     def shape(self, sequences: int) -> BatchShape:
         """The shape of a micro-batch of sequences of the usual length."""

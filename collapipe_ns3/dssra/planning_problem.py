@@ -238,6 +238,7 @@ def workload(observation: Observation, settings: Settings) -> Workload:
         source_length=observation.source_length or longest.tokens,
         target_length=observation.target_length or longest.targets,
         wire=observation.wire,
+        aggregation=observation.aggregation,
     )
 
 

@@ -22,6 +22,7 @@ from collapipe_ns3.engine.state import Replica
 from collapipe_ns3.exchange import PipelineId, StateMove, overlap_ns, phase_ends_ns
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.local_term import NO_TERM, LocalTerm
 from collapipe_ns3.learning.updates import UpdateRule
 from collapipe_ns3.nodes import control_unit, route
 from collapipe_ns3.outcome import GradientNorms, LostDevice, WorkItem
@@ -39,8 +40,9 @@ class Training:
     the format of activations and gradients on the air, and `seed` draws its roundings.
     `updates` are the learning rates of the steps, and the clipping of gradients.
     `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
-    model. `steps_before` are the local steps of a cluster in all rounds before, from which the
-    steps of this round are numbered.
+    model, and `term` is what its aggregation adds to local steps; `optimizer` has the costs of both
+    the optimizer and the term. `steps_before` are the local steps of a cluster in all rounds
+    before, from which the steps of this round are numbered.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
@@ -53,6 +55,13 @@ class Training:
     on_step: Callable[[float], None] = lambda loss: None
     aggregator: Aggregator = field(default_factory=FederatedAveraging)
     steps_before: int = 0
+    term: LocalTerm = NO_TERM
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates of the round's local steps, as factors of the study's."""
+        first = self.steps_before
+        return tuple(self.updates.factor(first + n) for n in range(self.local_steps))
 
 
 @dataclass(slots=True)

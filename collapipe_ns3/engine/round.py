@@ -15,7 +15,12 @@ from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
-from collapipe_ns3.learning.aggregation import Aggregator, PipelineFailure, PipelineResult
+from collapipe_ns3.learning.aggregation import (
+    VARIATE,
+    Before,
+    PipelineFailure,
+    PipelineResult,
+)
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import measured_links
@@ -65,11 +70,12 @@ async def run_round(
     async with asyncio.TaskGroup() as group:
         exchange = ExchangeRun(site, legs, group)
         for run in runs:
-            run.replica.load(loaded[run.id])
+            server_variate = state.server.get(VARIATE, {})
+            run.replica.begin(training.term, loaded[run.id], server_variate)
             group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
     last = _last_to_end(runs, all_in_ns)
-    weights = await _aggregate(site, state, runs, training.aggregator, parameters)
+    weights = await _aggregate(site, state, runs, training, parameters)
     parameters.end({run.id for run in runs if run.failure is not None})
     if site.presence:
         state.void(site.presence.away_since(start.start_ns))
@@ -109,14 +115,17 @@ async def run_round(
 
 
 def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) -> list[PipelineRun]:
-    """One for every pipeline of the plan; optimizer states on absent devices are cleared."""
+    """One for every pipeline of the plan; optimizer states on absent devices are cleared.
+
+    So are all that the aggregation has begin anew in every round.
+    """
     runs = []
     absent = {absence.device for absence in plan.absences}
     for cluster in plan.clusters:
         for index, pipeline in enumerate(cluster.pipelines):
             replica = state.replica(cluster.cluster, index)
             for unit in replica.units.values():
-                if unit.holder in absent:  # which can't send it
+                if training.term.fresh_optimizer or unit.holder in absent:  # which can't send it
                     unit.reset_optimizer()
             line = workers(replica, pipeline, state.costs, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
@@ -143,7 +152,7 @@ async def _aggregate(
     site: Site,
     state: TrainingState,
     runs: Sequence[PipelineRun],
-    aggregator: Aggregator,
+    training: Training,
     parameters: ParameterExchange,
 ) -> _Weights:
     """Replaces the global model by the new one, unless all pipelines failed."""
@@ -151,20 +160,36 @@ async def _aggregate(
     for run in runs:
         place = (run.cluster, run.index, run.weight)
         if run.failure is None:
-            trained = run.replica.model.averaged()
-            returned = site.thread.now(partial(parameters.returned, run.id, trained))
-            results.append(PipelineResult(*place, returned))
+            results.append(site.thread.now(partial(_result, run, training, parameters)))
         else:
             failures.append(PipelineFailure(*place, run.failure))
     if not results:
         return {}
-    flops = 2 * len(results) * state.costs.parameters  # a multiplication and an addition for each
-    averaged = partial(aggregator.aggregate, results, failures)
+    aggregator = training.aggregator
+    flops = aggregator.flops.of(len(results), state.costs.parameters)
+    trained = tuple(name for name, each in state.model.named_parameters() if each.requires_grad)
+    before = Before(parameters.global_model, trained, state.server)
+    averaged = partial(aggregator.aggregate, before, results, failures)
     done = await site.compute(SERVER, WorkItem(), "aggregate", flops, averaged)
     aggregate = done.result
     load(state.model, aggregate.parameters)
+    state.server = aggregate.state
     places = [(result.cluster, result.pipeline) for result in results]
     return dict(zip(places, aggregate.weights, strict=True))
+
+
+def _result(run: PipelineRun, training: Training, parameters: ParameterExchange) -> PipelineResult:
+    """What the base station has of a pipeline that completed; called in the torch thread."""
+    run.replica.end(training.rates, training.updates.head_factor)
+    return PipelineResult(
+        run.cluster,
+        run.index,
+        run.weight,
+        parameters.returned(run.id, run.replica.model.averaged()),
+        received=parameters.loaded(run.id),
+        rates=training.rates,
+        variate=run.replica.variate,
+    )
 
 
 def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
+from collapipe_ns3.engine.local_part import LocalPart
 from collapipe_ns3.engine.state import Replica, Unit
 from collapipe_ns3.learning.batch import Payload
 from collapipe_ns3.learning.compute_modes import as_float32, autocast, recomputed
@@ -85,7 +86,8 @@ class StageWorker:
     order of the schedule. `costs` are those of its parts together, and `blocks` is the number of
     encoder blocks among them. The first stage is given the inputs of a batch, for which no
     gradients are computed. `tied` are the parameters of the first or the last stage that must stay
-    equal to those of the other, in the same order.
+    equal to those of the other, in the same order. `local` is what an aggregation adds to
+    gradients.
     """
 
     node: str
@@ -94,6 +96,7 @@ class StageWorker:
     costs: PartCosts
     function: Function
     units: Sequence[Unit]
+    local: LocalPart
     tied: Sequence[nn.Parameter] = ()
     kept: dict[int, tuple[Payload, Payload, int]] = field(default_factory=dict)
     peak_saved_bytes: int = 0
@@ -159,6 +162,7 @@ class StageWorker:
         for unit in self.units:
             is_head = self.role in ("local_head", "last")
             update.prepare(unit.optimizer, unit.module, is_head, self.tied)
+            self.local.change_gradients(unit.module.parameters())
             unit.optimizer.step()
         self._clear_gradients()
 
@@ -172,10 +176,14 @@ class StageWorker:
             parameter.grad = None
 
     def memory_bytes(self) -> int:
-        """Peak memory in bytes: parameters, gradients, optimizer states, kept activations."""
+        """Peak memory in bytes: parameters, gradients, optimizer states, kept activations.
+
+        An aggregation may need further tensors of the size of each parameter.
+        """
         trained, frozen = self.costs.parameter_bytes, self.costs.frozen_bytes
         states = sum(unit.optimizer_bytes() for unit in self.units)
-        return 2 * trained + frozen + states + self.peak_saved_bytes
+        held = (2 + self.local.term.held) * trained
+        return held + frozen + states + self.peak_saved_bytes
 
 
 def _gradient(tensor: Tensor) -> Tensor:
@@ -211,6 +219,7 @@ def workers(
             part,
             function,
             units,
+            replica.local,
             _tied(replica.model, role),
         )
         for node, part, (role, units, function) in zip(

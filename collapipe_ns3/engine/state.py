@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.engine.local_part import LocalPart
 from collapipe_ns3.engine.parameters import Kept
+from collapipe_ns3.learning.aggregation import Parameters, ServerState
 from collapipe_ns3.learning.draws import draws_anything
+from collapipe_ns3.learning.local_term import LocalTerm
 from collapipe_ns3.learning.split_model import SplitModel
 
 #: Makes an optimizer for the parameters of one unit.
@@ -21,7 +25,12 @@ OptimizerMaker = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(slots=True)
 class Unit:
-    """A part of a replica with its optimizer; `draws` says whether it draws random numbers."""
+    """A part of a replica with its optimizer; `draws` says whether it draws random numbers.
+
+    `variate` are the control variates of its parameters, by their names in the model; empty where
+    the aggregation has none, and before the first round. The node that has the optimizer's state
+    has them too.
+    """
 
     name: str
     module: nn.Module
@@ -29,20 +38,25 @@ class Unit:
     draws: bool = field(init=False)
     at_start: dict[str, Any] = field(init=False)  # Adagrad has a state before its first step
     holder: str | None = None  # the node that has the optimizer's state, if any has
+    variate: Parameters = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.draws = draws_anything(self.module)
         self.at_start = deepcopy(self.optimizer.state_dict())
 
     def optimizer_bytes(self) -> int:
-        """Bytes of the optimizer's present state: 0 before its first step."""
+        """Bytes of the optimizer's present state, 0 before its first step, and of the variates."""
         states = self.optimizer.state.values()
         tensors = [t for state in states for t in state.values() if isinstance(t, Tensor)]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return sum(t.numel() * t.element_size() for t in (*tensors, *self.variate.values()))
 
     def reset_optimizer(self) -> None:
-        """Gives up the optimizer's state, which no reachable node has: it is as at the start."""
+        """Gives up the optimizer's state and the variates, which no reachable node has.
+
+        They are as at the start.
+        """
         self.optimizer.load_state_dict(deepcopy(self.at_start))
+        self.variate = {}
         self.holder = None
 
 
@@ -50,16 +64,48 @@ class Unit:
 class Replica:
     """One pipeline's copy of the model with its optimizers.
 
-    `precision` is that of its computations, see `learning.compute_modes`.
+    `precision` is that of its computations, see `learning.compute_modes`, and `local` what an
+    aggregation adds to its gradients.
     """
 
     model: SplitModel
     units: dict[str, Unit]
     precision: str
+    local: LocalPart = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.local = LocalPart({each: name for name, each in self.model.named_parameters()})
 
     def load(self, parameters: Mapping[str, Tensor]) -> None:
         """Overwrites what is averaged, in place; optimizer states stay as they are."""
         load(self.model, parameters)
+
+    def begin(self, term: LocalTerm, received: Parameters, server_variate: Parameters) -> None:
+        """Begins a round with what its nodes have received; see `LocalPart.begin`."""
+        self.load(received)
+        self.local.begin(term, received, server_variate)
+        self.local.own = {
+            name: v for each in self.units.values() for name, v in each.variate.items()
+        }
+
+    def end(self, learning_rate_factors: Sequence[float], head_factor: float) -> None:
+        """Computes the control variates after a round, where the aggregation has them.
+
+        The factors are those of the steps that the replica has taken, of the study's learning rate.
+        """
+        if not self.local.term.variates:
+            return
+        total, last = math.fsum(learning_rate_factors), list(self.units)[-1]
+        for name, unit in self.units.items():
+            group = unit.optimizer.param_groups[0]
+            is_head = name in (last, "local_head")
+            full = group.get("initial_lr", group.get("lr", 0.0)) * (head_factor if is_head else 1.0)
+            unit.variate = self.local.next_variates(unit.module.parameters(), full * total)
+
+    @property
+    def variate(self) -> Parameters:
+        """The control variates of all units."""
+        return {name: v for unit in self.units.values() for name, v in unit.variate.items()}
 
 
 def load(model: SplitModel, averaged: Mapping[str, Tensor]) -> None:
@@ -77,7 +123,8 @@ class TrainingState:
     """The global model, and a replica for every (cluster, pipeline) that has trained.
 
     `costs` are those of the model's parts in this precision, which the engine charges. `kept` is
-    what nodes and base station keep for the formats of exchanges.
+    what nodes and base station keep for the formats of exchanges, and `server` what the aggregator
+    keeps.
 
     A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
     had never stopped.
@@ -89,6 +136,7 @@ class TrainingState:
     precision: str = "float32"
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
+    server: ServerState = field(default_factory=dict)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:
         """The replica of a pipeline; at the first call, a copy of the global model."""
@@ -123,12 +171,17 @@ class TrainingState:
             "model": self.model.state_dict(),
             "replicas": {
                 key: {
-                    name: {"optimizer": unit.optimizer.state_dict(), "holder": unit.holder}
+                    name: {
+                        "optimizer": unit.optimizer.state_dict(),
+                        "holder": unit.holder,
+                        **({"variate": dict(unit.variate)} if unit.variate else {}),
+                    }
                     for name, unit in replica.units.items()
                 }
                 for key, replica in self.replicas.items()
             },
             **({"kept": kept} if kept else {}),
+            **({"server": {k: dict(v) for k, v in self.server.items()}} if self.server else {}),
         }
 
     def load_checkpoint(self, data: Mapping[str, Any]) -> None:
@@ -136,9 +189,15 @@ class TrainingState:
         self.model.load_state_dict(data["model"])
         device = next(self.model.parameters()).device
         self.kept = Kept.from_checkpoint(data.get("kept", {}), device)
+        self.server = {key: _on(device, each) for key, each in data.get("server", {}).items()}
         self.replicas.clear()
         for (cluster, pipeline), units in data["replicas"].items():
             replica = self.replica(cluster, pipeline)
             for name, kept in units.items():
                 replica.units[name].optimizer.load_state_dict(kept["optimizer"])
                 replica.units[name].holder = kept["holder"]
+                replica.units[name].variate = _on(device, kept.get("variate", {}))
+
+
+def _on(device: torch.device, parameters: Parameters) -> Parameters:
+    return {name: tensor.to(device) for name, tensor in parameters.items()}

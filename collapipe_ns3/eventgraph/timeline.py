@@ -160,7 +160,7 @@ def build_timeline(
         for index, (pipeline, size) in enumerate(zip(cluster.pipelines, sizes, strict=True)):
             jobs.append(made.job(PipelineId(cluster.cluster, index), pipeline, size))
     made.join(jobs)
-    flops = 2 * len(jobs) * work.model_parameters
+    flops = work.aggregate_flops(len(jobs))
     made.compute(SERVER, -1, "aggregate", flops, [task for job in jobs for task in made.ends(job)])
     done = execute(made.graph)
     return Timeline(

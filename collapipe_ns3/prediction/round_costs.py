@@ -138,7 +138,7 @@ def round_costs(
     if segments.one_f.any():
         step_s = np.where(segments.one_f, one_f_one_b_step_s(step), step_s)
     star = _star(candidate)
-    size = segments.counts.astype(float) * work.block.parameter_bytes
+    size = segments.counts.astype(float) * work.block_bytes
     used = segments.counts > 0
     zero = np.zeros_like(segments.order)
     latencies_out = _at(sidelink.latency, zero, segments.order) * used
@@ -241,7 +241,7 @@ def _star(candidate: _Candidate) -> _Star:
     """How long the segments hold their links, out from the control unit and back to it."""
     segments, per_byte = candidate.segments, candidate.per_byte.sidelink
     bulk = candidate.fleet.links.sidelink.bulk[:, None]
-    size: Array = segments.counts * candidate.work.block.parameter_bytes * bulk
+    size: Array = segments.counts * candidate.work.block_bytes * bulk
     zero = np.zeros_like(segments.order)
     out = _at(per_byte, zero, segments.order)
     back = _at(per_byte, segments.order, zero)

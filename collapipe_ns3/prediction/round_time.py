@@ -202,8 +202,8 @@ def round_end_s(fleet: Fleet, work: Workload, uploaded_s: Array) -> float:
 
 
 def aggregate_s(fleet: Fleet, work: Workload) -> float:
-    """The federated average at the edge server, in seconds."""
-    flops = 2 * fleet.clusters * work.model_parameters
+    """The aggregation at the edge server, in seconds, with one pipeline in each cluster."""
+    flops = work.aggregate_flops(fleet.clusters)
     return fleet.server.overhead_s + flops / fleet.server.flops_per_s
 
 

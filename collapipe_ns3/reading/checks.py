@@ -13,6 +13,7 @@ from collapipe_ns3.costs.optimizers import BadOptimizer, optimizer_kind
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.problems import Problem, path_of
+from collapipe_ns3.reading.aggregation_checks import aggregation_problems
 from collapipe_ns3.reading.fault_checks import fault_problems
 from collapipe_ns3.reading.footprint import MOST_BYTES, block_bytes, decoder_blocks, footprint
 from collapipe_ns3.topology import layout, own_scenario
@@ -62,6 +63,7 @@ def problems(config: StudyConfig) -> list[Problem]:
             or _scenario_problems(config)
             or _multicast_problems(config)
         ),
+        *aggregation_problems(config),
     ]
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge import loop as simulated
 from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.costs.power import radio_joules
-from collapipe_ns3.exchange import chunk_problems, whole
+from collapipe_ns3.exchange import Exchange, chunk_problems, whole
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
 from collapipe_ns3.multicasts import media_problems, network_problems
@@ -71,7 +72,9 @@ class Planning:
         self.task = task or registry.make(
             config.task.name, config.learning_setup(), config.task.settings
         )
-        self.model_costs = model_costs(config, self.task, named=task is None)
+        self.aggregator = config.aggregator()
+        costs = model_costs(config, self.task, named=task is None)
+        self.model_costs = replace(costs, sent=config.training.aggregation.term.sent)
         if self.model_costs.tied_bytes and config.training.head_learning_rate_factor != 1:
             message = "the first and the last part have parameters that must stay equal: expected 1"
             raise BadTask("training.head_learning_rate_factor", message)
@@ -111,6 +114,7 @@ class Planning:
             local_steps=self.config.training.least_steps,
             most_local_steps=self.config.training.most_steps,
             optimizer=self.config.training.kind,
+            aggregation=self.aggregator.flops,
             links=tuple((links or self.links).links.values()),
             shares=tuple(self.task.shares),
             source_length=usual.tokens,
@@ -222,8 +226,19 @@ def validate_for(observation: Observation, plan: RoundPlan) -> None:
     )
     found = list(media_problems(plan.exchange, observation.media))
     found += chunk_problems(plan.exchange, whole(observation.model.units_bytes))
+    found += variate_problems(plan.exchange, observation.model)
     if found:
         raise PlanError(plan.scheme, plan.round, found)
+
+
+def variate_problems(exchange: Exchange | None, model: ModelCosts) -> Iterator[tuple[str, str]]:
+    """Shipments in formats in which control variates can't travel with the parameters."""
+    if exchange is None or model.sent == 1:
+        return
+    for shipment in exchange.shipments:
+        if not shipment.format.exact:
+            what = f"is in {shipment.format}; expected fp32, as control variates travel with it"
+            yield f"shipment {shipment.name}", what
 
 
 def check_network(net: Network, plan: RoundPlan) -> None:

@@ -83,8 +83,9 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     run.traces = traces
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for before, (earlier, _) in enumerate(plans[:number]):
-        _leave_states(run, earlier)
-        _leave_kept(run, earlier, read_round(there, "pipelines", before))
+        pipelines = read_round(there, "pipelines", before)
+        _leave_states(run, earlier, pipelines)
+        _leave_kept(run, earlier, pipelines)
     plan, sounded = plans[number]
     with TorchThread() as thread:
         episode = run.execute(lambda links, soundings: plan, sounded, thread)
@@ -113,15 +114,21 @@ def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
         raise NotWhole(there.directory, [problem]) from None
 
 
-def _leave_states(run: Run, plan: RoundPlan) -> None:
-    """Creates the optimizer states that exist after a round of this plan, on the same nodes.
+def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
+    """Creates the optimizer states and control variates after a round, on the same nodes.
 
-    Their sizes are those of the run, but not their values.
+    Their sizes are those of the run, but not their values. `pipelines` are the rows of the round: a
+    pipeline that failed has no new control variate.
     """
+    absent, failed = {absence.device for absence in plan.absences}, _failed(pipelines)
+    term = run.config.training.aggregation.term
     for cluster in plan.clusters:
         control = control_unit(cluster.cluster)
         for index, pipeline in enumerate(cluster.pipelines):
             replica = run.state.replica(cluster.cluster, index)
+            for unit in replica.units.values():
+                if unit.holder in absent:
+                    unit.reset_optimizer()
             for worker in workers(replica, pipeline, run.state.costs, control, SERVER):
                 for unit in worker.units:
                     unit.holder = worker.node
@@ -130,6 +137,9 @@ def _leave_states(run: Run, plan: RoundPlan) -> None:
                             parameter.grad = torch.zeros_like(parameter)
                         unit.optimizer.step()
                         unit.optimizer.zero_grad()
+            if PipelineId(cluster.cluster, index) not in failed:
+                replica.begin(term, run.state.model.averaged(), {})
+                replica.end((), 1.0)
 
 
 def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
@@ -142,9 +152,7 @@ def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
     routing = plan.routing(kept.references)
     if routing.exact and not (kept.references.all or kept.unsent):
         return
-    rows = pipelines[pipelines["fate"] == "failed"]
-    places = rows[["cluster", "pipeline"]].itertuples(index=False)
-    failed = {PipelineId(*place) for place in places}
+    failed = _failed(pipelines)
     model, names = run.state.model.averaged(), unit_parameters(run.state.model)
     kept.forget(routing, failed)
     for way in routing.ways():
@@ -156,6 +164,11 @@ def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
         (each.unit, each.format): {name: model[name].clone() for name in names[each.unit]}
         for each in kept.references.all
     }
+
+
+def _failed(pipelines: pd.DataFrame) -> set[PipelineId]:
+    rows = pipelines[pipelines["fate"] == "failed"]
+    return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
 
 
 def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:

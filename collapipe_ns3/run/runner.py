@@ -207,6 +207,8 @@ class Run(Planning):
             shares=self.task.shares,
             local_steps=self.local_steps(plan),
             optimizer=settings.kind,
+            aggregator=self.aggregator,
+            term=settings.aggregation.term,
             wire=settings.wire,
             seed=self.seed,
             updates=settings.updates(self.config.rounds),

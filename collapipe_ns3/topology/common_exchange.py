@@ -75,7 +75,7 @@ def _least_chunk_bytes(
     for cluster, members in enumerate(devices):
         shipments += (1 if cluster in arrangement.within else len(members)) + 2 * len(members)
     most = len(arrangement.groups) + 3 * sum(map(len, devices))  # with several stages, too
-    return -(-shipments * model.parameter_bytes // max(MOST_LEGS - most, 1))
+    return -(-shipments * model.sent * model.parameter_bytes // max(MOST_LEGS - most, 1))
 
 
 def _multicasts(exchange: CommonExchange, medium: Medium | None) -> bool:

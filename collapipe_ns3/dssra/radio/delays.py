@@ -121,7 +121,7 @@ class _Terms:
             for n, cluster in enumerate(self.links.clusters):
                 for star in (cluster.out, cluster.back):
                     for link, blocks in zip(star, cluster.blocks, strict=True):
-                        block = blocks * work.block.parameter_bytes
+                        block = blocks * work.block_bytes
                         fill[n, link] += block * self.sidelink.bulk[n]
         return fill
 
@@ -215,7 +215,7 @@ class _Terms:
         """When each device has its segment, and when the control unit has it back."""
         cluster = self.links.clusters[n]
         latency = self.sidelink.latency[n]
-        size = self.work.block.parameter_bytes * float(self.sidelink.bulk[n])
+        size = self.work.block_bytes * float(self.sidelink.bulk[n])
         out = zip(cluster.out, cluster.order, cluster.blocks, strict=True)
         back = zip(cluster.back, cluster.order, cluster.blocks, strict=True)
         return [

@@ -158,7 +158,7 @@ class UsedLinks:
         activations = float(work.local_steps * work.batch_size * work.activation_bytes)
         gradients = float(work.local_steps * work.batch_size * work.gradient_bytes)
         for n, cluster in enumerate(self.clusters):
-            block = work.block.parameter_bytes * float(self.fleet.links.sidelink.bulk[n])
+            block = work.block_bytes * float(self.fleet.links.sidelink.bulk[n])
             for link in cluster.forward:
                 carried[n, link] += activations
             for link in cluster.backward:

@@ -244,7 +244,7 @@ class _Star:
 
 def _star(rows: _Rows) -> _Star:
     per_byte, blocks = rows.seconds_per_byte, rows.blocks
-    size = blocks * rows.work.block.parameter_bytes * rows.sidelink.bulk[:, None, None]
+    size = blocks * rows.work.block_bytes * rows.sidelink.bulk[:, None, None]
     return _Star(
         size * np.where(blocks > 0, per_byte[:, 0, 1:, None], 0.0),
         size * np.where(blocks > 0, per_byte[:, 1:, 0, None], 0.0),

@@ -34,7 +34,7 @@ def test_predicted_bytes_are_those_on_the_air() -> None:
     assert sizes["labels"] == {4 * work.labels_bytes}
     assert sizes["model"] == {work.upload_bytes, block, 3 * block}
     assert sizes["parameters"] == {work.upload_bytes, block, 3 * block, work.state_bytes[0]}
-    assert 4 * work.model_parameters == size_bytes(list(state.model.parameters()))
+    assert 4 * work.model.parameters == size_bytes(list(state.model.parameters()))
 
 
 def test_memory_is_predicted_for_the_longest_sequences() -> None:

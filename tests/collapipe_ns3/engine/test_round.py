@@ -20,10 +20,13 @@ from collapipe_ns3.engine.site import ComputationFailed
 from collapipe_ns3.engine.state import TrainingState
 from collapipe_ns3.faults import Faults
 from collapipe_ns3.learning.aggregation import (
+    AVERAGE_FLOPS,
     Aggregate,
+    Before,
     FederatedAveraging,
     PipelineFailure,
     PipelineResult,
+    ServerFlops,
 )
 from collapipe_ns3.learning.models.transformer import TranslationModel
 from collapipe_ns3.plan import Absence, ClusterPlan, LinkPlan, Pipeline, RoundPlan, Stage
@@ -45,7 +48,8 @@ def average(models: Sequence[tuple[float, TranslationModel]]) -> Mapping[str, Te
         PipelineResult(0, index, weight, model.state_dict())
         for index, (weight, model) in enumerate(models)
     ]
-    return FederatedAveraging().aggregate(results, []).parameters
+    before = Before(models[0][1].state_dict(), ())
+    return FederatedAveraging().aggregate(before, results, []).parameters
 
 
 @settings(max_examples=20)
@@ -335,9 +339,13 @@ class TakesTheFirst:
     given: list[tuple[Sequence[PipelineResult], Sequence[PipelineFailure]]] = field(
         default_factory=list
     )
+    flops: ServerFlops = AVERAGE_FLOPS
 
     def aggregate(
-        self, results: Sequence[PipelineResult], failures: Sequence[PipelineFailure]
+        self,
+        before: Before,
+        results: Sequence[PipelineResult],
+        failures: Sequence[PipelineFailure],
     ) -> Aggregate:
         self.given.append((results, failures))
         return Aggregate(results[0].parameters, [1.0, *(0.0 for _ in results[1:])])
