@@ -1,4 +1,4 @@
-"""Checks that an aggregation is defined for the optimizer, the formats and the clusters of a study."""
+"""Checks that a study's aggregation is defined for its optimizer, formats and clusters."""
 
 from __future__ import annotations
 
