@@ -13,7 +13,7 @@ import pandas as pd
 
 import analysis
 from analysis.load import TABLES, NotARun, NotWhole
-from benchmarks.durability import Base, Ended, files, forked, unlike
+from benchmarks.durability import Base, Ended, files, forked, scheme_of, unlike
 from collapipe_ns3.cli.app import app
 from run_directory.writing import LOCK
 
@@ -95,7 +95,7 @@ def _change(file: Path, how: Callable[[bytes, Random], bytes] | None, random: Ra
 def commands(study: Path, trial: Base, target: str) -> dict[str, Callable[[], Any]]:
     """All commands that read a run directory or a campaign; those that change it come last."""
     place: Path = getattr(trial, target)
-    whole_campaign = ["--schemes", "pipeline", "--seeds", "1", "--out", str(trial.campaign)]
+    whole_campaign = ["--schemes", scheme_of(study), "--seeds", "1", "--out", str(trial.campaign)]
     compare = {"compare": lambda: app(["compare", str(study), *whole_campaign, "--json"])}
     return {
         "load": lambda: load(place),

@@ -4,9 +4,13 @@
 idle cores, less where TMPDIR is in memory.
 
 Kills: a tiny study runs in a forked process that sends itself SIGKILL at a random operation on
-files (within a write, or before an open, sync or rename). The directory is loaded, then the run is
-resumed, and perhaps killed again, until it ends. All tables, plans and the checkpoint must equal
-those of an undisturbed run, and what was loaded in between must be whole rounds of it.
+files (within a write, or before an open, sync or rename), or gets it at a random instant. The
+directory is loaded, then the run is resumed, and perhaps killed again, until it ends. All tables,
+plans and the checkpoint must equal those of an undisturbed run, and what was loaded in between must
+be whole rounds of it. Then a round is replayed, which must be as recorded.
+
+`--study levers` takes a study with multicasts, streaming and formats that need references and error
+memories on both ends, under the scheme `collapipe`.
 
 Corruptions: one file of a run or a campaign has a bit flipped, is truncated, or is deleted. Then
 `analysis.load`, `run --resume`, `replay` and `compare` must each give the same result as without
@@ -21,9 +25,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +43,8 @@ from analysis.load import TABLES, NotARun, NotWhole
 from benchmarks.same_bytes import different_columns, different_values
 from collapipe_ns3 import Study, campaign
 from collapipe_ns3.campaign import workers
+from collapipe_ns3.cli.app import app
+from collapipe_ns3.reading import study_file
 from run_directory.whole import CHECKPOINT, PLANS, STUDY, is_begun, rounds_done
 from run_directory.writing import LOCK
 
@@ -52,10 +59,35 @@ clusters: [{{cu: jetson-nano, position: [20, 10], devices: [raspberry-pi-4]}}]
 radio: {{d2d: {{transport: direct}}, d2e: {{transport: direct}}}}
 """
 
+#: Two clusters get chunks in multicasts, as differences, and return the largest differences.
+LEVERS = f"""
+name: levers
+rounds: {ROUNDS}
+scheme: collapipe
+model: {{width: 16, heads: 1, feed_forward: 16, encoder_blocks: 3, decoder_blocks: 1}}
+task: {{limit: 30, kinds: [cardinal], test_size: 10, cluster_size: 8}}
+training:
+  batch_size: 4
+  local_steps: 2
+  exchange:
+    multicast: true
+    chunk_bytes: 1 kB
+    down: {{numbers: int8, difference: true}}
+    up: {{numbers: fp32, difference: true, largest: 0.25}}
+clusters:
+  - {{cu: jetson-nano, position: [20, 10], devices: [raspberry-pi-4, jetson-nano]}}
+  - {{cu: jetson-nano, position: [-20, 10], devices: [phone-midrange, jetson-nano]}}
+radio: {{d2d: {{transport: direct}}, d2e: {{transport: direct}}}}
+"""
+
+STUDIES = {"tiny": TINY, "levers": LEVERS}
+
 #: A process that takes longer than this (wall time, s) is considered to hang.
 LONGEST_S = 120
 
 _MOST_KILLS = 4  # of one run
+
+_POLL_S = 1e-3  # between two looks at a process that will be killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +99,11 @@ class Ended:
     err: str
 
 
-def forked(work: Callable[[], object], folder: Path) -> Ended:
-    """Calls `work` in a forked process, which has the modules of this one loaded."""
+def forked(work: Callable[[], object], folder: Path, kill_after_s: float | None = None) -> Ended:
+    """Calls `work` in a forked process, which has the modules of this one loaded.
+
+    The process is killed after `kill_after_s`, unless it has ended by then.
+    """
     places = [folder / name for name in ("stdout", "stderr")]
     pid = os.fork()
     if pid == 0:
@@ -87,9 +122,24 @@ def forked(work: Callable[[], object], folder: Path) -> Ended:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    _, status = os.waitpid(pid, 0)
+    status = _status(pid, kill_after_s)
     out, err = (place.read_text(errors="replace") for place in places)
     return Ended(os.waitstatus_to_exitcode(status), out, err)
+
+
+def _status(pid: int, kill_after_s: float | None) -> int:
+    """The status with which a process ends, which is killed after this time."""
+    if kill_after_s is None:
+        return os.waitpid(pid, 0)[1]
+    due = time.monotonic() + kill_after_s
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() >= due:
+            os.kill(pid, signal.SIGKILL)
+            return os.waitpid(pid, 0)[1]
+        time.sleep(_POLL_S)
 
 
 class Operations:
@@ -151,15 +201,17 @@ class Operations:
 class Base:
     """A study with undisturbed runs of it, to be copied and compared with.
 
-    `run` has all rounds but the last, `whole` all of them, and `campaign` one finished run.
+    `run` has all rounds but the last, `whole` all of them, and `campaign` one finished run. A run
+    has so many `operations` on files, and takes `wall_s`.
     """
 
     folder: Path
     operations: int = 0
+    wall_s: float = 0.0
 
     @property
     def study(self) -> Path:
-        return self.folder / "tiny.yaml"
+        return self.folder / "study.yaml"
 
     @property
     def run(self) -> Path:
@@ -178,17 +230,18 @@ class Base:
         return next((self.campaign / "cells").iterdir())
 
 
-def prepared(folder: Path) -> Base:
+def prepared(folder: Path, study: str) -> Base:
     """Creates the base in this folder; the first run, in this process, loads all modules."""
     base = Base(folder)
-    base.study.write_text(TINY)
+    base.study.write_text(study)
     Study.load(base.study).run(out=base.whole)
     Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1)
     Study.load(base.study).run(out=base.run, rounds=ROUNDS - 1, resume=True)
     run_campaign(base.study, base.campaign)
+    began = time.monotonic()
     count = forked(lambda: print(_counted(base, folder / "counted")), folder)
     assert count.code == 0, count.err
-    return Base(folder, int(count.out))
+    return Base(folder, int(count.out), time.monotonic() - began)
 
 
 def _counted(base: Base, place: Path) -> int:
@@ -204,11 +257,17 @@ def run_alone(study: Path, place: Path) -> None:
 
 def run_campaign(study: Path, place: Path) -> None:
     """Runs a campaign of one run as `compare` does."""
-    how: dict[str, Any] = {"schemes": ["pipeline"], "seeds": [1], "grid": {}, "rounds": None}
+    schemes = [scheme_of(study)]
+    how: dict[str, Any] = {"schemes": schemes, "seeds": [1], "grid": {}, "rounds": None}
     runs = campaign.plan_runs(str(study), (), **how)
     made = campaign.create(str(study), runs, place)
     for run in made.missing():
         workers.execute(run.study, made.directory_of(run))
+
+
+def scheme_of(study: Path) -> str:
+    """The name of a study's scheme."""
+    return study_file.read(str(study), ()).scheme.name
 
 
 def unlike(one: Path, other: Path) -> list[str]:
@@ -222,8 +281,17 @@ def unlike(one: Path, other: Path) -> list[str]:
         found += [f"{table}.{column}" for column in different_columns(*frames)]
     if CHECKPOINT in names[0]:
         kept = (torch.load(place / CHECKPOINT, weights_only=True) for place in (one, other))
-        found += different_values(next(kept), next(kept), CHECKPOINT)
+        ours, theirs = kept
+        found += [*different_values(ours, theirs, CHECKPOINT), *_missing(ours, theirs, CHECKPOINT)]
     return found
+
+
+def _missing(one: Any, other: Any, where: str) -> Iterator[str]:
+    """The places in two nested values that only one of them has."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        yield from (f"{where}.{key}" for key in one.keys() ^ other.keys())
+        for key in one.keys() & other.keys():
+            yield from _missing(one[key], other[key], f"{where}.{key}")
 
 
 def files(place: Path) -> set[str]:
@@ -243,9 +311,15 @@ def kill(base: Base, count: int, random: Random) -> Iterator[str]:
         kills, places = random.randint(1, _MOST_KILLS), ""
         ended = Ended(-signal.SIGKILL, "", "")
         while ended.code == -signal.SIGKILL:
-            at = random.randrange(base.operations) if kills > 0 and killed < count else None
-            ended = forked(partial(_run_killed, work, base.study, trial, at, random), base.folder)
-            places += f" {at}"
+            at = after_s = None
+            if kills > 0 and killed < count:
+                if random.random() < 0.5:
+                    at = random.randrange(base.operations)
+                else:
+                    after_s = random.uniform(0.0, base.wall_s)
+            run = partial(_run_killed, work, base.study, trial, at, random)
+            ended = forked(run, base.folder, after_s)
+            places += f" {at}" if after_s is None else f" {after_s:.3f} s"
             if ended.code == -signal.SIGKILL:
                 killed, kills = killed + 1, kills - 1
                 if killed % 50 == 0:
@@ -256,6 +330,14 @@ def kill(base: Base, count: int, random: Random) -> Iterator[str]:
             yield f"killed at{places}: exit code {ended.code}: {ended.err.strip()}"
         elif different := unlike(place, whole):
             yield f"killed at{places}: differs in {', '.join(different)}"
+        elif wrong := _wrong_replay(place, random.randrange(ROUNDS), base.folder):
+            yield f"killed at{places}: {wrong}"
+
+
+def _wrong_replay(place: Path, number: int, folder: Path) -> str:
+    """How a replay of a round differs from the records; empty if it is as recorded."""
+    ended = forked(lambda: app(["replay", str(place), "--round", str(number), "--json"]), folder)
+    return "" if ended.code == 0 else f"replay of round {number}: {ended.out}{ended.err}".strip()
 
 
 def _run_killed(
@@ -291,9 +373,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=500, metavar="N")
     parser.add_argument("--corruptions", type=int, default=300, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--study", choices=STUDIES, default="tiny")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        base = prepared(Path(scratch))
+        base = prepared(Path(scratch), STUDIES[options.study])
         wrong = []
         for each in kill(base, options.kills, Random(options.seed)):
             print(each, file=sys.stderr)
