@@ -9,6 +9,7 @@ import numpy as np
 
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.power import EnergyModel, RadioPower
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.nodes import SERVER, control_unit, device
@@ -88,6 +89,17 @@ def profile(
     name: str, flops_per_s: float, overhead_s: float, memory: int, power_w: float
 ) -> DeviceProfile:
     return DeviceProfile(name, flops_per_s, overhead_s, memory, 5.0, power_w, 0.5, "made up")
+
+
+def at_socket(seen: Observation) -> Observation:
+    """The same, with energy counted at the socket; every node has figures of its own."""
+    found = {}
+    for n, (name, each) in enumerate(seen.profiles.items()):
+        radio = RadioPower(0.1, 0.2 + 0.01 * n, 0.5, 0.6 + 0.02 * n, 0.25 / (1 + 0.1 * n))
+        found[name] = replace(
+            each, idle_power_w=1.0 + 0.1 * n, radio=radio, energy=EnergyModel("socket")
+        )
+    return replace(seen, profiles=found)
 
 
 def pairs(names: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from bridge.fixed import FixedRateNetwork, Link
 from collapipe_ns3 import schemes
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
+from collapipe_ns3.costs.power import EnergyModel, RadioPower
 from collapipe_ns3.costs.predicted import closed_form
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.round import run_round
@@ -33,6 +34,15 @@ NODES = ("bs", "c0.cu", *DEVICES[0])
 
 def profile(name: str, flops_per_s: float) -> DeviceProfile:
     return DeviceProfile(name, flops_per_s, 1e-6, 2**30, 5.0, 0.1, 0.05, "made up")
+
+
+def at_socket(known: Mapping[str, DeviceProfile]) -> dict[str, DeviceProfile]:
+    """The same with all powers; a radio takes 0.05 W more while it receives than at rest."""
+    radio, socket = RadioPower(0.1, 0.25, 0.3, 0.6, 0.2), EnergyModel("socket")
+    return {
+        name: dataclasses.replace(each, idle_power_w=2.0, radio=radio, energy=socket)
+        for name, each in known.items()
+    }
 
 
 def profiles(**slower: float) -> dict[str, DeviceProfile]:
@@ -73,9 +83,10 @@ def rounds(
     count: int,
     state: TrainingState | None = None,
     links: Mapping[tuple[str, str], Link] | None = None,
+    shown: Mapping[str, DeviceProfile] | None = None,
 ) -> tuple[list[RoundPlan], list[RoundOutcome]]:
-    """Rounds as a study runs them. `profiles` are those that the scheme is shown."""
-    seen, state = observation(profiles()), state or lab.fresh(lab.adamw)
+    """Rounds as a study runs them. `shown` are the profiles that the scheme is shown."""
+    seen, state = observation(shown or profiles()), state or lab.fresh(lab.adamw)
     plans, outcomes = [], []
     for number in range(count):
         plan = scheme.plan(number, seen)
@@ -112,6 +123,18 @@ def test_what_it_predicts_is_what_the_engine_does_once_links_are_known() -> None
     for device in DEVICES[0]:
         measured = outcomes[-1].energy_j.get(device, 0.0)
         assert predicted.energy_j[device] == pytest.approx(measured, rel=0.02, abs=1e-9)
+
+
+def test_it_predicts_every_nodes_energy_at_the_socket_part_by_part() -> None:
+    scheme, known = CollaPipe(), at_socket(profiles())
+    _, outcomes = rounds(scheme, known, 4, shown=known)
+    assert scheme.decision is not None
+    for use in outcomes[-1].devices:
+        joules = scheme.decision.prediction.joules[use.device]
+        for part in ("compute", "tx", "rx", "idle"):
+            measured_j = getattr(use, f"{part}_energy_j")
+            assert getattr(joules, f"{part}_j") == pytest.approx(measured_j, rel=1e-9), part
+        assert joules.total_j == pytest.approx(use.energy_j, rel=1e-9)
 
 
 def test_planning_again_changes_nothing() -> None:

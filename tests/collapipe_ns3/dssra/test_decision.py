@@ -14,6 +14,7 @@ from collapipe_ns3.cli import gantt
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.dssra.decide import decide
 from collapipe_ns3.dssra.decision import Decision
+from collapipe_ns3.dssra.objective import value
 from collapipe_ns3.dssra.planner import start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, workload
 from collapipe_ns3.dssra.prediction_check import check_prediction
@@ -28,6 +29,7 @@ from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
 from collapipe_ns3.prediction.memory import predict_memory
 from collapipe_ns3.prediction.plan_timeline import predict_timeline, radio_of_plan
+from collapipe_ns3.prediction.round_time import round_end_s
 from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.pipeline import equal_segments
 
@@ -100,6 +102,26 @@ def test_the_terms_add_up_and_every_block_is_updated() -> None:
     assert decision.terms.divergence == pytest.approx(0.5 / 1.5)  # no losses: Γ is 1
     assert {update.block for update in decision.updates} == {"segments", "bandwidth", "power"}
     assert decision.to_json()["energy_queues"] == queues.energy
+
+
+def test_the_objective_is_v_for_each_second_and_a_price_for_each_joule_at_idle_and_above() -> None:
+    """V·T + Σ Q/Ē·(P·T + E'), with the whole energy of each node as it would be measured."""
+    observation = fleets.at_socket(seen("own"))
+    queues = Queues({name: 2.0 + k for row in observation.devices for k, name in enumerate(row)})
+    decision = decided(observation, Memory(queues=queues), energy_budget_j=3.0, v=7.0)
+    problem = decision.problem
+    now = value(problem.objective, decision.state)
+    round_s = round_end_s(problem.fleet, problem.work, now.ends.uploaded)
+    joules = sum(
+        queues.energy[name]
+        / 3.0
+        * (observation.profiles[name].power.idle_w * round_s + now.costs.energy[at])
+        for name, at in problem.places.items()
+        if name in queues.energy
+    )
+    assert now.total == pytest.approx(7.0 * round_s + joules + decision.terms.divergence)
+    assert decision.terms.delay == pytest.approx(7.0 * round_s)
+    assert decision.terms.energy == pytest.approx(joules)
 
 
 @pytest.mark.parametrize("local_head", [False, True])

@@ -31,15 +31,17 @@ from collapipe_ns3.prediction.timeline_energy import NodeEnergy, energy_of_timel
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def seen(radio: str, clusters: int = 2) -> Observation:
+def seen(radio: str, clusters: int = 2, model: str = "radiated") -> Observation:
     rng = np.random.default_rng(5)
-    return fleets.observation(rng, clusters, 3, radio=radio, local_steps=2)
+    made = fleets.observation(rng, clusters, 3, radio=radio, local_steps=2)
+    return fleets.at_socket(made) if model == "socket" else made
 
 
+@pytest.mark.parametrize("model", ["socket", "radiated"])
 @pytest.mark.parametrize("radio", ["own", "ofdma", "shared", "overheard"])
-def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> None:
+def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str, model: str) -> None:
     """The closed forms add arrays of whole plans, the event graph adds transfer by transfer."""
-    observation = seen(radio)
+    observation = seen(radio, model=model)
     how = {"bands": "divided"} if radio == "ofdma" else {}
     decision = decide(0, "collapipe", observation, Memory(), Settings(**how))  # type: ignore[arg-type]
     assert decision.timeline is not None
@@ -52,7 +54,12 @@ def test_closed_forms_and_the_event_graph_have_the_same_joules(radio: str) -> No
         for part in ("compute", "tx", "rx", "least"):
             joules = getattr(found[node], f"{part}_j")
             assert joules == pytest.approx(getattr(closed, part)[at], rel=1e-4, abs=1e-9), node
-    assert decision.prediction.joules == found
+    lasting_s = decision.timeline.total_ns / 1e9
+    for node, joules in decision.prediction.joules.items():
+        idle_j = observation.profiles[node].power.idle_w * lasting_s
+        assert joules.idle_j == pytest.approx(idle_j, rel=1e-12)
+        assert replace(joules, idle_j=0.0) == found[node]
+        assert joules.total_j == pytest.approx(found[node].total_j + idle_j)
 
 
 def test_on_an_overheard_medium_idle_nodes_receive_what_all_others_send() -> None:
@@ -75,12 +82,15 @@ def test_on_an_overheard_medium_idle_nodes_receive_what_all_others_send() -> Non
     assert list(seconds.values()) == pytest.approx([max(seconds.values())] * len(seconds))
 
 
-@given(SEEDS, st.sampled_from(["ofdma", "shared", "overheard"]))
-def test_prices_of_links_add_up_to_the_prices_of_the_nodes_energy(seed: int, radio: str) -> None:
+@given(SEEDS, st.sampled_from(["ofdma", "shared", "overheard"]), st.booleans())
+def test_prices_of_links_add_up_to_the_prices_of_the_nodes_energy(
+    seed: int, radio: str, socket: bool
+) -> None:
     """Σ over nodes of price × joules is Σ over links of seconds × price of a second."""
     rng = np.random.default_rng(seed)
     spending = {node: tuple(rng.uniform(0.5, 2, 2)) for node in ("c0.cu", "c0.d1", "c1.d2")}
-    fleet = Fleet.of(seen(radio), Knowledge(spending=spending))
+    observation = seen(radio, model="socket" if socket else "radiated")
+    fleet = Fleet.of(observation, Knowledge(spending=spending))
     shape = (fleet.clusters, 5)
     src = rng.integers(0, fleet.nodes, shape)
     dst = (src + rng.integers(1, fleet.nodes, shape)) % fleet.nodes
@@ -91,7 +101,8 @@ def test_prices_of_links_add_up_to_the_prices_of_the_nodes_energy(seed: int, rad
     moved = Transfers(src, dst, air_s, power_w[rows, src, dst], power_w[rows, dst, src])
     none = np.zeros(fleet.clusters)
     by_node = round_energy(fleet, np.zeros_like(joule), [moved], none, none, none)
-    sent = (joule * fleet.tx_ratio)[:, :, None] * power_w
+    drawn_w = fleet.tx_static_w[:, :, None] + power_w * fleet.tx_per_w[:, :, None]
+    sent = (joule * fleet.tx_ratio)[:, :, None] * drawn_w
     second = sent + airtime_price(fleet, joule, overhearing_price(fleet, joule), power_w)
     by_link = float((air_s * second[rows, src, dst]).sum())
     assert by_link == pytest.approx(float((joule * by_node.total).sum()))
@@ -143,3 +154,13 @@ def test_the_prediction_includes_the_energy_of_soundings() -> None:
     assert joules["c0.d2"].least_j == pytest.approx(plain["c0.d2"].least_j + 0.75)
     assert joules[SERVER].total_j == pytest.approx(plain[SERVER].total_j + 7.0)
     assert joules["c0.d1"] == plain["c0.d1"]
+
+
+def test_the_prediction_includes_the_energy_at_idle_during_soundings() -> None:
+    observation = seen("shared", model="socket")
+    plain = decide(0, "collapipe", observation, Memory(), Settings()).prediction.joules
+    sounded = replace(observation, sounding_s=0.5)
+    joules = decide(0, "collapipe", sounded, Memory(), Settings()).prediction.joules
+    for node, each in joules.items():
+        idle_w = observation.profiles[node].power.idle_w
+        assert each.idle_j == pytest.approx(plain[node].idle_j + 0.5 * idle_w)

@@ -123,8 +123,12 @@ def timeline(
     return Timeline((), done.makespan_ns, graph, done, names)
 
 
-def test_energy_is_sent_once_and_received_by_each_as_over_the_closed_form_network() -> None:
+@pytest.mark.parametrize("model", ["socket", "radiated"])
+def test_energy_is_sent_once_and_received_by_each_as_over_the_closed_form_network(
+    model: str,
+) -> None:
     seen = fleets.observation(np.random.default_rng(5), 3, 3, radio="own")
+    seen = fleets.at_socket(seen) if model == "socket" else seen
     costs = costs_of(seen)
     fleet = costs.fleet
     sent = [("bs", CONTROLS, SIZE), ("c0.cu", DEVICES[:2], SIZE), ("c1.cu", ("bs",), SIZE)]
@@ -144,11 +148,10 @@ def test_energy_is_sent_once_and_received_by_each_as_over_the_closed_form_networ
     (duty,) = {*fleet.links.downlink.duty, *fleet.links.uplink.duty}  # the part on the air
     for node, used in net.usage().items():
         profile = seen.profiles[node]
-        sent_j = used.tx_airtime_s * profile.max_tx_power_w * duty
+        sent_s, power = used.tx_airtime_s * duty, profile.power
+        sent_j = power.sending_j(sent_s, sent_s * profile.max_tx_power_w)
         assert found[node].tx_j == pytest.approx(sent_j, rel=1e-5)
-        assert found[node].rx_j == pytest.approx(
-            used.rx_airtime_s * profile.rx_power_w * duty, rel=1e-5
-        )
+        assert found[node].rx_j == pytest.approx(power.rx_w * used.rx_airtime_s * duty, rel=1e-5)
 
 
 def test_who_overhears_a_multicast_receives_it_once() -> None:
