@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 
 from ns3_scenarios.channel import Multipath, channel_problems
+from ns3_scenarios.handover import handover_problems
 from ns3_scenarios.interferers import Jammer, interferer_problems
 from ns3_scenarios.mobility import Point, motion_problems
 from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios.registry import stacks
-from ns3_scenarios.scenario import NodeSpec, ScenarioSpec
+from ns3_scenarios.scenario import NodeSpec, OfdmaSpec, ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.validity import validity_problems
 
@@ -25,6 +26,7 @@ def problems(spec: ScenarioSpec) -> list[Problem]:
         *_stack_problems(spec),
         *_channel_problems(spec),
         *_interferer_problems(spec),
+        *_handover_problems(spec),
         *_fidelity_problems(spec),
         *_seed_problems(spec),
     ]
@@ -87,6 +89,27 @@ def _interferer_problems(spec: ScenarioSpec) -> Iterator[Problem]:
             yield f"interferers[{n}].channel", f"expected none: the {interferer.band} is one band"
 
 
+def _handover_problems(spec: ScenarioSpec) -> Iterator[Problem]:
+    """What handover needs and the scenario doesn't have."""
+    if spec.handover is None:
+        return
+    yield from handover_problems(spec.handover)
+    if not spec.stations:
+        yield "handover", "expected none: there is one base station, so there is no other cell"
+    if not isinstance(spec.d2e, OfdmaSpec):
+        yield (
+            "handover",
+            f"expected none: control units change their cell with OFDMA as d2e, "
+            f"not with {type(spec.d2e).__name__.removesuffix('Spec')}",
+        )
+    elif spec.d2e.transport != "direct":
+        yield (
+            "handover",
+            "expected none: only transfers over d2e's link layer (transport: direct) can be moved "
+            f"to another cell, not those over {spec.d2e.transport}",
+        )
+
+
 def _fidelity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     """A sampled episode can't have anything that changes over its time."""
     if spec.fidelity not in ("packet", "sampled"):
@@ -97,6 +120,9 @@ def _fidelity_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     moving += [i.name for i in spec.interferers if isinstance(i, Jammer) and i.motion is not None]
     if moving:
         yield "fidelity", f"expected packet: sampled is for nodes that stand still, not {moving[0]}"
+    if spec.handover is not None:
+        what = "cells that stay the same, and with handover they change continuously"
+        yield "fidelity", f"expected packet: sampled is for {what}"
     for radio in spec.radios.values():
         if isinstance(radio.propagation.fading, Multipath):
             what = f"channels that stand still, not {radio.propagation.fading.profile} fading"

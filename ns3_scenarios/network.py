@@ -10,6 +10,7 @@ from ns3_scenarios import runtime
 from ns3_scenarios.channel import AttributeValue
 from ns3_scenarios.checks import problems
 from ns3_scenarios.episode_network import ATTACH_LIMIT_NS, ENDINGS, PROBE_BYTES, EpisodeNetwork
+from ns3_scenarios.handover import Attachment, CellChange, Cells
 from ns3_scenarios.naming import asks_ns3, ns3_problems
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.placing import add_interferers, add_nodes
@@ -134,6 +135,7 @@ class Ns3Network(EpisodeNetwork):
         unrepaired = {pair for stack in chosen for pair in stack.unrepaired_pairs()}
         super().__init__(episode, numbers, stack_names(spec), unrepaired)
         self._nodes = {node.name: node for node in spec.nodes}
+        self._stations = [spec.bs.name, *(station.name for station in spec.stations)]
         self._granted = {pair for stack in chosen if stack.grants_links for pair in stack.pairs()}
         self._bandwidths = GrantedBandwidths(band for stack in chosen for band in stack.bands())
         self._cell = {
@@ -256,6 +258,33 @@ class Ns3Network(EpisodeNetwork):
             for link in self._episode.Links()
             if link.measured >= 0 and link.src in self._names and link.dst in self._names
         ]
+
+    def cells(self) -> Cells:
+        """See `ns3_scenarios.handover.Handing`."""
+        return Cells(
+            {
+                self._names[each.node]: Attachment(
+                    self._stations[each.serving],
+                    {
+                        station: int(since)
+                        for station, since in zip(self._stations, each.since, strict=True)
+                        if since >= 0
+                    },
+                    int(each.next),
+                    int(each.resumes),
+                )
+                for each in self._episode.Attachments()
+            },
+            tuple(
+                CellChange(
+                    self._names[each.node],
+                    self._names[each.source],
+                    self._names[each.target],
+                    int(each.at),
+                )
+                for each in self._episode.CellChanges()
+            ),
+        )
 
     def usage(self) -> Mapping[str, RadioUsage]:
         return {

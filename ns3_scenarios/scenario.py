@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ns3_scenarios.channel import AttributeValue, Channel
+from ns3_scenarios.handover import Attachment, Handover
 from ns3_scenarios.interferers import Interferer
 from ns3_scenarios.mobility import Motion, Point, Trajectory
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
@@ -73,8 +74,8 @@ class ClusterSpec:
     """A control unit and its devices.
 
     `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio; None is the
-    default. `station` names the base station that serves it; None is `ScenarioSpec.bs`. With
-    `together`, devices move with the control unit, their positions relative to it, except those on
+    default. `station` names the base station that serves it, with handover at the start; None is
+    `ScenarioSpec.bs`. `attachment` is the rest of its state then. With `together`, devices move with the control unit, their positions relative to it, except those on
     a `Trajectory`, whose corners are absolute.
     """
 
@@ -83,6 +84,7 @@ class ClusterSpec:
     channel: int | None = None
     station: str | None = None
     together: bool = True
+    attachment: Attachment | None = None
 
     @property
     def nodes(self) -> tuple[NodeSpec, ...]:
@@ -185,7 +187,8 @@ class ScenarioSpec:
     `lasting_run` is the run number for what stays the same in all episodes of a run: line of sight,
     shadowing and random motion. `start_ns` is the run's time at the start of the episode.
     `stations` are further base stations, for clusters that name them. `interferers` are on the
-    network's channels and not part of it. With the fidelity `packet` every byte is simulated in
+    network's channels and not part of it. With `handover`, control units change between all base
+    stations. With the fidelity `packet` every byte is simulated in
     packets, with `sampled` long transfers are extrapolated (`native/fast-forward.h`).
     """
 
@@ -201,6 +204,7 @@ class ScenarioSpec:
     stations: tuple[NodeSpec, ...] = ()
     interferers: tuple[Interferer, ...] = ()
     fidelity: Fidelity = "packet"
+    handover: Handover | None = None
 
     @property
     def radios(self) -> Mapping[Tier, RadioSpec]:

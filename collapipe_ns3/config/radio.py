@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from collapipe_ns3.config.section import Attribute, Count, Decibels, Keys, Section
 from collapipe_ns3.quantity import Dbm, Hertz, Metres, Seconds, to_w
-from ns3_scenarios import channel
+from ns3_scenarios import channel, handover
 from ns3_scenarios.channel import Channel, kind_of
+from ns3_scenarios.handover import MOST_DB, MOST_TIME_TO_TRIGGER_S
 from ns3_scenarios.numerology import BLOCK_HZ
 from ns3_scenarios.power import FixedPower, OpenLoop, PowerControl
 from ns3_scenarios.scenario import (
@@ -186,6 +187,40 @@ def ofdma_bandwidth_hz(channel_hz: float | None) -> float:
     return int(OFDMA_FILLED * (channel_hz or OFDMA_CHANNEL_HZ) / BLOCK_HZ + 1e-9) * BLOCK_HZ
 
 
+class Handover(Section):
+    """When control units change their base station, by event A3 (3GPP TS 38.331, 5.5.4.4).
+
+    They measure the signals of all stations regularly, without fading. A unit changes to a station
+    whose signal has been stronger than that of its own by more than offset and hysteresis together,
+    at all measurements for the time to trigger.
+    """
+
+    offset_db: Annotated[float, Field(ge=-MOST_DB, le=MOST_DB)] = 3.0
+    """Added to the signal of the unit's own station."""
+    hysteresis_db: Annotated[float, Field(ge=0, le=MOST_DB)] = 1.0
+    """Subtracted from the signals of the others."""
+    time_to_trigger: Annotated[Seconds, Field(ge=0, le=MOST_TIME_TO_TRIGGER_S)] = 0.16
+    """How long another station must have been better."""
+    interruption: Annotated[Seconds, Field(ge=0, le=60)] = 0.05
+    """How long a unit that changes its station sends and receives nothing over this radio."""
+    in_flight: Literal["continue", "lost"] = "continue"
+    """What becomes of the unit's transfers that are under way in both directions: they go on in the
+    new cell, or are lost."""
+    measured_every: Annotated[Seconds, Field(ge=1e-3, le=60)] = 0.04
+    """The time between two measurements."""
+
+    def handover(self) -> handover.Handover:
+        """The handover of the scenario."""
+        return handover.Handover(
+            offset_db=self.offset_db,
+            hysteresis_db=self.hysteresis_db,
+            time_to_trigger_s=self.time_to_trigger,
+            interruption_s=self.interruption,
+            in_flight=self.in_flight,
+            measured_every_s=self.measured_every,
+        )
+
+
 class Radio(Section):
     """The two radios: device to device, and device to edge."""
 
@@ -193,6 +228,8 @@ class Radio(Section):
     """Device to device: between a control unit and its devices, and among these."""
     d2e: EdgeRadio = EdgeRadio()
     """Device to edge: between control units and base stations."""
+    handover: Handover | None = None
+    """Whether control units change between the base stations; by default each keeps its own."""
 
 
 class Shadowing(Section):

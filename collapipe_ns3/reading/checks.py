@@ -35,6 +35,7 @@ _RENAMED = (
     (r"^(d2d|d2e)\.propagation\.fading\.profile", r"propagation.\1.fading.kind"),
     (r"^(d2d|d2e)\.propagation\.", r"propagation.\1."),
     (r"^(d2d|d2e)\.", r"radio.\1."),
+    (r"^handover\b", "radio.handover"),
     (r"^ns3_defaults\.", "ns3."),
 )
 

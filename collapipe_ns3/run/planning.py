@@ -82,8 +82,7 @@ class Planning:
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
         self.profiles = layout.profiles(config)
-        # The media of a user's own network are unknown.
-        self.media = () if config.scenario else media(layout.scenario(config, self.seed, 0))
+        self.attachments: Mapping[str, Attachment] = {}  # of control units, with handover
         given, devices = config.training.exchange, layout.device_names(config)
         self.exchange = (
             None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.power import EnergyModel
 from collapipe_ns3.nodes import SERVER, control_unit, device, station
 from collapipe_ns3.random_streams import number, stream
+from ns3_scenarios.handover import Attachment
 from ns3_scenarios.mobility import Point, Trajectory
 from ns3_scenarios.scenario import ClusterSpec, NodeSpec, ScenarioSpec
 
@@ -44,19 +47,27 @@ def profiles(config: StudyConfig) -> dict[str, DeviceProfile]:
     }
 
 
-def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> ScenarioSpec:
+def scenario(
+    config: StudyConfig,
+    seed: int,
+    round: int,
+    start_ns: int = 0,
+    attachments: Mapping[str, Attachment] = MappingProxyType({}),
+) -> ScenarioSpec:
     """The network of one round, which begins at `start_ns` of the run's time.
 
     Positions are drawn from the seed, and in every round they are those of the run's time 0. ns-3's
     RngSeed is 1, and its RngRun is drawn from the study's seed and the round. `lasting_run`, for
-    draws that stay the same in all rounds, is drawn from the seed alone.
+    draws that stay the same in all rounds, is drawn from the seed alone. `attachments` are those of
+    control units that have changed their base station, or are about to.
     """
     mast = point(config.server.position or (0.0, 0.0, MAST_M))
     bs = _node(SERVER, config.server, mast, config.energy.energy_model())
     return ScenarioSpec(
         bs=bs,
         clusters=tuple(
-            _cluster(config, seed, n, cluster, mast) for n, cluster in enumerate(config.clusters)
+            _attached(_cluster(config, seed, n, cluster, mast), attachments)
+            for n, cluster in enumerate(config.clusters)
         ),
         d2d=config.radio.d2d.spec(config.propagation.d2d),
         d2e=config.radio.d2e.spec(config.propagation.d2e),
@@ -70,7 +81,16 @@ def scenario(config: StudyConfig, seed: int, round: int, start_ns: int = 0) -> S
         ),
         interferers=tuple(each.interferer(n) for n, each in enumerate(config.interferers)),
         fidelity=config.fidelity,
+        handover=config.radio.handover.handover() if config.radio.handover else None,
     )
+
+
+def _attached(cluster: ClusterSpec, attachments: Mapping[str, Attachment]) -> ClusterSpec:
+    """The cluster with the station that serves its control unit now."""
+    attachment = attachments.get(cluster.cu.name)
+    if attachment is None:
+        return cluster
+    return replace(cluster, station=attachment.station, attachment=attachment)
 
 
 def _cluster(config: StudyConfig, seed: int, n: int, cluster: Cluster, mast: Point) -> ClusterSpec:

@@ -28,4 +28,6 @@ def build(
         return own.build(spec, tried=tried)
     built = network.build(spec, tried=tried, traces=traces)
     links = by_station(spec)
-    return StationNetwork(built, links) if links else built
+    if not links and spec.handover is None:
+        return built
+    return StationNetwork(built, links, tuple(station.name for station in spec.stations))

@@ -1,6 +1,7 @@
 """Several base stations of one edge server, which control units reach by their own station.
 
-Transfers between the stations and the server take no time, as in the LTE core network of
+With handover it is the station at the beginning of the episode that a link is known by in
+`ns3_scenarios`, whichever serves it later. Transfers between the stations and the server take no time, as in the LTE core network of
 `ns3_scenarios`.
 """
 
@@ -25,6 +26,7 @@ from bridge.network import (
     positions,
 )
 from collapipe_ns3.nodes import SERVER
+from ns3_scenarios.handover import Cells, Handing
 from ns3_scenarios.scenario import Pair, ScenarioSpec
 
 
@@ -41,6 +43,11 @@ def by_station(spec: ScenarioSpec) -> dict[Pair, Pair]:
     return links
 
 
+def cells(network: Network) -> Cells:
+    """The cells of a network's control units, and their changes so far; none without handover."""
+    return network.cells() if isinstance(network, Handing) else Cells()
+
+
 @dataclass(frozen=True, slots=True)
 class _Used:
     tx_airtime_s: float
@@ -52,13 +59,14 @@ class _Used:
 class StationNetwork:
     """A network whose links with the server are those of the control units' stations."""
 
-    def __init__(self, network: Network, links: Mapping[Pair, Pair]) -> None:
+    def __init__(
+        self, network: Network, links: Mapping[Pair, Pair], stations: Sequence[str]
+    ) -> None:
+        """`stations` are the further base stations, and `links` those of `by_station`."""
         self._network = network
         self._links = links
         self._known_as = {ends: pair for pair, ends in links.items()}
-        self._stations = {name for ends in links.values() for name in ends} - {
-            name for pair in links for name in pair
-        }
+        self._stations = stations
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
@@ -112,6 +120,10 @@ class StationNetwork:
                 )
             )
         return used
+
+    def cells(self) -> Cells:
+        """The cells of the control units, and their changes so far; see `Handing`."""
+        return cells(self._network)
 
     def positions(self) -> Mapping[str, Position]:
         return positions(self._network)

@@ -276,6 +276,10 @@ Episode::Start(int64_t limit)
         link.measured = -1;
     }
     m_records.usage.assign(m_records.usage.size(), {});
+    for (const auto& ofdma : m_ofdma)
+    {
+        ofdma->Start();
+    }
     return true;
 }
 
@@ -456,6 +460,30 @@ uintptr_t
 Episode::LostData() const
 {
     return reinterpret_cast<uintptr_t>(m_taken.lost.data());
+}
+
+std::vector<CellChange>
+Episode::CellChanges() const
+{
+    std::vector<CellChange> all;
+    for (const auto& ofdma : m_ofdma)
+    {
+        const auto changes = ofdma->CellChanges();
+        all.insert(all.end(), changes.begin(), changes.end());
+    }
+    return all;
+}
+
+std::vector<Attachment>
+Episode::Attachments() const
+{
+    std::vector<Attachment> all;
+    for (const auto& ofdma : m_ofdma)
+    {
+        const auto attachments = ofdma->Attachments();
+        all.insert(all.end(), attachments.begin(), attachments.end());
+    }
+    return all;
 }
 
 const std::deque<RadioLink>&

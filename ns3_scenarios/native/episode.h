@@ -111,6 +111,10 @@ class Episode
     uintptr_t EndedData() const;
     uintptr_t LostData() const;
 
+    /// The terminals that changed their cell since the start, and the present cells of those that
+    /// may; see OfdmaCells.
+    std::vector<CellChange> CellChanges() const;
+    std::vector<Attachment> Attachments() const;
     const std::deque<RadioLink>& Links() const;
     const std::vector<RadioUsage>& Usage() const;
 

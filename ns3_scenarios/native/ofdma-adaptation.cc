@@ -28,6 +28,13 @@ OfdmaAdaptation::Measured(double quality, double weight)
     m_known = true;
 }
 
+void
+OfdmaAdaptation::Reset()
+{
+    m_known = false;
+    m_offsetDb = 0;
+}
+
 bool
 OfdmaAdaptation::IsWeakerThan(const OfdmaAdaptation& other) const
 {

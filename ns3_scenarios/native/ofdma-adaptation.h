@@ -25,6 +25,9 @@ class OfdmaAdaptation
     /// A measured quality, linear, with its weight in the average.
     void Measured(double quality, double weight);
 
+    /// Forgets what it knows, as of a new link.
+    void Reset();
+
     /// Whether its quality is lower than the other's; an unknown one is the lowest.
     bool IsWeakerThan(const OfdmaAdaptation& other) const;
     /// Takes over the quality of another link.

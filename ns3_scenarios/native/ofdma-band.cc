@@ -135,7 +135,8 @@ OfdmaBand::StartSoundings()
     {
         const auto& link = *sounding.link;
         auto& ofCell = senders[link.cell];
-        if ((ofCell.size() < blocks || ofCell.count(link.from)) && m_scheduler.Claim(link))
+        if (!link.silent && (ofCell.size() < blocks || ofCell.count(link.from)) &&
+            m_scheduler.Claim(link))
         {
             m_sounding.push_back(sounding);
             auto& strongest = ofCell[link.from];

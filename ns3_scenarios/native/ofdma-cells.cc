@@ -66,7 +66,9 @@ struct OfdmaCells::Cells
     std::map<std::pair<uint32_t, uint32_t>, Joint*> byPair{};
     std::deque<RadioLink> unrecorded{}; // of background links
     std::map<std::pair<uint32_t, uint32_t>, OfdmaLink*> background{};
+    // By the radio's number of the sender, and the receivers.
     std::map<std::pair<uint32_t, std::vector<uint32_t>>, OfdmaLink*> groups{};
+    std::unique_ptr<OfdmaHandover> handover{};
     std::map<uint32_t, Subnet> subnets{};
     Cargo cargo{}; // of the current transport block
 
@@ -95,7 +97,7 @@ struct OfdmaCells::Cells
 
     OfdmaLink& GroupOf(uint32_t src, const std::vector<uint32_t>& dsts)
     {
-        auto& group = groups[{src, dsts}];
+        auto& group = groups[{byPair.at({src, dsts.front()})->ofdma->from, dsts}];
         if (!group)
         {
             std::vector<OfdmaLink*> members;
@@ -108,6 +110,24 @@ struct OfdmaCells::Cells
             joints.emplace_back(Joint{group, &record, DIRECT});
         }
         return *group;
+    }
+
+    void SendTogether(const std::vector<uint64_t>& ids,
+                      uint32_t src,
+                      const std::vector<uint32_t>& dsts,
+                      uint64_t size)
+    {
+        if (dsts.size() == 1)
+        {
+            byPair.at({src, dsts.front()})->stream->Send(ids.front(), size);
+            return;
+        }
+        auto& group = GroupOf(src, dsts);
+        for (std::size_t i = 0; i < dsts.size(); ++i)
+        {
+            byPair.at({src, dsts[i]})->stream->Join(ids[i], group);
+        }
+        radio->PushToGroup(group, ids, size);
     }
 
     Ipv4Address AddressOf(const Ptr<OfdmaNetDevice>& device) const
@@ -296,6 +316,74 @@ OfdmaCells::AddLink(uint32_t band,
 }
 
 void
+OfdmaCells::AddHandover(uint32_t channel,
+                        const HandoverSettings& settings,
+                        const std::vector<uint32_t>& stations)
+{
+    auto& cells = *m_cells;
+    cells.handover = std::make_unique<OfdmaHandover>(settings,
+                                                     cells.channels.at(channel),
+                                                     *cells.radio);
+    for (const auto station : stations)
+    {
+        const auto number = cells.byNode.at(station);
+        const auto place = cells.nodes.at(station)->GetObject<MobilityModel>();
+        cells.handover->AddStation(station, number, place, cells.radio->Radiates(number));
+    }
+}
+
+void
+OfdmaCells::AddTerminal(const Attachment& attachment, uint32_t home)
+{
+    auto& cells = *m_cells;
+    const auto node = attachment.node;
+    auto& up = *cells.byPair.at({node, home})->ofdma;
+    auto& down = *cells.byPair.at({home, node})->ofdma;
+    for (const auto station : cells.handover->StationNumbers())
+    {
+        cells.radio->AddEnds(up, up.from, station);
+        cells.radio->AddEnds(down, station, down.to);
+    }
+    const auto place = cells.nodes.at(node)->GetObject<MobilityModel>();
+    cells.handover->AddTerminal(attachment, place, up, down);
+}
+
+void
+OfdmaCells::Start()
+{
+    auto* cells = m_cells.get();
+    if (!cells->handover)
+    {
+        return;
+    }
+    cells->radio->Attend([cells] {
+        const auto sinceStart = cells->clock.Now();
+        const auto now = cells->runTime + sinceStart;
+        const auto next = cells->handover->Attend(now, sinceStart);
+        for (auto& joint : cells->joints)
+        {
+            if (!joint.ofdma->Measured().known)
+            {
+                joint.record->measured = -1; // in the cell that it is in now
+            }
+        }
+        return Simulator::Now() + NanoSeconds(next - now);
+    });
+}
+
+std::vector<CellChange>
+OfdmaCells::CellChanges() const
+{
+    return m_cells->handover ? m_cells->handover->Changes() : std::vector<CellChange>{};
+}
+
+std::vector<Attachment>
+OfdmaCells::Attachments() const
+{
+    return m_cells->handover ? m_cells->handover->Attachments() : std::vector<Attachment>{};
+}
+
+void
 OfdmaCells::AddJammer(uint32_t band, uint32_t node, Pulses pulses)
 {
     m_cells->radio->AddNoise(band, m_cells->byNode.at(node), [this, pulses](Time tti) {
@@ -338,12 +426,24 @@ OfdmaCells::Multicast(const std::vector<uint64_t>& ids,
                       const std::vector<uint32_t>& dsts,
                       uint64_t size)
 {
-    auto& group = m_cells->GroupOf(src, dsts);
+    // Receivers that have changed their cell are sent to from there, and alone until they listen.
+    std::map<uint32_t, std::pair<std::vector<uint64_t>, std::vector<uint32_t>>> together; // by sender
     for (std::size_t i = 0; i < dsts.size(); ++i)
     {
-        m_cells->byPair.at({src, dsts[i]})->stream->Join(ids[i], group);
+        const auto& joint = *m_cells->byPair.at({src, dsts[i]});
+        if (joint.ofdma->silent)
+        {
+            joint.stream->Send(ids[i], size);
+            continue;
+        }
+        auto& [itsIds, itsDsts] = together[joint.ofdma->from];
+        itsIds.push_back(ids[i]);
+        itsDsts.push_back(dsts[i]);
     }
-    m_cells->radio->PushToGroup(group, ids, size);
+    for (const auto& [from, these] : together)
+    {
+        m_cells->SendTogether(these.first, src, these.second, size);
+    }
 }
 
 bool

@@ -1,6 +1,7 @@
 #ifndef COLLAPIPE_OFDMA_CELLS_H
 #define COLLAPIPE_OFDMA_CELLS_H
 
+#include "ofdma-handover.h"
 #include "ofdma-radio.h"
 #include "pair-channel.h"
 #include "pulses.h"
@@ -59,6 +60,20 @@ class OfdmaCells
                  bool acknowledged,
                  int transport,
                  uint32_t subnet);
+
+    /// Lets terminals change between stations by the channel's gains; the stations are nodes of the
+    /// radio, and station k has the k-th cell of every band. Call it after all cells, before
+    /// AddTerminal().
+    void AddHandover(uint32_t channel,
+                     const HandoverSettings& settings,
+                     const std::vector<uint32_t>& stations);
+    /// Adds a terminal, whose links have been added as links with the node `home`.
+    void AddTerminal(const Attachment& attachment, uint32_t home);
+    /// Begins to measure; call it at the clock's time 0.
+    void Start();
+    /// The changes of cells since then, and the present cells of all terminals.
+    std::vector<CellChange> CellChanges() const;
+    std::vector<Attachment> Attachments() const;
 
     /// Adds a node that jams a whole band in pulses, at its power.
     void AddJammer(uint32_t band, uint32_t node, Pulses pulses);

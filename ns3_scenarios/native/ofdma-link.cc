@@ -122,6 +122,54 @@ OfdmaLink::CutFrom(const OfdmaLink& member, uint64_t id, OfdmaItem& cut)
     return true;
 }
 
+std::vector<OfdmaRemainder>
+OfdmaLink::PartWith(const OfdmaLink& member)
+{
+    const auto found = std::find_if(m_members.begin(), m_members.end(), [&](const auto& other) {
+        return other.link == &member;
+    });
+    auto parts = found->inbox.TakeAll();
+    for (const auto& part : parts)
+    {
+        const ByteRange item{part.item.begin, part.item.end};
+        if (!AnyLacks(item))
+        {
+            queue.Drop(item);
+        }
+    }
+    queue.Forget([this](ByteRange bytes) { return !AnyLacks(bytes); });
+    return parts;
+}
+
+void
+OfdmaLink::Move(uint32_t newCell, uint32_t newFrom, uint32_t newTo)
+{
+    for (const auto* blocks : {&m_broken, &m_waiting})
+    {
+        for (const auto& block : *blocks)
+        {
+            if (block.arrived)
+            {
+                continue;
+            }
+            queue.MostTries() > 0 ? queue.SendAgain(block.bytes, block.tries)
+                                  : queue.Lose(block.bytes);
+        }
+    }
+    m_broken.clear();
+    m_waiting.clear();
+    m_reports.clear();
+    m_qualities.clear();
+    m_adaptation.Reset();
+    m_measured = {};
+    m_mcs = 0;
+    credit = 0;
+    cell = newCell;
+    from = newFrom;
+    to = newTo;
+    m_listeners = {to};
+}
+
 bool
 OfdmaLink::AnyLacks(ByteRange bytes) const
 {
@@ -236,7 +284,8 @@ OfdmaLink::Watts(uint32_t blocks, double most) const
 bool
 OfdmaLink::Ready() const
 {
-    return !m_broken.empty() || (queue.Waiting() > 0 && m_waiting.size() < m_mostOutstanding);
+    return !silent &&
+           (!m_broken.empty() || (queue.Waiting() > 0 && m_waiting.size() < m_mostOutstanding));
 }
 
 bool

@@ -103,15 +103,16 @@ class OfdmaLink
               OfdmaCodes& codes);
 
     const uint32_t number; // in the radio
-    const uint32_t cell;
-    const uint32_t from; // node of the radio
-    const uint32_t to; // of a group: the first member's
+    uint32_t cell;
+    uint32_t from; // node of the radio
+    uint32_t to; // of a group: the first member's
     OfdmaQueue queue;  // of a group: what some member lacks
     std::vector<OfdmaLink*> groups{}; // of which it is a member
     bool powerGranted{false}; // to a group; otherwise it has the highest power of its members
     /// Whether it fades over time. Link adaptation then uses the latest quality alone, and knows
     /// it after half the time of HARQ's, as that includes the time to prepare a retransmission.
     bool fades{false};
+    bool silent{false};  // whether it sends nothing, as its terminal changes its cell
     double watts;        // radiated whenever it sends, or the maximum with open-loop control
     OfdmaOpenLoop openLoop{};
     double granted{-1};  // resource blocks per TTI, on average; negative: an equal share
@@ -123,6 +124,13 @@ class OfdmaLink
     void Push(OfdmaItem item, const std::vector<uint64_t>& ids, uint64_t size);
     /// Removes a member's transfer from a group; false if it is not in it (any more).
     bool CutFrom(const OfdmaLink& member, uint64_t id, OfdmaItem& cut);
+
+    /// Removes what a member lacks from a group, for the member's own link to send.
+    std::vector<OfdmaRemainder> PartWith(const OfdmaLink& member);
+    /// Continues between other nodes in another cell of the band, where nothing is known of its
+    /// quality. What HARQ has not delivered is sent again, or lost if the link is unacknowledged.
+    /// Call it after EndTti(), for links that are no groups.
+    void Move(uint32_t newCell, uint32_t newFrom, uint32_t newTo);
 
     bool IsGroup() const
     {

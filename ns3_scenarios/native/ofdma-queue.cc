@@ -268,6 +268,57 @@ OfdmaQueue::Cut(uint64_t id, OfdmaItem& cut)
     return true;
 }
 
+std::vector<OfdmaRemainder>
+OfdmaQueue::TakeAll()
+{
+    std::vector<OfdmaRemainder> taken;
+    while (!m_items.empty())
+    {
+        OfdmaRemainder remainder{m_items.front(), {}};
+        const auto [begin, end] = ByteRange{remainder.item.begin, remainder.item.end};
+        if (m_resolved > begin)
+        {
+            remainder.resolved.push_back({0, m_resolved - begin});
+        }
+        for (const auto& [first, last] : m_resolvedBeyond)
+        {
+            const ByteRange part{std::max(first, begin), std::min(last, end)};
+            if (part.begin < part.end)
+            {
+                remainder.resolved.push_back({part.begin - begin, part.end - begin});
+            }
+        }
+        Remove(0);
+        taken.push_back(std::move(remainder));
+    }
+    return taken;
+}
+
+void
+OfdmaQueue::Resume(OfdmaRemainder remainder)
+{
+    const auto begin = m_length;
+    const auto size = remainder.item.end - remainder.item.begin;
+    Push(std::move(remainder.item), size);
+    for (const auto& part : remainder.resolved)
+    {
+        const ByteRange bytes{begin + part.begin, begin + part.end};
+        m_fresh -= bytes.Size();
+        m_skipped.push_back(bytes);
+        Resolve(bytes);
+    }
+}
+
+void
+OfdmaQueue::LoseAll()
+{
+    while (!m_items.empty())
+    {
+        auto lost = Remove(0);
+        m_ended.push_back(std::move(lost));
+    }
+}
+
 Progress
 OfdmaQueue::Head() const
 {
@@ -341,6 +392,11 @@ OfdmaQueue::Remove(std::size_t index)
     if (const ByteRange unsent{std::max(item.begin, m_sent), item.end}; unsent.begin < unsent.end)
     {
         m_fresh -= unsent.Size();
+        std::erase_if(m_skipped, [&](const auto& other) {
+            const bool within = other.begin >= unsent.begin && other.end <= unsent.end;
+            m_fresh += within ? other.Size() : 0; // which was not counted
+            return within;
+        });
         const auto at = std::find_if(m_skipped.begin(), m_skipped.end(), [&](const auto& other) {
             return other.begin > unsent.begin;
         });

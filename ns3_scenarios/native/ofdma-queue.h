@@ -32,6 +32,14 @@ struct OfdmaItem
     uint64_t skipped{0}; ///< bytes of a transfer that were not simulated
 };
 
+/// An item that one queue passes to another, and its bytes that have been delivered or lost, counted
+/// from its first one.
+struct OfdmaRemainder
+{
+    OfdmaItem item;
+    std::vector<ByteRange> resolved;
+};
+
 /// The link layer of one directed link: a stream of bytes, from which transport blocks take ranges,
 /// and which is delivered in order.
 ///
@@ -86,6 +94,13 @@ class OfdmaQueue
     /// Removes a transfer from the stream; false if it is not in it (any more). Bytes that have not
     /// been delivered in order by now count as lost.
     bool Cut(uint64_t id, OfdmaItem& cut);
+
+    /// Removes all items that have not ended, for another queue to Resume().
+    std::vector<OfdmaRemainder> TakeAll();
+    /// Adds an item of which a part has been delivered or lost.
+    void Resume(OfdmaRemainder remainder);
+    /// Ends all items; bytes that have not been delivered in order by now are lost.
+    void LoseAll();
 
     /// The first transfer that has not ended.
     Progress Head() const;

@@ -118,6 +118,7 @@ void
 OfdmaRadio::DoDispose()
 {
     m_tick.Cancel();
+    m_attend = nullptr;
     m_itemCallback = nullptr;
     m_soundingCallback = nullptr;
     m_links.clear();
@@ -187,25 +188,33 @@ OfdmaLink&
 OfdmaRadio::AddLink(uint32_t band, uint32_t cell, uint32_t from, uint32_t to, bool acknowledged)
 {
     auto& within = m_bands.at(band);
-    const auto& sender = m_nodes.at(from);
-    const auto& receiver = m_nodes.at(to);
     auto& link = m_links.emplace_back(m_links.size(),
                                       cell,
                                       from,
                                       to,
                                       within.blocks,
                                       acknowledged,
-                                      sender.watts,
+                                      m_nodes.at(from).watts,
                                       m_settings,
                                       *m_codes);
     m_bandOf.push_back(band);
     within.AddLink(link);
-    within.gains.AddSender(from, sender.place, sender.antenna);
-    within.gains.AddReceiver(to, receiver.place, receiver.antenna);
+    Join(band, from, to);
+    return link;
+}
+
+/// Makes nodes a sender and a receiver in a band.
+void
+OfdmaRadio::Join(uint32_t band, uint32_t from, uint32_t to)
+{
+    const auto& sender = m_nodes.at(from);
+    const auto& receiver = m_nodes.at(to);
+    auto& gains = m_bands.at(band).gains;
+    gains.AddSender(from, sender.place, sender.antenna);
+    gains.AddReceiver(to, receiver.place, receiver.antenna);
     m_medium->AddMember(band, from, sender.place, false);
     m_medium->AddMember(band, to, receiver.place, true);
     m_gainsDue = 0;
-    return link;
 }
 
 OfdmaLink&
@@ -216,6 +225,46 @@ OfdmaRadio::AddGroup(const std::vector<OfdmaLink*>& members)
     m_bandOf.push_back(band);
     m_bands[band].AddLink(group);
     return group;
+}
+
+double
+OfdmaRadio::Radiates(uint32_t node) const
+{
+    return m_nodes.at(node).watts * m_nodes.at(node).antenna;
+}
+
+void
+OfdmaRadio::AddEnds(const OfdmaLink& link, uint32_t from, uint32_t to)
+{
+    Join(m_bandOf[link.number], from, to);
+}
+
+void
+OfdmaRadio::Move(OfdmaLink& link, uint32_t cell, uint32_t from, uint32_t to, bool forwards)
+{
+    for (auto* group : link.groups)
+    {
+        for (auto& part : group->PartWith(link))
+        {
+            link.queue.Resume(std::move(part));
+        }
+        Deliver(*group);
+    }
+    if (!forwards)
+    {
+        link.queue.LoseAll();
+    }
+    Deliver(link);
+    link.Move(cell, from, to);
+    Deliver(link);
+}
+
+void
+OfdmaRadio::Attend(std::function<Time()> attend)
+{
+    m_attend = std::move(attend);
+    m_attendDue = FirstTti(Simulator::Now());
+    Wake();
 }
 
 void
@@ -296,9 +345,15 @@ OfdmaRadio::AssignStreams(int64_t stream)
 void
 OfdmaRadio::Wake()
 {
+    TickAt(std::max(FirstTti(Simulator::Now()), m_now + 1));
+}
+
+/// The first TTI that begins at this time or later.
+int64_t
+OfdmaRadio::FirstTti(Time from) const
+{
     const auto tti = m_tti.GetTimeStep();
-    const auto next = (Simulator::Now().GetTimeStep() + tti - 1) / tti;
-    TickAt(std::max(next, m_now + 1));
+    return (from.GetTimeStep() + tti - 1) / tti;
 }
 
 void
@@ -338,6 +393,10 @@ OfdmaRadio::Tick()
         link.Feedback(m_now);
         Deliver(link);
     }
+    if (m_attend && m_now >= m_attendDue)
+    {
+        m_attendDue = FirstTti(m_attend());
+    }
     RefreshGains();
     for (auto& band : m_bands)
     {
@@ -364,7 +423,7 @@ OfdmaRadio::NextTti() const
             return m_now + 1;
         }
     }
-    int64_t next = -1;
+    int64_t next = m_attend ? m_attendDue : -1;
     for (const auto& link : m_links)
     {
         const auto due = link.NextFeedback();

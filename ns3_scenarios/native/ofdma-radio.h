@@ -59,6 +59,19 @@ class OfdmaRadio : public ns3::Object
     /// Adds a group: a link to the receivers of these links, which have one sender and one cell.
     OfdmaLink& AddGroup(const std::vector<OfdmaLink*>& members);
 
+    /// What a node radiates at most, times the gain of its antenna (W).
+    double Radiates(uint32_t node) const;
+
+    /// Adds other nodes between which a link may be moved.
+    void AddEnds(const OfdmaLink& link, uint32_t from, uint32_t to);
+    /// Moves a link to other nodes and another cell of its band. Its transfers go on there, or are
+    /// lost; what groups would have sent over it goes on alone. To be called by what Attend() was
+    /// given.
+    void Move(OfdmaLink& link, uint32_t cell, uint32_t from, uint32_t to, bool forwards);
+    /// Calls this now, and then as the first TTI begins at or after each time that it returns, after
+    /// the signals of the last TTI have been received and before others are sent.
+    void Attend(std::function<ns3::Time()> attend);
+
     /// Adds a jammer: noise from a node at its power over a whole band, for the share of each TTI
     /// that `share` returns at its start.
     void AddNoise(uint32_t band, uint32_t node, std::function<double(ns3::Time)> share);
@@ -88,6 +101,8 @@ class OfdmaRadio : public ns3::Object
     void TickAt(int64_t tti);
     void Tick();
     int64_t NextTti() const;
+    int64_t FirstTti(ns3::Time from) const;
+    void Join(uint32_t band, uint32_t from, uint32_t to);
     void RefreshGains();
     void Deliver(OfdmaLink& link);
     void DeliverFrom(OfdmaQueue& inbox, OfdmaLink& link);
@@ -118,6 +133,8 @@ class OfdmaRadio : public ns3::Object
     int64_t m_tickTti{-1};  // of the next one, if any
     ns3::EventId m_tick;
     int64_t m_gainsDue{0};  // TTI
+    std::function<ns3::Time()> m_attend;
+    int64_t m_attendDue{0}; // TTI
 
     ns3::TracedCallback<const OfdmaTransmission&> m_transmissionTrace;
     ns3::TracedCallback<const OfdmaReception&> m_receptionTrace;

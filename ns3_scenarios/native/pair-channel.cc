@@ -236,6 +236,14 @@ PairChannel::GainDb(Ptr<MobilityModel> a, Ptr<MobilityModel> b) const
 }
 
 double
+PairChannel::MeanGainDb(Ptr<MobilityModel> a, Ptr<MobilityModel> b) const
+{
+    const auto gain = GainDb(a, b);
+    const auto pair = std::minmax({Known(a).number, Known(b).number});
+    return gain - m_pairs.at(pair).fadingDb;
+}
+
+double
 PairChannel::LossAndShadowingDb(const Place& first, const Place& second, bool isNew) const
 {
     const auto a = first.model;

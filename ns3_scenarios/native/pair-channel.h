@@ -53,6 +53,8 @@ class PairChannel : public ns3::PropagationLossModel
     int64_t RunTime(ns3::Time at) const;
 
     double GainDb(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
+    /// Path loss and shadowing alone.
+    double MeanGainDb(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
     bool InSight(ns3::Ptr<ns3::MobilityModel> a, ns3::Ptr<ns3::MobilityModel> b) const;
     /// Whether there is fading over time and frequency.
     bool HasMultipath() const;

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ns3_scenarios.channel import AttributeValue, Multipath
+from ns3_scenarios.handover import Attachment, Handover
 from ns3_scenarios.interferers import Jammer
 from ns3_scenarios.numerology import BLOCK_HZ, TTI_S
 from ns3_scenarios.power import FixedPower, OpenLoopLimits, power_problems
@@ -129,6 +130,8 @@ class OfdmaStack:
     def bands(self) -> Iterator[RadioBand]:
         """A band for each cell, as no grant of one cell restricts another's."""
         for band, cell in self._cells():
+            if not cell.pairs:  # a station to which control units may change
+                continue
             transport = cell.spec.transport
             yield RadioBand(
                 name=cell.name,
@@ -212,6 +215,9 @@ class OfdmaStack:
         episode, numbers = construction.episode, construction.numbers
         stations = {node.name for node in (self.scenario.bs, *self.scenario.stations)}
         members = {end for _, cell in cells(radio) for pair in cell.pairs for end in pair}
+        handover = self.scenario.handover if radio.name == "d2e" else None
+        if handover is not None:
+            members |= stations
         native: Any = episode.AddOfdma(_ENGINES[radio.spec.engine], _attributes(radio.spec))
         for node in self.scenario.nodes:
             if node.name in members:
@@ -227,6 +233,32 @@ class OfdmaStack:
             _add_links(native, place, band, numbers)
             self._set_powers(native, band, numbers)
             self._add_interferers(native, place, band, construction)
+        if handover is not None:
+            self._add_handover(native, channel, handover, construction)
+
+    def _add_handover(
+        self, radio: Any, channel: int, handover: Handover, construction: Construction
+    ) -> None:
+        numbers, native = construction.numbers, construction.native
+        stations = [node.name for node in (self.scenario.bs, *self.scenario.stations)]
+        settings: Any = native.HandoverSettings()
+        settings.offsetDb = handover.offset_db
+        settings.hysteresisDb = handover.hysteresis_db
+        settings.timeToTrigger = round(handover.time_to_trigger_s * 1e9)
+        settings.interruption = round(handover.interruption_s * 1e9)
+        settings.period = round(handover.measured_every_s * 1e9)
+        settings.forwards = handover.in_flight == "continue"
+        radio.AddHandover(channel, settings, [numbers[name] for name in stations])
+        for cluster in self.scenario.clusters:
+            serving = cluster.station or self.scenario.bs.name
+            state = cluster.attachment or Attachment(serving)
+            attachment: Any = native.Attachment()
+            attachment.node = numbers[cluster.cu.name]
+            attachment.serving = stations.index(serving)
+            for name in stations:
+                attachment.since.push_back(state.since_ns.get(name, -1))
+            attachment.next, attachment.resumes = state.next_ns, state.resumes_ns
+            radio.AddTerminal(attachment, numbers[serving])
 
     def _set_powers(self, native: Any, band: OfdmaBand, numbers: Mapping[str, int]) -> None:
         """Powers of links by their spec's power control; stations send at their most."""

@@ -70,7 +70,10 @@ def cells(radio: OfdmaRadio) -> Iterator[tuple[OfdmaBand, Cell]]:
 def _cellular_bands(
     scenario: ScenarioSpec, d2e: OfdmaSpec, below: tuple[Cell, ...]
 ) -> tuple[OfdmaBand, ...]:
-    """The uplink's band and the downlink's, or one for both; each station is a cell."""
+    """The uplink's band and the downlink's, or one for both; each station is a cell.
+
+    With handover there are cells of all stations, in their order, before those of an underlay.
+    """
     underlay: tuple[BandName, ...] = ("d2d",) if below else ()
     up, down = [], []
     for station in (scenario.bs, *scenario.stations):
@@ -79,7 +82,7 @@ def _cellular_bands(
             for cluster in scenario.clusters
             if (cluster.station or scenario.bs.name) == station.name
         ]
-        if served:
+        if served or scenario.handover is not None:
             up.append((station.name, tuple((cu, station.name) for cu in served)))
             down.append((station.name, tuple((station.name, cu) for cu in served)))
     if d2e.duplex == "tdd":
