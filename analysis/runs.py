@@ -174,6 +174,10 @@ class Runs:
         return self.table("nodes")
 
     @property
+    def handovers(self) -> pd.DataFrame:
+        return self.table("handovers")
+
+    @property
     def _only(self) -> Run:
         if len(self.runs) == 1:
             return self.runs[0]

@@ -71,6 +71,10 @@ class Result:
         return self._table("nodes")
 
     @property
+    def handovers(self) -> pd.DataFrame:
+        return self._table("handovers")
+
+    @property
     def plans(self) -> list[dict[str, Any]]:
         """The plan of each round as plain data, with the scheme's explanation."""
         return self._run.plans

@@ -75,8 +75,9 @@ class ClusterSpec:
 
     `channel` is a Wi-Fi channel number, or the number of a sub-band of the OFDMA radio; None is the
     default. `station` names the base station that serves it, with handover at the start; None is
-    `ScenarioSpec.bs`. `attachment` is the rest of its state then. With `together`, devices move with the control unit, their positions relative to it, except those on
-    a `Trajectory`, whose corners are absolute.
+    `ScenarioSpec.bs`. `attachment` is the rest of its state then. With `together`, devices move
+    with the control unit, their positions relative to it, except those on a `Trajectory`, whose
+    corners are absolute.
     """
 
     cu: NodeSpec

@@ -17,11 +17,13 @@ ROWS: Mapping[str, str] = {
     "encodings": "A row for each unit of each averaged pipeline and each direction in which it "
     "travelled in another format than fp32.",
     "nodes": "A row for each node and interferer: where it was, and what limits it.",
+    "handovers": "A row for each change of a control unit from one base station to another.",
     "plans": "A row for each stage of each planned pipeline, that is, each segment of the encoder.",
     "predictions": "A row for each quantity that the scheme predicted of a round, beside what was "
     "then measured; empty for schemes that predict nothing.",
     "media": "A row for each point of the curve of goodput over SINR that planners assume, for a "
-    "single transfer that has the whole band of a medium. The same in all rounds.",
+    "single transfer that has the whole band of a medium. The same in all rounds, except that its "
+    "links are those of the first one with handover.",
 }
 
 #: Columns that every table has.
@@ -187,9 +189,19 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "end_x_m": "Position to the east at the end of the round.",
         "end_y_m": "Position to the north at the end of the round.",
         "end_z_m": "Height above ground at the end of the round.",
-        "station": "Base station that serves the node's cluster; empty where there is none.",
+        "station": "Base station that serves the node's cluster, with handover at the beginning of "
+        "the round; empty where there is none.",
+        "end_station": "Base station that serves it at the end of the round.",
         "memory_limit_bytes": "Memory that training may use; nan where there is no limit.",
         "energy_budget_j": "The scheme's budget of energy for a round; nan where there is none.",
+    },
+    "handovers": {
+        "node": "Control unit.",
+        "cluster": "Number of the cluster, from 0.",
+        "at_s": "When it left its station.",
+        "from_station": "Base station that served it before.",
+        "to_station": "Base station that serves it from then on.",
+        "interruption_s": "How long its radio to base stations was silent then.",
     },
     "plans": {
         "cluster": "Number of the cluster, from 0.",

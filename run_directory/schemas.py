@@ -84,6 +84,14 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in PLACES],
             ("station", WORD),
             *[(key, pa.float64()) for key in ("memory_limit_bytes", "energy_budget_j")],
+            ("end_station", WORD),
+        ],
+        "handovers": [
+            ("node", WORD),
+            ("cluster", pa.int64()),
+            ("at_s", pa.float64()),
+            *[(key, WORD) for key in ("from_station", "to_station")],
+            ("interruption_s", pa.float64()),
         ],
     }.items()
 }

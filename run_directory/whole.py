@@ -26,6 +26,7 @@ TABLES = (
     "devices",
     "encodings",
     "nodes",
+    "handovers",
 )
 
 #: The tables that all versions without digests wrote.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.observed import MeasuredLink
 
 #: The weight of the newest round in an average.
@@ -51,6 +52,16 @@ class LinkBook:
             for pair, link in self.links.items()
         }
         return LinkBook({**aged, **{link.pair: self._averaged(link) for link in measured}})
+
+    def without(self, nodes: Container[str]) -> LinkBook:
+        """The book without the links of these nodes with the server: their cells have changed."""
+        return LinkBook(
+            {
+                pair: link
+                for pair, link in self.links.items()
+                if SERVER not in pair or not any(node in nodes for node in pair)
+            }
+        )
 
     def _goodput_bps(self, pair: tuple[str, str]) -> float:
         return self.links[pair].goodput_bps if pair in self.links else 0.0

@@ -36,6 +36,7 @@ from collapipe_ns3.topology.common_exchange import common_arrangement
 from collapipe_ns3.topology.media import media
 from collapipe_ns3.topology.own_scenario import ScenarioFailed
 from ns3_scenarios import runtime
+from ns3_scenarios.handover import Attachment
 from ns3_scenarios.runtime import SimulationError
 from ns3_scenarios.scenario import ScenarioSpec
 
@@ -83,17 +84,30 @@ class Planning:
         self.scheme = GuardedScheme(name, made, watchdog_s)
         self.profiles = layout.profiles(config)
         self.attachments: Mapping[str, Attachment] = {}  # of control units, with handover
+        self._arrange()
+        self.next_round = 0
+        self.steps_done = 0  # local steps of a cluster in all rounds before
+        self.now_ns = 0
+        self.links = LinkBook()
+        self.references = References()
+
+    def attach(self, attachments: Mapping[str, Attachment]) -> None:
+        """Sets the cells of control units; media follow, and the exchange that the study gives."""
+        moved = _stations(attachments) != _stations(self.attachments)
+        self.attachments = attachments
+        if moved:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        config = self.config
+        # The media of a user's own network are unknown.
+        self.media = () if config.scenario else media(self._placed(0, 0))
         given, devices = config.training.exchange, layout.device_names(config)
         self.exchange = (
             None
             if given is None
             else common_arrangement(given, devices, self.media, self.model_costs)
         )
-        self.next_round = 0
-        self.steps_done = 0  # local steps of a cluster in all rounds before
-        self.now_ns = 0
-        self.links = LinkBook()
-        self.references = References()
 
     def observation(
         self, links: LinkBook | None = None, soundings: Soundings | None = None
@@ -208,7 +222,14 @@ class Planning:
 
     def _scenario(self) -> ScenarioSpec:
         """The ns-3 scenario of the next round."""
-        return layout.scenario(self.config, self.seed, self.next_round, self.now_ns)
+        return self._placed(self.next_round, self.now_ns)
+
+    def _placed(self, round: int, start_ns: int) -> ScenarioSpec:
+        return layout.scenario(self.config, self.seed, round, start_ns, self.attachments)
+
+
+def _stations(attachments: Mapping[str, Attachment]) -> dict[str, str]:
+    return {unit: each.station for unit, each in attachments.items()}
 
 
 def validate_for(observation: Observation, plan: RoundPlan) -> None:

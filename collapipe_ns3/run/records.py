@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge.network import Position
+from collapipe_ns3.nodes import cluster_of, control_unit
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome, work_of
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.topology.node_facts import NodeFacts
+from ns3_scenarios.handover import Attachment, CellChange
 from run_directory.schemas import ENERGIES, PLACES, SCHEMAS
 
 #: The columns of one row of a table.
@@ -40,6 +43,28 @@ class NodeRecords:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundCells:
+    """The cells of control units in a round: at its start, at its end, and their changes.
+
+    `interruption_s` is that of a change. At the start of the first round none is known.
+    """
+
+    start: Mapping[str, Attachment] = field(default_factory=dict)
+    end: Mapping[str, Attachment] = field(default_factory=dict)
+    changes: Sequence[CellChange] = ()
+    interruption_s: float = 0.0
+
+    def changed(self) -> frozenset[str]:
+        """The control units that changed their cell."""
+        return frozenset(change.node for change in self.changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The cells at the start as plain data, for a line of `plans.jsonl`; empty if unknown."""
+        start = {node: dataclasses.asdict(each) for node, each in self.start.items()}
+        return {"attachments": start} if start else {}
+
+
+@dataclass(frozen=True, slots=True)
 class RoundRecord:
     """Everything that is recorded of one round.
 
@@ -47,7 +72,8 @@ class RoundRecord:
     before it planned. `metrics` are the task's test metrics after the round, the main one first.
     `start_ns` is when the round began, in simulated time since the run began. `divergence` is Σ ρΓ
     of the round (`collapipe_ns3.prediction.divergence`). `energy_queues` and `explanation` are
-    those of the scheme. `nodes` is what the table of this name has.
+    those of the scheme. `nodes` is what the table of this name has, and `cells` the cells of
+    control units with handover.
     """
 
     plan: RoundPlan
@@ -62,6 +88,7 @@ class RoundRecord:
     energy_queues: Mapping[str, float] = field(default_factory=dict)
     explanation: Mapping[str, Any] = field(default_factory=dict)
     nodes: NodeRecords = field(default_factory=NodeRecords)
+    cells: RoundCells = field(default_factory=RoundCells)
 
     def tables(self) -> dict[str, list[TableRow]]:
         """The rows of each table."""
@@ -74,6 +101,7 @@ class RoundRecord:
             "rounds": [self._round()],
             "encodings": list(self._encodings()),
             "nodes": list(self._nodes()),
+            "handovers": list(self._handovers()),
         }
         run = {"scheme": self.plan.scheme, "seed": self.seed, "round": self.plan.round}
         return {name: [{**run, **row} for row in rows] for name, rows in tables.items()}
@@ -83,8 +111,12 @@ class RoundRecord:
         return {name: _parquet(name, rows) for name, rows in self.tables().items()}
 
     def line(self) -> TableRow:
-        """The round's line in `plans.jsonl`: the plan, the sounded links, and the explanation."""
+        """The round's line in `plans.jsonl`: the plan, the sounded links, and the explanation.
+
+        With handover it has the cells at the start of the round, from which it can be replayed.
+        """
         line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
+        line |= self.cells.to_json()
         return {**line, **({"explanation": self.explanation} if self.explanation else {})}
 
     def _seconds(self, time_ns: int) -> float:
@@ -202,15 +234,29 @@ class RoundRecord:
         of = self.nodes
         for each in of.nodes:
             places = (*of.start.get(each.node, unknown), *of.end.get(each.node, unknown))
+            unit = control_unit(each.cluster)
+            begins, ends = self.cells.start.get(unit), self.cells.end.get(unit)
             yield {
                 "node": each.node,
                 "role": str(each.role),
                 "cluster": each.cluster,
                 "profile": each.profile,
                 **dict(zip(PLACES, places, strict=True)),
-                "station": each.station,
+                "station": begins.station if begins else each.station,
                 "memory_limit_bytes": each.memory_limit_bytes,
                 "energy_budget_j": of.energy_budgets_j.get(each.node, math.nan),
+                "end_station": ends.station if ends else each.station,
+            }
+
+    def _handovers(self) -> Iterator[TableRow]:
+        for each in self.cells.changes:
+            yield {
+                "node": each.node,
+                "cluster": cluster_of(each.node),
+                "at_s": self._seconds(each.at_ns),
+                "from_station": each.source,
+                "to_station": each.target,
+                "interruption_s": self.cells.interruption_s,
             }
 
     def _round(self) -> TableRow:

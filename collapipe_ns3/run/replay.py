@@ -8,6 +8,7 @@ Transfers and computations are therefore those of the run, bit for bit, while lo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,13 @@ from collapipe_ns3.run.manifest import code_changes
 from collapipe_ns3.run.planning import Pair
 from collapipe_ns3.run.records import RoundRecord
 from collapipe_ns3.run.runner import Run
+from ns3_scenarios.handover import Attachment
 from ns3_scenarios.traces import TraceFiles
 from run_directory.tables import read_round, repeatable
 from run_directory.whole import PLANS, STUDY, NotARun, NotWhole, WholeRun, examine
 
 #: The tables that a replay fills with the same rows as the run.
-_COMPARED = ("transfers", "computes", "devices", "nodes")
+_COMPARED = ("transfers", "computes", "devices", "nodes", "handovers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,12 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_states(run, earlier, pipelines)
         _leave_kept(run, earlier, pipelines)
     plan, sounded = plans[number]
+    run.attach(_attachments(there, number))
     with TorchThread() as thread:
         episode = run.execute(lambda links, soundings: plan, sounded, thread)
     outcome = episode.outcome
     record = RoundRecord(plan, outcome, (), {}, run.now_ns, 0.0, run.seed, nodes=episode.nodes)
+    record = dataclasses.replace(record, cells=episode.cells)
     warnings = trace_warnings(config, traces.kinds if traces else ())
     present = code_identity.of_study(config)
     return Replay(
@@ -100,6 +104,16 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         code_changes(there.manifest, [number], present),
         tuple(warnings),
     )
+
+
+def _attachments(there: WholeRun, number: int) -> dict[str, Attachment]:
+    """The cells of control units at the start of a round; none without handover."""
+    try:
+        found = there.plans[number].get("attachments", {})
+        return {unit: Attachment(**each) for unit, each in found.items()}
+    except (TypeError, AttributeError):
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
 
 
 def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:

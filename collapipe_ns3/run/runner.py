@@ -16,7 +16,7 @@ import torch
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
-from bridge.network import positions
+from bridge.network import Network, positions
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
@@ -34,9 +34,11 @@ from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import new_model
 from collapipe_ns3.run.planning import Pair, Planning, Soundings, check_network
-from collapipe_ns3.run.records import NodeRecords, RoundRecord
+from collapipe_ns3.run.records import NodeRecords, RoundCells, RoundRecord
 from collapipe_ns3.topology import networks
 from collapipe_ns3.topology.node_facts import node_facts
+from collapipe_ns3.topology.stations import cells
+from ns3_scenarios.handover import Attachment
 from ns3_scenarios.traces import TraceFiles
 
 
@@ -74,7 +76,8 @@ class Progress:
 class Episode:
     """A round's plan, the links that it was made from, and its outcome.
 
-    `nodes` has the positions of the nodes, and their energy budgets.
+    `nodes` has the positions of the nodes, and their energy budgets, and `cells` the cells of
+    control units.
     """
 
     links: LinkBook
@@ -82,6 +85,7 @@ class Episode:
     outcome: RoundOutcome
     planning_wall_s: float
     nodes: NodeRecords
+    cells: RoundCells
 
 
 class Run(Planning):
@@ -139,9 +143,12 @@ class Run(Planning):
             energy_queues=self.scheme.energy_queues(plan.round, self.profiles),
             explanation=explanation,
             nodes=episode.nodes,
+            cells=episode.cells,
         )
+        self.attach(episode.cells.end)
         self.references = self.state.kept.references
-        self.links = self.links.after(outcome.links, outcome.duration_ns / 1e9)
+        known = self.links.without(episode.cells.changed())
+        self.links = known.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
         self.steps_done += self.local_steps(plan)
         self.next_round += 1
@@ -218,7 +225,12 @@ class Run(Planning):
         outcome = await run_round(site, self.state, plan, training, start)
         budgets_j = self.scheme.energy_budgets_j(plan.round, self.observation())
         nodes = NodeRecords(node_facts(self.config), placed, positions(site.network), budgets_j)
-        return Episode(links, plan, outcome, planning_wall_s, nodes)
+        return Episode(links, plan, outcome, planning_wall_s, nodes, self._cells(site.network))
+
+    def _cells(self, network: Network) -> RoundCells:
+        now, handover = cells(network), self.config.radio.handover
+        interruption_s = handover.interruption if handover else 0.0
+        return RoundCells(self.attachments, now.attachments, now.changes, interruption_s)
 
     def _step_reporter(
         self, site: Site, plan: RoundPlan, on_progress: Callable[[Progress], None]
@@ -275,6 +287,10 @@ class Run(Planning):
             "scheme": self.scheme.memory(self.next_round),
             "training": self.state.to_checkpoint(),
         }
+        if self.attachments:
+            state["attachments"] = {
+                unit: dataclasses.asdict(each) for unit, each in self.attachments.items()
+            }
         file = io.BytesIO()
         torch.save(state, file)
         return file.getvalue()
@@ -288,6 +304,9 @@ class Run(Planning):
         self.steps_done = data.get("steps_done", earlier)
         links = [MeasuredLink(**link) for link in data["links"]]
         self.links = LinkBook({link.pair: link for link in links})
+        self.attach(
+            {unit: Attachment(**each) for unit, each in data.get("attachments", {}).items()}
+        )
         self.noise = GradientNoise.from_json(data["noise"])
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])

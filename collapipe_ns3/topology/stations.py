@@ -1,7 +1,9 @@
 """Several base stations of one edge server, which control units reach by their own station.
 
 With handover it is the station at the beginning of the episode that a link is known by in
-`ns3_scenarios`, whichever serves it later. Transfers between the stations and the server take no time, as in the LTE core network of
+`ns3_scenarios`, whichever serves it later.
+
+Transfers between the stations and the server take no time, as in the LTE core network of
 `ns3_scenarios`.
 """
 

@@ -33,12 +33,13 @@ ASIDE_M = 12.0  # between their line and the way, which is as high as they are
 EXPONENT = 3.0  # of the path loss
 FLIGHT_NS = 10_000  # the longest propagation delay, rounded up
 UP, DOWN = ("c0.cu", "bs"), ("bs", "c0.cu")
+USUAL = Handover()
 THERE_AND_BACK = ((0.0, 50.0), (3.0, 350.0), (6.0, 50.0))
 
 
 def street(
     way: Sequence[tuple[float, float]] = THERE_AND_BACK,
-    handover: Handover | None = Handover(),
+    handover: Handover | None = USUAL,
     units: int = 1,
     **d2e: Any,
 ) -> ScenarioSpec:
@@ -122,7 +123,7 @@ def test_the_more_powerful_station_is_entered_earlier_by_its_decibels() -> None:
     spec = replace(spec, stations=(replace(spec.stations[0], max_tx_power_w=10.0),))
     passes_s = (crossing_m(4.0 - 10.0) - 50.0) / 100.0
     changes = cells_after(spec, 3.0).changes
-    assert [each.at_ns for each in changes] == [expected_ns(passes_s, Handover())]
+    assert [each.at_ns for each in changes] == [expected_ns(passes_s, USUAL)]
 
 
 @pytest.mark.parametrize("fading", [Fading(1.0), Multipath("clarke", doppler_hz=5.0)], ids=str)

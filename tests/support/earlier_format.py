@@ -19,7 +19,7 @@ ADDED_BY_4: Mapping[str, Collection[str]] = {
 }
 
 #: The tables that format 3 did not have.
-LATER_TABLES = ("encodings", "nodes")
+LATER_TABLES = ("encodings", "nodes", "handovers")
 
 
 def as_format_3(path: Path, added: Mapping[str, Collection[str]]) -> None:

@@ -18,6 +18,7 @@ TABLES = (
     "devices",
     "encodings",
     "nodes",
+    "handovers",
 )
 
 
