@@ -41,7 +41,7 @@ PROMISED = {
     "encodings": "round, cluster, pipeline, direction, unit, format, whole, bytes, distortion, "
     "norm_sq, dropped_error",
     "nodes": "round, node, role, cluster, profile, x_m, y_m, z_m, end_x_m, end_y_m, end_z_m, "
-    "station, memory_limit_bytes, energy_budget_j",
+    "station, memory_limit_bytes, energy_budget_j, end_station",
 }
 
 FACTS = (
