@@ -43,6 +43,7 @@ _TAGS = {
     "compute_energy_j": "energy/computing_j",
     "tx_energy_j": "energy/sending_j",
     "rx_energy_j": "energy/receiving_j",
+    "idle_energy_j": "energy/idle_j",
     "peak_device_memory_bytes": "memory/peak_device_bytes",
 }
 _TEST = "test_"

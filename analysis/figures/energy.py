@@ -35,6 +35,7 @@ from analysis.load import Runs
 
 #: The column of each component of the energy.
 _COLUMNS: Mapping[str, str] = {
+    "idle": "idle_energy_j",
     "compute": "compute_energy_j",
     "send": "tx_energy_j",
     "receive": "rx_energy_j",
@@ -48,7 +49,7 @@ _LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
 def energy(
     runs: Runs, *, width: Width = "page", run: str | None = None, most_devices: int = 40
 ) -> Figure:
-    """The energy of the devices in joules a round, for computing, sending and receiving.
+    """The energy of the devices in joules a round: at idle, for computing, sending and receiving.
 
     Above, a panel for each scheme: the mean over the rounds of a run, then over seeds, of each
     device, and its budget of a round as a black bar. Of more than `most_devices` devices, those
@@ -60,7 +61,8 @@ def energy(
     the round, in budgets (`collapipe_ns3.dssra.queues`), or each device's energy where the scheme
     has no queues. The four nodes with the largest values stand out, the others are grey.
 
-    Soundings count as sending and receiving. Directories of earlier versions have no budgets.
+    Soundings count as sending and receiving. Directories of earlier versions have no budgets, and
+    nothing is taken at idle there and by the energy model `radiated`.
     Raises `CannotDraw` where there is no device, no such run, and where `most_devices` is less
     than 1.
     """
@@ -91,9 +93,9 @@ def energy(
 def mean_energy(setting: Setting) -> pd.DataFrame:
     """Energy in joules a round: a row for each scheme and device.
 
-    The columns are `scheme`, `device`, `compute`, `send`, `receive` (means over the rounds of a
-    run, then over runs), `total` and `budget` (the mean over rounds and runs; nan where there is
-    none).
+    The columns are `scheme`, `device`, `idle`, `compute`, `send`, `receive` (means over the rounds
+    of a run, then over runs), `total` and `budget` (the mean over rounds and runs; nan where there
+    is none).
     """
     names = list(_COLUMNS)
     devices = _device_rows(setting.runs).astype({"scheme": str, "run": str})
@@ -114,6 +116,11 @@ def _device_rows(runs: Runs) -> pd.DataFrame:
     return rows.merge(budgets, "left", on=["run", "round", "device"])
 
 
+def _components(rows: pd.DataFrame) -> list[str]:
+    """The components that are drawn; idling is none where it takes nothing."""
+    return [name for name in _COLUMNS if name != "idle" or rows[name].sum() > 0]
+
+
 def _draw_devices(
     part: SubFigure, setting: Setting, table: pd.DataFrame, devices: list[str], in_row: int
 ) -> None:
@@ -127,7 +134,7 @@ def _draw_devices(
         own = table[table["scheme"] == scheme].set_index("device").reindex(devices)
         left = np.zeros(len(devices))
         places = np.arange(len(devices))
-        for name in _COLUMNS:
+        for name in _components(table):
             colour, hatch = ENERGIES[name]
             joules = own[name].fillna(0.0).to_numpy(float)
             axes.barh(
@@ -188,7 +195,7 @@ def _draw_components(axes: Axes, rows: pd.DataFrame) -> None:
     of_round = rows.groupby("round")[list(_COLUMNS)].sum()
     base = np.zeros(len(of_round))
     few = len(of_round) <= 40
-    for name in _COLUMNS:
+    for name in _components(of_round):
         colour, hatch = ENERGIES[name]
         joules = of_round[name].to_numpy(float)
         axes.bar(

@@ -40,6 +40,7 @@ _ENERGIES: Mapping[str, tuple[str, str, str]] = {
     "compute_energy_j": ("computing", BLUE, "s"),
     "tx_energy_j": ("sending", ORANGE, "^"),
     "rx_energy_j": ("receiving", SKY, "v"),
+    "idle_energy_j": ("idle", GREEN, "P"),
 }
 
 

@@ -81,6 +81,7 @@ _KINDS: dict[str, tuple[str, str]] = {
 
 #: The colour and hatching of each component of a node's energy.
 ENERGIES: dict[str, tuple[str, str]] = {
+    "idle": (BLUE, ""),
     "compute": (GREY, ""),
     "send": (SKY, "//"),
     "receive": (YELLOW, "\\\\"),

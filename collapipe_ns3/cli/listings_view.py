@@ -32,25 +32,38 @@ def print_studies(console: Console, studies: Mapping[str, StudyConfig]) -> None:
 
 
 def print_profiles(console: Console, profiles: Iterable[DeviceProfile]) -> None:
-    """A table with a row for each profile, then the sources of each."""
+    """A table with a row for each profile, then the sources of each.
+
+    The radio's powers are those for listening, receiving, and sending at its highest power.
+    """
     from collapipe_ns3.quantity import to_dbm
 
     known = list(profiles)
-    table = new_table("profile", "GFLOP/s", "overhead ms", "GiB", "active W", "receive W", "dBm")
+    table = new_table(
+        "profile", "GFLOP/s", "overhead ms", "GiB", "idle W", "active W", "radio W", "dBm"
+    )
     for each in known:
         table.add_row(
             each.name,
             f"{each.flops_per_s / 1e9:g}",
             f"{each.overhead_s * 1e3:g}",
             f"{each.memory_bytes / 2**30:g}",
+            f"{each.idle_power_w:g}",
             f"{each.active_power_w:g}",
-            f"{each.rx_power_w:g}",
+            radio_powers(each),
             f"{to_dbm(each.max_tx_power_w):.0f}",
         )
     print_table(console, table)
     for each in known:
         console.print(f"[bold]{escape(each.name)}[/]")
         console.print(Padding(escape(each.source), (0, 0, 0, 2)))
+
+
+def radio_powers(profile: DeviceProfile) -> str:
+    """The watts of a profile's radio: listening, receiving, and sending at its highest power."""
+    radio = profile.radio
+    watts = (radio.idle_w, radio.rx_w, radio.sending_w(profile.max_tx_power_w))
+    return " / ".join(f"{each:.3g}" for each in watts)
 
 
 def print_schemes(console: Console, schemes: Iterable[Installed]) -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from collapipe_ns3 import Study
 from collapipe_ns3 import installed as listing
 from collapipe_ns3.cli.app import app
+from collapipe_ns3.cli.listings_view import radio_powers
 from collapipe_ns3.costs.devices import profiles
 from collapipe_ns3.installed import type_text
 from collapipe_ns3.keywords import model_of, plain_defaults
@@ -49,8 +50,8 @@ def rows() -> Iterator[str]:
     for each in profiles().values():
         yield (
             f"| `{each.name}` | {each.flops_per_s / 1e9:g} | {each.overhead_s * 1e3:g} "
-            f"| {each.memory_bytes / 2**30:g} | {each.active_power_w:g} | {each.rx_power_w:g} "
-            f"| {to_dbm(each.max_tx_power_w):.0f} |"
+            f"| {each.memory_bytes / 2**30:g} | {each.idle_power_w:g} | {each.active_power_w:g} "
+            f"| {radio_powers(each)} | {to_dbm(each.max_tx_power_w):.0f} |"
         )
 
 
