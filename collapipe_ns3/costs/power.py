@@ -11,8 +11,8 @@ The power amplifier's efficiency η relates what a radio radiates to what that t
 (EARTH's 1/Δp: Auer et al., How much energy is needed to run a wireless network?, IEEE Wireless
 Communications 18(5), 2011).
 
-`radiated` is the model of earlier versions: only the radiated power counts for sending, there is
-nothing at rest, and computing takes the full-load power.
+By the model `radiated` only the radiated power counts for sending, there is nothing at rest, and
+computing takes the full-load power.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EnergyModel:
     radio_rest: Rest = "idle"
 
 
-#: The model of earlier versions.
+#: Only what is radiated counts for sending, and nothing at rest.
 RADIATED = EnergyModel("radiated")
 
 

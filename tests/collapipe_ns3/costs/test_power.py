@@ -38,7 +38,7 @@ def test_the_parts_add_up_to_the_power_of_each_state_times_its_time(energy: Ener
     assert parts == pytest.approx(board + sender + receiver)
 
 
-def test_the_radiated_model_counts_what_earlier_versions_did() -> None:
+def test_the_radiated_model_counts_computing_receiving_and_radiated_energy() -> None:
     power = NODE.power
     assert power.idle_w == 0.0
     assert (power.computing_w, power.rx_w) == (6.0, 0.9)

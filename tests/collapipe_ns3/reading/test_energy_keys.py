@@ -58,7 +58,7 @@ def test_each_base_station_has_a_radio(tmp_path: Path) -> None:
     assert layout.profiles(config)["bs"].power.idle_w == pytest.approx(9.0 + 3 * 130.0)
 
 
-def test_the_radiated_model_has_the_figures_of_earlier_versions(tmp_path: Path) -> None:
+def test_the_radiated_model_has_nothing_at_idle(tmp_path: Path) -> None:
     config = read(tmp_path, energy="radiated", clusters=clusters(rx_power_w=0.3))
     power = layout.profiles(config)["c0.cu"].power
     assert (power.idle_w, power.computing_w, power.rx_w) == (0.0, 10.0, 0.3)
