@@ -71,6 +71,10 @@ class Aggregation(Section):
         """`trim` with its default."""
         return 0.1 if self.trim is None else self.trim
 
+    def kept_by_server(self, clusters: int) -> int:
+        """Tensors of the size of each parameter that the base station keeps between rounds."""
+        return {"fedadam": 2, "scaffold": 1 + clusters}.get(self.kind, 0)
+
     def aggregator(self, clusters: int, optimizer_settings: Mapping[str, Any]) -> Aggregator:
         """The server part, for so many clusters with these settings of their optimizer."""
         rate = self.learning_rate

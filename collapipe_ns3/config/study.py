@@ -280,15 +280,16 @@ class Training(Section):
         return self.local_steps if isinstance(self.local_steps, int) else self.local_steps.most
 
     @property
-    def kind(self) -> OptimizerKind:
-        """The optimizer with its settings, and with the costs of clipping and of the aggregation.
-
-        Raises BadOptimizer.
-        """
+    def optimizer_alone(self) -> OptimizerKind:
+        """The optimizer with its settings and the costs of clipping. Raises BadOptimizer."""
         kind = optimizer_kind(self.optimizer, self.optimizer_settings)
         clipping = 0 if self.clip_norm is None else CLIPPING_FLOPS
-        clipped = dataclasses.replace(kind, flops=kind.flops + clipping)
-        return clipped.with_term(self.aggregation.term)
+        return dataclasses.replace(kind, flops=kind.flops + clipping)
+
+    @property
+    def kind(self) -> OptimizerKind:
+        """`optimizer_alone` with what an aggregation adds to its steps. Raises BadOptimizer."""
+        return self.optimizer_alone.with_term(self.aggregation.term)
 
     def updates(self, rounds: int) -> UpdateRule:
         """The learning rate of each step of so many rounds, and the clipping of gradients."""

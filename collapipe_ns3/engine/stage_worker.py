@@ -162,7 +162,7 @@ class StageWorker:
         for unit in self.units:
             is_head = self.role in ("local_head", "last")
             update.prepare(unit.optimizer, unit.module, is_head, self.tied)
-            self.local.change_gradients(unit.module.parameters())
+            self.local.change_gradients(unit.module.parameters(), unit.variate)
             unit.optimizer.step()
         self._clear_gradients()
 

@@ -84,9 +84,6 @@ class Replica:
         """Begins a round with what its nodes have received; see `LocalPart.begin`."""
         self.load(received)
         self.local.begin(term, received, server_variate)
-        self.local.own = {
-            name: v for each in self.units.values() for name, v in each.variate.items()
-        }
 
     def end(self, learning_rate_factors: Sequence[float], head_factor: float) -> None:
         """Computes the control variates after a round, where the aggregation has them.
@@ -100,7 +97,8 @@ class Replica:
             group = unit.optimizer.param_groups[0]
             is_head = name in (last, "local_head")
             full = group.get("initial_lr", group.get("lr", 0.0)) * (head_factor if is_head else 1.0)
-            unit.variate = self.local.next_variates(unit.module.parameters(), full * total)
+            parameters = unit.module.parameters()
+            unit.variate = self.local.next_variates(parameters, unit.variate, full * total)
 
     @property
     def variate(self) -> Parameters:

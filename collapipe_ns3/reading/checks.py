@@ -170,7 +170,7 @@ def _task_problems(config: StudyConfig) -> Iterator[Problem]:
 
 def _memory_problems(config: StudyConfig) -> Iterator[Problem]:
     """Memory that doesn't even hold the parameters in training, without any activations."""
-    model, (parameters, block) = config.model, block_bytes(config)
+    model, (parameters, block) = config.model, block_bytes(config, config.training.kind)
     for n, cluster in enumerate(config.clusters):
         memories = [node.device_profile().memory_bytes for node in cluster.devices]
         room = sum(memory // max(block, 1) for memory in memories)

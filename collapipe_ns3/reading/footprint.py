@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from collapipe_ns3.config.study import StudyConfig
+from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.learning.architecture import encoder_block
 from collapipe_ns3.learning.models import MODELS
 from collapipe_ns3.learning.registry import (
@@ -95,8 +96,10 @@ def lacking_here(config: StudyConfig, plan: RoundPlan | None = None) -> Problem 
     return footprint(config, pipelines).problem(there, "this machine has")
 
 
-def block_bytes(config: StudyConfig) -> tuple[int, int]:
+def block_bytes(config: StudyConfig, optimizer: OptimizerKind) -> tuple[int, int]:
     """Lower bounds of the bytes of an encoder block: its parameters, and the block in training.
+
+    `optimizer` is the study's, with or without what an aggregation has nodes hold.
 
     With LoRA a block is frozen and has no gradients and optimizer states. The sizes of a checkpoint
     are not known here: both are 0.
@@ -107,7 +110,7 @@ def block_bytes(config: StudyConfig) -> tuple[int, int]:
     parameters = encoder_block(model.width, model.feed_forward).bytes
     if model.lora is not None:
         return parameters, parameters
-    return parameters, config.training.kind.training_bytes(parameters)
+    return parameters, optimizer.training_bytes(parameters)
 
 
 def decoder_blocks(config: StudyConfig) -> int:
@@ -118,11 +121,16 @@ def decoder_blocks(config: StudyConfig) -> int:
 
 def _training(config: StudyConfig, pipelines: int) -> int:
     encoders, decoders = config.model.encoder_blocks, decoder_blocks(config)
-    parameters, in_training = block_bytes(config)
-    decoder = config.training.kind.training_bytes(decoders * parameters)  # even larger
+    # What an aggregation has nodes hold are tensors that are there anyhow: the global model, and
+    # those that the base station keeps.
+    optimizer = config.training.optimizer_alone
+    parameters, in_training = block_bytes(config, optimizer)
+    decoder = optimizer.training_bytes(decoders * parameters)  # even larger
     modules = (encoders + decoders) * _MODULE_BYTES
     replica = encoders * in_training + decoder + modules
-    copies = 1 if config.model.lora is not None else 2  # the model, and what is averaged of it
+    copies = 1  # the model, and what is averaged of it, and what the aggregation keeps
+    if config.model.lora is None:
+        copies = 2 + config.training.aggregation.kept_by_server(len(config.clusters))
     return pipelines * replica + copies * (encoders + decoders) * parameters
 
 
@@ -134,7 +142,9 @@ def _exchange(config: StudyConfig, pipelines: int) -> int:
     given = config.training.exchange
     if given is None or not isinstance(given.chunk_bytes, float):
         return 0
-    blocks = (config.model.encoder_blocks + decoder_blocks(config)) * block_bytes(config)[0]
+    blocks = (config.model.encoder_blocks + decoder_blocks(config)) * block_bytes(
+        config, config.training.kind
+    )[0]
     return int(4 * pipelines * blocks / given.chunk_bytes) * _CHUNK_BYTES
 
 

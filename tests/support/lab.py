@@ -28,6 +28,7 @@ from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
 from collapipe_ns3.faults import NO_FAULTS, Faults, Signal, Steps
 from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
+from collapipe_ns3.learning.local_term import NO_TERM, LocalTerm
 from collapipe_ns3.learning.models.transformer import TranslationModel, build
 from collapipe_ns3.learning.spec import ModelSpec
 from collapipe_ns3.learning.updates import UpdateRule
@@ -187,6 +188,7 @@ def run_rounds(
     draw_batches: Callable[[int, int], Iterator[Batch]] = batches,
     faults: Faults = NO_FAULTS,
     energy: EnergyModel = RADIATED,
+    term: LocalTerm = NO_TERM,
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows.
 
@@ -200,7 +202,12 @@ def run_rounds(
         network = FixedRateNetwork(names, default, links)
         steps_before = plan.round * local_steps
         training = Training(
-            draw_batches, shares, local_steps, OPTIMIZERS["sgd"], steps_before=steps_before
+            draw_batches,
+            shares,
+            local_steps,
+            OPTIMIZERS["sgd"].with_term(term),
+            steps_before=steps_before,
+            term=term,
         )
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
