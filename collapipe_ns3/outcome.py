@@ -205,10 +205,11 @@ class LostDevice:
 class PipelineFate:
     """What became of one pipeline in a round.
 
-    An averaged pipeline has a `weight` in the average of the models, all of which add up to 1, and
-    a `loss`, the mean over its local steps, each of which is in `step_losses`. A failed one has the
-    weight 0, nan as its loss, no `step_losses`, and a `reason`. `end_ns` is when its last
-    parameters arrived, or when it failed. `index` is the number of the pipeline in its cluster.
+    An averaged pipeline has the `weight` of its model in the new global model, which the
+    aggregation says; in federated averaging they add up to 1. It has a `loss`, the mean over its
+    local steps, each of which is in `step_losses`. A failed one has the weight 0, nan as its loss,
+    no `step_losses`, and a `reason`. `end_ns` is when its last parameters arrived, or when it
+    failed. `index` is the number of the pipeline in its cluster.
 
     A late one has not arrived by the round's deadline; it has the weight 0 and a `reason`. An
     averaged one of an earlier round, which was late, has its `age` in rounds. `lost` are the

@@ -139,7 +139,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "devices": "Devices of its segments, in order.",
         "schedule": "Pipeline schedule.",
         "fate": "`averaged` or `failed`.",
-        "weight": "Weight in the average of the models; 0 where it failed.",
+        "weight": "Weight of its model in the new global model; 0 where it failed.",
         "loss": "Training loss, the mean over its local steps; nan where it failed.",
         "end_s": "When its last parameters arrived, or when it failed.",
         "reason": "Why it failed; else empty.",

@@ -229,7 +229,7 @@ def test_under_scaffold_times_are_predicted_as_well_as_under_federated_averaging
     for kind in ("fedavg", "scaffold"):
         study = Study(config(kind, **SGD)).with_(scheme="collapipe")
         study.run(rounds=3, out=tmp_path / kind)
-        checks = load(tmp_path / kind).predictions.query("round > 0")
+        checks = load(tmp_path / kind).table("predictions").query("round > 0")
         checks = checks[checks["quantity"].isin(("broadcast_s", "gather_s", "upload_s", "round_s"))]
         errors[kind] = (checks["predicted"] / checks["measured"] - 1).abs().max()
     assert errors["scaffold"] < max(0.05, 1.5 * errors["fedavg"])
