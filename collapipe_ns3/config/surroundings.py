@@ -86,8 +86,8 @@ _Height = Annotated[Metres, Field(ge=0, le=1e6)]
 class Mobility(Section):
     """A file of movements, in CSV (`time_s,node,x_m,y_m[,z_m]`) or in ns-2's format (`setdest`).
 
-    Its path is relative to the study file. It is read with the study, whose resolved form has the
-    nodes' motions instead of the file.
+    Its path is relative to the study file; a file that isn't there may be a bundled study's. It is
+    read with the study, whose resolved form has the nodes' motions instead of the file.
     """
 
     shorthand = "trace"

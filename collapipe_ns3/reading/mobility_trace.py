@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,13 +28,14 @@ _N = TypeVar("_N", Node, Station)
 def with_trajectories(config: StudyConfig, folder: Path) -> tuple[StudyConfig, list[Problem]]:
     """The study with the trajectories of its trace in it, so that it no longer needs the file.
 
-    The file's path is relative to `folder`. Where the file can't be read, or its nodes do not match
-    the study's, the study is returned unchanged with the problems.
+    The file's path is relative to `folder`; one that isn't there may be a bundled study's. Where
+    the file can't be read, or its nodes do not match the study's, the study is returned unchanged
+    with the problems.
     """
     mobility = config.mobility
     if mobility.trace is None:
         return config, list(_without_file(mobility))
-    path = folder / mobility.trace
+    path = _found(folder, mobility.trace)
     try:
         recording = read_trace(path)
     except BadTrace as error:
@@ -47,6 +49,13 @@ def with_trajectories(config: StudyConfig, folder: Path) -> tuple[StudyConfig, l
         what = f"expected at most {MOST_CORNERS} corners of this study's nodes, not {corners}"
         return config, [Problem("mobility.trace", f"{path}: {what}")]
     return _on_trajectories(config, trajectories), []
+
+
+def _found(folder: Path, trace: str) -> Path:
+    """The file in the folder, else the one of a bundled study."""
+    path = folder / trace
+    bundled = Path(str(files("collapipe_ns3") / "studies")) / trace
+    return bundled if not path.exists() and bundled.is_file() else path
 
 
 def _without_file(mobility: Mobility) -> Iterator[Problem]:

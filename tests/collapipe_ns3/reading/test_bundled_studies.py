@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from collapipe_ns3 import Study
+from collapipe_ns3.problems import StudyError
 
 SCHEMES = ("pipeline", "vanilla_fl", "titanic", "local", "collapipe")
 
@@ -23,6 +24,29 @@ def test_every_scheme_trains(study: str, scheme: str, tmp_path: Path) -> None:
     rounds = loaded.run(scheme=scheme, rounds=2, out=tmp_path / "run").rounds
     assert rounds["abandoned"].tolist() == ["", ""]
     assert rounds["loss"][1] < rounds["loss"][0]
+
+
+@pytest.mark.slow
+def test_vehicles_change_their_station_and_train(tmp_path: Path) -> None:
+    result = Study.load("vehicular", ["task.test_size=50"]).run(rounds=2, out=tmp_path / "run")
+    assert result.rounds["abandoned"].tolist() == ["", ""]
+    assert result.rounds["loss"][1] < result.rounds["loss"][0]
+    changes = result.handovers
+    assert len(changes) > 0
+    assert set(changes["from_station"]) | set(changes["to_station"]) == {"bs", "bs1"}
+    for _, of_unit in changes.groupby("node", observed=True):
+        ends = of_unit["to_station"].astype(str).tolist()[:-1]
+        assert ends == of_unit["from_station"].astype(str).tolist()[1:]
+
+
+def test_vehicles_drive_by_the_bundled_trace() -> None:
+    study = Study.load("vehicular")
+    for cluster in study.config.clusters:
+        assert cluster.cu.motion is not None
+        assert cluster.cu.motion.kind == "way"
+    assert study.config.radio.handover is not None
+    with pytest.raises(StudyError, match="fidelity: expected packet: sampled is for"):
+        Study.load("vehicular", ["fidelity=sampled"])
 
 
 @pytest.mark.slow
