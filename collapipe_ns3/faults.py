@@ -101,7 +101,11 @@ class Alternating:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The product of signals: a node is up while all of several causes leave it up."""
+    """The product of signals: a node is up while all of several causes leave it up.
+
+    A product that stays the same for a million changes of its factors counts as one that never
+    changes.
+    """
 
     factors: Sequence[Signal]
 
@@ -125,7 +129,7 @@ class Product:
             if self.at(next_ns) != value:
                 return next_ns
             now_ns = next_ns
-        raise ValueError(f"no change of a product within {_MOST_CHANGES} changes of its factors")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,17 @@ class Faults:
         """The nodes that are away."""
         return frozenset(node for node in self.up if not self.is_up(node, now_ns))
 
+    def away_within(self, begin_ns: int, end_ns: int) -> frozenset[str]:
+        """The nodes that are away at any instant from `begin_ns` to `end_ns`, both included.
+
+        Base stations are left out: while the radio is off, the edge server keeps what it has.
+        """
+        return frozenset(
+            node
+            for node, signal in self.up.items()
+            if not node.startswith(SERVER) and _is_zero(signal, begin_ns, end_ns)
+        )
+
     def is_usable(self, src: str, dst: str, now_ns: int) -> bool:
         """Whether bytes can pass over a link: it is not out, and no base station of it is away."""
         if (src, dst) in self.links and not self.links[src, dst].at(now_ns):
@@ -208,6 +223,16 @@ class Faults:
             left_ns -= (change_ns - now_ns) / factor
             now_ns = change_ns
         raise ValueError(f"{node}: more than {_MOST_CHANGES} slow-downs in one computation")
+
+
+def _is_zero(signal: Signal, begin_ns: int, end_ns: int) -> bool:
+    """Whether a signal is 0 at any instant of an interval, its ends included."""
+    at_ns: int | None = begin_ns
+    while at_ns is not None and at_ns <= end_ns:
+        if not signal.at(at_ns):
+            return True
+        at_ns = signal.next_change_ns(at_ns)
+    return False
 
 
 #: Every node is always there.

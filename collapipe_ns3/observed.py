@@ -16,7 +16,7 @@ from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.learning.aggregation import AVERAGE_FLOPS, ServerFlops
-from collapipe_ns3.plan import Recovery
+from collapipe_ns3.plan import Deadline, Recovery
 from collapipe_ns3.references import NO_REFERENCES, References
 
 #: With this margin in dB, or more, over the SINR that the best code needs, fading and interference
@@ -192,7 +192,8 @@ class Observation:
     them. `hazards` say how often a node is expected to leave, per second in which it is there, and
     `repair_s` how long it is then away, as far as that is known or has been seen; a node that is
     missing there is not expected to leave. `recovery` is how a pipeline recovers from the loss of a
-    device if the study says so, None where the scheme chooses.
+    device if the study says so, and `deadline` when the base station stops to wait; they replace
+    those of the scheme's plan. None where the scheme chooses.
 
     `aggregation` is what the base station computes at the end of a round, and `optimizer` also has
     what the aggregation costs in local steps.
@@ -220,3 +221,4 @@ class Observation:
     repair_s: Mapping[str, float] = field(default_factory=dict)
     recovery: Recovery | None = None
     aggregation: ServerFlops = AVERAGE_FLOPS
+    deadline: Deadline | None = None

@@ -252,8 +252,9 @@ class RoundOutcome:
     `loss` is the training loss, the mean over local steps and clusters weighted by their data, nan
     where no pipeline was averaged. `pipelines` says what became of each planned pipeline, and
     `sat_out` names the clusters for which none was planned, with the reasons of the absences.
-    `gradients`, `distortions` and `encodings` are of the averaged pipelines; the latter are those
-    of parameters in other formats than fp32.
+    A round without planned pipelines waits for a node to return, for `waited_ns`, which is its
+    pipeline phase. `gradients`, `distortions` and `encodings` are of the averaged pipelines; the
+    latter are those of parameters in other formats than fp32.
     """
 
     round: int
@@ -270,6 +271,7 @@ class RoundOutcome:
     distortions: Sequence[PipelineDistortion] = ()
     overlap_ns: int = 0
     sat_out: Mapping[int, str] = field(default_factory=dict)
+    waited_ns: int = 0
     encodings: Sequence[ParameterEncoding] = ()
 
     @property

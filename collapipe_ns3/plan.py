@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 from bridge.network import GROUP_SIGN, group_name
@@ -35,6 +36,8 @@ _MOST_RESENDS = 1000
 _LONGEST_PAUSE_S = 3600.0
 _LONGEST_ROUND_S = 1e9
 _MOST_ROUNDS = 1_000_000_000
+
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,16 @@ class RoundPlan:
     exchange: Exchange | None = None
     local_steps: int | None = None
 
+    @property
+    def has_pipelines(self) -> bool:
+        """Whether any cluster takes part; if none does, the round only waits."""
+        return any(cluster.pipelines for cluster in self.clusters)
+
+    @property
+    def why_idle(self) -> str:
+        """The reasons of all absences, as text."""
+        return "; ".join(dict.fromkeys(absence.reason for absence in self.absences))
+
     def placements(self) -> list[Placement]:
         """The units of every pipeline by node; a pipeline's units on the base station are left out.
 
@@ -316,6 +329,14 @@ class RoundPlan:
                 units.pop(SERVER, None)
                 placed.append(Placement(PipelineId(cluster.cluster, index), units))
         return placed
+
+    def with_terms(self, recovery: Recovery | None, deadline: Deadline | None) -> RoundPlan:
+        """The plan with this recovery and this deadline, where they are given."""
+        given = {"recovery": recovery, "deadline": deadline}
+        changes: dict[str, Any] = {key: each for key, each in given.items() if each is not None}
+        if not changes:
+            return self
+        return dataclasses.replace(self, terms=dataclasses.replace(self.terms, **changes))
 
     def arranged_by(self, arrangement: Arrangement | None) -> RoundPlan:
         """The plan with the exchange of this arrangement, or unchanged without one."""
@@ -434,12 +455,13 @@ def validate(
     schedules: Sequence[str],
     max_tx_power_w: Mapping[str, float] | None = None,
     local_steps: range | None = None,
+    absent: Mapping[str, str] = _NOBODY,
 ) -> None:
     """Raises `PlanError` unless the plan fits the clusters' devices, the model and the batch.
 
     `devices` lists each cluster's devices, and `schedules` the names of all schedules. Powers are
     compared with `max_tx_power_w` by node, and the number of local steps with `local_steps`, if
-    given.
+    given. `absent` are the nodes that can't be used, with the reasons.
 
     A plan is also checked elsewhere: the types of its fields where a scheme returns it
     (`schemes.read_plain`), the memory that it needs (`prediction.memory`), the table of its
@@ -451,6 +473,7 @@ def validate(
         *_link_problems(plan.links, devices, max_tx_power_w or {}),
         *_terms_problems(plan.terms),
         *_steps_problems(plan.local_steps, local_steps),
+        *_absent_problems(plan, absent),
     ]
     if plan.exchange is not None and not problems:  # as its dry run needs a valid plan
         problems = exchange_problems(plan.exchange, plan.placements(), devices, blocks)
@@ -466,7 +489,7 @@ def _problems(
     batch_size: int,
     schedules: Sequence[str],
 ) -> Iterator[tuple[str, str]]:
-    if not any(cluster.pipelines for cluster in plan.clusters):
+    if not plan.has_pipelines:
         why = "; ".join(map(str, plan.absences))
         yield "every cluster", f"sits out{': ' if why else ''}{why}"
     planned = Counter(cluster.cluster for cluster in plan.clusters)
@@ -530,6 +553,16 @@ def _steps_problems(steps: int | None, allowed: range | None) -> Iterator[tuple[
         if len(allowed) > 1:
             expected = f"{allowed[0]} to {allowed[-1]} (training.local_steps)"
         yield "local steps", f"expected {expected}, not {steps}"
+
+
+def _absent_problems(plan: RoundPlan, absent: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Nodes that are absent and used: a cluster that sends or computes uses its control unit."""
+    for cluster in plan.clusters if absent else ():
+        control = control_unit(cluster.cluster)
+        used = {node for pipe in cluster.pipelines for node in pipe.nodes(control, SERVER)}
+        used |= {control} if used - {SERVER} else set()
+        for node in sorted(used & absent.keys()):
+            yield f"cluster {cluster.cluster}", f"{node} can't be used: {absent[node]}"
 
 
 def _terms_problems(terms: Terms) -> Iterator[tuple[str, str]]:

@@ -81,8 +81,13 @@ class Result:
 
     @property
     def warnings(self) -> list[Problem]:
-        """The scheme's warnings about the study, from the plan of the first round."""
-        return scheme_warnings(self.plans[0].get("explanation", {})) if self.plans else []
+        """The scheme's warnings about the study, from the plan of the first round.
+
+        Where faults have ended the run before its last round, another warning says so.
+        """
+        ended = self.manifest.get("ended")
+        found = scheme_warnings(self.plans[0].get("explanation", {})) if self.plans else []
+        return [*found, *([Problem("faults", str(ended["reason"]))] if ended else [])]
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -300,6 +300,9 @@ class Study:
                 for record in run.rounds(self.config.rounds, on_progress):
                     directory.add(record.files(), json.dumps(record.line()), run.checkpoint())
                     options.on_round()
+            if run.ended:
+                facts = {**facts, "ended": {"rounds": run.next_round, "reason": run.ended}}
+                directory.describe(self.to_yaml(), facts, files, media_rows(run.media))
         return path
 
     def directory(self, out: str | Path | None, *, resume: bool, other_code: bool = False) -> Path:

@@ -48,7 +48,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "duration_s": "Duration of the round; the sum of its phases.",
         "broadcast_s": "Phase in which the base station sends the model to the devices. Phases are "
         "those of the pipeline that finished last.",
-        "pipeline_s": "Phase of the local steps.",
+        "pipeline_s": "Phase of the local steps; of a round without pipelines, the time it waited.",
         "gather_s": "Phase in which the devices send their segments to the control unit.",
         "upload_s": "Phase in which the control unit sends the model to the base station.",
         "aggregate_s": "Phase in which the base station averages the models.",
@@ -58,6 +58,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "overlap_s": "Time between the first forward pass and the last optimizer step of the "
         "pipeline that finished last in which any of its parameters were on their way; 0 unless "
         "the exchange is streamed.",
+        "waited_s": "Time in which nobody could take part and the round waited for a node to "
+        "return; a part of `pipeline_s`.",
         "planning_wall_s": "Wall-clock time of planning, which takes no simulated time.",
         "loss": "Training loss: the mean over local steps and clusters, weighted by their data; "
         "nan where no pipeline was averaged.",

@@ -69,6 +69,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("divergence", pa.float64()),
             *[("peak_device_memory_bytes", pa.int64()), ("failed_pipelines", pa.int64())],
             *[("abandoned", pa.string()), ("overlap_s", pa.float64())],
+            ("waited_s", pa.float64()),
         ],
         "encodings": [
             *[(key, pa.int64()) for key in ("cluster", "pipeline")],

@@ -39,6 +39,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         "arrangement",
         "references",
         "faults",
+        "attendance",
         "fallback",
         "recovery_exchange",
         "problems",

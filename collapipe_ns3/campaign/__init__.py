@@ -206,7 +206,7 @@ def _out_error(study: str, directory: Path, what: str) -> StudyError:
 
 
 def is_complete(directory: Path, run: CampaignRun) -> bool:
-    """Whether this directory holds all rounds of the run.
+    """Whether this directory holds all rounds of the run, or all until faults have ended it.
 
     A run whose process was killed before it deleted the checkpoint is not complete: deleting it is
     still to be done. Raises `NotWhole` where any of the run's files is missing or damaged.
@@ -216,7 +216,9 @@ def is_complete(directory: Path, run: CampaignRun) -> bool:
     found = examine(directory)
     if found.digests is not None and (directory / CHECKPOINT).exists():
         return False
-    return found.study == run.study and found.rounds >= Study.from_yaml(run.study).config.rounds
+    ended = found.manifest.get("ended", {}).get("rounds") == found.rounds
+    whole = ended or found.rounds >= Study.from_yaml(run.study).config.rounds
+    return found.study == run.study and whole
 
 
 def parse_seeds(text: str) -> list[int]:

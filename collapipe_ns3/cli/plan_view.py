@@ -36,7 +36,9 @@ def print_preview(console: Console, shown: Preview) -> None:
         console.print("\n[bold]explanation[/]")
         _print_explanation(console, shown.explanation)
     console.print("\n[bold]predicted timeline[/]")
-    if shown.timeline is None:
+    if not shown.plan.has_pipelines:
+        console.print("none: the round waits until a device returns")
+    elif shown.timeline is None:
         console.print("none: the links are so slow that the round would take hours")
     else:
         _print_timeline(console, shown.timeline)

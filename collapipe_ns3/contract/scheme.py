@@ -34,7 +34,11 @@ _SITUATIONS: Mapping[str, tuple[tuple[tuple[object, ...], ...], float, float]] =
     "devices of unequal speed": ((("jetson-xavier-nx", _SLOW),), 1e-7, 0.0),
     "a device without memory": ((("jetson-nano", _FULL),), 1e-7, 0.0),
     "weak links": ((NEAR,), 1e-13, 0.9),
+    "absent devices and an absent control unit": (_MANY, 1e-7, 0.0),
 }
+
+#: The nodes that are away in a situation.
+_AWAY = {"absent devices and an absent control unit": ("c0.d1", "c1.cu", "c2.d0", "c2.d3")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class SchemeContract:
         yield [("settings have types and defaults", self._settings)]
         yield [("has the calls of a scheme", self._calls)]
         yield [("asks for soundings of existing links only", self._sounds)]
-        first, *others = _SITUATIONS
+        first, *others, absent = _SITUATIONS
         yield [(f"plans for {first}", self._planner(first))]
         yield [
             *((f"plans for {what}", self._planner(what)) for what in others),
@@ -61,7 +65,10 @@ class SchemeContract:
             ("repeats its plan for the same observation", self._repeats),
             ("does not change its observation", self._leaves),
         ]
-        yield [("learns from a round", self._learns)]
+        yield [
+            (f"plans for {absent}", self._planner(absent)),
+            ("learns from a round", self._learns),
+        ]
         yield [
             ("learns from a round in which pipelines failed", self._learns_from_failures),
             ("explains its plan in plain JSON", self._explains),
@@ -88,7 +95,9 @@ class SchemeContract:
 
     def _planning(self, situation: str = "one cluster") -> tuple[Planning, LinkBook]:
         clusters, gain, loss = _SITUATIONS[situation]
-        config = tiny(clusters)
+        away = _AWAY.get(situation, ())
+        faults = {"nodes": [{"nodes": list(away), "away_s": [[0, None]]}]} if away else {}
+        config = tiny(clusters, faults=faults)
         return Planning(config), links(config, gain, loss)
 
     def _planner(self, situation: str) -> Callable[[], str | None]:
@@ -114,7 +123,11 @@ class SchemeContract:
             if not may_refuse:
                 raise
             return f"refuses: {refused}"
-        validate_for(seen, plan)
+        try:
+            validate_for(seen, plan)
+        except PlanError as refused:
+            validate_for(dataclasses.replace(seen, absent={}), plan)
+            return f"a run with faults would refuse this plan: {refused}"
         lacking = [f"{where}: {what}" for where, what in memory_problems(plan, seen)]
         return f"a run would refuse this plan: {'; '.join(lacking)}" if lacking else None
 

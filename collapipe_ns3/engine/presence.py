@@ -62,12 +62,7 @@ class Presence:
 
     def away_since(self, since_ns: int) -> frozenset[str]:
         """The nodes that have been away at any time from this instant until now."""
-        until_ns = self._now_ns()
-        return frozenset(
-            node
-            for node, signal in self.faults.up.items()
-            if not node.startswith(SERVER) and _was_zero(signal, self.began_ns + since_ns, until_ns)
-        )
+        return self.faults.away_within(self.began_ns + since_ns, self._now_ns())
 
     def up_s(self, node: str, since_ns: int) -> float:
         """For how many seconds a node has been there from this instant until now.
@@ -170,16 +165,6 @@ class Cutter:
             self._wait()
         else:
             self.has_cut = self.transfer.cancel()
-
-
-def _was_zero(signal: Signal, begin_ns: int, end_ns: int) -> bool:
-    """Whether a signal was 0 at any instant of an interval, its ends included."""
-    at_ns: int | None = begin_ns
-    while at_ns is not None and at_ns <= end_ns:
-        if not signal.at(at_ns):
-            return True
-        at_ns = signal.next_change_ns(at_ns)
-    return False
 
 
 #: Every node is always there.

@@ -1,13 +1,13 @@
-"""Which devices and clusters can take part in a round: those whose links carry something.
+"""Which devices and clusters can take part in a round: those there whose links carry something.
 
 A link carries nothing where its sounding was lost, or where its SINR is far below what the most
 robust code of its radio needs, even with all of the sender's power in the narrowest band that it
 may be given. Where a radio's codes are not known, measured goodput decides before SINR does. A link
 that was never measured is taken to carry.
 
-A cluster sits out where its control unit and the base station don't reach each other. A device sits
-out where it has no usable link to its control unit, or to a device with which it may exchange
-activations.
+A cluster sits out where its control unit is absent, or where that and the base station don't reach
+each other. A device sits out where it is absent, or where it has no usable link to its control
+unit, or to a device with which it may exchange activations.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Reach:
 def reach(
     observation: Observation, *, full_power: bool = False, among_devices: bool = True
 ) -> Reach:
-    """Which devices can take part, by what was measured.
+    """Which devices can take part, by who is there and what was measured.
 
     With `full_power` nodes send at their greatest power, else at the power that was measured.
     Without `among_devices`, devices exchange tensors with their control units only.
@@ -56,7 +56,7 @@ def reach(
     silent = _silent(observation, full_power)
     devices, absences = [], []
     for number, names in enumerate(observation.devices):
-        able, why = _of_cluster(number, names, silent, among_devices)
+        able, why = _of_cluster(number, names, silent, observation.absent, among_devices)
         devices.append(able)
         absences += [Absence(number, name, why[name]) for name in names if name in why]
     return Reach(tuple(devices), tuple(absences))
@@ -128,13 +128,21 @@ def _between(one: str, other: str, silent: Mapping[Pair, str]) -> str:
 
 
 def _of_cluster(
-    number: int, names: tuple[str, ...], silent: Mapping[Pair, str], among_devices: bool
+    number: int,
+    names: tuple[str, ...],
+    silent: Mapping[Pair, str],
+    absent: Mapping[str, str],
+    among_devices: bool,
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Which of a cluster's devices can take part, and why the others can't."""
     control = control_unit(number)
-    if away := _between(control, SERVER, silent):
-        return (), dict.fromkeys(names, away)
-    why = {name: reason for name in names if (reason := _between(control, name, silent))}
+    if reason := absent.get(control) or _between(control, SERVER, silent):
+        return (), {name: absent.get(name, reason) for name in names}
+    why = {
+        name: reason
+        for name in names
+        if (reason := absent.get(name) or _between(control, name, silent))
+    }
     able = [name for name in names if name not in why]
     if among_devices:
         # Devices may follow each other in any order, so every pair must reach each other. Until

@@ -14,6 +14,7 @@ from bridge import loop as simulated
 from bridge.network import Network, TransferKind
 from bridge.watched import watched
 from collapipe_ns3 import schemes
+from collapipe_ns3.attendance import absent_nodes, can_take_part, next_return_ns
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.costs.power import radio_joules
@@ -21,9 +22,11 @@ from collapipe_ns3.exchange import Exchange, chunk_problems, whole
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
 from collapipe_ns3.multicasts import media_problems, network_problems
+from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import Observation, measured_links
-from collapipe_ns3.plan import PlanError, RoundPlan, validate
+from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan, validate
 from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.reach import reach
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.reading.warnings import scheme_warnings
 from collapipe_ns3.references import References
@@ -33,6 +36,7 @@ from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.topology import layout, networks
 from collapipe_ns3.topology.common_exchange import common_arrangement
+from collapipe_ns3.topology.faults import make_faults
 from collapipe_ns3.topology.media import media
 from collapipe_ns3.topology.own_scenario import ScenarioFailed
 from ns3_scenarios import runtime
@@ -82,6 +86,7 @@ class Planning:
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
+        self.faults = make_faults(config, self.seed)
         self.profiles = layout.profiles(config)
         self.attachments: Mapping[str, Attachment] = {}  # of control units, with handover
         self._arrange()
@@ -119,8 +124,9 @@ class Planning:
         """
         soundings = soundings or Soundings({}, 0.0)
         usual = _lengths(self.task, len(self.config.clusters))
+        devices, training = layout.device_names(self.config), self.config.training
         return Observation(
-            devices=layout.device_names(self.config),
+            devices=devices,
             profiles=self.profiles,
             model=self.model_costs,
             batch_size=self.config.training.batch_size,
@@ -138,23 +144,66 @@ class Planning:
             sounding_s=soundings.lasting_s,
             exchange=self.exchange,
             references=self.references,
+            absent=absent_nodes(self.faults, devices, self.now_ns),
+            hazards=self.faults.hazards,
+            repair_s=self.faults.repair_s,
+            recovery=None if training.recovery is None else training.recovery.of_plan(),
+            deadline=None if training.deadline is None else training.deadline.of_plan(),
         )
 
     def plan(self, links: LinkBook | None = None, soundings: Soundings | None = None) -> RoundPlan:
-        """The scheme's plan for the next round, with the exchange that the study gives, if any.
+        """The scheme's plan for the next round, with what the study gives to every scheme.
 
-        Raises `PlanError` where it can't be executed.
+        While nodes are absent, a cluster for which there is no plan sits out. If no cluster can
+        take part, the plan has no pipelines, and the round waits for a node to return. Raises
+        `PlanError` for a plan that can't be executed for another reason.
         """
-        observation = self.observation(links, soundings)
-        plan = self.scheme.plan(self.next_round, observation).arranged_by(observation.exchange)
-        validate_for(observation, plan)
-        if found := list(memory_problems(plan, observation)):
+        observation, refused = self.observation(links, soundings), None
+        while can_take_part(observation.devices, observation.absent):
+            try:
+                plan = self._plan_of_scheme(observation)
+            except PlanError as error:
+                refused = refused or error
+                left_out = _left_out(observation, error)
+                if not left_out:
+                    raise refused from None
+                observation = replace(observation, absent={**observation.absent, **left_out})
+            else:
+                if plan is not None:
+                    return plan
+                break
+        clusters = range(len(observation.devices))
+        idle = tuple(ClusterPlan(cluster, ()) for cluster in clusters)
+        absences = reach(observation).absences
+        return RoundPlan(self.next_round, self.scheme.name, idle, absences=absences)
+
+    def _plan_of_scheme(self, seen: Observation) -> RoundPlan | None:
+        """The scheme's plan; None if all clusters sit out while nodes are absent."""
+        plan = self.scheme.plan(self.next_round, seen).arranged_by(seen.exchange)
+        plan = plan.with_terms(seen.recovery, seen.deadline)
+        if seen.absent and not plan.has_pipelines:
+            return None
+        validate_for(seen, plan)
+        if found := list(memory_problems(plan, seen)):
             raise PlanError(plan.scheme, plan.round, found)
         return plan
 
     def pairs_to_sound(self) -> tuple[Pair, ...]:
-        """The links that the scheme wants to have sounded before the next round."""
-        return self.scheme.sounding(self.next_round, self.observation())
+        """The links that the scheme wants to have sounded before the next round, if it can be."""
+        return self._usable(self.scheme.sounding(self.next_round, self.observation()))
+
+    def _usable(self, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+        """Those of some links that are not out, and whose nodes are there."""
+        return tuple(
+            pair
+            for pair in pairs
+            if self.faults.is_usable(*pair, self.now_ns)
+            and all(self.faults.is_up(node, self.now_ns) for node in pair)
+        )
+
+    def next_return_ns(self, after_ns: int) -> int | None:
+        """When, after an instant of the run, a device can take part again that can't then."""
+        return next_return_ns(self.faults, layout.device_names(self.config), after_ns)
 
     def try_out(self, sounded: Sequence[Pair] | None = None) -> tuple[RoundPlan, LinkBook]:
         """Builds the next round's network, sounds links and plans, and changes no state.
@@ -168,11 +217,14 @@ class Planning:
 
     def _tried_out(self, sounded: Sequence[Pair] | None) -> tuple[RoundPlan, LinkBook]:
         net = networks.build(self.config, self._scenario())
-        pairs = self.pairs_to_sound() if sounded is None else sounded
+        pairs = self.pairs_to_sound() if sounded is None else self._usable(sounded)
 
         async def measured() -> tuple[RoundPlan, LinkBook]:
             links = await self._sounded(net, pairs)
             plan = self.plan(links, self._spent(net))
+            if not plan.has_pipelines and self.next_return_ns(self.now_ns) is None:
+                why = f"sits out, and no device ever returns: {plan.why_idle}"
+                raise PlanError(plan.scheme, plan.round, [("every cluster", why)])
             _apply(net, plan)
             return plan, links
 
@@ -232,6 +284,19 @@ def _stations(attachments: Mapping[str, Attachment]) -> dict[str, str]:
     return {unit: each.station for unit, each in attachments.items()}
 
 
+def _left_out(seen: Observation, error: PlanError) -> dict[str, str]:
+    """The control units of clusters that have no plan as nodes are absent, and the reasons.
+
+    There are none if no node is absent, or if the error is about no cluster that may take part.
+    """
+    reasons: dict[str, list[str]] = {}
+    for where, what in error.problems if seen.absent else ():
+        number = where.removeprefix("cluster ")
+        if number.isdecimal():
+            reasons.setdefault(control_unit(int(number)), []).append(what)
+    return {unit: "; ".join(why) for unit, why in reasons.items() if unit not in seen.absent}
+
+
 def validate_for(observation: Observation, plan: RoundPlan) -> None:
     """Raises `PlanError` unless the plan fits the study of which this is an observation."""
     least, most = observation.local_steps, observation.most_local_steps
@@ -243,6 +308,7 @@ def validate_for(observation: Observation, plan: RoundPlan) -> None:
         batch_size=observation.batch_size,
         schedules=tuple(SCHEDULES),
         max_tx_power_w={n: each.max_tx_power_w for n, each in observation.profiles.items()},
+        absent=observation.absent,
     )
     found = list(media_problems(plan.exchange, observation.media))
     found += chunk_problems(plan.exchange, whole(observation.model.units_bytes))

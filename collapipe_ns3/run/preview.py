@@ -28,7 +28,8 @@ class Preview:
     """What `collapipe-ns3 plan` prints.
 
     `explanation` is the scheme's, empty if it gives none. `timeline` is None if the round has too
-    many events, as with very slow links. `warnings` are the scheme's warnings about the study.
+    many events, as with very slow links, or only waits. `warnings` are the scheme's about the
+    study.
     """
 
     links: tuple[MeasuredLink, ...]
@@ -76,8 +77,10 @@ def preview(run: Planning) -> Preview:
 def predicted_timeline(plan: RoundPlan, seen: Observation) -> Timeline | None:
     """The event graph's timeline of a plan of any scheme, from measured links only.
 
-    None if it would have too many events, as with very slow links.
+    None if it would have too many events, as with very slow links, or if the plan only waits.
     """
+    if not plan.has_pipelines:
+        return None
     used = {cluster.cluster for cluster in plan.clusters if cluster.pipelines}
     devices = tuple(names if n in used else () for n, names in enumerate(seen.devices))
     seen = replace(seen, devices=devices)

@@ -269,6 +269,7 @@ class RoundRecord:
             **{f"{phase}_s": ns / 1e9 for phase, ns in outcome.phases_ns.items()},
             "computation_s": outcome.computation_ns / 1e9,
             "overlap_s": outcome.overlap_ns / 1e9,
+            "waited_s": outcome.waited_ns / 1e9,
             "planning_wall_s": self.planning_wall_s,
             "loss": outcome.loss,
             "metric": metric,

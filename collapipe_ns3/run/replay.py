@@ -81,13 +81,18 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     config = study_file.parse(str(there.directory / STUDY), there.study, folder=there.directory)
     run = Run(config, torch.device("cpu"))
     run.next_round = number
-    run.steps_done = sum(run.local_steps(earlier) for earlier, _ in plans[:number])
+    run.steps_done = sum(
+        run.local_steps(earlier) for earlier, _ in plans[:number] if earlier.has_pipelines
+    )
     run.traces = traces
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for before, (earlier, _) in enumerate(plans[:number]):
         pipelines = read_round(there, "pipelines", before)
         _leave_states(run, earlier, pipelines)
         _leave_kept(run, earlier, pipelines)
+        lasted = read_round(there, "rounds", before)
+        begin_ns, end_ns = (round(lasted[key].iloc[0] * 1e9) for key in ("start_s", "end_s"))
+        run.state.void(run.faults.away_within(begin_ns, end_ns))
     plan, sounded = plans[number]
     run.attach(_attachments(there, number))
     with TorchThread() as thread:

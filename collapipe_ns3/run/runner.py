@@ -16,10 +16,12 @@ import torch
 
 from bridge import loop as simulated
 from bridge.compute import TorchThread
+from bridge.loop import simulated_loop, sleep_until_ns
 from bridge.network import Network, positions
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.engine.pipeline_run import Training
 from collapipe_ns3.engine.pipeline_step import first_of
+from collapipe_ns3.engine.presence import Presence
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import ComputationFailed, Site
 from collapipe_ns3.engine.state import TrainingState
@@ -29,6 +31,7 @@ from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import Learning
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
+from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.run.link_book import LinkBook
@@ -40,6 +43,10 @@ from collapipe_ns3.topology.node_facts import node_facts
 from collapipe_ns3.topology.stations import cells
 from ns3_scenarios.handover import Attachment
 from ns3_scenarios.traces import TraceFiles
+
+
+class NobodyReturns(Exception):  # a way in which a run ends, and no error
+    """No device can take part any more, and none ever returns; the message says why."""
 
 
 class NoDevice(ValueError):
@@ -91,7 +98,8 @@ class Episode:
 class Run(Planning):
     """A study that is being run: the training state, and how many rounds have been executed.
 
-    `now_ns` is the simulated time since the run began.
+    `now_ns` is the simulated time since the run began. `ended` says why there are no further
+    rounds, where faults have ended the run; it is empty otherwise.
     """
 
     def __init__(
@@ -108,16 +116,25 @@ class Run(Planning):
         self.state = TrainingState(model, make, self.model_costs, config.training.precision)
         self.traces: TraceFiles | None = None
         self.noise = GradientNoise()
+        self.ended = ""
 
     def rounds(
         self,
         until: int,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Iterator[RoundRecord]:
-        """Runs the rounds before number `until`; yields each one's record when it has ended."""
+        """Runs the rounds before number `until`; yields each one's record when it has ended.
+
+        There are fewer rounds if no device can take part any more; `ended` then says why.
+        """
         with TorchThread() as thread:
             while self.next_round < until:
-                yield self._round(thread, on_progress)
+                try:
+                    record = self._round(thread, on_progress)
+                except NobodyReturns as end:
+                    self.ended = str(end)
+                    return
+                yield record
 
     def _round(
         self,
@@ -128,8 +145,10 @@ class Run(Planning):
         episode = self.execute(self.plan, sounded, thread, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)
-        explanation = self.scheme.explain(plan.round, outcome)
-        self.scheme.learn(outcome)
+        explanation: Mapping[str, Any] = {}
+        if plan.has_pipelines:  # else the plan is not the scheme's
+            explanation = self.scheme.explain(plan.round, outcome)
+            self.scheme.learn(outcome)
         record = RoundRecord(
             plan=plan,
             outcome=outcome,
@@ -150,7 +169,7 @@ class Run(Planning):
         known = self.links.without(episode.cells.changed())
         self.links = known.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
-        self.steps_done += self.local_steps(plan)
+        self.steps_done += self.local_steps(plan) if plan.has_pipelines else 0
         self.next_round += 1
         return record
 
@@ -179,7 +198,7 @@ class Run(Planning):
     ) -> Episode:
         traces = self.traces and self.traces.of_round(self.next_round)
         net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
-        site = Site(net, self.profiles, thread)
+        site = Site(net, self.profiles, thread, Presence(self.faults, self.now_ns))
         episode = self._episode(site, plan_from, sounded, on_progress)
         try:
             return simulated.run(net, episode, watchdog_s=self.watchdog_s)
@@ -222,7 +241,12 @@ class Run(Planning):
             steps_before=self.steps_done,
             on_step=self._step_reporter(site, plan, on_progress),
         )
+        sounded_ns = simulated_loop().now_ns()
+        if not plan.has_pipelines:
+            await self._until_a_return(plan)
         outcome = await run_round(site, self.state, plan, training, start)
+        if not plan.has_pipelines:
+            outcome = _waited(outcome, sounded_ns)
         budgets_j = self.scheme.energy_budgets_j(plan.round, self.observation())
         nodes = NodeRecords(node_facts(self.config), placed, positions(site.network), budgets_j)
         return Episode(links, plan, outcome, planning_wall_s, nodes, self._cells(site.network))
@@ -231,6 +255,18 @@ class Run(Planning):
         now, handover = cells(network), self.config.radio.handover
         interruption_s = handover.interruption if handover else 0.0
         return RoundCells(self.attachments, now.attachments, now.changes, interruption_s)
+
+    async def _until_a_return(self, plan: RoundPlan) -> None:
+        """Waits until a device can take part that can't now; raises `NobodyReturns`."""
+        began_ns = simulated_loop().now_ns()
+        return_ns = self.next_return_ns(self.now_ns + began_ns)
+        if return_ns is None:
+            when = f"{(self.now_ns + began_ns) / 1e9:.3f} s after the run began"
+            raise NobodyReturns(
+                f"no device can take part from round {plan.round} on, {when}, and none ever "
+                f"returns: {plan.why_idle}"
+            )
+        await sleep_until_ns(return_ns - self.now_ns)
 
     def _step_reporter(
         self, site: Site, plan: RoundPlan, on_progress: Callable[[Progress], None]
@@ -311,3 +347,15 @@ class Run(Planning):
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
         self.references = self.state.kept.references
+
+
+def _waited(outcome: RoundOutcome, sounded_ns: int) -> RoundOutcome:
+    """The outcome of a round that waited from this instant on: that is its pipeline phase."""
+    sounding_ns = sounded_ns - outcome.start_ns
+    waited_ns = outcome.phases_ns[Phase.SOUNDING] - sounding_ns
+    phases_ns = {
+        **outcome.phases_ns,
+        Phase.SOUNDING: sounding_ns,
+        Phase.PIPELINE: outcome.phases_ns[Phase.PIPELINE] + waited_ns,
+    }
+    return dataclasses.replace(outcome, phases_ns=phases_ns, waited_ns=waited_ns)

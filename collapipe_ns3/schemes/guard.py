@@ -128,13 +128,14 @@ class GuardedScheme:
 
 
 def _own_observation(observation: Observation) -> Observation:
-    profiles, sounding_j = dict(observation.profiles), dict(observation.sounding_j)
+    mappings: dict[str, Any] = {
+        key: dict(getattr(observation, key))
+        for key in ("profiles", "sounding_j", "absent", "hazards", "repair_s")
+    }
     exchange = observation.exchange
     if exchange is not None:
         exchange = dataclasses.replace(exchange, uploads=dict(exchange.uploads))
-    return dataclasses.replace(
-        observation, profiles=profiles, sounding_j=sounding_j, exchange=exchange
-    )
+    return dataclasses.replace(observation, exchange=exchange, **mappings)
 
 
 def _own_outcome(outcome: RoundOutcome) -> RoundOutcome:
