@@ -36,6 +36,17 @@ class Hosts(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnyHosts:
+    """Devices that are all equally fast, and have room for everything."""
+
+    def has_room(self, pipeline: Pipeline, number: int) -> bool:
+        return True
+
+    def stage_s(self, pipeline: Pipeline, number: int) -> float:
+        return float(pipeline.stages[number].blocks)
+
+
 class NoFallback(ValueError):
     """A pipeline can't go on without the devices that it has lost; the message says why."""
 

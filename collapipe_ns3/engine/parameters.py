@@ -30,7 +30,7 @@ from torch import Tensor
 
 from bridge.formats import FP32, ParameterFormat
 from bridge.wire import codec
-from collapipe_ns3.exchange import Blocks, PipelineId, Units
+from collapipe_ns3.exchange import Blocks, PipelineId, Units, singles
 from collapipe_ns3.learning.aggregation import Parameters
 from collapipe_ns3.learning.split_model import SplitModel
 from collapipe_ns3.outcome import ParameterEncoding
@@ -178,6 +178,7 @@ class ParameterExchange:
     _down: dict[tuple[Units, ParameterFormat], _Coded] = field(default_factory=dict)
     _loaded: dict[PipelineId, Parameters] = field(default_factory=dict)
     _unsent: dict[tuple[PipelineId, Units], Unsent] = field(default_factory=dict)
+    _placed_anew: set[PipelineId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._ways = {placed.pipeline: [] for placed in self.routing.placements}
@@ -205,6 +206,16 @@ class ParameterExchange:
             if pipeline not in self._ways:
                 kept[unsent.node] = kept.get(unsent.node, 0) + self.unit_bytes(unit, FP32)
         return kept
+
+    def place(self, pipeline: PipelineId, units: Mapping[str, Units]) -> None:
+        """Notes that a pipeline has its units on other nodes from now on.
+
+        These don't hold what differences are taken from in the next round.
+        """
+        self._placed_anew.add(pipeline)
+        nodes = {unit: node for node, held in units.items() for unit in singles(held)}
+        ways = self._ways[pipeline]
+        self._ways[pipeline] = [dataclasses.replace(w, node=nodes[w.unit]) for w in ways]
 
     def loaded(self, pipeline: PipelineId) -> Parameters:
         """The parameters with which a pipeline begins: what its nodes have received.
@@ -238,7 +249,7 @@ class ParameterExchange:
         """Keeps what the next rounds need; these pipelines have failed."""
         self.kept.forget(self.routing, failed)
         self.kept.unsent |= self._unsent
-        self.kept.references = self.routing.after(self.round, failed)
+        self.kept.references = self.routing.after(self.round, self._placed_anew.union(failed))
         coded = {key: each.parameters for key, each in self._down.items()}
         parameters = self.kept.parameters | coded
         self.kept.parameters = {

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 
 from bridge.formats import Wire
 from bridge.loop import simulated_loop
@@ -16,19 +16,21 @@ from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.presence import NodeLost
+from collapipe_ns3.engine.recovery import PipelineRecovery, Resumption, state_moves
 from collapipe_ns3.engine.site import Site, TransferFailed
-from collapipe_ns3.engine.stage_worker import StageWorker
+from collapipe_ns3.engine.stage_worker import StageWorker, workers
 from collapipe_ns3.engine.state import Replica
 from collapipe_ns3.exchange import PipelineId, StateMove, overlap_ns, phase_ends_ns
+from collapipe_ns3.fallback import AnyHosts, Hosts, NoFallback
 from collapipe_ns3.learning.aggregation import Aggregator, FederatedAveraging
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.local_term import NO_TERM, LocalTerm
 from collapipe_ns3.learning.updates import UpdateRule
-from collapipe_ns3.nodes import control_unit, route
+from collapipe_ns3.nodes import SERVER, control_unit, route
 from collapipe_ns3.outcome import GradientNorms, LostDevice, WorkItem
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import Pipeline, micro_batch_sizes
-from collapipe_ns3.schedule import Table
+from collapipe_ns3.schedule import Table, schedule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Training:
     `on_step(loss)` is called at the end of every pipeline's step. `aggregator` makes the new global
     model, and `term` is what its aggregation adds to local steps; `optimizer` has the costs of both
     the optimizer and the term. `steps_before` are the local steps of a cluster in all rounds
-    before, from which the steps of this round are numbered.
+    before, from which the steps of this round are numbered. `hosts(pipeline)` says what the devices
+    can hold that a pipeline may go on with.
     """
 
     batches: Callable[[int, int], Iterator[Batch]]
@@ -56,6 +59,7 @@ class Training:
     aggregator: Aggregator = field(default_factory=FederatedAveraging)
     steps_before: int = 0
     term: LocalTerm = NO_TERM
+    hosts: Callable[[PipelineId], Hosts] = lambda pipeline: AnyHosts()
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -68,11 +72,15 @@ class Training:
 class PipelineRun:
     """The execution of one pipeline in a round, and what it leaves for the round's outcome.
 
-    `batches` yields the pipeline's part of each of its cluster's batches, `table` is its schedule,
-    and `weight` its share of all training data. `ends_ns` are the times when its phases ended;
-    `end_ns` is the end of its last upload, or of the transfer that failed. `overlap_ns` is how long
-    its parameters were on their way during its local steps. `lost` are the nodes that left while it
-    needed them.
+    `draw` gives the pipeline's part of each of its cluster's batches from the first one on, `table`
+    is its schedule, and `weight` its share of all training data. `ends_ns` are the times when its
+    phases ended; `end_ns` is the end of its last upload, or of the transfer that failed.
+    `overlap_ns` is how long its parameters were on their way during its local steps.
+
+    `lost` are the nodes that left while it needed them. After a loss, `recovery` may have it go on:
+    `pipeline`, `workers` and `table` are then others, `earlier_workers` are those before, and
+    losses, gradients and distortions are those of the local steps that count. `repeated_steps` are
+    those that had ended and don't.
     """
 
     round: int
@@ -83,7 +91,8 @@ class PipelineRun:
     workers: list[StageWorker]
     table: Table
     weight: float
-    batches: Iterator[Batch]
+    draw: Callable[[], Iterator[Batch]]
+    recovery: PipelineRecovery
     ends_ns: dict[Phase, int] = field(default_factory=dict)
     overlap_ns: int = 0
     losses: list[float] = field(default_factory=list)
@@ -92,7 +101,13 @@ class PipelineRun:
     failure: str | None = None
     end_ns: int = 0
     lost: list[LostDevice] = field(default_factory=list)
+    earlier_workers: list[list[StageWorker]] = field(default_factory=list)
+    repeated_steps: int = 0
+    _batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
+    _first_step: int = 0  # from which the pipeline has gone on
     _step_number: int = 0  # of the present local step
+    _reported: int = 0  # local steps of which the end was reported
+    _broadcast_end_ns: int | None = None  # when the first local step could begin
     _trained: set[int] = field(default_factory=set)  # stages that have ended their last step
 
     @property
@@ -112,21 +127,44 @@ class PipelineRun:
 
     def state_moves(self) -> list[StateMove]:
         """The optimizer states that other nodes have than those of their units in this round."""
-        return [
-            StateMove(unit.holder, worker.node, unit.optimizer_bytes())
-            for worker in self.workers
-            for unit in worker.units
-            if unit.holder not in (None, worker.node) and unit.optimizer_bytes()
-        ]
+        return state_moves(self.workers)
 
     async def run(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
-        """Runs to the end of the upload, or until a transfer has failed for good or a node left."""
-        lost = await self._attempt(site, training, exchange)
-        if lost is not None:
-            self.lost.append(LostDevice(lost.node, lost.at_ns, lost.step))
-            self.failure = str(lost)
+        """Runs to the end of the upload, or until it has failed.
+
+        It fails if a transfer has failed for good, or if a node left that nothing can replace.
+        """
+        self._batches = self.draw()
+        while (lost := await self._attempt(site, training, exchange)) is not None:
+            exchange.close(self.id)
+            try:
+                again = self.recovery.after(lost, self.pipeline, exchange, site)
+            except NoFallback as reason:
+                self.lost.append(LostDevice(lost.node, lost.at_ns, lost.step))
+                self.failure = f"{lost}; {reason}" if self.recovery.is_on else str(lost)
+                break
+            self._go_on(again, lost)
+            exchange = ExchangeRun(site, again.legs, exchange.group)
         exchange.close(self.id)
         self.end_ns = simulated_loop().now_ns()
+
+    def _go_on(self, again: Resumption, lost: NodeLost) -> None:
+        """Takes the devices and the local step with which the pipeline goes on."""
+        for node in again.lost:
+            states = "none" if node == control_unit(self.cluster) else again.states
+            self.lost.append(LostDevice(node, lost.at_ns, lost.step, again.step, states))
+        self.earlier_workers.append(self.workers)
+        self.pipeline, costs = again.pipeline, self.recovery.costs
+        control = control_unit(self.cluster)
+        self.workers = workers(self.replica, self.pipeline, costs, control, SERVER)
+        self.table = schedule_of(self.pipeline, costs.local_head is not None)
+        self.repeated_steps += len(self.losses) - again.step
+        del self.losses[again.step :], self.distortions[again.step :]
+        if again.step == 0:
+            self.gradients.clear()
+        self._trained.clear()
+        self._first_step = again.step
+        self._batches = islice(self.draw(), again.step, None)
 
     async def _attempt(
         self, site: Site, training: Training, exchange: ExchangeRun
@@ -193,8 +231,7 @@ class PipelineRun:
         async with asyncio.TaskGroup() as group:
             exchange.begin(self.id, group)
             try:
-                for self._step_number in range(training.local_steps):
-                    await self._step(site, training, exchange, self._step_number)
+                await self._train(site, training, exchange, group)
             except BaseException:
                 exchange.fails(self.id)
                 raise
@@ -202,14 +239,32 @@ class PipelineRun:
             exchange.trained(self.id)
         legs, first, arrived_ns = exchange.legs, self.workers[0].node, exchange.arrived_ns
         self.ends_ns = phase_ends_ns(legs, self.id, first, arrived_ns, begin_ns, trained_ns)
+        if self._broadcast_end_ns is not None:
+            self.ends_ns[Phase.BROADCAST] = self._broadcast_end_ns
         begun_ns = exchange.begun_ns
         self.overlap_ns = overlap_ns(legs, self.id, begun_ns, arrived_ns, self.ends_ns)
+
+    async def _train(
+        self, site: Site, training: Training, exchange: ExchangeRun, group: asyncio.TaskGroup
+    ) -> None:
+        """The local steps; copies for the recovery are sent at the same time."""
+        copying: asyncio.Task[None] | None = None
+        for number in range(self._first_step, training.local_steps):
+            self._step_number = number
+            await self._step(site, training, exchange, number)
+            if self.recovery.copy_is_due(number + 1, training.local_steps):
+                copy = self.recovery.begin_copy(site, self.workers, number + 1)
+                sending = self.recovery.send_copy(site, self.workers, copy)
+                copying = group.create_task(sending, name=f"{self.id}, a copy")
+        if copying is not None:  # it would delay what has been trained
+            copying.cancel()
+            self.recovery.drop_copy()
 
     async def _step(
         self, site: Site, training: Training, exchange: ExchangeRun, number: int
     ) -> None:
         """One local step, on the pipeline's part of the next batch."""
-        batch = next(self.batches)
+        batch = next(self._batches)
         control, micro_batches = control_unit(self.cluster), self.pipeline.micro_batches
         last = training.local_steps - 1
         air = Air(training.wire, training.seed, (self.round, self.cluster, self.index, number))
@@ -229,19 +284,23 @@ class PipelineRun:
             air=air,
             # The norms of one step per round are enough, and computing them takes time.
             squares=[0.0] * micro_batches if number == 0 else None,
-            before=partial(self._receive, exchange) if number == 0 else None,
+            before=partial(self._receive, exchange) if number == self._first_step else None,
             after=partial(self._release, exchange) if number == last else None,
         )
         self.losses.append(await step.run())
         self.distortions.append(math.fsum(air.distortions) / micro_batches)
         if step.squares is not None:
             self.gradients.append(_norms(self.cluster, step.squares, step.parts))
-        training.on_step(self.losses[-1])
+        if number == self._reported:
+            self._reported += 1
+            training.on_step(self.losses[-1])
 
     async def _receive(self, exchange: ExchangeRun, stage: int) -> None:
         """Waits until a stage's node has the parameters and optimizer states of all its stages."""
         worker = self.workers[stage]
         await exchange.ready(self.id, worker.node)
+        if stage == 0 and self._broadcast_end_ns is None:
+            self._broadcast_end_ns = simulated_loop().now_ns()
         for unit in worker.units:
             unit.holder = worker.node
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -11,10 +12,12 @@ from bridge.loop import simulated_loop
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
+from collapipe_ns3.engine.recovery import PipelineRecovery
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
+from collapipe_ns3.exchange import PipelineId
 from collapipe_ns3.learning.aggregation import (
     VARIATE,
     Before,
@@ -22,7 +25,7 @@ from collapipe_ns3.learning.aggregation import (
     PipelineResult,
 )
 from collapipe_ns3.learning.batch import Batch
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.nodes import SERVER, Role, cluster_of, control_unit, role
 from collapipe_ns3.observed import measured_links
 from collapipe_ns3.outcome import PipelineDistortion, PipelineFate, RoundOutcome, WorkItem
 from collapipe_ns3.phases import Phase, durations_ns
@@ -42,16 +45,16 @@ async def run_round(
     `start` has the counters at the beginning of the round; give it where the round began before
     this call, as with soundings.
 
-    If a transfer of a pipeline fails for good, or if a node leaves that it needs, the pipeline is
-    abandoned: what it trained in this round is dropped, the aggregator is given its failure, and
-    the outcome states the reason. The cluster's other pipelines continue. What nodes held that were
-    away at any time of the round is void. Every schedule is validated before anything is sent;
-    raises `ScheduleError`.
+    If a device leaves that a pipeline needs, the pipeline goes on without it as the plan's recovery
+    says. If a transfer of a pipeline fails for good, or if a node leaves that nothing can replace,
+    the pipeline is abandoned: what it trained in this round is dropped, the aggregator is given its
+    failure, and the outcome states the reason. The cluster's other pipelines continue. What nodes
+    held that were away at any time of the round is void. Every schedule is validated before
+    anything is sent; raises `ScheduleError`.
     """
     start = start or RoundStart.now(site)
     if site.presence:
         state.void(site.presence.away_since(start.start_ns))
-    runs = _pipeline_runs(state, plan, training)
     planned_ns = simulated_loop().now_ns()
     site.apply(plan)
     global_model = {name: tensor.clone() for name, tensor in state.model.averaged().items()}
@@ -64,6 +67,7 @@ async def run_round(
         training.seed,
         plan.round,
     )
+    runs = _pipeline_runs(site, state, plan, training, parameters)
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
     legs = plan.legs(parameters.sizes, moves)
@@ -72,6 +76,7 @@ async def run_round(
         for run in runs:
             server_variate = state.server.get(VARIATE, {})
             run.replica.begin(training.term, loaded[run.id], server_variate)
+            run.recovery.start(run.workers)
             group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
     all_in_ns = simulated_loop().now_ns()
     last = _last_to_end(runs, all_in_ns)
@@ -102,9 +107,9 @@ async def run_round(
         links=measured_links(site.network),
         devices=device_uses(
             site,
-            (worker for run in runs for worker in run.workers),
+            [[*run.earlier_workers, run.workers] for run in runs],
             start,
-            parameters.kept_bytes(),
+            sum((run.recovery.peak_bytes for run in runs), Counter(parameters.kept_bytes())),
         ),
         pipelines=tuple(_fate(run, weights) for run in runs),
         gradients=tuple(norms for run in trained for norms in run.gradients),
@@ -114,7 +119,13 @@ async def run_round(
     )
 
 
-def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) -> list[PipelineRun]:
+def _pipeline_runs(
+    site: Site,
+    state: TrainingState,
+    plan: RoundPlan,
+    training: Training,
+    parameters: ParameterExchange,
+) -> list[PipelineRun]:
     """One for every pipeline of the plan; optimizer states on absent devices are cleared.
 
     So are all that the aggregation has begin anew in every round.
@@ -122,6 +133,7 @@ def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) ->
     runs = []
     absent = {absence.device for absence in plan.absences}
     for cluster in plan.clusters:
+        spare = _spare(site, plan, cluster)
         for index, pipeline in enumerate(cluster.pipelines):
             replica = state.replica(cluster.cluster, index)
             for unit in replica.units.values():
@@ -129,16 +141,38 @@ def _pipeline_runs(state: TrainingState, plan: RoundPlan, training: Training) ->
                     unit.reset_optimizer()
             line = workers(replica, pipeline, state.costs, control_unit(cluster.cluster), SERVER)
             weight = training.shares[cluster.cluster] * pipeline.share
-            batches = _own_part(training.batches(cluster.cluster, plan.round), cluster, index)
+            draw = partial(_own_part, training, cluster, plan.round, index)
             steps = schedule_of(pipeline, state.costs.local_head is not None)
             place = (plan.round, cluster.cluster, index)
-            runs.append(PipelineRun(*place, pipeline, replica, line, steps, weight, batches))
+            whose = PipelineId(cluster.cluster, index)
+            recovery = PipelineRecovery(
+                plan.terms.recovery,
+                whose,
+                replica,
+                state.costs,
+                plan.effective_exchange(),
+                parameters,
+                training.hosts(whose),
+                spare,
+                simulated_loop().now_ns(),
+            )
+            run = PipelineRun(*place, pipeline, replica, line, steps, weight, draw, recovery)
+            runs.append(run)
     return runs
 
 
-def _own_part(batches: Iterator[Batch], cluster: ClusterPlan, index: int) -> Iterator[Batch]:
+def _spare(site: Site, plan: RoundPlan, cluster: ClusterPlan) -> list[str]:
+    """The devices of a cluster that the plan could use, and doesn't."""
+    used = {absence.device for absence in plan.absences}
+    for pipeline in cluster.pipelines:
+        used.update(pipeline.nodes("", "", False))
+    own = (node for node in site.profiles if cluster_of(node) == cluster.cluster)
+    return sorted(node for node in own if role(node) is Role.DEVICE and node not in used)
+
+
+def _own_part(training: Training, cluster: ClusterPlan, round: int, index: int) -> Iterator[Batch]:
     """A pipeline's part of each of its cluster's batches; the parts of all make up the batch."""
-    for batch in batches:
+    for batch in training.batches(cluster.cluster, round):
         sizes = cluster.sequences(batch.sequences)
         first = sum(sizes[:index])
         yield batch.part(first, first + sizes[index])
@@ -196,12 +230,25 @@ def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:
     place = (run.cluster, run.index, run.pipeline)
     if run.failure is not None:
         return PipelineFate(
-            *place, "failed", 0.0, math.nan, run.end_ns, run.failure, lost=tuple(run.lost)
+            *place,
+            "failed",
+            0.0,
+            math.nan,
+            run.end_ns,
+            run.failure,
+            lost=tuple(run.lost),
+            repeated_steps=run.repeated_steps,
         )
     weight = weights[run.cluster, run.index]
-    losses, lost = tuple(run.losses), tuple(run.lost)
     return PipelineFate(
-        *place, "averaged", weight, run.loss, run.end_ns, step_losses=losses, lost=lost
+        *place,
+        "averaged",
+        weight,
+        run.loss,
+        run.end_ns,
+        step_losses=tuple(run.losses),
+        lost=tuple(run.lost),
+        repeated_steps=run.repeated_steps,
     )
 
 

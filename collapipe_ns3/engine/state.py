@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +46,16 @@ class Unit:
 
     def optimizer_bytes(self) -> int:
         """Bytes of the optimizer's present state, 0 before its first step, and of the variates."""
+        return self.moment_bytes() + _bytes(self.variate.values())
+
+    def moment_bytes(self) -> int:
+        """Bytes of the optimizer's present state, 0 before its first step."""
         states = self.optimizer.state.values()
-        tensors = [t for state in states for t in state.values() if isinstance(t, Tensor)]
-        return sum(t.numel() * t.element_size() for t in (*tensors, *self.variate.values()))
+        return _bytes(t for state in states for t in state.values() if isinstance(t, Tensor))
+
+    def parameter_bytes(self) -> int:
+        """Bytes of the parameters that are trained."""
+        return _bytes(each for each in self.module.parameters() if each.requires_grad)
 
     def reset_optimizer(self) -> None:
         """Gives up the optimizer's state and the variates, which no reachable node has.
@@ -58,6 +65,10 @@ class Unit:
         self.optimizer.load_state_dict(deepcopy(self.at_start))
         self.variate = {}
         self.holder = None
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 @dataclass(slots=True)

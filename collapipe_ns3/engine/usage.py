@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -66,19 +67,30 @@ def _idle_j(site: Site, node: str, since_ns: int) -> float:
 
 def device_uses(
     site: Site,
-    workers: Iterable[StageWorker],
+    lines: Iterable[Sequence[Sequence[StageWorker]]],
     start: RoundStart,
     kept_bytes: Mapping[str, int],
 ) -> list[DeviceUse]:
     """A row for every node since the round's start, the base station last.
 
-    `workers` are the stages of all pipelines, and `kept_bytes` what nodes keep of parameters
-    besides them for the formats of the exchange. A node without a stage may have relayed transfers
-    or been sounded, which takes energy too, and every node takes its idle power while it is there.
+    `lines` are the stages of each pipeline: those with which it began, and those after each loss of
+    a device, of which a node has one set at a time. `kept_bytes` is what nodes keep besides them
+    for the formats of the exchange and for the recovery. A node without a stage may have relayed
+    transfers or been sounded, which takes energy too, and every node takes its idle power while it
+    is there.
     """
-    held: dict[str, list[StageWorker]] = {node: [] for node in site.profiles}
-    for worker in workers:
-        held[worker.node].append(worker)
+    blocks, peak_bytes = Counter[str](), Counter[str](kept_bytes)
+    for own in lines:
+        last, most = dict[str, int](), Counter[str]()
+        for line in own:
+            held: dict[str, list[StageWorker]] = {}
+            for worker in line:
+                held.setdefault(worker.node, []).append(worker)
+            for node, stages in held.items():
+                last[node] = sum(worker.blocks for worker in stages)
+                most[node] = max(most[node], sum(worker.memory_bytes() for worker in stages))
+        blocks.update(last)
+        peak_bytes.update(most)
     radio_j = start.radio_since_j(site)
     busy: dict[str, list[float]] = {}
     for done in site.computations[start.computations :]:
@@ -87,14 +99,13 @@ def device_uses(
         DeviceUse(
             device=node,
             cluster=cluster_of(node),
-            blocks=sum(worker.blocks for worker in stages),
-            peak_memory_bytes=sum(worker.memory_bytes() for worker in stages)
-            + kept_bytes.get(node, 0),
+            blocks=blocks[node],
+            peak_memory_bytes=peak_bytes[node],
             compute_energy_j=site.profiles[node].power.computing_w * math.fsum(busy.get(node, [])),
             tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
             rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
             idle_energy_j=_idle_j(site, node, start.start_ns),
         )
-        for node, stages in held.items()
+        for node in site.profiles
     ]
     return sorted(rows, key=lambda row: (row.role is Role.BASE_STATION, row.cluster, row.device))

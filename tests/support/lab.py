@@ -16,6 +16,7 @@ from torch import Tensor
 from bridge import loop as simulated
 from bridge.compute import TorchThread
 from bridge.fixed import FixedRateNetwork, Link
+from bridge.formats import Wire
 from collapipe_ns3.costs.devices import DeviceProfile
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.power import RADIATED, EnergyModel, RadioPower
@@ -25,6 +26,8 @@ from collapipe_ns3.engine.presence import Presence
 from collapipe_ns3.engine.round import run_round
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.state import OptimizerMaker, TrainingState
+from collapipe_ns3.exchange import PipelineId
+from collapipe_ns3.fallback import AnyHosts, Hosts
 from collapipe_ns3.faults import NO_FAULTS, Faults, Signal, Steps
 from collapipe_ns3.learning.aggregation import Aggregator
 from collapipe_ns3.learning.batch import Batch
@@ -189,15 +192,19 @@ def run_rounds(
     faults: Faults = NO_FAULTS,
     energy: EnergyModel = RADIATED,
     term: LocalTerm = NO_TERM,
+    wire: Wire = "fp32",
+    hosts: Callable[[PipelineId], Hosts] = lambda pipeline: AnyHosts(),
+    spare: Sequence[str] = (),
 ) -> list[RoundOutcome]:
     """Executes plans one after the other, each on a network of its own, and checks the rows.
 
-    Every network has the nodes of all plans, which may have optimizer states from rounds before.
+    Every network has the nodes of all plans, which may have optimizer states from rounds before,
+    and the devices in `spare`.
     The run's time begins with the first of them.
     """
     outcomes = []
     now_ns = 0
-    names = list(dict.fromkeys(name for plan in plans for name in nodes(plan)))
+    names = list(dict.fromkeys([*(name for plan in plans for name in nodes(plan)), *spare]))
     for plan in plans:
         network = FixedRateNetwork(names, default, links)
         steps_before = plan.round * local_steps
@@ -206,8 +213,10 @@ def run_rounds(
             shares,
             local_steps,
             OPTIMIZERS["sgd"].with_term(term),
+            wire,
             steps_before=steps_before,
             term=term,
+            hosts=hosts,
         )
         if aggregator is not None:
             training = dataclasses.replace(training, aggregator=aggregator)
