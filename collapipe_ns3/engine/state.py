@@ -57,6 +57,19 @@ class Unit:
         """Bytes of the parameters that are trained."""
         return _bytes(each for each in self.module.parameters() if each.requires_grad)
 
+    def state(self) -> dict[str, Any]:
+        """The optimizer's state and the variates, as tensors and plain data; not copied."""
+        variate = {"variate": dict(self.variate)} if self.variate else {}
+        return {"optimizer": self.optimizer.state_dict(), **variate}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes over what `state` has returned; where the states are, `holder`, stays as it is.
+
+        The optimizer may use the tensors that are given, and change them.
+        """
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.variate = state.get("variate", {})
+
     def reset_optimizer(self) -> None:
         """Gives up the optimizer's state and the variates, which no reachable node has.
 
@@ -180,11 +193,7 @@ class TrainingState:
             "model": self.model.state_dict(),
             "replicas": {
                 key: {
-                    name: {
-                        "optimizer": unit.optimizer.state_dict(),
-                        "holder": unit.holder,
-                        **({"variate": dict(unit.variate)} if unit.variate else {}),
-                    }
+                    name: {**unit.state(), "holder": unit.holder}
                     for name, unit in replica.units.items()
                 }
                 for key, replica in self.replicas.items()
@@ -203,9 +212,9 @@ class TrainingState:
         for (cluster, pipeline), units in data["replicas"].items():
             replica = self.replica(cluster, pipeline)
             for name, kept in units.items():
-                replica.units[name].optimizer.load_state_dict(kept["optimizer"])
+                variate = _on(device, kept.get("variate", {}))
+                replica.units[name].restore({**kept, "variate": variate})
                 replica.units[name].holder = kept["holder"]
-                replica.units[name].variate = _on(device, kept.get("variate", {}))
 
 
 def _on(device: torch.device, parameters: Parameters) -> Parameters:
