@@ -240,6 +240,14 @@ def test_the_pipelines_of_a_cluster_have_a_variate_in_common_at_the_server() -> 
     assert float(got.state[VARIATE]["w"]) == pytest.approx(2.5)
 
 
+def test_what_is_left_of_a_cluster_stands_for_it() -> None:
+    """One of two pipelines of a cluster with half the data fails: c is 0.5 times the other's."""
+    got = Scaffold().aggregate(
+        before(0.0), [result(0, 0.2, 0.0, variate=3.0)], [failure(0, 0.3), failure(1, 0.5)]
+    )
+    assert float(got.state[VARIATE]["w"]) == pytest.approx(1.5)
+
+
 def test_fedasync_by_hand() -> None:
     """α = 0.6 and a = 0.5. A result of age 3 has s = 4^−0.5 = 0.5: w = 0.7·1 + 0.3·5 = 2.2."""
     fedasync = FedAsync(mixing=0.6, exponent=0.5)

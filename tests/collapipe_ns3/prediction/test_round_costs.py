@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import fleets
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from collapipe_ns3.costs.optimizers import OPTIMIZERS
 from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.planner import equal_shares, start_radio
+from collapipe_ns3.learning.aggregation import AVERAGE_FLOPS
+from collapipe_ns3.learning.aggregators import Scaffold
+from collapipe_ns3.learning.local_term import LocalTerm
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.knowledge import Knowledge
@@ -30,22 +35,33 @@ SERVICES = {
 
 
 def drawn(
-    seed: int, clusters: int, radio: str, one_f: bool, local_head: bool = False
+    seed: int,
+    clusters: int,
+    radio: str,
+    one_f: bool,
+    local_head: bool = False,
+    variates: bool = False,
 ) -> tuple[float, float, list[float], list[float]]:
-    """(round, round by event graph, steps, steps by event graph) of random plans."""
+    """(round, round by event graph, steps, steps by event graph) of random plans.
+
+    With `variates`, they have the costs of SCAFFOLD.
+    """
+    term = LocalTerm(variates=variates)
     rng = np.random.default_rng(seed)
     devices = int(rng.integers(1, 5))
     seen = fleets.observation(
         rng, clusters, devices, radio=radio, local_steps=2, local_head=local_head
     )
+    seen = dataclasses.replace(seen, model=dataclasses.replace(seen.model, sent=term.sent))
     fleet = Fleet.of(seen, Knowledge(services=SERVICES))
     work = Workload.of(
         seen.model,
         batch_size=12,
         local_steps=2,
-        optimizer=OPTIMIZERS["adamw"],
+        optimizer=OPTIMIZERS["adamw"].with_term(term),
         source_length=9,
         target_length=10,
+        aggregation=Scaffold().flops if variates else AVERAGE_FLOPS,
     )
     shape = (clusters, devices)
     order, counts = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.intp)
@@ -66,9 +82,9 @@ def drawn(
 
 
 @settings(max_examples=100)
-@given(st.integers(0, 2**32))
-def test_gpipe_on_links_of_their_own_is_exact(seed: int) -> None:
-    round_s, graph_s, steps, graph_steps = drawn(seed, 1, "own", one_f=False)
+@given(st.integers(0, 2**32), st.booleans())
+def test_gpipe_on_links_of_their_own_is_exact(seed: int, variates: bool) -> None:
+    round_s, graph_s, steps, graph_steps = drawn(seed, 1, "own", one_f=False, variates=variates)
     assert round_s == pytest.approx(graph_s, rel=1e-6)
     assert steps == pytest.approx(graph_steps, rel=1e-6)
 
