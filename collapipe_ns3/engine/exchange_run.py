@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from bridge.loop import simulated_loop
+from bridge.loop import TaskGroup, simulated_loop
 from bridge.network import TransferKind
 from collapipe_ns3.engine.group_send import GroupSend
 from collapipe_ns3.engine.presence import NodeLost
@@ -35,10 +35,10 @@ class ExchangeRun:
 
     site: Site
     legs: Legs
-    group: asyncio.TaskGroup
+    group: TaskGroup
     begun_ns: dict[int, int] = field(default_factory=dict)
     arrived_ns: dict[Arrival, int] = field(default_factory=dict)
-    _groups: dict[PipelineId, asyncio.TaskGroup] = field(default_factory=dict)
+    _groups: dict[PipelineId, TaskGroup] = field(default_factory=dict)
     _closed: set[PipelineId] = field(default_factory=set)
     _happened: set[Arrival | Trained] = field(default_factory=set)
     _missing: dict[_Waiting, int] = field(default_factory=dict)  # what each still waits for
@@ -62,7 +62,7 @@ class ExchangeRun:
                 self._whose.setdefault(arrival, []).append(pipeline)
             self._coming[pipeline] = _Coming(len(arrivals))
 
-    def begin(self, pipeline: PipelineId, group: asyncio.TaskGroup) -> None:
+    def begin(self, pipeline: PipelineId, group: TaskGroup) -> None:
         """Begins to send a pipeline's legs; `group` has the pipeline's tasks.
 
         The group doesn't end before all has arrived, and fails with `TransferFailed` or `NodeLost`.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bridge.loop import TaskGroup
 from bridge.network import Delivery, Transfer
 from bridge.payload import Ranges, common, length, union, within
 from collapipe_ns3.engine.presence import NodeLost
@@ -37,7 +38,7 @@ class GroupSend:
     async def run(self) -> None:
         """Returns when every receiver has everything, has failed or was dropped."""
         self._missing = dict.fromkeys(self.receivers, ((0, self.size),))
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             while self._missing:
                 nodes = await self._reachable(group)
                 sent: Ranges = ()
@@ -57,7 +58,7 @@ class GroupSend:
                 transfer.cancel()  # for which the task may not wait yet
             task.cancel()
 
-    async def _reachable(self, group: asyncio.TaskGroup) -> list[str]:
+    async def _reachable(self, group: TaskGroup) -> list[str]:
         """The receivers in the group to which bytes can be sent now.
 
         Nodes that are away are dropped, as their pipelines fail. Those whose links are out wait
@@ -74,13 +75,13 @@ class GroupSend:
         waits = presence.faults.on_outage == "wait"
         if waits and (usable or await self._later(group)):
             return usable
-        for node in self._missing.keys() - set(usable):
+        for node in [each for each in self._missing if each not in usable]:
             size = length(self._missing.pop(node))
             failed = self.site.failed_attempt(self.src, node, size, self.kind)
             self._tasks[node] = group.create_task(self._send_alone(failed, size))
         return usable
 
-    async def _later(self, group: asyncio.TaskGroup) -> bool:
+    async def _later(self, group: TaskGroup) -> bool:
         """Waits until a receiver can be reached, or all are dropped; False if none ever can be."""
         until = self.site.presence.until_usable(self.src, list(self._missing))
         self._pause = group.create_task(until)
@@ -88,7 +89,7 @@ class GroupSend:
         return self._pause.cancelled() or self._pause.result()
 
     def _send(
-        self, group: asyncio.TaskGroup, nodes: Sequence[str], sent: Ranges
+        self, group: TaskGroup, nodes: Sequence[str], sent: Ranges
     ) -> list[asyncio.Task[None]]:
         """Sends these parts to some nodes; tasks that end when each has had its chance."""
         kind = own_kind(self.kind) if self.site.presence else self.kind
@@ -102,7 +103,7 @@ class GroupSend:
 
     async def _receive(
         self,
-        group: asyncio.TaskGroup,
+        group: TaskGroup,
         node: str,
         transfer: Transfer,
         sent: Ranges,

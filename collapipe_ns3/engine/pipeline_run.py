@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from functools import partial
 from itertools import accumulate, islice, pairwise
 
 from bridge.formats import Wire
-from bridge.loop import simulated_loop
+from bridge.loop import TaskGroup, simulated_loop
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.exchange_run import ExchangeRun
@@ -175,7 +174,7 @@ class PipelineRun:
         """
         lost = None
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 watch = None
                 if site.presence:
                     name = f"{self.id}, the nodes that it needs"
@@ -228,7 +227,7 @@ class PipelineRun:
     async def _phases(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
         loop = simulated_loop()
         begin_ns = loop.now_ns()
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             exchange.begin(self.id, group)
             try:
                 await self._train(site, training, exchange, group)

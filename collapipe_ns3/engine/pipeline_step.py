@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from bridge.loop import TaskGroup
 from bridge.network import TransferKind
 from bridge.payload import bytes_on_air, size_bytes
 from collapipe_ns3.costs.optimizers import OptimizerKind
@@ -69,7 +70,7 @@ class PipelineStep:
         Raises `TransferFailed`.
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for stage, worker in enumerate(self.workers):
                     name = f"cluster {self.work.cluster}, stage {stage} on {worker.node}"
                     group.create_task(self._stage(group, stage), name=name)
@@ -78,7 +79,7 @@ class PipelineStep:
         self.site.settle()
         return sum(float(self.losses[m].tensors()[0]) for m in sorted(self.losses))
 
-    async def _stage(self, group: asyncio.TaskGroup, stage: int) -> None:
+    async def _stage(self, group: TaskGroup, stage: int) -> None:
         """Executes the actions of one stage in order."""
         arrived: dict[Action, Message] = {}
         to_send: dict[Action, Message] = {}
@@ -113,7 +114,7 @@ class PipelineStep:
         if self.after is not None:
             self.after(stage)
 
-    async def _exchange_tied(self, group: asyncio.TaskGroup, stage: int) -> None:
+    async def _exchange_tied(self, group: TaskGroup, stage: int) -> None:
         """Adds the gradients of tied parameters on the node of the other copy to a stage's own.
 
         Both nodes add them in the same order, so that the copies stay equal to the bit.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from bridge.loop import simulated_loop
+from bridge.loop import TaskGroup, simulated_loop
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
@@ -71,7 +70,7 @@ async def run_round(
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
     legs = plan.legs(parameters.sizes, moves)
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         exchange = ExchangeRun(site, legs, group)
         for run in runs:
             server_variate = state.server.get(VARIATE, {})

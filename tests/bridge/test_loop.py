@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 import time
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from bridge import loop as simulated
 from bridge.fixed import FixedRateNetwork, Link
-from bridge.loop import Deadlock, WatchdogExpired, simulated_loop, sleep_ns, sleep_until_ns
+from bridge.loop import (
+    Deadlock,
+    TaskGroup,
+    WatchdogExpired,
+    simulated_loop,
+    sleep_ns,
+    sleep_until_ns,
+)
 from bridge.network import Advance
 
 
@@ -229,3 +237,23 @@ def test_cancelled_timers_are_swept_up() -> None:
         return len(loop._scheduled)
 
     assert simulated.run(quiet(), main()) < 500
+
+
+def test_a_task_group_cancels_its_tasks_in_the_order_in_which_they_were_created() -> None:
+    cancelled: list[int] = []
+
+    async def wait(number: int) -> None:
+        try:
+            await sleep_ns(10_000)
+        except asyncio.CancelledError:
+            cancelled.append(number)
+            raise
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1e-6), TaskGroup() as group:
+                for number in range(100):
+                    group.create_task(wait(number))
+
+    simulated.run(quiet(), main())
+    assert cancelled == list(range(100))
