@@ -179,7 +179,8 @@ class TaskGroup(asyncio.TaskGroup):
     are cut has an effect on the network.
     """
 
-    _tasks: _InOrder  # a private attribute of asyncio; the same in CPython 3.11 to 3.14
+    # A private attribute of asyncio; the same in CPython 3.11 to 3.14.
+    _tasks: _InOrder  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()
