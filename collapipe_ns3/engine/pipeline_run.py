@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -244,7 +245,7 @@ class PipelineRun:
         self.overlap_ns = overlap_ns(legs, self.id, begun_ns, arrived_ns, self.ends_ns)
 
     async def _train(
-        self, site: Site, training: Training, exchange: ExchangeRun, group: asyncio.TaskGroup
+        self, site: Site, training: Training, exchange: ExchangeRun, group: TaskGroup
     ) -> None:
         """The local steps; copies for the recovery are sent at the same time."""
         copying: asyncio.Task[None] | None = None
