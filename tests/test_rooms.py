@@ -39,6 +39,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         "arrangement",
         "references",
         "faults",
+        "node_state",
         "attendance",
         "fallback",
         "recovery_exchange",
