@@ -385,7 +385,7 @@ class Energy(Section):
     chooses = "model"
     only: ClassVar[Keys] = {"radio_rest": ("socket",)}
 
-    model: Literal["socket", "radiated"] = "radiated"
+    model: Literal["socket", "radiated"] = "socket"
     """`socket`: all that a node takes from its supply; `radiated`: only the radiated power while it
     sends, the power of `rx_power_w` while it receives, and `active_power_w` while it computes."""
     radio_rest: Rest | None = None

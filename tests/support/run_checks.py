@@ -105,7 +105,8 @@ def conserve(result: Result) -> None:
     belong(result.computes, transfers, result.study.config.training.mode)
     ends = rounds["start_s"] + rounds["duration_s"]
     assert ((ends.shift() - rounds["start_s"]).iloc[1:].abs() < 1e-9).all()
-    energy = result.devices.groupby("round")[["compute_energy_j", "radio_energy_j"]].sum()
+    parts = ["idle_energy_j", "compute_energy_j", "radio_energy_j"]
+    energy = result.devices.groupby("round")[parts].sum()
     assert (energy.sum(axis=1) - rounds.set_index("round")["energy_j"]).abs().max() < 1e-9
     sent = transfers.groupby(["round", "src"], observed=True)["energy_j"].sum().to_dict()
     spent = result.devices.set_index(["round", "device"])["radio_energy_j"].to_dict()

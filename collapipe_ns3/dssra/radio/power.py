@@ -11,6 +11,11 @@ which has one stationary point for p > 0, its minimum: with κ = γA/B - 1 and W
 
 It is clipped to [p_min, p_max]. B = 0 gives p_max, and A = 0 gives p_min.
 
+At the socket a sender takes P_static + p/η (`collapipe_ns3.costs.power`). With λ for a second of
+the round and q for a joule of the sender, A = λ + q·P_static and B = q/η, so that
+
+  κ = γ·η·(λ + q·P_static)/q - 1.
+
 In a plan the time of a link counts in the fill of a pipeline, and in a beat if it is the slowest of
 several. So `cases` bounds how slow any link may become, by several multiples of the present beats,
 and uses the closed form within each bound.
@@ -96,7 +101,7 @@ class _Link:
 
     `gamma` is γ in 1/W, `rate` η·b in Hz, `least_w` and `most_w` are the bounds of the power.
     `joule` is the price of a radiated joule per byte and second, `heard` that of a second on the
-    air for all nodes that receive.
+    air for all nodes that receive and for the static part of sending.
     """
 
     gamma: Array

@@ -29,14 +29,17 @@ def measured(directory: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.parametrize("energy", ["socket", "radiated"])
 @pytest.mark.parametrize("radio", [{}, TCP, WIFI], ids=["ofdma", "ofdma under tcp", "wifi and lte"])
-def test_predicted_energies_are_near_those_measured(tmp_path: Path, radio: dict[str, Any]) -> None:
+def test_predicted_energies_are_near_those_measured(
+    tmp_path: Path, radio: dict[str, Any], energy: str
+) -> None:
     model = {**studies.TINY["model"], "encoder_blocks": 1}  # for one of the two devices
-    study = Study.load(studies.write(tmp_path, model=model, radio=radio))
+    study = Study.load(studies.write(tmp_path, model=model, radio=radio, energy=energy))
     result = study.run(scheme="collapipe", rounds=3, out=tmp_path / "run")
     rows = measured(tmp_path / "run")
     spent = result.devices.set_index(["round", "device"])
-    parts = ["compute_energy_j", "tx_energy_j", "rx_energy_j"]
+    parts = ["compute_energy_j", "tx_energy_j", "rx_energy_j", "idle_energy_j"]
     energies = rows[rows["name"] != "round"].set_index(["round", "name", "quantity"])
     assert {name for _, name, _ in energies.index} == set(spent.index.levels[1])
     for (number, node, quantity), row in energies.iterrows():
@@ -48,6 +51,7 @@ def test_predicted_energies_are_near_those_measured(tmp_path: Path, radio: dict[
     assert error.median() < 0.1
     # Such small transfers over Wi-Fi are mostly preambles, which are unknown at first.
     assert error.loc[0].median() < (0.2 if radio is WIFI else 0.1)
+    assert (spent["idle_energy_j"] > 0).all() == (energy == "socket")
     idle = spent[spent["blocks"] == 0].loc[2].index.intersection(["c0.d0", "c0.d1"])
     assert len(idle) == 1
     assert error.loc[(2, idle[0])] < 0.2

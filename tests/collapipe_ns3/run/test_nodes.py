@@ -141,7 +141,8 @@ def test_budgets_are_those_of_the_scheme_and_explain_its_queues(tmp_path: Path) 
     queue = dict.fromkeys(budgets.index, 0.0)
     for _, rows in result.devices.groupby("round"):
         for row in rows[rows["device"] != "bs"].itertuples():
-            used = (row.compute_energy_j + row.radio_energy_j) / budgets[row.device]
+            joules = row.idle_energy_j + row.compute_energy_j + row.radio_energy_j
+            used = joules / budgets[row.device]
             queue[row.device] = max(queue[row.device] + used - 1, 0)
             assert row.energy_queue == pytest.approx(queue[row.device])
     assert max(queue.values()) > 0
