@@ -12,16 +12,18 @@ from collapipe_ns3.dssra import exchanges, finalists, forecast, local_steps, pla
 from collapipe_ns3.dssra.decision import Decision, ObjectiveTerms
 from collapipe_ns3.dssra.finalists import Candidate, Descent, Finalist
 from collapipe_ns3.dssra.local_steps import StepsChoice
-from collapipe_ns3.dssra.objective import State, value
+from collapipe_ns3.dssra.objective import State, course, value
 from collapipe_ns3.dssra.planner import NoRoom, optimise, start_radio
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem
+from collapipe_ns3.dssra.risk import recoveries
 from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem
-from collapipe_ns3.dssra.segments.scheduling import shortages
+from collapipe_ns3.dssra.segments.scheduling import fits, shortages
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.phases import Phase
-from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan
-from collapipe_ns3.prediction.plan_timeline import predict_timeline
+from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, Recovery, RoundPlan, Terms
+from collapipe_ns3.prediction.memory import memory_problems
+from collapipe_ns3.prediction.plan_timeline import cluster_plans, predict_timeline
 from collapipe_ns3.prediction.round_costs import Loads
 from collapipe_ns3.prediction.segments import Segments
 from collapipe_ns3.prediction.timeline_energy import NodeEnergy
@@ -38,7 +40,10 @@ def decide(
     if (given := observation.exchange) is not None:
         problem = problem.with_form(exchanges.form_of(problem, given))
     try:
-        best, compared, steps = _chosen(problem)
+        if problem.objective.risk is not None and observation.recovery is None:
+            best, compared, steps = _chosen_with_recovery(problem)
+        else:
+            best, compared, steps = _chosen(problem)
     except NoRoom as error:
         raise PlanError(scheme, round, _shortages(problem, error)) from None
     problem, state = best.problem, best.state
@@ -50,6 +55,7 @@ def decide(
         _cluster_plans(problem.pipelines(state.segments), len(problem.devices)),
         planned_links.link_plans(problem, state, moves),
         local_steps=None if steps is None else steps.steps,
+        terms=_terms(problem),
     )
     plan = replace(plan, exchange=problem.exchange(plan))
     worth = value(problem.objective, state)
@@ -89,6 +95,66 @@ def _chosen(
     if choice.steps != problem.work.local_steps:
         best, compared = finalists.choose(_descents(problem.with_steps(choice.steps)))
     return best, compared, choice
+
+
+def _chosen_with_recovery(
+    problem: PlanningProblem,
+) -> tuple[Candidate, tuple[Finalist, ...], StepsChoice | None]:
+    """The same with the best recovery: the round is planned again if that is not a restart.
+
+    Where memory does not suffice to restart, lost pipelines are abandoned.
+    """
+    try:
+        best, compared, steps = _chosen(problem)
+    except NoRoom:
+        return _chosen(problem.with_recovery(Recovery("abandon")))
+    recovery = _best_recovery(best)
+    if recovery != Recovery("restart"):
+        try:
+            best, compared, steps = _chosen(problem.with_recovery(recovery))
+        except NoRoom:
+            return _recovering(best, recovery), compared, steps
+        recovery = _best_recovery(best)
+    return _recovering(best, recovery), compared, steps
+
+
+def _recovering(candidate: Candidate, recovery: Recovery) -> Candidate:
+    """The candidate with another recovery."""
+    problem = candidate.problem.with_recovery(recovery)
+    return replace(candidate, descent=replace(candidate.descent, problem=problem))
+
+
+def _best_recovery(candidate: Candidate) -> Recovery:
+    """The recovery with which J is lowest by the closed forms, of those for which there is memory.
+
+    What copies take of the nodes' energy is not counted.
+    """
+    state, objective = candidate.state, candidate.problem.objective
+    assert objective.risk is not None
+    totals = {}
+    for each in recoveries(objective.risk, course(objective, state, value(objective, state))):
+        problem = candidate.problem.with_recovery(each)
+        if each.policy != "abandon" and not _has_memory(problem, state):
+            continue
+        totals[each] = value(problem.objective, state).total
+    return min(totals, key=totals.__getitem__)
+
+
+def _has_memory(problem: PlanningProblem, state: State) -> bool:
+    """Whether the nodes have the memory for a plan with the problem's recovery."""
+    if not fits(problem.fleet, problem.work, state.segments).all():
+        return False
+    plan = RoundPlan(0, "", cluster_plans(state.segments, problem.devices), terms=_terms(problem))
+    plan = replace(plan, exchange=problem.exchange(plan))
+    return not any(memory_problems(plan, problem.observation))
+
+
+def _terms(problem: PlanningProblem) -> Terms:
+    """The terms of a plan, with the recovery if it is DSSRA's choice."""
+    risk = problem.objective.risk
+    if risk is None or problem.observation.recovery is not None:
+        return Terms()
+    return Terms(recovery=risk.recovery)
 
 
 def _cluster_plans(pipelines: Mapping[int, Pipeline], count: int) -> tuple[ClusterPlan, ...]:

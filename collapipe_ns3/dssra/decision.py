@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from collapipe_ns3.dssra import forecast
 from collapipe_ns3.dssra.finalists import Finalist
 from collapipe_ns3.dssra.forecast import Prediction
 from collapipe_ns3.dssra.local_steps import StepsChoice
-from collapipe_ns3.dssra.objective import State
+from collapipe_ns3.dssra.objective import State, course, value
 from collapipe_ns3.dssra.planned_links import LinkView
 from collapipe_ns3.dssra.planner import BlockUpdate
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.dssra.risk import Expectation, expected
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.exchange import StateMove
 from collapipe_ns3.plan import RoundPlan
@@ -77,6 +80,19 @@ class Decision:
         """What the round should take. Computed when it is first asked for."""
         return forecast.prediction(self.problem, self.state, self.timeline)
 
+    @cached_property
+    def expectation(self) -> Expectation | None:
+        """What the round is expected to be if nodes may leave; None where none is expected to.
+
+        Without losses its clusters end as in the prediction.
+        """
+        objective = self.problem.objective
+        if objective.risk is None:
+            return None
+        ends_s = np.array([each.end_s for each in self.prediction.clusters])
+        now = value(objective, self.state)
+        return expected(objective.risk, course(objective, self.state, now), ends_s)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; problem, state and timeline are left out."""
         queues, steps = self.problem.memory.queues, self.local_steps
@@ -92,4 +108,24 @@ class Decision:
             "energy_queues": dict(queues.energy),
             "divergence_queue": queues.divergence,
             "prediction": self.prediction.to_json(),
+            **({} if self.expectation is None else {"hazards": self._hazards(self.expectation)}),
+        }
+
+    def _hazards(self, likely: Expectation) -> dict[str, Any]:
+        """What was planned for nodes that may leave."""
+        risk, problem = self.problem.objective.risk, self.problem
+        assert risk is not None
+        return {
+            "recovery": asdict(risk.recovery),
+            "per_s": {
+                name: float(risk.hazards[at])
+                for name, at in problem.places.items()
+                if risk.hazards[at]
+            },
+            "expected_s": likely.round_s,
+            "fault_free_s": self.prediction.round_s,
+            "progress": likely.progress,
+            "success": {
+                str(n): float(each) for n, each in zip(problem.clusters, likely.kept, strict=True)
+            },
         }

@@ -21,12 +21,14 @@ from collapipe_ns3.dssra.objective import (
     State,
     Value,
     best_choice,
+    course,
     mixed,
     same,
     value,
 )
 from collapipe_ns3.dssra.planner import Planned, divided, equal_shares
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
+from collapipe_ns3.dssra.risk import expected
 from collapipe_ns3.dssra.segments.scheduling import fits, segments_of
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import Timeline
@@ -164,9 +166,9 @@ def price(candidate: Candidate, steps: int) -> RoundPrice:
     candidate = replace(candidate, descent=replace(candidate.descent, problem=problem))
     most = _MOST_TASKS_STREAMED if candidate.descent.form.streamed else _MOST_TASKS
     (ends_s,) = _ends_s([candidate], in_graphs=_graph_tasks(candidate) <= most)
-    penalties = value(problem.objective, candidate.state).penalties
+    budgeted = value(problem.objective, candidate.state).budgeted
     round_s = _round_s(candidate, ends_s)
-    return RoundPrice(round_s, float(penalties.sum()) + problem.objective.idle_price * round_s)
+    return RoundPrice(round_s, float(budgeted.sum()) + problem.objective.idle_price * round_s)
 
 
 def _indispensable(candidates: Sequence[Candidate]) -> int:
@@ -279,20 +281,24 @@ def _with_bands_divided(candidate: Candidate) -> Candidate:
 def _objective(candidate: Candidate, round_s: float) -> float:
     """J with the round's time from `_round_s`."""
     objective = candidate.problem.objective
-    penalties = value(objective, candidate.state).penalties
-    return objective.time_price * round_s + float(penalties.sum())
+    budgeted = value(objective, candidate.state).budgeted
+    return objective.time_price * round_s + float(budgeted.sum())
 
 
 def _round_s(candidate: Candidate, ends_s: Array) -> float:
     """The time that a round counts as, given when the clusters' uploads end, (P,).
 
-    The time of moving states is spread over `move_rounds` rounds.
+    The time of moving states is spread over `move_rounds` rounds. Where nodes may leave, it is the
+    expected time for the progress of a round without losses.
     """
     problem, settings, ends_s = candidate.problem, candidate.problem.settings, ends_s.copy()
     moving = _moving_s(problem, candidate.state)
     for cluster, moved_s in moving.items():
         ends_s[problem.clusters.index(cluster)] += moved_s / settings.move_rounds
     round_s = round_end_s(problem.fleet, problem.work, ends_s)
+    if (risk := problem.objective.risk) is not None:
+        now = value(problem.objective, candidate.state)
+        round_s = expected(risk, course(problem.objective, candidate.state, now), ends_s).counted_s
     return (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
 
 
@@ -304,7 +310,7 @@ def _ends_s(candidates: Sequence[Candidate], in_graphs: bool) -> list[Array]:
     if in_graphs:
         with contextlib.suppress(TooManyEvents):
             return [_graph_ends_s(each) for each in candidates]
-    return [each.closed_form.times for each in candidates]
+    return [each.closed_form.ends.uploaded for each in candidates]
 
 
 def _graph_ends_s(candidate: Candidate) -> Array:

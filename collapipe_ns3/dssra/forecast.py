@@ -30,6 +30,11 @@ class ClusterPrediction:
     phases_s: Mapping[Phase, float]
     step_s: float
 
+    @property
+    def end_s(self) -> float:
+        """When its upload ends, in seconds after the round's start."""
+        return math.fsum(self.phases_s.values())
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {"cluster": self.cluster, **_columns(self.phases_s), "step_s": self.step_s}

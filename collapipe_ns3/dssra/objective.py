@@ -4,6 +4,8 @@
 
 T is the round's time, which is that of the slowest cluster, E_k the energy of node k, and Γ_n the
 divergence of cluster n. Q and Z are the queues, Ē and Γ̄ the budgets (`collapipe_ns3.dssra.queues`).
+Where nodes may leave, T is the expected time for the progress of a round without losses
+(`collapipe_ns3.dssra.risk`).
 
 With the idle power P_k of node k, E_k is P_k·T and what the node's part in the round takes above
 idle, E'_k. So idling is a part of the price of time, and a plan is charged only what it changes:
@@ -19,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
+from collapipe_ns3.dssra.risk import Course, Expectation, Risk, expected
 from collapipe_ns3.dssra.segments.problem import Choices
 from collapipe_ns3.prediction.arrays import Array, Ints
 from collapipe_ns3.prediction.divergence import GradientNoise
@@ -42,7 +45,8 @@ class Objective:
     `time_price` is for a second of the round: V, and the `idle_price` Σ P·Q/Ē of what all nodes
     take at idle. `energy_prices` (P, n) are Q/Ē, for a joule of each node; `divergence_price` is
     Z/Γ̄. `choices` and `least_sinr` bound what is chosen. `form` is how parameters travel, and
-    `format_divergence` the divergence of its formats.
+    `format_divergence` the divergence of its formats. `risk` is None where no node is expected to
+    leave.
     """
 
     fleet: Fleet
@@ -56,6 +60,7 @@ class Objective:
     form: ExchangeForm = STAR
     format_divergence: float = 0.0
     idle_price: float = 0.0
+    risk: Risk | None = None
 
     @property
     def divergence_prices(self) -> Array:
@@ -75,9 +80,12 @@ class State:
 class Value:
     """What a state costs by the closed forms.
 
-    `ends` are in seconds after the round's start; `gamma` (P,) is Γ. `delay`, `idle`, `energy` (P,)
-    and `divergence` (P,) are the terms of J, the latter two by cluster: V·T, and the energy at idle
-    and above it.
+    `ends` are in seconds after the round's start, without losses; `gamma` (P,) is Γ. `delay`,
+    `idle`, `energy` (P,) and `divergence` (P,) are the terms of J, the latter two by cluster: V·T,
+    and the energy at idle and above it.
+
+    Where nodes may leave, `expectation` is what the round is expected to be, and `missing` (P,) the
+    part of the price of time that is for what lost clusters would have contributed.
     """
 
     costs: RoundCosts
@@ -88,21 +96,28 @@ class Value:
     idle: float
     energy: Array
     divergence: Array
+    expectation: Expectation | None = None
+    missing: Array | None = None
 
     @property
     def times(self) -> Array:
-        """When each cluster's upload ends, (P,)."""
-        return self.ends.uploaded
+        """When each cluster's upload ends, or is expected to end, (P,)."""
+        return self.ends.uploaded if self.expectation is None else self.expectation.times
 
     @property
-    def penalties(self) -> Array:
+    def budgeted(self) -> Array:
         """The terms of each cluster other than time, (P,)."""
         return self.energy + self.divergence
 
     @property
+    def penalties(self) -> Array:
+        """What a choice for one cluster adds to J besides the end of the round, (P,)."""
+        return self.budgeted if self.missing is None else self.budgeted + self.missing
+
+    @property
     def total(self) -> float:
         """J."""
-        return self.delay + self.idle + float(self.penalties.sum())
+        return self.delay + self.idle + float(self.budgeted.sum())
 
 
 def value(objective: Objective, state: State) -> Value:
@@ -113,7 +128,7 @@ def value(objective: Objective, state: State) -> Value:
     m = state.segments.micro_batches.astype(float)
     gamma = objective.noise.divergence(work.batch_size, m, found.distortion)
     round_s = round_end_s(fleet, work, ends.uploaded)
-    return Value(
+    made = Value(
         costs=found,
         loads=asked,
         ends=ends,
@@ -123,6 +138,21 @@ def value(objective: Objective, state: State) -> Value:
         energy=(objective.energy_prices * found.energy).sum(-1),
         divergence=objective.divergence_prices * (gamma + objective.format_divergence),
     )
+    if objective.risk is None:
+        return made
+    likely = expected(objective.risk, course(objective, state, made))
+    return replace(
+        made,
+        delay=(objective.time_price - objective.idle_price) * likely.counted_s,
+        idle=objective.idle_price * likely.counted_s,
+        expectation=likely,
+        missing=objective.time_price * likely.missing_s,
+    )
+
+
+def course(objective: Objective, state: State, now: Value) -> Course:
+    """The round of a state, of which this is the value, without losses."""
+    return Course(objective.fleet, objective.work, state.segments, now.costs, now.loads, now.ends)
 
 
 def best_choice(times: Array, penalties: Array, time_price: float) -> Ints:

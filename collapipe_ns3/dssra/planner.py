@@ -16,8 +16,18 @@ from typing import Self
 import numpy as np
 
 from collapipe_ns3.costs.workload import Workload
-from collapipe_ns3.dssra.objective import Objective, State, Value, best_choice, mixed, same, value
+from collapipe_ns3.dssra.objective import (
+    Objective,
+    State,
+    Value,
+    best_choice,
+    course,
+    mixed,
+    same,
+    value,
+)
 from collapipe_ns3.dssra.radio import bandwidth, power
+from collapipe_ns3.dssra.risk import Risk, device_seconds
 from collapipe_ns3.dssra.segments.problem import Prices, SegmentProblem, sidelinks_used
 from collapipe_ns3.dssra.segments.scheduling import schedule
 from collapipe_ns3.prediction.arrays import Array, Mask
@@ -135,13 +145,16 @@ def scheduled(
     a plan under one schedule has that of the other.
     """
     time_prices = objective.time_price * weights
+    prices = Prices.of(
+        objective.fleet, time_prices, objective.energy_prices, objective.divergence_prices
+    )
+    if objective.risk is not None and start is not None:
+        prices = replace(prices, use=_use_prices(objective, objective.risk, start, weights))
     problem = SegmentProblem(
         objective.fleet,
         objective.work,
         radio,
-        Prices.of(
-            objective.fleet, time_prices, objective.energy_prices, objective.divergence_prices
-        ),
+        prices,
         loads,
         objective.noise,
         objective.choices,
@@ -159,6 +172,13 @@ def scheduled(
             segments = segments.put(~each.exists & other.exists, other.segments)
         states.append(State(segments, equal_shares(objective.fleet, radio, segments)))
     return tuple(states)
+
+
+def _use_prices(objective: Objective, risk: Risk, now: State, weights: Array) -> Array:
+    """The price of using each device, (P, n), at its exposure in the present state."""
+    seconds = device_seconds(risk, course(objective, now, value(objective, now)))
+    prices: Array = objective.time_price * (weights[:, None] * seconds.time + seconds.missing)
+    return np.maximum(prices, 0.0)
 
 
 def divided(objective: Objective, state: State, now: Value | None = None) -> State:

@@ -15,18 +15,21 @@ from collapipe_ns3.costs.workload import Workload
 from collapipe_ns3.dssra.local_steps import Drift
 from collapipe_ns3.dssra.objective import Objective
 from collapipe_ns3.dssra.queues import Queues
+from collapipe_ns3.dssra.risk import Risk
 from collapipe_ns3.dssra.segments.problem import Choices, divisors
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.exchange import Exchange, StateMove
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
-from collapipe_ns3.plan import Pipeline, RoundPlan
+from collapipe_ns3.plan import Pipeline, Recovery, RoundPlan
 from collapipe_ns3.prediction.arrays import Array, Mask
+from collapipe_ns3.prediction.departures import Departures
 from collapipe_ns3.prediction.directions import Pair
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.fleet import Fleet, node_places, participants
 from collapipe_ns3.prediction.format_noise import FormatNoise
 from collapipe_ns3.prediction.knowledge import Knowledge
+from collapipe_ns3.prediction.memory import recovery_copies
 from collapipe_ns3.prediction.plan_timeline import cluster_plans, moved_states
 from collapipe_ns3.prediction.round_time import STAR, ExchangeForm
 from collapipe_ns3.prediction.segments import Segments
@@ -57,7 +60,8 @@ class Memory:
 
     `correction` are the ratios of measured to predicted phases, see `forecast.Prediction`; `tried`
     are those of the training times of plans, see `collapipe_ns3.prediction.training_ratios`. By
-    `drift` the number of local steps is chosen, see `collapipe_ns3.dssra.local_steps`.
+    `drift` the number of local steps is chosen, see `collapipe_ns3.dssra.local_steps`. By
+    `departures` hazards are estimated where the study does not say them.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -67,6 +71,7 @@ class Memory:
     format_noise: FormatNoise = field(default_factory=FormatNoise)
     queues: Queues = field(default_factory=Queues)
     drift: Drift = field(default_factory=Drift)
+    departures: Departures = field(default_factory=Departures)
     pipelines: Mapping[int, Pipeline] | None = None
 
 
@@ -82,7 +87,10 @@ class PlanningProblem:
     @classmethod
     def of(cls, observation: Observation, memory: Memory, settings: Settings) -> Self:
         """The round's problem, whose objective has the queues as prices."""
+        risk = _risk(observation, memory)
+        recovery = _recovery(observation, risk)
         work = workload(observation, settings)
+        work = work.keeping(recovery_copies(recovery, observation.optimizer))
         fleet = limited(Fleet.of(observation, memory.knowledge), work, settings)
         energy_prices = _energy_prices(observation, memory.queues, settings, fleet)
         idle_price = float((energy_prices * fleet.idle_w).sum())
@@ -100,6 +108,7 @@ class PlanningProblem:
                 one_f_one_b=settings.schedule != "gpipe",
             ),
             least_sinr=10 ** (settings.least_sinr_db / 10),
+            risk=risk,
         )
         return cls(observation, memory, settings, objective)
 
@@ -118,12 +127,22 @@ class PlanningProblem:
             divergence = self.memory.format_noise.divergence(
                 form.down.format, up, self.fleet.share.tolist(), self.work, self.memory.noise
             )
-        work = self.work.keeping(copies)
+        objective = replace(self.objective, form=form, format_divergence=divergence)
+        return replace(self, objective=objective)._keeping(copies)
+
+    def with_recovery(self, recovery: Recovery) -> PlanningProblem:
+        """The problem with this recovery, where nodes may leave."""
+        assert self.objective.risk is not None
+        risk = self.objective.risk.with_recovery(recovery)
+        changed = replace(self, objective=replace(self.objective, risk=risk))
+        return changed.with_form(self.objective.form)
+
+    def _keeping(self, copies: int) -> PlanningProblem:
+        """The problem where formats need so many copies of parameters, and the recovery its own."""
+        recovery = _recovery(self.observation, self.objective.risk)
+        work = self.work.keeping(copies + recovery_copies(recovery, self.observation.optimizer))
         fleet = limited(self.fleet, work, self.settings)
-        objective = replace(
-            self.objective, form=form, format_divergence=divergence, work=work, fleet=fleet
-        )
-        return replace(self, objective=objective)
+        return replace(self, objective=replace(self.objective, work=work, fleet=fleet))
 
     def with_steps(self, steps: int) -> PlanningProblem:
         """The problem with so many local steps, on which the divergence of formats depends."""
@@ -194,6 +213,31 @@ class PlanningProblem:
     def places(self) -> dict[str, tuple[int, int]]:
         """Row and node number of every control unit and device."""
         return node_places(self.devices)
+
+
+def _risk(observation: Observation, memory: Memory) -> Risk | None:
+    """How often nodes leave: as the study says or, otherwise, as far as it has been seen.
+
+    None where no node is expected to leave. Where the recovery is DSSRA's choice, it begins with
+    restarts.
+    """
+    seen = {node: each.name for node, each in observation.profiles.items() if node != SERVER}
+    hazards = observation.hazards or memory.departures.hazards(seen)
+    rows = _nodes(observation)
+    table = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for n, row in enumerate(rows):
+        for k, name in row:
+            table[n, k] = hazards.get(name, 0.0)
+    if not table.any():
+        return None
+    return Risk(table, observation.recovery or Recovery("restart"))
+
+
+def _recovery(observation: Observation, risk: Risk | None) -> Recovery:
+    """The recovery that a plan has to have memory for."""
+    if risk is not None:
+        return risk.recovery
+    return observation.recovery or Recovery()
 
 
 def limited(fleet: Fleet, work: Workload, settings: Settings) -> Fleet:

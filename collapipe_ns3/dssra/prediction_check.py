@@ -80,6 +80,12 @@ def check_prediction(
     return rows
 
 
+def expected_time(expected_s: float, phases_ns: Mapping[Phase, int]) -> PredictionCheck:
+    """How long the round was expected to take as nodes may leave, and how long it took."""
+    measured_s = math.fsum(phases_ns[phase] for phase in PLANNED_PHASES) / 1e9
+    return PredictionCheck(ROUND, "expected_s", expected_s, measured_s)
+
+
 def corrected(
     before: Mapping[str, float],
     prediction: Prediction,

@@ -15,14 +15,16 @@ from collapipe_ns3.dssra.decide import decide, expected_energy, expected_trainin
 from collapipe_ns3.dssra.decision import Decision
 from collapipe_ns3.dssra.local_steps import Drift
 from collapipe_ns3.dssra.planning_problem import Memory, PlanningProblem, unmeasured
-from collapipe_ns3.dssra.prediction_check import check_prediction, corrected
+from collapipe_ns3.dssra.prediction_check import check_prediction, corrected, expected_time
 from collapipe_ns3.dssra.queues import Queues
 from collapipe_ns3.dssra.settings import Settings
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.names import did_you_mean
+from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import MeasuredLink, Observation
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, PlanError, RoundPlan, Stage
+from collapipe_ns3.prediction.departures import Departures
 from collapipe_ns3.prediction.divergence import GradientNoise
 from collapipe_ns3.prediction.energy_ratios import radio_energy_ratios
 from collapipe_ns3.prediction.format_noise import FormatNoise
@@ -73,6 +75,11 @@ def _without_effect(settings: Settings, seen: Observation) -> Iterator[tuple[str
     if settings.formats and (given or settings.exchange == "star"):
         why = "training.exchange gives the formats" if given else "exchange: star is in fp32"
         yield "scheme.settings.formats", f"has no effect, as {why}"
+
+
+def _lossy(outcome: RoundOutcome) -> set[int]:
+    """The clusters that have lost a node in a round."""
+    return {each.cluster for each in outcome.pipelines if each.lost}
 
 
 _Format = Annotated[
@@ -211,6 +218,8 @@ class CollaPipe:
         self._seen: Observation | None = None
         self._able: Observation | None = None  # The same with only the devices within reach.
         self._before: tuple[MeasuredLink, ...] = ()
+        self._planned: int | None = None  # the round of the last plan
+        self._absent: frozenset[str] = frozenset()  # before it
 
     def sounding(self, observation: Observation) -> list[tuple[str, str]]:
         """The links that should be measured before the next round is planned."""
@@ -226,6 +235,9 @@ class CollaPipe:
             where = "scheme.settings.energy_budgets_j"
             wrong = [(where, f"no node {n!r}; {did_you_mean(n, nodes)}") for n in sorted(unknown)]
             raise PlanError("collapipe", round, wrong)
+        if round != self._planned:  # A second plan of a round may have to do without more nodes.
+            self._absent, self._planned = frozenset(observation.absent), round
+        past = replace(self.past, departures=self.past.departures.seen_before(self._absent))
         able = reach(observation, full_power=True)
         self._seen, self.decision = observation, None
         self._able = replace(observation, devices=able.devices)
@@ -233,16 +245,20 @@ class CollaPipe:
             clusters = range(len(able.devices))
             idle = tuple(ClusterPlan(n, ()) for n in clusters)
             return RoundPlan(round, "collapipe", idle, absences=able.absences)
-        decision = decide(round, "collapipe", self._able, self.past, self.settings)
+        decision = decide(round, "collapipe", self._able, past, self.settings)
         plan = replace(decision.plan, absences=able.absences)
         self.decision = replace(decision, plan=plan)
         return plan
 
     def learn(self, outcome: RoundOutcome) -> None:
         """Learns from the measurements of the planned round: speeds, links, energy, losses."""
-        if self.decision is None or self._seen is None:
+        if self._seen is None:
             return
-        seen, settings, past = self._seen, self.settings, self.past
+        seen, settings = self._seen, self.settings
+        past = replace(self.past, departures=self._departures(seen, outcome))
+        if self.decision is None:
+            self.past = past
+            return
         self._before = tuple(seen.links)
         # A cluster that sits out keeps its optimizer states where they are.
         pipelines = dict(past.pipelines or {}) | {
@@ -250,10 +266,16 @@ class CollaPipe:
             for cluster in self.decision.plan.clusters
             if cluster.pipelines
         }
+        pipelines |= {
+            each.cluster: each.pipeline
+            for each in outcome.pipelines
+            if each.lost and each.fate == "averaged"
+        }
         links = self.decision.plan.links
         granted = {(link.src, link.dst) for link in links if link.bandwidth_hz is not None}
         correction = past.correction
-        learnt = past.pipelines is not None and not outcome.abandoned  # The first was a guess.
+        # The first was a guess, and what was begun again took longer.
+        learnt = past.pipelines is not None and not (outcome.abandoned or _lossy(outcome))
         if learnt and not self.decision.streamed:  # There phases overlap.
             correction = corrected(
                 correction, self.decision.prediction, outcome.phases_ns, settings.ewma
@@ -283,6 +305,15 @@ class CollaPipe:
             pipelines=pipelines,
         )
 
+    def _departures(self, seen: Observation, outcome: RoundOutcome) -> Departures:
+        """The departures that were seen by the end of a round."""
+        nodes = [
+            name
+            for number, devices in enumerate(seen.devices)
+            for name in (control_unit(number), *devices)
+        ]
+        return self.past.departures.seen_before(self._absent).after(nodes, outcome)
+
     def _learn_ratios(
         self, outcome: RoundOutcome, knowledge: Knowledge
     ) -> tuple[Mapping[str, float], Knowledge]:
@@ -297,7 +328,7 @@ class CollaPipe:
         steps = self.decision.problem.work.local_steps
         problem = PlanningProblem.of(seen, replace(self.past, knowledge=knowledge), self.settings)
         problem = problem.with_steps(steps)
-        if not outcome.abandoned:  # Too little is known of a round that was cut off.
+        if not (outcome.abandoned or _lossy(outcome)):  # Too little is known of what was cut off.
             spending = radio_energy_ratios(
                 knowledge.spending,
                 expected_energy(self.decision, problem),
@@ -312,7 +343,7 @@ class CollaPipe:
         took_s = {
             cluster: each_s / steps
             for cluster, each_s in measured_training_s(outcome.computations, clusters).items()
-            if cluster not in outcome.abandoned
+            if cluster not in outcome.abandoned and cluster not in _lossy(outcome)
         }
         try:
             predicted_s = expected_training_s(self.decision, problem)
@@ -339,6 +370,8 @@ class CollaPipe:
         if outcome is not None:
             prediction, steps = self.decision.prediction, self.decision.problem.work.local_steps
             rows = check_prediction(prediction, outcome.phases_ns, outcome.devices, steps)
+            if (likely := self.decision.expectation) is not None:
+                rows.append(expected_time(likely.round_s, outcome.phases_ns))
             explanation["measured"] = [row.to_json() for row in rows]
         return explanation
 
@@ -361,6 +394,7 @@ class CollaPipe:
             "format_noise": past.format_noise.to_json(),
             "queues": past.queues.to_json(),
             "drift": past.drift.to_json(),
+            "departures": past.departures.to_json(),
             "before": [asdict(link) for link in self._before],
             "pipelines": None
             if past.pipelines is None
@@ -377,7 +411,7 @@ class CollaPipe:
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Restores what `memory` gave."""
-        held = memory["pipelines"]
+        held, self._planned = memory["pipelines"], None
         self._before = tuple(MeasuredLink(**link) for link in memory["before"])
         self.past = Memory(
             knowledge=Knowledge.from_json(memory["knowledge"]),
@@ -387,6 +421,7 @@ class CollaPipe:
             format_noise=FormatNoise.from_json(memory["format_noise"]),
             queues=Queues.from_json(memory["queues"]),
             drift=Drift.from_json(memory["drift"]),
+            departures=Departures.from_json(memory["departures"]),
             pipelines=None
             if held is None
             else {

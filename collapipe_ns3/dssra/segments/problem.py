@@ -25,13 +25,15 @@ class Prices:
 
     `time` (P,) is for a second of the cluster's round, `energy` (P, n) for a joule of each node,
     `divergence` (P,) for a unit of divergence. `listening` (P,) is for a second on the air, of all
-    nodes that overhear it (`collapipe_ns3.prediction.energy.overhearing_price`).
+    nodes that overhear it (`collapipe_ns3.prediction.energy.overhearing_price`). `use` (P, n) is
+    for the use of each device, however many blocks it has, as it may leave; None where none does.
     """
 
     time: Array
     energy: Array
     divergence: Array
     listening: Array
+    use: Array | None = None
 
     @classmethod
     def of(cls, fleet: Fleet, time: Array, energy: Array, divergence: Array) -> Self:
@@ -41,7 +43,19 @@ class Prices:
     def take(self, rows: Ints) -> Prices:
         """The prices of these clusters."""
         return Prices(
-            self.time[rows], self.energy[rows], self.divergence[rows], self.listening[rows]
+            self.time[rows],
+            self.energy[rows],
+            self.divergence[rows],
+            self.listening[rows],
+            None if self.use is None else self.use[rows],
+        )
+
+    def pick(self, nodes: Ints) -> Prices:
+        """The prices with only these nodes of each cluster; `nodes` (P, n) are their numbers."""
+        return replace(
+            self,
+            energy=np.take_along_axis(self.energy, nodes, -1),
+            use=None if self.use is None else np.take_along_axis(self.use, nodes, -1),
         )
 
 
@@ -135,12 +149,11 @@ class SegmentProblem:
         nodes[clusters, 1:] = devices + 1
         rows = np.arange(self.fleet.clusters)[:, None, None]
         power_w = self.radio.sidelink.power_w[rows, nodes[:, :, None], nodes[:, None, :]]
-        energy = np.take_along_axis(self.prices.energy, nodes, -1)
         return replace(
             self,
             fleet=self.fleet.pick(nodes),
             radio=self.radio.with_power_w(sidelink=power_w),
-            prices=replace(self.prices, energy=energy),
+            prices=self.prices.pick(nodes),
         )
 
 

@@ -74,6 +74,8 @@ class Tables:
         device = device + _charged(rows.air_price[:, 1:, 0, None], star.back_s)
         if sidelink.shared and not problem.streamed:
             device = device + prices.time[:, None, None] * (star.out_s + star.back_s)
+        if prices.use is not None:
+            device = device + prices.use[:, 1:, None] * (rows.blocks > 0)
         weight = rows.by_pass(*(rows.step_price * (rows.micro_batches - 1),) * 3)
         # A beat without weight costs nothing, even where it takes for ever.
         counts = weight > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fleets
 import numpy as np
@@ -67,6 +67,8 @@ def problem(
     joule = rng.uniform(0, 1, (1, n)) * (rng.random() < 0.7)
     prices = Prices.of(fleet, rng.uniform(0, 10, 1), joule, rng.uniform(0, 1, 1))
     asked = Loads(*(rng.uniform(0, 0.05, (2, 1)) for _ in range(3)))
+    if devices < 5 and rng.random() < 0.5:  # a price of using each device, which may leave
+        prices = replace(prices, use=rng.uniform(0, 3, (1, n)))
     return Problem(seen, fleet, work, radio_set, prices, asked, blocks)
 
 
@@ -162,7 +164,8 @@ def objective(
     epsilon += sum(d2d.epsilon[0, a, b] + d2d.epsilon[0, b, a] for a, b in itertools.pairwise(line))
     signal = 1 + NOISE.square * work.batch_size / NOISE.variance / m
     gamma = 1 + epsilon * signal
-    return float(v * (star + steps * step) + joules + prices.divergence[0] * gamma)
+    use = 0.0 if prices.use is None else sum(prices.use[0, k] for k in order)
+    return float(v * (star + steps * step) + joules + prices.divergence[0] * gamma + use)
 
 
 def brute_force(p: Problem, m: int, schedule: str, size: int) -> float:
