@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.plan import Pipeline, Stage
 
 #: The most orders of devices that are compared.
@@ -45,6 +46,11 @@ class AnyHosts:
 
     def stage_s(self, pipeline: Pipeline, number: int) -> float:
         return float(pipeline.stages[number].blocks)
+
+
+def is_replaceable(pipeline: Pipeline) -> bool:
+    """Whether a pipeline can go on without any of its devices: see `fallback` for its inputs."""
+    return any(stage.device not in (pipeline.embedding, SERVER) for stage in pipeline.stages)
 
 
 class NoFallback(ValueError):

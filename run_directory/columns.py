@@ -138,13 +138,18 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "cluster": "Number of the cluster, from 0.",
         "pipeline": "Number of the pipeline within its cluster, from 0.",
         "micro_batches": "Number of micro-batches of a batch.",
-        "devices": "Devices of its segments, in order.",
+        "devices": "Devices of its segments, in order; after a loss, those with which it ended.",
         "schedule": "Pipeline schedule.",
         "fate": "`averaged` or `failed`.",
         "weight": "Weight of its model in the new global model; 0 where it failed.",
         "loss": "Training loss, the mean over its local steps; nan where it failed.",
         "end_s": "When its last parameters arrived, or when it failed.",
         "reason": "Why it failed; else empty.",
+        "lost": "Devices that left while it needed them: when, in which local step, and from which "
+        "local step it went on with which optimizer states of the device; else empty.",
+        "repeated_steps": "Local steps that had ended and were computed again after a loss.",
+        "stages": "Devices and blocks of its segments, in order; after a loss, those with which it "
+        "ended.",
     },
     "devices": {
         "device": "Node.",

@@ -51,7 +51,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.int64()) for key in ("cluster", "pipeline", "micro_batches")],
             *[(key, WORD) for key in ("devices", "schedule", "fate")],
             *[(key, pa.float64()) for key in ("weight", "loss", "end_s")],
-            ("reason", pa.string()),
+            *[("reason", pa.string()), ("lost", pa.string())],
+            *[("repeated_steps", pa.int64()), ("stages", pa.string())],
         ],
         "devices": [
             ("device", WORD),

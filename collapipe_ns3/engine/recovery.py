@@ -88,10 +88,15 @@ class Resumption:
     states: Literal["zeros", "copy"]
 
 
+#: How a pipeline recovers of which nothing can be replaced.
+NO_RECOVERY = Recovery("abandon")
+
+
 @dataclass(slots=True)
 class PipelineRecovery:
     """The recovery of one pipeline in a round.
 
+    A pipeline that can't go on without any of its devices has `NO_RECOVERY` as its `policy`.
     `exchange` is that of the round, and `parameters` has the tensors with which the pipeline began.
     `spare` are the devices of its cluster without any segment; pipelines of one cluster share the
     list, from which a device is removed that takes a segment. `began_ns` is when the round began,
@@ -118,7 +123,7 @@ class PipelineRecovery:
 
     @property
     def is_on(self) -> bool:
-        """Whether the pipeline goes on after a loss at all."""
+        """Whether the pipeline may go on after a loss."""
         return self.policy.policy != "abandon"
 
     @property

@@ -11,12 +11,13 @@ from bridge.loop import TaskGroup, simulated_loop
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
-from collapipe_ns3.engine.recovery import PipelineRecovery
+from collapipe_ns3.engine.recovery import NO_RECOVERY, PipelineRecovery
 from collapipe_ns3.engine.site import Site
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.engine.state import TrainingState, load
 from collapipe_ns3.engine.usage import RoundStart, device_uses
 from collapipe_ns3.exchange import PipelineId
+from collapipe_ns3.fallback import is_replaceable
 from collapipe_ns3.learning.aggregation import (
     VARIATE,
     Before,
@@ -145,7 +146,7 @@ def _pipeline_runs(
             place = (plan.round, cluster.cluster, index)
             whose = PipelineId(cluster.cluster, index)
             recovery = PipelineRecovery(
-                plan.terms.recovery,
+                plan.terms.recovery if is_replaceable(pipeline) else NO_RECOVERY,
                 whose,
                 replica,
                 state.costs,

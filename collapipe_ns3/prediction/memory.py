@@ -16,6 +16,7 @@ from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.costs.parts import ModelCosts, PartCosts
 from collapipe_ns3.costs.workload import held_bytes
 from collapipe_ns3.exchange import PipelineId
+from collapipe_ns3.fallback import is_replaceable
 from collapipe_ns3.learning.batch import BatchShape
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.observed import Observation
@@ -133,7 +134,8 @@ def cluster_memory_problems(
     kept = Counter(kept_bytes)
     sizes = cluster.sequences(observation.batch_size)
     model, optimizer = observation.model, observation.optimizer
-    control = "" if recovery.policy == "abandon" else control_unit(cluster.cluster)
+    recovers = recovery.policy != "abandon" and any(map(is_replaceable, cluster.pipelines))
+    control = control_unit(cluster.cluster) if recovers else ""
     for pipeline, size in zip(cluster.pipelines, sizes, strict=True):
         batch = model.longest_shape(size)
         needs.update(predict_memory(model, pipeline, batch, optimizer, control))
@@ -169,9 +171,10 @@ def recovery_bytes(
 
     These are `recovery_copies` of a device's units. The control unit keeps the global model of the
     round, and with `replicate` two copies of what is on devices. What counts of steps take in the
-    optimizer states is left out, as in all memory: twelve bytes for each tensor at most.
+    optimizer states is left out, as in all memory: twelve bytes for each tensor at most. Nothing is
+    kept for a pipeline that can't go on without any of its devices.
     """
-    if recovery.policy == "abandon":
+    if recovery.policy == "abandon" or not is_replaceable(pipeline):
         return {}
     copies = recovery_copies(recovery, optimizer)
     own = {

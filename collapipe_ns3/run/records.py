@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from bridge.network import Position
 from collapipe_ns3.nodes import cluster_of, control_unit
 from collapipe_ns3.observed import MeasuredLink
-from collapipe_ns3.outcome import RoundOutcome, work_of
+from collapipe_ns3.outcome import LostDevice, RoundOutcome, work_of
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.topology.node_facts import NodeFacts
@@ -195,7 +195,19 @@ class RoundRecord:
                 "loss": each.loss,
                 "end_s": self._seconds(each.end_ns),
                 "reason": each.reason,
+                "lost": "; ".join(self._lost(device) for device in each.lost),
+                "repeated_steps": each.repeated_steps,
+                "stages": " → ".join(map(str, each.pipeline.stages)),
             }
+
+    def _lost(self, lost: LostDevice) -> str:
+        """What became of a device that was lost, and of its work."""
+        text = f"{lost.device} at {self._seconds(lost.at_ns):.9g} s"
+        text = text if lost.at_step < 0 else f"{text} in local step {lost.at_step}"
+        if lost.back_to_step < 0:
+            return text
+        states = f", optimizer states: {lost.states}" if lost.states != "none" else ""
+        return f"{text}, on from local step {lost.back_to_step}{states}"
 
     def _devices(self) -> Iterator[TableRow]:
         absent = {absence.device: absence.reason for absence in self.plan.absences}

@@ -34,6 +34,7 @@ from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.phases import Phase
 from collapipe_ns3.plan import RoundPlan
 from collapipe_ns3.prediction.divergence import GradientNoise
+from collapipe_ns3.prediction.memory import PlannedHosts
 from collapipe_ns3.run.link_book import LinkBook
 from collapipe_ns3.run.model import new_model
 from collapipe_ns3.run.planning import Pair, Planning, Soundings, check_network
@@ -239,6 +240,7 @@ class Run(Planning):
             seed=self.seed,
             updates=settings.updates(self.config.rounds),
             steps_before=self.steps_done,
+            hosts=partial(PlannedHosts.of, plan, self.observation(links)),
             on_step=self._step_reporter(site, plan, on_progress),
         )
         sounded_ns = simulated_loop().now_ns()
