@@ -232,7 +232,8 @@ class PipelineRecovery:
         self._replaced += len(gone)
         if self._replaced > self.policy.most_losses:
             most = self.policy.most_losses
-            raise NoFallback(f"the plan allows {most} losses in a round, not {self._replaced}")
+            losses = "1 loss" if most == 1 else f"{most} losses"
+            raise NoFallback(f"the plan allows {losses} in a round, not {self._replaced}")
         away = site.presence.away_since(self.began_ns)
         idle = [device for device in self.spare if device not in away]
         again = fallback(pipeline, gone, self.hosts, idle)
