@@ -117,6 +117,49 @@ class Pair:
             lost = tuple((int(r.begin), int(r.end)) for r in item.lost)
             assert lost == self.model.take_out(number)
 
+    def move(self) -> None:
+        """All items go on in another queue; nothing on the air is in the new one."""
+        self.check()
+        before, old = self.model, self.queue
+        self.model = Model(before.tries)
+        self.queue = self.native.OfdmaQueue(before.tries)
+        self.on_air = []
+        for remainder in old.TakeAll():
+            self.queue.Resume(remainder)
+        assert old.Waiting() == old.Unresolved() == 0
+        through = []
+        for number, (begin, end) in sorted(before.spans.items()):
+            states = before.bytes[begin:end]
+            if not {"fresh", "sent", "again"} & set(states):
+                through.append((number, ranges([b == "lost" for b in states])))
+                continue
+            self.model.push(number, end - begin)
+            for at, state in enumerate(states, len(self.model.bytes) - len(states)):
+                self.model.bytes[at] = state if state in ("arrived", "lost") else "fresh"
+        # What only waited for its turn ends where it is.
+        ended = [
+            (int(item.id), tuple((int(r.begin), int(r.end)) for r in item.lost))
+            for item in old.TakeEnded()
+        ]
+        assert ended == through
+
+    def lose_all(self) -> None:
+        self.check()
+        self.queue.LoseAll()
+        ended = {
+            int(item.id): tuple((int(r.begin), int(r.end)) for r in item.lost)
+            for item in self.queue.TakeEnded()
+        }
+        assert self.queue.Waiting() == self.queue.Unresolved() == 0
+        for number, (begin, end) in sorted(self.model.spans.items()):
+            if {"fresh", "sent", "again"} & set(self.model.bytes[begin:end]):
+                assert ended.pop(number) == self.model.take_out(number)
+            else:
+                self.model.spans.pop(number)
+                states = self.model.bytes[begin:end]
+                assert ended.pop(number) == ranges([b == "lost" for b in states])
+        assert ended == {}
+
     def check(self) -> None:
         ended = [
             (int(item.id), tuple((int(r.begin), int(r.end)) for r in item.lost))
@@ -133,7 +176,9 @@ class Pair:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["push", "take", "take", "arrive", "arrive", "give_up", "cut"]),
+        st.sampled_from(
+            ["push", "take", "take", "arrive", "arrive", "give_up", "cut", "move", "lose all"]
+        ),
         st.integers(1, 60),
     ),
     max_size=60,
@@ -158,6 +203,10 @@ def test_every_byte_is_where_the_model_has_it(
             pair.give_up(number)
         elif action == "cut" and pair.count:
             pair.cut(number)
+        elif action == "move":
+            pair.move()
+        elif action == "lose all" and number > 50:
+            pair.lose_all()
         pair.check()
 
 
