@@ -56,6 +56,11 @@ def _of_nodes(config: StudyConfig, entry: NodeFaults, where: str) -> Iterator[Pr
     idle = [n for n in entry.nodes or () if n != SERVER and role(n) is Role.BASE_STATION]
     if entry.slow and idle and not unknown:
         yield Problem(f"{where}.slow", f"{idle[0]} computes nothing; the edge server is {SERVER}")
+    leaves = entry.away_s or entry.mtbf_s is not None
+    stations = [n for n in entry.nodes or () if role(n) is Role.BASE_STATION]
+    if config.radio.handover is not None and leaves and stations and not unknown:
+        what = f"expected no base station, as control units change between them; not {stations[0]}"
+        yield Problem(f"{where}.nodes", f"{what}: leave out radio.handover")
     for n, slow in enumerate(entry.slow):
         yield from _of_slowdown(slow, f"{where}.slow[{n}]")
 

@@ -81,15 +81,20 @@ OfdmaHandover::Attend(int64_t now, int64_t sinceStart)
         auto& attachment = terminal.attachment;
         if (attachment.next <= now)
         {
+            const auto missed = (now - attachment.next) / m_settings.period;
+            if (missed > 0) // there was no simulation, as nobody was there
+            {
+                attachment.since.assign(m_stations.size(), -1);
+            }
+            const auto time = attachment.next + missed * m_settings.period;
             uint32_t target = 0;
             // In an interruption it synchronises, and doesn't measure.
-            if (attachment.next >= attachment.resumes &&
-                attachment.Measured(m_settings, attachment.next, PowersDb(terminal), target))
+            if (time >= attachment.resumes &&
+                attachment.Measured(m_settings, time, PowersDb(terminal), target))
             {
                 Move(terminal, target, now, sinceStart);
             }
-            const auto passed = (now - attachment.next) / m_settings.period + 1;
-            attachment.next += passed * m_settings.period;
+            attachment.next = time + m_settings.period;
         }
         const bool silent = now < attachment.resumes;
         terminal.up->silent = terminal.down->silent = silent;

@@ -186,6 +186,16 @@ def test_episodes_join_at_any_time() -> None:
         assert cells.attachments["c0.cu"].next_ns == whole.attachments["c0.cu"].next_ns
 
 
+def test_after_a_time_without_simulation_the_time_to_trigger_begins() -> None:
+    """Nobody measured from 1 s to 2.5 s, when it has long been beyond the crossing."""
+    early = Attachment("bs", {"bs1": 960_000_000}, next_ns=1_000_000_000)
+    spec = replace(resumed(street(), early), start_ns=2_500_000_000)
+    cells = cells_after(spec, 0.4)
+    # The measurements of 2.48 s (now), and of 2.52 to 2.64 s.
+    assert [each.at_ns for each in cells.changes] == [140_000_000]
+    assert cells.attachments["c0.cu"].next_ns == 2_920_000_000
+
+
 def resumed(spec: ScenarioSpec, attachment: Attachment) -> ScenarioSpec:
     """The scenario with its control unit where the attachment says."""
     (cluster,) = spec.clusters

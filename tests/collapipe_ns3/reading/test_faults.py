@@ -175,3 +175,11 @@ def test_a_file_that_is_not_there_is_a_problem_beside_others(tmp_path: Path) -> 
     found = problems(tmp_path, {"file": "no.csv", "nodes": [{"nodes": ["c0.d0"]}]})
     assert found["faults.file"].endswith("no.csv: can't be read: No such file or directory")
     assert "faults.nodes[0]" in found
+
+
+def test_a_base_station_that_units_change_from_stays(tmp_path: Path) -> None:
+    two = {"stations": [{"position": [400, 0, 10]}], "radio": {"handover": {}}}
+    away = {"nodes": [{"nodes": ["bs1"], "away_s": [[1, 2]]}]}
+    found = problems(tmp_path, away, **two)
+    assert found.keys() == {"faults.nodes[0].nodes"}
+    assert "leave out radio.handover" in found["faults.nodes[0].nodes"]
