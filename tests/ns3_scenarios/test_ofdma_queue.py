@@ -210,6 +210,25 @@ def test_every_byte_is_where_the_model_has_it(
         pair.check()
 
 
+def test_an_item_that_was_passed_on_with_a_gap_can_be_cut() -> None:
+    """Its bytes beyond the gap, which arrived before, never wait to be sent."""
+    pair = Pair(acknowledged=True)
+    for size in (20, 10):
+        pair.push(size)
+    pair.take(5)
+    pair.take(5)
+    pair.arrive(1)
+    pair.move()
+    assert pair.queue.Waiting() == 25
+    pair.take(3)
+    pair.cut(0)
+    pair.check()
+    assert pair.queue.Waiting() == 10
+    pair.take(10)
+    pair.arrive(1)
+    pair.check()
+
+
 def test_a_link_that_fails_loses_what_was_under_way_and_goes_on_with_the_rest() -> None:
     pair = Pair(acknowledged=True)
     pair.push(10)
