@@ -30,7 +30,8 @@ class OptimizerKind:
     class in `torch.optim`, and `settings` are the keywords of its constructor that the study sets.
 
     `held` is how many further tensors of the size of each parameter tensor a node holds in a round,
-    which do not move with the parameters (`collapipe_ns3.learning.local_term`).
+    which do not move with the parameters (`collapipe_ns3.learning.local_term`). With `anew`, states
+    begin anew in every round, so that they do not move either.
     """
 
     flops: int
@@ -39,10 +40,11 @@ class OptimizerKind:
     torch_name: str
     settings: tuple[tuple[str, Any], ...] = ()
     held: int = 0
+    anew: bool = False
 
     def state_bytes(self, parameter_bytes: int, tensors: int) -> int:
-        """Bytes of state for parameters with this size in bytes and this number of tensors."""
-        return self.states * parameter_bytes + self.tensor_bytes * tensors
+        """Bytes of state that move with parameters of this size in bytes and number of tensors."""
+        return 0 if self.anew else self.states * parameter_bytes + self.tensor_bytes * tensors
 
     def training_bytes(self, parameter_bytes: int) -> int:
         """Memory of parameters in training: with their gradients, the optimizer's moments, `held`.
@@ -55,13 +57,15 @@ class OptimizerKind:
         """The optimizer with the costs of what an aggregation adds to its steps.
 
         A pipeline's control variate is kept by the node that holds the parameters, and moves with
-        them, as the optimizer's state does: it counts as one more state. States that begin anew in
-        every round are only held.
+        them, as the optimizer's state does: it counts as one more state.
         """
-        flops, held, kept = self.flops + term.flops, self.held + term.held, term.kept
-        if term.fresh_optimizer:
-            return replace(self, flops=flops, held=held + self.states, states=kept, tensor_bytes=0)
-        return replace(self, flops=flops, held=held, states=self.states + kept)
+        return replace(
+            self,
+            flops=self.flops + term.flops,
+            states=self.states + term.kept,
+            held=self.held + term.held,
+            anew=term.fresh_optimizer,
+        )
 
     def make(
         self, parameters: Iterator[nn.Parameter], learning_rate: float

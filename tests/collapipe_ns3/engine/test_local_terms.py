@@ -161,8 +161,27 @@ def test_a_failed_pipeline_keeps_its_variate_and_the_servers_share_of_it() -> No
     close(state.server[VARIATE], mean)
 
 
-def test_a_cluster_of_unequal_steps_is_normalised_and_its_momentum_begins_anew() -> None:
-    """The optimizers' states do not move to other devices, as they begin anew."""
+def test_a_lost_part_of_a_variate_begins_with_zeros_and_the_servers_stays_right() -> None:
+    state = sending_variates()
+    how = {"shares": (0.5, 0.5), "aggregator": Scaffold(), "term": VARIATES}
+    lab.run_rounds([two_clusters(0)], state, **how)
+    server, model = dict(state.server[VARIATE]), copy.deepcopy(state.model)
+    own = {name: each.clone() for name, each in state.replica(0, 0).variate.items()}
+    state.void(["c0.d1"])
+    lost = set(own) - set(state.replica(0, 0).variate)
+    assert 0 < len(lost) < len(own)
+    lab.run_rounds([two_clusters(1)], state, **how)
+    zeros = {name: torch.zeros_like(c) if name in lost else c for name, c in own.items()}
+    correction = {name: c - zeros[name] for name, c in server.items()}
+    w = trained(model, 0, 1, (RATE,), correction=correction)
+    start, after = by_name(model), state.replica(0, 0).variate
+    close(after, {name: (start[name] - w[name]) / RATE - correction[name] for name in w})
+    other = state.replica(1, 0).variate
+    close(state.server[VARIATE], {name: 0.5 * after[name] + 0.5 * other[name] for name in after})
+
+
+def test_momentum_that_begins_anew_does_not_move() -> None:
+    """A block moves to another device between two rounds, whose steps are those of plain torch."""
     term = LocalTerm(fresh_optimizer=True)
 
     def run(fresh: bool) -> tuple[RoundOutcome, TrainingState]:

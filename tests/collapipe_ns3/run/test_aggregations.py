@@ -143,7 +143,11 @@ def test_planning_sees_what_an_aggregation_costs() -> None:
     assert plain.optimizer == sgd
     assert proximal.optimizer == dataclasses.replace(sgd, flops=5, held=1)
     assert scaffold.optimizer == dataclasses.replace(sgd, flops=8, held=2, states=1)
-    assert (momentum.optimizer.held, momentum.optimizer.state_bytes(100, 1)) == (1, 0)
+    # Momentum is there in training, and does not move, as it begins anew.
+    assert (momentum.optimizer.training_bytes(100), momentum.optimizer.state_bytes(100, 1)) == (
+        300,
+        0,
+    )
     assert scaffold.optimizer.training_bytes(100) == 500
     assert scaffold.optimizer.state_bytes(100, 1) == 100
     assert (plain.model.sent, scaffold.model.sent) == (1, 2)
