@@ -269,6 +269,11 @@ class FixedRateNetwork:
     def usage(self) -> Mapping[str, FixedUsage]:
         return self._usage
 
+    def switch(self, node: str, on: bool) -> None:
+        """Checks that there is such a node; without transfers it is silent by itself."""
+        if node not in self._nodes:
+            raise ValueError(f"no node {node}; there are {', '.join(sorted(self._nodes))}")
+
     def close(self) -> None:
         self._events.clear()
 

@@ -279,6 +279,20 @@ class Multicast(Protocol):
         ...
 
 
+@runtime_checkable
+class Switchable(Protocol):
+    """Also implemented by a network whose nodes can be switched off."""
+
+    def switch(self, node: str, on: bool) -> None:
+        """Switches a node off, or on again; the same call may be made twice.
+
+        While it is off, its radios neither send nor receive, as far as the network can do that.
+        Transfers from and to it have to be cut by who began them: they would wait or be lost.
+        Raises `ValueError` for a node that doesn't exist.
+        """
+        ...
+
+
 GROUP_SIGN = "+"
 
 

@@ -103,6 +103,16 @@ class EpisodeNetwork:
         self._send(transfer.number, src, dst, size_bytes)
         return transfer.future
 
+    def switch(self, node: str, on: bool) -> None:
+        """Switches a node on or off; see `bridge.network.Switchable`.
+
+        The Wi-Fi radio of a node that is off neither sends nor receives. Over OFDMA a node without
+        transfers is silent by itself. An LTE terminal stays connected: its control signals go on.
+        """
+        if node not in self._numbers:
+            raise ValueError(f"no node {node!r}; there are {', '.join(self._numbers)}")
+        self._episode.Switch(self._numbers[node], on)
+
     def close(self) -> None:
         if self._episode is not None:
             self._episode.__destruct__()

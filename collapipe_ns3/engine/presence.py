@@ -8,11 +8,12 @@ here is given and returned in nanoseconds of the loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from bridge.loop import simulated_loop, sleep_until_ns
-from bridge.network import Transfer
+from bridge.loop import TaskGroup, simulated_loop, sleep_until_ns
+from bridge.network import Network, Switchable, Transfer
 from collapipe_ns3.faults import NO_FAULTS, Faults, Signal
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.phases import Phase
@@ -75,6 +76,25 @@ class Presence:
         """Waits until any of the nodes may have left or returned; False if none ever does."""
         known = [self.faults.up[node] for node in nodes if node in self.faults.up]
         return await self._changed(known)
+
+    @asynccontextmanager
+    async def switching(self, network: Network) -> AsyncIterator[None]:
+        """Has nodes switched off in the network while they are away, where it can do that."""
+        if not (self.faults.up and isinstance(network, Switchable)):
+            yield
+            return
+        async with TaskGroup() as group:
+            following = group.create_task(self._follow(network), name="nodes that leave and return")
+            yield
+            following.cancel()
+
+    async def _follow(self, network: Switchable) -> None:
+        nodes = sorted(self.faults.up)
+        changes = True
+        while changes:
+            for node in nodes:
+                network.switch(node, self.faults.is_up(node, self._now_ns()))
+            changes = await self.changes(nodes)
 
     def end_ns(self, node: str, start_ns: int, lasting_ns: int) -> int:
         """When a computation ends, see `Faults.end_ns`."""

@@ -7,13 +7,13 @@ control unit keeps of all of them.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bridge.loop import TaskGroup
 from bridge.network import TransferKind
 from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.engine.exchange_run import ExchangeRun
@@ -170,7 +170,7 @@ class PipelineRecovery:
             stages.setdefault(worker.node, stage)
         work = WorkItem(self.whose.cluster, self.whose.index, step=copy.step - 1)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for node, size in sizes.items():
                     if node not in (self.control, SERVER):
                         label = TransferLabel(TransferKind.PARAMETERS, work.at(stages[node]))

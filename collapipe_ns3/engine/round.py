@@ -71,7 +71,7 @@ async def run_round(
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
     legs = plan.legs(parameters.sizes, moves)
-    async with TaskGroup() as group:
+    async with site.presence.switching(site.network), TaskGroup() as group:
         exchange = ExchangeRun(site, legs, group)
         for run in runs:
             server_variate = state.server.get(VARIATE, {})

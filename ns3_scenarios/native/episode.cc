@@ -233,6 +233,16 @@ Episode::SetMaxTxPower(uint32_t node, double watts)
     m_lte->SetMaxTxPower(node, watts);
 }
 
+void
+Episode::Switch(uint32_t node, bool on)
+{
+    SampleAnew();
+    if (m_wifi)
+    {
+        m_wifi->Switch(node, on);
+    }
+}
+
 bool
 Episode::Start(int64_t limit)
 {

@@ -79,6 +79,9 @@ class Episode
     void SetTxPower(uint32_t node, const std::string& radio, double watts);
     /// For LTE terminals under open-loop power control, instead of a power.
     void SetMaxTxPower(uint32_t node, double watts);
+    /// Switches a node on or off: its Wi-Fi radio. Over OFDMA a node without transfers is silent by
+    /// itself; an LTE terminal keeps its connection, with its control signals.
+    void Switch(uint32_t node, bool on);
     /// Attaches the terminals, and makes the present time 0; false if this takes more than `limit`
     /// ns.
     bool Start(int64_t limit);

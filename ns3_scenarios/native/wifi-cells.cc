@@ -214,4 +214,22 @@ WifiCells::SetTxPower(uint32_t node, double watts)
     radio.phy->SetTxPowerEnd(WToDbm(Watt_u{watts}));
 }
 
+void
+WifiCells::Switch(uint32_t node, bool on)
+{
+    const auto radio = m_radios.find(node);
+    if (radio == m_radios.end() || radio->second->phy->IsStateOff() != on)
+    {
+        return;
+    }
+    if (on)
+    {
+        radio->second->phy->ResumeFromOff();
+    }
+    else
+    {
+        radio->second->phy->SetOffMode();
+    }
+}
+
 } // namespace collapipe

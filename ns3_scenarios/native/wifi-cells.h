@@ -45,6 +45,8 @@ class WifiCells
     /// The channel of all cells, for other devices to share.
     ns3::Ptr<ns3::SpectrumChannel> Channel() const;
     void SetTxPower(uint32_t node, double watts);
+    /// Switches a node's radio on or off, if it has one: while it is off, nothing is sent or heard.
+    void Switch(uint32_t node, bool on);
 
   private:
     struct Radio; // of one node, with its trace sinks

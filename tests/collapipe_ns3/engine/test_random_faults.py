@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.fixed import Link
 from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.faults import Faults, Steps
-from collapipe_ns3.learning.aggregation import FederatedAveraging, PipelineResult
+from collapipe_ns3.learning.aggregation import Before, FederatedAveraging, PipelineResult
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage, Terms
 
@@ -94,7 +94,8 @@ def expected(outcome: RoundOutcome) -> dict[str, torch.Tensor]:
     if not places:
         return dict(lab.model().averaged())
     results = [PipelineResult(*place, shares[place], trained(0)[place]) for place in places]
-    return dict(FederatedAveraging().aggregate(results, []).parameters)
+    before = Before(dict(lab.model().averaged()), ())
+    return dict(FederatedAveraging().aggregate(before, results, []).parameters)
 
 
 def told(outcome: RoundOutcome) -> str:
@@ -119,7 +120,7 @@ def check(faults: Faults, arrangement: Arrangement) -> None:
 HOW = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=15, **HOW)
+@settings(max_examples=10, **HOW)
 @given(FAULTS, st.sampled_from(ARRANGEMENTS))
 def test_rounds_end_with_right_models_and_accounts(
     faults: Faults, arrangement: Arrangement
