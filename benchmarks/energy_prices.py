@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,15 +25,33 @@ from collapipe_ns3.run.planning import Planning
 
 #: Queues of a budget of 1 J, so that they are prices of a joule; a second has the price V = 10.
 PRICES = (0.0, 1.0, 10.0, 100.0)
-MODELS = ("socket", "radiated")
 
 
-def rows(study: str, model: str) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A model of energy as a study has it, and the idle power of all boards if it is not theirs."""
+
+    name: str
+    energy: str
+    idle_w: float | None = None
+
+
+CASES = (
+    Case("`socket`", "socket"),
+    Case("`socket`, boards idle at 0.1 W, radios sleep", "{model: socket, radio_rest: sleep}", 0.1),
+    Case("`radiated`", "radiated"),
+)
+
+
+def rows(study: str, case: Case) -> Iterator[str]:
     """A row of the table for each price of a joule."""
-    planning = Planning(read(study, [f"energy={model}"]))
+    planning = Planning(read(study, [f"energy={case.energy}"]))
     _, links = planning.try_out()
     seen = planning.observation(links)
     names = [name for name in seen.profiles if name != SERVER]
+    if case.idle_w is not None:
+        idling = {name: replace(seen.profiles[name], idle_power_w=case.idle_w) for name in names}
+        seen = replace(seen, profiles={**seen.profiles, **idling})
     settings = Settings(energy_budgets_j=dict.fromkeys(names, 1.0))
     for price in PRICES:
         queues = Queues(dict.fromkeys(names, price))
@@ -46,7 +65,7 @@ def rows(study: str, model: str) -> Iterator[str]:
             for part in ("idle", "compute", "tx", "rx")
         )
         yield (
-            f"| `{model}` | {price:g} | {made.prediction.round_s:.2f} "
+            f"| {case.name} | {price:g} | {made.prediction.round_s:.2f} "
             f"| {to_dbm(float(np.mean(watts))):.1f} | {idle:.1f} | {compute:.2f} | {sent:.2f} "
             f"| {idle + compute + sent + heard:.1f} |"
         )
@@ -59,8 +78,8 @@ def main() -> None:
         "| model | price of a joule | round, s | power, dBm | idle, J | computing | sending | all |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for model in MODELS:
-        for row in rows(study, model):
+    for case in CASES:
+        for row in rows(study, case):
             print(row)
 
 
