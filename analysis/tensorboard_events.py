@@ -35,6 +35,7 @@ _TAGS = {
     "duration_s": "round/duration_s",
     "computation_s": "round/computation_s",
     "overlap_s": "round/overlap_s",
+    "waited_s": "round/waited_s",
     "failed_pipelines": "round/failed_pipelines",
     "loss": "training/loss",
     "divergence": "training/divergence",
