@@ -255,6 +255,10 @@ class RoundOutcome:
     A round without planned pipelines waits for a node to return, for `waited_ns`, which is its
     pipeline phase. `gradients`, `distortions` and `encodings` are of the averaged pipelines; the
     latter are those of parameters in other formats than fp32.
+
+    `holders` say which node has the optimizer states of each unit after the round, by (cluster,
+    pipeline), for those pipelines that failed or lost a device: of others it follows from the plan.
+    A unit is missing there if nobody has any states of it.
     """
 
     round: int
@@ -273,6 +277,7 @@ class RoundOutcome:
     sat_out: Mapping[int, str] = field(default_factory=dict)
     waited_ns: int = 0
     encodings: Sequence[ParameterEncoding] = ()
+    holders: Mapping[tuple[int, int], Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def duration_ns(self) -> int:

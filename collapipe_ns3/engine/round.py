@@ -116,6 +116,7 @@ async def run_round(
         distortions=tuple(_distortion(run, weights) for run in trained),
         sat_out=_sat_out(plan),
         encodings=tuple(parameters.encodings),
+        holders=_holders(runs) if site.presence else {},
     )
 
 
@@ -250,6 +251,19 @@ def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:
         lost=tuple(run.lost),
         repeated_steps=run.repeated_steps,
     )
+
+
+def _holders(runs: Sequence[PipelineRun]) -> dict[tuple[int, int], dict[str, str]]:
+    """Who has the optimizer states after a round, where it doesn't follow from the plan."""
+    return {
+        (run.cluster, run.index): {
+            name: unit.holder
+            for name, unit in run.replica.units.items()
+            if unit.holder is not None and unit.optimizer_bytes()
+        }
+        for run in runs
+        if run.failure is not None or run.lost
+    }
 
 
 def _sat_out(plan: RoundPlan) -> dict[int, str]:

@@ -19,7 +19,7 @@ from bridge.network import Position
 from collapipe_ns3.nodes import cluster_of, control_unit
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import LostDevice, RoundOutcome, work_of
-from collapipe_ns3.plan import RoundPlan
+from collapipe_ns3.plan import ClusterPlan, RoundPlan
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.topology.node_facts import NodeFacts
 from ns3_scenarios.handover import Attachment, CellChange
@@ -113,11 +113,32 @@ class RoundRecord:
     def line(self) -> TableRow:
         """The round's line in `plans.jsonl`: the plan, the sounded links, and the explanation.
 
-        With handover it has the cells at the start of the round, from which it can be replayed.
+        So that later rounds can be replayed, it also has: with handover, the cells at the start of
+        the round; of pipelines that failed or lost a device, who has the optimizer states after the
+        round (`holders`); and the pipelines with which the round ended where it began with others
+        (`ended`), as in the plan.
         """
         line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
         line |= self.cells.to_json()
+        if self.outcome.holders:
+            line["holders"] = {f"{c}.{n}": own for (c, n), own in self.outcome.holders.items()}
+        if (ended := self._ended()) != self.plan.clusters:
+            line["ended"] = dataclasses.replace(self.plan, clusters=ended).to_json()["clusters"]
         return {**line, **({"explanation": self.explanation} if self.explanation else {})}
+
+    def _ended(self) -> tuple[ClusterPlan, ...]:
+        """The pipelines with which the round ended."""
+        last = {(each.cluster, each.index): each.pipeline for each in self.outcome.pipelines}
+        return tuple(
+            ClusterPlan(
+                cluster.cluster,
+                tuple(
+                    last.get((cluster.cluster, index), pipeline)
+                    for index, pipeline in enumerate(cluster.pipelines)
+                ),
+            )
+            for cluster in self.plan.clusters
+        )
 
     def _seconds(self, time_ns: int) -> float:
         """An instant of the episode, in seconds since the run began."""

@@ -19,7 +19,7 @@ import torch
 from bridge.compute import TorchThread
 from collapipe_ns3.engine.parameters import Unsent, unit_parameters
 from collapipe_ns3.engine.stage_worker import workers
-from collapipe_ns3.exchange import PipelineId
+from collapipe_ns3.exchange import PipelineId, singles
 from collapipe_ns3.nodes import SERVER, control_unit
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
@@ -88,8 +88,8 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     run.now_ns = round(recorded["rounds"]["start_s"].iloc[0] * 1e9)
     for before, (earlier, _) in enumerate(plans[:number]):
         pipelines = read_round(there, "pipelines", before)
-        _leave_states(run, earlier, pipelines)
-        _leave_kept(run, earlier, pipelines)
+        _leave_states(run, earlier, pipelines, _holders(there, before))
+        _leave_kept(run, earlier, pipelines, _ended(there, before, earlier))
         lasted = read_round(there, "rounds", before)
         begin_ns, end_ns = (round(lasted[key].iloc[0] * 1e9) for key in ("start_s", "end_s"))
         run.state.void(run.faults.away_within(begin_ns, end_ns))
@@ -133,11 +133,40 @@ def _plans(there: WholeRun) -> list[tuple[RoundPlan, list[Pair]]]:
         raise NotWhole(there.directory, [problem]) from None
 
 
-def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
+#: Who has the optimizer states of each unit, for the pipelines of which the plan doesn't say it.
+_Holders = dict[PipelineId, dict[str, str]]
+
+
+def _holders(there: WholeRun, number: int) -> _Holders:
+    """Who had the optimizer states after a round, of pipelines that failed or lost a device."""
+    try:
+        return {
+            PipelineId(*map(int, place.split("."))): dict(units)
+            for place, units in there.plans[number].get("holders", {}).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
+
+
+def _ended(there: WholeRun, number: int, plan: RoundPlan) -> RoundPlan:
+    """The plan of a round with the pipelines with which it ended."""
+    line = there.plans[number]
+    if "ended" not in line:
+        return plan
+    try:
+        return RoundPlan.from_json({**line, "clusters": line["ended"]})
+    except (ValueError, KeyError, TypeError):
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
+
+
+def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, holders: _Holders) -> None:
     """Creates the optimizer states and control variates after a round, on the same nodes.
 
     Their sizes are those of the run, but not their values. `pipelines` are the rows of the round: a
-    pipeline that failed has no new control variate.
+    pipeline that failed has no new control variate. `holders` say who has the states of pipelines
+    of which it doesn't follow from the plan.
     """
     absent, failed = {absence.device for absence in plan.absences}, _failed(pipelines)
     term = run.config.training.aggregation.term
@@ -159,26 +188,39 @@ def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
             if PipelineId(cluster.cluster, index) not in failed:
                 replica.begin(term, run.state.model.averaged(), {})
                 replica.end((), 1.0)
+            if (held := holders.get(PipelineId(cluster.cluster, index))) is not None:
+                for name, unit in replica.units.items():
+                    if name in held:
+                        unit.holder = held[name]
+                    else:
+                        unit.reset_optimizer()
 
 
-def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
+def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, ended: RoundPlan) -> None:
     """Leaves nodes with the references and error memories that they hold after such a round.
 
     Their sizes are those of the run, but not their values. `pipelines` are the rows of the round,
-    which say what failed.
+    which say what failed, and `ended` has the pipelines with which it ended.
     """
     kept = run.state.kept
     routing = plan.routing(kept.references)
     if routing.exact and not (kept.references.all or kept.unsent):
         return
     failed = _failed(pipelines)
+    nodes = {
+        (PipelineId(cluster.cluster, index), unit): node
+        for cluster in ended.clusters
+        for index, pipeline in enumerate(cluster.pipelines)
+        for node, units in pipeline.units(control_unit(cluster.cluster), SERVER).items()
+        for unit in singles(units)
+    }
     model, names = run.state.model.averaged(), unit_parameters(run.state.model)
     kept.forget(routing, failed)
     for way in routing.ways():
         if way.pipeline not in failed and way.up.largest is not None:
             left = {name: torch.zeros_like(model[name]) for name in names[way.unit]}
-            kept.unsent[way.pipeline, way.unit] = Unsent(way.node, left)
-    kept.references = routing.after(plan.round, failed)
+            kept.unsent[way.pipeline, way.unit] = Unsent(nodes[way.pipeline, way.unit], left)
+    kept.references = routing.after(plan.round, failed | _placed_anew(pipelines))
     kept.parameters = {
         (each.unit, each.format): {name: model[name].clone() for name in names[each.unit]}
         for each in kept.references.all
@@ -187,6 +229,12 @@ def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame) -> None:
 
 def _failed(pipelines: pd.DataFrame) -> set[PipelineId]:
     rows = pipelines[pipelines["fate"] == "failed"]
+    return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
+
+
+def _placed_anew(pipelines: pd.DataFrame) -> set[PipelineId]:
+    """The pipelines that have lost a device."""
+    rows = pipelines[pipelines["lost"] != ""] if "lost" in pipelines else pipelines[:0]
     return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
 
 
