@@ -30,8 +30,9 @@ class OptimizerKind:
     class in `torch.optim`, and `settings` are the keywords of its constructor that the study sets.
 
     `held` is how many further tensors of the size of each parameter tensor a node holds in a round,
-    which do not move with the parameters (`collapipe_ns3.learning.local_term`). With `anew`, states
-    begin anew in every round, so that they do not move either.
+    which do not move with the parameters, and `variates` how many it keeps, which do
+    (`collapipe_ns3.learning.local_term`). With `anew`, states begin anew in every round, so that
+    they do not move.
     """
 
     flops: int
@@ -40,30 +41,34 @@ class OptimizerKind:
     torch_name: str
     settings: tuple[tuple[str, Any], ...] = ()
     held: int = 0
+    variates: int = 0
     anew: bool = False
 
     def state_bytes(self, parameter_bytes: int, tensors: int) -> int:
         """Bytes of state that move with parameters of this size in bytes and number of tensors."""
-        return 0 if self.anew else self.states * parameter_bytes + self.tensor_bytes * tensors
+        variates = self.variates * parameter_bytes
+        if self.anew:
+            return variates
+        return variates + self.states * parameter_bytes + self.tensor_bytes * tensors
 
     def training_bytes(self, parameter_bytes: int) -> int:
-        """Memory of parameters in training: with their gradients, the optimizer's moments, `held`.
+        """Memory of parameters in training: with gradients, the optimizer's moments, all the rest.
 
         Counts of steps are left out: twelve bytes for each tensor at most.
         """
-        return parameter_bytes * (2 + self.states + self.held)
+        return parameter_bytes * (2 + self.states + self.held + self.variates)
 
     def with_term(self, term: LocalTerm) -> OptimizerKind:
         """The optimizer with the costs of what an aggregation adds to its steps.
 
         A pipeline's control variate is kept by the node that holds the parameters, and moves with
-        them, as the optimizer's state does: it counts as one more state.
+        them, as the optimizer's state does.
         """
         return replace(
             self,
             flops=self.flops + term.flops,
-            states=self.states + term.kept,
             held=self.held + term.held,
+            variates=self.variates + term.kept,
             anew=term.fresh_optimizer,
         )
 

@@ -190,13 +190,19 @@ class ModelCosts:
         A local head counts as embedding. In formats other than fp32 it is what the codecs of
         `bridge.wire` make of the units' tensors, whatever their values are.
         """
+        if format.exact:
+            return self.sent * self.trained_bytes(units)
+        return self.sent * sum(format.tensors_bytes(each.trained) for each in self._parts(units))
+
+    def trained_bytes(self, units: Units) -> int:
+        """Bytes of the trained parameters of these units in memory."""
+        return sum(part.parameter_bytes for part in self._parts(units))
+
+    def _parts(self, units: Units) -> list[PartCosts]:
         parts = [self.first, *self._local_heads] if units.embedding else []
         for run in units.blocks:
             parts += self.blocks[run.first : run.last + 1]
-        parts += [self.last] if units.decoder else []
-        if format.exact:
-            return self.sent * sum(part.parameter_bytes for part in parts)
-        return self.sent * sum(format.tensors_bytes(part.trained) for part in parts)
+        return parts + ([self.last] if units.decoder else [])
 
     def _stage(self, stage: Stage) -> PartCosts:
         """The costs of a stage, which may compute its blocks again one by one."""

@@ -98,8 +98,9 @@ class Course:
 
     @property
     def _copied(self) -> float:
-        """The bytes of a copy, parameters and optimizer states, for each byte of parameters."""
-        return 1 + sum(self.work.state_bytes) / (self.work.blocks * self.work.block.parameter_bytes)
+        """The bytes of a copy, parameters and optimizer states, for each byte that is gathered."""
+        states = sum(self.work.state_bytes) / (self.work.blocks * self.work.block.parameter_bytes)
+        return (1 + states) / self.work.model.sent
 
     @property
     def idle_copy_s(self) -> Array:

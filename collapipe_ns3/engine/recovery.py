@@ -287,7 +287,8 @@ class PipelineRecovery:
                 if self.full is None:
                     kept[worker.node] += self._start_bytes[unit.name]
                 if worker.node != SERVER:
-                    kept[self.control] += unit.parameter_bytes()  # of the global model
+                    # of the global model, with the base station's control variate if there is one
+                    kept[self.control] += self.costs.sent * unit.parameter_bytes()
                     kept[self.control] += 0 if worker.node == self.control else copied
         for node, size in kept.items():
             self.peak_bytes[node] = max(self.peak_bytes[node], size)

@@ -151,13 +151,14 @@ def recovery_copies(recovery: Recovery, optimizer: OptimizerKind) -> int:
     """How many times the size of its parameters a device keeps for the recovery.
 
     To restart, it keeps the optimizer states of the round's start. To go on from a copy, it keeps
-    parameters and optimizer states of the last full copy, and of the one that is being made.
+    parameters, optimizer states and control variates of the last full copy, and of the one that is
+    being made.
     """
     if recovery.policy == "abandon":
         return 0
     if recovery.policy == "restart":
-        return optimizer.states
-    return 2 * (1 + optimizer.states)
+        return 0 if optimizer.anew else optimizer.states
+    return 2 * (1 + optimizer.states + optimizer.variates)
 
 
 def recovery_bytes(
@@ -178,14 +179,15 @@ def recovery_bytes(
         return {}
     copies = recovery_copies(recovery, optimizer)
     own = {
-        node: model.units_bytes(units)
+        node: model.trained_bytes(units)
         for node, units in pipeline.units(control, SERVER).items()
         if node != SERVER
     }
     needed = {node: copies * size for node, size in own.items()}
     apart = sum(size for node, size in own.items() if node != control)
     copied = copies * apart if recovery.policy == "replicate" else 0
-    return {**needed, control: needed.get(control, 0) + sum(own.values()) + copied}
+    received = model.sent * sum(own.values())
+    return {**needed, control: needed.get(control, 0) + received + copied}
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class PlannedHosts:
             if nodes[stage] == own.device
         )
         units = pipeline.units("", "")[own.device]
-        kept = self.kept_copies * model.units_bytes(units)
+        kept = self.kept_copies * model.trained_bytes(units)
         return needed + kept <= self.observation.profiles[own.device].memory_bytes
 
     def stage_s(self, pipeline: Pipeline, number: int) -> float:

@@ -142,7 +142,7 @@ def test_planning_sees_what_an_aggregation_costs() -> None:
     sgd = OPTIMIZERS["sgd"]
     assert plain.optimizer == sgd
     assert proximal.optimizer == dataclasses.replace(sgd, flops=5, held=1)
-    assert scaffold.optimizer == dataclasses.replace(sgd, flops=8, held=2, states=1)
+    assert scaffold.optimizer == dataclasses.replace(sgd, flops=8, held=2, variates=1)
     # Momentum is there in training, and does not move, as it begins anew.
     assert (momentum.optimizer.training_bytes(100), momentum.optimizer.state_bytes(100, 1)) == (
         300,
