@@ -234,6 +234,19 @@ class Deadline:
     late: Literal["drop", "keep"] = "drop"
     most_age: int = 3
 
+    def needed(self, clusters: int) -> int:
+        """For how many of a round's clusters the base station waits in any case."""
+        return math.ceil(self.quorum * clusters - 1e-9)
+
+    def stop_ns(self, ends_ns: Sequence[int]) -> int:
+        """When the base station stops to wait, given when each cluster is through.
+
+        All in nanoseconds after the broadcast began.
+        """
+        needed = self.needed(len(ends_ns))
+        quorum_ns = sorted(ends_ns)[needed - 1] if needed else 0
+        return min(max(round(self.after_s * 1e9), quorum_ns), max(ends_ns, default=0))
+
     def __str__(self) -> str:
         kept = "dropped" if self.late == "drop" else f"kept for up to {self.most_age} rounds"
         return f"deadline {self.after_s:g} s, quorum {self.quorum:.0%}; late work is {kept}"

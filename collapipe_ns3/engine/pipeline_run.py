@@ -15,7 +15,7 @@ from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
-from collapipe_ns3.engine.presence import NodeLost
+from collapipe_ns3.engine.presence import NodeLost, during
 from collapipe_ns3.engine.recovery import PipelineRecovery, Resumption, state_moves
 from collapipe_ns3.engine.site import Site, TransferFailed
 from collapipe_ns3.engine.stage_worker import StageWorker, workers
@@ -99,6 +99,7 @@ class PipelineRun:
     gradients: list[GradientNorms] = field(default_factory=list)
     distortions: list[float] = field(default_factory=list)
     failure: str | None = None
+    is_late: bool = False
     end_ns: int = 0
     lost: list[LostDevice] = field(default_factory=list)
     earlier_workers: list[list[StageWorker]] = field(default_factory=list)
@@ -129,14 +130,22 @@ class PipelineRun:
         """The optimizer states that other nodes have than those of their units in this round."""
         return state_moves(self.workers)
 
+    def stop(self, task: asyncio.Task[None]) -> None:
+        """Ends the pipeline, which is late, where `task` is its run."""
+        self.is_late = True
+        task.cancel()
+
     async def run(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
-        """Runs to the end of the upload, or until it has failed.
+        """Runs to the end of the upload, or until it has failed or is stopped.
 
         It fails if a transfer has failed for good, or if a node left that nothing can replace.
         """
         self._batches = self.draw()
-        while (lost := await self._attempt(site, training, exchange)) is not None:
+        while (lost := await self._until_late(site, training, exchange)) is not None:
             exchange.close(self.id)
+            if self.is_late:  # it has lost the node at that instant
+                self.failure = str(lost)
+                break
             try:
                 again = self.recovery.after(lost, self.pipeline, exchange, site)
             except NoFallback as reason:
@@ -165,6 +174,20 @@ class PipelineRun:
         self._trained.clear()
         self._first_step = again.step
         self._batches = islice(self.draw(), again.step, None)
+
+    async def _until_late(
+        self, site: Site, training: Training, exchange: ExchangeRun
+    ) -> NodeLost | None:
+        """As `_attempt`; if the pipeline is stopped, `failure` says so."""
+        try:
+            return await self._attempt(site, training, exchange)
+        except asyncio.CancelledError:
+            if not self.is_late:
+                raise
+        phase = during(self._phase(exchange), self._step_number)
+        self.failure = f"late at {simulated_loop().now_ns() / 1e9:.6f} s, {phase}"
+        site.thread.now(self._forget)
+        return None
 
     async def _attempt(
         self, site: Site, training: Training, exchange: ExchangeRun

@@ -25,6 +25,11 @@ _DURING = {
 }
 
 
+def during(phase: Phase, step: int) -> str:
+    """In which phase, or in which local step, a pipeline is, as text."""
+    return _DURING.get(phase, f"in local step {step}")
+
+
 class NodeLost(RuntimeError):
     """A node is away that a pipeline needs.
 
@@ -104,7 +109,7 @@ class Presence:
     def lost(self, node: str, phase: Phase, step: int = -1) -> NodeLost:
         """The error of a pipeline that has lost a node now, in a phase or in a local step."""
         now_ns = simulated_loop().now_ns()
-        when = _DURING.get(phase, f"in local step {step}")
+        when = during(phase, step)
         if phase is not Phase.PIPELINE:
             step = -1
         message = f"{node} was away {(self.began_ns + now_ns) / 1e9:.6f} s after the run began"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from bridge.loop import TaskGroup, simulated_loop
+from collapipe_ns3.engine.deadline import late_pipelines
 from collapipe_ns3.engine.exchange_run import ExchangeRun
 from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
@@ -48,7 +49,8 @@ async def run_round(
     If a device leaves that a pipeline needs, the pipeline goes on without it as the plan's recovery
     says. If a transfer of a pipeline fails for good, or if a node leaves that nothing can replace,
     the pipeline is abandoned: what it trained in this round is dropped, the aggregator is given its
-    failure, and the outcome states the reason. The cluster's other pipelines continue. What nodes
+    failure, and the outcome states the reason. The cluster's other pipelines continue. Pipelines
+    that are late at the round's deadline end in the same way. What nodes
     held that were away at any time of the round is void. Every schedule is validated before
     anything is sent; raises `ScheduleError`.
     """
@@ -73,11 +75,18 @@ async def run_round(
     legs = plan.legs(parameters.sizes, moves)
     async with site.presence.switching(site.network), TaskGroup() as group:
         exchange = ExchangeRun(site, legs, group)
+        tasks = {}
         for run in runs:
             server_variate = state.server.get(VARIATE, {})
             run.replica.begin(training.term, loaded[run.id], server_variate)
             run.recovery.start(run.workers)
-            group.create_task(run.run(site, training, exchange), name=f"cluster {run.cluster}")
+            running = run.run(site, training, exchange)
+            tasks[run.id] = group.create_task(running, name=f"cluster {run.cluster}")
+        if plan.terms.deadline is not None:
+            late = await late_pipelines(tasks, plan.terms.deadline, planned_ns)
+            for run in runs:
+                if run.id in late:
+                    run.stop(tasks[run.id])
     all_in_ns = simulated_loop().now_ns()
     last = _last_to_end(runs, all_in_ns)
     weights = await _aggregate(site, state, runs, training, parameters)
@@ -232,7 +241,7 @@ def _fate(run: PipelineRun, weights: _Weights) -> PipelineFate:
     if run.failure is not None:
         return PipelineFate(
             *place,
-            "failed",
+            "late" if run.is_late else "failed",
             0.0,
             math.nan,
             run.end_ns,
@@ -286,7 +295,7 @@ def _distortion(run: PipelineRun, weights: _Weights) -> PipelineDistortion:
 
 
 def _last_to_end(runs: Sequence[PipelineRun], all_in_ns: int) -> PipelineRun | None:
-    """The pipeline that ended last; None if that one failed."""
+    """The pipeline that ended last; None if that one failed or was late."""
     completed = [run for run in runs if run.failure is None]
     last = max(completed, key=lambda run: run.ends_ns[Phase.UPLOAD], default=None)
     return None if last is None or last.ends_ns[Phase.UPLOAD] != all_in_ns else last
@@ -295,8 +304,8 @@ def _last_to_end(runs: Sequence[PipelineRun], all_in_ns: int) -> PipelineRun | N
 def _ends_ns(last: PipelineRun | None, start_ns: int, all_in_ns: int) -> dict[Phase, int]:
     """When each phase of the last pipeline ended.
 
-    If that one failed, the time that it took counts as its pipeline phase, since nothing else is
-    known of it.
+    If that one failed or was late, the time that it took counts as its pipeline phase, since
+    nothing else is known of it.
     """
     if last is None:
         failed = dict.fromkeys((Phase.PIPELINE, Phase.GATHER, Phase.UPLOAD), all_in_ns)

@@ -251,7 +251,7 @@ class Site:
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
         record = partial(Computation, node=node, work=work, action=action, flops=flops)
         processor = self._processors[node]
-        if not self.presence or action != "step":
+        if action != "step" or not (self.presence or self.terms.deadline):
             done = await processor.run(call, lasting_ns, partial(self._note_cut, record))
         else:
             # A step that is cut has changed nothing: what it would change lasts.

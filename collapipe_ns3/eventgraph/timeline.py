@@ -30,7 +30,7 @@ from collapipe_ns3.exchange import (
 )
 from collapipe_ns3.nodes import SERVER, cluster_of, control_unit, route
 from collapipe_ns3.phases import Phase, durations_ns
-from collapipe_ns3.plan import Pipeline, RoundPlan, micro_batch_sizes
+from collapipe_ns3.plan import Deadline, Pipeline, RoundPlan, micro_batch_sizes
 from collapipe_ns3.references import NO_REFERENCES, References, ShipmentSizes
 from collapipe_ns3.schedule import (
     RECEIVES,
@@ -163,13 +163,33 @@ def build_timeline(
     flops = work.aggregate_flops(len(jobs))
     made.compute(SERVER, -1, "aggregate", flops, [task for job in jobs for task in made.ends(job)])
     done = execute(made.graph)
+    pipelines = tuple(made.times(job, done.end_ns) for job in jobs)
+    total_ns = done.makespan_ns
+    if plan.terms.deadline is not None and pipelines:
+        stopped_ns = _until_deadline_ns(plan.terms.deadline, pipelines, work, costs)
+        total_ns = min(total_ns, stopped_ns)
     return Timeline(
-        pipelines=tuple(made.times(job, done.end_ns) for job in jobs),
-        total_ns=done.makespan_ns,
+        pipelines=pipelines,
+        total_ns=total_ns,
         graph=made.graph,
         execution=done,
         names=made.names,
     )
+
+
+def _until_deadline_ns(
+    deadline: Deadline, pipelines: Sequence[PipelineTimes], work: Workload, costs: TaskCosts
+) -> int:
+    """When a round ends in which the base station waits for no cluster that is late."""
+    through_ns = [each.ends_ns[Phase.UPLOAD] for each in pipelines]
+    clusters: dict[int, int] = {}
+    for each, end_ns in zip(pipelines, through_ns, strict=True):
+        clusters[each.cluster] = max(clusters.get(each.cluster, 0), end_ns)
+    stop_ns = deadline.stop_ns(list(clusters.values()))
+    arrived = sum(end_ns <= stop_ns for end_ns in through_ns)
+    if not arrived:
+        return stop_ns
+    return stop_ns + costs.processor_ns(SERVER, work.aggregate_flops(arrived))
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, ended: Round
 
 
 def _failed(pipelines: pd.DataFrame) -> set[PipelineId]:
-    rows = pipelines[pipelines["fate"] == "failed"]
+    rows = pipelines[pipelines["fate"] != "averaged"]
     return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
 
 
