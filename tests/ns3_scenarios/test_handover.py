@@ -274,6 +274,27 @@ def test_a_long_transfer_takes_its_time_and_the_interruption() -> None:
     assert took[0.3] - took[0.0] == pytest.approx(0.3, abs=0.02)
 
 
+def test_an_unacknowledged_link_loses_what_harq_was_sending() -> None:
+    """HARQ repairs all of it without a handover; with one, no more than its processes hold."""
+    near = ((0.0, APART_M / 2 - 1), (2.0, APART_M / 2 + 1))
+    lost = {}
+    for handover in (None, Handover(0.0, 0.0, 0.0, 0.1)):
+        # Half of all first transmissions fail, so that there is always something to repair.
+        spec = street(near, handover, acknowledged=False, target_bler=0.5)
+        with closing(network.build(spec)) as net:
+
+            async def main() -> RadioDelivery:
+                return await net.transfer(*UP, 5_000_000)
+
+            done = run(net, main())
+            assert len(net.cells().changes) == (handover is not None)
+            lost[handover] = 5_000_000 - arrived(done)
+    block_bytes = 18_336 / 8 * 20 / 25  # of 20 resource blocks at the highest rate, as in 25
+    without, with_handover = lost.values()
+    assert without == 0
+    assert 0 < with_handover <= 8 * 5 * block_bytes  # 8 for each 20 resource blocks of 100
+
+
 def mixed(spec: ScenarioSpec, stop_s: float) -> tuple[Any, ...]:
     """Multicasts, single transfers, cuts and soundings across handovers; everything seen."""
     with closing(network.build(spec)) as net:
@@ -302,12 +323,16 @@ def mixed(spec: ScenarioSpec, stop_s: float) -> tuple[Any, ...]:
         return deliveries, cells, [str(link) for link in net.link_state()], net.usage()
 
 
+@pytest.mark.parametrize("acknowledged", [True, False])
+@pytest.mark.parametrize("duplex", ["fdd", "tdd"])
 @pytest.mark.parametrize("in_flight", ["continue", "lost"])
-def test_engines_agree_in_everything(in_flight: Any) -> None:
+def test_engines_agree_in_everything(in_flight: Any, duplex: str, acknowledged: bool) -> None:
     way = ((0.0, 170.0), (0.7, 240.0), (1.4, 160.0))
     handover = Handover(in_flight=in_flight, time_to_trigger_s=0.04)
+    how = {"duplex": duplex, "acknowledged": acknowledged}
     one, other = (
-        mixed(street(way, handover, units=3, engine=engine), 1.5) for engine in ("tti", "spectrum")
+        mixed(street(way, handover, units=3, engine=engine, **how), 1.5)
+        for engine in ("tti", "spectrum")
     )
     assert len(one[1].changes) == 2
     assert str(one[0]) == str(other[0])
