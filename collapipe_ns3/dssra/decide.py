@@ -166,14 +166,20 @@ def expected_training_s(decision: Decision, problem: PlanningProblem) -> dict[in
     """How long a training step of each cluster should have taken, on the links as `problem` knows.
 
     All steps are taken to be as long as the first. In a streamed exchange, where stages wait for
-    their segments in the first, it is the mean over all steps. Raises `TooManyEvents`.
+    their segments in the first, it is the mean over all steps. The copies that the recovery makes
+    are counted. Raises `TooManyEvents`.
     """
     known, state = _with_known_links(decision, problem)
     steps = decision.problem.work.local_steps if decision.streamed else 1
     work, held = replace(problem.work, local_steps=steps), problem.observation.references
     plan = replace(decision.plan, local_steps=None)
     made = predict_timeline(plan, problem.devices, known.fleet, work, state.radio, references=held)
-    return {each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 / steps for each in made.pipelines}
+    now = course(known.objective, state, value(known.objective, state))
+    copies_s = now.copies_s(decision.problem.recovery) / now.work.local_steps
+    return {
+        each.cluster: each.phases_ns[Phase.PIPELINE] / 1e9 / steps + float(copy_s)
+        for each, copy_s in zip(made.pipelines, copies_s, strict=True)
+    }
 
 
 def expected_energy(decision: Decision, problem: PlanningProblem) -> dict[str, NodeEnergy]:

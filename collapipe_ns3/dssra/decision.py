@@ -90,8 +90,8 @@ class Decision:
         if objective.risk is None:
             return None
         ends_s = np.array([each.end_s for each in self.prediction.clusters])
-        now = value(objective, self.state)
-        return expected(objective.risk, course(objective, self.state, now), ends_s)
+        now = course(objective, self.state, value(objective, self.state))
+        return expected(objective.risk, now, ends_s)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; problem, state and timeline are left out."""

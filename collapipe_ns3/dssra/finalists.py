@@ -298,7 +298,8 @@ def _round_s(candidate: Candidate, ends_s: Array) -> float:
     round_s = round_end_s(problem.fleet, problem.work, ends_s)
     if (risk := problem.objective.risk) is not None:
         now = value(problem.objective, candidate.state)
-        round_s = expected(risk, course(problem.objective, candidate.state, now), ends_s).counted_s
+        planned = course(problem.objective, candidate.state, now)
+        round_s = expected(risk, planned, ends_s + planned.copies_s(risk.recovery)).counted_s
     return (1 + _FLEETING * bool(moving)) * round_s + _NEEDLESS * sum(moving.values())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from collapipe_ns3.dssra.objective import Objective, State, value
+from collapipe_ns3.dssra.objective import Objective, State, course, value
 from collapipe_ns3.dssra.planning_problem import PlanningProblem
 from collapipe_ns3.eventgraph.graph import TooManyEvents
 from collapipe_ns3.eventgraph.timeline import PipelineTimes, Timeline
@@ -168,6 +168,9 @@ def prediction(problem: PlanningProblem, state: State, timeline: Timeline | None
             for row, n in enumerate(problem.clusters)
         )
         aggregate = aggregate_s(problem.fleet, problem.work)
+    if problem.recovery.policy == "replicate":
+        delays = course(problem.objective, state, now).copies_s(problem.recovery).tolist()
+        clusters = tuple(map(_with_copies, clusters, delays))
     correction = {} if streamed else problem.memory.correction
     pipelines = problem.pipelines(state.segments)
     clusters = tuple(
@@ -212,6 +215,14 @@ def _by_graph(timeline: Timeline, steps: int) -> tuple[ClusterPrediction, ...]:
         phases_s = {phase: ns / 1e9 for phase, ns in times.phases_ns.items()}
         found.append(ClusterPrediction(times.cluster, phases_s, phases_s[Phase.PIPELINE] / steps))
     return tuple(found)
+
+
+def _with_copies(cluster: ClusterPrediction, copies_s: float) -> ClusterPrediction:
+    """The prediction with the local steps delayed by the copies for the recovery."""
+    training_s = cluster.phases_s[Phase.PIPELINE] + copies_s
+    steps = cluster.phases_s[Phase.PIPELINE] / cluster.step_s if cluster.step_s else 1.0
+    phases_s = {**cluster.phases_s, Phase.PIPELINE: training_s}
+    return replace(cluster, phases_s=phases_s, step_s=cluster.step_s + copies_s / steps)
 
 
 def _corrected(

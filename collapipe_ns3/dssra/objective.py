@@ -152,7 +152,7 @@ def value(objective: Objective, state: State) -> Value:
 
 def course(objective: Objective, state: State, now: Value) -> Course:
     """The round of a state, of which this is the value, without losses."""
-    return Course(objective.fleet, objective.work, state.segments, now.costs, now.loads, now.ends)
+    return Course(objective.fleet, objective.work, state.segments, now.costs, now.ends)
 
 
 def best_choice(times: Array, penalties: Array, time_price: float) -> Ints:

@@ -137,10 +137,15 @@ class PlanningProblem:
         changed = replace(self, objective=replace(self.objective, risk=risk))
         return changed.with_form(self.objective.form)
 
+    @property
+    def recovery(self) -> Recovery:
+        """How pipelines recover: as the study says, or as is chosen where nodes may leave."""
+        return _recovery(self.observation, self.objective.risk)
+
     def _keeping(self, copies: int) -> PlanningProblem:
         """The problem where formats need so many copies of parameters, and the recovery its own."""
-        recovery = _recovery(self.observation, self.objective.risk)
-        work = self.work.keeping(copies + recovery_copies(recovery, self.observation.optimizer))
+        copies += recovery_copies(self.recovery, self.observation.optimizer)
+        work = self.work.keeping(copies)
         fleet = limited(self.fleet, work, self.settings)
         return replace(self, objective=replace(self.objective, work=work, fleet=fleet))
 

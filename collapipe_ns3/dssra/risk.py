@@ -7,14 +7,12 @@ nothing replaces it. By the policy of recovery, what is needed has these parts
 
 - `abandon`: distribution, local steps and gathering, without any loss.
 - `restart`: the same as one part, as parameters are sent out again with it.
-- `replicate`: as many local steps as lie between two copies, with the time by which a copy delays
-  them. The distribution belongs to the first part, the gathering to the last. A loss also costs the
-  time that a copy takes to arrive, and that of sending a segment and its states to another device.
+- `replicate`: as many local steps as lie between two copies, with the copy. The distribution
+  belongs to the first part, the gathering to the last. A loss also costs the time for sending a
+  segment and its states to another device.
 
-A copy of all segments takes `copy_s` on idle links. While it shares them evenly with activations,
-which would use the part u of the time, it takes (1+u) times as long, and delays the steps by
-u·copy_s. Links that are not shared are taken to be free. No copy is begun before the last one has
-arrived.
+A copy delays the local steps by as long as it takes, although it is sent while they go on: the
+first and the last device need the same links for each micro-batch, which wait behind it.
 
 The round ends with its last cluster: E[max] of the clusters' ends, which are independent and, with
 so many losses, as late as on average.
@@ -36,7 +34,7 @@ from collapipe_ns3.plan import Recovery
 from collapipe_ns3.prediction.arrays import Array, Ints, Mask
 from collapipe_ns3.prediction.fleet import Fleet
 from collapipe_ns3.prediction.hazards import Parts, attempts, copies_apart, expected_maximum
-from collapipe_ns3.prediction.round_costs import Loads, RoundCosts
+from collapipe_ns3.prediction.round_costs import RoundCosts
 from collapipe_ns3.prediction.round_time import PhaseEnds, aggregate_s
 from collapipe_ns3.prediction.segments import Segments
 
@@ -64,7 +62,6 @@ class Course:
     work: Workload
     segments: Segments
     costs: RoundCosts
-    loads: Loads
     ends: PhaseEnds
 
     @property
@@ -103,23 +100,15 @@ class Course:
         return (1 + states) / self.work.model.sent
 
     @property
-    def idle_copy_s(self) -> Array:
-        """How long a copy of all segments takes on idle links, (P,)."""
+    def copy_s(self) -> Array:
+        """How long a copy of all segments takes, (P,)."""
         return self.costs.gather * self._copied
 
-    @property
-    def busy(self) -> Array:
-        """The part of the time in which activations use the links that copies take, (P,)."""
-        held = self.loads.sidelink.sum(0)
-        part: Array = np.divide(
-            held, self.costs.step, out=np.zeros_like(held), where=self.costs.step > 0
-        )
-        return np.minimum(part, 1.0)
-
-    @property
-    def copy_delay_s(self) -> Array:
-        """By how much a copy delays the local steps, (P,)."""
-        return self.busy * self.idle_copy_s
+    def copies_s(self, recovery: Recovery) -> Array:
+        """By how much the copies of a round without losses delay it, (P,)."""
+        if recovery.policy != "replicate":
+            return np.zeros_like(self.costs.step)
+        return (-(-self.work.local_steps // recovery.copy_every) - 1) * self.copy_s
 
     def parts(self, recovery: Recovery) -> Parts:
         """The parts that begin again after a loss."""
@@ -128,16 +117,12 @@ class Course:
             one = np.ones((len(whole), 1), dtype=np.intp)
             return Parts(whole[:, None], one, np.zeros((len(whole), 1)))
         steps, step_s = self.work.local_steps, self.costs.step
-        arriving_s = (1 + self.busy) * self.idle_copy_s
-        between = recovery.copy_every * step_s
-        late = np.ceil(np.divide(arriving_s, between, where=between > 0, out=np.ones_like(between)))
-        apart = np.minimum(recovery.copy_every * np.maximum(late, 1.0), steps).astype(np.intp)
-        copies = -(-steps // apart) - 1
+        apart = min(recovery.copy_every, steps)
+        copies = np.full(len(step_s), -(-steps // apart) - 1)
         last_s = (steps - copies * apart) * step_s + self.gather_s
-        piece_s = apart * step_s + self.copy_delay_s
+        piece_s = apart * step_s + self.copy_s
         none = copies == 0
-        moved_s = self.costs.distribute / np.maximum(self.segments.size, 1)
-        moved_s = arriving_s + moved_s * self._copied
+        moved_s = self.costs.distribute / np.maximum(self.segments.size, 1) * self._copied
         return Parts(
             np.stack([self.distribute_s + np.where(none, last_s, piece_s), piece_s, last_s], -1),
             np.stack([np.ones_like(copies), np.maximum(copies - 1, 0), 1 - none], -1),
@@ -179,8 +164,8 @@ class Expectation:
 def expected(risk: Risk, course: Course, uploaded_s: Array | None = None) -> Expectation:
     """What the round is expected to be.
 
-    `uploaded_s` (P,) are when the clusters' uploads end without losses, if it is known better than
-    by the closed forms; all of a cluster's times are in proportion to that.
+    `uploaded_s` (P,) are when the clusters' uploads end without losses, delayed by copies, if it is
+    known better than by the closed forms; all of a cluster's times are in proportion to that.
     """
     hazard = (risk.hazards * course.used).sum(-1)
     return _expected(risk, course, hazard, uploaded_s)
@@ -190,7 +175,9 @@ def _expected(
     risk: Risk, course: Course, hazard: Array, uploaded_s: Array | None = None
 ) -> Expectation:
     ends_s = course.ends.uploaded
-    scale = np.ones_like(ends_s) if uploaded_s is None else uploaded_s / ends_s
+    scale = np.ones_like(ends_s)
+    if uploaded_s is not None:
+        scale = uploaded_s / (ends_s + course.copies_s(risk.recovery))
     parts = course.parts(risk.recovery)
     parts = replace(
         parts, seconds=parts.seconds * scale[:, None], loss_s=parts.loss_s * scale[:, None]
@@ -257,10 +244,10 @@ def recoveries(risk: Risk, course: Course) -> list[Recovery]:
     apart = set(candidates(1, course.work.local_steps))
     apart |= {
         each
-        for rate, step_s, delay_s in zip(
-            hazard.tolist(), course.costs.step.tolist(), course.copy_delay_s.tolist(), strict=True
+        for rate, step_s, copy_s in zip(
+            hazard.tolist(), course.costs.step.tolist(), course.copy_s.tolist(), strict=True
         )
-        for each in copies_apart(rate, step_s, delay_s, course.work.local_steps)
+        for each in copies_apart(rate, step_s, copy_s, course.work.local_steps)
     }
     plain = [Recovery("abandon"), Recovery("restart")]
     return [

@@ -216,7 +216,7 @@ def test_the_recovery_is_the_best_of_all(seed: int, losses: float) -> None:
 
 
 def test_copies_that_cost_little_are_made_and_recoveries_without_memory_are_not() -> None:
-    seen = observed(30, clusters=1, radio="own", steps=12)
+    seen = observed(30, clusters=1, radio="own", steps=100)
     round_s = decided(seen).prediction.round_s
     often = {name: 2.0 / round_s for names in seen.devices for name in names}
     plan = decided(replace(seen, hazards=often)).plan
@@ -279,3 +279,21 @@ def _by_hand(p: Objective, state: State) -> float:
     likely = expected(p.risk, course(p, state, now))
     contributed = sum(share * kept for share, kept in zip(likely.share, likely.kept, strict=True))
     return float(p.time_price * likely.round_s / contributed + (now.energy + now.divergence).sum())
+
+
+@pytest.mark.parametrize("recovery", RECOVERIES, ids=str)
+def test_expected_times_go_to_the_prediction_where_losses_are_rare(recovery: Recovery) -> None:
+    seen = observed(34, steps=8)
+    rare = {name: 1e-9 for names in seen.devices for name in names}
+    found = decided(replace(seen, hazards=rare, recovery=recovery))
+    assert found.expectation is not None
+    assert found.expectation.round_s == pytest.approx(found.prediction.round_s, rel=1e-6)
+    # The prediction has the delay by copies.
+    plain = decided(replace(seen, recovery=Recovery()))
+    copies = -(-8 // recovery.copy_every) - 1 if recovery.policy == "replicate" else 0
+    now = course(found.problem.objective, found.state, value(found.problem.objective, found.state))
+    if found.plan.clusters == plain.plan.clusters:
+        longer = found.prediction.round_s - plain.prediction.round_s
+        slowest = int(np.argmax([each.end_s for each in found.prediction.clusters]))
+        assert longer <= copies * now.copy_s[slowest] * (1 + 1e-9) + 1e-12
+        assert (longer > 0) == (copies > 0)
