@@ -43,15 +43,24 @@ def middle_s(result: Result, round: int, step: int) -> float:
     return float((own["start_s"].min() + own["end_s"].max()) / 2)
 
 
-@pytest.fixture(scope="module", params=["restart", "replicate"])
+#: Policies, with other settings of training: SCAFFOLD's control variates are states, too.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "restart": ("restart", {}),
+    "replicate": ("replicate", {}),
+    "scaffold": ("restart", {"optimizer": "sgd", "aggregation": "scaffold"}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
 def recovered(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Study, Result]:
     """The device is lost in the second of three rounds, and back before the third."""
     folder = tmp_path_factory.mktemp(request.param)
-    whole = study(request.param, [[1e6, None]]).run(rounds=2, out=folder / "whole")
+    policy, training = CASES[request.param]
+    whole = study(policy, [[1e6, None]], **training).run(rounds=2, out=folder / "whole")
     at_s = middle_s(whole, 1, 2)
-    made = study(request.param, [[at_s, at_s + 1e-3]])
+    made = study(policy, [[at_s, at_s + 1e-3]], **training)
     return made, made.run(rounds=3, out=folder / "run")
 
 
