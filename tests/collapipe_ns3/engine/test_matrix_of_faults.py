@@ -41,7 +41,8 @@ SHARES = (0.4, 0.6)
 LINK = Link(rate_bps=80_000_000)  # a byte in 100 ns
 FLOPS_PER_S = 1e9
 STEPS = 3
-OUT_NS = 400_000  # how long a link or the base station is out, and a device away that returns
+OUT_NS = 400_000  # how long a link or the base station is out
+RETURN_NS = 1_000  # how long a device is away that returns: it is back before the next round
 
 SCHEMES = ("collapipe", "pipeline", "titanic", "vanilla_fl")
 POLICIES: tuple[RecoveryPolicy, ...] = ("abandon", "restart", "replicate")
@@ -150,7 +151,9 @@ def instant(outcome: RoundOutcome, node: str, phase: str) -> int:
             for d in outcome.deliveries
             if (d.src, d.dst) in ends and d.kind == "parameters" and losses.step_of(d) < 0
         ]
-        return (sent[0].start_ns + sent[0].end_ns) // 2
+        # In a streamed exchange, the upload begins before all is gathered.
+        chosen = sent[0] if phase == "gather" else sent[-1]
+        return (chosen.start_ns + chosen.end_ns) // 2
     action = {"broadcast": "model", "forward": "F", "backward": "B", "step": "step"}[phase]
     return losses.middle(outcome, node, action, -1 if phase == "broadcast" else 1)
 
@@ -158,7 +161,7 @@ def instant(outcome: RoundOutcome, node: str, phase: str) -> int:
 def faults_at(fault: str, node: str, at_ns: int) -> Faults:
     up = {
         "device leaves": {node: lab.away((at_ns, None))},
-        "device returns": {node: lab.away((at_ns, at_ns + OUT_NS))},
+        "device returns": {node: lab.away((at_ns, at_ns + RETURN_NS))},
         "control unit leaves": {"c0.cu": lab.away((at_ns, None))},
         "base station out": {"bs": lab.away((at_ns, at_ns + OUT_NS))},
     }.get(fault, {})
