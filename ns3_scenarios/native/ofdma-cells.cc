@@ -460,16 +460,28 @@ OfdmaCells::GrantGroup(uint32_t src,
                        double watts,
                        double blocks)
 {
-    auto& group = m_cells->GroupOf(src, dsts);
-    if (watts >= 0)
+    std::map<uint32_t, std::vector<uint32_t>> together; // by sender, as in Multicast()
+    for (const auto dst : dsts)
     {
-        group.watts = watts;
-        group.openLoop = {};
-        group.powerGranted = true;
+        together[m_cells->byPair.at({src, dst})->ofdma->from].push_back(dst);
     }
-    if (blocks >= 0)
+    for (const auto& [from, these] : together)
     {
-        group.granted = blocks;
+        if (these.size() == 1 && dsts.size() > 1)
+        {
+            continue; // it is sent to alone, with a grant of its own
+        }
+        auto& group = m_cells->GroupOf(src, these);
+        if (watts >= 0)
+        {
+            group.watts = watts;
+            group.openLoop = {};
+            group.powerGranted = true;
+        }
+        if (blocks >= 0)
+        {
+            group.granted = blocks;
+        }
     }
 }
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from radio_lab import arrived, check_books, node, run, transfer_or_cut
 
+from bridge.network import group_name
+from collapipe_ns3.plan import LinkPlan
 from ns3_scenarios import network
 from ns3_scenarios.channel import Fading, Multipath
 from ns3_scenarios.checks import problems
@@ -255,6 +257,34 @@ def test_nothing_arrives_in_an_interruption(
             assert under_way[-1].end_ns <= change.at_ns + FLIGHT_NS
 
 
+@pytest.mark.parametrize("underlay", [False, True])
+def test_sidelinks_go_on_in_an_interruption(underlay: bool) -> None:
+    """Also where they use the uplink's blocks, on which their cells come after the stations'."""
+    spec = street(((0.0, 150.0), (1.0, 250.0)), Handover(interruption_s=0.2))
+    spec = replace(spec, d2d=OfdmaSpec(underlay=underlay))
+    with closing(network.build(spec)) as net:
+
+        async def keep_sending(src: str, dst: str, size: int) -> None:
+            while net.now_ns() < 1_500_000_000:
+                await net.transfer(src, dst, size)
+
+        async def main() -> None:
+            side = [("c0.cu", "c0.d0"), ("c0.d0", "c0.cu")]
+            pairs = [UP, DOWN, *side]
+            await asyncio.gather(*(keep_sending(*pair, 10_000) for pair in pairs))
+
+        run(net, main())
+        (change,) = net.cells().changes
+        within = [
+            (each.src, each.dst)
+            for each in net.deliveries
+            if FLIGHT_NS < each.end_ns - change.at_ns <= 200_000_000
+        ]
+    assert within.count(("c0.cu", "c0.d0")) > 5
+    assert within.count(("c0.d0", "c0.cu")) > 5
+    assert not {UP, DOWN} & set(within)
+
+
 def test_a_long_transfer_takes_its_time_and_the_interruption() -> None:
     """In the middle, both stations are as far: the change costs the interruption and no rate."""
     at = APART_M / 2
@@ -367,6 +397,26 @@ def test_what_a_multicast_sent_goes_on_alone(in_flight: Any) -> None:
         # What had arrived is not sent again: the airtime is that of the share before and the rest.
         assert mover.airtime_s < 1.2 * (mover.end_ns - change.at_ns - 50_000_000) * 1e-9 + 0.2
     assert second.bandwidth_hz > 0
+
+
+def test_a_grant_to_a_group_holds_for_those_who_are_still_together() -> None:
+    """One has changed its cell before the plan is applied, as during its soundings."""
+    names = ["c0.cu", "c1.cu", "c2.cu"]
+    spec = street(((0.0, 200.0), (0.5, 330.0)), Handover(time_to_trigger_s=0.0), units=3)
+    with closing(network.build(spec)) as net:
+
+        async def main() -> list[RadioDelivery]:
+            await asyncio.sleep(0.6)
+            net.apply([LinkPlan("bs", group_name(names), 0.25, None)])
+            return await asyncio.gather(*net.multicast("bs", names, 200_000))
+
+        deliveries = run(net, main())
+        assert len(net.cells().changes) == 1
+        used = net.usage()
+    assert {each.outcome for each in deliveries} == {"delivered"}
+    # The grant is for two of them; the first is sent to alone, at the most power.
+    assert [each.tx_power_w for each in deliveries] == pytest.approx([1.0, 0.25, 0.25])
+    assert used["bs1"].tx_airtime_s > 0
 
 
 def test_a_new_cell_is_not_measured_yet() -> None:
