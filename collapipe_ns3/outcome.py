@@ -100,7 +100,7 @@ class DeviceUse:
 
     `cluster` is -1 for the base station. The energy of radios includes soundings. All energies but
     `idle_energy_j` are above idle, so that their sum is what the node took from its supply
-    (`collapipe_ns3.costs.power`).
+    (`collapipe_ns3.costs.power`). `away_s` is for how long it was away.
     """
 
     device: str
@@ -111,6 +111,7 @@ class DeviceUse:
     tx_energy_j: float
     rx_energy_j: float
     idle_energy_j: float = 0.0
+    away_s: float = 0.0
 
     @property
     def role(self) -> Role:

@@ -167,6 +167,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "energy_queue": "Virtual queue of its energy budget after the round, in budgets; nan where "
         "the scheme keeps none.",
         "sits_out": "Why the scheme did not use the device; else empty.",
+        "away_s": "For how long it was away in the round.",
+        "temperature_c": "Its temperature in °C at the end of the round; nan without a model "
+        "of it.",
+        "throttled": "Whether it then computed more slowly, as it was too hot.",
+        "charge_j": "What its battery then held; nan without one.",
+        "empty": "Whether it was then away since its battery was empty.",
     },
     "encodings": {
         "cluster": "Number of the cluster, from 0.",

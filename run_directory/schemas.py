@@ -60,6 +60,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in ENERGIES],
             ("radio_energy_j", pa.float64()),  # of sending and receiving together
             *[("energy_queue", pa.float64()), ("sits_out", pa.string())],
+            *[("away_s", pa.float64()), ("temperature_c", pa.float64()), ("throttled", pa.bool_())],
+            *[("charge_j", pa.float64()), ("empty", pa.bool_())],
         ],
         "rounds": [
             *[(key, pa.float64()) for key in ("start_s", "end_s", "duration_s")],

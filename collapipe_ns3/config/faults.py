@@ -8,7 +8,7 @@ from pydantic import Field, Strict
 
 from collapipe_ns3.config.section import Section
 from collapipe_ns3.faults import OnOutage
-from collapipe_ns3.quantity import Seconds
+from collapipe_ns3.quantity import Seconds, Watts
 
 _LATEST_S = 1e9
 _Instant = Annotated[Seconds, Field(ge=0, le=_LATEST_S)]
@@ -39,6 +39,45 @@ class Slowdown(Section):
     """Mean duration of one of them, exponentially distributed."""
 
 
+class Battery(Section):
+    """A battery, which is emptied by all that the node takes; the node leaves when it is empty."""
+
+    capacity_j: Annotated[float, Field(gt=0, le=1e12, examples=[1000.0])]
+    """What it holds in joules; 1 Wh is 3600 J."""
+    charge_j: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    """What it holds at the beginning of the run; by default all."""
+    return_at: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """State of charge, as a share of the capacity, at which the node returns."""
+
+
+class Charging(Section):
+    """A time in which a battery is charged; overlapping ones add up."""
+
+    power_w: Annotated[Watts, Field(gt=0, le=1e6, examples=[5.0])]
+    """The power that reaches the battery."""
+    from_s: _Instant = 0.0
+    """When it begins."""
+    to_s: _Instant | None = None
+    """When it ends; by default never."""
+
+
+class Thermal(Section):
+    """How nodes warm and throttle, by dT/dt = (P·R - (T - T_ambient))/τ with their power P."""
+
+    k_per_w: Annotated[float, Field(gt=0, le=1e4, examples=[6.0])]
+    """R: kelvins above the surroundings for each watt, in the end."""
+    tau_s: Annotated[Seconds, Field(ge=0.1, le=1e6, examples=[60.0])]
+    """τ: the time constant."""
+    ambient_c: Annotated[float, Field(ge=-100, le=200)] = 25.0
+    """Temperature of the surroundings in °C, and of the node at the beginning of the run."""
+    limit_c: Annotated[float, Field(ge=-100, le=1000)] = 80.0
+    """Above this the node throttles,"""
+    resume_c: Annotated[float, Field(ge=-100, le=1000)] = 70.0
+    """until it is below this."""
+    factor: _Factor = 2.0
+    """By which computations take longer while it throttles."""
+
+
 class NodeFaults(Section):
     """Faults of some nodes; random ones are drawn for each node separately.
 
@@ -60,6 +99,12 @@ class NodeFaults(Section):
     """Mean time to repair: how long they are then away, exponentially distributed."""
     slow: Annotated[tuple[Slowdown, ...], Strict(False), Field(max_length=100_000)] = ()
     """When they compute more slowly."""
+    battery: Battery | None = None
+    """Of each of them."""
+    charging: Annotated[tuple[Charging, ...], Strict(False), Field(max_length=10_000)] = ()
+    """When their batteries are charged."""
+    thermal: Thermal | None = None
+    """Heat of each of them."""
 
 
 class LinkFaults(Section):
@@ -82,7 +127,8 @@ class LinkFaults(Section):
 class Faults(Section):
     """Nodes that leave, slow down and come back, and outages of links; see docs/dynamics.md.
 
-    They depend on the seed and the run's time alone: every scheme meets the same ones.
+    They depend on the seed and the run's time alone, so that every scheme meets the same ones; only
+    heat and charge follow from what nodes do.
     """
 
     nodes: Annotated[tuple[NodeFaults, ...], Strict(False), Field(max_length=10_000)] = ()

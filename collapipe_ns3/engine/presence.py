@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from bridge.loop import TaskGroup, simulated_loop, sleep_until_ns
 from bridge.network import Network, Switchable, Transfer
+from collapipe_ns3.engine.node_states import NodeStates
 from collapipe_ns3.faults import NO_FAULTS, Faults, Signal
 from collapipe_ns3.nodes import SERVER
 from collapipe_ns3.phases import Phase
@@ -48,12 +49,15 @@ class NodeLost(RuntimeError):
 class Presence:
     """The faults of a run, where `began_ns` of the run's time is the instant 0 of the loop.
 
+    Where `states` are given, nodes may also leave whose batteries are empty then.
+
     A base station is always there: while its radio is off, its links can't be used. Without faults
     it is false, and the engine then asks it nothing.
     """
 
     faults: Faults = NO_FAULTS
     began_ns: int = 0
+    states: NodeStates | None = None
 
     def __bool__(self) -> bool:
         return bool(self.faults)
@@ -80,7 +84,18 @@ class Presence:
     async def changes(self, nodes: Iterable[str]) -> bool:
         """Waits until any of the nodes may have left or returned; False if none ever does."""
         known = [self.faults.up[node] for node in nodes if node in self.faults.up]
-        return await self._changed(known)
+        if not self.states:
+            return await self._changed(known)
+        changed, change_ns = self.states.change(), self.next_change_ns(known)
+        if change_ns is None:
+            await changed
+            return True
+        timer = simulated_loop().call_at_ns(change_ns, _end, changed)
+        try:
+            await changed
+        finally:
+            timer.cancel()
+        return True
 
     @asynccontextmanager
     async def switching(self, network: Network) -> AsyncIterator[None]:
@@ -190,6 +205,11 @@ class Cutter:
             self._wait()
         else:
             self.has_cut = self.transfer.cancel()
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 #: Every node is always there.

@@ -17,6 +17,7 @@ from bridge.loop import simulated_loop, sleep_ns
 from bridge.network import Delivery, Multicast, Network, Transfer, TransferOutcome
 from bridge.payload import Ranges, length, union, within
 from collapipe_ns3.costs.devices import DeviceProfile
+from collapipe_ns3.costs.power import radio_joules
 from collapipe_ns3.engine.presence import ALWAYS_THERE, Presence
 from collapipe_ns3.exchange import PipelineId
 from collapipe_ns3.outcome import Computation, TransferLabel, WorkItem
@@ -90,6 +91,7 @@ class Site:
             else Processor(thread)
             for node in profiles
         }
+        self._busy_ns: dict[str, int] = {}  # of computations that have ended
         self._under_way: dict[object, tuple[WorkItem, Sequence[str]]] = {}  # what is on which route
 
     def apply(self, plan: RoundPlan) -> None:
@@ -250,15 +252,25 @@ class Site:
         profile = self.profiles[node]
         lasting_ns = duration_ns(flops, profile.flops_per_s, profile.overhead_s)
         record = partial(Computation, node=node, work=work, action=action, flops=flops)
+        on_cut = partial(self._note_cut, node, record)
         processor = self._processors[node]
         if action != "step" or not (self.presence or self.terms.deadline):
-            done = await processor.run(call, lasting_ns, partial(self._note_cut, record))
+            done = await processor.run(call, lasting_ns, on_cut)
         else:
             # A step that is cut has changed nothing: what it would change lasts.
-            passed = await processor.run(_nothing, lasting_ns, partial(self._note_cut, record))
+            passed = await processor.run(_nothing, lasting_ns, on_cut)
             done = Computed(self.thread.start(call).pending, passed.start_ns, passed.end_ns)
-        self._note(record, done)
+        self._note(node, record, done)
         return done
+
+    def used_j(self) -> dict[str, float]:
+        """The joules above idle that every node has taken, for computations that have ended."""
+        radio_j = radio_joules(self.network.usage(), self.profiles)
+        return {
+            node: profile.power.computing_w * self._busy_ns.get(node, 0) / 1e9
+            + sum(radio_j.get(node, (0.0, 0.0)))
+            for node, profile in self.profiles.items()
+        }
 
     def settle(self) -> None:
         """Waits for torch to complete the computations that have ended in simulated time.
@@ -268,14 +280,15 @@ class Site:
         while self._ended:
             self._note_first()
 
-    def _note(self, record: Callable[..., Computation], done: Computed[Any]) -> None:
+    def _note(self, node: str, record: Callable[..., Computation], done: Computed[Any]) -> None:
+        self._busy_ns[node] = self._busy_ns.get(node, 0) + done.end_ns - done.start_ns
         self._ended.append((done, partial(record, start_ns=done.start_ns, end_ns=done.end_ns)))
         while self._ended and self._ended[0][0].pending.done():  # so that results are given up
             self._note_first()
 
-    def _note_cut(self, record: Callable[..., Computation], cut: Computed[Any]) -> None:
+    def _note_cut(self, node: str, record: Callable[..., Computation], cut: Computed[Any]) -> None:
         """Notes a computation that ends since its node has left, or since its pipeline fails."""
-        self._note(partial(record, outcome="cut"), cut)
+        self._note(node, partial(record, outcome="cut"), cut)
 
     def _note_first(self) -> None:
         done, record = self._ended.popleft()

@@ -92,6 +92,7 @@ def device_uses(
         blocks.update(last)
         peak_bytes.update(most)
     radio_j = start.radio_since_j(site)
+    lasting_s = (simulated_loop().now_ns() - start.start_ns) / 1e9
     busy: dict[str, list[float]] = {}
     for done in site.computations[start.computations :]:
         busy.setdefault(done.node, []).append((done.end_ns - done.start_ns) / 1e9)
@@ -105,6 +106,7 @@ def device_uses(
             tx_energy_j=radio_j.get(node, (0.0, 0.0))[0],
             rx_energy_j=radio_j.get(node, (0.0, 0.0))[1],
             idle_energy_j=_idle_j(site, node, start.start_ns),
+            away_s=lasting_s - site.presence.up_s(node, start.start_ns),
         )
         for node in site.profiles
     ]

@@ -16,6 +16,7 @@ def fault_problems(config: StudyConfig) -> Iterator[Problem]:
     """What is wrong with the faults of a study whose keys are well-formed."""
     for n, entry in enumerate(config.faults.nodes):
         yield from _of_nodes(config, entry, f"faults.nodes[{n}]")
+    yield from _repeated(config)
     pairs = links_of(config) if config.faults.links else ()
     ends = tuple(dict.fromkeys(node for pair in pairs for node in pair))
     for n, link in enumerate(config.faults.links):
@@ -50,8 +51,13 @@ def _of_nodes(config: StudyConfig, entry: NodeFaults, where: str) -> Iterator[Pr
         yield Problem(f"{where}.profile", f"{what}; {near}")
     elif of_cluster and not unknown and not selected(config, entry):
         yield Problem(where, "expected nodes, profile and cluster to have a node in common")
-    if not (entry.away_s or entry.slow) and entry.mtbf_s is None and entry.mttr_s is None:
-        yield Problem(where, "expected away_s, mtbf_s and mttr_s, or slow")
+    states = entry.battery or entry.charging or entry.thermal
+    given = entry.away_s or entry.slow or states
+    if not given and entry.mtbf_s is None and entry.mttr_s is None:
+        what = "expected away_s, mtbf_s and mttr_s, slow, battery, charging or thermal"
+        yield Problem(where, what)
+    if states:
+        yield from _of_states(entry, where)
     yield from _of_times(entry, entry.away_s, f"{where}.away_s", where)
     idle = [n for n in entry.nodes or () if n != SERVER and role(n) is Role.BASE_STATION]
     if entry.slow and idle and not unknown:
@@ -63,6 +69,39 @@ def _of_nodes(config: StudyConfig, entry: NodeFaults, where: str) -> Iterator[Pr
         yield Problem(f"{where}.nodes", f"{what}: leave out radio.handover")
     for n, slow in enumerate(entry.slow):
         yield from _of_slowdown(slow, f"{where}.slow[{n}]")
+
+
+def _of_states(entry: NodeFaults, where: str) -> Iterator[Problem]:
+    """What is wrong with heat and charge; base stations have neither."""
+    if stations := [n for n in entry.nodes or () if role(n) is Role.BASE_STATION]:
+        yield Problem(f"{where}.nodes", f"{stations[0]} has neither a battery nor heat")
+    battery, thermal = entry.battery, entry.thermal
+    if battery and battery.charge_j is not None and battery.charge_j > battery.capacity_j:
+        what = f"expected at most the capacity, {battery.capacity_j:g} J, not {battery.charge_j:g}"
+        yield Problem(f"{where}.battery.charge_j", what)
+    if thermal and not thermal.ambient_c < thermal.resume_c <= thermal.limit_c:
+        what = f"expected more than ambient_c, {thermal.ambient_c:g}, up to limit_c, "
+        yield Problem(f"{where}.thermal.resume_c", f"{what}{thermal.limit_c:g}")
+    for n, charging in enumerate(entry.charging):
+        if charging.to_s is not None and charging.to_s <= charging.from_s:
+            what = f"expected an end after {charging.from_s:g} s, not {charging.to_s:g} s"
+            yield Problem(f"{where}.charging[{n}].to_s", what)
+
+
+def _repeated(config: StudyConfig) -> Iterator[Problem]:
+    """Nodes with several batteries or models of heat, and nodes that are charged without one."""
+    having: dict[str, set[str]] = {"battery": set(), "thermal": set()}
+    for n, entry in enumerate(config.faults.nodes):
+        for key, nodes in having.items():
+            own = selected(config, entry) if getattr(entry, key) is not None else ()
+            if both := [node for node in own if node in nodes]:
+                what = f"{both[0]} has one by an earlier entry"
+                yield Problem(f"faults.nodes[{n}].{key}", what)
+            nodes.update(own)
+    for n, entry in enumerate(config.faults.nodes):
+        charged = selected(config, entry) if entry.charging else ()
+        if lacking := [node for node in charged if node not in having["battery"]]:
+            yield Problem(f"faults.nodes[{n}].charging", f"{lacking[0]} has no battery")
 
 
 def _of_times(

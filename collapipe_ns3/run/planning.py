@@ -18,10 +18,13 @@ from collapipe_ns3.attendance import absent_nodes, can_take_part, next_return_ns
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.costs.parts import ModelCosts
 from collapipe_ns3.costs.power import radio_joules
+from collapipe_ns3.engine.node_states import NodeStates
 from collapipe_ns3.exchange import Exchange, chunk_problems, whole
+from collapipe_ns3.faults import Faults
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.protocol import BadTask, Learning, Lengths
 from collapipe_ns3.multicasts import media_problems, network_problems
+from collapipe_ns3.node_state import NodeState
 from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import Observation, measured_links
 from collapipe_ns3.plan import ClusterPlan, PlanError, RoundPlan, validate
@@ -36,7 +39,7 @@ from collapipe_ns3.schedule import SCHEDULES
 from collapipe_ns3.schemes.guard import GuardedScheme
 from collapipe_ns3.topology import layout, networks
 from collapipe_ns3.topology.common_exchange import common_arrangement
-from collapipe_ns3.topology.faults import make_faults
+from collapipe_ns3.topology.faults import make_faults, make_models
 from collapipe_ns3.topology.media import media
 from collapipe_ns3.topology.own_scenario import ScenarioFailed
 from ns3_scenarios import runtime
@@ -86,7 +89,7 @@ class Planning:
         name, settings = config.scheme.name, config.scheme.settings
         made = watched(lambda: schemes.make(name, settings), f"scheme {name}", watchdog_s)
         self.scheme = GuardedScheme(name, made, watchdog_s)
-        self.faults = make_faults(config, self.seed)
+        self.models = make_models(config)
         self.profiles = layout.profiles(config)
         self.attachments: Mapping[str, Attachment] = {}  # of control units, with handover
         self._arrange()
@@ -95,6 +98,17 @@ class Planning:
         self.now_ns = 0
         self.links = LinkBook()
         self.references = References()
+        self.given_faults = make_faults(config, self.seed)
+        self.begin_with({node: model.first() for node, model in self.models.items()})
+
+    @property
+    def faults(self) -> Faults:
+        """The faults that are given, and those that follow from heat and charge."""
+        return self.node_states.faults
+
+    def begin_with(self, states: Mapping[str, NodeState]) -> None:
+        """Sets the heat and charge of nodes with which the next round begins."""
+        self.node_states = NodeStates(self.models, states, self.given_faults, self.now_ns)
 
     def attach(self, attachments: Mapping[str, Attachment]) -> None:
         """Sets the cells of control units; media follow, and the exchange that the study gives."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge.network import Position
+from collapipe_ns3.node_state import NodeState
 from collapipe_ns3.nodes import cluster_of, control_unit
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import LostDevice, RoundOutcome, work_of
@@ -33,13 +34,15 @@ TableRow = dict[str, Any]
 class NodeRecords:
     """What is recorded of the nodes in a round: positions at its start and end, energy budgets.
 
-    A node without a position or a budget is missing there.
+    `states` are heat and charge at its end. A node without a position, a budget or a state is
+    missing there.
     """
 
     nodes: Sequence[NodeFacts] = ()
     start: Mapping[str, Position] = field(default_factory=dict)
     end: Mapping[str, Position] = field(default_factory=dict)
     energy_budgets_j: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[str, NodeState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,7 @@ class RoundRecord:
     def _devices(self) -> Iterator[TableRow]:
         absent = {absence.device: absence.reason for absence in self.plan.absences}
         for use in self.outcome.devices:
+            state = self.nodes.states.get(use.device, NodeState())
             yield {
                 "device": use.device,
                 "cluster": use.cluster,
@@ -245,6 +249,11 @@ class RoundRecord:
                 "idle_energy_j": use.idle_energy_j,
                 "energy_queue": self.energy_queues.get(use.device, math.nan),
                 "sits_out": absent.get(use.device, ""),
+                "away_s": use.away_s,
+                "temperature_c": state.temperature_c,
+                "throttled": state.throttled,
+                "charge_j": state.charge_j,
+                "empty": state.empty,
             }
 
     def _encodings(self) -> Iterator[TableRow]:

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,7 +21,8 @@ from bridge.compute import TorchThread
 from collapipe_ns3.engine.parameters import Unsent, unit_parameters
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.exchange import PipelineId, singles
-from collapipe_ns3.nodes import SERVER, control_unit
+from collapipe_ns3.node_state import NodeState
+from collapipe_ns3.nodes import SERVER, Role, control_unit, role
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.paths import NOT_UTF8, is_utf8
 from collapipe_ns3.plan import RoundPlan
@@ -92,7 +94,11 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         _leave_kept(run, earlier, pipelines, _ended(there, before, earlier))
         lasted = read_round(there, "rounds", before)
         begin_ns, end_ns = (round(lasted[key].iloc[0] * 1e9) for key in ("start_s", "end_s"))
-        run.state.void(run.faults.away_within(begin_ns, end_ns))
+        run.state.void(run.given_faults.away_within(begin_ns, end_ns) | _gone(there, before))
+    if run.models and number:
+        rows = read_round(there, "devices", number - 1).to_dict("records")
+        states = {str(row["device"]): _node_state(row) for row in rows}
+        run.begin_with({node: states[node] for node in run.models})
     plan, sounded = plans[number]
     run.attach(_attachments(there, number))
     with TorchThread() as thread:
@@ -108,6 +114,25 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         tuple(_differences(record, recorded)),
         code_changes(there.manifest, [number], present),
         tuple(warnings),
+    )
+
+
+def _gone(there: WholeRun, number: int) -> frozenset[str]:
+    """The nodes that were away in a round or at its end, base stations left out."""
+    rows = read_round(there, "devices", number)
+    if "away_s" not in rows:  # as earlier versions recorded it, without faults
+        return frozenset()
+    gone = rows.loc[(rows["away_s"] > 0) | rows["empty"].astype(bool), "device"]
+    return frozenset(node for node in map(str, gone) if role(node) is not Role.BASE_STATION)
+
+
+def _node_state(row: Mapping[Any, Any]) -> NodeState:
+    """The heat and charge of a node as its row of the table `devices` has them."""
+    return NodeState(
+        temperature_c=float(row["temperature_c"]),
+        throttled=bool(row["throttled"]),
+        charge_j=float(row["charge_j"]),
+        empty=bool(row["empty"]),
     )
 
 

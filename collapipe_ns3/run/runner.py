@@ -29,6 +29,7 @@ from collapipe_ns3.engine.usage import RoundStart
 from collapipe_ns3.learning import registry
 from collapipe_ns3.learning.batch import Batch
 from collapipe_ns3.learning.protocol import Learning
+from collapipe_ns3.node_state import NodeState
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.phases import Phase
@@ -170,6 +171,7 @@ class Run(Planning):
         known = self.links.without(episode.cells.changed())
         self.links = known.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
+        self.begin_with(self.node_states.states)
         self.steps_done += self.local_steps(plan) if plan.has_pipelines else 0
         self.next_round += 1
         return record
@@ -199,7 +201,8 @@ class Run(Planning):
     ) -> Episode:
         traces = self.traces and self.traces.of_round(self.next_round)
         net = networks.build(self.config, self._scenario(), tried=True, traces=traces)
-        site = Site(net, self.profiles, thread, Presence(self.faults, self.now_ns))
+        presence = Presence(self.faults, self.now_ns, self.node_states)
+        site = Site(net, self.profiles, thread, presence)
         episode = self._episode(site, plan_from, sounded, on_progress)
         try:
             return simulated.run(net, episode, watchdog_s=self.watchdog_s)
@@ -216,6 +219,18 @@ class Run(Planning):
         return registry.TaskFailed(f"task {name}, training in round {number}: {error}")
 
     async def _episode(
+        self,
+        site: Site,
+        plan_from: Callable[[LinkBook, Soundings], RoundPlan],
+        sounded: Sequence[Pair],
+        on_progress: Callable[[Progress], None],
+    ) -> Episode:
+        async with self.node_states.followed(site):
+            episode = await self._followed_episode(site, plan_from, sounded, on_progress)
+        nodes = dataclasses.replace(episode.nodes, states=self.node_states.states)
+        return dataclasses.replace(episode, nodes=nodes)
+
+    async def _followed_episode(
         self,
         site: Site,
         plan_from: Callable[[LinkBook, Soundings], RoundPlan],
@@ -316,7 +331,9 @@ class Run(Planning):
 
     def checkpoint(self) -> bytes:
         """Everything that the next rounds depend on, as written by `torch.save`."""
+        states = {node: dataclasses.asdict(s) for node, s in self.node_states.states.items()}
         state = {
+            **({"node_states": states} if states else {}),
             "next_round": self.next_round,
             "steps_done": self.steps_done,
             "now_ns": self.now_ns,
@@ -346,6 +363,9 @@ class Run(Planning):
             {unit: Attachment(**each) for unit, each in data.get("attachments", {}).items()}
         )
         self.noise = GradientNoise.from_json(data["noise"])
+        if self.models:
+            kept = data["node_states"].items()
+            self.begin_with({node: NodeState(**each) for node, each in kept})
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
         self.references = self.state.kept.references

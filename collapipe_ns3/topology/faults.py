@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import TypeVar
 
 from collapipe_ns3.config import faults as section
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.faults import Alternating, Faults, Pair, Product, Signal, Steps
+from collapipe_ns3.node_state import Battery, Cooling, NodeModel
 from collapipe_ns3.nodes import SERVER, Role, control_unit, role, station
 from collapipe_ns3.random_streams import stream
 from collapipe_ns3.topology.layout import device_names
@@ -68,6 +71,7 @@ def make_faults(config: StudyConfig, seed: int) -> Faults:
     up: dict[str, list[Signal]] = {}
     slowness: dict[str, list[Signal]] = {}
     links: dict[Pair, list[Signal]] = {}
+    charging: dict[str, list[_Part]] = {}
     rates: dict[str, list[tuple[float, float]]] = {}
     for entry in given.nodes:
         for node in selected(config, entry):
@@ -79,6 +83,9 @@ def make_faults(config: StudyConfig, seed: int) -> Faults:
                 rates.setdefault(node, []).append((1 / entry.mtbf_s, entry.mttr_s))
             slows = slowness.setdefault(node, [])
             slows += _slow(entry.slow, seed, node, _randoms(slows))
+            if entry.charging:
+                parts = charging.setdefault(node, [])
+                parts += [(each.from_s, each.to_s, each.power_w) for each in entry.charging]
     for link in given.links:
         pairs = [(link.src, link.dst), *([(link.dst, link.src)] if link.both else [])]
         signals = _of_spans(link.out_s)
@@ -97,6 +104,7 @@ def make_faults(config: StudyConfig, seed: int) -> Faults:
         up=_combined(up),
         slowness=_combined(slowness),
         links=_combined(links),
+        charging_w={node: steps_of(parts, 0.0, math.fsum) for node, parts in charging.items()},
         hazards={node: sum(rate for rate, _ in own) for node, own in known.items()},
         repair_s={
             node: sum(rate * repair_s for rate, repair_s in own) / sum(rate for rate, _ in own)
@@ -142,16 +150,38 @@ def _slow(
         else:
             given.append((each.from_s or 0.0, each.to_s, each.factor))
     if given:
-        yield product_of(given)
+        yield steps_of(given, 1.0, math.prod)
 
 
 def _of_spans(spans: Sequence[section.Span]) -> list[Signal]:
     """A signal that is 0 in these spans and 1 otherwise; none without spans."""
-    return [product_of([(from_s or 0.0, to_s, 0.0) for from_s, to_s in spans])] if spans else []
+    parts = [(from_s or 0.0, to_s, 0.0) for from_s, to_s in spans]
+    return [steps_of(parts, 1.0, math.prod)] if parts else []
 
 
-def product_of(parts: Iterable[_Part]) -> Steps:
-    """The product of signals that are 1, or a value between two instants, which are whole ns."""
+def make_models(config: StudyConfig) -> dict[str, NodeModel]:
+    """What of each node depends on its work; nodes without heat and charge are missing."""
+    found: dict[str, NodeModel] = {}
+    for entry in config.faults.nodes:
+        for node in selected(config, entry) if entry.battery or entry.thermal else ():
+            model = found.get(node, NodeModel())
+            if (battery := entry.battery) is not None:
+                own = Battery(battery.capacity_j, battery.return_at * battery.capacity_j)
+                first_j = battery.capacity_j if battery.charge_j is None else battery.charge_j
+                model = replace(model, battery=own, first_charge_j=first_j)
+            if (thermal := entry.thermal) is not None:
+                model = replace(model, cooling=Cooling(**thermal.model_dump()))
+            found[node] = model
+    return found
+
+
+def steps_of(
+    parts: Iterable[_Part], neutral: float, combine: Callable[[Iterable[float]], float]
+) -> Steps:
+    """Signals combined that are neutral, or a value between two instants, which are whole ns.
+
+    `combine` is their product, with 1 as neutral, or their sum, with 0.
+    """
     changes: dict[int, list[tuple[int, float]]] = {}
     for number, (from_s, to_s, value) in enumerate(parts):
         begin_ns = round(from_s * 1e9)
@@ -159,21 +189,19 @@ def product_of(parts: Iterable[_Part]) -> Steps:
         if end_ns is None or end_ns > begin_ns:
             changes.setdefault(begin_ns, []).append((number, value))
             if end_ns is not None:
-                changes.setdefault(end_ns, []).append((number, 1.0))
+                changes.setdefault(end_ns, []).append((number, neutral))
     values: dict[int, float] = {}
-    times_ns, products = [], []
-    before = 1.0
+    times_ns, combined = [], []
+    before = neutral
     for time_ns, new in sorted(changes.items()):
         for number, value in new:
-            if value == 1.0:
+            if value == neutral:
                 values.pop(number, None)
             else:
                 values[number] = value
-        product = 1.0
-        for _, value in sorted(values.items()):  # in one order, so that equal products are equal
-            product *= value
-        if product != before:
+        now = combine(value for _, value in sorted(values.items()))  # always in the same order
+        if now != before:
             times_ns.append(time_ns)
-            products.append(product)
-            before = product
-    return Steps(1.0, tuple(times_ns), tuple(products))
+            combined.append(now)
+            before = now
+    return Steps(neutral, tuple(times_ns), tuple(combined))

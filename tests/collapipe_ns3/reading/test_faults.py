@@ -52,7 +52,7 @@ def test_all_problems_of_faults_are_reported_at_once_with_their_places(tmp_path:
         "faults.nodes[1].mttr_s": "is missing: mtbf_s needs it",
         "faults.nodes[2].cluster": "there are 1 clusters, counted from 0, no 4",
         "faults.nodes[2].mtbf_s": "is missing: mttr_s needs it",
-        "faults.nodes[3]": "expected away_s, mtbf_s and mttr_s, or slow",
+        "faults.nodes[3]": "expected away_s, mtbf_s and mttr_s, slow, battery, charging or thermal",
         "faults.nodes[4].away_s[0]": "expected an end after 3 s, not 2 s",
         "faults.nodes[4].away_s[1]": "expected a time as the beginning, not null",
         "faults.nodes[4].away_s[2]": "expected an end after 1 s, not 1 s",
@@ -88,6 +88,29 @@ def test_values_of_faults_have_bounds_and_units(tmp_path: Path) -> None:
     assert found["training.recovery.policy"].endswith("did you mean restart?")
     assert found["training.deadline.after_s"] == "is missing"
     assert found["training.deadline.quorum"] == "expected 1 or less, not 2"
+
+
+def test_heat_and_charge_are_checked_too(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        {
+            "nodes": [
+                {"nodes": ["bs"], "battery": {"capacity_j": 5}},
+                {"nodes": ["c0.d0"], "battery": {"capacity_j": 5, "charge_j": 6}},
+                {"nodes": ["c0.d0"], "battery": {"capacity_j": 5}},
+                {"nodes": ["c0.d1"], "charging": [{"power_w": 2, "from_s": 3, "to_s": 2}]},
+                {"thermal": {"k_per_w": 5, "tau_s": 10, "resume_c": 20}},
+            ]
+        },
+    )
+    assert found == {
+        "faults.nodes[0].nodes": "bs has neither a battery nor heat",
+        "faults.nodes[1].battery.charge_j": "expected at most the capacity, 5 J, not 6",
+        "faults.nodes[2].battery": "c0.d0 has one by an earlier entry",
+        "faults.nodes[3].charging[0].to_s": "expected an end after 3 s, not 2 s",
+        "faults.nodes[3].charging": "c0.d1 has no battery",
+        "faults.nodes[4].thermal.resume_c": "expected more than ambient_c, 25, up to limit_c, 80",
+    }
 
 
 EVENTS = """\
