@@ -1,6 +1,6 @@
 """Vehicles on a road grid, as an ns-2 movement file: `python -m ns3_scenarios.road_grid --help`.
 
-The Manhattan grid of 3GPP TR 36.885, A.1.2, and ETSI TR 101 112 (UMTS 30.03), B.1.6.2, without
+The Manhattan grid of 3GPP TR 36.885, annex A, and ETSI TR 101 112 (UMTS 30.03), annex B, without
 traffic lights and without an influence of vehicles on each other: a vehicle drives from crossing to
 crossing, at a speed that it draws anew for each block, and goes straight on with a probability of
 1/2 and to either side with 1/4 each; a way that would leave the grid is not taken. It never turns
@@ -69,7 +69,7 @@ def movement_file(
         f"# {vehicles} vehicles on a road grid for {lasting_s:g} s, seed {seed}: streets",
         f"# {grid.block_m:g} m apart, {2 * grid.blocks + 1} in each direction, {low:g} to "
         f"{high:g} m/s. Made by",
-        "# python -m ns3_scenarios.road_grid, the Manhattan grid of 3GPP TR 36.885, A.1.2.",
+        "# python -m ns3_scenarios.road_grid, the Manhattan grid of 3GPP TR 36.885, annex A.",
     ]
     for vehicle in range(vehicles):
         rng = random.Random(f"road grid {seed} {vehicle}")

@@ -1,6 +1,6 @@
 # 3 vehicles on a road grid for 300 s, seed 1: streets
 # 120 m apart, 5 in each direction, 8 to 16 m/s. Made by
-# python -m ns3_scenarios.road_grid, the Manhattan grid of 3GPP TR 36.885, A.1.2.
+# python -m ns3_scenarios.road_grid, the Manhattan grid of 3GPP TR 36.885, annex A.
 $node_(0) set X_ -240
 $node_(0) set Y_ 240
 $node_(0) set Z_ 1.5
