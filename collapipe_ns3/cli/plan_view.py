@@ -14,7 +14,7 @@ from collapipe_ns3.cli.tables import new_table, print_table, print_text
 from collapipe_ns3.eventgraph.timeline import Timeline
 from collapipe_ns3.observed import MeasuredLink
 from collapipe_ns3.phases import PIPELINE_PHASES, Phase
-from collapipe_ns3.plan import LinkPlan
+from collapipe_ns3.plan import LinkPlan, Recovery
 from collapipe_ns3.quantity import to_db, to_dbm
 from collapipe_ns3.run.preview import Preview
 
@@ -87,6 +87,14 @@ def _print_explanation(console: Console, explanation: Mapping[str, Any]) -> None
         exchange = "" if each["exchange"] in each["name"] else f" ({each['exchange']})"
         line = f"{each['objective']:.6g}  {each['round_s']:.3f} s  {each['name']}{exchange}"
         print_text(console, f"  {line}")
+    if (hazards := explanation.get("hazards")) is not None:
+        recovery = Recovery(**hazards["recovery"])
+        console.print(
+            f"as nodes may leave, the round is expected to take {hazards['expected_s']:.3f} s, and "
+            f"{hazards['fault_free_s']:.3f} s without losses; {hazards['progress']:.1%} of its "
+            "contributions are expected to arrive"
+        )
+        print_text(console, str(recovery))
 
 
 def _print_timeline(console: Console, timeline: Timeline) -> None:

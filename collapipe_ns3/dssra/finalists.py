@@ -73,7 +73,8 @@ _DOUBT = 1.15
 class Finalist:
     """A candidate that was compared, with its objective and the round's predicted time then.
 
-    `exchange` says how parameters travel. The time has what moving optimizer states would cost.
+    `exchange` says how parameters travel. The time has what moving optimizer states would cost;
+    where nodes may leave, it is the expected time for the progress of a round without losses.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -86,6 +87,21 @@ def test_a_plan_fits_with_its_chart(preview: Preview, width: int) -> None:
     wide = Shown(200)
     print_preview(wide.console, preview)
     assert [each for each in words(wide.text()) if each[:1].isdigit() and each not in text] == []
+
+
+def test_a_plan_for_nodes_that_may_leave_says_what_is_expected(preview: Preview) -> None:
+    likely = {
+        "recovery": {"policy": "replicate", "copy_every": 2, "most_losses": 3},
+        "expected_s": 1.25,
+        "fault_free_s": 1.125,
+        "progress": 0.875,
+    }
+    shown = Shown(100)
+    changed = {**preview.explanation, "hazards": likely}
+    print_preview(shown.console, replace(preview, explanation=changed))
+    text = " ".join(shown.text().split())
+    assert "is expected to take 1.250 s, and 1.125 s without losses; 87.5% of its" in text
+    assert "segments are copied to the control unit after every 2 steps" in text
 
 
 def test_where_a_chart_would_say_nothing_there_is_none(preview: Preview) -> None:
