@@ -151,7 +151,10 @@ def run_all(jobs: Sequence[Job], mean_round_s: float, options: argparse.Namespac
             shutil.rmtree(out, ignore_errors=True)
             words = job.arguments(mean_round_s, options.rounds, out)
             command = [sys.executable, "-m", "collapipe_ns3", *words]
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            # The exit code is 1 where in a round no cluster contributed, too.
+            ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+            if ended.returncode > 1 or len(_table(out, "rounds")) < options.rounds:
+                raise RuntimeError(f"{job.name}: exit code {ended.returncode}")
             (out / "done").touch()
         return Result.read(out)
 
