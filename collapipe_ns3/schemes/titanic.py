@@ -15,6 +15,7 @@ from collapipe_ns3.nodes import control_unit
 from collapipe_ns3.observed import Observation
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage
+from collapipe_ns3.prediction.memory import recovery_copies
 from collapipe_ns3.prediction.reach import reach, silent_links
 from collapipe_ns3.schemes.pipeline import open_links
 
@@ -132,6 +133,8 @@ def _offer(device: str, cluster: int, observation: Observation) -> Offer:
     batch = observation.model.longest_shape(observation.batch_size)
     flops = sum(block.forward_flops(batch) + block.backward_flops(batch) for block in blocks)
     copies = observation.exchange.kept_copies(cluster) if observation.exchange else 0
+    if observation.recovery is not None:
+        copies += recovery_copies(observation.recovery, observation.optimizer)
     held = max(
         held_bytes(block, observation.optimizer)
         + copies * block.parameter_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from scheming import observation
 
 from collapipe_ns3.observed import MeasuredLink
+from collapipe_ns3.plan import Recovery
+from collapipe_ns3.prediction.memory import memory_problems, predict_memory
 from collapipe_ns3.schemes.titanic import TITANIC, Offer, select
 
 offers = st.lists(
@@ -86,3 +89,26 @@ def test_memory_bounds_what_a_device_holds() -> None:
         (cluster,) = TITANIC(1).plan(0, observation([3], 6, changed=changed)).clusters
         held += [s.blocks for s in cluster.pipelines[0].stages if s.device == "c0.d2"]
     assert held == [6, 2, 1]
+
+
+def test_memory_for_the_recovery_leaves_less_for_blocks() -> None:
+    """A device that just holds all blocks holds fewer beside the copies of the recovery."""
+    seen = observation([2], 6, changed={"c0.d0": {"flops_per_s": 1e6}})
+    plan = TITANIC(1).plan(0, seen)
+    batch = seen.model.longest_shape(seen.batch_size)
+    (needed,) = predict_memory(
+        seen.model, plan.clusters[0].pipelines[0], batch, seen.optimizer
+    ).values()
+    held = []
+    for policy in ("abandon", "restart", "replicate"):
+        just = replace(seen.profiles["c0.d1"], memory_bytes=needed + 1)
+        profiles = {**seen.profiles, "c0.d1": just}
+        recovery = Recovery(policy)  # type: ignore[arg-type]
+        found = TITANIC(1).plan(0, replace(seen, profiles=profiles, recovery=recovery))
+        checked = found.with_terms(recovery, None)
+        assert not list(memory_problems(checked, replace(seen, profiles=profiles)))
+        held.append(sum(s.blocks for s in found.clusters[0].pipelines[0].stages[-1:]))
+    # SGD has no states: a restart needs nothing, and two copies are those of the parameters.
+    block = needed / 6 + 2 * seen.model.blocks[0].parameter_bytes
+    assert held == [6, 6, (needed + 1) // block]
+    assert held[-1] < 6
