@@ -125,7 +125,7 @@ async def run_round(
         distortions=tuple(_distortion(run, weights) for run in trained),
         sat_out=_sat_out(plan),
         encodings=tuple(parameters.encodings),
-        holders=_holders(runs) if site.presence else {},
+        holders=_holders(runs) if site.presence or plan.terms.deadline else {},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import lab
 import losses
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from bridge.fixed import Link
 from collapipe_ns3.exchange import PipelineId
 from collapipe_ns3.outcome import PipelineFate, RoundOutcome
-from collapipe_ns3.plan import RecoveryPolicy
+from collapipe_ns3.plan import Deadline, RecoveryPolicy
 from collapipe_ns3.run.records import RoundRecord
 
 FAST = Link(rate_bps=800_000_000)
@@ -145,3 +147,24 @@ def test_the_record_says_what_became_of_each() -> None:
     assert row["devices"] == "c0.d0 → c0.d2"
     assert row["stages"] == "c0.d0[0-1] → c0.d2[2-3]"
     assert PipelineId(row["cluster"], row["pipeline"]) == PipelineId(0, 0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_deadline_that_passes_while_it_recovers_makes_it_late(policy: RecoveryPolicy) -> None:
+    """Its cluster is missing from the average, and the next round runs."""
+    plans = [losses.plan(policy, number, clusters=2) for number in (0, 1)]
+    (outcome,) = losses.run(plans[:1], lab.fresh(losses.sgd), default=FAST)
+    first_ns = losses.middle(outcome, "c0.d1", "B", 2)
+    away = {"c0.d1": (first_ns, first_ns + 1000)}
+    (once,) = losses.run(plans[:1], lab.fresh(losses.sgd), away, default=FAST)
+    kind = {"restart": "model", "replicate": "parameters"}[policy]
+    at_ns = losses.middle(once, "c0.d2", kind, begun_ns=first_ns)
+    terms = dataclasses.replace(plans[0].terms, deadline=Deadline(at_ns / 1e9, quorum=0.0))
+    late = dataclasses.replace(plans[0], terms=terms)
+    first, second = losses.run([late, plans[1]], lab.fresh(losses.sgd), away, default=FAST)
+    fate, other = first.pipelines
+    assert fate.fate == "late"
+    assert [each.device for each in fate.lost] == ["c0.d1"]
+    assert abs(fate.end_ns - at_ns) <= 1
+    assert {each.fate for each in second.pipelines} == {"averaged"}
+    assert other.fate in ("late", "averaged")
