@@ -25,6 +25,8 @@ from collapipe_ns3.cli.tensorboard import (
 from collapipe_ns3.cli.terminal import err, failures, out, print_json, problems_json, warn
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from collapipe_ns3.config.study import StudyConfig
     from collapipe_ns3.problems import Problem
     from ns3_scenarios.traces import TraceKind
@@ -102,7 +104,7 @@ def run(
         _show_result(loaded.config, result, [*warnings, *result.warnings], as_json)
         if tensorboard is not None and not as_json:
             print_text(out, how_to_look(tensorboard))
-        if result.rounds["loss"].isna().any():  # every cluster was abandoned, or training diverged
+        if not _without_loss(result.rounds).empty:  # every cluster was abandoned, or it diverged
             raise typer.Exit(1)
 
 
@@ -115,7 +117,7 @@ def _show_result(
     if as_json:
         print_json(
             {
-                "ok": bool(rounds["loss"].notna().all()),
+                "ok": _without_loss(rounds).empty,
                 "study": config.name,
                 "scheme": config.scheme.name,
                 "seed": config.seed,
@@ -134,16 +136,20 @@ def _show_result(
         soft_wrap=True,
     )
     print_table(out, run_view.rounds_table(rounds))
-    if diverged := rounds.loc[
-        rounds["loss"].isna() & (rounds["abandoned"] == ""), "round"
-    ].to_list():
+    lossless = _without_loss(rounds)
+    if diverged := lossless.loc[lossless["abandoned"] == "", "round"].to_list():
         out.print(f"[yellow]training diverged[/]: the loss of round {diverged[0]} is not a number")
-    for line in run_view.failure_lines(result.pipelines):
+    for line in (*run_view.waiting_lines(rounds), *run_view.failure_lines(result.pipelines)):
         print_text(out, Text.from_markup(line))
     absent = result.devices.query("sits_out != ''").groupby("device", observed=True)["sits_out"]
     for device, why in absent.last().items():
         print_text(out, Text.assemble((f"{device} sat out", "yellow"), f": {why}"))
     out.print(f"tables, plans and checkpoint: {result.directory}", soft_wrap=True)
+
+
+def _without_loss(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The rounds whose loss is not a number, although they did not only wait for nodes."""
+    return rounds[rounds["loss"].isna() & ~(rounds["waited_s"] > 0)]
 
 
 def _interrupted(config: StudyConfig, path: Path, again: Sequence[str], as_json: bool) -> NoReturn:

@@ -40,6 +40,13 @@ def rounds_table(rounds: pd.DataFrame) -> Table:
     return table
 
 
+def waiting_lines(rounds: pd.DataFrame) -> Iterator[str]:
+    """A line for each round in which nobody could take part."""
+    for _, row in rounds[rounds["waited_s"] > 0].iterrows():
+        waited = f"waited {row['waited_s']:.2f} s for a device to return"
+        yield f"[yellow]round {row['round']}[/]: {waited}"
+
+
 def failure_lines(pipelines: pd.DataFrame) -> Iterator[str]:
     """A line for each abandoned cluster, and for each failed pipeline of the other clusters."""
     for (number, cluster), group in pipelines.groupby(["round", "cluster"]):

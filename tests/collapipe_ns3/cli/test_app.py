@@ -158,6 +158,17 @@ def test_a_round_without_any_cluster_is_no_success(tmp_path: Path) -> None:
     assert "abandoned cluster 0" in done.stdout
 
 
+def test_a_round_that_waits_for_a_device_is_no_failure(tmp_path: Path) -> None:
+    faults = {"nodes": [{"away_s": [[0, 1.25]]}]}
+    study = studies.write(tmp_path, faults=faults, rounds=2)
+    done = call("run", study, "--out", str(tmp_path / "run"))
+    assert done.exit_code == 0, done.stderr
+    assert "round 0: waited 1.25 s for a device to return" in done.stdout
+    assert "diverged" not in done.stdout
+    again = call("run", study, "--json", "--out", str(tmp_path / "other"))
+    assert json.loads(again.stdout)["ok"] is True
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_readable_run_that_can_be_resumed(study: str, tmp_path: Path) -> None:
     place = tmp_path / "run"
