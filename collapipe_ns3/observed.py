@@ -193,7 +193,9 @@ class Observation:
     `repair_s` how long it is then away, as far as that is known or has been seen; a node that is
     missing there is not expected to leave. `recovery` is how a pipeline recovers from the loss of a
     device if the study says so, and `deadline` when the base station stops to wait; they replace
-    those of the scheme's plan. None where the scheme chooses.
+    those of the scheme's plan. None where the scheme chooses. `late` has the clusters that still
+    send what they trained in an earlier round, and how many rounds ago that was; their control
+    units are absent.
 
     `aggregation` is what the base station computes at the end of a round, and `optimizer` also has
     what the aggregation costs in local steps.
@@ -222,3 +224,4 @@ class Observation:
     recovery: Recovery | None = None
     aggregation: ServerFlops = AVERAGE_FLOPS
     deadline: Deadline | None = None
+    late: Mapping[int, int] = field(default_factory=dict)

@@ -36,20 +36,23 @@ class WorkItem:
 class TransferLabel(str):
     """The kind of a transfer, as text, together with the work that it belongs to.
 
-    A network hands it back as the `kind` of the `Delivery`.
+    A network hands it back as the `kind` of the `Delivery`. `leg` is the number of the leg of an
+    exchange that it belongs to, -1 for others.
     """
 
-    __slots__ = ("work",)
+    __slots__ = ("leg", "work")
 
     work: WorkItem
+    leg: int
 
-    def __new__(cls, kind: str, work: WorkItem) -> Self:
+    def __new__(cls, kind: str, work: WorkItem, leg: int = -1) -> Self:
         label = super().__new__(cls, kind)
         label.work = work
+        label.leg = leg
         return label
 
-    def __getnewargs__(self) -> tuple[str, WorkItem]:  # type: ignore[override]
-        return str(self), self.work
+    def __getnewargs__(self) -> tuple[str, WorkItem, int]:  # type: ignore[override]
+        return str(self), self.work, self.leg
 
 
 def work_of(delivery: Delivery) -> WorkItem:

@@ -101,6 +101,10 @@ class ExchangeRun:
             for each in self.legs.arrivals[pipeline]
         )
 
+    def has_arrived(self, arrival: Arrival) -> bool:
+        """Whether a leg has arrived, even if an earlier chunk of its shipment has not."""
+        return arrival in self.arrived_ns or arrival in self._early
+
     def are_left(self, pipeline: PipelineId, phase: Phase) -> bool:
         """Whether any legs of a pipeline's phase have not arrived."""
         return any(
@@ -154,7 +158,8 @@ class ExchangeRun:
 
     async def _send(self, leg: Leg) -> None:
         (pipeline,), (receiver,) = leg.pipelines, leg.receivers
-        label = TransferLabel(_kind(leg), WorkItem(pipeline.cluster, pipeline.index))
+        work = WorkItem(pipeline.cluster, pipeline.index)
+        label = TransferLabel(_kind(leg), work, leg.number)
         try:
             await self.site.send(leg.route, leg.size_bytes, label)
         except (TransferFailed, NodeLost):

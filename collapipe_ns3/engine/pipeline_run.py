@@ -14,6 +14,8 @@ from bridge.loop import TaskGroup, simulated_loop
 from collapipe_ns3.costs.optimizers import OptimizerKind
 from collapipe_ns3.engine.air import Air
 from collapipe_ns3.engine.exchange_run import ExchangeRun
+from collapipe_ns3.engine.late_run import rest_of
+from collapipe_ns3.engine.late_work import RestOfLeg
 from collapipe_ns3.engine.pipeline_step import PipelineStep, first_of
 from collapipe_ns3.engine.presence import NodeLost, during
 from collapipe_ns3.engine.recovery import PipelineRecovery, Resumption, state_moves
@@ -100,6 +102,7 @@ class PipelineRun:
     distortions: list[float] = field(default_factory=list)
     failure: str | None = None
     is_late: bool = False
+    rest: tuple[RestOfLeg, ...] | None = None  # of its legs, if it was late after its training
     end_ns: int = 0
     lost: list[LostDevice] = field(default_factory=list)
     earlier_workers: list[list[StageWorker]] = field(default_factory=list)
@@ -108,6 +111,8 @@ class PipelineRun:
     _first_step: int = 0  # from which the pipeline has gone on
     _step_number: int = 0  # of the present local step
     _reported: int = 0  # local steps of which the end was reported
+    _has_trained: bool = False  # all of its local steps
+    _first_delivery: int = 0  # of the present attempt, in the network's list
     _broadcast_end_ns: int | None = None  # when the first local step could begin
     _trained: set[int] = field(default_factory=set)  # stages that have ended their last step
 
@@ -186,6 +191,8 @@ class PipelineRun:
                 raise
         phase = during(self._phase(exchange), self._step_number)
         self.failure = f"late at {simulated_loop().now_ns() / 1e9:.6f} s, {phase}"
+        if self._has_trained:
+            self.rest = rest_of(exchange, self.id, site.network.deliveries[self._first_delivery :])
         site.thread.now(self._forget)
         return None
 
@@ -251,6 +258,7 @@ class PipelineRun:
     async def _phases(self, site: Site, training: Training, exchange: ExchangeRun) -> None:
         loop = simulated_loop()
         begin_ns = loop.now_ns()
+        self._first_delivery, self._has_trained = len(site.network.deliveries), False
         async with TaskGroup() as group:
             exchange.begin(self.id, group)
             try:
@@ -259,6 +267,7 @@ class PipelineRun:
                 exchange.fails(self.id)
                 raise
             trained_ns = loop.now_ns()
+            self._has_trained = True
             exchange.trained(self.id)
         legs, first, arrived_ns = exchange.legs, self.workers[0].node, exchange.arrived_ns
         self.ends_ns = phase_ends_ns(legs, self.id, first, arrived_ns, begin_ns, trained_ns)

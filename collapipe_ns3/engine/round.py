@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from bridge.loop import TaskGroup, simulated_loop
 from collapipe_ns3.engine.deadline import late_pipelines
 from collapipe_ns3.engine.exchange_run import ExchangeRun
+from collapipe_ns3.engine.late_run import LateRun
+from collapipe_ns3.engine.late_work import LateWork, copied
 from collapipe_ns3.engine.parameters import ParameterExchange
 from collapipe_ns3.engine.pipeline_run import PipelineRun, Training
 from collapipe_ns3.engine.recovery import NO_RECOVERY, PipelineRecovery
@@ -50,8 +52,9 @@ async def run_round(
     says. If a transfer of a pipeline fails for good, or if a node leaves that nothing can replace,
     the pipeline is abandoned: what it trained in this round is dropped, the aggregator is given its
     failure, and the outcome states the reason. The cluster's other pipelines continue. Pipelines
-    that are late at the round's deadline end in the same way. What nodes
-    held that were away at any time of the round is void. Every schedule is validated before
+    that are late at the round's deadline end in the same way, unless the plan's terms keep what
+    they have trained: then what is missing of it is sent in the next rounds (`state.late`). What
+    nodes held that were away at any time of the round is void. Every schedule is validated before
     anything is sent; raises `ScheduleError`.
     """
     start = start or RoundStart.now(site)
@@ -70,6 +73,7 @@ async def run_round(
         plan.round,
     )
     runs = _pipeline_runs(site, state, plan, training, parameters)
+    earlier = [LateRun(work) for work in state.late]
     loaded = site.thread.now(lambda: {run.id: parameters.loaded(run.id) for run in runs})
     moves = {run.id: run.state_moves() for run in runs}
     legs = plan.legs(parameters.sizes, moves)
@@ -82,17 +86,29 @@ async def run_round(
             run.recovery.start(run.workers)
             running = run.run(site, training, exchange)
             tasks[run.id] = group.create_task(running, name=f"cluster {run.cluster}")
-        if plan.terms.deadline is not None:
-            late = await late_pipelines(tasks, plan.terms.deadline, planned_ns)
+        coming = {
+            each.work.id: group.create_task(each.run(site, group), name=f"late {each.work.id}")
+            for each in earlier
+        }
+        if plan.terms.deadline is not None or coming:
+            late = await late_pipelines(tasks or coming, plan.terms.deadline, planned_ns)
             for run in runs:
                 if run.id in late:
                     run.stop(tasks[run.id])
+            for task in coming.values():
+                task.cancel()
     all_in_ns = simulated_loop().now_ns()
     last = _last_to_end(runs, all_in_ns)
-    weights = await _aggregate(site, state, runs, training, parameters)
-    parameters.end({run.id for run in runs if run.failure is not None})
-    if site.presence:
-        state.void(site.presence.away_since(start.start_ns))
+    weights = await _aggregate(site, state, runs, training, parameters, earlier)
+    gone = site.presence.away_since(start.start_ns) if site.presence else frozenset()
+    state.late = [
+        each
+        for each in _still_late(site, plan, training, parameters, runs, earlier)
+        if not any(left.src in gone for left in each.rest)
+    ]
+    kept = {each.id for each in state.late}
+    parameters.end({run.id for run in runs if run.failure is not None and run.id not in kept})
+    state.void(gone)
     site.settle()
     trained = [run for run in runs if run.failure is None]
     data = math.fsum(run.weight for run in trained)
@@ -120,7 +136,10 @@ async def run_round(
             start,
             sum((run.recovery.peak_bytes for run in runs), Counter(parameters.kept_bytes())),
         ),
-        pipelines=tuple(_fate(run, weights) for run in runs),
+        pipelines=(
+            *(_fate(run, weights) for run in runs),
+            *(_late_fate(each, weights, kept) for each in earlier),
+        ),
         gradients=tuple(norms for run in trained for norms in run.gradients),
         distortions=tuple(_distortion(run, weights) for run in trained),
         sat_out=_sat_out(plan),
@@ -198,8 +217,12 @@ async def _aggregate(
     runs: Sequence[PipelineRun],
     training: Training,
     parameters: ParameterExchange,
+    earlier: Sequence[LateRun],
 ) -> _Weights:
-    """Replaces the global model by the new one, unless all pipelines failed."""
+    """Replaces the global model by the new one, unless nothing has arrived.
+
+    The results of this round come first, then those of earlier ones.
+    """
     results, failures = [], []
     for run in runs:
         place = (run.cluster, run.index, run.weight)
@@ -207,6 +230,7 @@ async def _aggregate(
             results.append(site.thread.now(partial(_result, run, training, parameters)))
         else:
             failures.append(PipelineFailure(*place, run.failure))
+    results += [each.work.result for each in earlier if each.has_arrived]
     if not results:
         return {}
     aggregator = training.aggregator
@@ -220,6 +244,29 @@ async def _aggregate(
     state.server = aggregate.state
     places = [(result.cluster, result.pipeline) for result in results]
     return dict(zip(places, aggregate.weights, strict=True))
+
+
+def _still_late(
+    site: Site,
+    plan: RoundPlan,
+    training: Training,
+    parameters: ParameterExchange,
+    runs: Sequence[PipelineRun],
+    earlier: Sequence[LateRun],
+) -> list[LateWork]:
+    """What is on its way into the next rounds: of this round, and of earlier ones."""
+    left = [each for each in earlier if not (each.has_arrived or each.failure)]
+    found = [each.work.older(each.rest) for each in left]
+    deadline = plan.terms.deadline
+    for run in runs:
+        if deadline is None or deadline.late == "drop" or deadline.most_age < 1:
+            continue
+        if run.rest is None:
+            continue
+        result = site.thread.now(partial(_result, run, training, parameters))
+        own = LateWork(run.pipeline, copied(result), run.rest, tuple(run.losses), deadline.most_age)
+        found.append(own.older(own.rest))
+    return [each for each in found if each is not None]
 
 
 def _result(run: PipelineRun, training: Training, parameters: ParameterExchange) -> PipelineResult:
@@ -273,6 +320,30 @@ def _holders(runs: Sequence[PipelineRun]) -> dict[tuple[int, int], dict[str, str
         for run in runs
         if run.failure is not None or run.lost
     }
+
+
+def _late_fate(late: LateRun, weights: _Weights, kept: Collection[PipelineId]) -> PipelineFate:
+    """What became in a round of the late work of an earlier one."""
+    work = late.work
+    place = (work.id.cluster, work.id.index, work.pipeline)
+    age, end_ns = work.result.age, late.end_ns
+    if late.has_arrived:
+        loss = math.fsum(work.losses) / len(work.losses)
+        weight = weights[work.id.cluster, work.id.index]
+        return PipelineFate(
+            *place, "averaged", weight, loss, end_ns, step_losses=work.losses, age=age
+        )
+    if late.failure:
+        return PipelineFate(*place, "failed", 0.0, math.nan, end_ns, late.failure, age=age)
+    if work.id in kept:
+        reason = f"has not arrived {_rounds(age)} after its own"
+        return PipelineFate(*place, "late", 0.0, math.nan, end_ns, reason, age=age)
+    reason = f"dropped, as it has not arrived {_rounds(age)} after its own"
+    return PipelineFate(*place, "failed", 0.0, math.nan, end_ns, reason, age=age)
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round{'s' * (count > 1)}"
 
 
 def _sat_out(plan: RoundPlan) -> dict[int, str]:

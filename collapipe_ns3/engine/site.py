@@ -304,7 +304,7 @@ class Site:
 def own_kind(kind: str) -> str:
     """The same kind as an object of its own, by which `Site.ended` finds a delivery."""
     if isinstance(kind, TransferLabel):
-        return TransferLabel(kind, kind.work)
+        return TransferLabel(kind, kind.work, kind.leg)
     return _Part(kind)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from collapipe_ns3.costs.parts import ModelCosts
+from collapipe_ns3.engine.late_work import LateWork
 from collapipe_ns3.engine.local_part import LocalPart
 from collapipe_ns3.engine.parameters import Kept
 from collapipe_ns3.learning.aggregation import Parameters, ServerState
@@ -146,7 +147,7 @@ class TrainingState:
 
     `costs` are those of the model's parts in this precision, which the engine charges. `kept` is
     what nodes and base station keep for the formats of exchanges, and `server` what the aggregator
-    keeps.
+    keeps. `late` is what was trained in earlier rounds and has not arrived yet.
 
     A run that stores it by `to_checkpoint` and restores it by `load_checkpoint` continues as if it
     had never stopped.
@@ -159,6 +160,7 @@ class TrainingState:
     replicas: dict[tuple[int, int], Replica] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
     server: ServerState = field(default_factory=dict)
+    late: list[LateWork] = field(default_factory=list)
 
     def replica(self, cluster: int, pipeline: int) -> Replica:
         """The replica of a pipeline; at the first call, a copy of the global model."""
@@ -177,6 +179,10 @@ class TrainingState:
         if not trained:  # for which torch makes no optimizer of most kinds
             return torch.optim.SGD([{"params": []}])
         return self.make_optimizer(iter(trained))
+
+    def late_ages(self) -> dict[int, int]:
+        """The clusters whose work is on its way, and its age in the next round."""
+        return {each.id.cluster: each.result.age for each in self.late}
 
     def void(self, nodes: Collection[str]) -> None:
         """Gives up what nodes hold that have been away: optimizer states, references, memories."""
@@ -200,6 +206,11 @@ class TrainingState:
             },
             **({"kept": kept} if kept else {}),
             **({"server": {k: dict(v) for k, v in self.server.items()}} if self.server else {}),
+            **(
+                {"late": [(each.to_json(), each.tensors()) for each in self.late]}
+                if self.late
+                else {}
+            ),
         }
 
     def load_checkpoint(self, data: Mapping[str, Any]) -> None:
@@ -208,6 +219,10 @@ class TrainingState:
         device = next(self.model.parameters()).device
         self.kept = Kept.from_checkpoint(data.get("kept", {}), device)
         self.server = {key: _on(device, each) for key, each in data.get("server", {}).items()}
+        self.late = [
+            LateWork.from_json(each, {name: _on(device, held) for name, held in tensors.items()})
+            for each, tensors in data.get("late", [])
+        ]
         self.replicas.clear()
         for (cluster, pipeline), units in data["replicas"].items():
             replica = self.replica(cluster, pipeline)

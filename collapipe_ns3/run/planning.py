@@ -98,6 +98,7 @@ class Planning:
         self.now_ns = 0
         self.links = LinkBook()
         self.references = References()
+        self.late: Mapping[int, int] = {}  # the age of the work of clusters that is on its way
         self.given_faults = make_faults(config, self.seed)
         self.begin_with({node: model.first() for node, model in self.models.items()})
 
@@ -158,7 +159,8 @@ class Planning:
             sounding_s=soundings.lasting_s,
             exchange=self.exchange,
             references=self.references,
-            absent=absent_nodes(self.faults, devices, self.now_ns),
+            absent={**absent_nodes(self.faults, devices, self.now_ns), **_busy(self.late)},
+            late=self.late,
             hazards=self.faults.hazards,
             repair_s=self.faults.repair_s,
             recovery=None if training.recovery is None else training.recovery.of_plan(),
@@ -292,6 +294,14 @@ class Planning:
 
     def _placed(self, round: int, start_ns: int) -> ScenarioSpec:
         return layout.scenario(self.config, self.seed, round, start_ns, self.attachments)
+
+
+def _busy(late: Mapping[int, int]) -> dict[str, str]:
+    """The control units of clusters that still send what they trained in earlier rounds."""
+    return {
+        control_unit(cluster): f"its cluster's work of {age} round{'s' * (age > 1)} ago is late"
+        for cluster, age in late.items()
+    }
 
 
 def _stations(attachments: Mapping[str, Attachment]) -> dict[str, str]:

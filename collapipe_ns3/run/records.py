@@ -92,6 +92,7 @@ class RoundRecord:
     explanation: Mapping[str, Any] = field(default_factory=dict)
     nodes: NodeRecords = field(default_factory=NodeRecords)
     cells: RoundCells = field(default_factory=RoundCells)
+    late: Sequence[Mapping[str, Any]] = ()
 
     def tables(self) -> dict[str, list[TableRow]]:
         """The rows of each table."""
@@ -119,10 +120,12 @@ class RoundRecord:
         So that later rounds can be replayed, it also has: with handover, the cells at the start of
         the round; of pipelines that failed or lost a device, who has the optimizer states after the
         round (`holders`); and the pipelines with which the round ended where it began with others
-        (`ended`), as in the plan.
+        (`ended`), as in the plan; and what was still on its way from earlier rounds (`late`).
         """
         line = {**self.plan.to_json(), "sounded": [list(pair) for pair in self.sounded]}
         line |= self.cells.to_json()
+        if self.late:
+            line["late"] = list(self.late)
         if self.outcome.holders:
             line["holders"] = {f"{c}.{n}": own for (c, n), own in self.outcome.holders.items()}
         if (ended := self._ended()) != self.plan.clusters:

@@ -18,9 +18,11 @@ import pandas as pd
 import torch
 
 from bridge.compute import TorchThread
+from collapipe_ns3.engine.late_work import LateWork
 from collapipe_ns3.engine.parameters import Unsent, unit_parameters
 from collapipe_ns3.engine.stage_worker import workers
 from collapipe_ns3.exchange import PipelineId, singles
+from collapipe_ns3.learning.aggregation import Parameters
 from collapipe_ns3.node_state import NodeState
 from collapipe_ns3.nodes import SERVER, Role, control_unit, role
 from collapipe_ns3.outcome import RoundOutcome
@@ -91,7 +93,9 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
     for before, (earlier, _) in enumerate(plans[:number]):
         pipelines = read_round(there, "pipelines", before)
         _leave_states(run, earlier, pipelines, _holders(there, before))
-        _leave_kept(run, earlier, pipelines, _ended(there, before, earlier))
+        late = {each.id for each in _late(there, before + 1, {})}
+        failed = _failed(pipelines) - late  # these have been sent, and will arrive
+        _leave_kept(run, earlier, failed, pipelines, _ended(there, before, earlier))
         lasted = read_round(there, "rounds", before)
         begin_ns, end_ns = (round(lasted[key].iloc[0] * 1e9) for key in ("start_s", "end_s"))
         run.state.void(run.given_faults.away_within(begin_ns, end_ns) | _gone(there, before))
@@ -99,6 +103,7 @@ def _replay(there: WholeRun, number: int, traces: TraceFiles | None) -> Replay:
         rows = read_round(there, "devices", number - 1).to_dict("records")
         states = {str(row["device"]): _node_state(row) for row in rows}
         run.begin_with({node: states[node] for node in run.models})
+    run.state.late = _late(there, number, run.state.model.averaged())
     plan, sounded = plans[number]
     run.attach(_attachments(there, number))
     with TorchThread() as thread:
@@ -142,6 +147,19 @@ def _attachments(there: WholeRun, number: int) -> dict[str, Attachment]:
         found = there.plans[number].get("attachments", {})
         return {unit: Attachment(**each) for unit, each in found.items()}
     except (TypeError, AttributeError):
+        problem = (PLANS, "can't be read; another version may have written it")
+        raise NotWhole(there.directory, [problem]) from None
+
+
+def _late(there: WholeRun, number: int, model: Parameters) -> list[LateWork]:
+    """What was on its way from earlier rounds at the start of a round.
+
+    Its size is that of the run, but its values are those of a model.
+    """
+    tensors = {"parameters": model, "received": model, "variate": {}}
+    try:
+        return [LateWork.from_json(each, tensors) for each in there.plans[number].get("late", ())]
+    except (KeyError, TypeError, ValueError, AttributeError):
         problem = (PLANS, "can't be read; another version may have written it")
         raise NotWhole(there.directory, [problem]) from None
 
@@ -221,17 +239,22 @@ def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, holders: _
                         unit.reset_optimizer()
 
 
-def _leave_kept(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, ended: RoundPlan) -> None:
+def _leave_kept(
+    run: Run,
+    plan: RoundPlan,
+    failed: set[PipelineId],
+    pipelines: pd.DataFrame,
+    ended: RoundPlan,
+) -> None:
     """Leaves nodes with the references and error memories that they hold after such a round.
 
     Their sizes are those of the run, but not their values. `pipelines` are the rows of the round,
-    which say what failed, and `ended` has the pipelines with which it ended.
+    and `ended` has the pipelines with which it ended.
     """
     kept = run.state.kept
     routing = plan.routing(kept.references)
     if routing.exact and not (kept.references.all or kept.unsent):
         return
-    failed = _failed(pipelines)
     nodes = {
         (PipelineId(cluster.cluster, index), unit): node
         for cluster in ended.clusters

@@ -144,6 +144,7 @@ class Run(Planning):
         on_progress: Callable[[Progress], None],
     ) -> RoundRecord:
         sounded = self.pairs_to_sound()
+        late = [each.to_json() for each in self.state.late]
         episode = self.execute(self.plan, sounded, thread, on_progress)
         plan, outcome = episode.plan, episode.outcome
         self.noise = self.noise.learned(outcome.gradients)
@@ -165,9 +166,11 @@ class Run(Planning):
             explanation=explanation,
             nodes=episode.nodes,
             cells=episode.cells,
+            late=late,
         )
         self.attach(episode.cells.end)
         self.references = self.state.kept.references
+        self.late = self.state.late_ages()
         known = self.links.without(episode.cells.changed())
         self.links = known.after(outcome.links, outcome.duration_ns / 1e9)
         self.now_ns += outcome.duration_ns
@@ -259,10 +262,10 @@ class Run(Planning):
             on_step=self._step_reporter(site, plan, on_progress),
         )
         sounded_ns = simulated_loop().now_ns()
-        if not plan.has_pipelines:
+        if waits := not (plan.has_pipelines or self.state.late):
             await self._until_a_return(plan)
         outcome = await run_round(site, self.state, plan, training, start)
-        if not plan.has_pipelines:
+        if waits:
             outcome = _waited(outcome, sounded_ns)
         budgets_j = self.scheme.energy_budgets_j(plan.round, self.observation())
         nodes = NodeRecords(node_facts(self.config), placed, positions(site.network), budgets_j)
@@ -369,6 +372,7 @@ class Run(Planning):
         self.scheme.remember(self.next_round, data["scheme"])
         self.state.load_checkpoint(data["training"])
         self.references = self.state.kept.references
+        self.late = self.state.late_ages()
 
 
 def _waited(outcome: RoundOutcome, sounded_ns: int) -> RoundOutcome:

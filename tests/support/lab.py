@@ -226,7 +226,7 @@ def run_rounds(
             presence = Presence(faults, now_ns)
             known = profiles(names, busy_ns or {}, flops_per_s, energy)
             site = Site(network, known, thread, presence)
-            outcome = simulated.run(network, _without_leak(run_round(site, state, plan, training)))
+            outcome = simulated.run(network, without_leak(run_round(site, state, plan, training)))
         assert network.in_flight() == 0
         conserve(outcome)
         respect(outcome, presence, site.profiles)
@@ -235,7 +235,7 @@ def run_rounds(
     return outcomes
 
 
-async def _without_leak(round: Coroutine[Any, Any, RoundOutcome]) -> RoundOutcome:
+async def without_leak(round: Coroutine[Any, Any, RoundOutcome]) -> RoundOutcome:
     """A round, after which no task may be left."""
     outcome = await round
     assert asyncio.all_tasks() == {asyncio.current_task()}
