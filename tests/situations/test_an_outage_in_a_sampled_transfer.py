@@ -38,4 +38,4 @@ def end_ns(fidelity: Fidelity, src: str, dst: str) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(("src", "dst"), [("bs", "c0.cu"), ("c0.cu", "bs"), ("c0.d0", "c0.d1")])
 def test_it_ends_within_a_hundredth(src: str, dst: str) -> None:
-    assert end_ns("sampled", src, dst) == pytest.approx(end_ns("packets", src, dst), rel=0.01)
+    assert end_ns("sampled", src, dst) == pytest.approx(end_ns("packet", src, dst), rel=0.01)
