@@ -140,16 +140,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "micro_batches": "Number of micro-batches of a batch.",
         "devices": "Devices of its segments, in order; after a loss, those with which it ended.",
         "schedule": "Pipeline schedule.",
-        "fate": "`averaged` or `failed`.",
+        "fate": "`averaged`, `failed`, or `late`: it had not arrived by the round's deadline.",
         "weight": "Weight of its model in the new global model; 0 where it failed.",
         "loss": "Training loss, the mean over its local steps; nan where it failed.",
         "end_s": "When its last parameters arrived, or when it failed.",
-        "reason": "Why it failed; else empty.",
+        "reason": "Why it failed or was late; else empty.",
         "lost": "Devices that left while it needed them: when, in which local step, and from which "
         "local step it went on with which optimizer states of the device; else empty.",
         "repeated_steps": "Local steps that had ended and were computed again after a loss.",
         "stages": "Devices and blocks of its segments, in order; after a loss, those with which it "
         "ended.",
+        "age": "Rounds since it was trained: 0 in its own round, more for late work that is kept.",
     },
     "devices": {
         "device": "Node.",

@@ -53,6 +53,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *[(key, pa.float64()) for key in ("weight", "loss", "end_s")],
             *[("reason", pa.string()), ("lost", pa.string())],
             *[("repeated_steps", pa.int64()), ("stages", pa.string())],
+            ("age", pa.int64()),
         ],
         "devices": [
             ("device", WORD),

@@ -225,6 +225,7 @@ class RoundRecord:
                 "lost": "; ".join(self._lost(device) for device in each.lost),
                 "repeated_steps": each.repeated_steps,
                 "stages": " → ".join(map(str, each.pipeline.stages)),
+                "age": each.age,
             }
 
     def _lost(self, lost: LostDevice) -> str:
