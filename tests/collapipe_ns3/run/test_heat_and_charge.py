@@ -97,3 +97,12 @@ def test_states_are_kept_over_a_stop_and_for_a_replay(run: Result, tmp_path: Pat
     run_checks.same(run.directory, out)
     for number in (0, 5, 6, 7, ROUNDS - 1):
         assert replay(run.directory, number).different == ()
+
+
+def test_a_run_ends_when_all_batteries_are_empty_for_good(tmp_path: Path) -> None:
+    faults = {"nodes": [{"battery": {"capacity_j": 1.5}}]}
+    found = Study(studies.config(faults=faults)).run(rounds=30, out=tmp_path / "run")
+    assert 1 <= len(found.rounds) < 30
+    assert "c0.d0 is away" in found.manifest["ended"]["reason"]
+    last = found.devices[found.devices["round"] == len(found.rounds) - 1]
+    assert last.loc[last["device"].isin(["c0.d0", "c0.d1"]), "empty"].all()
