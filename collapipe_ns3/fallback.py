@@ -82,8 +82,9 @@ def fallback(
         raise NoFallback(f"{pipeline.embedding} has the data of the pipeline, and nobody else does")
     if pipeline.decoder in lost:
         pipeline = dataclasses.replace(pipeline, decoder=None)
+    known: _Known = {}
     found = [
-        _divided(line, pipeline, hosts)
+        _divided(line, pipeline, hosts, known)
         for line in itertools.islice(_lines(pipeline, lost, idle), _MOST_LINES)
     ]
     best = min((each for each in found if each is not None), default=None)
@@ -134,7 +135,7 @@ def _lines(
 
 
 def _divided(
-    numbered: tuple[int, int, _Line], pipeline: Pipeline, hosts: Hosts
+    numbered: tuple[int, int, _Line], pipeline: Pipeline, hosts: Hosts, known: _Known
 ) -> _Division | None:
     """The best division over a line, by dynamic programming; None if nothing fits.
 
@@ -147,7 +148,7 @@ def _divided(
         for stage in pipeline.stages
         for block in range(stage.first, stage.last + 1)
     }
-    seconds = _times(line, blocks, pipeline, hosts)
+    seconds = _times(line, blocks, pipeline, hosts, known)
     slowest_s = _least_slowest(seconds, len(line), blocks)
     if slowest_s is None:
         return None
@@ -171,18 +172,27 @@ def _divided(
 _Times = dict[tuple[int, int, int], float]
 
 
-def _times(line: _Line, blocks: int, pipeline: Pipeline, hosts: Hosts) -> _Times:
+#: Seconds of a segment by its number, their number, and the segment; None where it lacks room.
+_Known = dict[tuple[int, int, Stage], float | None]
+
+
+def _times(line: _Line, blocks: int, pipeline: Pipeline, hosts: Hosts, known: _Known) -> _Times:
+    """The segments that fit; `known` has those of other lines, to which these are added."""
     seconds: _Times = {}
     for number, stage in enumerate(line):
         for first in range(number, blocks - len(line) + number + 1):
             for end in range(first + 1, blocks - len(line) + number + 2):
                 own = dataclasses.replace(stage, first=first, last=end - 1)
-                tried = dataclasses.replace(
-                    pipeline, stages=(*line[:number], own, *line[number + 1 :])
-                )
-                if not hosts.has_room(tried, number):
-                    break  # nor has it for more blocks
-                seconds[number, first, end] = hosts.stage_s(tried, number)
+                key = number, len(line), own
+                if key not in known:
+                    stages = (*line[:number], own, *line[number + 1 :])
+                    tried = dataclasses.replace(pipeline, stages=stages)
+                    fits = hosts.has_room(tried, number)
+                    known[key] = hosts.stage_s(tried, number) if fits else None
+                lasting_s = known[key]
+                if lasting_s is None:
+                    break  # nor has it room for more blocks
+                seconds[number, first, end] = lasting_s
     return seconds
 
 

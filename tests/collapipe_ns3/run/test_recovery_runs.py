@@ -43,10 +43,17 @@ def middle_s(result: Result, round: int, step: int) -> float:
     return float((own["start_s"].min() + own["end_s"].max()) / 2)
 
 
+#: Differences down, and up the largest tenth of differences: nodes keep references, and errors.
+DIFFERENCES = {
+    "down": {"numbers": "int8", "difference": True},
+    "up": {"difference": True, "largest": 0.1},
+}
+
 #: Policies, with other settings of training: SCAFFOLD's control variates are states, too.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "restart": ("restart", {}),
     "replicate": ("replicate", {}),
+    "differences": ("restart", {"exchange": DIFFERENCES}),
     "scaffold": ("restart", {"optimizer": "sgd", "aggregation": "scaffold"}),
 }
 
