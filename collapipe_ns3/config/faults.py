@@ -10,9 +10,10 @@ from collapipe_ns3.config.section import Section
 from collapipe_ns3.faults import OnOutage
 from collapipe_ns3.quantity import Seconds, Watts
 
-_LATEST_S = 1e9
-_Instant = Annotated[Seconds, Field(ge=0, le=_LATEST_S)]
-_Mean = Annotated[Seconds, Field(ge=1e-3, le=_LATEST_S)]
+#: The latest instant of the run's time that a study can name.
+LATEST_S = 1e9
+_Instant = Annotated[Seconds, Field(ge=0, le=LATEST_S)]
+_Mean = Annotated[Seconds, Field(ge=1e-3, le=LATEST_S)]
 _Factor = Annotated[float, Field(ge=1, le=1e6)]
 
 #: A beginning and an end in seconds of the run's time; null: it never ends.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from bridge.loop import TaskGroup
 from bridge.network import Delivery, Transfer
 from bridge.payload import Ranges, common, length, union, within
 from collapipe_ns3.engine.presence import NodeLost
-from collapipe_ns3.engine.site import Attempt, Site, TransferFailed, own_kind
+from collapipe_ns3.engine.site import MOST_IDLE_CUTS, Attempt, Site, TransferFailed, own_kind
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class GroupSend:
     _missing: dict[str, Ranges] = field(default_factory=dict)  # of those in the group
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _transfers: dict[str, Transfer] = field(default_factory=dict)  # the latest to each
+    _idle_cuts: Counter[str] = field(default_factory=Counter)  # in a row, since bytes arrived
     _pause: asyncio.Task[bool] | None = None  # while no receiver can be reached
 
     async def run(self) -> None:
@@ -110,8 +112,7 @@ class GroupSend:
         kind: str,
     ) -> None:
         delivery = await self.site.ended(transfer, self.src, node, kind)
-        waits = delivery.outcome == "cut" and self.site.presence.faults.on_outage == "wait"
-        if not waits and delivery.outcome not in ("delivered", "partial"):
+        if not self._goes_on(node, delivery, length(sent)):
             size = length(self._missing.pop(node))
             self._tasks[node] = group.create_task(self._send_alone(delivery, size))
             return
@@ -120,6 +121,17 @@ class GroupSend:
         if not missing:
             del self._missing[node]
             self.arrived(node)
+
+    def _goes_on(self, node: str, delivery: Delivery, size: int) -> bool:
+        """Whether a node stays in the group after a transfer of this size to it."""
+        if delivery.outcome != "cut":
+            return delivery.outcome in ("delivered", "partial")
+        if length(delivery.lost) < size:
+            del self._idle_cuts[node]
+        else:
+            self._idle_cuts[node] += 1
+        waits = self.site.presence.faults.on_outage == "wait"
+        return waits and self._idle_cuts[node] < MOST_IDLE_CUTS
 
     async def _send_alone(self, failed: Delivery | Attempt, size: int) -> None:
         try:

@@ -27,6 +27,10 @@ from collapipe_ns3.plugins import RAISED, described
 
 T = TypeVar("T")
 
+#: After so many cuts in a row by which nothing arrived, a transfer fails: outages that are much
+#: more frequent than the time to the first byte would have it last forever.
+MOST_IDLE_CUTS = 1000
+
 
 class ComputationFailed(RuntimeError):
     """A model's code raised an exception; the message says which computation it was, and where."""
@@ -190,16 +194,18 @@ class Site:
         if not self.presence:
             return await self.network.transfer(src, dst, size, kind)
         missing: Ranges = ((0, size),)
-        while await self._may_begin(src, dst, kind):
+        idle_cuts = 0
+        while idle_cuts < MOST_IDLE_CUTS and await self._may_begin(src, dst, kind):
             part = own_kind(kind)
             transfer = self.network.transfer(src, dst, length(missing), part)
             delivery = await self.ended(transfer, src, dst, part)
-            missing = within(missing, delivery.lost)
+            before, missing = length(missing), within(missing, delivery.lost)
             if delivery.outcome != "cut":
                 ended = simulated_loop().now_ns(), delivery.outcome, missing
                 return Attempt(src, dst, kind, size, *ended)
             if self.presence.faults.on_outage == "fail":
                 break
+            idle_cuts = idle_cuts + 1 if length(missing) == before else 0
         return self.failed_attempt(src, dst, size, kind)
 
     async def _may_begin(self, src: str, dst: str, kind: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from collapipe_ns3.config.faults import Faults, LinkFaults, NodeFaults, Slowdown
+from collapipe_ns3.config.faults import LATEST_S, Faults, LinkFaults, NodeFaults, Slowdown
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.problems import Problem
@@ -86,8 +86,9 @@ def _events(text: str) -> Iterator[_Event]:
             if bool(node) == bool(src or dst) or bool(src) != bool(dst):
                 raise BadTrace(f"line {line}: expected a node, or src and dst of a link")
             time_s = number_in(given["time_s"], line)
-            if time_s < 0:
-                raise BadTrace(f"line {line}: expected a time of 0 s or more, not {time_s:g}")
+            if not 0 <= time_s <= LATEST_S:
+                what = f"expected a time of 0 to {LATEST_S:g} s, not {time_s:g}"
+                raise BadTrace(f"line {line}: {what}")
             ends = (node,) if node else (src, dst)
             yield _Event(line, time_s, given["event"], ends, given.get("value", ""))
     except csv.Error as error:
@@ -141,9 +142,9 @@ def _with_events(
         LinkFaults(src=src, dst=dst, both=False, out_s=_spans(own, "out", "back", wrong))
         for (src, dst), own in of_links.items()
     ]
-    faults = config.faults
+    faults, changed = config.faults, [each for each in made if each.away_s or each.slow]
     return faults.model_copy(
-        update={"nodes": (*faults.nodes, *made), "links": (*faults.links, *cut), "file": None}
+        update={"nodes": (*faults.nodes, *changed), "links": (*faults.links, *cut), "file": None}
     )
 
 

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 
 import lab
+import numpy as np
 import pytest
 import torch
 
 from bridge.fixed import Link
 from bridge.network import Delivery
 from collapipe_ns3.arrangement import Arrangement, arranged
-from collapipe_ns3.faults import Faults
+from collapipe_ns3.faults import Alternating, Faults
 from collapipe_ns3.outcome import RoundOutcome
 from collapipe_ns3.plan import RoundPlan, Terms
 
@@ -114,3 +115,21 @@ def test_a_link_that_never_comes_back_fails_its_pipeline() -> None:
     (failed,) = outcome.pipelines
     assert failed.reason.startswith("c0.d0 → c0.d1: activation of ")
     assert "cut 3 times" in failed.reason
+
+
+@pytest.mark.parametrize("pair", [("bs", "c0.cu"), ("c0.cu", "c0.d1")])
+def test_a_transfer_fails_for_which_the_times_between_outages_are_too_short(
+    pair: tuple[str, str],
+) -> None:
+    seldom = Alternating(1e-6, 1e-6, np.random.default_rng(1))
+    terms = Terms(resends=1, resend_after_s=1e-6)
+    late = dataclasses.replace(SLOW, latency_ns=100_000)  # e^-100: no byte arrives in between
+    outcome = lab.run_one(
+        plan(terms=terms), default=SLOW, links={pair: late}, faults=Faults(links={pair: seldom})
+    )
+    (fate,) = outcome.pipelines
+    assert fate.fate == "failed"
+    assert fate.reason.startswith(f"{pair[0]} → {pair[1]}: ")
+    assert " cut 2 times, at last at " in fate.reason
+    tried = [d for d in outcome.deliveries if (d.src, d.dst) == pair and d.kind != "activation"]
+    assert {d.outcome for d in tried} == {"cut"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import lab
+import numpy as np
 import pytest
 
 from bridge import loop as simulated
@@ -13,17 +14,17 @@ from bridge.fixed import FixedDelivery, FixedRateNetwork, Link
 from collapipe_ns3.engine.group_send import GroupSend
 from collapipe_ns3.engine.presence import Presence
 from collapipe_ns3.engine.site import Site, TransferFailed
-from collapipe_ns3.faults import Faults
+from collapipe_ns3.faults import Alternating, Faults
 from collapipe_ns3.plan import Terms
 
 BYTE = Link(rate_bps=8_000_000_000)  # a byte a nanosecond
 
 
 def send(
-    faults: Faults, drop: tuple[int, str] | None = None
+    faults: Faults, drop: tuple[int, str] | None = None, to_b: Link = BYTE
 ) -> tuple[dict[str, int], dict[str, str], list[FixedDelivery]]:
     """When 1000 bytes from `bs` arrive at each node, what failed, and all transfers."""
-    network = FixedRateNetwork(["bs", "b", "c"], BYTE)
+    network = FixedRateNetwork(["bs", "b", "c"], BYTE, {("bs", "b"): to_b})
     arrived: dict[str, int] = {}
     failed: dict[str, str] = {}
 
@@ -101,3 +102,12 @@ def test_a_receiver_that_is_away_is_left_out() -> None:
     arrived, failed, deliveries = send(Faults(up={"b": lab.away((0, None))}))
     assert (arrived, failed) == ({"c": 1000}, {})
     assert [d.dst for d in deliveries] == ["c"]
+
+
+def test_a_receiver_fails_for_which_the_times_between_outages_are_too_short() -> None:
+    seldom = Alternating(1e-9, 1e-9, np.random.default_rng(1))  # 1 ns: the first byte's time
+    latency = Link(rate_bps=BYTE.rate_bps, latency_ns=1000)
+    arrived, failed, deliveries = send(Faults(links={("bs", "b"): seldom}), to_b=latency)
+    assert arrived == {"c": 1000}
+    assert failed["b"].startswith("bs → b: model of 1000 bytes cut 2 times, at last at ")
+    assert {d.outcome for d in deliveries if d.dst == "b"} == {"cut"}

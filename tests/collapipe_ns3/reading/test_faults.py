@@ -165,7 +165,11 @@ def test_a_file_of_events_becomes_part_of_the_resolved_study(tmp_path: Path) -> 
             "line 3: expected a time after 2 s, not 1 s",
         ),
         ("time_s,node,event\nx,c0.d0,leave\n", "line 2: expected a finite number, not 'x'"),
-        ("time_s,node,event\n-1,c0.d0,leave\n", "line 2: expected a time of 0 s or more, not -1"),
+        ("time_s,node,event\n-1,c0.d0,leave\n", "line 2: expected a time of 0 to 1e+09 s, not -1"),
+        (
+            "time_s,node,event\n2e9,c0.d0,leave\n",
+            "line 2: expected a time of 0 to 1e+09 s, not 2e+09",
+        ),
         ("time_s,node,event\n1,c0.d0\n", "line 2: no event ''; there are leave, return, slow"),
         ("time_s,node,event\n1,c0.d0,leave,3\n", "line 2: expected 3 values, as in the header"),
         ("time_s,node,evnt\n1,c0.d0,leave\n", "line 1: no column 'evnt'; did you mean event?"),
