@@ -57,6 +57,9 @@ async def run_round(
     nodes held that were away at any time of the round is void. Every schedule is validated before
     anything is sent; raises `ScheduleError`.
     """
+    if busy := state.late_ages().keys() & {c.cluster for c in plan.clusters if c.pipelines}:
+        clusters = ", ".join(map(str, sorted(busy)))
+        raise ValueError(f"the work of an earlier round is still on its way: cluster {clusters}")
     start = start or RoundStart.now(site)
     if site.presence:
         state.void(site.presence.away_since(start.start_ns))

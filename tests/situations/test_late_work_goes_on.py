@@ -161,3 +161,10 @@ def test_what_waits_for_an_earlier_part_is_sent_after_it() -> None:
     arrived = sum(d.size_bytes - sum(b - a for a, b in d.lost) for d in through)
     assert arrived == 2  # a byte of each device
     assert sum(d.size_bytes for d in own) == sum(d.size_bytes for d in parts) - arrived
+
+
+def test_its_cluster_can_have_no_pipelines_meanwhile(upload: tuple[int, int, int]) -> None:
+    state = lab.fresh(lab.adamw)
+    rounds([plan(0, cut_after(upload, 1000), (0, 1, 2))], state)
+    with pytest.raises(ValueError, match="still on its way: cluster 2"):
+        rounds([plan(1, None, (0, 2))], state)

@@ -16,7 +16,7 @@ from collapipe_ns3.arrangement import Arrangement, Group, arranged
 from collapipe_ns3.faults import Faults, Steps
 from collapipe_ns3.learning.aggregation import Before, FederatedAveraging, PipelineResult
 from collapipe_ns3.outcome import RoundOutcome
-from collapipe_ns3.plan import ClusterPlan, Pipeline, RoundPlan, Stage, Terms
+from collapipe_ns3.plan import ClusterPlan, Deadline, Pipeline, RoundPlan, Stage, Terms
 
 SLOW = Link(rate_bps=80_000_000)  # a byte in 100 ns
 SHARES = (0.5, 0.3, 0.2)
@@ -36,7 +36,7 @@ ARRANGEMENTS = (
 )
 
 
-def plan(number: int, arrangement: Arrangement) -> RoundPlan:
+def plan(number: int, arrangement: Arrangement, deadline: Deadline | None = None) -> RoundPlan:
     """Two segments with 1F1B, two pipelines in one cluster, and two segments with GPipe."""
     two = tuple(Pipeline((Stage(f"c1.d{n}", 0, 3),), 2, "gpipe", 0.5) for n in range(2))
     clusters = (
@@ -44,7 +44,7 @@ def plan(number: int, arrangement: Arrangement) -> RoundPlan:
         ClusterPlan(1, two),
         ClusterPlan(2, (lab.pipeline(2, (1, 3), 2, "gpipe"),)),
     )
-    made = RoundPlan(number, "test", clusters, terms=Terms(resends=2, resend_after_s=1e-3))
+    made = RoundPlan(number, "test", clusters, terms=Terms(2, 1e-3, deadline=deadline))
     exchange = arranged(made.placements(), arrangement)
     return dataclasses.replace(made, exchange=exchange)
 
@@ -72,6 +72,9 @@ FAULTS = st.builds(
     links=signals(LINKS, 0.0, 3),
     on_outage=st.sampled_from(["wait", "fail"]),
 )
+
+
+DEADLINES = st.none() | st.builds(Deadline, st.floats(1e-4, 1e-2), st.sampled_from([0.0, 0.5, 1.0]))
 
 
 def run(plans: list[RoundPlan], faults: Faults, state: lab.TrainingState) -> list[RoundOutcome]:
@@ -104,12 +107,15 @@ def told(outcome: RoundOutcome) -> str:
     return repr(dataclasses.replace(outcome, computations=computations))
 
 
-def check(faults: Faults, arrangement: Arrangement) -> None:
-    plans = [plan(number, arrangement) for number in range(2)]
+def check(faults: Faults, arrangement: Arrangement, deadline: Deadline | None) -> None:
+    plans = [plan(number, arrangement, deadline) for number in range(2)]
     state, again = lab.fresh(lab.adamw), lab.fresh(lab.adamw)
-    (first,) = run(plans[:1], faults, state)
+    kept = deadline and dataclasses.replace(deadline, late="keep")
+    (first,) = run([plan(0, arrangement, kept)], faults, state)
     for name, tensor in expected(first).items():
         assert torch.equal(state.model.averaged()[name], tensor), name
+    late = {each.cluster for each in first.pipelines if each.fate == "late"}
+    assert set(state.late_ages()) <= late
     outcomes, repeated = (run(plans, faults, each) for each in (lab.fresh(lab.adamw), again))
     assert list(map(told, outcomes)) == list(map(told, repeated))
     (after,) = run([plan(2, arrangement)], Faults(), again)
@@ -121,17 +127,17 @@ HOW = {"deadline": None, "derandomize": True, "suppress_health_check": list(Heal
 
 
 @settings(max_examples=10, **HOW)
-@given(FAULTS, st.sampled_from(ARRANGEMENTS))
+@given(FAULTS, st.sampled_from(ARRANGEMENTS), DEADLINES)
 def test_rounds_end_with_right_models_and_accounts(
-    faults: Faults, arrangement: Arrangement
+    faults: Faults, arrangement: Arrangement, deadline: Deadline | None
 ) -> None:
-    check(faults, arrangement)
+    check(faults, arrangement, deadline)
 
 
 @pytest.mark.slow
 @settings(max_examples=1000, **HOW)
-@given(FAULTS, st.sampled_from(ARRANGEMENTS))
+@given(FAULTS, st.sampled_from(ARRANGEMENTS), DEADLINES)
 def test_a_thousand_rounds_end_with_right_models_and_accounts(
-    faults: Faults, arrangement: Arrangement
+    faults: Faults, arrangement: Arrangement, deadline: Deadline | None
 ) -> None:
-    check(faults, arrangement)
+    check(faults, arrangement, deadline)
