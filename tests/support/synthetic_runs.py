@@ -159,8 +159,10 @@ def _columns(
 
 
 def _default(name: str, column: pa.Field) -> Any:
-    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    return DEFAULTS.get(name, {}).get(column.name, 0 if is_number else "")
+    value: Any = 0 if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) else ""
+    if pa.types.is_boolean(column.type):
+        value = False
+    return DEFAULTS.get(name, {}).get(column.name, value)
 
 
 def _parquet(columns: Mapping[pa.Field, Any], rows: Sequence[Mapping[str, Any]]) -> bytes:
