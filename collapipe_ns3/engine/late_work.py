@@ -8,6 +8,7 @@ arrived, it enters the average of that round, with its age.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,11 @@ class LateWork:
     def id(self) -> PipelineId:
         """The place of its pipeline in the plan of its round."""
         return PipelineId(self.result.cluster, self.result.pipeline)
+
+    @property
+    def loss(self) -> float:
+        """The mean over its local steps."""
+        return math.fsum(self.losses) / len(self.losses)
 
     def legs(self) -> Legs:
         """What is still to be sent."""

@@ -114,8 +114,10 @@ async def run_round(
     state.void(gone)
     site.settle()
     trained = [run for run in runs if run.failure is None]
-    data = math.fsum(run.weight for run in trained)
-    loss = math.fsum(run.weight * run.loss for run in trained)
+    losses = [(run.weight, run.loss) for run in trained]
+    losses += [(each.work.result.weight, each.work.loss) for each in earlier if each.has_arrived]
+    data = math.fsum(weight for weight, _ in losses)
+    loss = math.fsum(weight * loss for weight, loss in losses)
     return RoundOutcome(
         round=plan.round,
         start_ns=start.start_ns,
@@ -129,7 +131,7 @@ async def run_round(
         ),
         computation_ns=max((run.computation_ns for run in trained), default=0),
         overlap_ns=0 if last is None else last.overlap_ns,
-        loss=loss / data if trained else math.nan,
+        loss=loss / data if losses else math.nan,
         computations=site.computations[start.computations :],
         deliveries=site.network.deliveries[start.deliveries :],
         links=measured_links(site.network),
@@ -331,10 +333,9 @@ def _late_fate(late: LateRun, weights: _Weights, kept: Collection[PipelineId]) -
     place = (work.id.cluster, work.id.index, work.pipeline)
     age, end_ns = work.result.age, late.end_ns
     if late.has_arrived:
-        loss = math.fsum(work.losses) / len(work.losses)
         weight = weights[work.id.cluster, work.id.index]
         return PipelineFate(
-            *place, "averaged", weight, loss, end_ns, step_losses=work.losses, age=age
+            *place, "averaged", weight, work.loss, end_ns, step_losses=work.losses, age=age
         )
     if late.failure:
         return PipelineFate(*place, "failed", 0.0, math.nan, end_ns, late.failure, age=age)

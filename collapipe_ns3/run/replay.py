@@ -209,7 +209,7 @@ def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, holders: _
 
     Their sizes are those of the run, but not their values. `pipelines` are the rows of the round: a
     pipeline that failed has no new control variate. `holders` say who has the states of pipelines
-    of which it doesn't follow from the plan.
+    of which it doesn't follow from the plan; with control variates, plain SGD has no others.
     """
     absent, failed = {absence.device for absence in plan.absences}, _failed(pipelines)
     term = run.config.training.aggregation.term
@@ -228,10 +228,11 @@ def _leave_states(run: Run, plan: RoundPlan, pipelines: pd.DataFrame, holders: _
                             parameter.grad = torch.zeros_like(parameter)
                         unit.optimizer.step()
                         unit.optimizer.zero_grad()
-            if PipelineId(cluster.cluster, index) not in failed:
+            held = holders.get(PipelineId(cluster.cluster, index))
+            if held is not None or PipelineId(cluster.cluster, index) not in failed:
                 replica.begin(term, run.state.model.averaged(), {})
                 replica.end((), 1.0)
-            if (held := holders.get(PipelineId(cluster.cluster, index))) is not None:
+            if held is not None:
                 for name, unit in replica.units.items():
                     if name in held:
                         unit.holder = held[name]

@@ -65,6 +65,10 @@ def test_it_sends_the_missing_bytes_first_and_is_averaged_with_its_age(
     fates = [(each.cluster, each.fate, each.age) for each in second.pipelines]
     assert fates == [(0, "averaged", 0), (1, "averaged", 0), (2, "averaged", 1)]
     assert [each.weight for each in second.pipelines] == pytest.approx(SHARES)
+    losses = [each.loss for each in second.pipelines]
+    assert second.loss == pytest.approx(
+        sum(s * loss for s, loss in zip(SHARES, losses, strict=True))
+    )
     assert second.pipelines[2].end_ns == 100 * missing
     assert state.late == []
     # By hand: what cluster 2 makes of the first model, and the others of the average without it.
@@ -80,6 +84,16 @@ def test_it_sends_the_missing_bytes_first_and_is_averaged_with_its_age(
     average = FederatedAveraging().aggregate(Before(models[0], ()), results, []).parameters
     for name, tensor in state.model.averaged().items():
         assert torch.equal(tensor, average[name])
+
+
+def test_a_round_in_which_only_late_work_arrives_has_its_loss(
+    upload: tuple[int, int, int],
+) -> None:
+    plans = [plan(0, cut_after(upload, 1000), (0, 1, 2)), plan(1, None, ())]
+    _, second = rounds(plans, lab.fresh(lab.adamw))
+    (late,) = second.pipelines
+    assert (late.fate, late.weight, late.age) == ("averaged", 1.0, 1)
+    assert second.loss == late.loss > 0
 
 
 def test_a_run_that_is_resumed_while_work_is_late_goes_on_to_the_bit(
