@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from collapipe_ns3.config.faults import LinkFaults, NodeFaults, Slowdown, Span
+from collapipe_ns3.config.faults import Faults, LinkFaults, NodeFaults, Slowdown, Span
 from collapipe_ns3.config.study import StudyConfig
 from collapipe_ns3.names import did_you_mean
 from collapipe_ns3.nodes import SERVER, Role, role
 from collapipe_ns3.problems import Problem
 from collapipe_ns3.topology.faults import links_of, nodes_of, selected
+
+#: How many random times may fit into the longest wait: each takes memory.
+_MOST_PERIODS = 1e7
 
 
 def fault_problems(config: StudyConfig) -> Iterator[Problem]:
@@ -17,6 +21,7 @@ def fault_problems(config: StudyConfig) -> Iterator[Problem]:
     for n, entry in enumerate(config.faults.nodes):
         yield from _of_nodes(config, entry, f"faults.nodes[{n}]")
     yield from _repeated(config)
+    yield from _ratio_of_times(config.faults)
     pairs = links_of(config) if config.faults.links else ()
     ends = tuple(dict.fromkeys(node for pair in pairs for node in pair))
     for n, link in enumerate(config.faults.links):
@@ -32,6 +37,23 @@ def fault_problems(config: StudyConfig) -> Iterator[Problem]:
         yield from _of_times(link, link.out_s, f"{where}.out_s", where)
         if not link.out_s and link.mtbf_s is None and link.mttr_s is None:
             yield Problem(where, "expected out_s, or mtbf_s and mttr_s")
+
+
+def _ratio_of_times(faults: Faults) -> Iterator[Problem]:
+    """Random times so short beside others that a wait could last through too many of them."""
+    entries = (*faults.nodes, *faults.links)
+    slow = [each for entry in faults.nodes for each in entry.slow]
+    means = [mean for each in entries for mean in (each.mtbf_s, each.mttr_s)]
+    means += [mean for each in slow for mean in (each.mean_between_s, each.mean_lasting_s)]
+    spans = [span for each in faults.nodes for span in each.away_s]
+    spans += [span for each in faults.links for span in each.out_s]
+    waits = [*(each.mttr_s for each in entries), *(span[-1] for span in spans)]
+    shortest = min((each for each in means if each is not None), default=math.inf)
+    longest = max((each for each in waits if each is not None), default=0.0)
+    if longest > _MOST_PERIODS * shortest:
+        what = f"a mean time of {shortest:g} s beside an absence or outage until {longest:g} s"
+        most = f"expected at most {_MOST_PERIODS:g} times as long"
+        yield Problem("faults", f"{what}: {most}; null as the end of a span is for good")
 
 
 def _of_nodes(config: StudyConfig, entry: NodeFaults, where: str) -> Iterator[Problem]:

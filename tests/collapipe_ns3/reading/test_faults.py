@@ -70,6 +70,16 @@ def test_all_problems_of_faults_are_reported_at_once_with_their_places(tmp_path:
     }
 
 
+def test_random_times_that_are_too_short_beside_a_wait_are_refused(tmp_path: Path) -> None:
+    """Until the devices are back, the control unit would leave 10^11 times."""
+    control = {"nodes": ["c0.cu"], "mtbf_s": 0.001, "mttr_s": 0.001}
+    found = problems(tmp_path, {"nodes": [{"away_s": [[0, 1e8]]}, control]})
+    assert found == {
+        "faults": "a mean time of 0.001 s beside an absence or outage until 1e+08 s: expected at "
+        "most 1e+07 times as long; null as the end of a span is for good"
+    }
+
+
 def test_values_of_faults_have_bounds_and_units(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
