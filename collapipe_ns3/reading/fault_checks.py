@@ -41,7 +41,7 @@ def fault_problems(config: StudyConfig) -> Iterator[Problem]:
 
 def _ratio_of_times(faults: Faults) -> Iterator[Problem]:
     """Random times so short beside others that a wait could last through too many of them."""
-    entries = (*faults.nodes, *faults.links)
+    entries: list[NodeFaults | LinkFaults] = [*faults.nodes, *faults.links]
     slow = [each for entry in faults.nodes for each in entry.slow]
     means = [mean for each in entries for mean in (each.mtbf_s, each.mttr_s)]
     means += [mean for each in slow for mean in (each.mean_between_s, each.mean_lasting_s)]
