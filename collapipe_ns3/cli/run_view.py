@@ -48,16 +48,18 @@ def waiting_lines(rounds: pd.DataFrame) -> Iterator[str]:
 
 
 def failure_lines(pipelines: pd.DataFrame) -> Iterator[str]:
-    """A line for each abandoned cluster, and for each failed pipeline of the other clusters."""
+    """A line for each abandoned cluster, and for each pipeline of others that failed or was late."""
     for (number, cluster), group in pipelines.groupby(["round", "cluster"]):
         failed = group[group["fate"] == "failed"]
         if len(failed) == len(group):
             why = "; ".join(dict.fromkeys(failed["reason"]))
             yield f"[yellow]round {number}[/]: abandoned cluster {cluster}: {escape(why)}"
             continue
-        for _, row in failed.iterrows():
+        averaged = int((group["fate"] == "averaged").sum())
+        others = f", the cluster's other {averaged} averaged" if averaged else ""
+        for _, row in group[group["fate"] != "averaged"].iterrows():
+            fate = "failed" if row["fate"] == "failed" else "was late"
             yield (
                 f"[yellow]round {number}[/]: pipeline {row['pipeline']} of cluster {cluster} "
-                f"({row['devices']}) failed, the cluster's other {len(group) - len(failed)} "
-                f"averaged: {escape(row['reason'])}"
+                f"({row['devices']}) {fate}{others}: {escape(row['reason'])}"
             )

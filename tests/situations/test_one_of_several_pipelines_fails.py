@@ -72,3 +72,19 @@ def test_a_cluster_that_loses_all_of_them_is_abandoned() -> None:
     tables = RoundRecord(vanilla(DEVICES), outcome, (), {}, 0, 0.0, 1).tables()
     (line,) = failure_lines(pd.DataFrame(tables["pipelines"]))
     assert "abandoned cluster 0: bs → c0.cu" in line
+
+
+def test_late_pipelines_have_a_line_and_do_not_count_as_averaged() -> None:
+    fates = {"failed": "lost", "late": "late at 1 s", "averaged": ""}
+    rows = [
+        {"round": 3, "cluster": 0, "pipeline": n, "devices": f"d{n}", "fate": f, "reason": why}
+        for n, (f, why) in enumerate(fates.items())
+    ]
+    rows.append({**rows[1], "cluster": 1})
+    assert list(failure_lines(pd.DataFrame(rows))) == [
+        "[yellow]round 3[/]: pipeline 0 of cluster 0 (d0) failed, the cluster's other 1 averaged: "
+        "lost",
+        "[yellow]round 3[/]: pipeline 1 of cluster 0 (d1) was late, the cluster's other 1 "
+        "averaged: late at 1 s",
+        "[yellow]round 3[/]: pipeline 1 of cluster 1 (d1) was late: late at 1 s",
+    ]
