@@ -48,7 +48,7 @@ def waiting_lines(rounds: pd.DataFrame) -> Iterator[str]:
 
 
 def failure_lines(pipelines: pd.DataFrame) -> Iterator[str]:
-    """A line for each abandoned cluster, and for each pipeline of others that failed or was late."""
+    """A line for each abandoned cluster, and for each other pipeline that failed or was late."""
     for (number, cluster), group in pipelines.groupby(["round", "cluster"]):
         failed = group[group["fate"] == "failed"]
         if len(failed) == len(group):
