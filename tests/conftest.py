@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # Sums are formed in another order by more threads, and bit-equality is what many tests are about;
@@ -15,3 +16,9 @@ settings.load_profile("project")
 
 # Where tests are started in a shell's background Ctrl-C is ignored, and what it does is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuses names with addresses, which differ between the processes that share the tests."""
+    if wrong := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"expected ids without addresses: {wrong[0]}")

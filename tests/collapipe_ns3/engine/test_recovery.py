@@ -53,7 +53,7 @@ def with_momentum() -> TrainingState:
         (plain, "replicate", LocalTerm(variates=True), "gpipe"),
         (with_momentum, "replicate", LocalTerm(fresh_optimizer=True), "1f1b"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_two_rounds_with_a_loss_in_the_second_end_like_those_without(
     make: object, policy: RecoveryPolicy, term: LocalTerm, schedule: str
