@@ -11,7 +11,9 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Wall times on a busy machine say nothing about the code, and a check should repeat.
+# `--hypothesis-profile many` asks for ten times as many examples where a test gives no number.
 settings.register_profile("project", deadline=None, derandomize=True)
+settings.register_profile("many", settings.get_profile("project"), max_examples=1000)
 settings.load_profile("project")
 
 # Where tests are started in a shell's background Ctrl-C is ignored, and what it does is tested.

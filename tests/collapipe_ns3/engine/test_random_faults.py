@@ -135,9 +135,9 @@ def test_rounds_end_with_right_models_and_accounts(
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, **HOW)
+@settings(**HOW)
 @given(FAULTS, st.sampled_from(ARRANGEMENTS), DEADLINES)
-def test_a_thousand_rounds_end_with_right_models_and_accounts(
+def test_many_rounds_end_with_right_models_and_accounts(
     faults: Faults, arrangement: Arrangement, deadline: Deadline | None
 ) -> None:
     check(faults, arrangement, deadline)
