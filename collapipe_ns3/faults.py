@@ -12,11 +12,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from collapipe_ns3.nodes import SERVER
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: A directed link: its sender and its receiver.
 Pair = tuple[str, str]
@@ -92,11 +93,11 @@ class Alternating:
 
     def _draw_beyond(self, now_ns: int) -> None:
         """Draws changes until there are some after this instant."""
-        means_ns = np.array([self.mean_first_s, self.mean_other_s] * (_DRAWN // 2)) * 1e9
+        means_ns = self.mean_first_s * 1e9, self.mean_other_s * 1e9
         while self._changes_ns[-1] <= now_ns:
-            lasting_ns = np.maximum(np.rint(self.random.standard_exponential(_DRAWN) * means_ns), 1)
-            for each in lasting_ns:
-                self._changes_ns.append(self._changes_ns[-1] + int(each))
+            for n, each in enumerate(self.random.standard_exponential(_DRAWN)):
+                lasting_ns = max(round(float(each) * means_ns[n % 2]), 1)
+                self._changes_ns.append(self._changes_ns[-1] + lasting_ns)
 
 
 @dataclass(frozen=True, slots=True)

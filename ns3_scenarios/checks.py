@@ -11,7 +11,7 @@ from ns3_scenarios.interferers import Jammer, interferer_problems
 from ns3_scenarios.mobility import Point, motion_problems
 from ns3_scenarios.problem import Problem
 from ns3_scenarios.radios.registry import stacks
-from ns3_scenarios.scenario import NodeSpec, OfdmaSpec, ScenarioSpec
+from ns3_scenarios.scenario import NodeSpec, ScenarioSpec
 from ns3_scenarios.surroundings import interferer_nodes
 from ns3_scenarios.validity import validity_problems
 
@@ -96,18 +96,9 @@ def _handover_problems(spec: ScenarioSpec) -> Iterator[Problem]:
     yield from handover_problems(spec.handover)
     if not spec.stations:
         yield "handover", "expected none: there is one base station, so there is no other cell"
-    if not isinstance(spec.d2e, OfdmaSpec):
-        yield (
-            "handover",
-            f"expected none: control units change their cell with OFDMA as d2e, "
-            f"not with {type(spec.d2e).__name__.removesuffix('Spec')}",
-        )
-    elif spec.d2e.transport != "direct":
-        yield (
-            "handover",
-            "expected none: only transfers over d2e's link layer (transport: direct) can be moved "
-            f"to another cell, not those over {spec.d2e.transport}",
-        )
+    for stack in stacks(spec):
+        if "d2e" in stack.tiers and stack.fixed_cells:
+            yield "handover", f"expected none: {stack.fixed_cells}"
 
 
 def _fidelity_problems(spec: ScenarioSpec) -> Iterator[Problem]:

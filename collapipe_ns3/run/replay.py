@@ -277,13 +277,18 @@ def _leave_kept(
 
 
 def _failed(pipelines: pd.DataFrame) -> set[PipelineId]:
+    """The pipelines that were not averaged; none is known where the table is missing."""
+    if pipelines.empty:
+        return set()
     rows = pipelines[pipelines["fate"] != "averaged"]
     return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
 
 
 def _placed_anew(pipelines: pd.DataFrame) -> set[PipelineId]:
     """The pipelines that have lost a device."""
-    rows = pipelines[pipelines["lost"] != ""] if "lost" in pipelines else pipelines[:0]
+    if "lost" not in pipelines:
+        return set()
+    rows = pipelines[pipelines["lost"] != ""]
     return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
 
 

@@ -86,6 +86,7 @@ class LteStack:
     tiers: ClassVar[tuple[Tier, ...]] = ("d2e",)
     joins_tiers: ClassVar[bool] = False
     grants_links: ClassVar[bool] = False
+    fixed_cells: ClassVar[str] = "control units change their cell with OFDMA as d2e, not with Lte"
 
     scenario: ScenarioSpec
     radio: LteSpec

@@ -88,6 +88,15 @@ class OfdmaStack:
         return cls(scenario, d2d, d2e) if d2d is not None or d2e is not None else None
 
     @property
+    def fixed_cells(self) -> str:
+        if self.d2e is None or self.d2e.transport == "direct":
+            return ""
+        return (
+            "only transfers over d2e's link layer (transport: direct) can be moved "
+            f"to another cell, not those over {self.d2e.transport}"
+        )
+
+    @property
     def tiers(self) -> tuple[Tier, ...]:
         return tuple(tier for tier, _ in self._specs())
 

@@ -97,6 +97,11 @@ class RadioStack(Protocol):
         """
         ...
 
+    @property
+    def fixed_cells(self) -> str:
+        """Why control units can't change their base station; empty if they can."""
+        ...
+
     def pairs(self) -> Sequence[Pair]:
         """The directed pairs of nodes that it joins."""
         ...

@@ -89,6 +89,7 @@ class WifiStack:
     tiers: ClassVar[tuple[Tier, ...]] = ("d2d",)
     joins_tiers: ClassVar[bool] = False
     grants_links: ClassVar[bool] = False
+    fixed_cells: ClassVar[str] = "control units change their cell with OFDMA as d2e, not with Wifi"
 
     scenario: ScenarioSpec
     radio: WifiSpec

@@ -108,6 +108,7 @@ class LightStack:
     tiers: ClassVar[tuple[Tier, ...]] = ("d2d",)
     joins_tiers: ClassVar[bool] = False
     grants_links: ClassVar[bool] = False
+    fixed_cells: ClassVar[str] = "lamps stay where they are"
 
     scenario: ScenarioSpec
 

@@ -128,6 +128,7 @@ def test_an_observation_has_no_place_for_a_position() -> None:
         "devices", "profiles", "model", "batch_size", "local_steps", "optimizer", "links",
         "shares", "source_length", "target_length", "media", "wire", "sounding_j", "sounding_s",
         "exchange", "most_local_steps", "references", "absent", "hazards", "repair_s", "recovery",
+        "deadline", "late", "aggregation",
     }  # fmt: skip
 
 
