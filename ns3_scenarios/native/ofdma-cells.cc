@@ -13,6 +13,7 @@
 #include "ns3/net-device-container.h"
 #include "ns3/pointer.h"
 #include "ns3/simple-channel.h"
+#include "ns3/simulator.h"
 
 #include <algorithm>
 

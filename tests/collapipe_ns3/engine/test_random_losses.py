@@ -119,7 +119,7 @@ def test_a_pipeline_that_goes_on_trains_what_it_would_have_trained(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_so_it_does_in_many_more(
     case: Case,
