@@ -180,7 +180,7 @@ class TaskGroup(asyncio.TaskGroup):
     """
 
     # A private attribute of asyncio; the same in CPython 3.11 to 3.14.
-    _tasks: _InOrder  # type: ignore[assignment]
+    _tasks: _InOrder  # type: ignore[assignment]  # typeshed has asyncio's set
 
     def __init__(self) -> None:
         super().__init__()

@@ -280,16 +280,19 @@ def _failed(pipelines: pd.DataFrame) -> set[PipelineId]:
     """The pipelines that were not averaged; none is known where the table is missing."""
     if pipelines.empty:
         return set()
-    rows = pipelines[pipelines["fate"] != "averaged"]
-    return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
+    return _ids(pipelines[pipelines["fate"] != "averaged"])
 
 
 def _placed_anew(pipelines: pd.DataFrame) -> set[PipelineId]:
     """The pipelines that have lost a device."""
     if "lost" not in pipelines:
         return set()
-    rows = pipelines[pipelines["lost"] != ""]
-    return {PipelineId(*place) for place in rows[["cluster", "pipeline"]].itertuples(index=False)}
+    return _ids(pipelines[pipelines["lost"] != ""])
+
+
+def _ids(pipelines: pd.DataFrame) -> set[PipelineId]:
+    places = pipelines[["cluster", "pipeline"]].itertuples(index=False)
+    return {PipelineId(*place) for place in places}
 
 
 def _differences(record: RoundRecord, recorded: Mapping[str, pd.DataFrame]) -> list[str]:
